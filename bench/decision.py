@@ -50,7 +50,7 @@ class Stopwatch:
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Ignore the reasons."""
 
-    def settled(self) -> None:
+    def all_decided(self) -> None:
         """Record the time once all queued events have been decided."""
         if self.dials and self.at is None:
             self.at = time.monotonic()

@@ -32,7 +32,7 @@ class Recorder:
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Ignore the reasons."""
 
-    def settled(self) -> None:
+    def all_decided(self) -> None:
         """Count the call."""
         self.settled_count += 1
 
@@ -129,8 +129,8 @@ def test_a_wait_for_decisions_covers_what_they_queue() -> None:
     """`decided` waits for the events that effects post, too, and survives another wait that is cancelled."""
 
     class Answering(Recorder):
-        def settled(self) -> None:
-            super().settled()
+        def all_decided(self) -> None:
+            super().all_decided()
             if self.settled_count == 1:
                 shell.post(Configured(NOW, {"web02": Wish(listed=True)}))
 

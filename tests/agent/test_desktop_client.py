@@ -14,7 +14,7 @@ from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Event
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
-from trayagent.core.facts.user_events import UserLooked
+from trayagent.core.facts.user_events import UserViewedStatus
 
 
 @pytest.mark.parametrize("usual", [True, False])
@@ -54,6 +54,6 @@ def test_an_opened_menu_has_the_draining_masters_counted(owners: tuple[str, ...]
     parts: Any = SimpleNamespace(configuration=None, shell=shell)
     nothing: Any = None
     DeskDoor(nothing, parts, nothing).opened()
-    assert [event.names for event in posted if isinstance(event, UserLooked)] == [("web", "db")][
+    assert [event.names for event in posted if isinstance(event, UserViewedStatus)] == [("web", "db")][
         : len(owners)
     ]

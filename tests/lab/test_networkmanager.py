@@ -232,12 +232,12 @@ def test_an_unanswered_dialog_is_reported_and_opened_again(desk: Desk) -> None:
         async with dialog(desk, "right") as agent:
             agent.unseen = True
             await watched.source.activate(ASKED)
-            await until(lambda: agent.asked and watched.vpn(ASKED).asking, "it asks")
+            await until(lambda: agent.asked and watched.vpn(ASKED).needs_secret, "it asks")
             assert watched.vpn(ASKED).state == "connecting"
             agent.unseen = False
             await watched.source.activate(ASKED, restart=True)
             await watched.until_vpn("up", ASKED)
-            assert not watched.vpn(ASKED).asking
+            assert not watched.vpn(ASKED).needs_secret
 
     desk.run(body)
 

@@ -47,7 +47,7 @@ class Hands:
     def carry_out(self, action: a.Action) -> None:
         """Do it, or begin to."""
         match action:
-            case a.LookAt():
+            case a.SetTimer():
                 self._look_at(action)
             case a.SendProbe():
                 self._probe(action)
@@ -79,7 +79,7 @@ class Hands:
         else:
             self._attempts.pop(action.attempt).cut()
 
-    def _look_at(self, action: a.LookAt) -> None:
+    def _look_at(self, action: a.SetTimer) -> None:
         number = self._timers.get(action.name, 0) + 1
         self._timers[action.name] = number
         agent = self._world.agent
@@ -88,7 +88,7 @@ class Hands:
 
     def _time_came(self, name: str, number: int, agent: int) -> None:
         if agent == self._world.agent and self._timers.get(name) == number:
-            self._world.post(e.TimeCame(self._world.clock.now, name))
+            self._world.post(e.TimerExpired(self._world.clock.now, name))
 
     def _probe(self, action: a.SendProbe) -> None:
         living = self._world.living.get(action.master.pid)

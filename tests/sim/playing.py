@@ -262,7 +262,7 @@ def _user(world: World, word: str, which: str) -> bool:
         case "resume" if known or not which:
             world.command(user_events.UserResume(0, (which,) if which else ()))
         case "look":
-            world.post(user_events.UserLooked(0))
+            world.post(user_events.UserViewedStatus(0))
         case "agent restarts":
             world.start_agent()
     return True

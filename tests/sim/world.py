@@ -84,7 +84,7 @@ class World:
         self.state = decision.state
         self.log += [(self.clock.now, why) for why in decision.whys]
         for action in decision.actions:
-            if not isinstance(action, (a.LookAt, a.Publish, a.Remember)):
+            if not isinstance(action, (a.SetTimer, a.Publish, a.Remember)):
                 self.log.append((self.clock.now, action))
             self.rules.before(action, before)
             self.hands.carry_out(action)

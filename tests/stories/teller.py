@@ -44,7 +44,7 @@ _CODES: dict[FailureKind, Code] = {
     "proxy-login": "auth-denied",
     "dns": "name-not-found",
 }
-_UNTOLD = (a.LookAt, a.Publish, a.Remember, a.Resolve, a.Observe, a.CountCarried)
+_UNTOLD = (a.SetTimer, a.Publish, a.Remember, a.Resolve, a.Observe, a.CountCarried)
 
 
 def failure(
@@ -100,7 +100,7 @@ class Story:
             del self._timers[name]
             self.t = max(self.t, at)
             before = len(self._lines)
-            self._decide(e.TimeCame(self.t, name))
+            self._decide(e.TimerExpired(self.t, name))
             if len(self._lines) > before:
                 self._lines.insert(before, f"{self.t:.3f} the time came for {name}")
         self.t = until
@@ -366,7 +366,7 @@ class Story:
         self.tells += [x for x in decision.actions if isinstance(x, a.Publish)]
         self._lines += [f"    {_words(x)}" for x in decision.actions if not isinstance(x, _UNTOLD)]
         for action in decision.actions:
-            if isinstance(action, a.LookAt):
+            if isinstance(action, a.SetTimer):
                 self._timers.pop(action.name, None)
                 if action.at is not None and action.at != float("inf"):
                     self._timers[action.name] = action.at

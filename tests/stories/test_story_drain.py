@@ -146,7 +146,7 @@ def test_two_masters_may_drain_at_once(story: Story) -> None:
 def test_a_look_counts_what_still_drains(story: Story) -> None:
     """The user's look has it counted. What is left is shown."""
     draining(story)
-    story.after(60).post(user_events.UserLooked(story.t, ("web",)), "looked")
+    story.after(60).post(user_events.UserViewedStatus(story.t, ("web",)), "looked")
     assert len(story.did(CountCarried, OLD)) == 1
     story.carried(OLD, 1)
     assert shown(story)[0]["sessions"] == 1

@@ -9,7 +9,7 @@ from tests.stories.teller import Story
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.events import Observed
 from trayagent.core.facts.network import Touched
-from trayagent.core.facts.user_events import UserLooked
+from trayagent.core.facts.user_events import UserViewedStatus
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
 
@@ -145,7 +145,7 @@ def test_row_5_a_changed_path_must_carry_large_packets(story: Story) -> None:
     assert [probe.large for probe in story.did(SendProbe) if isinstance(probe, SendProbe)] == [True]
     story.after(0.05).answered("web")
     story.after(60)
-    story.post(UserLooked(story.t))
+    story.post(UserViewedStatus(story.t))
     assert [probe.large for probe in story.did(SendProbe) if isinstance(probe, SendProbe)] == [True, False]
 
 

@@ -96,7 +96,7 @@ def test_why_shows_what_became_of_our_dead_sessions(
     assert [(why.name, why.verdict, str(why.evidence)) for why in decision.whys] == [
         ("web", verdict, evidence)
     ]
-    assert not [a for a in decision.actions if type(a).__name__ != "LookAt"]
+    assert not [a for a in decision.actions if type(a).__name__ != "SetTimer"]
 
 
 @pytest.mark.parametrize("hands_off", ["a pause of everything", "never"])

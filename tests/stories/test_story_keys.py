@@ -81,7 +81,7 @@ def test_a_proof_of_life_does_not_take_the_warning_away(story: Story) -> None:
     story.after(60)
     changed(story)
     ends(story, "refused")
-    story.after(60).post(user_events.UserLooked(story.t), "looked")
+    story.after(60).post(user_events.UserViewedStatus(story.t), "looked")
     story.answered("web")
     assert story.problem("web") == "auth-denied"
 

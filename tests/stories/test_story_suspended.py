@@ -8,7 +8,7 @@ from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import ON_USE, Story
 from trayagent.core.facts.actions import Dial, Kill, Observe, SendProbe, TakeOver
 from trayagent.core.facts.network import Touched
-from trayagent.core.facts.user_events import UserLooked
+from trayagent.core.facts.user_events import UserViewedStatus
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
 
@@ -84,7 +84,7 @@ def test_a_look_at_a_suspended_master_does_it_no_harm(story: Story) -> None:
     story.connected(scene=HOME, wish=ON_USE)
     story.stopped.add("web")
     story.after(60)
-    story.post(UserLooked(story.t))
+    story.post(UserViewedStatus(story.t))
     story.after(600)
     assert not _harmed(story)
     assert story.shown("web") == "waiting"
@@ -94,7 +94,7 @@ def test_a_second_look_reads_at_once_whether_it_continued(suspended: Story) -> N
     """The user types fg, then status: the host is connected before the next scheduled check."""
     suspended.stopped.clear()
     suspended.forget()
-    suspended.post(UserLooked(suspended.t))
+    suspended.post(UserViewedStatus(suspended.t))
     suspended.answered("web")
     assert suspended.did(SendProbe)
     assert suspended.shown("web") == "connected"

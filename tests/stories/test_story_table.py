@@ -566,7 +566,7 @@ def test_row_12_keep_alive_found_it_dead(story: Story) -> None:
 def test_row_12_status_finds_it_silent(story: Story) -> None:
     """When the user looks, a master with an old proof is probed, and its silence has consequences."""
     story.connected(scene=HOME)
-    story.after(60).post(user_events.UserLooked(story.t), "the user looks")
+    story.after(60).post(user_events.UserViewedStatus(story.t), "the user looks")
     story.after(0.6)
     story.expect("""
         60.000 the user looks
@@ -595,7 +595,7 @@ def test_a_user_who_looks_at_a_fresh_proof_causes_no_probe(story: Story) -> None
     """`watch trayagent status` does not become a heartbeat."""
     story.connected(scene=HOME)
     for _ in range(20):
-        story.after(1).post(user_events.UserLooked(story.t), "the user looks")
+        story.after(1).post(user_events.UserViewedStatus(story.t), "the user looks")
     assert not story.did(SendProbe)
 
 

@@ -408,7 +408,7 @@ def test_a_killed_master_is_not_judged_again(story: Story) -> None:
     story.after(60).network(NOTHING)
     story.after(601)
     for _ in range(5):
-        story.post(user_events.UserLooked(story.t), "the user looks")
+        story.post(user_events.UserViewedStatus(story.t), "the user looks")
     assert len(story.did(Kill)) == 1
 
 

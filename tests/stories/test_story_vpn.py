@@ -39,11 +39,11 @@ def says(
     state: VpnState,
     *,
     by_user: bool = False,
-    asking: bool = False,
+    needs_secret: bool = False,
     connectivity: Connectivity = "full",
 ) -> None:
     """Post NetworkManager's report on the VPN."""
-    vpn = VpnConnection("Corp VPN", "u-u", state, by_user=by_user, asking=asking)
+    vpn = VpnConnection("Corp VPN", "u-u", state, by_user=by_user, needs_secret=needs_secret)
     facts = ManagerFacts(running=True, connectivity=connectivity, vpns=(vpn,))
     story.post(e.ManagerReported(story.t, facts), f"NetworkManager: {state}")
 
@@ -162,7 +162,7 @@ def test_a_dialog_that_asks_is_given_time(story: Story) -> None:
     """A user who types a code gets time for it. If nobody reacts to the dialog, the hint points at the window."""
     behind(story, "db")
     story.network(HOME)
-    says(story, "connecting", asking=True)
+    says(story, "connecting", needs_secret=True)
     story.after(50)
     assert shown(story) == "connecting"
     says(story, "connecting")  # the code was typed
@@ -172,7 +172,7 @@ def test_a_dialog_that_asks_is_given_time(story: Story) -> None:
     story.network(HOME + VPN)
     assert not story.told("sign-in-needed")
     story.network(HOME)
-    says(story, "connecting", asking=True)
+    says(story, "connecting", needs_secret=True)
     story.after(61)
     assert shown(story) == "needs-sign-in"
     assert "window" in hint(story)
@@ -184,7 +184,7 @@ def test_a_saved_secret_shows_no_dialog_state(story: Story) -> None:
     story.network(HOME)
     says(story, "connecting")
     story.after(0.1)
-    says(story, "connecting", asking=True)
+    says(story, "connecting", needs_secret=True)
     assert shown(story) == "connecting"
     story.after(0.3)
     says(story, "connecting")

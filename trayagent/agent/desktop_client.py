@@ -11,7 +11,7 @@ from trayagent.agent.network_watch import NetworkWatch
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.environment import session
 from trayagent.core.facts.events import SignInFailed
-from trayagent.core.facts.user_events import UserLooked
+from trayagent.core.facts.user_events import UserViewedStatus
 from trayagent.core.vpn_state import vpn_display_state
 from trayagent.errors import TrayagentError
 
@@ -68,7 +68,7 @@ class DeskDoor:
         hosts = self._shell.state.hosts.values()
         names = tuple(dict.fromkeys(h.draining.owner for h in hosts if h.draining is not None))
         if names:
-            self._shell.post(UserLooked(time.monotonic(), names))
+            self._shell.post(UserViewedStatus(time.monotonic(), names))
 
     def sign_in_failure(self, vpn: str, said: str) -> None:
         """Keep the reason why a sign-in failed until the VPN is up."""

@@ -25,7 +25,7 @@ from trayagent.agent.state.resolve import HostResolver
 from trayagent.agent.views import Views
 from trayagent.core.context import Why
 from trayagent.core.facts import actions as a
-from trayagent.core.facts.events import TimeCame
+from trayagent.core.facts.events import TimerExpired
 from trayagent.core.facts.hosts import Host
 
 
@@ -56,8 +56,8 @@ class AgentEffects:
         """Carry out an action, or start it."""
         host = self.parts.shell.state.hosts.get(action.name)
         match action:
-            case a.LookAt():
-                self._look_at(action)
+            case a.SetTimer():
+                self._set_timer(action)
             case a.SendProbe():
                 self.prober.send(action.name, action.master, large=action.large, second=action.second)
             case a.Observe():
@@ -104,7 +104,7 @@ class AgentEffects:
         """Keep the reasons of the decisions."""
         self.decision_log.add(whys)
 
-    def settled(self) -> None:
+    def all_decided(self) -> None:
         """Update everything that follows the state."""
         state = self.parts.shell.state
         self.master_watch.follow(state)
@@ -115,7 +115,7 @@ class AgentEffects:
         self.file_changes.follow(state)
         self.views.note_change()
 
-    def _look_at(self, action: a.LookAt) -> None:
+    def _set_timer(self, action: a.SetTimer) -> None:
         current = self._timers.get(action.name)
         if current is not None:
             if current[0] == action.at:
@@ -129,4 +129,4 @@ class AgentEffects:
 
     def _time_came(self, name: str) -> None:
         self._timers.pop(name, None)
-        self.parts.shell.post(TimeCame(time.monotonic(), name))
+        self.parts.shell.post(TimerExpired(time.monotonic(), name))

@@ -19,7 +19,13 @@ from trayagent.agent.views import Views
 from trayagent.config.parse_tables import dotted
 from trayagent.core.display_state import display_problem, display_state, unreachable_problem
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.user_events import UserDisconnect, UserLooked, UserPause, UserReconnect, UserResume
+from trayagent.core.facts.user_events import (
+    UserDisconnect,
+    UserPause,
+    UserReconnect,
+    UserResume,
+    UserViewedStatus,
+)
 from trayagent.core.policy.waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
@@ -125,7 +131,7 @@ class AgentHandler:
 
     def _look(self, names: Iterable[str]) -> None:
         self._schedule.scan()
-        self._shell.post(UserLooked(time.monotonic(), tuple(names)))
+        self._shell.post(UserViewedStatus(time.monotonic(), tuple(names)))
 
     async def _reconnect(self, names: list[str], *, if_down: bool, at_once: bool) -> dict[str, Any]:
         """Connect hosts again; with `if_down`, leave those alone that are connected, or turn out to be.

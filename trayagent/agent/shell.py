@@ -30,7 +30,7 @@ class Effects(Protocol):
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Receive the reasons of one decision."""
 
-    def settled(self) -> None:
+    def all_decided(self) -> None:
         """Called when every queued event has been decided."""
 
 
@@ -104,7 +104,7 @@ class Shell:
             for drained in waiting:
                 if not drained.done():  # the waiting task may have been cancelled
                     drained.set_result(None)
-        effects.settled()
+        effects.all_decided()
 
     def _next(self, network: Network) -> Event:
         if self._touched is not None:

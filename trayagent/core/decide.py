@@ -83,12 +83,12 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     user_events.UserDisconnect: on_user.disconnect,
     user_events.UserPause: on_user.pause,
     user_events.UserResume: on_user.resume,
-    user_events.UserLooked: on_user.looked,
+    user_events.UserViewedStatus: on_user.status_viewed,
     user_events.CredentialsChanged: on_user.credentials_changed,
     user_events.KeysChanged: trials.keys_changed,
     e.TrialEnded: trials.trial_ended,
     e.AgentSocketUpdated: on_masters.agent_socket_updated,
-    e.TimeCame: lambda _turn, _event: None,
+    e.TimerExpired: lambda _context, _event: None,
 }
 
 # Facts of one host on which no other host's decision depends.
@@ -96,7 +96,7 @@ _OF_ONE_HOST = (
     e.Carried,
     e.ForwardsChanged,
     e.RemoteCleanedUp,
-    e.TimeCame,
+    e.TimerExpired,
     e.AttemptEstablished,
     e.AgentSocketUpdated,
 )

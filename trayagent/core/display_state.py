@@ -136,7 +136,7 @@ def _delay_beside(host: Host, state: State, admitted: Admission, now: float) -> 
     verdict = judge(host, state, admitted, now)
     if not verdict.queued:
         return None
-    return Delay(verdict.look_at if verdict.wait is None else verdict.wait.at, verdict.wait)
+    return Delay(verdict.check_at if verdict.wait is None else verdict.wait.at, verdict.wait)
 
 
 def unreachable_problem(host: Host, state: State) -> Problem | None:

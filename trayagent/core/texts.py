@@ -14,7 +14,7 @@ def admission_problem(host: Host, admitted: Admission) -> Problem:
     match admitted.code:
         case "vpn-down":
             vpn = host.wish.vpn or host.reached.learned_vpn
-            title = f"VPN {vpn} asks you to sign in" if admitted.asks else f"VPN {vpn} is down"
+            title = f"VPN {vpn} asks you to sign in" if admitted.needs_sign_in else f"VPN {vpn} is down"
             return Problem("vpn-down", title, f"{host.name} comes back when {vpn} is up")
         case "network-not-allowed":
             hint = f"Set by networks in [hosts.{host.name}]. Connect anyway: trayagent reconnect {host.name}"
@@ -102,12 +102,12 @@ def refused_next_time(host: Host, why: Problem) -> Problem:
     return Problem(why.code, title, hint)
 
 
-def vpn_problem(name: str, said: str = "", *, asking: bool = False) -> Problem:
+def vpn_problem(name: str, said: str = "", *, needs_secret: bool = False) -> Problem:
     """Return the problem of a VPN that only the user can bring up again.
 
-    `said`: how the last sign-in failed; `asking`: the manager waits for a secret just now.
+    `said`: how the last sign-in failed; `needs_secret`: the manager waits for a secret just now.
     """
     hint = "Sign in to it. Its hosts then connect automatically"
-    if asking:
+    if needs_secret:
         hint = "A window asks for a password or code. Find it, or sign in again"
     return Problem("vpn-needs-sign-in", f"VPN {name} asks you to sign in", said or hint)

@@ -206,11 +206,11 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
         differs,
         tentative,
         bearer,
-        _bearer_place(snapshot, bearer, local) if bearer not in {None, route.interface} else None,
+        _bearer_network(snapshot, bearer, local) if bearer not in {None, route.interface} else None,
     )
 
 
-def _bearer_place(snapshot: Snapshot, bearer: str | None, local: str | None) -> Network | None:
+def _bearer_network(snapshot: Snapshot, bearer: str | None, local: str | None) -> Network | None:
     """Return the network of the interface that has a local address, or None if it has no default route."""
     six = local is not None and ":" in local
     own = (r for r in default_routes(snapshot) if r.interface == bearer and (":" in r.prefix) == six)

@@ -11,7 +11,7 @@ from trayagent.core.display_state import DisplayState, delay, display_forwards, 
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
-from trayagent.core.facts.vpns import VpnLife
+from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.texts import vpn_problem
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
 
@@ -117,8 +117,10 @@ def _vpn(state: State, name: str, since: Mapping[str, float], wall: Wall, now: f
 
 
 def _vpn_problem(state: State, name: str) -> Problem:
-    report, life = manager_report(state, name), state.vpn_lives.get(name, VpnLife())
-    return vpn_problem(name, life.sign_in_failure, asking=report is not None and report.asking)
+    report, observed = manager_report(state, name), state.vpn_observations.get(name, VpnObservation())
+    return vpn_problem(
+        name, observed.sign_in_failure, needs_secret=report is not None and report.needs_secret
+    )
 
 
 def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:

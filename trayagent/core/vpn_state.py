@@ -15,8 +15,8 @@ from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network_manager import VpnConnection
 from trayagent.core.facts.state import State
-from trayagent.core.facts.time_constants import ASKED_S
-from trayagent.core.facts.vpns import VpnLife
+from trayagent.core.facts.time_constants import SECRET_ENTRY_S
+from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.tunnels import underlay
 
 VpnDisplayState = Literal["up", "down", "connecting", "needs-sign-in"]
@@ -64,38 +64,38 @@ def manager_report(state: State, name: str) -> VpnConnection | None:
     return state.manager.vpn(vpn.networkmanager)
 
 
-def lives(state: State, now: float) -> dict[str, VpnLife]:
+def observed_vpns(state: State, now: float) -> dict[str, VpnObservation]:
     """Return the record of each VPN, updated with what is known now."""
-    found: dict[str, VpnLife] = {}
+    found: dict[str, VpnObservation] = {}
     network_works = underlay(state.snapshot) is not None and state.manager.connectivity != "portal"
     for vpn in state.vpns:
-        life = state.vpn_lives.get(vpn.name, VpnLife())
+        observed = state.vpn_observations.get(vpn.name, VpnObservation())
         report = manager_report(state, vpn.name)
         if usable_vpn(state, vpn.name):
-            found[vpn.name] = VpnLife(was_up=True)
+            found[vpn.name] = VpnObservation(was_up=True)
         elif report is not None and report.by_user:
-            found[vpn.name] = VpnLife()  # the user took the VPN down, and knows that
+            found[vpn.name] = VpnObservation()  # the user took the VPN down, and knows that
         elif not network_works:
-            found[vpn.name] = VpnLife(life.was_up)
+            found[vpn.name] = VpnObservation(observed.was_up)
         else:
-            missed_at = life.missed_at if life.missed_at is not None else now
-            asking = report is not None and report.asking
+            missed_at = observed.missed_at if observed.missed_at is not None else now
+            needs_secret = report is not None and report.needs_secret
             found[vpn.name] = replace(
-                life,
+                observed,
                 missed_at=missed_at,
-                connecting_at=_connecting_at(state, vpn.name, life, now),
-                asking=asking,
+                connecting_at=_connecting_at(state, vpn.name, observed, now),
+                needs_secret=needs_secret,
             )
     return found
 
 
-def _connecting_at(state: State, name: str, life: VpnLife, now: float) -> float | None:
+def _connecting_at(state: State, name: str, observed: VpnObservation, now: float) -> float | None:
     report = manager_report(state, name)
     if report is not None and report.state == "needs-sign-in":
         return None  # if it connects after this, that is another try
-    answered = life.asking and report is not None and not report.asking
-    begins = life.connecting_at is None or answered
-    return now if begins and _connecting(state, name) else life.connecting_at
+    answered = observed.needs_secret and report is not None and not report.needs_secret
+    begins = observed.connecting_at is None or answered
+    return now if begins and _connecting(state, name) else observed.connecting_at
 
 
 def sign_in_due(state: State, name: str) -> float | None:
@@ -105,14 +105,16 @@ def sign_in_due(state: State, name: str) -> float | None:
     asks for a secret, the user gets extra time to see the dialog.
     """
     vpn = next((v for v in state.vpns if v.name == name), None)
-    life = state.vpn_lives.get(name)
-    if vpn is None or life is None or life.missed_at is None:
+    observed = state.vpn_observations.get(name)
+    if vpn is None or observed is None or observed.missed_at is None:
         return None
     report = manager_report(state, name)
     failed = report is not None and report.state == "failed"
-    if life.connecting_at is not None and (failed or _connecting(state, name)):
-        return life.connecting_at + (max(vpn.grace_s, ASKED_S) if life.asking else vpn.grace_s)
-    return life.missed_at + vpn.grace_s if life.was_up or failed else None
+    if observed.connecting_at is not None and (failed or _connecting(state, name)):
+        return observed.connecting_at + (
+            max(vpn.grace_s, SECRET_ENTRY_S) if observed.needs_secret else vpn.grace_s
+        )
+    return observed.missed_at + vpn.grace_s if observed.was_up or failed else None
 
 
 def _connecting(state: State, name: str) -> bool:

@@ -16,7 +16,7 @@ def test_a_vpn_is_reported_from_its_beginning_to_its_end(bus: Bus) -> None:
     async def body() -> None:
         async with scene(bus) as (manager, watched):
             path = await manager.connect(3)
-            assert not (await watched.until_vpn("connecting")).asking
+            assert not (await watched.until_vpn("connecting")).needs_secret
             await manager.activated_as(path)
             up = await watched.until_vpn("up")
             assert (up.interface, up.uuid, up.reason) == ("tun0", CORP, None)
@@ -138,10 +138,10 @@ def test_a_wait_for_a_secret_is_reported(bus: Bus) -> None:
         async with scene(bus) as (manager, watched):
             path = await manager.connect(3)
             await manager.change(path, words.VPN, VpnState=2)
-            await until(lambda: watched.vpn().asking, "it asks")
+            await until(lambda: watched.vpn().needs_secret, "it asks")
             assert watched.vpn().state == "connecting"
             await manager.change(path, words.VPN, VpnState=3)
-            await until(lambda: not watched.vpn().asking, "it was told")
+            await until(lambda: not watched.vpn().needs_secret, "it was told")
 
     run(body())
 

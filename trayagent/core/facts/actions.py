@@ -133,8 +133,8 @@ class Resolve(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class LookAt(Action):
-    """Send TimeCame at a time (monotonic seconds); None cancels. It replaces the host's earlier time."""
+class SetTimer(Action):
+    """Send TimerExpired at a time (monotonic seconds); None cancels. It replaces the host's earlier time."""
 
     at: float | None
 

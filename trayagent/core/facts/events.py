@@ -299,8 +299,8 @@ class RemoteCleanedUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TimeCame(Event):
-    """The time of a `LookAt` action has come."""
+class TimerExpired(Event):
+    """The time of a `SetTimer` action has come."""
 
     name: str
 

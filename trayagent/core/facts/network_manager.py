@@ -18,7 +18,7 @@ class VpnConnection:
 
     `interface` is None while the VPN is not up, and for a VPN without an interface of its own. `reason` is the
     manager's number for why it ended, or None if its end was not observed. `by_user`: it was taken down on
-    purpose. `asking`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
+    purpose. `needs_secret`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
     """
 
     name: str
@@ -27,7 +27,7 @@ class VpnConnection:
     interface: str | None = None
     reason: int | None = None
     by_user: bool = False
-    asking: bool = False
+    needs_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

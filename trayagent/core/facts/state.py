@@ -10,7 +10,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Interface, Snapshot
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.time_constants import NEVER, WOKEN_S
-from trayagent.core.facts.vpns import Vpn, VpnLife
+from trayagent.core.facts.vpns import Vpn, VpnObservation
 from trayagent.core.policy.account_limits import LetIn, Login
 from trayagent.core.policy.rate_limits import Servers
 
@@ -28,7 +28,7 @@ class State:
     """When the network last changed."""
     vpns: tuple[Vpn, ...] = ()
     manager: ManagerFacts = field(default_factory=ManagerFacts)
-    vpn_lives: Mapping[str, VpnLife] = field(default_factory=dict)
+    vpn_observations: Mapping[str, VpnObservation] = field(default_factory=dict)
     sign_ins: frozenset[str] = frozenset()
     """The VPNs that only the user can bring up again."""
     servers: Servers = field(default_factory=dict)

@@ -32,7 +32,7 @@ RTT_OF_NOW_MAX_S = 5.0
 
 # The kernel moves a connection to another address (MPTCP) within a few round trips, unless it must repeat its SYN.
 ADRIFT_S = 3.0
-ADRIFT_LOOK_S = 0.1
+ADRIFT_CHECK_S = 0.1
 
 # A master that stopped listening ends with its last session. This is how long it may carry nothing and still
 # run, as after a crash of the agent in the middle of a take-over, before the agent ends it.
@@ -42,7 +42,7 @@ STAYING_COUNT_S = 60.0
 
 # A suspended process cannot read an answer. No event reports that it continues, except the answer to its probe. If
 # its connection is dead, no answer comes, so the agent checks at this interval.
-STOPPED_LOOK_S = 5.0
+STOPPED_CHECK_S = 5.0
 
 # An address may flicker (DHCP renewal, a supplicant's restart). It counts as gone only after this time.
 ADDRESS_GONE_S = 0.250
@@ -60,7 +60,7 @@ WOKEN_S = 30.0
 END_AFTER_WAKE_S = 60.0  # after a wake, the offline timer ends no master sooner than this
 
 # When the user looks (status, menu, attach), masters whose proof of life is older than this are probed again.
-LOOK_AGAIN_S = 30.0
+PROBE_ON_VIEW_S = 30.0
 
 # The back-off while the server, or the route to it, is down.
 RETRY_FIRST_S = 1.0
@@ -123,4 +123,4 @@ FORWARD_RETRY_FIRST_S = 1.0
 FORWARD_RETRY_MAX_S = 60.0
 
 # A dialog asks for a VPN's password or code. Fetching a code from a phone takes less than this.
-ASKED_S = 60.0
+SECRET_ENTRY_S = 60.0

@@ -57,7 +57,7 @@ class UserResume(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class UserLooked(Event):
+class UserViewedStatus(Event):
     """The user looks at the state (status, menu, attach), so masters with an old proof of life are probed again."""
 
     names: tuple[str, ...] = ()

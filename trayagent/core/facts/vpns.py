@@ -16,16 +16,16 @@ class Vpn:
 
 
 @dataclass(frozen=True, slots=True)
-class VpnLife:
+class VpnObservation:
     """What was observed of a VPN.
 
     `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is
-    when it first tried to come up after that, with its secret known. Further tries do not reset it. `asking`: the
+    when it first tried to come up after that, with its secret known. Further tries do not reset it. `needs_secret`: the
     manager waits for that secret. `sign_in_failure` explains how the last sign-in failed.
     """
 
     was_up: bool = False
     missed_at: float | None = None
     connecting_at: float | None = None
-    asking: bool = False
+    needs_secret: bool = False
     sign_in_failure: str = ""

@@ -62,7 +62,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     # A path that was never seen before counts as a change only if it is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
     left = host.path_here if changed and not host.suspect else host.doubt.left
-    settled = host.path is not None and host.path.tentative and not path.tentative
+    address_usable_now = host.path is not None and host.path.tentative and not path.tentative
     host = context.put(
         host,
         path=path,
@@ -70,7 +70,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
             host.doubt,
             left=left,
             # A probe that was sent while the address was tentative is repeated now that the address can be used.
-            probe=None if settled else host.doubt.probe,
+            probe=None if address_usable_now else host.doubt.probe,
             changed_at=now if changed else host.doubt.changed_at,
             wary_at=now if wary and path.present else host.doubt.wary_at,
             gone_at=None if path.present else (host.doubt.gone_at if host.doubt.gone_at is not None else now),

@@ -15,10 +15,10 @@ from trayagent.core.facts.user_events import (
     CredentialsChanged,
     LoginBegun,
     UserDisconnect,
-    UserLooked,
     UserPause,
     UserReconnect,
     UserResume,
+    UserViewedStatus,
 )
 from trayagent.core.on import draining
 from trayagent.core.policy.admission import admission
@@ -167,7 +167,7 @@ def resume(context: Context, event: UserResume) -> None:
         context.publish("resumed-by-user", name, Evidence.of(user="resume"))
 
 
-def looked(context: Context, event: UserLooked) -> None:
+def status_viewed(context: Context, event: UserViewedStatus) -> None:
     """Row 12: probe living masters whose last proof is old, so that what the user sees is true."""
     draining.count(context, event.names)
     for name in event.names or context.names:

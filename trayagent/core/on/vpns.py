@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.context import Context
-from trayagent.core.facts.actions import LookAt
+from trayagent.core.facts.actions import SetTimer
 from trayagent.core.facts.events import ManagerReported, SignInFailed
 from trayagent.core.facts.evidence import Evidence
-from trayagent.core.vpn_state import lives, sign_in_due, vpn_display_state
+from trayagent.core.vpn_state import observed_vpns, sign_in_due, vpn_display_state
 
 
 def manager_reported(context: Context, event: ManagerReported) -> None:
@@ -18,10 +18,13 @@ def manager_reported(context: Context, event: ManagerReported) -> None:
 
 def sign_in_failed(context: Context, event: SignInFailed) -> None:
     """Store why the user's sign-in failed. Status and menu show it with the VPN."""
-    life = context.state.vpn_lives.get(event.vpn)
-    if life is not None:
+    observed = context.state.vpn_observations.get(event.vpn)
+    if observed is not None:
         context.change(
-            vpn_lives={**context.state.vpn_lives, event.vpn: replace(life, sign_in_failure=event.said)}
+            vpn_observations={
+                **context.state.vpn_observations,
+                event.vpn: replace(observed, sign_in_failure=event.said),
+            }
         )
 
 
@@ -29,14 +32,14 @@ def advance_vpns(context: Context) -> None:
     """Note which VPNs are up, missed, or need the user, and report when one begins to need the user."""
     if not context.state.vpns:
         return
-    context.change(vpn_lives=lives(context.state, context.now))
-    asking = {
+    context.change(vpn_observations=observed_vpns(context.state, context.now))
+    needing_user = {
         v.name
         for v in context.state.vpns
         if vpn_display_state(context.state, v.name, context.now) == "needs-sign-in"
     }
-    for name in sorted(asking - context.state.sign_ins):
+    for name in sorted(needing_user - context.state.sign_ins):
         context.publish("sign-in-needed", evidence=Evidence.of(vpn=name), vpn=name)
-    context.change(sign_ins=frozenset(asking))
+    context.change(sign_ins=frozenset(needing_user))
     dues = [sign_in_due(context.state, v.name) for v in context.state.vpns]
-    context.do(LookAt("", min((d for d in dues if d is not None and d > context.now), default=None)))
+    context.do(SetTimer("", min((d for d in dues if d is not None and d > context.now), default=None)))

@@ -210,6 +210,6 @@ def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
     for other in hosts.values():
         attempt = other.attempt
         asking = attempt is not None and not attempt.bare and attempt.positive_at is None
-        by_person = attempt is not None and (attempt.at_terminal or attempt.refused is not None)
-        if (asking and not by_person and other.name != host.name) or other.trial.running is not None:
+        by_user = attempt is not None and (attempt.at_terminal or attempt.refused is not None)
+        if (asking and not by_user and other.name != host.name) or other.trial.running is not None:
             yield at_risk(other, hosts)

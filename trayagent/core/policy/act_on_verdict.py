@@ -56,7 +56,9 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
     if verdict.do not in {"keep", "observe", "replace"}:
         context.because(host.name, verdict.row, verdict.do, verdict.evidence)
     carry_out = _CARRY_OUT.get(verdict.do)
-    again, at = carry_out(context, host, master, admitted, verdict) if carry_out else (False, verdict.look_at)
+    again, at = (
+        carry_out(context, host, master, admitted, verdict) if carry_out else (False, verdict.check_at)
+    )
     at = _check_banner(context, context.get(host.name) or host, admitted, verdict, at)
     return again, min((t for t in (at, idle_at) if t is not None), default=None)
 
@@ -145,7 +147,7 @@ def _request_forwards(context: Context, host: Host, master: Master) -> float | N
 
 def _offline(context: Context, host: Host, _master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     give_up_attempt(context, host)
-    return False, verdict.look_at
+    return False, verdict.check_at
 
 
 def _end(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:

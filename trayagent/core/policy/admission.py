@@ -26,7 +26,7 @@ class Admission:
     route: UsableRoute | None
     code: Code | None = None
     evidence: Evidence = NO_EVIDENCE
-    asks: bool = False
+    needs_sign_in: bool = False
     """The VPN is down, and only a sign-in of the user brings it up again."""
 
     @property
@@ -45,8 +45,13 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
     if route is None and underlay(state.snapshot) is None:
         return Admission(None, "unreachable", Evidence.of(network="none"))
     if vpn is not None and _described(vpn, state) and not usable_vpn(state, vpn):
-        asks = vpn in state.sign_ins
-        return Admission(route, "vpn-down", Evidence.of(vpn=vpn, up="no", sign_in=asks), asks=asks)
+        needs_sign_in = vpn in state.sign_ins
+        return Admission(
+            route,
+            "vpn-down",
+            Evidence.of(vpn=vpn, up="no", sign_in=needs_sign_in),
+            needs_sign_in=needs_sign_in,
+        )
     if route is None:
         learned = host.reached.learned_vpn
         if learned is not None and not _is_up(learned, state) and not _reached_directly_here(host, state):

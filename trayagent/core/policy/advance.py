@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.context import Context
-from trayagent.core.facts.actions import LookAt
+from trayagent.core.facts.actions import SetTimer
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy import act_on_verdict as living
 from trayagent.core.policy import connect_host as absent
@@ -24,15 +24,15 @@ def advance(context: Context, name: str) -> None:
     """Take one host as far as its facts allow, and set the time at which to continue."""
     if not context.state.started:
         return
-    look_at: float | None = None
+    check_at: float | None = None
     for _ in range(_ROUNDS):
         host = context.get(name)
         if host is None:
             return
-        again, look_at = _step(context, host)
+        again, check_at = _step(context, host)
         if not again:
             break
-    context.do(LookAt(name, look_at))
+    context.do(SetTimer(name, check_at))
 
 
 def _step(context: Context, host: Host) -> Step:

@@ -11,7 +11,7 @@ from trayagent.core.context import Context
 from trayagent.core.facts.actions import SendProbe
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Probe
-from trayagent.core.facts.time_constants import LOOK_AGAIN_S
+from trayagent.core.facts.time_constants import PROBE_ON_VIEW_S
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import admission
 
@@ -22,7 +22,7 @@ def probe_again(context: Context, host: Host) -> None:
     if host.master is None or host.suspect or host.doubt.probe is not None or host.unnamed:
         return
     quiet = context.state.paused(host, now) or host.wish.connect == "never"
-    if quiet or now - host.doubt.proof_at < LOOK_AGAIN_S or not admission(host, context.state).open:
+    if quiet or now - host.doubt.proof_at < PROBE_ON_VIEW_S or not admission(host, context.state).open:
         return
     context.put(host, doubt=replace(host.doubt, probe=Probe(now, host.path_here), observed=None))
     context.do(SendProbe(host.name, host.master))

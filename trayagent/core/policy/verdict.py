@@ -17,13 +17,13 @@ from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import (
     ACKED_UNANSWERED_S,
     ADDRESS_GONE_S,
-    ADRIFT_LOOK_S,
+    ADRIFT_CHECK_S,
     ADRIFT_S,
     FLOWING_RTTS,
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
-    STOPPED_LOOK_S,
+    STOPPED_CHECK_S,
     TENTATIVE_S,
     WOKEN_S,
 )
@@ -50,13 +50,13 @@ Do = Literal[
 class Verdict:
     """The row that applies, what it requires, and when to judge again if no event comes.
 
-    `queued`: a control is due and cannot be made yet. `look_at` is when, or None if no time is known.
+    `queued`: a control is due and cannot be made yet. `check_at` is when, or None if no time is known.
     """
 
     row: int
     do: Do
     evidence: Evidence
-    look_at: float | None = None
+    check_at: float | None = None
     queued: bool = False
     wait: Wait | None = None
 
@@ -83,16 +83,16 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
         return Verdict(5, "wait", evidence, queued=may_last, wait=wait)
     control = _control(host)
     if host.doubt.wary_at > host.doubt.proof_at and (control is None or control.established_at is None):
-        settled_at = host.doubt.wary_at + WOKEN_S
+        due_at = host.doubt.wary_at + WOKEN_S
         evidence = Evidence.of(woken_or_underlay="changed")
         if control_possible(host, admitted):
             first = _start_or_await(host, state, admitted, 3, evidence, now)
             return _without_control(host, state, admitted, first, now) if first.queued else first
-        if now < settled_at:
+        if now < due_at:
             return _queued(
                 3,
                 Evidence.of(woken_or_underlay="changed"),
-                Wait("control", Evidence.of(control="impossible"), settled_at),
+                Wait("control", Evidence.of(control="impossible"), due_at),
             )
     return _by_own_connection(host, state, admitted, now)
 
@@ -102,7 +102,7 @@ def _without_control(host: Host, state: State, admitted: Admission, queued: Verd
     verdict = _by_own_connection(host, state, admitted, now)
     if verdict.do != "wait" or verdict.queued:
         return verdict
-    return _sooner(verdict, queued.look_at)
+    return _sooner(verdict, queued.check_at)
 
 
 def _by_own_connection(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
@@ -136,7 +136,7 @@ def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdi
     end_at = kept_offline_until(since, state)
     if now >= end_at:
         return Verdict(2, "end", admitted.evidence.plus(offline_s=f"{now - since:.0f}"))
-    return Verdict(2, "offline", admitted.evidence, look_at=end_at)
+    return Verdict(2, "offline", admitted.evidence, check_at=end_at)
 
 
 def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float, now: float) -> Verdict:
@@ -148,21 +148,21 @@ def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float,
     # The kernel may have moved the connection (MPTCP). Query it again before anything is done.
     if not _observed_since(host, gone_at):
         return Verdict(4, "observe", evidence)
-    control, look_at = _control(host), None
+    control, check_at = _control(host), None
     begun_at = max(gone_at, control.started_at) if control is not None else gone_at
     if host.doubt.observed is not None and host.doubt.observed.adrift and now < begun_at + ADRIFT_S:
-        look_at = now + ADRIFT_LOOK_S
-        if not _observed_since(host, now - ADRIFT_LOOK_S):
+        check_at = now + ADRIFT_CHECK_S
+        if not _observed_since(host, now - ADRIFT_CHECK_S):
             return Verdict(4, "observe", evidence)
     if control is None or not is_positive(control, host):
         verdict = _start_or_await(host, state, admitted, 4, evidence, now)
-        return _sooner(verdict, look_at)
-    if look_at is not None:
-        return Verdict(4, "wait", evidence.plus(adrift="yes"), look_at=look_at)
-    settled_at = gone_at + ADDRESS_GONE_S
-    if now < settled_at:
-        return Verdict(4, "wait", evidence, look_at=settled_at)
-    if not _observed_since(host, max(control.positive_at or now, settled_at)):
+        return _sooner(verdict, check_at)
+    if check_at is not None:
+        return Verdict(4, "wait", evidence.plus(adrift="yes"), check_at=check_at)
+    due_at = gone_at + ADDRESS_GONE_S
+    if now < due_at:
+        return Verdict(4, "wait", evidence, check_at=due_at)
+    if not _observed_since(host, max(control.positive_at or now, due_at)):
         return Verdict(4, "observe", evidence)
     return _row_9(host, control, evidence)
 
@@ -170,7 +170,7 @@ def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float,
 def _sooner(verdict: Verdict, at: float | None) -> Verdict:
     if at is None:
         return verdict
-    return replace(verdict, look_at=at if verdict.look_at is None else min(at, verdict.look_at))
+    return replace(verdict, check_at=at if verdict.check_at is None else min(at, verdict.check_at))
 
 
 def _probed(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
@@ -178,7 +178,7 @@ def _probed(host: Host, state: State, admitted: Admission, now: float) -> Verdic
     usable_at = host.doubt.changed_at + TENTATIVE_S
     if host.path is not None and host.path.tentative and now < usable_at:
         local = host.master.local if host.master is not None else None
-        return Verdict(5, "wait", Evidence.of(local=local, address="tentative"), look_at=usable_at)
+        return Verdict(5, "wait", Evidence.of(local=local, address="tentative"), check_at=usable_at)
     if host.doubt.probe is None:
         return Verdict(5, "probe", Evidence.of(path="changed", source_differs=_yes(_differs(host))))
     return _silent(host, state, admitted, host.doubt.probe.sent_at, now)
@@ -203,7 +203,7 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
     control = _control(host)
     if control is None or not is_positive(control, host):
         if now < silent_at:
-            return Verdict(5, "wait", evidence, look_at=silent_at)
+            return Verdict(5, "wait", evidence, check_at=silent_at)
         return _flowing(host, master, now) or _start_or_await(host, state, admitted, 7, evidence, now)
     verdict = _after_control(host, master, control, evidence, now)
     return _sooner(verdict, silent_at) if verdict.do == "wait" and now < silent_at else verdict
@@ -216,7 +216,7 @@ def _after_control(host: Host, master: Master, control: Attempt, evidence: Evide
             return Verdict(8, "observe", evidence)
         return _excused(host, master, evidence, now) or Verdict(8, "grace", evidence)
     if now < control.grace_until:
-        return Verdict(8, "wait", evidence, look_at=control.grace_until)
+        return Verdict(8, "wait", evidence, check_at=control.grace_until)
     if not _observed_since(host, control.grace_until):
         return Verdict(8, "observe", evidence)
     excused = _excused(host, master, evidence, now)
@@ -248,10 +248,10 @@ def _stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
     observed = host.doubt.observed
     if observed is None or not observed.stopped:
         return None
-    look_at = observed.at + STOPPED_LOOK_S
+    check_at = observed.at + STOPPED_CHECK_S
     stopped = Wait("stopped", Evidence.of(stopped="yes"))
     evidence = evidence + stopped.evidence
-    return Verdict(6, "wait" if now < look_at else "observe", evidence, look_at, queued=True, wait=stopped)
+    return Verdict(6, "wait" if now < check_at else "observe", evidence, check_at, queued=True, wait=stopped)
 
 
 def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
@@ -280,7 +280,7 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
         if now >= until == probe.drained_at + ACKED_UNANSWERED_S:
             return None
     if now < until:
-        return Verdict(6, "wait", evidence, look_at=until)
+        return Verdict(6, "wait", evidence, check_at=until)
     return None if _observed_since(host, until) else Verdict(6, "observe", evidence)
 
 
@@ -304,7 +304,7 @@ def _start_or_await(
         return _queued(11, evidence, Wait("control", Evidence.of(control="impossible")))
     retry = host.bare_retry if needs_bare_control(host) else host.retry
     if not retry.due(now):
-        return Verdict(10, "wait", evidence.plus(control="negative"), look_at=retry.at, queued=True)
+        return Verdict(10, "wait", evidence.plus(control="negative"), check_at=retry.at, queued=True)
     if attempt is not None:  # an unwanted one that may finish
         return _queued(row, evidence, Wait("server", Evidence.of(control="left_to_finish")))
     wait = before_login(host, state, admitted, now)

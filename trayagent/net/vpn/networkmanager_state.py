@@ -144,8 +144,8 @@ class Picture:
             return None
         if state == words.ACTIVATED:
             return VpnConnection(name, uuid, "up", active.interface)
-        asking = self.read.number(active.told, "VpnState") == words.NEED_AUTH
-        return VpnConnection(name, uuid, "connecting", asking=asking)
+        needs_secret = self.read.number(active.told, "VpnState") == words.NEED_AUTH
+        return VpnConnection(name, uuid, "connecting", needs_secret=needs_secret)
 
     def _ended(self, uuid: str, end: _Ending) -> VpnConnection:
         state = words.how_it_ended(end.reason, login_failed=end.login_failed)
