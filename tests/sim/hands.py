@@ -176,7 +176,7 @@ class Hands:
             key = shown_key(outcome.key)
             world.post(
                 e.TrialEnded(
-                    0, action.name, action.attempt, verdict, Evidence.of(told="so"), failure, 1.1, key
+                    0, action.name, action.attempt, verdict, Evidence.of(outcome="unknown"), failure, 1.1, key
                 )
             )
 

@@ -436,7 +436,7 @@ def _words(action: a.Action) -> str:
         case a.Redial():
             return f"redial {action.name} #{action.attempt}"
         case a.DialBare():
-            return f"knock {action.name} #{action.attempt} {action.peer}:{action.port}"
+            return f"bare-control {action.name} #{action.attempt} {action.peer}:{action.port}"
         case a.Abort():
             return f"abort {action.name} #{action.attempt}"
         case a.TakeOver():
@@ -445,7 +445,7 @@ def _words(action: a.Action) -> str:
         case a.Kill():
             return f"kill {action.name} pid={action.master.pid}{' gently' * action.gently}"
         case a.SendProbe():
-            return f"{'ask again' if action.second else 'probe'} {action.name} pid={action.master.pid}"
+            return f"{'second probe' if action.second else 'probe'} {action.name} pid={action.master.pid}"
         case a.Discard():
             return f"discard {action.name} pid={action.master.pid}"
         case a.EnsureForwards():

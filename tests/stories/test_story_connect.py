@@ -329,8 +329,8 @@ def test_an_interactive_hosts_stale_master_is_ended_without_a_login(story: Story
         60.000 network: café
                 web: row 0 suspect
                 web: row 4 control
-                web: row 4 knock
-            knock web #1 203.0.113.10:22
+                web: row 4 bare-control
+            bare-control web #1 203.0.113.10:22
         60.100 attempt of web answered
                 web: row 4 wait
         60.250 the time came for web

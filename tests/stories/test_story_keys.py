@@ -34,7 +34,7 @@ def ends(story: Story, verdict: e.TrialVerdict, name: str = "web") -> None:
     """End the trial."""
     said = failure("auth", positive=True) if verdict == "refused" else None
     event = e.TrialEnded(
-        story.t, name, tried(story, name), verdict, Evidence.of(told="so"), said, host_key=HOST_KEY
+        story.t, name, tried(story, name), verdict, Evidence.of(outcome="unknown"), said, host_key=HOST_KEY
     )
     story.post(event, f"trial: {verdict}")
 

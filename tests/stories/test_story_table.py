@@ -220,8 +220,8 @@ def test_row_6_an_acknowledgement_is_no_answer_but_gives_it_time(story: Story) -
                 web: row 5 probe
             probe web pid=101
         60.150 the time came for web
-                web: row 7 ask again
-            ask again web pid=101
+                web: row 7 second probe
+            second probe web pid=101
         119.000 probe of web answered
                 web: row 6 keep
     """)
@@ -239,8 +239,8 @@ def test_row_6_acknowledgements_alone_lead_to_a_control_after_a_minute(story: St
                 web: row 5 probe
             probe web pid=101
         60.150 the time came for web
-                web: row 7 ask again
-            ask again web pid=101
+                web: row 7 second probe
+            second probe web pid=101
         120.150 the time came for web
                 web: row 7 control
                 web: row 7 dial
@@ -322,10 +322,10 @@ def test_row_7_silence_starts_a_control_and_keeps_the_old(story: Story) -> None:
                 web: row 5 probe
             probe web pid=101
         60.150 the time came for web
-                web: row 7 ask again
+                web: row 7 second probe
                 web: row 7 control
                 web: row 7 dial
-            ask again web pid=101
+            second probe web pid=101
             dial web #1 control
     """)
     assert story.shown("web") == "checking"
@@ -347,10 +347,10 @@ def test_row_7_with_the_same_source_half_a_second_is_waited(story: Story) -> Non
                 web: row 5 probe
             probe web pid=101
         60.500 the time came for web
-                web: row 7 ask again
+                web: row 7 second probe
                 web: row 7 control
                 web: row 7 dial
-            ask again web pid=101
+            second probe web pid=101
             dial web #1 control
     """)
 
@@ -367,10 +367,10 @@ def test_row_8_a_retransmission_that_is_due_soon_is_waited_for(story: Story) -> 
                 web: row 5 probe
             probe web pid=101
         60.150 the time came for web
-                web: row 7 ask again
+                web: row 7 second probe
                 web: row 7 control
                 web: row 7 dial
-            ask again web pid=101
+            second probe web pid=101
             dial web #1 control
         61.000 attempt of web ready pid=102
                 web: row 8 grace
@@ -442,10 +442,10 @@ def test_row_9_still_silent_the_new_one_takes_over(story: Story) -> None:
                 web: row 5 probe
             probe web pid=101
         60.150 the time came for web
-                web: row 7 ask again
+                web: row 7 second probe
                 web: row 7 control
                 web: row 7 dial
-            ask again web pid=101
+            second probe web pid=101
             dial web #1 control
         61.000 attempt of web ready pid=102
                 web: row 8 grace
@@ -493,10 +493,10 @@ def test_row_10_a_negative_control_kills_nothing(story: Story) -> None:
                 web: row 5 probe
             probe web pid=101
         60.150 the time came for web
-                web: row 7 ask again
+                web: row 7 second probe
                 web: row 7 control
                 web: row 7 dial
-            ask again web pid=101
+            second probe web pid=101
             dial web #1 control
         60.200 attempt of web failed: timed-out
                 web: row 10 failed
@@ -572,10 +572,10 @@ def test_row_12_status_finds_it_silent(story: Story) -> None:
         60.000 the user looks
             probe web pid=101
         60.500 the time came for web
-                web: row 7 ask again
+                web: row 7 second probe
                 web: row 7 control
                 web: row 7 dial
-            ask again web pid=101
+            second probe web pid=101
             dial web #1 control
     """)
     story.after(0.8).ready("web")

@@ -16,7 +16,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("suspect", None, ("draining",), "the network under the old connection changed: its sessions are kept"),
     ("offline", None, ("draining",), "there is no usable route: the sessions of the old connection wait"),
     ("moved", None, ("draining",), "the kernel moved the old connection to another address"),
-    ("knock", None, ("draining",), "the local address of the old connection is gone: does its server answer?"),
+    ("bare-control", None, ("draining",), "the local address of the old connection is gone: does its server answer?"),
     ("kill", None, ("draining",), "the server answers and the old connection's address is gone: it was ended"),
     # A host that roams.
     ("roaming-begins", None, (), "connected: now it gets the connection that survives a change of network"),
@@ -38,9 +38,9 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("ended", None, ("suspect=True",), "its connection ended while the network was in doubt"),
     ("ended", None, (), "its connection ended"),
     ("connected", None, (), "connected: a new connection is in place"),
-    ("user", None, ("asked=reconnect",), "you asked for a new connection"),
-    ("user", None, ("asked=disconnect",), "you disconnected it: it stays disconnected until you reconnect it"),
-    ("user", None, ("asked=login",), "you are logging in at a terminal"),
+    ("user", None, ("request=reconnect",), "you asked for a new connection"),
+    ("user", None, ("request=disconnect",), "you disconnected it: it stays disconnected until you reconnect it"),
+    ("user", None, ("request=login",), "you are logging in at a terminal"),
     ("user", None, (), "you asked for it"),
     # No route, or not yet.
     ("offline", None, ("connectivity=portal",), "this network requires a sign-in page first: nothing is sent"),
@@ -58,7 +58,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("held-back", None, (), "the same login was refused for another host, so it is held back until that is fixed"),
     ("wait", None, ("logins",), "waiting: there were too many logins to it in a few minutes"),
     ("wait", None, ("control=left_to_finish",), "waiting for the end of a login that is no longer needed"),
-    ("wait", None, ("person_asked_for",), "waiting for your login to another host"),
+    ("wait", None, ("login_at_prompt",), "waiting for your login to another host"),
     ("wait", None, ("control=running",), "a new login is running; the old connection is kept"),
     ("wait", None, ("control=impossible",), "no new login can prove anything here: the old connection is kept"),
     ("wait", None, ("control=negative",), "the last new login failed: the old connection is kept"),
@@ -75,7 +75,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     # The old connection is probed, and a new login starts beside it.
     ("moved", None, (), "the kernel moved its connection to another address: it is probed there"),
     ("probe", None, (), "its network path changed: the old connection is probed"),
-    ("ask again", None, (), "no answer yet: a second, different question is sent through the old connection"),
+    ("second probe", None, (), "no answer yet: a second, different question is sent through the old connection"),
     ("observe", None, (), "no answer yet: reading the kernel's statistics of the old connection"),
     ("keep", None, (), "the old connection works: it is kept"),
     ("control", 3, (), "the laptop woke up or the network under the tunnel changed: a new login starts beside it"),
@@ -86,7 +86,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("dial", None, ("purpose=user",), "a new login started, as you asked"),
     ("dial", None, (), "not connected: a login started"),
     ("redial", None, (), "another route appeared before any answer: a second connection starts beside the first"),
-    ("knock", None, (), "the agent checks, without a login, whether the server answers; nothing is ended yet"),
+    ("bare-control", None, (), "the agent checks, without a login, whether the server answers; nothing is ended yet"),
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
     # The results.
     ("replace", 0, ("old=answers",), "the new login succeeded; the sessions of the old connection go on"),

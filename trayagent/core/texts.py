@@ -102,12 +102,12 @@ def refused_next_time(host: Host, why: Problem) -> Problem:
     return Problem(why.code, title, hint)
 
 
-def vpn_problem(name: str, said: str = "", *, needs_secret: bool = False) -> Problem:
+def vpn_problem(name: str, sign_in_failure: str = "", *, needs_secret: bool = False) -> Problem:
     """Return the problem of a VPN that only the user can bring up again.
 
-    `said`: how the last sign-in failed; `needs_secret`: the manager waits for a secret just now.
+    `sign_in_failure`: how the last sign-in failed; `needs_secret`: the manager waits for a secret just now.
     """
     hint = "Sign in to it. Its hosts then connect automatically"
     if needs_secret:
         hint = "A window asks for a password or code. Find it, or sign in again"
-    return Problem("vpn-needs-sign-in", f"VPN {name} asks you to sign in", said or hint)
+    return Problem("vpn-needs-sign-in", f"VPN {name} asks you to sign in", sign_in_failure or hint)

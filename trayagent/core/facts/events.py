@@ -66,10 +66,10 @@ class ManagerReported(Event):
 
 @dataclass(frozen=True, slots=True)
 class SignInFailed(Event):
-    """The user began a sign-in to a VPN here, and it failed. `said` explains the failure to the user."""
+    """The user began a sign-in to a VPN here, and it failed. `error` explains the failure to the user."""
 
     vpn: str
-    said: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

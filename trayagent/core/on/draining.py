@@ -90,8 +90,8 @@ def ended(context: Context, host: Host, event: MasterEnded) -> None:
     if host.draining is None:
         return
     killed = event.pid in host.killing
-    said = event.failure.kind if event.failure is not None else None
-    evidence = Evidence.of(pid=event.pid, killed=killed, said=said)
+    failure = event.failure.kind if event.failure is not None else None
+    evidence = Evidence.of(pid=event.pid, killed=killed, failure=failure)
     owner = host.draining.owner
     context.because(owner, 0, "drained", evidence)
     context.publish("drained", owner, evidence, pid=event.pid, killed=killed)

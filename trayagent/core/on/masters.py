@@ -129,8 +129,8 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         ),
     )
     if not we_ended_it:
-        said = event.failure.kind if event.failure else None
-        evidence = Evidence.of(pid=event.pid, suspect=doubtful, said=said, by_request=event.by_request)
+        failure = event.failure.kind if event.failure else None
+        evidence = Evidence.of(pid=event.pid, suspect=doubtful, failure=failure, by_request=event.by_request)
         context.because(host.name, 1, "ended", evidence)
         _ended_unexpectedly(context, host, event, by_network=doubtful or died)
         left = context.get(event.name)

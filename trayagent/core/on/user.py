@@ -61,7 +61,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
         _forgive(context, host)
         if host.resolved is None:
             request_resolve(context, name)  # `ssh -G` failed or never ran, and the cause may be gone
-        context.because(name, 0, "user", Evidence.of(asked="reconnect"))
+        context.because(name, 0, "user", Evidence.of(request="reconnect"))
         if remembered:
             context.do(Remember(name))
 
@@ -83,7 +83,7 @@ def login_begun(context: Context, event: LoginBegun) -> None:
     _forgive(context, host)
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
     attempt = begin(context, host, admitted, attempt)
-    context.because(event.name, 0, "user", Evidence.of(asked="login", attempt=attempt.id))
+    context.because(event.name, 0, "user", Evidence.of(request="login", attempt=attempt.id))
     context.publish("connecting", event.name, Evidence.of(user="login"), purpose="user")
     if remembered:
         context.do(Remember(event.name))
@@ -119,7 +119,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
             context.put(host, attempt=replace(host.attempt, purpose="connect"))
             give_up_attempt(context, context.state.hosts[name])
             host = context.state.hosts[name]
-        context.because(name, 0, "user", Evidence.of(asked="disconnect"))
+        context.because(name, 0, "user", Evidence.of(request="disconnect"))
         if host.master is not None:
             context.put(host, killing=host.killing | {host.master.pid})
             context.publish("disconnected", name, Evidence.of(user="disconnect"), pid=host.master.pid)

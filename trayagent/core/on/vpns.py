@@ -23,7 +23,7 @@ def sign_in_failed(context: Context, event: SignInFailed) -> None:
         context.change(
             vpn_observations={
                 **context.state.vpn_observations,
-                event.vpn: replace(observed, sign_in_failure=event.said),
+                event.vpn: replace(observed, sign_in_failure=event.error),
             }
         )
 

@@ -172,7 +172,7 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
     return True, None
 
 
-def _ask_again(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
+def _send_second_probe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
     if host.doubt.probe is not None:
         context.do(SendProbe(host.name, master, second=True))
         context.put(host, doubt=replace(host.doubt, probe=replace(host.doubt.probe, again=True)))
@@ -233,7 +233,7 @@ _CARRY_OUT: dict[Do, Callable[[Context, Host, Master, Admission, Verdict], Step]
     "offline": _offline,
     "end": _end,
     "probe": _probe,
-    "ask again": _ask_again,
+    "second probe": _send_second_probe,
     "observe": _observe,
     "control": _control,
     "grace": _grace,

@@ -89,7 +89,7 @@ def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
             "not-here",
             Evidence.of(
                 strict="no",
-                place=f"{route.network.egress}/{route.network.gateway or '?'}",
+                network=f"{route.network.egress}/{route.network.gateway or '?'}",
                 reached="no",
             ),
         )

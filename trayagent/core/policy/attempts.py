@@ -47,7 +47,7 @@ def start(
     if not bare and host.resolved is None:
         return False, None  # `ssh -G` has no result yet
     if not bare and login_needs_user(host) and (other := _host_at_prompt(context, host)) is not None:
-        context.because(host.name, row, "wait", evidence.plus(person_asked_for=other))
+        context.because(host.name, row, "wait", evidence.plus(login_at_prompt=other))
         return False, None
     if not bare and outdated(host, context.state):
         context.do(Resolve(host.name, lookups=True))
@@ -59,7 +59,7 @@ def start(
         background = host.wish.connect != "always"
         context.do(Dial(host.name, number, purpose, background))
         context.publish("connecting", host.name, evidence, purpose=purpose)
-    done = "knock" if bare else "dial"
+    done = "bare-control" if bare else "dial"
     context.because(host.name, row, done, evidence.plus(purpose=purpose, attempt=number))
     return False, None
 

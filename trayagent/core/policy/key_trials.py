@@ -34,13 +34,13 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
     """Note the hosts whose living master hides whether the next login would still work."""
     for name in event.names:
         host = context.get(name)
-        if host is None or host.master is None or not _ours_to_try(host):
+        if host is None or host.master is None or not _agent_may_try(host):
             continue
         context.put(host, trial=replace(host.trial, wanted_at=context.now))
         context.because(name, 0, "try-keys", Evidence.of(keys="changed"))
 
 
-def _ours_to_try(host: Host) -> bool:
+def _agent_may_try(host: Host) -> bool:
     """Report whether the agent itself logs in to this host, and does so without the user."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
     needs_user = login_needs_user(host) or foreign_proxy(host)
@@ -52,7 +52,7 @@ def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
     trial, now = host.trial, context.now
     if trial.wanted_at is None or trial.running is not None or host.attempt is not None:
         return None
-    if not admitted.open or host.user.held or host.resolved is None or not _ours_to_try(host):
+    if not admitted.open or host.user.held or host.resolved is None or not _agent_may_try(host):
         return None
     if not _jump_is_up(context, host):
         context.put(host, trial=replace(trial, wanted_at=None))

@@ -42,7 +42,7 @@ from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
 
 Do = Literal[
-    "keep", "offline", "end", "control", "probe", "ask again", "observe", "wait", "grace", "replace", "kill"
+    "keep", "offline", "end", "control", "probe", "second probe", "observe", "wait", "grace", "replace", "kill"
 ]
 
 
@@ -235,7 +235,7 @@ def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
     """
     if host.doubt.probe is None or host.doubt.probe.again:
         return None
-    return Verdict(7, "ask again", evidence)
+    return Verdict(7, "second probe", evidence)
 
 
 def _excused(host: Host, master: Master, evidence: Evidence, now: float) -> Verdict | None:
