@@ -253,7 +253,7 @@ def test_the_output_and_status_of_ssh_pass_through(waiting: Any) -> None:
 
     with pytest.raises(LaunchFailedError) as failed:
         asyncio.run(waiting(prepare, "sh", "-c", 'read -r x; echo "said <$x> $1" >&2; exit 3', "sh", "it's"))
-    assert (failed.value.said.others, failed.value.status) == ("said <> it's\n", 3)
+    assert (failed.value.output.others, failed.value.status) == ("said <> it's\n", 3)
 
 
 def test_an_agent_that_dies_meanwhile_leaves_no_ssh(tmp_path: Path) -> None:

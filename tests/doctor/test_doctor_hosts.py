@@ -12,7 +12,7 @@ from trayagent.doctor.findings import Finding
 from trayagent.errors import TrayagentError
 
 
-def said(**facts: Any) -> Finding:
+def run_program(**facts: Any) -> Finding:
     """Return the only finding about the hosts of a case with these facts."""
     (finding,) = asyncio.run(hosts.check(Case(file_paths.find(), {}, **facts)))
     return finding
@@ -32,7 +32,7 @@ def test_the_meaning_of_a_problem_depends_on_the_hosts_state(state: str, level: 
     """The finding says what the host waits for, and whether the agent continues automatically."""
     told = {"code": "unknown", "title": "It is so", "hint": "Fix it."}
     view = {"hosts": [{"name": "box", "state": state, "problem": told, "forwards": []}]}
-    finding = said(view=view)
+    finding = run_program(view=view)
     assert (finding.level, finding.why) == (level, f"box {why}.")
 
 
@@ -46,5 +46,5 @@ def test_the_meaning_of_a_problem_depends_on_the_hosts_state(state: str, level: 
 def test_hosts_that_were_not_resolved_in_time_are_one_finding(names: list[str], title: str, why: str) -> None:
     """The finding names one of the hosts."""
     late = TrayagentError("Too late", code=hosts.LATE)
-    finding = said(unresolved=dict.fromkeys(names, late))
+    finding = run_program(unresolved=dict.fromkeys(names, late))
     assert (finding.title, finding.why) == (f"ssh -G did not answer in time {title}", why)

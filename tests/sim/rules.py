@@ -206,7 +206,7 @@ class Rules:
             through_tunnel = flow is not None and flow.segment == TUN
             if not through_tunnel:
                 self._without_vpn(name, role, flow, what)
-            # An unnamed master's options are unknown: the master itself may be probed, its address may not be contacted.
+            # An unnamed master's options are unknown: the master may be probed, its address may not be contacted.
             loose = self._loose(role) and (role.alias or what == "attempt")
             if loose and role.peer in {HOME_ONLY, INTERNAL} and flow is not None:
                 place = self._here(flow)

@@ -11,7 +11,7 @@ from trayagent.sandbox import Lab, other_ssh_programs
 from trayagent.sandbox.tools import tool
 from trayagent.sandbox.topology import SERVER
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS, KeyExchange, preferring, read_key_exchange
-from trayagent.ssh.master.log import Said, create, read, remove, rename
+from trayagent.ssh.master.log import SshOutput, create, read, remove, rename
 
 PID = 4242
 KEY = "ssh-ed25519 SHA256:GMc+LHnlGBleoNb19XfA4OUepclt8e3zGXHgQY6tMY4"
@@ -109,11 +109,11 @@ def test_the_output_of_other_programs_is_in_a_separate_file(tmp_path: Path) -> N
     os.close(descriptor)
     log.write_text("own\n")
     rename(log, later)
-    assert read(later) == Said("own\n", "a banner\n")
+    assert read(later) == SshOutput("own\n", "a banner\n")
     assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
     remove(later)
     assert not list(tmp_path.iterdir())
-    assert read(later) == Said("", "")
+    assert read(later) == SshOutput("", "")
 
 
 @pytest.mark.lab

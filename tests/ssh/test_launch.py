@@ -41,7 +41,7 @@ def test_a_slow_line_gets_more_time_once(tmp_path: Path) -> None:
     with pytest.raises(LaunchFailedError) as failed:
         listens(tmp_path, 60, deadline_s=1.0)
     assert failed.value.status is None
-    assert "begun" in failed.value.said.others
+    assert "begun" in failed.value.output.others
     with pytest.raises(LaunchFailedError):
         listens(tmp_path, 60, deadline_s=0.3, longer_s=0.3)
     listens(tmp_path, 1.0, deadline_s=0.3, longer_s=20.0)

@@ -70,9 +70,9 @@ class DeskDoor:
         if names:
             self._shell.post(UserViewedStatus(time.monotonic(), names))
 
-    def sign_in_failure(self, vpn: str, said: str) -> None:
+    def sign_in_failure(self, vpn: str, error: str) -> None:
         """Keep the reason why a sign-in failed until the VPN is up."""
-        self._shell.post(SignInFailed(time.monotonic(), vpn, said))
+        self._shell.post(SignInFailed(time.monotonic(), vpn, error))
 
 
 def make_desk(agent: ServedAgent, handler: AgentHandler, parts: Parts, network: NetworkWatch) -> Desk:

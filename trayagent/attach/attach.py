@@ -83,7 +83,7 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
 
 
 def _ended(ended: Ride, host: str) -> int:
-    if ended.said:
+    if ended.output:
         raise Complaint(ended, host)
     return ended.status
 
@@ -92,7 +92,7 @@ class Complaint(TrayagentError):  # noqa: N818  # the name says what happened; u
     """ssh reported an error. Carries its text and exit status."""
 
     def __init__(self, ended: Ride, host: str) -> None:
-        hint = ended.said.splitlines()[0]
+        hint = ended.output.splitlines()[0]
         if "open refused" in hint:  # sshd_config(5), MaxSessions
             hint = "The server allows no more sessions on one connection: close another terminal, or raise MaxSessions."
         refused = ended.how == "refused"

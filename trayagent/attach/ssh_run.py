@@ -42,17 +42,17 @@ _END_S = 1.0
 
 
 class Ride:
-    """How one run of ssh ended: `status` is its exit status, `said` its error text.
+    """How one run of ssh ended: `status` is its exit status, `output` its error text.
 
     `left`: the user or the remote program ended it. `died`: the connection was lost. `stuck`: nothing got
     through, and we ended it. `refused`: the master runs but opened no session. `no-master`: no process
     listens on the control path.
     """
 
-    def __init__(self, how: How, status: int = LOST, said: str = "") -> None:
+    def __init__(self, how: How, status: int = LOST, output: str = "") -> None:
         self.how = how
         self.status = status
-        self.said = said
+        self.output = output
 
 
 class Passenger:
@@ -80,14 +80,14 @@ class Passenger:
                 return Ride("no-master")
             words = [*self._words, *_options(control_path, log.name), *_target(self._session, again=again)]
             status, why = self._run(words)
-            said = log.read().decode(errors="replace").strip()
+            output = log.read().decode(errors="replace").strip()
             if why is not None:
                 return Ride(why)
             if status != LOST:
-                return Ride("left", status, said)
+                return Ride("left", status, output)
             if _closed(master):
                 return Ride("died")
-            return Ride("refused", status, said) if said else Ride("left", status)
+            return Ride("refused", status, output) if output else Ride("left", status)
 
     def _run(self, words: list[str]) -> tuple[int, Literal["stuck", "left"] | None]:
         """Run ssh in the foreground; return its exit status (128 + n for signal n), and the reason if we ended it."""

@@ -42,9 +42,9 @@ def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
             child.poll() is not None
         )  # the agent may have lost a race with another one, which answers soon
         if time.monotonic() > deadline or (ended and not _is_locked(found)):
-            said = found.log_file.read_bytes()[begin:].decode(errors="replace").strip()
+            output = found.log_file.read_bytes()[begin:].decode(errors="replace").strip()
             raise TrayagentError(
-                f"No agent could be started: {said.splitlines()[0] if said else 'it does not answer'}",
+                f"No agent could be started: {output.splitlines()[0] if output else 'it does not answer'}",
                 code="no-agent",
                 hint="See why: trayagent run",
             )

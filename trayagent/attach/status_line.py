@@ -38,13 +38,13 @@ def _parts(host: str, view: View | None, waited_s: float, interface: str | None)
     if seen is None:
         return [f"{host}: {states.word('idle')} {since}", ENTER["idle"]]
     state, problem = seen["state"], seen["problem"]
-    said = problem["title"] if problem else ""
+    text = problem["title"] if problem else ""
     if state == "offline" and (problem is None or problem["code"] == "unreachable"):
-        said = f"waiting for {interface or 'a network'}"
+        text = f"waiting for {interface or 'a network'}"
     todo = f"go on: trayagent resume {host}" if state == "paused" else ENTER.get(state, "")
     if state == "needs-sign-in" and not for_the_terminal(seen):
         todo = ""
-    return [f"{host}: {states.word('connecting' if state == 'connected' else state)} {since}", said, todo]
+    return [f"{host}: {states.word('connecting' if state == 'connected' else state)} {since}", text, todo]
 
 
 def of(view: View, host: str) -> View | None:

@@ -38,8 +38,8 @@ def in_words(event: dict[str, Any]) -> str:
     from trayagent.presentation import times
 
     at = times.clock(event["at"], times.now(), exact=True)
-    said = [text for key, value in event.items() if key not in STANDING and (text := _word(key, value))]
-    line = f"{at}  {event['host'] or '-':<12}  {event['event']:<18}  {'  '.join(said)}"
+    words = [text for key, value in event.items() if key not in STANDING and (text := _word(key, value))]
+    line = f"{at}  {event['host'] or '-':<12}  {event['event']:<18}  {'  '.join(words)}"
     return clean(line).rstrip()
 
 

@@ -120,9 +120,9 @@ def _host(
 
 
 def _forward(forward: dict[str, Any], signs: Signs) -> Text:
-    said = f"{FLAGS.get(forward['kind'], forward['kind'])} {clean(forward['spec'])}"
+    text = f"{FLAGS.get(forward['kind'], forward['kind'])} {clean(forward['spec'])}"
     mark = {"failed": f" {signs['failed']}", "opening": f" {signs['more']}"}.get(forward["state"], "")
-    return Text(said + mark, style=FORWARD_STYLES.get(forward["state"], ""))
+    return Text(text + mark, style=FORWARD_STYLES.get(forward["state"], ""))
 
 
 def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
@@ -136,8 +136,8 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
         yield _indented(line, "dim")
     for forward in host["forwards"]:
         if forward["error"]:
-            said = f"{FLAGS.get(forward['kind'], '')} {forward['spec']}: {_words_of(forward['error'])}"
-            yield _indented(said, "red")
+            text = f"{FLAGS.get(forward['kind'], '')} {forward['spec']}: {_words_of(forward['error'])}"
+            yield _indented(text, "red")
     if host["next_retry"]:
         moment = host["next_retry"]
         due = f"at {times.clock(moment, now, exact=True)}" if watching else f"in {times.until(moment, now)}"

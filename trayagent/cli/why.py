@@ -42,8 +42,8 @@ def why(args: argparse.Namespace) -> int:
         verdict, evidence = clean(decision["verdict"]), clean(decision["evidence"])
         line = Text(f"{times.clock(decision['at'], now, exact=True)}  ")
         pairs = decision.get("pairs")  # an older agent reports only the text
-        said = None if pairs is None else sentence(decision["row"], verdict, pairs)
-        line.append(f"{said}  " if said else "")
+        meaning = None if pairs is None else sentence(decision["row"], verdict, pairs)
+        line.append(f"{meaning}  " if meaning else "")
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")
         lines.append(line)
     print_report(lambda _width, _signs: lines)

@@ -97,11 +97,11 @@ def _syntax(message: str, text: str) -> str:
     position = re.search(r" \(at (.+)\)$", message)
     if not position:
         return message
-    where, said = position[1], message[: position.start()]
+    where, text = position[1], message[: position.start()]
     if where == "end of document":
         lines = text.split("\n")
         where = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return f"{where}: {said[:1].lower()}{said[1:]}"
+    return f"{where}: {text[:1].lower()}{text[1:]}"
 
 
 def _build(raw: dict[str, Any]) -> Config:

@@ -134,5 +134,5 @@ def _fits(kind: Any, value: Any) -> bool:
 
 def _in_words(message: str) -> str:
     """Return a validation message with TOML's words for the types."""
-    said = re.sub(r"`([a-z]+)( \| null)?`", lambda m: TYPE_WORDS.get(m[1], m[1]), message)
-    return said[:1].lower() + said[1:]
+    text = re.sub(r"`([a-z]+)( \| null)?`", lambda m: TYPE_WORDS.get(m[1], m[1]), message)
+    return text[:1].lower() + text[1:]

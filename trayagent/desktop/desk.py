@@ -57,7 +57,7 @@ class Door(Protocol):
     def opened(self) -> None:
         """Count the sessions of draining masters again, because the user opens the menu."""
 
-    def sign_in_failure(self, vpn: str, said: str) -> None:
+    def sign_in_failure(self, vpn: str, error: str) -> None:
         """Keep the error of a failed sign-in until the VPN is up."""
 
 

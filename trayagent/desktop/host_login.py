@@ -59,9 +59,9 @@ def askpass(env: Mapping[str, str]) -> str | None:
 async def _by_windows(host: str, words: list[str], env: Mapping[str, str]) -> None:
     null = asyncio.subprocess.DEVNULL
     # Use a file, not a pipe: a ProxyCommand may keep a pipe open for as long as the connection lives.
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         child = await asyncio.create_subprocess_exec(
-            *words, stdin=null, stdout=null, stderr=said, env=dict(env), start_new_session=True
+            *words, stdin=null, stdout=null, stderr=output, env=dict(env), start_new_session=True
         )
         try:
             status = await child.wait()
@@ -69,8 +69,8 @@ async def _by_windows(host: str, words: list[str], env: Mapping[str, str]) -> No
             if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGTERM)
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
+        output.seek(0)
+        lines = output.read().decode(errors="replace").strip().splitlines()
     if status not in {0, _GIVEN_UP}:
         told = [line.strip().removeprefix("trayagent: ") for line in lines[-2:]]
         title, hint = (told[0], told[1]) if len(told) == 2 else (f"{host}: the login failed", "".join(told))

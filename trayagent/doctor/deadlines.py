@@ -18,7 +18,7 @@ _OUTPUT_MAX = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ProgramResult:
     """A program's exit status and what it printed."""
 
     status: int
@@ -48,7 +48,7 @@ async def each(
     return [outcome for outcomes in found for outcome in outcomes], late
 
 
-async def said(words: Sequence[str]) -> Said:
+async def run_program(words: Sequence[str]) -> ProgramResult:
     """Run a program to its end and return what it printed.
 
     When the caller's deadline passes, the program and everything that it started are killed. Raises OSError if the
@@ -65,7 +65,9 @@ async def said(words: Sequence[str]) -> Said:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             await child.wait()
-    return Said(child.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace"))
+    return ProgramResult(
+        child.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
+    )
 
 
 async def aside(work: Callable[[], T]) -> T:

@@ -36,8 +36,8 @@ async def check(case: Case) -> Iterable[Finding]:
         async with _connected(address) as connection:
             return [*await _tray(case, connection), *await _messages(case, connection)]
     except (OSError, EOFError, TimeoutError, BusCallError) as error:
-        said = str(error) or "it does not answer"
-        title, why = f"The session bus cannot be used: {said}", "Neither icon nor messages can be shown."
+        text = str(error) or "it does not answer"
+        title, why = f"The session bus cannot be used: {text}", "Neither icon nor messages can be shown."
         return [advice("no-session-bus", title, why, "Log out of the desktop and in again.")]
 
 

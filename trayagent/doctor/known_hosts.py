@@ -9,7 +9,7 @@ from pathlib import Path
 from trayagent.config.model import Host
 from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.context import Case
-from trayagent.doctor.deadlines import each, said
+from trayagent.doctor.deadlines import each, run_program
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
 ASK_S = 3.0
@@ -81,7 +81,7 @@ async def _known(case: Case, name: str, resolved: Resolved) -> bool:
     for file in (Path(text).expanduser() for text in files):
         if not file.is_file():
             continue
-        answer = await said([program, "-F", name, "-f", str(file)])
+        answer = await run_program([program, "-F", name, "-f", str(file)])
         lines = [line for line in answer.output.splitlines() if line and not line.startswith("#")]
         if any(not line.startswith("@revoked") for line in lines):
             return True

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 
 from trayagent.doctor.context import Case
-from trayagent.doctor.deadlines import said
+from trayagent.doctor.deadlines import run_program
 from trayagent.doctor.findings import Finding, ok, problem
 
 OLDEST = (8, 7)
@@ -23,7 +23,7 @@ async def check(case: Case) -> Iterable[Finding]:
     program = case.file_paths.ssh
     install = "Install OpenSSH's client (Debian: sudo apt-get install openssh-client), or set TRAYAGENT_SSH."
     try:
-        answer = await said([program, "-V"])
+        answer = await run_program([program, "-V"])
     except OSError as error:
         title = f"{program} cannot be run: {error.strerror or error}"
         return [problem("ssh-missing", title, "The agent makes every connection with it.", install)]

@@ -119,10 +119,10 @@ def _gap(outage: Outage, period: Period, lasted: Lasted) -> str:
     left, right = period.share(begin), period.share(end)
     width = max(right - left, _THIN)
     took = "still" if outage.ended is None else lasted((outage.duration_ms or 0.0) / 1000)
-    said = f"{outage.host}: {moment(begin)}, {took}: {outage.reason}"
+    title = f"{outage.host}: {moment(begin)}, {took}: {outage.reason}"
     left = min(left, 100 - width)
     return (
-        f'<rect class="gap" x="{left:.3f}" width="{width:.3f}" height="10"><title>{text(said)}</title></rect>'
+        f'<rect class="gap" x="{left:.3f}" width="{width:.3f}" height="10"><title>{text(title)}</title></rect>'
     )
 
 

@@ -24,10 +24,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What an argument must be: `said` describes it; `default` is None if it is required."""
+    """What an argument must be: `description` completes the error message; `default` is None if it is required."""
 
     fits: Callable[[Any], bool]
-    said: str
+    description: str
     default: Callable[[], Any] | None = None
 
 
@@ -120,7 +120,7 @@ def _arguments(op: str, given: Any) -> dict[str, Any]:
         elif name in given and argument.fits(given[name]):
             taken[name] = given[name]
         else:
-            raise BadRequest(f'"{name}" of {op} must be {argument.said}.')
+            raise BadRequest(f'"{name}" of {op} must be {argument.description}.')
     return taken
 
 

@@ -196,9 +196,9 @@ class NetworkManager:
 
     def _wait_ready(self) -> None:
         limit = time.monotonic() + READY_DEADLINE_S
-        while (said := self.nmcli("-t", "-f", "RUNNING", "general")).stdout.strip() != "running":
+        while (output := self.nmcli("-t", "-f", "RUNNING", "general")).stdout.strip() != "running":
             if time.monotonic() > limit:
-                what = f"NetworkManager does not answer: {said.stderr.strip() or said.stdout.strip()}"
+                what = f"NetworkManager does not answer: {output.stderr.strip() or output.stdout.strip()}"
                 raise TrayagentError(what, code="sandbox-broken", hint=self.log()[-2000:])
             time.sleep(0.02)
 

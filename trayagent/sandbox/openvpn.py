@@ -89,10 +89,10 @@ class OpenVpn:
                 ["openvpn", "--config", str(self.folder / "server.conf")], admin=True, stdout=out, stderr=out
             )
         limit = time.monotonic() + READY_DEADLINE_S
-        while READY not in (said := self.log()[begun:]):
+        while READY not in (output := self.log()[begun:]):
             if self._child.poll() is not None or time.monotonic() > limit:
-                last = (said.strip().splitlines() or ["no message"])[-1]
-                code = "tun-missing" if "/dev/net/tun" in said else "sandbox-broken"
+                last = (output.strip().splitlines() or ["no message"])[-1]
+                code = "tun-missing" if "/dev/net/tun" in output else "sandbox-broken"
                 raise TrayagentError(f"the OpenVPN server did not start: {last}", code=code)
             time.sleep(0.01)
 

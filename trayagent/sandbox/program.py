@@ -48,8 +48,8 @@ class Lines:
 
     def ended(self) -> TrayagentError:
         """Return an error with the last line that a child printed before it ended."""
-        said = self._child.stderr.read().strip() if self._child.stderr else ""
-        last = (said.splitlines() or ["no message"])[-1]
+        output = self._child.stderr.read().strip() if self._child.stderr else ""
+        last = (output.splitlines() or ["no message"])[-1]
         return TrayagentError(f"{self._name} ended: {last}", code="sandbox-broken")
 
 

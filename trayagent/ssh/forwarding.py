@@ -13,7 +13,7 @@ from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.hosts import ForwardState
 from trayagent.core.facts.remote_sessions import still_refused
 from trayagent.errors import TrayagentError
-from trayagent.ssh.master.launch import said
+from trayagent.ssh.master.launch import read_own_log
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
@@ -59,11 +59,11 @@ async def ensure(  # noqa: PLR0913  # each is a choice of the caller
         for path in (f.listen.path for f in (*opened, *wanted) if f.kind != "remote"):
             if path is not None:
                 local_sockets.remove_dead(path)
-    told = len(said(log)) if log is not None else 0
+    logged = len(read_own_log(log)) if log is not None else 0
     states = {f: ForwardState(f, "opening") for f in wanted}
 
     def last_words() -> str:
-        return said(log)[told:] if log is not None else ""
+        return read_own_log(log)[logged:] if log is not None else ""
 
     async with asyncio.TaskGroup() as group:
         local = {f: group.create_task(_open(control_path, f)) for f in wanted if f.kind != "remote"}

@@ -63,11 +63,11 @@ async def output(
             f"“{name}” is not a host name", code="config-error", hint="It would be an option of ssh."
         )
     words = [ssh, *(["-F", config] if config is not None else []), "-N", *options, "-G", "--", name]
-    status, said, errors = await _run(words, name, timeout_s)
+    status, answer, errors = await _run(words, name, timeout_s)
     if status != 0:
         why = errors.decode(errors="replace").strip().splitlines() or [f"ssh -G {name} failed with {status}"]
         raise TrayagentError(why[0], code="config-error", hint=f"Look at it with: ssh -G {name}")
-    return said.decode("utf-8", "surrogateescape")
+    return answer.decode("utf-8", "surrogateescape")
 
 
 async def _run(words: list[str], name: str, timeout_s: float) -> tuple[int, bytes, bytes]:

@@ -40,7 +40,7 @@ class _Work:
 
     runs: int = 0
     last: Reaped | None = None
-    said: Evidence = NO_EVIDENCE
+    reported: Evidence = NO_EVIDENCE
 
 
 class RemoteCleanup:
@@ -167,15 +167,15 @@ class RemoteCleanup:
 
     def _forget_ended(self, name: str, ends: Sequence[KeptSession], found: Found) -> Reaped:
         """Forget what no longer exists. A session that belongs to another server or boot stays on record."""
-        said = {kept.session: found.sessions.get(kept.session, "") for kept in ends}
+        reported = {kept.session: found.sessions.get(kept.session, "") for kept in ends}
         here = found.own.server if found.own is not None else ""
-        gone = {s for s, word in said.items() if word == "ended" or (word in _HERE and s.server == here)}
+        gone = {s for s, word in reported.items() if word == "ended" or (word in _HERE and s.server == here)}
         self._far.forget(name, gone)
-        ended = sum(word == "ended" for word in said.values())
+        ended = sum(word == "ended" for word in reported.values())
         return Reaped(
             ended,
             len(gone) - ended,
-            len(said) - len(gone),
+            len(reported) - len(gone),
             sum(word == "removed" for word in found.sockets.values()),
             tuple(path for path, word in found.sockets.items() if word == "busy"),
         )
@@ -183,8 +183,8 @@ class RemoteCleanup:
     def _report(self, name: str, work: _Work, outcome: Reaped) -> Reaped:
         work.last = outcome
         evidence = outcome.evidence()
-        if evidence != work.said:  # log it once, not at every try
-            work.said = evidence
+        if evidence != work.reported:  # log it once, not at every try
+            work.reported = evidence
             self._shell.post(RemoteCleanedUp(time.monotonic(), name, outcome))
         return outcome
 

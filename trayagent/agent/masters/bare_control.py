@@ -54,7 +54,7 @@ class BareControls:
             self._failed(action, Failure(problem, "ssh-missing"))
             return
         if not answer.answered:
-            self._failed(action, classify(answer.said, host=f"{server.peer}:{server.port}", proven=""))
+            self._failed(action, classify(answer.output, host=f"{server.peer}:{server.port}", proven=""))
             return
         key = answer.host_key
         trusted = key is not None and is_trusted(key, server.known_as, server.known_hosts)

@@ -32,7 +32,7 @@ from trayagent.ssh.login.failures import classify, perhaps_refused, unlogged
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.launch import Launched, LaunchFailedError, said
+from trayagent.ssh.master.launch import Launched, LaunchFailedError, read_own_log
 from trayagent.ssh.os.control_sockets import owner_of
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class MasterConnector:
     def _login_kind(self, master: Master, host: Host) -> LoginKind:
         if host.resolved is None:
             return "quiet"
-        words = said(self._file_paths.master_log(master.pid))
+        words = read_own_log(self._file_paths.master_log(master.pid))
         return login_kind(words, host.resolved, self._environment.current(), at_terminal=False)
 
     async def _started(self, action: a.Dial, host: Host) -> Master:
@@ -173,15 +173,15 @@ class MasterConnector:
         except LaunchFailedError as failed:
             if failed.stall is not None and await failed.stall.passes_small():
                 raise FailedError(_swallowed(host)) from failed
-            proven = read_key_exchange(failed.said.own, failed.pid)
+            proven = read_key_exchange(failed.output.own, failed.pid)
             failure = classify(
-                failed.said.own,
+                failed.output.own,
                 host=host.name,
                 exit_status=failed.status,
-                others=failed.said.others,
+                others=failed.output.others,
                 proven=proven.after,
             )
-            if attempt.connected and failed.status == _SSH_FAILED and not failed.said.own:
+            if attempt.connected and failed.status == _SSH_FAILED and not failed.output.own:
                 failure = unlogged(failure, host.name)
             elif not failed.unheard:
                 failure = perhaps_refused(failure, proven, host.name)
@@ -199,7 +199,7 @@ class MasterConnector:
         if action.background:
             pid = await _daemon_of(launched)
         self._launched[pid] = launched
-        proven = read_key_exchange(said(launched.log), launched.process.pid, logged_in=True)
+        proven = read_key_exchange(read_own_log(launched.log), launched.process.pid, logged_in=True)
         master_log.rename(launched.log, self._file_paths.master_log(pid))
         master_log.limit(pid)
         target = host.resolved.target if host.resolved is not None else None

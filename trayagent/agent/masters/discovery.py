@@ -20,7 +20,7 @@ from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import default_in
 from trayagent.ssh.master.ending import end
-from trayagent.ssh.master.naming import stranger_name
+from trayagent.ssh.master.naming import unnamed_master_name
 from trayagent.ssh.os.control_sockets import ControlSocket, accepts, listening, owner_of
 from trayagent.ssh.os.flows import flow_of, tcp_facts
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
@@ -207,7 +207,7 @@ class Discovery:
         alias = await self._resolver.alias_of(path, lambda name: self._may_look_up(name, state))
         if alias is not None:
             return alias
-        return _unique(stranger_name(master, read(master.pid)), master, state.hosts), None
+        return _unique(unnamed_master_name(master, read(master.pid)), master, state.hosts), None
 
     async def _answer(self, name: str, state: State) -> Answer | None:
         """Return ssh's answer for a host that no configuration lists. Nothing else would query ssh for it."""

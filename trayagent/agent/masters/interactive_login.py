@@ -37,7 +37,7 @@ from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.command import master_command
 from trayagent.ssh.master.ending import abandon
-from trayagent.ssh.master.launch import said
+from trayagent.ssh.master.launch import read_own_log
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.process import PidWatch
 
@@ -173,7 +173,7 @@ class InteractiveLogins:
         if status < 0:
             self._shell.post(LoginGivenUp(time.monotonic(), login.host, number))
             return
-        words = said(login.log)
+        words = read_own_log(login.log)
         proven = read_key_exchange(words, None)
         # Messages of a jump host's ssh are only at the terminal.
         failure = classify(words, host=login.host, exit_status=status, others="", proven=proven.after)
@@ -183,7 +183,7 @@ class InteractiveLogins:
         )
 
     async def _ready(self, number: int, login: _Login) -> None:
-        host_key = read_key_exchange(said(login.log), None, logged_in=True).host_key
+        host_key = read_key_exchange(read_own_log(login.log), None, logged_in=True).host_key
         pid = owner_of(login.fresh)  # the process that holds the listening socket, whatever its messages are
         proven = (host_key, login.resolved.target)
         master = describe(pid, login.fresh, ours=True, proven=proven) if pid is not None else None
@@ -193,7 +193,9 @@ class InteractiveLogins:
             problem = Problem("unknown", f"{login.host}: the new master ended immediately")
             self._shell.post(AttemptFailed(time.monotonic(), login.host, number, Failure(problem, "died")))
             return
-        kind = login_kind(said(login.log), login.resolved, self._environment.current(), at_terminal=True)
+        kind = login_kind(
+            read_own_log(login.log), login.resolved, self._environment.current(), at_terminal=True
+        )
         master_log.rename(login.log, self._file_paths.master_log(master.pid))
         master_log.limit(master.pid)
         self._records.add_master(master, login.host, [])

@@ -128,9 +128,9 @@ def judged(
             Evidence.of(key=key.name, accepted="yes", locked="yes"),
             locked(key, name, positive=True),
         )
-    said = tried.said
+    output = tried.output
     failure = classify(
-        said.own, host=name, exit_status=tried.status, others=said.others, proven=tried.proven.after
+        output.own, host=name, exit_status=tried.status, others=output.others, proven=tried.proven.after
     )
     failure = perhaps_refused(failure, tried.proven, name)
     evidence = Evidence.of(kind=failure.kind, positive=failure.positive)

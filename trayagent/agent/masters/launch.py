@@ -105,7 +105,7 @@ class MasterLauncher:
             return replace(launched, let_go=connection.close)
         except LaunchFailedError as failed:
             if connection.asked or (
-                jump is not None and _OLD_SSH not in failed.said.own + failed.said.others
+                jump is not None and _OLD_SSH not in failed.output.own + failed.output.others
             ):
                 # Only in a foreground master does ssh show the message of `fdpass`, its helper.
                 raise failed.with_reason(connection.why_not) from failed
@@ -142,7 +142,7 @@ class MasterLauncher:
                     )
                 except LaunchFailedError as failed:
                     if ends_attempt(called):
-                        raise WantsBrowserError(failed.said, failed.pid, failed.status) from failed
+                        raise WantsBrowserError(failed.output, failed.pid, failed.status) from failed
                     if not restart.take():
                         raise
         finally:

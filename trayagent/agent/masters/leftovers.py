@@ -23,7 +23,7 @@ from trayagent.ssh.login.trial import processes_of as trials_of
 from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.command import escaped
 from trayagent.ssh.master.ending import abandon, end
-from trayagent.ssh.master.launch import said
+from trayagent.ssh.master.launch import read_own_log
 from trayagent.ssh.os.control_sockets import ControlSocket, accepts, listening, owner_of
 from trayagent.ssh.os.exchange import exchange
 from trayagent.ssh.os.process import Process, read, ssh_processes
@@ -85,7 +85,7 @@ class Leftovers:
     def _keep(self, pid: int, begun: Begun) -> None:
         """Record the master and its log, as for any master that is in place."""
         log = Path(begun.log)
-        host_key = read_key_exchange(said(log), None, logged_in=True).host_key
+        host_key = read_key_exchange(read_own_log(log), None, logged_in=True).host_key
         placed = describe(pid, begun.target, ours=True, proven=(host_key, None))
         if placed is not None:
             self._records.add_master(placed, begun.host, [])

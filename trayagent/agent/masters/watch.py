@@ -18,7 +18,7 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.ssh.login.failures import classify
 from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.log import Said
+from trayagent.ssh.master.log import SshOutput
 from trayagent.ssh.os.control_sockets import accepts
 from trayagent.ssh.os.process import PidWatch
 
@@ -107,12 +107,12 @@ def _remove_dead(path: str) -> None:
             Path(path).unlink()
 
 
-def ended_politely(words: Said, host: str, status: int | None = None) -> bool:
+def ended_politely(words: SshOutput, host: str, status: int | None = None) -> bool:
     """Report whether a master's log ends with an orderly end, which some program requested."""
     return _POLITE_END in words.own and _death(words, host, status) is None
 
 
-def _death(words: Said, host: str, status: int | None) -> Failure | None:
+def _death(words: SshOutput, host: str, status: int | None) -> Failure | None:
     """Return why a master died according to its log, None if the log does not say.
 
     ssh writes that the server closed the connection to stderr, not to the log (clientloop.c, client_loop).

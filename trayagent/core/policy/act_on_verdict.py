@@ -172,7 +172,9 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
     return True, None
 
 
-def _send_second_probe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
+def _send_second_probe(
+    context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict
+) -> Step:
     if host.doubt.probe is not None:
         context.do(SendProbe(host.name, master, second=True))
         context.put(host, doubt=replace(host.doubt, probe=replace(host.doubt.probe, again=True)))

@@ -42,7 +42,17 @@ from trayagent.core.policy.waits import Wait, before_login
 from trayagent.core.policy.wanted import needs_bare_control
 
 Do = Literal[
-    "keep", "offline", "end", "control", "probe", "second probe", "observe", "wait", "grace", "replace", "kill"
+    "keep",
+    "offline",
+    "end",
+    "control",
+    "probe",
+    "second probe",
+    "observe",
+    "wait",
+    "grace",
+    "replace",
+    "kill",
 ]
 
 

@@ -104,10 +104,10 @@ class Systemd:
         An older version started them. Without the unit's file systemd would end them with the agent.
         """
         for _ in range(_TRIES):  # the move fails if one of the processes has just ended
-            said = self._systemctl("show", "--property=MainPID", "--value", UNIT)
-            if said is None or not said.strip().isdecimal():
+            output = self._systemctl("show", "--property=MainPID", "--value", UNIT)
+            if output is None or not output.strip().isdecimal():
                 return ()
-            left = linux_unit.in_unit(int(said), UNIT)
+            left = linux_unit.in_unit(int(output), UNIT)
             if not left or asyncio.run(self._move_out(left)):
                 return ()
         return tuple(left)

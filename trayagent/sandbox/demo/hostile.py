@@ -120,12 +120,12 @@ def _reconnect(stage: HostileStage, screen: Screen) -> None:
     _verdict(stage, screen)
 
 
-def _verdict(stage: HostileStage, screen: Screen, said: str = "") -> None:
+def _verdict(stage: HostileStage, screen: Screen, text: str = "") -> None:
     living = [f"{name} {pid}" for name, pid in stage.living().items()]
     text = f"alive: {', '.join(living) or 'none'}; refused logins counted: {stage.refused()}"
     whole = len(living) == len(HOSTS) and not stage.refused()
-    if said:
-        screen.row("", said)
+    if text:
+        screen.row("", text)
     screen.row("", text, "bold green" if whole else "bold red")
 
 
@@ -149,7 +149,7 @@ def _home(stage: HostileStage, screen: Screen) -> float:
 def _summary(result: Result) -> list[str]:
     """Return the ending: what was seen."""
     count = sum(result.after[name] == pid for name, pid in result.before.items())
-    said = (
+    text = (
         f"The café answered {words.times(result.lies)} in the server's place, and with an sshd of its own. "
         f"Masters that are still the same: {count} of {len(result.before)}. "
         f"Refused logins counted: {result.refused}."
@@ -157,5 +157,5 @@ def _summary(result: Result) -> list[str]:
     session = "The open session goes on." if result.session else "The open session is gone."
     home = f"Back home, the forward answered after {result.returned_s * 1000:.0f} ms. {session}"
     if not result.survived:
-        return [said, home, "The café did harm: this should not have happened."]
-    return [said, home]
+        return [text, home, "The café did harm: this should not have happened."]
+    return [text, home]

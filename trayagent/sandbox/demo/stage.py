@@ -72,8 +72,8 @@ class Stage:
         self.lab.echo(SERVICE_PORT)
         self.lab.ssh_config(self.hosts)
         # Before 9.3 sshd does not know the option, but its error message names the version.
-        said = subprocess.run([tool("sshd"), "-V"], capture_output=True, text=True, check=False).stderr
-        found = re.search(r"OpenSSH_[\w.]+", said)
+        output = subprocess.run([tool("sshd"), "-V"], capture_output=True, text=True, check=False).stderr
+        found = re.search(r"OpenSSH_[\w.]+", output)
         return found.group() if found else "OpenSSH"
 
     def start_agent(self) -> None:

@@ -43,14 +43,14 @@ def of_event(event: Mapping[str, Any]) -> str:
 
 def of_change(reason: str) -> str:
     """Return what changed, from an event's `+address -address up=interface …`, "" if there are only consequences."""
-    said = []
+    words = []
     for word in reason.split():
         if word[0] in "+-":
-            said.append(f"{word[1:]} is {'here' if word[0] == '+' else 'gone'}")
+            words.append(f"{word[1:]} is {'here' if word[0] == '+' else 'gone'}")
         elif word.startswith(("up=", "down=")):
             state, _, name = word.partition("=")
-            said.append(f"{name} is {state}")
-    return ", ".join(said)
+            words.append(f"{name} is {state}")
+    return ", ".join(words)
 
 
 def moment(event: Mapping[str, Any], wall_offset_s: float) -> float:
@@ -76,20 +76,20 @@ def summary(took_s: float, cold_s: float, returned_s: float, *, recovered: bool,
     """Return the first paragraphs of the ending: what was seen, in numbers."""
     if not recovered:
         return ["The forward answers, but not through a new master: the recovery was not seen."]
-    said = (
+    text = (
         f"The forward was back {took_s * 1000:.0f} ms after the change of network: {took_s / cold_s:.2f} times "
         f"what a plain ssh took from its start to its first byte here ({cold_s * 1000:.0f} ms)."
     )
     if not kept:
-        return [said, "The link's return replaced a master that should have been kept."]
-    return [f"{said} When the link returned, the same connection went on after {returned_s * 1000:.0f} ms."]
+        return [text, "The link's return replaced a master that should have been kept."]
+    return [f"{text} When the link returned, the same connection went on after {returned_s * 1000:.0f} ms."]
 
 
 def about_plain(silent_s: float, answered: bool, check: str) -> str:
     """Return the last paragraph: how the plain ssh fared, and what ssh itself says about it."""
     if answered:
         return f"The plain ssh answered again {silent_s:.1f} s after the change of network."
-    said = (
+    text = (
         f"The plain ssh has been silent for {silent_s:.1f} s. Without ServerAliveInterval it does not notice"
     )
-    return f"{said}; ssh -O check says: {check}" if check else f"{said}."
+    return f"{text}; ssh -O check says: {check}" if check else f"{text}."

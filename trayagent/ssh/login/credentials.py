@@ -80,14 +80,14 @@ def identities(auth_sock: str | None) -> tuple[bytes, ...] | None:
             sock.sendall(struct.pack(">IB", 1, _REQUEST_IDENTITIES))
             with sock.makefile("rb") as answer:
                 (length,) = struct.unpack(">I", answer.read(4))
-                said = answer.read(min(length, _ANSWER_MAX))
-        kind, count = struct.unpack_from(">BI", said)
+                output = answer.read(min(length, _ANSWER_MAX))
+        kind, count = struct.unpack_from(">BI", output)
         if kind != _IDENTITIES_ANSWER:
             return None
         keys, at = [], 5
         for _ in range(count):
-            key, at = _string(said, at)
-            _, at = _string(said, at)  # skip the key's comment
+            key, at = _string(output, at)
+            _, at = _string(output, at)  # skip the key's comment
             keys.append(key)
     except (OSError, struct.error):
         return None

@@ -67,10 +67,12 @@ def classify(
     """
     text, carrier = _readable(own), _readable(others or "").strip() + "\n"
     ends = [ended.start() for ended in _CARRIER_ENDED.finditer(text)]
-    said = _without_noise(text[: ends[0]] if ends and others is None else carrier)
-    if ends and said:
+    text_of_carrier = _without_noise(text[: ends[0]] if ends and others is None else carrier)
+    if ends and text_of_carrier:
         links = len(ends) + sum(1 for _ in _CARRIER_ENDED.finditer(carrier))
-        return _carried(_without_noise(_CARRIER_ENDED.split(said)[0]) or said, host, links)
+        return _carried(
+            _without_noise(_CARRIER_ENDED.split(text_of_carrier)[0]) or text_of_carrier, host, links
+        )
     after = text if proven is None else _readable(proven)
     if not after and (told := _PEERS_WORDS.search(text)):
         return _direct(carrier + text[: told.start()], "", host) or _disconnected(host)
@@ -119,17 +121,17 @@ def _disconnected(host: str) -> Failure:
     return Failure(problem, "disconnected")
 
 
-def _carried(said: str, host: str, links: int) -> Failure:
+def _carried(text_of_carrier: str, host: str, links: int) -> Failure:
     """Return the failure from the output of a jump host's ssh or a ProxyCommand.
 
     If a jump host could not reach the next machine, its message is about that machine. That is the target, if
     only one of the `links` (the connections in the chain) ended.
     """
-    found = _row_of(said, said)
+    found = _row_of(text_of_carrier, text_of_carrier)
     if found is None:
-        return _by_proxy(said, host)
+        return _by_proxy(text_of_carrier, host)
     row, match = found
-    if links == 1 and "stdio forwarding failed" in said:
+    if links == 1 and "stdio forwarding failed" in text_of_carrier:
         return _failure(row, match, who=host, host=host)
     problem = _failure(row, match, who=f"the jump host of {host}", host=host).problem
     code = problem.code if row.kind in _KEEPS_ITS_CODE else "jump-host-failed"
@@ -137,9 +139,9 @@ def _carried(said: str, host: str, links: int) -> Failure:
     return Failure(Problem(code, title, problem.hint), row.kind, by_jump=True)
 
 
-def _by_proxy(said: str, host: str) -> Failure:
+def _by_proxy(text_of_carrier: str, host: str) -> Failure:
     """Return the failure of a ProxyCommand other than ssh, with its own message."""
-    kind, line = proxy_said(said) or ("proxy-command", _last_line(said))
+    kind, line = proxy_said(text_of_carrier) or ("proxy-command", _last_line(text_of_carrier))
     title = f"The ProxyCommand of {host} failed: {line[:MAX_LINE]}"
     if kind == "proxy-login":
         return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trayagent.errors import TrayagentError
-from trayagent.ssh.master.banner_check import knock
+from trayagent.ssh.master.banner_check import banner_answers
 from trayagent.ssh.os.flows import flow_of, tcp_facts
 
 # Random loss does not cause this many retransmissions in a row, because the pause between them doubles.
@@ -30,7 +30,7 @@ class Stall:
     async def passes_small(self) -> bool:
         """Report whether the server still answers small packets."""
         try:
-            return await knock(self.peer, self.port, deadline_s=_SMALL_DEADLINE_S)
+            return await banner_answers(self.peer, self.port, deadline_s=_SMALL_DEADLINE_S)
         except OSError:
             return False
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.key_exchange import LOG_VERBOSE, KeyExchange, read_key_exchange
 from trayagent.ssh.master.command import connect_timeout_s, escaped
-from trayagent.ssh.master.log import Said
+from trayagent.ssh.master.log import SshOutput
 from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
 from trayagent.ssh.os.process import Process, ssh_processes
 
@@ -37,7 +37,7 @@ class Tried:
 
     authenticated: bool
     accepted: frozenset[str]
-    said: Said
+    output: SshOutput
     proven: KeyExchange
     status: int | None
 
@@ -87,10 +87,10 @@ async def log_in(
 ) -> Tried:
     """Run the trial and return its result; its process and log are gone then. Raise OSError if ssh cannot run."""
     result = await run_until(words, log, environment, deadline_s=deadline_s, enough=_authenticated)
-    said = result.said
-    proven = read_key_exchange(said.own, result.pid)
+    output = result.output
+    proven = read_key_exchange(output.own, result.pid)
     accepted = frozenset(found["file"] for found in _ACCEPTED.finditer(proven.after))
-    return Tried(_authenticated(result.pid, said.own), accepted, said, proven, result.status)
+    return Tried(_authenticated(result.pid, output.own), accepted, output, proven, result.status)
 
 
 def _authenticated(pid: int, log: str) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 
 
-async def knock(
+async def banner_answers(
     peer: str, port: int, *, deadline_s: float, established: Callable[[], None] = lambda: None
 ) -> bool:
     """Report whether an SSH server answers at this address within the deadline. Raise OSError for a refusal.

@@ -47,7 +47,7 @@ class Answer:
 
     host_key: str | None
     answered: bool
-    said: str
+    output: str
     certified: bool = False
 
 
@@ -110,7 +110,7 @@ async def exchange_keys(
         return proven.certified or proven.host_key is not None
 
     result = await run_until(words, log, environment, deadline_s=deadline_s, enough=enough)
-    said = result.said.own
-    proven = read_key_exchange(said, result.pid)
-    answered = proven.certified or proven.host_key is not None or _AFTER_BANNER.search(said) is not None
-    return Answer(proven.host_key, answered, said, proven.certified)
+    output = result.output.own
+    proven = read_key_exchange(output, result.pid)
+    answered = proven.certified or proven.host_key is not None or _AFTER_BANNER.search(output) is not None
+    return Answer(proven.host_key, answered, output, proven.certified)

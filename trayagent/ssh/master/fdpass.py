@@ -20,11 +20,11 @@ def main(socket: str) -> int:
     agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         agent.connect(socket)
-        said, rights, _, _ = agent.recvmsg(_MESSAGE_MAX, _socket.CMSG_SPACE(4))
+        message, rights, _, _ = agent.recvmsg(_MESSAGE_MAX, _socket.CMSG_SPACE(4))
     except OSError as error:
-        said, rights = f"trayagent: {socket}: {error.strerror}".encode(), []
+        message, rights = f"trayagent: {socket}: {error.strerror}".encode(), []
     if not rights:
-        posix.write(2, said + b"\r\n")
+        posix.write(2, message + b"\r\n")
         return 255
     to_ssh = _socket.socket(
         _socket.AF_UNIX, _socket.SOCK_STREAM, 0, 1

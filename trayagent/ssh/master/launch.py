@@ -13,7 +13,7 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.login.large_packets_lost import Stall, stall_of
 from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.ending import abandon
-from trayagent.ssh.master.log import Said
+from trayagent.ssh.master.log import SshOutput
 from trayagent.ssh.master.spawn import prepared, spawn
 from trayagent.ssh.os.flows import ASK_EVERY_S, flow_of, tcp_facts
 from trayagent.ssh.os.process import read
@@ -42,10 +42,16 @@ class LaunchFailedError(Exception):
     """
 
     def __init__(
-        self, said: Said, pid: int, status: int | None, stall: Stall | None = None, *, unheard: bool = False
+        self,
+        output: SshOutput,
+        pid: int,
+        status: int | None,
+        stall: Stall | None = None,
+        *,
+        unheard: bool = False,
     ) -> None:
-        super().__init__(said.own)
-        self.said = said
+        super().__init__(output.own)
+        self.output = output
         self.pid = pid
         self.status = status
         self.stall = stall
@@ -53,10 +59,10 @@ class LaunchFailedError(Exception):
 
     def with_reason(self, reason: str) -> LaunchFailedError:
         """Return the same failure with a reason that the agent gave to ssh, which ssh may not have printed."""
-        said = replace(self.said, others=f"{reason}\n{self.said.others}")
+        output = replace(self.output, others=f"{reason}\n{self.output.others}")
         if not reason:
             return self
-        return type(self)(said, self.pid, self.status, self.stall, unheard=self.unheard)
+        return type(self)(output, self.pid, self.status, self.stall, unheard=self.unheard)
 
 
 async def launch(  # noqa: PLR0913  # each is a choice of the caller
@@ -110,7 +116,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
         raise
 
 
-def said(log: Path) -> str:
+def read_own_log(log: Path) -> str:
     """Return the end of a master's own log, "" without a log."""
     return master_log.read(log).own
 

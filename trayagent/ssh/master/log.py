@@ -27,7 +27,7 @@ _MASTER_MAX_SIZE = 16 * MAX_SIZE
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SshOutput:
     """The text of both files: `own` is ssh's log, `others` the output on its stderr."""
 
     own: str
@@ -47,9 +47,9 @@ def create(log: Path) -> int:
     return os.open(stderr_of(log), flags | os.O_APPEND, 0o600)
 
 
-def read(log: Path) -> Said:
+def read(log: Path) -> SshOutput:
     """Return the end of both files, "" for a missing one."""
-    return Said(_end_of(log), _end_of(stderr_of(log)))
+    return SshOutput(_end_of(log), _end_of(stderr_of(log)))
 
 
 def rename(log: Path, to: Path) -> None:

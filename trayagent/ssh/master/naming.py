@@ -15,7 +15,7 @@ _NAME = re.compile(r"[^@]+@(?P<host>.+):\d+(?:#\d+)?")
 _TARGET = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]+)$")
 
 
-def stranger_name(master: Master, process: Process | None) -> str:
+def unnamed_master_name(master: Master, process: Process | None) -> str:
     """Return `user@host:port` from the control path, the command line or the connection, in this order."""
     found = _IN_PATH.search(os.path.basename(master.control_path))  # noqa: PTH119  # a string, not a path to open
     if found is not None:
@@ -26,7 +26,7 @@ def stranger_name(master: Master, process: Process | None) -> str:
 
 
 def host_of_name(name: str) -> str | None:
-    """Return the host in a name that `stranger_name` made, or None if it is unknown."""
+    """Return the host in a name that `unnamed_master_name` made, or None if it is unknown."""
     found = _NAME.fullmatch(name)
     return None if found is None or found["host"] == "unknown" else found["host"]
 

@@ -37,7 +37,7 @@ class Result:
     """The pid and the log of an ssh that has ended. `status` is None if the agent ended it."""
 
     pid: int
-    said: master_log.Said
+    output: master_log.SshOutput
     status: int | None
 
 
@@ -92,16 +92,16 @@ async def run_until(
     finally:
         os.close(stderr)
     ended = False
-    said = master_log.Said("")
+    output = master_log.SshOutput("")
     try:
         with contextlib.suppress(TimeoutError):  # at the deadline, the log so far is all that is known
             async with asyncio.timeout(deadline_s):
                 ended = await _until_enough(child, log, enough)
     finally:
         await asyncio.shield(_end(child))
-        said = master_log.read(log)
+        output = master_log.read(log)
         master_log.remove(log)
-    return Result(child.pid, said, child.returncode if ended else None)
+    return Result(child.pid, output, child.returncode if ended else None)
 
 
 async def _until_enough(

@@ -161,15 +161,15 @@ class Connection:
     def _check_numbers(self, message: Message) -> None:
         """Check that a message has our version, or the number of our request or session."""
         if isinstance(message, Hello):
-            said, ours = message.version, VERSION
+            received, expected = message.version, VERSION
         elif isinstance(message, Numbered):
-            said, ours = message.request_id, self._question.request_id if self._question else -1
+            received, expected = message.request_id, self._question.request_id if self._question else -1
         elif isinstance(message, (answers.ExitMessage, answers.TtyAllocFail)):
-            said, ours = message.session_id, self._session if self._session is not None else -1
+            received, expected = message.session_id, self._session if self._session is not None else -1
         else:
             return
-        if said != ours:
-            self._fail(f"{type(message).__name__} with number {said} instead of {ours}")
+        if received != expected:
+            self._fail(f"{type(message).__name__} with number {received} instead of {expected}")
 
     def _end(self) -> Ended:
         midway = bool(self._buffer)

@@ -86,8 +86,8 @@ def _between(output: str | None) -> list[str] | None:
     """
     if output is None:
         return None
-    said = output.partition(f"{BEGIN}\n")[2]
-    if not said.endswith(f"\n{END}\n"):
+    inner = output.partition(f"{BEGIN}\n")[2]
+    if not inner.endswith(f"\n{END}\n"):
         raise Gone("the connection ended before the server had finished")
-    said = said.removesuffix(f"\n{END}\n").removesuffix("\n")
-    return said.split("\n") if said else []
+    inner = inner.removesuffix(f"\n{END}\n").removesuffix("\n")
+    return inner.split("\n") if inner else []
