@@ -14,7 +14,7 @@ def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
     """Return where the first TCP connection of a host goes, according to the real `ssh -G`."""
     path = tmp_path / "config"
     path.write_text(config)
-    return asyncio.run(Resolver("ssh", path, (path,)).ask(name)).hop
+    return asyncio.run(Resolver("ssh", path, (path,)).resolve(name)).hop
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_jump_hosts_are_counted_and_a_single_one_is_kept(
         " HostName 192.0.2.9\nHost inner\n ProxyJump gate\nHost cloud\n ProxyCommand nc %h %p\n"
         "Host bound\n BindAddress 127.0.0.1\n"
     )
-    resolved = asyncio.run(Resolver("ssh", path, (path,)).ask("target")).resolved
+    resolved = asyncio.run(Resolver("ssh", path, (path,)).resolve("target")).resolved
     assert resolved.hops == hops
     assert (resolved.jump.hostname if resolved.jump is not None else None) == jump
 
@@ -105,7 +105,7 @@ def test_where_answers_vary_between_networks_ssh_connects_itself(
     """Where ssh may use a jump host only on some networks, ssh itself makes the connection."""
     path = tmp_path / "config"
     path.write_text(f"Match {match}\n User me\n")
-    answer = asyncio.run(Resolver("ssh", path, (path,)).ask("web01"))
+    answer = asyncio.run(Resolver("ssh", path, (path,)).resolve("web01"))
     assert answer.resolved.plain_connect == plain
 
 
@@ -133,11 +133,11 @@ def test_without_name_resolution_ssh_canonicalizes_nothing(tmp_path: Path) -> No
     path = tmp_path / "config"
     path.write_text("CanonicalizeHostname yes\nCanonicalDomains invalid\nCanonicalizePermittedCNAMEs *:*\n")
     resolver = Resolver("ssh", path, (path,))
-    answer = asyncio.run(resolver.ask("web", lookups=False))
-    assert (answer.looked_up, answer.varies) == (False, True)
+    answer = asyncio.run(resolver.resolve("web", lookups=False))
+    assert (answer.lookups_allowed, answer.varies) == (False, True)
     assert answer.resolved.canonicalize_hostname == "no"
-    assert asyncio.run(resolver.ask("127.0.0.1")).looked_up
+    assert asyncio.run(resolver.resolve("127.0.0.1")).lookups_allowed
     path.write_text("CanonicalizeHostname no\n")
     resolver.forget()
-    answer = asyncio.run(resolver.ask("web", lookups=False))
-    assert (answer.looked_up, answer.varies) == (True, False)
+    answer = asyncio.run(resolver.resolve("web", lookups=False))
+    assert (answer.lookups_allowed, answer.varies) == (True, False)

@@ -29,7 +29,7 @@ class _Around:
     def __init__(self, resolved: Resolved, path: Path) -> None:
         self.resolved, self.path = resolved, path
 
-    async def ask(self, _: str) -> Answer:
+    async def resolve(self, _: str) -> Answer:
         return Answer(self.resolved, None, 0.0, False, True)
 
     def control_path(self, _: object) -> str:

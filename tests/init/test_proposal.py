@@ -9,7 +9,7 @@ import pytest
 from trayagent.core.facts import forward_spec
 from trayagent.init import cron, processes
 from trayagent.init.command_line import parse
-from trayagent.init.findings import Found, Machine, PassedOver
+from trayagent.init.findings import Found, Machine, Skipped
 from trayagent.init.interpret import Meaning
 from trayagent.init.proposal import Understood, propose
 
@@ -24,24 +24,24 @@ def seen(where: str, host: str, *specs: str, line: str = "autossh -N h", **more:
 
 def test_what_runs_gets_a_port_before_what_does_not() -> None:
     """A running tunnel gets the port, whatever the alphabetical order; the other is reported with a hint."""
-    hosts, passed = propose([seen("a", "x", "80:b:1", active=False), seen("b", "y", "80:b:2")])
+    hosts, skipped = propose([seen("a", "x", "80:b:1", active=False), seen("b", "y", "80:b:2")])
     assert [(h.name, h.wish, len(h.forwards)) for h in hosts] == [("y", "always", 1), ("x", "leave", 0)]
-    assert [p.where for p in passed] == ["-L 80:b:1 of a"]
-    assert "another port" in passed[0].why
+    assert [p.where for p in skipped] == ["-L 80:b:1 of a"]
+    assert "another port" in skipped[0].why
 
 
 def test_a_disabled_unit_adds_nothing_to_a_host_that_is_kept() -> None:
     """The disabled unit is reported instead."""
-    hosts, passed = propose([seen("old", "x", "1:b:1", active=False), seen("new", "x", "2:b:2")])
+    hosts, skipped = propose([seen("old", "x", "1:b:1", active=False), seen("new", "x", "2:b:2")])
     assert [f.spec for f in hosts[0].forwards] == ["2:b:2"]
-    assert [p.where for p in passed] == ["old"]
+    assert [p.where for p in skipped] == ["old"]
 
 
 def test_the_same_forward_twice_is_one() -> None:
     """Two units of one host are combined."""
-    hosts, passed = propose([seen("a", "x", "1:b:1"), seen("b", "x", "1:b:1", "2:b:2")])
+    hosts, skipped = propose([seen("a", "x", "1:b:1"), seen("b", "x", "1:b:1", "2:b:2")])
     assert [(h.because, [f.spec for f in h.forwards]) for h in hosts] == [(("a", "b"), ["1:b:1", "2:b:2"])]
-    assert not passed
+    assert not skipped
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_system_crontab_has_a_column_for_the_user() -> None:
     assert mine.words == ("ssh", "-N", "a")
     assert isinstance(escaped, Found)
     assert escaped.words == ("ssh", "-N", "b%")
-    assert isinstance(other, PassedOver)
+    assert isinstance(other, Skipped)
     assert other.where == "/etc/cron.d/t line 4"
 
 
@@ -84,7 +84,7 @@ def test_the_columns_of_a_system_crontab_may_be_parted_by_tabs(line: str) -> Non
     assert isinstance(found, Found)
     assert found.words == ("ssh", "-N", "a")
     [other] = cron.lines(machine, "/etc/crontab", "@daily\tssh", "an editor", with_user=True)
-    assert isinstance(other, PassedOver)
+    assert isinstance(other, Skipped)
 
 
 def test_the_unit_of_a_process_is_read_from_its_control_group() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.init import launchd
-from trayagent.init.findings import Found, Machine, PassedOver
+from trayagent.init.findings import Found, Machine, Skipped
 from trayagent.init.shell_calls import calls
 from trayagent.init.shell_files import lines
 
@@ -109,7 +109,7 @@ def test_a_quote_that_never_ends_spoils_one_line_only(tmp_path: Path) -> None:
     """The line is reported, and the next alias is found."""
     text = "alias a='ssh -N h\n" + "x=1\n" * 40 + "alias b='ssh -N g'\n"
     broken, fine = lines(machine(tmp_path), tmp_path / ".bashrc", text)
-    assert isinstance(broken, PassedOver)
+    assert isinstance(broken, Skipped)
     assert broken.where == "~/.bashrc line 1"
     assert isinstance(fine, Found)
     assert fine.words == ("ssh", "-N", "g")
@@ -123,7 +123,7 @@ def test_a_quote_that_never_ends_spoils_one_launch_agent_only(tmp_path: Path, wo
     for label, program in (("a", words), ("my b", ["ssh", "-N", "g"])):
         (folder / f"{label}.plist").write_bytes(plistlib.dumps({"Label": label, "ProgramArguments": program}))
     broken, fine = launchd.find(machine(tmp_path))
-    assert isinstance(broken, PassedOver)
+    assert isinstance(broken, Skipped)
     assert broken.where.startswith("a ")
     assert isinstance(fine, Found)
     assert fine.switch_off == "launchctl bootout 'gui/1000/my b'; launchctl disable 'gui/1000/my b'"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.init import systemd, systemd_text
-from trayagent.init.findings import Found, Machine, PassedOver
+from trayagent.init.findings import Found, Machine, Skipped
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def put(root: Path, path: str, text: str) -> None:
     file.write_text(text)
 
 
-def found(machine: Machine, *running: str) -> list[Found | PassedOver]:
+def found(machine: Machine, *running: str) -> list[Found | Skipped]:
     """Return the findings in the machine's units."""
     return list(systemd.find(machine, frozenset(running)))
 
@@ -73,9 +73,9 @@ def test_a_system_unit_is_ours_only_if_it_runs_as_this_user(machine: Machine) ->
     mine, root, other = found(machine)
     assert isinstance(mine, Found)
     assert mine.switch_off == "sudo systemctl disable --now a.service"
-    assert isinstance(root, PassedOver)
+    assert isinstance(root, Skipped)
     assert "root" in root.why
-    assert isinstance(other, PassedOver)
+    assert isinstance(other, Skipped)
     assert "autossh" in other.why
 
 
@@ -94,7 +94,7 @@ def test_a_template_counts_by_its_instances(machine: Machine) -> None:
     """Linked and running instances are found; a template alone is only reported."""
     put(machine.home, ".config/systemd/user/t@.service", "[Service]\nExecStart=ssh -N %i\n")
     [lonely] = found(machine)
-    assert isinstance(lonely, PassedOver)
+    assert isinstance(lonely, Skipped)
     (machine.home / ".config/systemd/user/x.target.wants").mkdir()
     (machine.home / ".config/systemd/user/x.target.wants/t@one.service").symlink_to("../t@.service")
     both = found(machine, "t@two.service")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.ssh import config_text
-from trayagent.ssh.config_text import aliases, config_files, control_paths, place_dependent
+from trayagent.ssh.config_text import aliases, config_files, control_paths, network_dependent
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_aliases_are_the_literal_names(root: Path) -> None:
 def test_settings_that_depend_on_the_network_are_detected(root: Path, text: str, varies: bool) -> None:
     """Match exec, Match localnetwork, this machine's name and canonical names count as dependent on the network."""
     root.write_text(text)
-    assert place_dependent((root,)) is varies
+    assert network_dependent((root,)) is varies
 
 
 def test_included_files_count(root: Path) -> None:
@@ -64,7 +64,7 @@ def test_included_files_count(root: Path) -> None:
     )
     assert aliases(root) == ("inside",)
     assert control_paths(root) == ("~/.ssh/cm-%C", "none")
-    assert place_dependent((root.parent / "absent", root))
+    assert network_dependent((root.parent / "absent", root))
 
 
 def test_includes_are_found_as_ssh_finds_them(root: Path) -> None:
@@ -145,4 +145,4 @@ def test_any_bytes_are_read_without_an_exception(
     assert config_files(path)[0] == path
     aliases(path)
     control_paths(path)
-    place_dependent((path,))
+    network_dependent((path,))

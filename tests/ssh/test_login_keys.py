@@ -12,7 +12,7 @@ import pytest
 from trayagent.core.facts.evidence import NO_EVIDENCE
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.credentials import kind_of, public_key
-from trayagent.ssh.login.login_keys import asks_whom, offers
+from trayagent.ssh.login.login_keys import login_keys, login_obstacle
 
 
 def key(path: Path, passphrase: str = "", *, public: bool = True) -> Path:
@@ -61,33 +61,33 @@ def test_the_agents_keys_count_if_ssh_would_offer_them(tmp_path: Path) -> None:
     """All keys of the ssh-agent count, or with IdentitiesOnly those that an IdentityFile names."""
     mine, other = key(tmp_path / "mine"), key(tmp_path / "other")
     held = (blob(mine), blob(other))
-    assert offers(host(mine), held).agent == (blob(mine),)
-    assert offers(host(mine, only=False), held).agent == held
-    assert offers(host(mine), None).agent == ()
+    assert login_keys(host(mine), held).agent == (blob(mine),)
+    assert login_keys(host(mine, only=False), held).agent == held
+    assert login_keys(host(mine), None).agent == ()
 
 
 def test_a_plain_key_does_not_need_the_user(tmp_path: Path) -> None:
     """A login with a plain key does not need the user, whatever other keys there are."""
     plain, locked = key(tmp_path / "plain"), key(tmp_path / "locked", "secret")
     resolved = host(plain, locked, tmp_path / "absent")
-    assert asks_whom(resolved, offers(resolved, None)) == NO_EVIDENCE
+    assert login_obstacle(resolved, login_keys(resolved, None)) == NO_EVIDENCE
 
 
 def test_a_locked_key_needs_the_user_unless_the_agent_holds_it(tmp_path: Path) -> None:
     """A locked key needs the user unless the ssh-agent holds it; an empty, locked or missing ssh-agent does not."""
     locked = key(tmp_path / "locked", "secret")
     resolved = host(locked)
-    assert asks_whom(resolved, offers(resolved, None)).get("key") == "locked"
-    assert asks_whom(resolved, offers(resolved, ())).get("key") == "locked"
-    assert asks_whom(resolved, offers(resolved, (blob(locked),))) == NO_EVIDENCE
+    assert login_obstacle(resolved, login_keys(resolved, None)).get("key") == "locked"
+    assert login_obstacle(resolved, login_keys(resolved, ())).get("key") == "locked"
+    assert login_obstacle(resolved, login_keys(resolved, (blob(locked),))) == NO_EVIDENCE
 
 
 def test_a_public_key_alone_needs_the_agent(tmp_path: Path) -> None:
     """If only the public key is there, the login needs an ssh-agent that holds the key."""
     public = key(tmp_path / "id").with_name("id.pub")
     resolved = host(public)
-    assert asks_whom(resolved, offers(resolved, ())).get("agent") == "empty"
-    assert asks_whom(resolved, offers(resolved, (blob(tmp_path / "id"),))) == NO_EVIDENCE
+    assert login_obstacle(resolved, login_keys(resolved, ())).get("agent") == "empty"
+    assert login_obstacle(resolved, login_keys(resolved, (blob(tmp_path / "id"),))) == NO_EVIDENCE
 
 
 @pytest.mark.parametrize("where", ["file", "agent"])
@@ -99,7 +99,7 @@ def test_a_security_key_needs_a_touch(tmp_path: Path, where: str) -> None:
     touched.write_text(f"{kind.decode()} {base64.b64encode(security).decode()}\n")
     resolved = host(plain, *([touched] if where == "file" else []), only=False)
     held = (security,) if where == "agent" else ()
-    assert asks_whom(resolved, offers(resolved, held)).get("key") == "security_key"
+    assert login_obstacle(resolved, login_keys(resolved, held)).get("key") == "security_key"
 
 
 def test_a_pkcs11_provider_needs_the_user(tmp_path: Path) -> None:
@@ -107,4 +107,4 @@ def test_a_pkcs11_provider_needs_the_user(tmp_path: Path) -> None:
     resolved = Resolved(
         "web", "web.example", identity_files=(str(key(tmp_path / "id")),), pkcs11_provider="x.so"
     )
-    assert asks_whom(resolved, offers(resolved, None)).get("key") == "hardware"
+    assert login_obstacle(resolved, login_keys(resolved, None)).get("key") == "hardware"

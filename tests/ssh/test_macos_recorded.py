@@ -7,7 +7,7 @@ Darwin parts, with invented kernel addresses.
 from __future__ import annotations
 
 from trayagent.ssh.os.macos_carried import counted
-from trayagent.ssh.os.macos_flows import Seen
+from trayagent.ssh.os.macos_flows import ProcessSnapshot
 from trayagent.ssh.os.macos_lsof import parsed as files
 from trayagent.ssh.os.macos_ps import below, parsed
 from trayagent.ssh.os.types import Carried, Flow
@@ -166,9 +166,9 @@ TST=LISTEN
 """
 
 
-def seen() -> Seen:
+def seen() -> ProcessSnapshot:
     """Return the processes and descriptors of the texts."""
-    return Seen({p.pid: p for p in parsed(PS)}, files(LSOF))
+    return ProcessSnapshot({p.pid: p for p in parsed(PS)}, files(LSOF))
 
 
 def test_ps_lines_are_read() -> None:

@@ -28,18 +28,18 @@ def test_the_echo_of_a_small_line_before_a_large_one_is_no_answer(start_master: 
         answers: list[None] = []
         sentinel.answered = lambda: answers.append(None)
         try:
-            assert sentinel.ask()
+            assert sentinel.send_line()
             await until(lambda: len(answers) == 1)
             far = sentinel.session.pid
             os.kill(far, signal.SIGSTOP)
             try:
-                assert sentinel.ask()
+                assert sentinel.send_line()
                 await asyncio.sleep(0.1)  # so that the next line is in a separate packet
-                assert sentinel.ask(large=True)
+                assert sentinel.send_line(large=True)
             finally:
                 os.kill(far, signal.SIGCONT)
             await until(lambda: len(answers) == 2)
-            assert sentinel.ask()
+            assert sentinel.send_line()
             await until(lambda: len(answers) == 3)
             return len(answers)
         finally:

@@ -18,11 +18,16 @@ LINK = Touched(links=frozenset({"wlan0"}))
 
 
 def answered(
-    story: Story, name: str = "web", *, server: str = SERVER, varies: bool = False, looked_up: bool = True
+    story: Story,
+    name: str = "web",
+    *,
+    server: str = SERVER,
+    varies: bool = False,
+    lookups_allowed: bool = True,
 ) -> None:
     """Post a result of `ssh -G` from this moment."""
     answer = Resolved(name, server, control_path=f"/cm/{name}")
-    said = e.HostResolved(story.t, name, answer, Hop(server, 22), story.t, varies, looked_up)
+    said = e.HostResolved(story.t, name, answer, Hop(server, 22), story.t, varies, lookups_allowed)
     story.post(said, f"ssh -G {name}")
 
 
@@ -52,7 +57,7 @@ def test_no_name_is_looked_up_where_a_host_may_not_be_connected(
     """`ssh -G` first runs without look-ups. When the host may be connected, it runs with them before the login."""
     story.network(scene)
     story.configured(vpns=vpn, db=wish)
-    answered(story, "db", looked_up=False)
+    answered(story, "db", lookups_allowed=False)
     story.started()
     story.after(60)
     assert asked(story, "db") == [False]
@@ -198,7 +203,7 @@ def test_a_result_without_look_ups_is_no_new_configuration(story: Story) -> None
     story.fails("db", "auth")
     story.forget()
     story.network(HOME)
-    answered(story, "db", server="db", looked_up=False)
+    answered(story, "db", server="db", lookups_allowed=False)
     story.network(HOME + VPN)
     answered(story, "db", server="db.corp.example")
     story.after(3600)

@@ -184,7 +184,7 @@ class Agent:
         self._file_changes.start()
         self._session_slots.start()
         try:
-            await self._first_look()
+            await self._initial_read()
             readiness.ready()
             if self._desk is not None:
                 self._desk.start()
@@ -214,7 +214,7 @@ class Agent:
             await self._keeper.close()
         self._history.close()
 
-    async def _first_look(self) -> None:
+    async def _initial_read(self) -> None:
         """Learn the network, the hosts and the living masters before anything is decided."""
         self._network.start()
         self._shell.post(self._configuration.event())
@@ -261,7 +261,7 @@ class Agent:
         ):
             log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
             self._shell.post(CredentialsChanged(time.monotonic()))
-        if self._desk is not None and self._environment.shown_bus(env):
+        if self._desk is not None and self._environment.remember_bus(env):
             self._desk.nudge()
 
     def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:

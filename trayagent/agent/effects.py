@@ -88,7 +88,7 @@ class AgentEffects:
             case a.CountCarried():
                 self.drainer.count(action)
             case a.Resolve():
-                self.hosts.ask(action.name, action.lookups)
+                self.hosts.resolve(action.name, action.lookups)
             case a.Redial():
                 self.connector.redial(action)
             case a.Abort():

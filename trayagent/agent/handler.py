@@ -120,16 +120,16 @@ class AgentHandler:
         if op == "events":
             return self._events.subscribe(push)
         self._known(args["hosts"])
-        self._look(args["hosts"])
+        self._note_view(args["hosts"])
         return self._views.subscribe(args["hosts"], push)
 
     async def _status(self, names: list[str]) -> dict[str, Any]:
         self._known(names)
-        self._look(names)
+        self._note_view(names)
         await self._shell.decided()  # draining masters are counted at once
         return self._views.current(names)
 
-    def _look(self, names: Iterable[str]) -> None:
+    def _note_view(self, names: Iterable[str]) -> None:
         self._schedule.scan()
         self._shell.post(UserViewedStatus(time.monotonic(), tuple(names)))
 
@@ -142,7 +142,7 @@ class AgentHandler:
         self._known(names)
         chosen = tuple(names) or self._default_names()
         if if_down:
-            self._look(chosen)
+            self._note_view(chosen)
             await self._shell.decided()
             await self._until(lambda: not any(self._undecided(n) for n in chosen))
         kept = frozenset(n for n in chosen if if_down and self._proven(n))

@@ -39,7 +39,7 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
         quiet = _is_terminal() and not verbose
         _log_to(file_paths.log_file, logging.WARNING if quiet else logging.INFO)
         if quiet:
-            terminal_output.say(terminal_output.greeting(len(configuration.config.hosts)))
+            terminal_output.print_line(terminal_output.greeting(len(configuration.config.hosts)))
         asyncio.run(_run(file_paths, configuration, tray, quiet))
     finally:
         lock.release()

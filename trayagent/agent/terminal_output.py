@@ -27,24 +27,24 @@ class Needs:
     """
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Take one of the agent's events, see docs/scripting.md."""
         name, what = event["host"], event["event"]
         if name is None:
             if what == "sign-in-needed":
-                say(f"VPN {event['vpn']} needs you to sign in (trayagent status)")
+                print_line(f"VPN {event['vpn']} needs you to sign in (trayagent status)")
             return
         if what == "connected":
-            self._said.discard(name)
+            self._printed.discard(name)
         stuck = what == "connect-failed" and event.get("retry_in_s") is None
-        if (stuck or what == "sign-in-needed") and name not in self._said:
-            self._said.add(name)
-            say(f"{name} needs you: {event['reason']} (trayagent status {name})")
+        if (stuck or what == "sign-in-needed") and name not in self._printed:
+            self._printed.add(name)
+            print_line(f"{name} needs you: {event['reason']} (trayagent status {name})")
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Write a line to the terminal, without control characters."""
     if sys.stderr is not None:
         encoding = sys.stderr.encoding or "utf-8"

@@ -55,7 +55,7 @@ def init(args: argparse.Namespace) -> int:
     if not args.only_show:
         written.refuse_existing(at.config_file)
     progress = _Progress(sys.stderr)
-    seen = asyncio.run(survey(at, found.this_machine(), progress.told))
+    seen = asyncio.run(survey(at, found.this_machine(), progress.progress))
     progress.end()
     if seen.refused is not None:
         raise TrayagentError(
@@ -118,9 +118,9 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
     if seen.explained:
         lines += ["", "Not needed any more:"]
         lines += [f"    {what}: {why}" for what, why in seen.explained]
-    if seen.passed_over:
+    if seen.skipped:
         lines += ["", "Skipped:"]
-        lines += [f"    {one.where}: {one.why}" for one in seen.passed_over]
+        lines += [f"    {one.where}: {one.why}" for one in seen.skipped]
     if seen.others:
         count = _plural(seen.others, "other host")
         lines += ["", f"Not listed: {count} of ssh_config. The agent still adopts their masters."]
@@ -153,7 +153,7 @@ class _Progress:
         self._next = self._clock() + SLOW_S
         self._shown = False
 
-    def told(self, what: str) -> None:
+    def progress(self, what: str) -> None:
         """Show the step, unless the last one was shown a moment ago. Without a terminal, print a single line."""
         now = self._clock()
         on_terminal = self._stream.isatty()

@@ -121,9 +121,7 @@ def _gap(outage: Outage, period: Period, lasted: Lasted) -> str:
     took = "still" if outage.ended is None else lasted((outage.duration_ms or 0.0) / 1000)
     title = f"{outage.host}: {moment(begin)}, {took}: {outage.reason}"
     left = min(left, 100 - width)
-    return (
-        f'<rect class="gap" x="{left:.3f}" width="{width:.3f}" height="10"><title>{text(title)}</title></rect>'
-    )
+    return f'<rect class="gap" x="{left:.3f}" width="{width:.3f}" height="10"><title>{text(title)}</title></rect>'
 
 
 def _ticks(period: Period) -> str:

@@ -30,7 +30,7 @@ def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -
         or size[0] < _LEAST_COLUMNS
         or size[1] < _LEAST_LINES
     ):
-        return ask_plainly(hosts, sys.stdin, sys.stdout)
+        return prompt_line_by_line(hosts, sys.stdin, sys.stdout)
     choosing = Choosing(hosts)
     with keyboard(sys.stdin.fileno()) as keys:
         _out(_ENTER)
@@ -47,7 +47,9 @@ def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -
             _out(_LEAVE)
 
 
-def ask_plainly(hosts: Sequence[HostProposal], source: TextIO, target: TextIO) -> list[HostProposal] | None:
+def prompt_line_by_line(
+    hosts: Sequence[HostProposal], source: TextIO, target: TextIO
+) -> list[HostProposal] | None:
     """Ask line by line; an empty answer accepts the proposal, the end of the input or q quits."""
     chosen = []
     target.write(

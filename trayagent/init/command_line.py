@@ -17,7 +17,7 @@ _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 _FORWARDS: Mapping[str, ForwardKind] = {"L": "local", "R": "remote", "D": "dynamic"}
 # Options that decide where the connection goes and what it may do. The others concern this one process.
 _CARRIED = frozenset("46AaCgKkXxYyBbcDFIiJLlmoPpRw")
-_ASKS = frozenset("GOQVW")
+_QUERY_OPTIONS = frozenset("GOQVW")
 """Options with which ssh keeps nothing connected: it prints, commands a master, or serves as a jump's pipe."""
 _OPTION = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 
@@ -74,7 +74,7 @@ def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
     reader.read()
     if reader.destination is None:
         raise NotUnderstood("it names no host")
-    if asked := next((f"-{flag}" for flag in sorted(reader.flags & _ASKS)), None):
+    if asked := next((f"-{flag}" for flag in sorted(reader.flags & _QUERY_OPTIONS)), None):
         raise NotUnderstood(f"{asked} keeps nothing connected")
     user, host = _parts(reader.destination)
     if not host or reader.destination.startswith("-"):

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 
-from trayagent.init.findings import Finding, Found, Machine, PassedOver, autossh_only, text_of
+from trayagent.init.findings import Finding, Found, Machine, Skipped, autossh_only, text_of
 from trayagent.init.shell_calls import calls
 
 _SETTING = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.*)")
@@ -17,7 +17,7 @@ _ANSWER_WITHIN_S = 5.0
 def find(machine: Machine) -> Iterator[Finding]:
     """Yield the calls of this user's crontab, then those of the system's crontabs that run as this user."""
     text = _own(machine.env)
-    if isinstance(text, PassedOver):
+    if isinstance(text, Skipped):
         yield text
     elif text is not None:
         yield from lines(machine, "crontab", text, "crontab -e")
@@ -28,7 +28,7 @@ def find(machine: Machine) -> Iterator[Finding]:
         files = []
     for file in (machine.root / "etc/crontab", *files):
         found = text_of(file)
-        if isinstance(found, PassedOver):
+        if isinstance(found, Skipped):
             yield found
         elif found is not None:
             yield from lines(machine, str(file), found, f"an editor on {file}", with_user=True)
@@ -60,7 +60,7 @@ def _line(
         user, *behind = text.split(None, 1)  # separated by spaces or tabs
         command = "".join(behind)
         if user != machine.user:
-            yield PassedOver(where, f"runs as {user}, whose keys are not yours")
+            yield Skipped(where, f"runs as {user}, whose keys are not yours")
             return
     command = re.sub(r"(?<!\\)%.*", "", command).replace(
         "\\%", "%"
@@ -68,16 +68,16 @@ def _line(
     try:
         for call in calls(command, variables):
             if call.as_other:
-                yield PassedOver(where, "runs as another user, whose keys are not yours")
+                yield Skipped(where, "runs as another user, whose keys are not yours")
                 continue
             yield Found(
                 "cron", where, tuple(call.words), autossh_only(call.env), machine.home, switch_off=switch_off
             )
     except ValueError as error:
-        yield PassedOver(where, str(error))
+        yield Skipped(where, str(error))
 
 
-def _own(env: Mapping[str, str]) -> str | PassedOver | None:
+def _own(env: Mapping[str, str]) -> str | Skipped | None:
     """Return what `crontab -l` prints, None if there is no crontab or no such program."""
     try:
         done = subprocess.run(
@@ -91,5 +91,5 @@ def _own(env: Mapping[str, str]) -> str | PassedOver | None:
     except OSError:
         return None
     except subprocess.TimeoutExpired:
-        return PassedOver("crontab", f"`crontab -l` took longer than {_ANSWER_WITHIN_S:g} s")
+        return Skipped("crontab", f"`crontab -l` took longer than {_ANSWER_WITHIN_S:g} s")
     return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None

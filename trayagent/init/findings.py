@@ -75,17 +75,17 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class Skipped:
     """Something that could not be read or used: where it is, and why, in half a sentence."""
 
     where: str
     why: str
 
 
-Finding = Found | PassedOver
+Finding = Found | Skipped
 
 
-def text_of(path: Path) -> str | PassedOver | None:
+def text_of(path: Path) -> str | Skipped | None:
     """Return a file's text, None if it does not exist, or the reason why it cannot be read."""
     try:
         if not path.is_file():
@@ -93,11 +93,11 @@ def text_of(path: Path) -> str | PassedOver | None:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
     except OSError as error:
-        return PassedOver(str(path), f"cannot be read: {error.strerror}")
+        return Skipped(str(path), f"cannot be read: {error.strerror}")
     if b"\0" in data:
-        return PassedOver(str(path), "is not text")
+        return Skipped(str(path), "is not text")
     if len(data) > MAX_FILE:
-        return PassedOver(str(path), "is larger than 1 MiB")
+        return Skipped(str(path), "is larger than 1 MiB")
     return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 

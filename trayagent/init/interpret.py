@@ -17,7 +17,7 @@ from trayagent.config.safety import danger
 from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.init.command_line import Call
-from trayagent.init.resolve_hosts import Answer, Asker, Lines, is_address
+from trayagent.init.resolve_hosts import Answer, Lines, SshQueries, is_address
 from trayagent.init.ssh_config_text import SshText
 
 # Options that decide where the connection goes, and as whom. A difference here makes another host.
@@ -40,7 +40,7 @@ _SPELLED = _HOW | {
     "addressfamily": "AddressFamily", "bindaddress": "BindAddress", "bindinterface": "BindInterface",
 }  # fmt: skip
 _PATHS = frozenset(("identityfile", "certificatefile", "identityagent", "pkcs11provider"))
-_PLACE = ("hostname", "user", "port", "proxyjump", "proxycommand")
+_TARGET_KEYS = ("hostname", "user", "port", "proxyjump", "proxycommand")
 _SEVERAL = frozenset(("identityfile", "certificatefile"))
 _CAN_BE_NONE = frozenset(("proxyjump", "proxycommand"))
 
@@ -63,8 +63,8 @@ class Meaning:
 class Meanings:
     """Finds the host that a call means: a matching alias if there is one, otherwise a new name."""
 
-    def __init__(self, asker: Asker, text: SshText) -> None:
-        self._asker = asker
+    def __init__(self, queries: SshQueries, text: SshText) -> None:
+        self._queries = queries
         self._text = text
         self._invented: dict[tuple[str, ...], str] = {}
 
@@ -74,8 +74,8 @@ class Meanings:
             msg = f"only a shell can expand {unknown}"
             raise ValueError(msg)
         checks.host_name(call.host)
-        effective = await self._asker.ask(call.destination, _options(call, folder))
-        plain = await self._asker.ask(call.host)
+        effective = await self._queries.resolve(call.destination, _options(call, folder))
+        plain = await self._queries.resolve(call.host)
         differing = _differing(effective.lines, plain.lines)
         if not differing and call.host in self._text.aliases:
             return _meaning(call.host, call, effective, plain)
@@ -86,16 +86,16 @@ class Meanings:
         if differing == ["user"] and "@" not in call.host:
             name = f"{effective.resolved.user}@{call.host}"
             checks.host_name(name)
-            return _meaning(name, call, effective, await self._asker.ask(name))
+            return _meaning(name, call, effective, await self._queries.resolve(name))
         return await self._new(call, effective)
 
     async def _alias(self, call: Call, effective: Answer, plain: Answer) -> Meaning | None:
         """Return the meaning by an alias that leads to the same address as the same user, or None."""
         added = _added(effective.lines, plain.lines, _WHO)
         names = self._text.namesakes(effective.resolved.hostname, call.host)
-        for name, answer in (await self._asker.all([n for n in names if n != call.host])).items():
+        for name, answer in (await self._queries.all([n for n in names if n != call.host])).items():
             keys = () if "identityfile" in added else ("identityfile",)
-            same = all(effective.lines.get(k) == answer.lines.get(k) for k in (*_PLACE, *keys))
+            same = all(effective.lines.get(k) == answer.lines.get(k) for k in (*_TARGET_KEYS, *keys))
             if same and all(values <= answer.lines.get(key, frozenset()) for key, values in added.items()):
                 return _meaning(name, call, effective, answer)
         return None
@@ -105,7 +105,7 @@ class Meanings:
         who = tuple(f"{key} {value}" for key in _WHO for value in sorted(effective.lines.get(key, ())))
         taken = {*self._text.aliases, *self._invented.values()}
         name = self._invented.setdefault(who, _invent(call.host, taken))
-        plain = await self._asker.ask(name)
+        plain = await self._queries.resolve(name)
         added = _added(effective.lines, plain.lines, (*_WHO, *_HOW))
         gone = [k for k in _CAN_BE_NONE if k in plain.lines and k not in effective.lines]
         lines = [_line(key, value) for key, values in added.items() for value in sorted(values)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from trayagent.init.findings import MAX_FILE, Finding, Found, Machine, PassedOver, autossh_only
+from trayagent.init.findings import MAX_FILE, Finding, Found, Machine, Skipped, autossh_only
 from trayagent.init.shell_calls import unwrapped
 
 _EXTRAS = ("KeepAlive", "StartInterval", "ThrottleInterval")
@@ -33,13 +33,13 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
             return
         job: Any = plistlib.loads(data) if len(data) <= MAX_FILE else None
     except OSError as error:
-        yield PassedOver(machine.shown(file), f"cannot be read: {error.strerror}")
+        yield Skipped(machine.shown(file), f"cannot be read: {error.strerror}")
         return
     except (ValueError, ExpatError, plistlib.InvalidFileException, RecursionError, OverflowError) as error:
-        yield PassedOver(machine.shown(file), f"is not a property list: {error}")
+        yield Skipped(machine.shown(file), f"is not a property list: {error}")
         return
     if not isinstance(job, dict):
-        yield PassedOver(machine.shown(file), "is not a property list of a job")
+        yield Skipped(machine.shown(file), "is not a property list of a job")
         return
     label = str(job.get("Label") or file.stem)
     env = machine.variables | _strings(job.get("EnvironmentVariables"))
@@ -48,12 +48,12 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
     try:
         calls = list(unwrapped(_words(job), env))
     except ValueError as error:
-        yield PassedOver(f"{label} ({machine.shown(file)})", str(error))
+        yield Skipped(f"{label} ({machine.shown(file)})", str(error))
         return
     job_name = shlex.quote(f"{domain}/{label}")
     for call in calls:
         if user != machine.user or call.as_other:
-            yield PassedOver(f"{label} ({machine.shown(file)})", f"runs as {user}, whose keys are not yours")
+            yield Skipped(f"{label} ({machine.shown(file)})", f"runs as {user}, whose keys are not yours")
             continue
         yield Found(
             "launchd",

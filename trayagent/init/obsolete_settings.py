@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from trayagent.init.command_line import Call
 from trayagent.init.findings import Found
 
-_TOLD = "`trayagent history` shows what happened, `trayagent why HOST` the reason"
+_SEE_HISTORY = "`trayagent history` shows what happened, `trayagent why HOST` the reason"
 _AUTOSSH = {
     "AUTOSSH_PORT": "trayagent probes through the connection itself and needs no port for that",
     "AUTOSSH_GATETIME": "a first connection that ends early is tried again, too, unless the login was refused",
     "AUTOSSH_POLL": "the kernel reports a change of network immediately; nothing is polled",
     "AUTOSSH_FIRST_POLL": "the kernel reports a change of network immediately; nothing is polled",
-    "AUTOSSH_LOGFILE": _TOLD,
-    "AUTOSSH_LOGLEVEL": _TOLD,
-    "AUTOSSH_DEBUG": _TOLD,
+    "AUTOSSH_LOGFILE": _SEE_HISTORY,
+    "AUTOSSH_LOGLEVEL": _SEE_HISTORY,
+    "AUTOSSH_DEBUG": _SEE_HISTORY,
     "AUTOSSH_MAXSTART": "there is no last attempt: pauses grow to 5 minutes, and a refused login is not repeated",
     "AUTOSSH_MAXLIFETIME": "a connection is kept while it lives; `trayagent disconnect HOST` ends it",
     "AUTOSSH_MESSAGE": "trayagent sends no messages through a port",
@@ -39,7 +39,7 @@ _SETTINGS = {
     "ControlPersist": "trayagent keeps the master itself",
     "StrictHostKeyChecking": _KEY,
     "UserKnownHostsFile": _KEY,
-    "LogLevel": _TOLD,
+    "LogLevel": _SEE_HISTORY,
     "RemoteCommand": "a master runs no command",
     "PermitLocalCommand": _HOOKS,
     "LocalCommand": _HOOKS,
@@ -51,9 +51,9 @@ _FLAGS = {
     "n": "a master reads no input",
     "T": "a master has no terminal",
     "t": "`trayagent attach HOST` opens a session in the terminal",
-    "q": _TOLD,
-    "v": _TOLD,
-    "E": _TOLD,
+    "q": _SEE_HISTORY,
+    "v": _SEE_HISTORY,
+    "E": _SEE_HISTORY,
     "S": "each host has a control path: ssh_config's, else trayagent's own",
     "w": "tun devices are not supported",
 }

@@ -9,7 +9,7 @@ from typing import Literal
 
 from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.init.command_line import Call
-from trayagent.init.findings import Found, PassedOver
+from trayagent.init.findings import Found, Skipped
 from trayagent.init.interpret import Meaning
 
 Wish = Literal["always", "on-use", "leave"]
@@ -64,17 +64,17 @@ class _Gathering:
     session: Session | None = None
 
 
-def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[PassedOver]]:
+def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[Skipped]]:
     """Return the proposals, the wanted ones first, and what could not be combined."""
     gathered: dict[str, _Gathering] = {}
-    passed: list[PassedOver] = []
+    skipped: list[Skipped] = []
     # The most certain sources come first: of two forwards that want one port, the first gets it.
     for one in sorted(understood, key=lambda one: -_STRENGTH[_wish(one)]):
         host = gathered.setdefault(one.meaning.name, _Gathering())
         wish = _wish(one)
         if wish == "leave" and host.wish != "leave":
-            passed.append(
-                PassedOver(one.found.where, f"nothing starts it; {one.meaning.name} is listed without it")
+            skipped.append(
+                Skipped(one.found.where, f"nothing starts it; {one.meaning.name} is listed without it")
             )
             continue
         host.wish = max(host.wish, wish, key=_STRENGTH.__getitem__)
@@ -85,11 +85,11 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
         host.session = host.session or session_of(one.call)
         for forward in one.meaning.forwards:
             if (why := _clash(forward, one.meaning.name, gathered)) is not None:
-                passed.append(PassedOver(f"{option(forward)} of {one.found.where}", why))
+                skipped.append(Skipped(f"{option(forward)} of {one.found.where}", why))
             elif forward not in host.forwards:
                 host.forwards.append(forward)
     proposals = [_proposal(name, host) for name, host in gathered.items()]
-    return sorted(proposals, key=lambda p: -_STRENGTH[p.wish]), list(dict.fromkeys(passed))
+    return sorted(proposals, key=lambda p: -_STRENGTH[p.wish]), list(dict.fromkeys(skipped))
 
 
 def _proposal(name: str, host: _Gathering) -> HostProposal:

@@ -29,38 +29,38 @@ class Answer:
     lines: Lines
 
 
-class Asker:
-    """Queries ssh; remembers answers and errors. `told` is called with the name of each query."""
+class SshQueries:
+    """Queries ssh; remembers answers and errors. `progress` is called with the name of each query."""
 
-    def __init__(self, file_paths: FilePaths, told: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, file_paths: FilePaths, progress: Callable[[str], None] = lambda _: None) -> None:
         self._ssh = file_paths.ssh
         self._config = file_paths.ssh_option_f
-        self._told = told
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._progress = progress
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._answers: dict[tuple[str, ...], asyncio.Task[Answer]] = {}
         self._timeouts = 0
 
-    async def ask(self, name: str, options: Sequence[str] = ()) -> Answer:
+    async def resolve(self, name: str, options: Sequence[str] = ()) -> Answer:
         """Return the answer; raises TrayagentError with ssh's own text."""
         key = (name, *options)
         if key not in self._answers:
-            self._answers[key] = asyncio.create_task(self._ask(name, options), name=f"ssh -G {name}")
+            self._answers[key] = asyncio.create_task(self._resolve(name, options), name=f"ssh -G {name}")
         return await self._answers[key]
 
     async def all(self, names: Sequence[str]) -> dict[str, Answer]:
         """Return the answers for the names that ssh accepts."""
-        answers = await asyncio.gather(*(self.ask(name) for name in names), return_exceptions=True)
+        answers = await asyncio.gather(*(self.resolve(name) for name in names), return_exceptions=True)
         return {name: found for name, found in zip(names, answers, strict=True) if isinstance(found, Answer)}
 
-    async def _ask(self, name: str, options: Sequence[str]) -> Answer:
-        async with self._gate:
+    async def _resolve(self, name: str, options: Sequence[str]) -> Answer:
+        async with self._at_once:
             if self._timeouts >= _PATIENCE:
                 raise TrayagentError(
                     "ssh -G did not answer in time for other hosts either",
                     code="config-error",
                     hint="Is a Match exec in ssh_config slow?",
                 )
-            self._told(name)
+            self._progress(name)
             try:
                 text = await resolve.output(
                     name, options=options, ssh=self._ssh, config=self._config, timeout_s=_WITHIN_S

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trayagent.init.command_line import NotUnderstood, parse
-from trayagent.init.findings import Finding, Found, Machine, PassedOver, autossh_only, text_of
+from trayagent.init.findings import Finding, Found, Machine, Skipped, autossh_only, text_of
 from trayagent.init.shell_calls import calls
 
 _FILES = (
@@ -30,8 +30,8 @@ def find(machine: Machine) -> Iterator[Finding]:
     for pattern in _FILES:
         for file in sorted(machine.home.glob(pattern)):
             text = text_of(file)
-            if isinstance(text, PassedOver):
-                yield PassedOver(machine.shown(file), text.why)
+            if isinstance(text, Skipped):
+                yield Skipped(machine.shown(file), text.why)
             elif text is not None and _MENTIONS.search(text):
                 yield from lines(machine, file, text)
 
@@ -102,7 +102,7 @@ def _calls(
     try:
         found = list(calls(text, variables))
     except ValueError as error:
-        yield PassedOver(where, str(error))
+        yield Skipped(where, str(error))
         return
     for call in found:
         words = tuple(word for word in call.words if word not in _ARGUMENTS)

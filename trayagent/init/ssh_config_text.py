@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.init.findings import Machine, PassedOver
+from trayagent.init.findings import Machine, Skipped
 from trayagent.ssh import config_text
 
 _FORWARDS = frozenset(("localforward", "remoteforward", "dynamicforward"))
@@ -49,14 +49,14 @@ def read(roots: Iterable[Path]) -> SshText:
     return SshText(tuple(aliases), hostnames, tuple(name for name in forwarding if name in aliases))
 
 
-def passed_over(roots: Iterable[Path], machine: Machine) -> list[PassedOver]:
+def skipped(roots: Iterable[Path], machine: Machine) -> list[Skipped]:
     """Return the files that were not read, or not completely."""
     found = []
     for root in roots:
         files = config_text.config_files(root)
-        found += [PassedOver(machine.shown(file), why) for file in files if (why := _why(file)) is not None]
+        found += [Skipped(machine.shown(file), why) for file in files if (why := _why(file)) is not None]
         if len(files) >= config_text.MAX_FILES:
-            found.append(PassedOver(machine.shown(root), f"includes more than {config_text.MAX_FILES} files"))
+            found.append(Skipped(machine.shown(root), f"includes more than {config_text.MAX_FILES} files"))
     return found
 
 

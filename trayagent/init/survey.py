@@ -12,11 +12,11 @@ from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
 from trayagent.init import ssh_config_text as ssh_text
 from trayagent.init.command_line import NotUnderstood, parse
-from trayagent.init.findings import Finding, Found, Machine, PassedOver
+from trayagent.init.findings import Finding, Found, Machine, Skipped
 from trayagent.init.interpret import Meaning, Meanings
 from trayagent.init.obsolete_settings import explained
 from trayagent.init.proposal import HostProposal, Understood, propose, session_of
-from trayagent.init.resolve_hosts import Asker
+from trayagent.init.resolve_hosts import SshQueries
 
 _ALIASES_FOR_MASTERS = 64
 """Names that are queried to find the owner of a running master; the likely ones come first."""
@@ -24,7 +24,7 @@ _ALIASES_FOR_MASTERS = 64
 _FORWARDING_MOST = 32
 """Hosts with forwards in ssh_config that are proposed. With more than these, forwards are a habit there."""
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +38,20 @@ class Survey:
     hosts: list[HostProposal]
     switch_off: list[tuple[str, str, str]] = field(default_factory=list)
     explained: list[tuple[str, str]] = field(default_factory=list)
-    passed_over: list[PassedOver] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     refused: TrayagentError | None = None
     others: int = 0
 
 
-async def survey(file_paths: FilePaths, machine: Machine, told: Told = lambda _: None) -> Survey:
-    """Examine everything and propose hosts; `told` is called with the name of each step. Changes nothing."""
-    told("ssh_config")
+async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = lambda _: None) -> Survey:
+    """Examine everything and propose hosts; `progress` is called with the name of each step. Changes nothing."""
+    progress("ssh_config")
     text = ssh_text.read(file_paths.ssh_config_files)
-    passed = ssh_text.passed_over(file_paths.ssh_config_files, machine)
-    findings, masters = await asyncio.to_thread(_gather, machine, told)
-    passed += [one for one in findings if isinstance(one, PassedOver)]
-    asker = Asker(file_paths, lambda name: told(f"ssh -G {name}"))
-    reader = _Reader(asker, Meanings(asker, text))
+    skipped = ssh_text.skipped(file_paths.ssh_config_files, machine)
+    findings, masters = await asyncio.to_thread(_gather, machine, progress)
+    skipped += [one for one in findings if isinstance(one, Skipped)]
+    queries = SshQueries(file_paths, lambda name: progress(f"ssh -G {name}"))
+    reader = _Reader(queries, Meanings(queries, text))
     for one in findings:
         if isinstance(one, Found):
             await reader.call(one)
@@ -63,33 +63,33 @@ async def survey(file_paths: FilePaths, machine: Machine, told: Told = lambda _:
         hosts,
         [(u.meaning.name, u.found.where, end) for u in reader.understood if (end := _end(u))],
         list(dict.fromkeys(explanations)),
-        list(dict.fromkeys([*passed, *reader.passed, *clashes])),
-        await _refusal(asker) if reader.refused and not reader.understood else None,
+        list(dict.fromkeys([*skipped, *reader.skipped, *clashes])),
+        await _refusal(queries) if reader.refused and not reader.understood else None,
         len(set(text.aliases) - {host.name for host in hosts}),
     )
 
 
-async def _refusal(asker: Asker) -> TrayagentError | None:
+async def _refusal(queries: SshQueries) -> TrayagentError | None:
     """Return ssh's error for any host at all: then the configuration is at fault, not one call."""
     try:
-        await asker.ask("localhost")
+        await queries.resolve("localhost")
     except TrayagentError as error:
         return error
     return None
 
 
-def _gather(machine: Machine, told: Told) -> tuple[list[Finding], list[processes.Master]]:
+def _gather(machine: Machine, progress: Progress) -> tuple[list[Finding], list[processes.Master]]:
     """Return the findings, the most informative first, and the masters."""
-    told("processes")
+    progress("processes")
     findings: list[Finding] = []
     try:
         running, masters = processes.find(machine)
     except (OSError, TrayagentError) as error:
         running, masters = [], []
-        findings.append(PassedOver("running processes", f"cannot be read: {error}"))
-    told("systemd units")
+        findings.append(Skipped("running processes", f"cannot be read: {error}"))
+    progress("systemd units")
     units = list(systemd.find(machine, frozenset(r.unit for r in running if r.unit)))
-    told("crontabs, LaunchAgents and shell files")
+    progress("crontabs, LaunchAgents and shell files")
     findings += [*units, *cron.find(machine), *launchd.find(machine)]
     known = {one.where for one in units if isinstance(one, Found)}
     # A process of a unit belongs to that unit, and the unit's text has its command line.
@@ -100,11 +100,11 @@ def _gather(machine: Machine, told: Told) -> tuple[list[Finding], list[processes
 class _Reader:
     """Determines what each finding means, and collects what was refused."""
 
-    def __init__(self, asker: Asker, meanings: Meanings) -> None:
-        self._asker = asker
+    def __init__(self, queries: SshQueries, meanings: Meanings) -> None:
+        self._queries = queries
         self._meanings = meanings
         self.understood: list[Understood] = []
-        self.passed: list[PassedOver] = []
+        self.skipped: list[Skipped] = []
         self.refused = False
 
     async def call(self, found: Found) -> None:
@@ -118,7 +118,7 @@ class _Reader:
             self._refuse(found.where, error)
         except ValueError as error:
             if not isinstance(error, NotUnderstood):
-                self.passed.append(PassedOver(found.where, str(error)))
+                self.skipped.append(Skipped(found.where, str(error)))
         else:
             self.understood.append(Understood(found, call, meaning))
 
@@ -126,9 +126,9 @@ class _Reader:
         """Interpret the aliases that have their own forwards in ssh_config."""
         if len(names) > _FORWARDING_MOST:
             why = f"gives {len(names)} hosts forwards of their own: list those that you want connected always"
-            self.passed.append(PassedOver("ssh_config", why))
+            self.skipped.append(Skipped("ssh_config", why))
             return
-        await self._asker.all(names)  # queries several at once, and remembers the answers
+        await self._queries.all(names)  # queries several at once, and remembers the answers
         for name in names:
             await self._alias(Found("ssh_config", "forwards in ssh_config", alias=name), name)
 
@@ -143,21 +143,21 @@ class _Reader:
                 left.pop(master.control_path)
                 await self._alias(_master(master), alias)
         rest = list(text.aliases[:_ALIASES_FOR_MASTERS]) if left else []
-        for alias, answer in (await self._asker.all(rest)).items():
+        for alias, answer in (await self._queries.all(rest)).items():
             owned = left.pop(answer.resolved.control_path or "", None)
             if owned is not None:
                 await self._alias(_master(owned), alias)
 
     async def _owner(self, master: processes.Master, names: list[str]) -> str | None:
-        answers = await self._asker.all(names[:_ALIASES_FOR_MASTERS])
+        answers = await self._queries.all(names[:_ALIASES_FOR_MASTERS])
         return next((n for n, a in answers.items() if a.resolved.control_path == master.control_path), None)
 
     async def _alias(self, found: Found, name: str) -> None:
         try:
             checks.host_name(name)
-            given = (await self._asker.ask(name)).resolved.forwards
+            given = (await self._queries.resolve(name)).resolved.forwards
         except ValueError as error:
-            self.passed.append(PassedOver(f'"{name}" in ssh_config', str(error)))
+            self.skipped.append(Skipped(f'"{name}" in ssh_config', str(error)))
         except TrayagentError as error:
             self._refuse(name, error)
         else:
@@ -165,7 +165,7 @@ class _Reader:
 
     def _refuse(self, where: str, error: TrayagentError) -> None:
         self.refused = True
-        self.passed.append(PassedOver(where, f"ssh says: {error.title}"))
+        self.skipped.append(Skipped(where, f"ssh says: {error.title}"))
 
 
 def _end(one: Understood) -> str:

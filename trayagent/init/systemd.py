@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.init import systemd_text
-from trayagent.init.findings import Finding, Found, Machine, PassedOver, autossh_only, text_of
+from trayagent.init.findings import Finding, Found, Machine, Skipped, autossh_only, text_of
 from trayagent.init.shell_calls import unwrapped
 
 _SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
@@ -122,8 +122,8 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
     texts = []
     for file in (path, *_drop_ins(manager.folders, name)):
         text = text_of(file)
-        if isinstance(text, PassedOver):
-            yield PassedOver(machine.shown(file), text.why)
+        if isinstance(text, Skipped):
+            yield Skipped(machine.shown(file), text.why)
         elif text is not None:
             texts.append(text)
     if not any(_CALLS_SSH.search(text) for text in texts):
@@ -137,15 +137,15 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
         env = machine.variables | systemd_text.environment(unit, list(_env_files(unit, table)), table)
         calls = [call for words in systemd_text.commands(unit, env, table) for call in unwrapped(words, env)]
     except ValueError as error:
-        yield PassedOver(machine.shown(path), str(error))
+        yield Skipped(machine.shown(path), str(error))
         return
     for call in calls:
         if user not in {machine.user, str(machine.uid)} or call.as_other:
             why = f"runs as {'another user' if call.as_other else user}, whose keys are not yours"
-            yield PassedOver(f"{name} ({machine.shown(path)})", why)
+            yield Skipped(f"{name} ({machine.shown(path)})", why)
             continue
         if name.endswith("@.service"):
-            yield PassedOver(f"{name} ({machine.shown(path)})", "is a template that nothing starts")
+            yield Skipped(f"{name} ({machine.shown(path)})", "is a template that nothing starts")
             continue
         yield Found(
             "unit",

@@ -29,7 +29,7 @@ SYSTEM = Path("/etc/ssh")
 Option = tuple[str, list[str]]
 
 _SPECIAL = frozenset("\"'\\#")
-_LOOK_UP = frozenset({"canonicalizehostname", "canonicalizepermittedcnames"})
+_CANONICALIZING = frozenset({"canonicalizehostname", "canonicalizepermittedcnames"})
 _KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
 # %l and %L are this machine's name, which DHCP may change.
 _LOCAL_NAME = re.compile(r"(?<!%)(?:%%)*%[lL]")
@@ -65,14 +65,14 @@ def config_files(path: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(file for file, _ in _read(path)))
 
 
-def place_dependent(paths: Iterable[Path]) -> bool:
+def network_dependent(paths: Iterable[Path]) -> bool:
     """Report whether the output of `ssh -G` may differ between networks."""
     return any(_varies(*option) for path in paths for option in _options(path))
 
 
 def canonicalizes(paths: Iterable[Path]) -> bool:
     """Report whether `ssh -G` may resolve names by DNS."""
-    return any(_looks_up(*option) for path in paths for option in _options(path))
+    return any(_canonicalizes(*option) for path in paths for option in _options(path))
 
 
 def aliases(path: Path) -> tuple[str, ...]:
@@ -105,14 +105,14 @@ def options_by_file(path: Path) -> Iterator[list[Option]]:
         yield options
 
 
-def _looks_up(key: str, words: list[str]) -> bool:
-    return key in _LOOK_UP and bool(words) and words[0].lower() not in {"no", "false", "none"}
+def _canonicalizes(key: str, words: list[str]) -> bool:
+    return key in _CANONICALIZING and bool(words) and words[0].lower() not in {"no", "false", "none"}
 
 
 def _varies(key: str, words: list[str]) -> bool:
     if key == "match":
         return any(word.lstrip("!").partition("=")[0].lower() in {"exec", "localnetwork"} for word in words)
-    if _looks_up(key, words):
+    if _canonicalizes(key, words):
         return True
     return any(_LOCAL_NAME.search(word) for word in words)
 

@@ -20,7 +20,7 @@ from tests.ssh.conftest import Master, SshConfig, Sshd, StartMaster, poll, spawn
 from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.os.process import alive, read
 from trayagent.ssh.remote import sessions
-from trayagent.ssh.remote.sessions import Found, told
+from trayagent.ssh.remote.sessions import Found, parse_session
 
 
 def own(master: Master) -> RemoteSession:
@@ -205,8 +205,8 @@ def test_a_forced_command_reports_no_sessions(sshd: Sshd, start_master: StartMas
 )
 def test_a_line_without_a_mark_is_no_session(words: str) -> None:
     """A line without a valid mark gives no session."""
-    assert told(words) is None
-    assert told("12 a/b/c") == RemoteSession(12, "a/b/c")
-    assert told("123 mac.local//Sat_Nov_21_09:40:56_2026") == RemoteSession(
+    assert parse_session(words) is None
+    assert parse_session("12 a/b/c") == RemoteSession(12, "a/b/c")
+    assert parse_session("123 mac.local//Sat_Nov_21_09:40:56_2026") == RemoteSession(
         123, "mac.local//Sat_Nov_21_09:40:56_2026"
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SETTLE_S = 0.05  # editors write, rename and touch in quick succession
+_QUIET_S = 0.05  # editors write, rename and touch in quick succession
 
 
 class FileChanges:
@@ -130,7 +130,7 @@ class FileChanges:
             self._soon("credentials", self._credentials_changed)
             self._keys.changed(path)
         elif path == self._bus:
-            self._look_for_bus()
+            self._search_bus()
         elif path in self._followed:  # the watched folder was removed, and may be created again
             self._folder_made(path)
         elif path.is_socket():
@@ -144,7 +144,7 @@ class FileChanges:
         """React to a watched folder that was created or replaced, or to a new ancestor of it."""
         self.follow_folders(self._shell.state)
         self._obstacles.changed(path)
-        self._look_for_bus()
+        self._search_bus()
         if self._configuration.path.is_relative_to(path):
             self._soon("configuration", self._reload)
         if any(file.is_relative_to(path) for file in self._ssh_files):
@@ -152,7 +152,7 @@ class FileChanges:
         if any(f.is_relative_to(path) for f in self._credential_files(self._shell.state.hosts.values())):
             self._soon("credentials", self._credentials_changed)
 
-    def _look_for_bus(self) -> None:
+    def _search_bus(self) -> None:
         if self._desk is not None and self._bus is not None and self._bus.is_socket():
             self._soon("session bus", self._desk.nudge)
 
@@ -173,7 +173,7 @@ class FileChanges:
     def _ssh_changed(self) -> None:
         self._resolver.forget()
         self.follow_folders(self._shell.state)  # an Include may name other files
-        self._hosts.ask_all()
+        self._hosts.resolve_all()
 
     def _credentials_changed(self) -> None:
         self._shell.post(CredentialsChanged(time.monotonic()))
@@ -182,7 +182,7 @@ class FileChanges:
         """Call the function once, a moment after the last change of a burst."""
         if what in self._due:
             self._due[what].cancel()
-        self._due[what] = asyncio.get_running_loop().call_later(_SETTLE_S, do)
+        self._due[what] = asyncio.get_running_loop().call_later(_QUIET_S, do)
 
     @staticmethod
     def _credential_files(hosts: Iterable[Host]) -> frozenset[Path]:

@@ -15,7 +15,7 @@ from trayagent.core.facts.user_events import KeysChanged
 from trayagent.ssh.login.credentials import key_files, read_key_file
 
 # A rotation writes the key, the public key and the certificate one after another. There is no hurry.
-_SETTLE_S = 2.0
+_QUIET_S = 2.0
 
 
 class Keys:
@@ -42,7 +42,7 @@ class Keys:
                 continue
             self._known[name] = (resolved, _digest(resolved))
             # Another IdentityFile is a rotation, too. But some users have a different one for each network.
-            if known is not None and not self._resolver.place_dependent:
+            if known is not None and not self._resolver.network_dependent:
                 self._shell.post(KeysChanged(time.monotonic(), (name,)))
 
     def changed(self, path: Path) -> None:
@@ -53,14 +53,14 @@ class Keys:
         self._doubtful |= names
         if self._due is not None:
             self._due.cancel()
-        self._due = asyncio.get_running_loop().call_later(_SETTLE_S, self._look)
+        self._due = asyncio.get_running_loop().call_later(_QUIET_S, self._check)
 
     def close(self) -> None:
         """Cancel the pending comparison."""
         if self._due is not None:
             self._due.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._due = None
         others = []
         for name in sorted(self._doubtful):

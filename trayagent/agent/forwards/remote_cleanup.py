@@ -60,7 +60,7 @@ class RemoteCleanup:
 
     # The record.
 
-    def told(self, name: str, master: Master, session: RemoteSession | None) -> None:
+    def identified(self, name: str, master: Master, session: RemoteSession | None) -> None:
         """Record the server-side identity of a master's session. None: it cannot be told from other sessions."""
         if session is None:
             if name not in self._unmarked:
@@ -83,7 +83,7 @@ class RemoteCleanup:
         elif self._has_shell(host.name) and not self._has_sentinel(host):
             task = f"far session {master.pid}"
             if not self._tasks.running(task):
-                self._tasks.start(task, self._ask(host.name, master))
+                self._tasks.start(task, self._identify(host.name, master))
 
     def made(self, name: str, opened: Collection[Forward]) -> None:
         """Record the Unix sockets that remote forwards created on the server."""
@@ -97,13 +97,13 @@ class RemoteCleanup:
         self._work = {pid: one for pid, one in self._work.items() if pid in living}
         self._noted &= set(living)
 
-    async def _ask(self, name: str, master: Master) -> None:
+    async def _identify(self, name: str, master: Master) -> None:
         try:
             session = await far.own(master.control_path)
         except TrayagentError as error:
             log.info("%s: the server process of pid %d is unknown: %s", name, master.pid, error.title)
             return
-        self.told(name, master, session)
+        self.identified(name, master, session)
 
     # The cleanup.
 

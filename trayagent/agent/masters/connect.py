@@ -88,15 +88,15 @@ class MasterConnector:
         """End an attempt."""
         self._tasks.cancel(f"attempt {action.attempt}")
 
-    def let_go(self, pid: int) -> None:
+    def release_connection(self, pid: int) -> None:
         """Close the agent's part of a master's connection, because the master is about to end."""
         launched = self._launched.get(pid)
         if launched is not None:
-            launched.let_go()
+            launched.release_connection()
 
     def reap(self, pid: int) -> int | None:
         """Return the exit status of a master that was a child of this process, None for any other."""
-        self.let_go(pid)
+        self.release_connection(pid)
         launched = self._launched.pop(pid, None)
         return launched.process.poll() if launched is not None else None
 

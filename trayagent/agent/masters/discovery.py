@@ -27,7 +27,7 @@ from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
 
 LIVING_S = 0.1  # a listener without a visible process for longer than this lives in another namespace
-_LOOK_AGAIN_S = 0.01
+_SCAN_AGAIN_S = 0.01
 FRESH_S = 5.0  # a master that has just logged in needs no probe
 
 
@@ -128,7 +128,7 @@ class Discovery:
             if time.monotonic() > until:
                 words = "a program in another container or network namespace"
                 return Holder(owner_elsewhere(path), adoptable=False, words=words)
-            await asyncio.sleep(_LOOK_AGAIN_S)  # while a master forks, it is visible under neither pid
+            await asyncio.sleep(_SCAN_AGAIN_S)  # while a master forks, it is visible under neither pid
 
     def heir(self, master: Master) -> Master | None:
         """Return the master that now listens on an ended master's path. None if none does, or if it is not ssh."""
@@ -204,7 +204,7 @@ class Discovery:
         recorded = self._records.host_of(master.pid, master.start_ticks)
         if recorded is not None:
             return recorded, await self._answer(recorded, state)
-        alias = await self._resolver.alias_of(path, lambda name: self._may_look_up(name, state))
+        alias = await self._resolver.alias_of(path, lambda name: self._may_resolve(name, state))
         if alias is not None:
             return alias
         return _unique(unnamed_master_name(master, read(master.pid)), master, state.hosts), None
@@ -215,11 +215,11 @@ class Discovery:
         if host is not None and (host.wish.listed or host.resolved is not None):
             return None
         try:
-            return await self._resolver.ask(name, lookups=self._may_look_up(name, state))
+            return await self._resolver.resolve(name, lookups=self._may_resolve(name, state))
         except TrayagentError:
             return None
 
-    def _may_look_up(self, name: str, state: State) -> bool:
+    def _may_resolve(self, name: str, state: State) -> bool:
         """Report whether a host may be connected on this network, so that ssh may resolve its name."""
         host = state.hosts.get(name)
         if host is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.parts import Parts
 
-_LOOK_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
+_SCAN_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
 
 
 class DiscoverySchedule:
@@ -37,7 +37,7 @@ class DiscoverySchedule:
         A master that forks at this moment is at first visible under neither pid, so scan again a little later.
         """
         self.scan()
-        for later_s in _LOOK_LATER_S:
+        for later_s in _SCAN_LATER_S:
             asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)
 
     def _scan_if_unknown(self, path: Path) -> None:

@@ -83,7 +83,7 @@ class InteractiveLogins:
         if known is not None and known.unnamed:
             hint = "Give it an alias with that ControlPath in ssh_config"
             raise TrayagentError(f"ssh knows no host by the name {name}.", code="unknown-host", hint=hint)
-        answer = await self._resolver.ask(name)
+        answer = await self._resolver.resolve(name)
         host = replace(known or Host(name), resolved=answer.resolved, hop=answer.hop)
         path = self._discovery.control_path(host)
         try:

@@ -23,7 +23,7 @@ from trayagent.core.policy.retry import REFUSED_KINDS
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.credentials import agent_socket, identities, kind_of, wants_passphrase
 from trayagent.ssh.login.failures import classify, perhaps_refused
-from trayagent.ssh.login.login_keys import Offers, asks_whom, offers
+from trayagent.ssh.login.login_keys import LoginKeys, login_keys, login_obstacle
 from trayagent.ssh.login.trial import Tried, log_in, mark_of, trial_command
 
 log = logging.getLogger(__name__)
@@ -72,19 +72,19 @@ class KeyTrials:
         environment = self._environment.current()
         # An ssh-agent that hangs must not block the event loop.
         held = await asyncio.to_thread(identities, agent_socket(resolved, environment))
-        offered = offers(resolved, held)
-        asks = asks_whom(resolved, offered)
-        if asks:
-            return "skipped", asks, None, None
+        keys = login_keys(resolved, held)
+        obstacle = login_obstacle(resolved, keys)
+        if obstacle:
+            return "skipped", obstacle, None, None
         log_file = self._file_paths.runtime_dir / f"trial-{os.getpid()}-{action.attempt}.log"
-        with self._public_key_files(action.attempt, offered.agent) as key_files:
+        with self._public_key_files(action.attempt, keys.agent) as key_files:
             words = trial_command(
                 host.name,
                 resolved,
                 key_files,
                 mark=mark_of(self._file_paths.runtime_dir),
                 log=log_file,
-                files=[str(path) for path in offered.files],
+                files=[str(path) for path in keys.files],
                 ssh=self._file_paths.ssh,
                 config=self._file_paths.ssh_option_f,
             )
@@ -94,7 +94,7 @@ class KeyTrials:
                 tried = await log_in(words, quiet, log_file, deadline_s=deadline_s(resolved.hops))
             except OSError as error:
                 return "unknown", Evidence.of(ssh=error.strerror or error), None, None
-        return *judged(host.name, tried, key_files, offered), tried.proven.host_key
+        return *judged(host.name, tried, key_files, keys), tried.proven.host_key
 
     @contextmanager
     def _public_key_files(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
@@ -114,14 +114,14 @@ class KeyTrials:
 
 
 def judged(
-    name: str, tried: Tried, key_files: Sequence[str], offered: Offers
+    name: str, tried: Tried, key_files: Sequence[str], keys: LoginKeys
 ) -> tuple[TrialVerdict, Evidence, Failure | None]:
     """Return what a trial proves, with its evidence."""
     if tried.authenticated:
         return "passed", Evidence.of(login="accepted"), None
     if tried.accepted.intersection(key_files):
         return "passed", Evidence.of(agent_key="accepted", signed="no"), None
-    key = next((p for p in offered.files if str(p) in tried.accepted and wants_passphrase(p)), None)
+    key = next((p for p in keys.files if str(p) in tried.accepted and wants_passphrase(p)), None)
     if key is not None:
         return (
             "refused",

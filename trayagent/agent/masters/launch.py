@@ -102,7 +102,7 @@ class MasterLauncher:
         try:
             async with connection.offered(at):
                 launched = await self._start(start, str(at), connection if jump is None else None)
-            return replace(launched, let_go=connection.close)
+            return replace(launched, release_connection=connection.close)
         except LaunchFailedError as failed:
             if connection.asked or (
                 jump is not None and _OLD_SSH not in failed.output.own + failed.output.others

@@ -52,7 +52,7 @@ class Leftovers:
             sockets = listening(os.getuid())
         ready = next((s for s in sockets if s.path == path), None)
         if ready is not None:
-            await self._place(ready.pid, path, begun)
+            await self._finish_take_over(ready.pid, path, begun)
         elif placed := next((s for s in sockets if (s.bind_stem, s.path) == (path, begun.target)), None):
             # Interrupted after the rename: the scan ends the master that had the path.
             self._keep(placed.pid, begun)
@@ -67,7 +67,7 @@ class Leftovers:
             remove_fresh(path)
         self._records.end_attempt(path)
 
-    async def _place(self, pid: int, path: str, begun: Begun) -> None:
+    async def _finish_take_over(self, pid: int, path: str, begun: Begun) -> None:
         """Finish an interrupted take-over if the control path is free.
 
         Otherwise end this master; the one there is judged.

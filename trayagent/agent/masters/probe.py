@@ -68,7 +68,7 @@ class MasterProber:
         watched, facts = self._facts(master)
         watched.mark = Mark.of(facts) if facts is not None else None
         sentinel = self._sentinels.get(master.pid)
-        if sentinel is not None and sentinel.ask(large=large):
+        if sentinel is not None and sentinel.send_line(large=large):
             return
         self._probe_by_forward(name, master)
 
@@ -204,7 +204,7 @@ class MasterProber:
         sentinel.ended = lambda: self._sentinel_ended(master.pid)
         self._sentinels[master.pid] = sentinel
         self._hosts[master.pid] = (name, master)
-        self._remote_cleanup.told(name, master, sentinel.session)
+        self._remote_cleanup.identified(name, master, sentinel.session)
 
     def _unavailable(self, name: str) -> None:
         log.info("%s: the server runs no sentinel (a forced command?); probing by forwards", name)

@@ -100,7 +100,7 @@ class MasterReplacer:
             took = replace(took, drained=without_socket(old), draining=draining)
             holder = await self._discovery.holder(path, new.pid)
             if holder is not None and holder.pid not in {None, new.pid} and holder.adoptable:
-                await self._give_way(replace(action, old=None), host, holder, path, took)
+                await self._keep_users_master(replace(action, old=None), host, holder, path, took)
                 return
         self._records.add_master(took.master, host.name, [])
         self._shell.post(replace(took, at=time.monotonic()))
@@ -118,7 +118,7 @@ class MasterReplacer:
             )
             return False
         if holder is not None and holder.adoptable and holder.pid is not None:
-            await self._give_way(action, host, holder, path)
+            await self._keep_users_master(action, host, holder, path)
         elif holder is not None:
             await self._unwanted(new)
             self._obstacles.held(host.name, holder.pid)
@@ -158,7 +158,7 @@ class MasterReplacer:
             return out
         raise FileExistsError(errno.EEXIST, "other programs replace it all the time", path)
 
-    async def _give_way(
+    async def _keep_users_master(
         self, action: a.TakeOver, host: Host, holder: Holder, path: str, took: TookOver | None = None
     ) -> None:
         """Keep a master that the user's own ssh made there meanwhile. End the new and the stale one.
@@ -184,7 +184,7 @@ class MasterReplacer:
         await self._end(action.master)
 
     async def _gone(self, master: Master, *, ask: bool = True) -> None:
-        self._connector.let_go(master.pid)
+        self._connector.release_connection(master.pid)
         await end(master, ask=ask)
 
     async def _unwanted(self, master: Master) -> None:

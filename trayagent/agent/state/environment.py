@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from trayagent.agent.state.chosen_ssh_agent import ChosenSshAgent
 from trayagent.desktop.bus import session_bus_address
 
-_ASK_S = 1.0
+_ANSWER_WITHIN_S = 1.0
 
 
 class Environment:
@@ -31,7 +31,7 @@ class Environment:
         """Return an identifier of the current ssh-agent. It differs after the ssh-agent was restarted."""
         return self.ssh_agent.mark()
 
-    def shown_bus(self, client: Mapping[str, str]) -> bool:
+    def remember_bus(self, client: Mapping[str, str]) -> bool:
         """Remember the session bus of a client; report whether it is new."""
         offered = session_bus_address(client)
         if offered is None or offered == self._bus:
@@ -62,7 +62,7 @@ def user_manager() -> dict[str, str]:
             ["systemctl", "--user", "show-environment"],
             capture_output=True,
             text=True,
-            timeout=_ASK_S,
+            timeout=_ANSWER_WITHIN_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

@@ -30,15 +30,15 @@ _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 class Answer:
     """What `ssh -G` prints for a host, and where its first TCP connection goes (None: through a command).
 
-    `asked_at` is monotonic. `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to
+    `begun_at` is monotonic. `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to
     resolve any names. `known_keys` are the host keys that the known_hosts files have for the host.
     """
 
     resolved: Resolved
     hop: Hop | None
-    asked_at: float
+    begun_at: float
     varies: bool
-    looked_up: bool
+    lookups_allowed: bool
     known_keys: frozenset[str] = frozenset()
 
     def event(self, name: str) -> HostResolved:
@@ -48,9 +48,9 @@ class Answer:
             name,
             self.resolved,
             self.hop,
-            self.asked_at,
+            self.begun_at,
             self.varies,
-            self.looked_up,
+            self.lookups_allowed,
             self.known_keys,
         )
 
@@ -70,7 +70,7 @@ class Resolver:
         self._ssh = ssh
         self._config = str(config) if config is not None else None
         self._roots = config_files
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._aliases: dict[tuple[str, bool], Resolved | None] = {}
         self._text: _Text | None = None
 
@@ -80,9 +80,9 @@ class Resolver:
         return tuple(dict.fromkeys(f for root in self._roots for f in config_text.config_files(root)))
 
     @property
-    def place_dependent(self) -> bool:
+    def network_dependent(self) -> bool:
         """Whether the answers may differ from network to network."""
-        return config_text.place_dependent(self._roots)
+        return config_text.network_dependent(self._roots)
 
     def control_path_folders(self) -> tuple[Path, ...]:
         """Return the folders in which literal ControlPaths put their sockets."""
@@ -99,18 +99,18 @@ class Resolver:
         """Return the literal host names in ssh's files, in order."""
         return tuple(dict.fromkeys(a for root in self._roots for a in config_text.aliases(root)))
 
-    async def ask(self, name: str, *, lookups: bool = True) -> Answer:
+    async def resolve(self, name: str, *, lookups: bool = True) -> Answer:
         """Return the answer for a host. Raises TrayagentError with ssh's own words.
 
         Without `lookups` ssh resolves no name. With CanonicalizeHostname, the host name and control path may then
         differ from those of a login.
         """
-        asked_at = time.monotonic()
+        begun_at = time.monotonic()
         resolved = await self._resolve(name, lookups)
-        return await self._answer(resolved, asked_at, lookups)
+        return await self._answer(resolved, begun_at, lookups)
 
     async def alias_of(
-        self, control_path: str, may_look_up: Callable[[str], bool] = lambda _: True
+        self, control_path: str, may_resolve: Callable[[str], bool] = lambda _: True
     ) -> tuple[str, Answer] | None:
         """Return the alias whose `ssh -G` yields this control path, with its answer.
 
@@ -119,12 +119,12 @@ class Resolver:
         aliases = [a for a in self.aliases() if may_own(self._roots, a, control_path)]
         likely = sorted(aliases, key=lambda a: (a not in control_path, aliases.index(a)))
         for start in range(0, len(likely), _AT_ONCE):
-            batch = [(alias, may_look_up(alias)) for alias in likely[start : start + _AT_ONCE]]
-            asked_at = time.monotonic()
+            batch = [(alias, may_resolve(alias)) for alias in likely[start : start + _AT_ONCE]]
+            begun_at = time.monotonic()
             answers = await asyncio.gather(*(self._cached(*one) for one in batch))
             for (alias, lookups), resolved in zip(batch, answers, strict=True):
                 if resolved is not None and resolved.control_path == control_path:
-                    return alias, await self._answer(resolved, asked_at, lookups)
+                    return alias, await self._answer(resolved, begun_at, lookups)
         return None
 
     async def _cached(self, alias: str, lookups: bool) -> Resolved | None:
@@ -139,7 +139,7 @@ class Resolver:
     async def _resolve(self, name: str, lookups: bool) -> Resolved:
         text = self._read_text()
         options = () if lookups or not text.canonicalizes else NO_LOOKUPS
-        async with self._gate:
+        async with self._at_once:
             resolved = await resolve(name, options=options, ssh=self._ssh, config=self._config)
         # On another network, ssh may use a jump host that this answer lacks. So the agent must leave the connection to
         # ssh.
@@ -147,10 +147,10 @@ class Resolver:
 
     def _read_text(self) -> _Text:
         if self._text is None:
-            self._text = _Text(self.place_dependent, config_text.canonicalizes(self._roots))
+            self._text = _Text(self.network_dependent, config_text.canonicalizes(self._roots))
         return self._text
 
-    async def _answer(self, resolved: Resolved, asked_at: float, lookups: bool) -> Answer:
+    async def _answer(self, resolved: Resolved, begun_at: float, lookups: bool) -> Answer:
         """Follow the jump hosts to the first machine that ssh really connects to."""
         first, hops = resolved, 0
         for _ in range(_JUMPS_MAX):
@@ -169,8 +169,8 @@ class Resolver:
         jump = first if hops == 1 and first.plain_connect else None
         text = self._read_text()
         whole = replace(resolved, hops=hops, jump=jump)
-        looked_up = lookups or not text.canonicalizes
-        return Answer(whole, hop, asked_at, text.varies, looked_up, keys[resolved])
+        lookups_allowed = lookups or not text.canonicalizes
+        return Answer(whole, hop, begun_at, text.varies, lookups_allowed, keys[resolved])
 
 
 class HostResolver:
@@ -181,12 +181,12 @@ class HostResolver:
         self._tasks = tasks
         self._resolver = resolver
 
-    def ask(self, name: str, lookups: bool) -> None:
+    def resolve(self, name: str, lookups: bool) -> None:
         """Start to resolve one host and return immediately. `lookups`: ssh may resolve names."""
         if not self._tasks.running(f"resolve {name}"):
-            self._tasks.start(f"resolve {name}", self._ask(name, lookups))
+            self._tasks.start(f"resolve {name}", self._resolve(name, lookups))
 
-    def ask_all(self) -> None:
+    def resolve_all(self) -> None:
         """Start to resolve all hosts that have a name.
 
         ssh may resolve names only for hosts that may be connected on this network.
@@ -194,11 +194,11 @@ class HostResolver:
         state = self._shell.state
         for host in state.hosts.values():
             if not host.unnamed:
-                self.ask(host.name, admission(host, state).open)
+                self.resolve(host.name, admission(host, state).open)
 
-    async def _ask(self, name: str, lookups: bool) -> None:
+    async def _resolve(self, name: str, lookups: bool) -> None:
         try:
-            answer = await self._resolver.ask(name, lookups=lookups)
+            answer = await self._resolver.resolve(name, lookups=lookups)
         except TrayagentError as error:
             self._shell.post(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
         else:

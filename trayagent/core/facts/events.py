@@ -117,28 +117,28 @@ class Remembered(Event):
 
 @dataclass(frozen=True, slots=True)
 class HostResolved(Event):
-    """`ssh -G` resolved a host. It was run at `asked_at` (None: just now).
+    """`ssh -G` resolved a host. It was run at `begun_at` (None: just now).
 
-    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to resolve names. `known_keys` are
-    the host keys ("TYPE SHA256:…") that the known_hosts files have for the host.
+    `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to resolve names.
+    `known_keys` are the host keys ("TYPE SHA256:…") that the known_hosts files have for the host.
     """
 
     name: str
     resolved: Resolved
     hop: Hop | None = None
-    asked_at: float | None = None
+    begun_at: float | None = None
     varies: bool = False
-    looked_up: bool = True
+    lookups_allowed: bool = True
     known_keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveFailed(Event):
-    """`ssh -G` rejected a host's name or the user's ssh configuration; `looked_up` as in HostResolved."""
+    """`ssh -G` rejected a host's name or the user's ssh configuration; `lookups_allowed` as in HostResolved."""
 
     name: str
     failure: Failure
-    looked_up: bool = True
+    lookups_allowed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

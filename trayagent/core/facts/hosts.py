@@ -66,15 +66,15 @@ class Hop:
 class Answer:
     """When and where `ssh -G` last resolved a host, and whether the answer holds elsewhere.
 
-    `varies`: the answer may differ between networks. `looked_up`: ssh was allowed to resolve names for it.
+    `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to resolve names for it.
     `underlay` is the route out at that time: interface, gateway and source.
     """
 
-    asked_at: float = NEVER
+    begun_at: float = NEVER
     network: Network | None = None
     underlay: tuple[str, str | None, str | None] | None = None
     varies: bool = False
-    looked_up: bool = True
+    lookups_allowed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,9 @@ def host_resolved(context: Context, event: HostResolved) -> None:
         return
     old = host.resolved
     # Names that were not resolved before do not count as a change of the configuration.
-    changed = old is not None and old != event.resolved and host.answer.looked_up == event.looked_up
+    changed = (
+        old is not None and old != event.resolved and host.answer.lookups_allowed == event.lookups_allowed
+    )
     # A refused login that an earlier agent stored has nothing to do with ssh's configuration.
     unanswered = old is None and host.retry.kind is not None and host.retry.kind not in REFUSED_KINDS
     again = changed or unanswered or host.retry.kind in STOP_KINDS
@@ -63,7 +65,9 @@ def host_resolved(context: Context, event: HostResolved) -> None:
     problem = host.problem
     if problem is not None and problem.code in _OF_SSH and host.retry.kind != "control-path":
         problem = None
-    answer = _answer(context, asked_at=event.asked_at, varies=event.varies, looked_up=event.looked_up)
+    answer = _answer(
+        context, begun_at=event.begun_at, varies=event.varies, lookups_allowed=event.lookups_allowed
+    )
     master, host_key = host.master, host.login.host_key
     if master is not None and master.target is None:
         master = replace(master, target=(old or event.resolved).target)
@@ -108,7 +112,7 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
             publish_connect_failed(context, host, problem)
         retry = replace(host.retry, at=context.now + RETRY_MAX_S, kind=event.failure.kind)
         host = context.put(host, user=replace(host.user, reconnect=False), retry=retry)
-    elif event.looked_up:  # logins use the old result, and ssh -G does not run again on this network
+    elif event.lookups_allowed:  # logins use the old result, and ssh -G does not run again on this network
         host = context.put(host, answer=_answer(context, varies=host.answer.varies))
     context.put(host, problem=problem)
     context.because(
@@ -120,11 +124,11 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
 
 
 def _answer(
-    context: Context, *, asked_at: float | None = None, varies: bool = False, looked_up: bool = True
+    context: Context, *, begun_at: float | None = None, varies: bool = False, lookups_allowed: bool = True
 ) -> Answer:
     snapshot = context.state.snapshot
-    at = context.now if asked_at is None else asked_at
+    at = context.now if begun_at is None else begun_at
     here = (
         None if at < context.state.network_at else network_here(snapshot)
     )  # an answer from before this network belongs to another one
-    return Answer(at, here, underlay(snapshot), varies, looked_up)
+    return Answer(at, here, underlay(snapshot), varies, lookups_allowed)

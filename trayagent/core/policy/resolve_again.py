@@ -16,9 +16,9 @@ def outdated(host: Host, state: State) -> bool:
     answer = host.answer
     if host.resolved is None:
         return False
-    if not answer.looked_up:
+    if not answer.lookups_allowed:
         return True
-    if not answer.varies or answer.asked_at >= state.network_at:
+    if not answer.varies or answer.begun_at >= state.network_at:
         return False
     network = network_here(state.snapshot)
     return network is None or answer.network is None or not answer.network.matches(network)

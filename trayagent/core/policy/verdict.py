@@ -197,11 +197,11 @@ def _probed(host: Host, state: State, admitted: Admission, now: float) -> Verdic
 def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: float) -> Verdict:
     """Rows 6 to 9: a probe is under way without an answer."""
     master = _living(host)
-    asked_at = max(sent_at, host.doubt.began_at)
-    silent_at = asked_at + silent_after_s(master, source_differs=_differs(host))
+    probing_since = max(sent_at, host.doubt.began_at)
+    silent_at = probing_since + silent_after_s(master, source_differs=_differs(host))
     evidence = Evidence.of(
         probe="silent",
-        silent_ms=f"{(now - asked_at) * 1e3:.0f}",
+        silent_ms=f"{(now - probing_since) * 1e3:.0f}",
         rtt_ms=f"{master.rtt_s * 1e3:.0f}",
     )
     if now >= silent_at:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trayagent.core.facts.resolved import Resolved
 
-_ASK_S = 1.0
+_QUERY_WITHIN_S = 1.0
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12  # draft-miller-ssh-agent, section 5
 _ANSWER_MAX = 256 * 1024  # the most that OpenSSH's agent client accepts
 _MAGIC = b"openssh-key-v1\0"  # OpenSSH's PROTOCOL.key
@@ -75,7 +75,7 @@ def identities(auth_sock: str | None) -> tuple[bytes, ...] | None:
         return None
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(_ASK_S)
+            sock.settimeout(_QUERY_WITHIN_S)
             sock.connect(auth_sock)
             sock.sendall(struct.pack(">IB", 1, _REQUEST_IDENTITIES))
             with sock.makefile("rb") as answer:

@@ -9,7 +9,7 @@ from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.problems import Problem
 from trayagent.ssh.login.failure_table import TABLE, Row
 from trayagent.ssh.login.key_exchange import KeyExchange
-from trayagent.ssh.login.proxy_failures import proxy_said
+from trayagent.ssh.login.proxy_failures import classify_proxy_error
 
 MAX_LINE = 200
 """The most characters of an ssh message that are shown, because a server may have written it."""
@@ -141,7 +141,7 @@ def _carried(text_of_carrier: str, host: str, links: int) -> Failure:
 
 def _by_proxy(text_of_carrier: str, host: str) -> Failure:
     """Return the failure of a ProxyCommand other than ssh, with its own message."""
-    kind, line = proxy_said(text_of_carrier) or ("proxy-command", _last_line(text_of_carrier))
+    kind, line = classify_proxy_error(text_of_carrier) or ("proxy-command", _last_line(text_of_carrier))
     title = f"The ProxyCommand of {host} failed: {line[:MAX_LINE]}"
     if kind == "proxy-login":
         return Failure(Problem("auth-denied", title, f"Log in: trayagent login {host}"), kind)

@@ -11,14 +11,14 @@ from trayagent.ssh.login.credentials import existing, is_private, kind_of, publi
 
 
 @dataclass(frozen=True, slots=True)
-class Offers:
+class LoginKeys:
     """The existing key files, and the ssh-agent's public keys, that a login would offer."""
 
     files: tuple[Path, ...]
     agent: tuple[bytes, ...]
 
 
-def offers(resolved: Resolved, agent: tuple[bytes, ...] | None) -> Offers:
+def login_keys(resolved: Resolved, agent: tuple[bytes, ...] | None) -> LoginKeys:
     """Return the keys that a login to the host offers; `agent` are the keys that its ssh-agent holds.
 
     With IdentitiesOnly, a key of the ssh-agent counts only if an IdentityFile or certificate names it
@@ -30,18 +30,18 @@ def offers(resolved: Resolved, agent: tuple[bytes, ...] | None) -> Offers:
         certificates = (Path(text).expanduser() for text in resolved.certificate_files)
         named = {public_key(path) for path in (*files, *certificates)}
         held = tuple(key for key in held if key in named)
-    return Offers(files, held)
+    return LoginKeys(files, held)
 
 
-def asks_whom(resolved: Resolved, offered: Offers) -> Evidence:
+def login_obstacle(resolved: Resolved, keys: LoginKeys) -> Evidence:
     """Return why a login would need the user or would be impossible, no evidence if it would work."""
     if resolved.pkcs11_provider is not None:
         return Evidence.of(key="hardware")
-    kinds = [kind_of(key) for key in (*filter(None, map(public_key, offered.files)), *offered.agent)]
+    kinds = [kind_of(key) for key in (*filter(None, map(public_key, keys.files)), *keys.agent)]
     if any(kind.startswith("sk-") for kind in kinds):
         return Evidence.of(key="security_key")
-    private = [path for path in offered.files if is_private(path)]
-    if offered.agent or any(not wants_passphrase(path) for path in private):
+    private = [path for path in keys.files if is_private(path)]
+    if keys.agent or any(not wants_passphrase(path) for path in private):
         return NO_EVIDENCE
     if private:
         return Evidence.of(key="locked", agent="without_it")

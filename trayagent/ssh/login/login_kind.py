@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from trayagent.core.facts.hosts import LoginKind
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.credentials import agent_socket, identities
-from trayagent.ssh.login.login_keys import asks_whom, offers
+from trayagent.ssh.login.login_keys import login_keys, login_obstacle
 
 # sshconnect2.c: ssh_userauth2 logs the last method, input_userauth_failure those that succeeded partially before.
 _METHOD = re.compile(r'^Authenticated (?:to .+ )?using "([^"]+)"', re.MULTILINE)
@@ -24,7 +24,9 @@ def login_kind(
         return "typed"
     if "publickey" not in methods:
         return "quiet"
-    key = asks_whom(resolved, offers(resolved, identities(agent_socket(resolved, environment)))).get("key")
+    key = login_obstacle(resolved, login_keys(resolved, identities(agent_socket(resolved, environment)))).get(
+        "key"
+    )
     if key in {"hardware", "security_key"}:
         return "touched"
     return "unlocked" if key == "locked" and at_terminal else "quiet"

@@ -43,7 +43,7 @@ _ROWS = (
 _REMARKS = re.compile(r"(?:depth=|verify (?:error|return)|CONNECTED|DONE|---)")
 
 
-def proxy_said(text: str) -> tuple[FailureKind, str] | None:
+def classify_proxy_error(text: str) -> tuple[FailureKind, str] | None:
     """Return the kind of a ProxyCommand's failure and the line that shows it, or None if no row matches.
 
     The last line that matches decides the kind. Of several lines of the same kind, the first is returned, because

@@ -15,7 +15,7 @@ from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.master.log import SshOutput
 from trayagent.ssh.master.spawn import prepared, spawn
-from trayagent.ssh.os.flows import ASK_EVERY_S, flow_of, tcp_facts
+from trayagent.ssh.os.flows import QUERY_INTERVAL_S, flow_of, tcp_facts
 from trayagent.ssh.os.process import read
 
 _POLL_S = 0.004  # no event reports a new socket file; a hundredth of a handshake
@@ -25,13 +25,13 @@ _POLL_S = 0.004  # no event reports a new socket file; a hundredth of a handshak
 class Launched:
     """A new master that listens on `socket_path`; `process` is our child (of a background master: its dead parent).
 
-    `let_go` releases the agent's part of the connection. It must be called when the master ends.
+    `release_connection` releases the agent's part of the connection. It must be called when the master ends.
     """
 
     process: subprocess.Popen[bytes]
     socket_path: str
     log: Path
-    let_go: Callable[[], None] = lambda: None
+    release_connection: Callable[[], None] = lambda: None
 
 
 class LaunchFailedError(Exception):
@@ -107,7 +107,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
             if hopeless(process.pid):
                 raise LaunchFailedError(master_log.read(log), process.pid, None)
             if established is not None and now >= look_at:
-                look_at = now + ASK_EVERY_S
+                look_at = now + QUERY_INTERVAL_S
                 if established(process.pid):
                     established = None
             await asyncio.sleep(_POLL_S)

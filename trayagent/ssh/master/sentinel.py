@@ -18,7 +18,7 @@ from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Timeout
 from trayagent.ssh.remote.pipes import chunks
 from trayagent.ssh.remote.quoting import command_line
-from trayagent.ssh.remote.sessions import MARK, told
+from trayagent.ssh.remote.sessions import MARK, parse_session
 
 COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
 MARKER = b"TRAY "
@@ -44,7 +44,7 @@ class Sentinel:
         self._stdin_fd = stdin_fd
         self._stdout_fd = stdout_fd
         self.session = session
-        self._asked: deque[bool] = deque()  # the lines without an echo yet: large or not
+        self._sent: deque[bool] = deque()  # the lines without an echo yet: large or not
         self.answered: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
         asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
@@ -78,9 +78,9 @@ class Sentinel:
                 return None
             os.set_blocking(near_in, False)
             undo.pop_all()
-        return cls(client, near_in, near_out, told(words))
+        return cls(client, near_in, near_out, parse_session(words))
 
-    def ask(self, *, large: bool = False) -> bool:
+    def send_line(self, *, large: bool = False) -> bool:
         """Send one line; return False if the channel is gone or full, which counts as silence.
 
         `large` sends a line that fills packets in both directions, because some networks pass only small ones.
@@ -91,7 +91,7 @@ class Sentinel:
         except OSError:
             return False
         if sent:
-            self._asked.append(large)
+            self._sent.append(large)
         return sent
 
     def close(self) -> None:
@@ -119,8 +119,8 @@ class Sentinel:
         self.ended()
 
     def _echoed(self, lines: int) -> None:
-        answers = [self._asked.popleft() for _ in range(min(lines, len(self._asked)))]
-        if answers and (any(answers) or not any(self._asked)):
+        answers = [self._sent.popleft() for _ in range(min(lines, len(self._sent)))]
+        if answers and (any(answers) or not any(self._sent)):
             self.answered()
 
 

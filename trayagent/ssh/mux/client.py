@@ -86,7 +86,7 @@ class MuxClient:
 
     async def alive(self, *, timeout_s: float = LOCAL_S) -> int:
         """Return the pid that the master claims; its answer shows nothing about the network."""
-        return _number(await self._ask(requests.AliveCheck(self._next_id()), timeout_s))
+        return _number(await self._request(requests.AliveCheck(self._next_id()), timeout_s))
 
     async def terminate(self, *, timeout_s: float = LOCAL_S) -> None:
         """Request that the master exits; its answer and the end of the connection both mean success.
@@ -94,14 +94,14 @@ class MuxClient:
         Raise Timeout for a master that hangs (a full send buffer on a dead connection), or Refused.
         """
         with contextlib.suppress(Gone):
-            await self._ask(requests.Terminate(self._next_id()), timeout_s)
+            await self._request(requests.Terminate(self._next_id()), timeout_s)
 
     async def stop_listening(self, *, timeout_s: float = LOCAL_S) -> None:
         """Request that the master accepts no more clients; a master without sessions exits at once.
 
         Its local forwards stay bound until it exits. This connection still closes them.
         """
-        await self._ask(requests.StopListening(self._next_id()), timeout_s)
+        await self._request(requests.StopListening(self._next_id()), timeout_s)
 
     async def open_forward(self, forward: MuxForward, *, timeout_s: float = ROUND_TRIP_S) -> int | None:
         """Open a forward; return its port if the server chose it, else None. Raise Refused.
@@ -109,7 +109,7 @@ class MuxClient:
         Success does not mean that both address families are bound: ssh reports no failure if the port is busy in one
         of them. A forward that is already open, or was requested and never confirmed, succeeds at once.
         """
-        answer = await self._ask(requests.OpenForward(self._next_id(), forward), timeout_s)
+        answer = await self._request(requests.OpenForward(self._next_id(), forward), timeout_s)
         return answer.number if isinstance(answer, answers.RemotePort) else None
 
     async def close_forward(self, forward: MuxForward, *, timeout_s: float = LOCAL_S) -> None:
@@ -117,7 +117,7 @@ class MuxClient:
 
         The file of a Unix socket remains.
         """
-        await self._ask(requests.CloseForward(self._next_id(), forward), timeout_s)
+        await self._request(requests.CloseForward(self._next_id(), forward), timeout_s)
 
     async def stdio_forward(
         self, host: str, port: int, stdin_fd: int, stdout_fd: int, *, timeout_s: float = ROUND_TRIP_S
@@ -189,9 +189,9 @@ class MuxClient:
         return self._last_id
 
     async def _open_session(self, question: Numbered, fds: Sequence[int], timeout_s: float) -> int:
-        return _number(await self._ask(question, timeout_s, fds))
+        return _number(await self._request(question, timeout_s, fds))
 
-    async def _ask(self, question: Numbered, timeout_s: float, fds: Sequence[int] = ()) -> Event:
+    async def _request(self, question: Numbered, timeout_s: float, fds: Sequence[int] = ()) -> Event:
         data = self._connection.send(question)
         async with _deadline(timeout_s, type(question).__name__):
             try:

@@ -40,7 +40,7 @@ class State(Enum):
     SILENT = auto()  # nothing was sent; received bytes wait for our greeting
     GREETED = auto()  # our greeting was sent, the master's is due
     READY = auto()  # a request may be sent
-    ASKED = auto()  # the answer to one request is due
+    REQUESTED = auto()  # the answer to one request is due
     IN_SESSION = auto()  # the connection belongs to its session
     ENDED = auto()  # the bytes ended, or the peer broke the rules
 
@@ -78,7 +78,7 @@ class Connection:
 
     def __init__(self) -> None:
         self._state = State.SILENT
-        self._question: Numbered | None = None  # set while ASKED
+        self._question: Numbered | None = None  # set while REQUESTED
         self._session: int | None = None  # set while IN_SESSION
         self._buffer = bytearray()
         self._at_eof = False
@@ -104,7 +104,7 @@ class Connection:
         if isinstance(message, Hello):
             self._state = State.GREETED
         else:
-            self._state, self._question = State.ASKED, message
+            self._state, self._question = State.REQUESTED, message
         return data
 
     def receive_data(self, data: bytes) -> None:

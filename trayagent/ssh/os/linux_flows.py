@@ -38,7 +38,7 @@ from trayagent.ssh.os.linux_process import (
 from trayagent.ssh.os.linux_transport import own_descriptors, proxies
 from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 
-ASK_EVERY_S = 0.030
+QUERY_INTERVAL_S = 0.030
 """How often to search for an attempt's connection: each search takes a millisecond."""
 
 # A master may run through a master that runs through another. A ring is impossible, but a bound costs nothing.

@@ -16,7 +16,7 @@ from trayagent.ssh.os import macos_lsof, macos_ps
 from trayagent.ssh.os.macos_lsof import File
 from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 
-ASK_EVERY_S = 0.200
+QUERY_INTERVAL_S = 0.200
 """How often to search for an attempt's connection: each search runs two programs and takes some 50 ms."""
 
 _FIRST_OWN_FD = 3  # ssh closes all inherited ones when it starts (closefrom)
@@ -26,7 +26,7 @@ _DEEPEST = 8
 
 def flow_of(pid: int) -> Flow | None:
     """Return the connection that carries a process, or None if none is established."""
-    return _seen_from(pid).flow(pid)
+    return _snapshot_around(pid).flow(pid)
 
 
 def tcp_facts(flow: Flow) -> TcpFacts | None:  # noqa: ARG001  # same signature as on Linux
@@ -36,10 +36,10 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:  # noqa: ARG001  # same signature 
 
 def transport_of(pid: int) -> list[Process]:
     """Return all processes that exist only to carry a master's bytes; never another master."""
-    return _seen_from(pid).transport(pid)
+    return _snapshot_around(pid).transport(pid)
 
 
-class Seen:
+class ProcessSnapshot:
     """The processes and their descriptors at one moment; pure."""
 
     def __init__(self, processes: Mapping[int, Process], files: Sequence[File]) -> None:
@@ -125,7 +125,7 @@ class Seen:
         return macos_ps.below(pid, self._processes.values())
 
 
-def _seen_from(pid: int) -> Seen:
+def _snapshot_around(pid: int) -> ProcessSnapshot:
     """Return the processes that may carry this one: itself, its descendants, and the user's other ssh processes.
 
     A master in the background is no longer the parent of its ProxyCommand. For such a master, return all
@@ -135,10 +135,10 @@ def _seen_from(pid: int) -> Seen:
     processes = {p: process for p, process in macos_ps.table().items() if process.uid == uid}
     family = {pid, *(p.pid for p in macos_ps.below(pid, processes.values()))}
     files = macos_lsof.of_processes(sorted(family | {p.pid for p in processes.values() if p.comm == "ssh"}))
-    seen = Seen(processes, files)
+    seen = ProcessSnapshot(processes, files)
     if seen.to_proxy(pid) is None or seen.proxies(pid):
         return seen
-    return Seen(processes, macos_lsof.of_user(uid))
+    return ProcessSnapshot(processes, macos_lsof.of_user(uid))
 
 
 def _flow(file: File | None) -> Flow | None:

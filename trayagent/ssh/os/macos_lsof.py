@@ -16,7 +16,7 @@ from ipaddress import IPv6Address, ip_address
 from trayagent.ssh.os.types import End
 
 _WORDS = ["lsof", "-n", "-P", "-w", "-F", "pftdnT", "-a", "-d", "0-255"]
-_ASK_S = 5.0
+_QUERY_WITHIN_S = 5.0
 _ENDS = re.compile(r"(.+):(\d+)->(.+):(\d+)")
 _LISTENS = re.compile(r"(.+):(\d+)")
 _EVERYWHERE = {"IPv4": "0.0.0.0", "IPv6": "::"}  # noqa: S104  # seen, not bound
@@ -63,12 +63,12 @@ class File:
 def of_processes(pids: Iterable[int]) -> list[File]:
     """Return the descriptors of these processes, lowest first within each."""
     wanted = ",".join(map(str, pids))
-    return parsed(_ask("-p", wanted)) if wanted else []
+    return parsed(_query("-p", wanted)) if wanted else []
 
 
 def of_user(uid: int, *which: str) -> list[File]:
     """Return the descriptors of all processes of a user; `which` are more lsof options that narrow the search."""
-    return parsed(_ask("-u", str(uid), *which))
+    return parsed(_query("-u", str(uid), *which))
 
 
 def parsed(text: str) -> list[File]:
@@ -107,11 +107,13 @@ def _ip(text: str) -> str:
     return str(address)
 
 
-def _ask(*which: str) -> str:
+def _query(*which: str) -> str:
     """Return the output of lsof; its status is ignored, because it fails if one of several processes is gone."""
     env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
     try:
-        asked = subprocess.run([*_WORDS, *which], env=env, capture_output=True, check=False, timeout=_ASK_S)
+        asked = subprocess.run(
+            [*_WORDS, *which], env=env, capture_output=True, check=False, timeout=_QUERY_WITHIN_S
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return os.fsdecode(asked.stdout)

@@ -19,17 +19,17 @@ from trayagent.ssh.os.types import Process
 _COLUMNS = ("pid", "ppid", "uid", "stat", "lstart", "ucomm", "args")
 _WORDS = ["ps", "-ww", *(word for column in _COLUMNS for word in ("-o", f"{column}="))]
 _LSTART = "%a %b %d %H:%M:%S %Y"
-_ASK_S = 5.0
+_QUERY_WITHIN_S = 5.0
 
 
 def of(pid: int) -> Process | None:
     """Return a running process, or None if it is gone or a zombie."""
-    return next(iter(parsed(_ask("-p", str(pid)))), None)
+    return next(iter(parsed(_query("-p", str(pid)))), None)
 
 
 def table() -> dict[int, Process]:
     """Return the running processes of all users by pid."""
-    return {process.pid: process for process in parsed(_ask("-ax"))}
+    return {process.pid: process for process in parsed(_query("-ax"))}
 
 
 def states(pids: Iterable[int]) -> list[str]:
@@ -70,7 +70,7 @@ def _process(line: str) -> Process | None:
         return None
 
 
-def _ask(*which: str) -> str:
+def _query(*which: str) -> str:
     """Return the output of ps, or "" if no process matches; its status adds nothing to that."""
     return _run([*_WORDS, *which])
 
@@ -78,7 +78,7 @@ def _ask(*which: str) -> str:
 def _run(words: list[str]) -> str:
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     try:
-        asked = subprocess.run(words, env=env, capture_output=True, check=False, timeout=_ASK_S)
+        asked = subprocess.run(words, env=env, capture_output=True, check=False, timeout=_QUERY_WITHIN_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return os.fsdecode(asked.stdout)

@@ -70,7 +70,7 @@ class Found:
     sockets: dict[str, str]
 
 
-def told(words: str) -> RemoteSession | None:
+def parse_session(words: str) -> RemoteSession | None:
     """Return the session in a line `PID MARK`, or None if the server could not mark it."""
     found = _SESSION.fullmatch(words.strip())
     return RemoteSession(int(found[1]), found[2]) if found else None
@@ -82,7 +82,7 @@ async def own(control_path: str) -> RemoteSession | None:
     Raise Timeout, Gone or Refused.
     """
     lines = await oneshot.run(control_path, f'{MARK}echo "$PPID $(mark $PPID)"')
-    return told(lines[-1]) if lines else None
+    return parse_session(lines[-1]) if lines else None
 
 
 async def reap(
@@ -108,7 +108,7 @@ def _found(lines: list[str], sessions: Sequence[RemoteSession], sockets: Sequenc
     for line in lines:
         subject, _, word = line.rpartition(" ")
         if line.startswith("own "):
-            found = Found(told(line.removeprefix("own ")), found.sessions, found.sockets)
+            found = Found(parse_session(line.removeprefix("own ")), found.sessions, found.sockets)
         elif subject in session_of:
             found.sessions[session_of[subject]] = word
         elif subject in socket_of:
