@@ -70,6 +70,8 @@ class Hands:
                 )
             case a.CountCarried() | a.Remember():
                 self._note(action)
+            case _:
+                self._world.inners.carry_out(action)
 
     def _change(self, action: a.Abort | a.Redial) -> None:
         if isinstance(action, a.Redial):
@@ -211,7 +213,7 @@ class Hands:
             self._world.post(e.TookOver(0, action.name, action.attempt, holder.master, adopted=True))
             return
         old = self._world.living.get(action.old.pid) if action.old is not None else None
-        new.master = replace(new.master, control_path=f"/cm/{action.name}")
+        new.master = replace(new.master, control_path=self._world.inners.outer_path(action.name))
         took = e.TookOver(0, action.name, action.attempt, new.master)
         if old is not None and action.drain and self._world.sessions.of(old) and not old.stopped:
             old.draining, old.master = True, replace(old.master, control_path="")

@@ -113,6 +113,9 @@ BESIDE_THEM = (
     "agent restarts",
 )
 
+# Hosts that are reached without a jump host, and whose key ssh checks.
+ROAMERS = ("web", "lab", "db", "use", "fresh", *SEVERAL)
+
 # What leaves no server at home with a reason to keep us waiting, if it does not happen too often.
 HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
 
@@ -149,6 +152,26 @@ def history_of_sessions(seed: int) -> History:
     begin = tuple((at, word, name) for at, word in ((0.0, "session"), (0.3, "reconnect")) for name in names)
     steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 30)))
     return names, random.choice(RTTS_S), (*begin, *steps)
+
+
+def history_of_roaming(seed: int) -> History:
+    """Return the history of a seed in which hosts without jump hosts roam."""
+    random = Random(seed)  # noqa: S311  # as above
+    names = tuple(random.sample(ROAMERS, random.randint(1, 3)))
+    words = [
+        "plug",
+        "unplug",
+        *BESIDE_THEM,
+        *AROUND_THEM,
+        "session",
+        "vpn up",
+        "vpn down",
+        "nologin",
+        "stuck",
+    ]
+    words += random.sample(sorted(WORDS), 3)
+    steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 40)))
+    return names, random.choice(RTTS_S), ((0.0, "roam", ""), *steps)
 
 
 def _names(random: Random, *, many: bool) -> tuple[str, ...]:

@@ -261,6 +261,8 @@ def _user(world: World, word: str, which: str) -> bool:
             world.command(user_events.UserPause(0, (which,) if which else (), 300.0))
         case "resume" if known or not which:
             world.command(user_events.UserResume(0, (which,) if which else ()))
+        case "roam":
+            world.roam()
         case "look":
             world.post(user_events.UserViewedStatus(0))
         case "agent restarts":

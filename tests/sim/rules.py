@@ -36,6 +36,7 @@ class Rules:
     wished_down: set[str] = field(default_factory=set)
     disconnected: set[str] = field(default_factory=set)
     ended_at_once: set[str] = field(default_factory=set)
+    exiting: set[str] = field(default_factory=set)  # the user asks an inner master to exit, which ends both
     woke_at: float = -1e9
 
     def __post_init__(self) -> None:
@@ -53,6 +54,9 @@ class Rules:
                 self._hands_off(action.name, "probed")
                 assert action.master.control_path, self.says(action.name, "asked although it drains")
                 self._may_be_tried(action.name, "probe")
+            case a.EndRoaming():
+                wanted = action.name in self.disconnected
+                assert wanted, self.says(action.name, "an inner master ended, and no user wanted that")
             case a.Kill():
                 self._kill(action.name, action.master.pid, self._reason(action.name, state))
             case a.TakeOver(drain=True):
@@ -65,6 +69,8 @@ class Rules:
     # 1. Each kill follows a proof, and takes nothing that could have spoken.
 
     def _kill(self, name: str, pid: int, reason: str) -> None:
+        inner = pid in {one.master.pid for one in self.world.inners.living.values()}
+        assert not inner, self.says(name, f"the inner master {pid} was killed")
         if reason == "user":
             return
         self._hands_off(name, "killed")
@@ -112,7 +118,9 @@ class Rules:
         host = self.world.state.hosts.get(name) or state.hosts.get(name)
         if host is not None and host.draining is not None:
             return "user" if host.draining.owner in self.disconnected | self.ended_at_once else ""
-        if name in self.disconnected or (host is not None and (host.user.held or host.by_user)):
+        if name in self.disconnected | self.exiting or (
+            host is not None and (host.user.held or host.by_user)
+        ):
             return "user"
         whys = (what for _, what in reversed(self.world.log) if isinstance(what, Why) and what.name == name)
         last = next(whys, None)

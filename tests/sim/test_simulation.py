@@ -1,7 +1,8 @@
 """Thousands of histories in a virtual world; the policy's invariants hold in each.
 
 `TRAYAGENT_HISTORIES=20000` plays that many, `TRAYAGENT_HISTORIES=5000-9999` those seeds.
-`TRAYAGENT_SESSION_HISTORIES=1000` plays that many in which sessions outlast reconnects.
+`TRAYAGENT_SESSION_HISTORIES=1000` plays that many in which sessions outlast reconnects, and
+`TRAYAGENT_ROAMING_HISTORIES=1000` as many in which hosts roam.
 """
 
 from __future__ import annotations
@@ -11,13 +12,21 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sim.histories import History, history, history_of_processes, history_of_sessions, shortest
+from tests.sim.histories import (
+    History,
+    history,
+    history_of_processes,
+    history_of_roaming,
+    history_of_sessions,
+    shortest,
+)
 from tests.sim.known import KNOWN
 from tests.sim.playing import play
 
 _AT_A_TIME = 50
 _BRIEF = "500"
 _OF_PROCESSES = 100
+_OF_ROAMING = int(os.environ.get("TRAYAGENT_ROAMING_HISTORIES", "100"))
 _OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "50"))
 
 
@@ -43,6 +52,12 @@ def test_a_process_that_does_not_run_is_not_dead(first: int) -> None:
 def test_a_draining_master_is_kept_while_it_carries_a_session(first: int) -> None:
     """Hosts are reconnected while sessions use them, and networks change meanwhile."""
     _play(range(first, first + _AT_A_TIME), history_of_sessions)
+
+
+@pytest.mark.parametrize("first", range(0, _OF_ROAMING, _AT_A_TIME))
+def test_an_inner_master_ends_only_by_its_user_or_its_server(first: int) -> None:
+    """Hosts roam while networks change, servers reboot and agents restart. In the end all are attached."""
+    _play(range(first, first + _AT_A_TIME), history_of_roaming)
 
 
 def _play(seeds: range, draw: Callable[[int], History]) -> None:

@@ -10,6 +10,7 @@ from tests.sim.cast import CAST, VPNS, Role, first_hop
 from tests.sim.clock import Clock
 from tests.sim.hands import Hands
 from tests.sim.handshake import Handshake, Leg, Outcome, shown_key
+from tests.sim.inners import Inners
 from tests.sim.living import Living, in_words
 from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
@@ -23,6 +24,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
+from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Problem
@@ -44,6 +46,8 @@ class World:
         self.rules = Rules(self)
         self.hands = Hands(self)
         self.sessions = Sessions(self)
+        self.inners = Inners(self)
+        self.roams = False  # whether the listed hosts are to roam
         self.roles = {name: CAST[name] for name in CAST if name in names}
         self.state = State()
         self.living: dict[int, Living] = {}
@@ -123,13 +127,14 @@ class World:
         self._paused.pop("", None)
         for living in [x for x in self.living.values() if x.master.control_path.endswith(".new")]:
             self.die(living)
-        wishes = {r.name: r.wish for r in self.roles.values() if r.wish is not None}
+        wishes = self._wishes()
         self.post(self._read(Touched()))
         self.post(e.Configured(0, wishes, VPNS, True, 600.0))
         for name in wishes:
             self.post(self._resolved(self.roles[name]))
             if name in self.kept:
                 self.post(self._aged(name))
+        self.inners.found()
         for living in list(self.living.values()):
             living.proven_over = None  # this agent does not know
             if living.draining:
@@ -138,6 +143,15 @@ class World:
             else:
                 self._found(living, fresh=False, survivor=living.master.pid in known)
         self.post(e.Started(0))
+
+    def _wishes(self) -> dict[str, Wish]:
+        wishes = {r.name: r.wish for r in self.roles.values() if r.wish is not None}
+        return {name: replace(wish, roam=self.roams and wish.listed) for name, wish in wishes.items()}
+
+    def roam(self) -> None:
+        """Let the user switch roaming on for all listed hosts."""
+        self.roams = True
+        self.post(e.Configured(0, self._wishes(), VPNS, True, 600.0))
 
     def _aged(self, name: str) -> e.Remembered:
         """Return what was kept of a host, as old as it is by now."""
@@ -161,7 +175,7 @@ class World:
     def connect_by_hand(self, name: str) -> None:
         """Let the user's own ssh make a master, where none listens and the way is there."""
         role = self.roles[name]
-        if self.listening(name) is not None:
+        if self.listening(name) is not None or name in self.inners.living:
             return
 
         def done(_outcome: Outcome, connection: Connection | None) -> None:
@@ -178,6 +192,13 @@ class World:
     def leave(self, name: str, *, by_request: bool) -> None:
         """Let the user's master end by their own wish."""
         living = self.listening(name)
+        if name in self.inners.living:  # this is what the user's ssh finds on the control path
+            if by_request:
+                self.rules.wished_down.add(name)
+                self.rules.exiting.add(name)
+                self.inners.end(name, by_request=True)
+                self.rules.exiting.discard(name)
+            return
         if living is not None:
             self.rules.left(living, by_request=by_request)
             self.die(living, by_request=by_request)
@@ -227,8 +248,9 @@ class World:
                 other.connection.send()
 
     def listening(self, name: str) -> Living | None:
-        """Return the master on a host's control path."""
-        return next((x for x in self.living.values() if x.master.control_path == f"/cm/{name}"), None)
+        """Return the master on a host's control path; if the host roams, its outer one."""
+        paths = {f"/cm/{name}", f"/cm/{name}.outer"}
+        return next((x for x in self.living.values() if x.master.control_path in paths), None)
 
     def reboot(self, machine: str, nologin_s: float) -> None:
         """Let a server be down for a while, and let nobody in for some time after."""
@@ -376,6 +398,7 @@ class World:
         known = (h.name for h in hosts if h.master is not None and h.master.pid == living.master.pid)
         name = next(known, living.host)  # one that drains has a name of its own
         self.post(e.MasterEnded(0, name, living.master.pid, said, by_request))
+        self.inners.lost(living)
         if living.carrier is not None:
             self.sessions.end_if_drained(living.carrier)
         for other in [x for x in self.living.values() if x.carrier is living]:

@@ -319,3 +319,14 @@ def test_a_login_of_the_user_takes_the_place_of_a_dead_inner_master(story: Story
     assert story.host("web").roaming is None
     story.ended("web", 101)
     assert story.living("web").pid == theirs.pid
+
+
+def test_a_reconnect_right_after_a_disconnect_gets_new_masters(story: Story) -> None:
+    """The outer master is already on its way out when the user changes their mind."""
+    roaming(story)
+    story.post(user_events.UserDisconnect(story.t, ("web",)))
+    story.post(user_events.UserReconnect(story.t, ("web",)))
+    story.ended("web", INNER.pid)
+    assert len(story.did(Kill)) == 1
+    story.ended("web", 101)
+    assert len(story.did(Dial)) == 1

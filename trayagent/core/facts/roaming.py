@@ -19,6 +19,7 @@ class Roaming:
     the link was lost. `attaching` is the pid of the outer master through which an attach is in progress. `moving_since`
     is when a route for the next outer master became available. `failed` counts the failed attaches, and `retry_at` is
     when the next may begin (inf: with the next outer master). `moves` counts the outer masters after the first.
+    `sessions` is how many sessions there were at the last attach. `ending`: the user wants the connection to end.
     """
 
     inner: Master
@@ -29,7 +30,8 @@ class Roaming:
     failed: int = 0
     retry_at: float = NEVER
     moves: int = 0
-    ending: bool = False  # the user wants the connection to end
+    sessions: int = 0
+    ending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def attached(context: Context, event: RoamingAttached) -> None:
         moving_since=None,
         failed=0,
         moves=before.moves + moved,
+        sessions=event.sessions,
     )
     context.put(host, roaming=roaming)
     since = before.moving_since if before.moving_since is not None else before.away_since
@@ -134,6 +135,7 @@ def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> 
     """Make the host a plain one, whose master is the outer one. If the user ended the inner one, end both."""
     if host.roaming is None:
         return
+    ending = host.roaming.ending
     evidence = Evidence.of(pid=host.roaming.inner.pid, why=why, by_request=by_request)
     context.because(host.name, 1, "roaming-ended", evidence)
     host = context.put(
@@ -141,7 +143,7 @@ def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> 
         roaming=None,
         forwards=_to_be_opened(host) if host.master is not None else _closed(host),
     )
-    if host.user.held:
+    if ending or host.user.held:
         _end_outer(context, host)
     elif by_request:  # like `ssh -O exit` on a plain master
         held = host.wish.connect == "always"

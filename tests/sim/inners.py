@@ -1,0 +1,125 @@
+"""The inner masters of the simulation: each waits for an outer one, and ends only by the user or by its server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from trayagent.core.facts import actions as a
+from trayagent.core.facts import events as e
+from trayagent.core.facts import roaming_events as r
+from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.problems import Problem
+
+if TYPE_CHECKING:
+    from tests.sim.living import Living
+    from tests.sim.world import World
+
+BEGIN_S, ATTACH_S, SILENT_S = 0.4, 0.12, 60.0
+_FIRST_PID = 10_000
+
+
+@dataclass
+class Inner:
+    """One inner master: the machine and its boot, and the outer master that carries its link."""
+
+    master: Master
+    host: str
+    machine: str
+    boot: int
+    carrier: Living | None = None
+
+
+class Inners:
+    """Starts, attaches and ends inner masters as the relays do."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.living: dict[str, Inner] = {}
+        self._pid = _FIRST_PID
+
+    def carry_out(self, action: a.Action) -> None:
+        """Carry out one of the four actions of roaming."""
+        world, agent = self._world, self._world.agent
+        if isinstance(action, a.BeginRoaming):
+            world.clock.after(BEGIN_S, lambda: self._begin(action) if agent == world.agent else None)
+        elif isinstance(action, a.AttachRoaming):
+            world.clock.after(ATTACH_S, lambda: self._attach(action, agent))
+        elif isinstance(action, a.RestorePath):
+            self._restore(action)
+        elif isinstance(action, a.EndRoaming):
+            world.clock.after(0.01, lambda: self.end(action.name, by_request=False))
+
+    def outer_path(self, name: str) -> str:
+        """Return where the next master of a host listens."""
+        host = self._world.state.hosts.get(name)
+        return (host.hidden_path if host is not None else None) or f"/cm/{name}"
+
+    def lost(self, outer: Living) -> None:
+        """Note that a master ended, and with it the link that it carried."""
+        inner = self.living.get(outer.host)
+        if inner is not None and inner.carrier is outer:
+            inner.carrier = None
+            self._world.post(r.RoamingAway(0, inner.host, "closed"))
+
+    def end(self, name: str, *, by_request: bool) -> None:
+        """End the inner master of a host, if there is one."""
+        inner = self.living.pop(name, None)
+        if inner is not None:
+            failure = None if by_request else Failure(Problem("unknown", "it died"), "died")
+            self._world.post(e.MasterEnded(0, name, inner.master.pid, failure, by_request))
+
+    def found(self) -> None:
+        """Let the next agent find those that live."""
+        for inner in self.living.values():
+            self._world.post(r.RoamingFound(0, inner.host, inner.master, f"/cm/{inner.host}.outer"))
+
+    def _begin(self, action: a.BeginRoaming) -> None:
+        world, name = self._world, action.name
+        outer = world.living.get(action.master.pid)
+        host = world.state.hosts.get(name)
+        placed = host is not None and host.master is not None and host.master.pid == action.master.pid
+        if outer is None or not placed or not outer.connection.carries or outer.stopped:
+            agent = world.agent
+            refusal = r.RoamingNotPossible(0, name, action.master.pid, "failed", "it failed")
+            world.clock.after(10.0, lambda: world.post(refusal) if agent == world.agent else None)
+            return
+        self._pid += 1
+        master = Master(self._pid, 7, f"/cm/{name}", ours=True, direct=False)
+        machine = outer.connection.machine
+        self.living[name] = Inner(master, name, machine.name, machine.boot, outer)
+        self._move(outer, f"/cm/{name}.outer")
+        world.post(r.RoamingBegan(0, name, master, outer.master))
+
+    def _attach(self, action: a.AttachRoaming, agent: int) -> None:
+        world, name, pid = self._world, action.name, action.master.pid
+        inner, outer = self.living.get(name), world.living.get(pid)
+        if inner is None:
+            return
+        machine = outer.connection.machine if outer is not None else None
+        if outer is None or machine is None:
+            self._post(agent, r.RoamingAttachFailed(0, name, pid, "closed"))
+        elif not outer.connection.carries or outer.stopped:
+            silent = r.RoamingAttachFailed(0, name, pid, "silent")
+            world.clock.after(SILENT_S, lambda: self._post(agent, silent))
+        elif machine.name != inner.machine:
+            self._post(agent, r.RoamingAttachFailed(0, name, pid, "other-machine"))
+        elif machine.boot != inner.boot:
+            self.end(name, by_request=False)
+        else:
+            inner.carrier = outer
+            self._post(agent, r.RoamingAttached(0, name, pid, 1))
+
+    def _restore(self, action: a.RestorePath) -> None:
+        outer = self._world.living.get(action.master.pid)
+        if outer is not None:
+            self._move(outer, f"/cm/{action.name}")
+            self._world.post(r.MasterMoved(0, action.name, outer.master.pid, outer.master.control_path))
+
+    def _move(self, outer: Living, path: str) -> None:
+        outer.master = replace(outer.master, control_path=path)
+
+    def _post(self, agent: int, event: e.Event) -> None:
+        if agent == self._world.agent:
+            self._world.post(event)
