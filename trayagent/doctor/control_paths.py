@@ -16,6 +16,7 @@ from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import LONGEST, fits
+from trayagent.ssh.os.control_sockets import bound_by_master
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import read
 from trayagent.ssh.resolve import resolve
@@ -110,7 +111,7 @@ def _taken(case: Case, name: str, path: str) -> Iterator[Finding]:
     if process is None:
         return
     elsewhere = here is None or in_other_namespace(here)
-    if process.comm == "ssh" and not elsewhere:
+    if not elsewhere and (process.comm == "ssh" or bound_by_master(path)):
         return
     title = f"{name}: {process.comm} (pid {process.pid}) listens on its ControlPath {path}"
     why = "It is not ssh, and no master can listen there."

@@ -14,6 +14,7 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.net.choose import read_once
 from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.mux.errors import MuxError, Refused
+from trayagent.ssh.os.control_sockets import bound_by_master
 from trayagent.ssh.os.process import read
 from trayagent.ssh.remote import oneshot
 
@@ -74,7 +75,7 @@ async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterab
         return []
     pid = await aside(lambda: case.master(name))
     process = read(pid) if pid is not None else None
-    if process is None or process.comm != "ssh":
+    if process is None or not (process.comm == "ssh" or bound_by_master(case.control_path(name))):
         return []
     if host.probe == "forward":
         return _no_shell(name, host, resolved, told=True)

@@ -21,7 +21,8 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import default_in
 from trayagent.ssh.master.ending import end
 from trayagent.ssh.master.naming import unnamed_master_name
-from trayagent.ssh.os.control_sockets import ControlSocket, accepts, listening, owner_of
+from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.os.control_sockets import ControlSocket, accepts, bound_by_master, listening, owner_of
 from trayagent.ssh.os.flows import flow_of, tcp_facts
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
@@ -43,12 +44,28 @@ class Holder:
     words: str
 
 
-def _holder(process: Process) -> Holder:
+async def _holder(process: Process, path: str) -> Holder:
     words = " ".join(process.argv) or process.comm
     if in_other_namespace(process.pid):
         words = f"in another container or network namespace: {words}"
         return Holder(process.pid, adoptable=False, words=words)
-    return Holder(process.pid, adoptable=process.comm == "ssh", words=words)
+    return Holder(process.pid, adoptable=await is_master(process, path), words=words)
+
+
+async def is_master(process: Process, path: str) -> bool:
+    """Report whether a process that listens on this path is a master. Its program may have another name than ssh.
+
+    The kernel shows how the socket was bound, and the process answers as a master.
+    """
+    if process.comm == "ssh":
+        return True
+    try:
+        if not bound_by_master(path):
+            return False
+        async with MuxClient.connected(path, timeout_s=LIVING_S) as client:
+            return await client.alive(timeout_s=LIVING_S) == process.pid
+    except TrayagentError:
+        return False
 
 
 def describe(
@@ -67,7 +84,14 @@ def describe(
     rtt = facts.min_rtt_s if facts is not None else None
     if flow is None:
         return Master(
-            pid, process.start_ticks, path, ours=ours, direct=False, host_key=host_key, target=target
+            pid,
+            process.start_ticks,
+            path,
+            ours=ours,
+            direct=False,
+            host_key=host_key,
+            target=target,
+            program=process.comm,
         )
     return Master(
         pid,
@@ -83,6 +107,7 @@ def describe(
         min_rtt_s=rtt,
         host_key=host_key,
         target=target,
+        program=process.comm,
     )
 
 
@@ -122,7 +147,7 @@ class Discovery:
             pid = owner_of(path, likely=likely)
             process = read(pid) if pid is not None else None
             if process is not None:
-                return _holder(process)
+                return await _holder(process, path)
             if not accepts(path):
                 return None
             if time.monotonic() > until:
@@ -178,6 +203,8 @@ class Discovery:
         if process is None:
             return
         ours = self._records.is_ours(socket.pid, process.start_ticks)
+        if not ours and not await is_master(process, socket.path):
+            return
         proven = self._records.proven(socket.pid, process.start_ticks)
         master = describe(socket.pid, socket.path, ours=ours, proven=proven)
         if master is None:

@@ -17,6 +17,7 @@ class Master:
     of the master that carries this one. `host_key` is the key ("TYPE SHA256:…") that its server proved at the login.
     It is None if it was not recorded, as for masters that trayagent did not start. `target` is where the host's name
     led in ssh_config when the master was made (`Resolved.target`).
+    `program` is the name of its program.
     """
 
     pid: int
@@ -33,6 +34,7 @@ class Master:
     min_rtt_s: float | None = None
     host_key: str | None = None
     target: str | None = None
+    program: str = "ssh"
 
     @property
     def rtt_s(self) -> float:

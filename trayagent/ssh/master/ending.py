@@ -17,7 +17,6 @@ from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, 
 TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; one that hangs never ends
 _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
 _POLL_S = 0.001
-_PROGRAM = "ssh"
 
 
 async def end(master: Master, *, ask: bool = True) -> None:
@@ -32,7 +31,7 @@ async def end(master: Master, *, ask: bool = True) -> None:
     if ask and await _terminate(master) and await _gone(master, TERMINATE_S):
         _kill_all(family, but=master.pid)
         return
-    kill_checked(master.pid, master.start_ticks, {_PROGRAM}, signal.SIGKILL)
+    kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
     _kill_all(family, but=master.pid)
     await _gone(master, _KILLED_S)
 
@@ -94,7 +93,7 @@ def _still(master: Master) -> bool:
     return found is not None and (found.start_ticks, found.uid, found.comm) == (
         master.start_ticks,
         os.getuid(),
-        _PROGRAM,
+        master.program,
     )
 
 

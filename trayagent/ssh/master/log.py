@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.ssh.os.flows import transport_of
+from trayagent.ssh.os.process import read as read_process
 
 _MAX_BYTES = 64 * 1024
 MAX_SIZE = 1024 * 1024
@@ -80,7 +81,9 @@ def limit(pid: int) -> None:
     """
     if sys.platform != "linux":
         return
-    for one in (pid, *(process.pid for process in transport_of(pid) if process.comm == "ssh")):
+    master = read_process(pid)
+    names = {"ssh", master.comm if master is not None else ""}
+    for one in (pid, *(process.pid for process in transport_of(pid) if process.comm in names)):
         if not _ignores(one, signal.SIGXFSZ):
             continue
         with contextlib.suppress(OSError, ValueError):  # the process ended, or its limit is lower already

@@ -8,11 +8,11 @@ import sys
 from trayagent.ssh.os.types import ControlSocket
 
 if sys.platform == "darwin":
-    from trayagent.ssh.os.macos_control_sockets import clients_of, listening, owner_of
+    from trayagent.ssh.os.macos_control_sockets import bound_by_master, clients_of, listening, owner_of
 else:
-    from trayagent.ssh.os.linux_control_sockets import clients_of, listening, owner_of
+    from trayagent.ssh.os.linux_control_sockets import bound_by_master, clients_of, listening, owner_of
 
-__all__ = ["ControlSocket", "accepts", "clients_of", "listening", "owner_of"]
+__all__ = ["ControlSocket", "accepts", "bound_by_master", "clients_of", "listening", "owner_of"]
 
 
 def accepts(path: str) -> bool:

@@ -27,11 +27,17 @@ _INODE_MASK = 0xFFFFFFFF  # the kernel reports the file's inode in 32 bits
 
 
 def listening(uid: int) -> list[ControlSocket]:
-    """Return the control sockets on which ssh processes of a user listen. Raise NetlinkError."""
+    """Return the control sockets on which processes of a user listen. Raise NetlinkError.
+
+    They were bound as a master binds its socket, but the program need not be an ssh.
+    """
     candidates = {s.inode: s for s in _listeners() if is_bind_name(s.name)}
     if not candidates:
         return []
     owners = _owners(ssh_pids(uid), candidates)
+    others = {i: s for i, s in candidates.items() if i not in owners and _is_file_of(uid, s)}
+    if others:  # a master whose program has another name
+        owners |= _owners(pids_of(uid), others)
     return [_control_socket(candidates[inode], pid) for inode, pid in owners.items()]
 
 
@@ -64,6 +70,15 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
     return next((pid for pid in pids_of(uid) if socket_inodes(pid) & wanted.keys()), None)
 
 
+def bound_by_master(path: str) -> bool:
+    """Report whether the process that listens on the file at `path` bound it as a master does. Raise NetlinkError."""
+    try:
+        inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - as below
+    except OSError:
+        return False
+    return any(s.file_inode == inode and is_bind_name(s.name) for s in _listeners())
+
+
 def clients_of(path: str) -> int | None:
     """Return how many connections of other processes the master at `path` has; None if that cannot be read.
 
@@ -82,6 +97,14 @@ def clients_of(path: str) -> int | None:
 def is_bind_name(name: str) -> bool:
     """Report whether the name of a Unix socket is one that a master binds."""
     return _BIND_NAME.fullmatch(name) is not None
+
+
+def _is_file_of(uid: int, found: UnixSocket) -> bool:
+    path = _where(found.name[: -len(".") - 16], found.file_inode)
+    try:
+        return path is not None and os.stat(path).st_uid == uid  # noqa: PTH116 - as above
+    except OSError:
+        return False
 
 
 def _listeners() -> list[UnixSocket]:

@@ -12,6 +12,7 @@ socket shows which master.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -48,7 +49,8 @@ _DEEPEST = 8
 def flow_of(pid: int) -> Flow | None:
     """Return the connection that carries a process, or None if none is established. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
-        return _Search(channel).flow(pid)
+        process = read(pid)
+        return _Search(channel, frozenset({"ssh", process.comm if process is not None else ""})).flow(pid)
 
 
 def tcp_facts(flow: Flow) -> TcpFacts | None:
@@ -82,7 +84,10 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:
 
 @dataclass
 class _Search:
+    """One search; `names` are the programs that count as ssh: ssh itself and the program of the process."""
+
     channel: Channel
+    names: frozenset[str] = frozenset({"ssh"})
 
     @cached_property
     def tcp(self) -> dict[int, TcpSocket]:
@@ -98,7 +103,10 @@ class _Search:
     @cached_property
     def holders(self) -> dict[int, int]:
         """The pid for the inode of each socket that this user's ssh processes hold."""
-        return {inode: pid for pid in ssh_pids(os.getuid()) for inode in socket_inodes(pid)}
+        return {inode: pid for pid in self._ssh_pids() for inode in socket_inodes(pid)}
+
+    def _ssh_pids(self) -> Iterator[int]:
+        return ssh_pids(os.getuid(), self.names)
 
     def flow(self, pid: int, depth: int = 0) -> Flow | None:
         """Return the connection that carries `pid`, or None."""
@@ -116,7 +124,7 @@ class _Search:
         for one in (proxy, *descendants(proxy.pid)):
             inner = (
                 self.flow(one.pid, depth + 1)
-                if one.comm == "ssh"
+                if one.comm in self.names
                 else self._lowest_tcp(one.pid, descriptors(one.pid))
             )
             carrier = self._carrier(one.pid) if inner is None else self._forked(one.pid, inner)
@@ -143,7 +151,7 @@ class _Search:
         """
         if flow.pid_of_holder != pid:
             return None
-        others = (other for other in ssh_pids(os.getuid()) if other != pid)
+        others = (other for other in self._ssh_pids() if other != pid)
         return next((o for o in others if flow.inode in socket_inodes(o) and _in_background(o)), None)
 
     def _carrier(self, pid: int) -> int | None:

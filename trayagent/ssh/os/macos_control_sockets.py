@@ -52,6 +52,12 @@ def bind_name_of(file: macos_lsof.File) -> str | None:
     return name if file.kind == "unix" and _BIND_NAME.fullmatch(name) else None
 
 
+def bound_by_master(path: str) -> bool:
+    """Return False: lsof does not show under which name a socket was bound after its file was renamed."""
+    del path
+    return False
+
+
 def clients_of(path: str) -> int | None:
     """Return None: lsof does not show which connections a master accepted at `path`."""
     del path
