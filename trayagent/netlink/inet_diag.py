@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -25,6 +26,8 @@ _REQUEST_INFO = 1 << (INET_DIAG_INFO - 1)  # a bit for each extension, from 1
 _ID = "2s2s16s16sI8s"
 _REQUEST = struct.Struct("=BBBxI" + _ID)
 _ANSWER = struct.Struct("=BBBB" + _ID + "IIIII")
+_INODE = struct.Struct("=I")
+_INODE_AT = _ANSWER.size - _INODE.size
 _NO_COOKIE = b"\xff" * 8
 
 
@@ -78,18 +81,29 @@ def parse_tcp(body: bytes) -> TcpSocket:
     )
 
 
-def tcp_sockets(channel: Channel, *states: int, info: bool = False) -> list[TcpSocket]:
-    """Return the IPv4 and IPv6 TCP sockets in these states (no state: all sockets)."""
+def tcp_sockets(
+    channel: Channel, *states: int, info: bool = False, inodes: AbstractSet[int] | None = None
+) -> list[TcpSocket]:
+    """Return the IPv4 and IPv6 TCP sockets in these states (no state: all sockets).
+
+    With `inodes`, only these. That takes a tenth of the time, because the others are not parsed.
+    """
     mask = sum(1 << s for s in states) if states else 0xFFF
     found: list[TcpSocket] = []
     for family in (socket.AF_INET, socket.AF_INET6):
         body = _request(family, info, mask, (b"\0\0", b"\0\0", bytes(16), bytes(16), 0))
         try:
-            found += [parse_tcp(m.body) for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
+            bodies = [m.body for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
+            found += [parse_tcp(one) for one in bodies if inodes is None or _inode(one) in inodes]
         except NetlinkError as e:
             if family == socket.AF_INET or e.errno != errno.ENOENT:  # a kernel without IPv6
                 raise
     return found
+
+
+def _inode(body: bytes) -> int:
+    """Return the inode in an answer, 0 if the answer is too short."""
+    return int(_INODE.unpack_from(body, _INODE_AT)[0]) if len(body) >= _ANSWER.size else 0
 
 
 def tcp_socket(

@@ -90,11 +90,6 @@ class _Search:
     names: frozenset[str] = frozenset({"ssh"})
 
     @cached_property
-    def tcp(self) -> dict[int, TcpSocket]:
-        """The established TCP sockets by inode."""
-        return {s.inode: s for s in tcp_sockets(self.channel, ESTABLISHED)}
-
-    @cached_property
     def unix_peers(self) -> dict[int, int]:
         """The peer's inode for the inode of each connected Unix socket."""
         found = unix_sockets(self.channel, UNIX_ESTABLISHED, names=False)
@@ -137,10 +132,13 @@ class _Search:
         return None
 
     def _lowest_tcp(self, pid: int, fds: dict[int, str]) -> Flow | None:
-        inodes = [inode_of(target) for target in fds.values()]
-        found = [self.tcp[i] for i in inodes if i in self.tcp]
+        inodes = [inode for target in fds.values() if (inode := inode_of(target))]
+        if not inodes:
+            return None
+        tcp = {s.inode: s for s in tcp_sockets(self.channel, ESTABLISHED, inodes=set(inodes))}
+        found = [tcp[i] for i in inodes if i in tcp]
         if len(found) > 1:
-            ports = {s.local_port for s in tcp_sockets(self.channel, LISTEN) if s.inode in inodes}
+            ports = {s.local_port for s in tcp_sockets(self.channel, LISTEN, inodes=set(inodes))}
             found = [s for s in found if s.local_port not in ports]
         return _flow(found[0], pid, "direct") if found else None
 
