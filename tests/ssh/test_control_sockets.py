@@ -8,11 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from trayagent.ssh.os import linux_control_sockets
 from trayagent.ssh.os.control_sockets import ControlSocket, clients_of, listening, owner_of
-from trayagent.ssh.os.linux_process import read, socket_inodes
+from trayagent.ssh.os.linux_process import read, socket_inodes, ssh_pids
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, StartMaster
@@ -129,6 +133,53 @@ def test_all_masters_are_found_within_milliseconds(ssh_config: SshConfig, start_
         assert len(mine(ssh_config.folder)) == 3
         best_s = min(best_s, time.perf_counter() - begin)
     assert best_s < 0.05
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_owners_of_known_sockets_need_no_search(
+    ssh_config: SshConfig, start_master: StartMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known owners and new children of this process are found without a search of all processes."""
+    masters = [start_master(path=ssh_config.folder / f"m{number}") for number in range(3)]
+    searches: list[int] = []
+
+    def counted(uid: int) -> Iterator[int]:
+        searches.append(uid)
+        yield from ssh_pids(uid)
+
+    monkeypatch.setattr(linux_control_sockets, "ssh_pids", counted)
+    monkeypatch.setattr(linux_control_sockets, "_TRUSTED_S", 600.0)
+    for master in masters:
+        assert owner_of(str(master.path)) == master.process.pid
+    for master in masters:
+        assert owner_of(str(master.path)) == master.process.pid
+    assert searches == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_known_owner_that_closed_its_socket_is_not_believed(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another holder is found at once when the known one ends, and none when no process holds the socket."""
+    monkeypatch.setattr(linux_control_sockets, "_TRUSTED_S", 600.0)
+    program = short_folder / "ssh"
+    shutil.copy("/bin/sleep", program)
+    path = short_folder / "m"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{path}.0123456789abcdef")
+        listener.listen()
+        Path(f"{path}.0123456789abcdef").rename(path)
+        started = [subprocess.Popen([str(program), "600"], pass_fds=[listener.fileno()]) for _ in range(2)]
+    try:
+        for known, other in ((started[1], started[0]), (started[0], None)):
+            await_owner(short_folder, known.pid)
+            known.kill()
+            known.wait(DEADLINE_S)
+            assert owner_of(str(path)) == (other.pid if other is not None else None)
+    finally:
+        for one in started:
+            one.kill()
+            one.wait(DEADLINE_S)
 
 
 def await_owner(folder: Path, pid: int) -> None:

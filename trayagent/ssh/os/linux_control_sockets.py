@@ -4,6 +4,10 @@ A master binds `ControlPath.<16 random>`, links it to ControlPath and unlinks th
 muxserver_listen). The kernel reports the first name forever. It reports the file by inode, also after a
 rename. The listening process is found through /proc/PID/fd: the socket's peer credentials are those of the
 process that called listen(). For a master in the background, that is a parent which ended long ago.
+
+Reading every process takes 10 ms with a hundred masters, and a recovery of a hundred hosts needs an owner hundreds of
+times. So this module remembers which descriptor of which process is a socket. It believes that only after reading
+that descriptor again.
 """
 
 from __future__ import annotations
@@ -12,18 +16,52 @@ import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.unix_diag import ESTABLISHED, LISTEN, UnixSocket, unix_sockets
 from trayagent.ssh.control_path import home_of
-from trayagent.ssh.os.linux_process import pids_of, read, socket_inodes, ssh_pids
+from trayagent.ssh.os.linux_process import (
+    children_of,
+    comm_of,
+    descriptor,
+    descriptors,
+    inode_of,
+    pids_of,
+    read,
+    socket_inodes,
+    ssh_pids,
+)
 from trayagent.ssh.os.types import ControlSocket
 
 _BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _INODE_MASK = 0xFFFFFFFF  # the kernel reports the file's inode in 32 bits
+# While a master goes to the background, two processes hold its socket for some milliseconds, and the older one ends.
+# If the older one does not end, the younger one is found after this time.
+_TRUSTED_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where a socket was found: the descriptor of a process, and when all processes were last searched."""
+
+    pid: int
+    fd: int
+    searched_at: float
+
+    def holds(self, inode: int, now: float) -> bool:
+        """Report whether that descriptor is that socket at this moment."""
+        trusted = now - self.searched_at < _TRUSTED_S
+        return trusted and inode_of(descriptor(self.pid, self.fd)) == inode
+
+
+_found: dict[int, _Found] = {}
+"""The last known holder of each control socket, by the socket's inode."""
 
 
 def listening(uid: int) -> list[ControlSocket]:
@@ -34,10 +72,10 @@ def listening(uid: int) -> list[ControlSocket]:
     candidates = {s.inode: s for s in _listeners() if is_bind_name(s.name)}
     if not candidates:
         return []
-    owners = _owners(ssh_pids(uid), candidates)
-    others = {i: s for i, s in candidates.items() if i not in owners and _is_file_of(uid, s)}
+    owners = _owners(uid, ssh_pids(uid), candidates.keys(), candidates)
+    others = {i for i, s in candidates.items() if i not in owners and _is_file_of(uid, s)}
     if others:  # a master whose program has another name
-        owners |= _owners(pids_of(uid), others)
+        owners |= _owners(uid, pids_of(uid), others, candidates)
     return [_control_socket(candidates[inode], pid) for inode, pid in owners.items()]
 
 
@@ -54,7 +92,8 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
         return None
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
         return None
-    wanted = {s.inode: s for s in _listeners() if s.file_inode == found.st_ino & _INODE_MASK}
+    listeners = _listeners()
+    wanted = {s.inode: s for s in listeners if s.file_inode == found.st_ino & _INODE_MASK}
     if len(wanted) > 1:  # another file system may have the same inode number
         folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - as `stat` above
         here = {i: s for i, s in wanted.items() if os.path.realpath(home_of(s.name)) == folder}
@@ -64,7 +103,7 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
     if likely is not None and socket_inodes(likely) & wanted.keys():
         return likely
     uid = os.getuid()
-    by_ssh = _owners(ssh_pids(uid), wanted)
+    by_ssh = _owners(uid, ssh_pids(uid), wanted.keys(), (s.inode for s in listeners))
     if by_ssh:
         return next(iter(by_ssh.values()))
     return next((pid for pid in pids_of(uid) if socket_inodes(pid) & wanted.keys()), None)
@@ -113,13 +152,44 @@ def _listeners() -> list[UnixSocket]:
     return [s for s in found if s.kind == socket.SOCK_STREAM and not s.name.startswith("@")]
 
 
-def _owners(pids: Iterable[int], wanted: dict[int, UnixSocket]) -> dict[int, int]:
-    """Return the pid for each socket inode; if two processes hold it (during a fork), the younger is the master."""
-    owners: dict[int, int] = {}
+def _owners(
+    uid: int, pids: Iterable[int], wanted: AbstractSet[int], listeners: Iterable[int]
+) -> dict[int, int]:
+    """Return the pid of the process that holds each of the wanted sockets, by inode.
+
+    `pids` are searched only if that is needed; `listeners` are the inodes of all listening sockets. If two processes
+    hold a socket (during a fork), the younger is the master.
+    """
+    now = time.monotonic()
+    if uid != os.getuid():
+        return {inode: one.pid for inode, one in _held_by(pids, now).items() if inode in wanted}
+    known = {
+        inode: one for inode in wanted if (one := _found.get(inode)) is not None and one.holds(inode, now)
+    }
+    if len(known) < len(wanted):
+        known |= _held_by(_new_children(listeners), now)
+    if not wanted <= known.keys():
+        _found.clear()
+        known = _held_by(pids, now)
+    _found.update(known)
+    return {inode: one.pid for inode, one in known.items() if inode in wanted}
+
+
+def _new_children(listeners: Iterable[int]) -> list[int]:
+    """Return our children that hold none of these sockets as far as is known: most new masters are among them."""
+    old = {one.pid for inode in listeners if (one := _found.get(inode)) is not None}
+    return [pid for pid in children_of(os.getpid()) if pid not in old and comm_of(pid) == "ssh"]
+
+
+def _held_by(pids: Iterable[int], now: float) -> dict[int, _Found]:
+    """Return where these processes hold sockets, by inode; a socket that two hold belongs to the younger."""
+    found: dict[int, _Found] = {}
     for pid in pids:
-        for inode in socket_inodes(pid) & wanted.keys():
-            owners[inode] = _younger(owners.get(inode, pid), pid)
-    return owners
+        for fd, target in descriptors(pid).items():
+            inode = inode_of(target)
+            if inode and (inode not in found or _younger(found[inode].pid, pid) == pid):
+                found[inode] = _Found(pid, fd, now)
+    return found
 
 
 def _younger(one: int, other: int) -> int:

@@ -52,7 +52,7 @@ def pids_of(uid: int) -> Iterator[int]:
 
 def ssh_pids(uid: int, names: Collection[str] = ("ssh",)) -> Iterator[int]:
     """Yield the pid of each ssh client of a user, masters and others; `names` are the accepted comm values."""
-    return (pid for pid in pids_of(uid) if _comm(pid) in names)
+    return (pid for pid in pids_of(uid) if comm_of(pid) in names)
 
 
 def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:
@@ -67,7 +67,7 @@ def descendants(pid: int) -> list[Process]:
     queue = [pid]
     seen = {pid}
     while queue:
-        for child in _children(queue.pop(0)):
+        for child in children_of(queue.pop(0)):
             process = None if child in seen else read(child)
             seen.add(child)
             if process is not None:
@@ -87,6 +87,14 @@ def descriptors(pid: int) -> dict[int, str]:
     except OSError:
         return {}
     return found
+
+
+def descriptor(pid: int, fd: int) -> str:
+    """Return the target of one descriptor of a process, "" if it is closed."""
+    try:
+        return os.readlink(f"{_PROC}/{pid}/fd/{fd}")  # noqa: PTH115 - see above
+    except OSError:
+        return ""
 
 
 def inode_of(target: str, kind: str = "socket") -> int:
@@ -179,7 +187,8 @@ def _stat(pid: int) -> tuple[str, int, int, int] | None:
     return head.partition("(")[2], int(fields[1]), int(fields[19]), uid
 
 
-def _comm(pid: int) -> str:
+def comm_of(pid: int) -> str:
+    """Return the name of a process's program, at most 15 bytes of it; "" if the process is gone."""
     try:
         with open(f"{_PROC}/{pid}/comm", errors="replace") as file:  # noqa: PTH123 - see `descriptors`
             return file.read().rstrip("\n")
@@ -196,7 +205,7 @@ def _argv(pid: int) -> tuple[str, ...]:
     return tuple(os.fsdecode(word) for word in words.split(b"\0")) if words else ()
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     """Return the children of all threads of a process."""
     found: list[int] = []
     with contextlib.suppress(OSError):
