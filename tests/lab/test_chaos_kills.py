@@ -58,8 +58,7 @@ def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, 
     agent.kill9()
     target = lab.files.ssh / "cm-web01"
     fresh = target.with_name("cm-web01.new")
-    record = agent.records_file
-    kept = json.loads(record.read_text())
+    kept = agent.records()
     log = agent.runtime_dir / "attempt-1-1.log"
     log.touch()
     begun = {
@@ -68,7 +67,7 @@ def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, 
         "log": str(log),
         "boot": kept["masters"][str(old)]["boot"],
     }
-    record.write_text(json.dumps(kept | {"attempts": {str(fresh): begun}}))
+    agent.records_file.write_text(json.dumps(kept | {"attempts": {str(fresh): begun}}))
     words = [
         "ssh",
         "-F",

@@ -361,7 +361,7 @@ def test_hosts_behind_a_reconnected_jump_host_stay_connected(lab: Lab, agent: Ag
 
 def edit_records(agent: Agent, **parts: dict[str, object]) -> None:
     """Add entries to the records of an agent that does not run."""
-    record = json.loads(agent.records_file.read_text())
+    record = agent.records()
     for part, entries in parts.items():
         record[part] = {**record.get(part, {}), **entries}
     agent.records_file.write_text(json.dumps(record))

@@ -120,10 +120,9 @@ def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab,
 
 def edit(agent: Agent, **changes: object) -> None:
     """Change the newest session on record."""
-    path = agent.records_file
-    record = json.loads(path.read_text())
+    record = agent.records()
     record["far"][HOST]["sessions"][-1].update(changes)
-    path.write_text(json.dumps(record))
+    agent.records_file.write_text(json.dumps(record))
 
 
 def test_a_port_that_the_server_chooses_is_reachable_again(lab: Lab, agent: Agent) -> None:

@@ -210,6 +210,7 @@ class Agent:
         self._prober.close()
         self._hooks.close()
         await self._tasks.close()
+        self._records.close()
         if self._keeper is not None:
             await self._keeper.close()
         self._history.close()

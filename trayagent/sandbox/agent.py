@@ -129,8 +129,15 @@ class Agent:
         return found
 
     def records(self) -> dict[str, Any]:
-        """Return its records."""
-        kept: dict[str, Any] = json.loads(self.records_file.read_text())
+        """Return its records: the object at the start of the file, with the changes in the lines after it."""
+        kept: dict[str, Any]
+        text = self.records_file.read_text()
+        kept, end = json.JSONDecoder().raw_decode(text)
+        for change in map(json.loads, text[end:].strip().splitlines()):
+            table = kept.setdefault(change["table"], {})
+            table.pop(change["key"], None)
+            if change["value"] is not None:
+                table[change["key"]] = change["value"]
         return kept
 
     @staticmethod

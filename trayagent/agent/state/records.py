@@ -1,7 +1,7 @@
 """The records for a later agent: which masters trayagent started, and what it learned about each host.
 
-They are one small JSON file in the state directory for each machine, because several machines may share a home
-directory. The file is replaced atomically. A master is recognized by control path, pid, start time and boot, since
+They are one file in the state directory for each machine, because several machines may share a home directory. Each
+change is on disk before the call returns. A master is recognized by control path, pid, start time and boot, since
 a recycled pid is another process.
 """
 
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trayagent.agent.state import record_file, refusals
+from trayagent.agent.state import refusals
 from trayagent.agent.state.machine import boot_id
+from trayagent.agent.state.record_file import RecordFile, Table
 from trayagent.agent.state.record_types import (
     KeptAttempt,
     KeptDraining,
@@ -70,11 +71,14 @@ class Records:
         self, path: Path, ssh_agent: SshAgent | None = None, *, spare_dir: Path | None = None
     ) -> None:
         """Read the file. While its file system is full, it is kept in `spare_dir`."""
-        self._path = path
-        self._spare = spare_dir / path.name if spare_dir is not None else None
+        self._file = RecordFile(path, spare_dir / path.name if spare_dir is not None else None)
         self._ssh_agent = ssh_agent
         self._boot = boot_id()
-        self._kept = record_file.read(path, self._spare)
+        self._kept = self._file.read()
+
+    def close(self) -> None:
+        """Write the whole file, so that an older version can read it, too."""
+        self._file.write(self._kept)
 
     # Masters.
 
@@ -89,12 +93,12 @@ class Records:
             master.host_key,
             master.target,
         )
-        self._write()
+        self._write("masters", master.pid)
 
     def drop_master(self, pid: int) -> None:
         """Forget a master that is gone."""
         if self._kept.masters.pop(pid, None) is not None:
-            self._write()
+            self._write("masters", pid)
 
     def is_ours(self, pid: int, start_ticks: int) -> bool:
         """Report whether trayagent started this very process."""
@@ -110,7 +114,7 @@ class Records:
         known = self._kept.masters.get(pid)
         if known is not None and known.forwards != forwards:
             known.forwards = forwards
-            self._write()
+            self._write("masters", pid)
 
     def host_of(self, pid: int, start_ticks: int) -> str | None:
         """Return the host for which trayagent started a master, None if it did not."""
@@ -129,22 +133,23 @@ class Records:
 
     def keep_only(self, living: set[int]) -> None:
         """Forget all masters but these."""
-        masters = {pid: m for pid, m in self._kept.masters.items() if pid in living}
-        if masters != self._kept.masters:
-            self._kept.masters = masters
-            self._write()
+        gone = self._kept.masters.keys() - living
+        for pid in gone:
+            del self._kept.masters[pid]
+        if gone:
+            self._write("masters", *gone)
 
     # Masters that drain.
 
     def add_draining(self, pid: int, kept: KeptDraining) -> None:
         """Record that a master is about to drain."""
         self._kept.draining[pid] = kept
-        self._write()
+        self._write("draining", pid)
 
     def drop_draining(self, pid: int) -> None:
         """Forget a draining master that is gone, or that does not drain after all."""
         if self._kept.draining.pop(pid, None) is not None:
-            self._write()
+            self._write("draining", pid)
 
     def draining(self) -> dict[int, KeptDraining]:
         """Return the draining masters by pid."""
@@ -155,12 +160,12 @@ class Records:
     def begin_attempt(self, path: str, begun: Begun) -> None:
         """Record that an ssh process of trayagent is about to listen on this fresh path."""
         self._kept.attempts[path] = KeptAttempt(begun.host, begun.target, begun.log, self._boot)
-        self._write()
+        self._write("attempts", path)
 
     def end_attempt(self, path: str) -> None:
         """Forget an attempt whose master is in place or gone."""
         if self._kept.attempts.pop(path, None) is not None:
-            self._write()
+            self._write("attempts", path)
 
     def is_begun(self, path: str) -> bool:
         """Report whether this is the path of an attempt."""
@@ -193,12 +198,12 @@ class Records:
         kept.host_key = host.login.host_key
         kept.killing = KeptKilling(self._boot, sorted(host.killing))
         refusals.keep(kept, host, wall, self._agent_mark())
-        self._write()
+        self._write("hosts", host.name)
 
     def refused_unseen(self, name: str, failure: Failure, at: float, host_key: str | None = None) -> None:
         """Record a refused login of an agent that died. `at` is in seconds of the wall clock."""
         refusals.add(self._host(name), failure, at, self._agent_mark(), host_key)
-        self._write()
+        self._write("hosts", name)
 
     def hosts(self) -> Mapping[str, KeptHost]:
         """Return the records of all hosts."""
@@ -212,7 +217,7 @@ class Records:
     def no_sentinel(self, name: str) -> None:
         """Record that a host's server cannot run a sentinel; the agent never tries it again."""
         self._host(name).sentinel = False
-        self._write()
+        self._write("hosts", name)
 
     def few_sessions(self, name: str) -> bool:
         """Report whether the server of a host allows too few sessions for a sentinel, as far as is known."""
@@ -222,7 +227,7 @@ class Records:
     def set_few_sessions(self, name: str) -> None:
         """Record that a host's server allows too few sessions for a sentinel; the agent opens none there."""
         self._host(name).few_sessions = True
-        self._write()
+        self._write("hosts", name)
 
     def agent_socket(self, name: str) -> str | None:
         """Return the socket on the server that a host's link points to since the agent last set it."""
@@ -233,7 +238,7 @@ class Records:
         """Record the socket that a host's link points to."""
         if self.agent_socket(name) != path:
             self._host(name).agent_socket = path
-            self._write()
+            self._write("hosts", name)
 
     def up(self, name: str) -> KeptUp | None:
         """Return the master of a host that an agent last saw alive in this boot, None if there was none."""
@@ -248,7 +253,7 @@ class Records:
         for name, up in changed.items():
             self._host(name).up = up
         if changed:
-            self._write()
+            self._write("hosts", *changed)
 
     @property
     def boot(self) -> str:
@@ -266,7 +271,7 @@ class Records:
         """Record what a host's server may still hold."""
         if kept != self.far(name):
             self._kept.far[name] = kept
-            self._write()
+            self._write("far", name)
 
     # Unix sockets on this machine that local forwards created.
 
@@ -277,8 +282,10 @@ class Records:
     def set_local_sockets(self, kept: dict[str, KeptSocket]) -> None:
         """Record the sockets."""
         if kept != self._kept.local_sockets:
+            before, self._kept.local_sockets = self._kept.local_sockets, {}
+            self._write("local_sockets", *before)  # the newest stays last
             self._kept.local_sockets = kept
-            self._write()
+            self._write("local_sockets", *kept)
 
     # Connections that roam.
 
@@ -289,12 +296,12 @@ class Records:
     def set_roaming(self, kept: KeptRoaming) -> None:
         """Record a connection that roams, or what is now known about it. The file is written before this returns."""
         self._kept.roaming[kept.token[:16]] = kept
-        self._write()
+        self._write("roaming", kept.token[:16])
 
     def drop_roaming(self, token_id: str) -> None:
         """Forget a connection that is over at both ends."""
         if self._kept.roaming.pop(token_id, None) is not None:
-            self._write()
+            self._write("roaming", token_id)
 
     def inner_pids(self) -> set[int]:
         """Return the pids of the inner masters of this boot. The scan for masters skips them."""
@@ -313,8 +320,8 @@ class Records:
     def _host(self, name: str) -> KeptHost:
         return self._kept.hosts.setdefault(name, KeptHost())
 
-    def _write(self) -> None:
-        record_file.write(self._path, self._kept, self._spare)
+    def _write(self, table: Table, *keys: str | int) -> None:
+        self._file.append(self._kept, table, keys)
 
 
 def networks_of(kept: KeptHost) -> frozenset[Network]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import subprocess
@@ -88,8 +87,8 @@ class HostileStage(Stage):
 
     def refused(self) -> int:
         """Return how many refused logins the agent has counted, and would remember after a restart."""
-        files = [json.loads(file.read_text()) for file in self.agent.state_dir.glob("agent*.json")]
-        kept = [file["hosts"].get(name, {}) for file in files for name in HOSTS]
+        hosts = self.agent.records()["hosts"]
+        kept = [hosts.get(name, {}) for name in HOSTS]
         return sum(len(host.get("refused", [])) for host in kept)
 
     def _end_session(self) -> None:
