@@ -43,6 +43,10 @@ from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.network_watch import NetworkWatch
 from trayagent.agent.parts import Parts
+from trayagent.agent.roaming.inner_master import InnerMasters
+from trayagent.agent.roaming.lost_connections import LostConnections
+from trayagent.agent.roaming.near_relay_process import NearRelayProcess
+from trayagent.agent.roaming.roaming_hosts import RoamingHosts
 from trayagent.agent.shell import Shell
 from trayagent.agent.state.environment import Environment
 from trayagent.agent.state.machine import file_mark
@@ -108,8 +112,19 @@ class Agent:
         paths = ControlPaths(parts, self._discovery, self._obstacles)
         self._keeper = keeper()
         connector = MasterConnector(parts, self._discovery, paths, self._keeper)
-        forwarding = Forwarding(parts, remote_cleanup, LocalSockets(self._records))
+        near_relay = NearRelayProcess(file_paths.runtime_dir, self._keeper)
+        lost_connections = LostConnections(parts, near_relay)
+        forwarding = Forwarding(parts, remote_cleanup, LocalSockets(self._records), lost_connections)
         locks = PathLocks()
+        self._roaming = RoamingHosts(
+            parts,
+            self._discovery,
+            forwarding,
+            InnerMasters(parts, connector, self._keeper),
+            near_relay,
+            lost_connections,
+            locks,
+        )
         self._drainer = MasterDrainer(parts, forwarding)
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)
@@ -210,6 +225,7 @@ class Agent:
         self._prober.close()
         self._hooks.close()
         await self._tasks.close()
+        await self._roaming.close()
         self._records.close()
         if self._keeper is not None:
             await self._keeper.close()
@@ -237,6 +253,7 @@ class Agent:
         self._file_changes.follow_folders(self._shell.state)
         self._file_changes.changed_meanwhile(past, self._environment.agent_mark())
         await self._drainer.find()
+        await self._roaming.find()
         await self._discovery.scan()
         self._leftovers.remove_logs()
         await self._shell.decided(Started(time.monotonic()))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import cast, get_args
+from typing import Protocol, cast, get_args
 
 from trayagent.agent.forwards.local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
@@ -27,16 +27,30 @@ AGAIN_S = (0.0, 0.1, 0.2, 0.7)
 CLEAR_PATIENCE_S = 3.0  # if a slow login shell takes longer, request the forwards anyway
 
 
+class LostConnections(Protocol):
+    """The connections that roamed and are lost. On the server they may hold remote forwards."""
+
+    async def end_all(self, name: str, master: Master) -> None:
+        """End what the server still holds for the lost connections of a host, through this master. Raise no error."""
+
+
 class Forwarding:
     """Opens and closes forwards through the masters' sockets."""
 
-    def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup, local_sockets: LocalSockets) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        remote_cleanup: RemoteCleanup,
+        local_sockets: LocalSockets,
+        lost_connections: LostConnections,
+    ) -> None:
         self._file_paths = parts.file_paths
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._records = parts.records
         self._remote_cleanup = remote_cleanup
         self._local_sockets = local_sockets
+        self._lost_connections = lost_connections
         self._opened: dict[int, tuple[Forward, ...]] = {}
         self._rounds: dict[str, int] = {}
         self._again: set[int] = set()
@@ -133,6 +147,7 @@ class Forwarding:
 
         async def clear(refused: bool) -> None:
             nonlocal helped
+            await self._lost_connections.end_all(host.name, master)
             outcome = await self._remote_cleanup.clear(host, master, wanted, refused=refused)
             helped |= outcome is not None and outcome.helped
 
@@ -162,6 +177,12 @@ class Forwarding:
     def opened(self, host: Host, master: Master) -> tuple[Forward, ...]:
         """Return the forwards that a master may have open: those that are wanted, and those that this agent opened."""
         return tuple(dict.fromkeys((*wanted_forwards(host), *self._already(master))))
+
+    async def close_all(self, host: Host, master: Master) -> None:
+        """Close all forwards of a master, because another one of the host is about to open them."""
+        self._tasks.cancel(f"forwards {master.pid}")
+        await ensure(master.control_path, master.pid, (), self.opened(host, master))
+        self._keep(master, ())
 
     def _already(self, master: Master) -> tuple[Forward, ...]:
         """Return the open forwards: as this agent knows them, or else as an earlier one recorded them."""

@@ -100,6 +100,10 @@ class MasterConnector:
         launched = self._launched.pop(pid, None)
         return launched.process.poll() if launched is not None else None
 
+    def keep(self, pid: int, launched: Launched) -> None:
+        """Keep a master that another part started, so that `reap` finds it."""
+        self._launched[pid] = launched
+
     def forget(self, pid: int) -> None:
         """Remove everything that belongs to a master that ended before it was in place."""
         self.reap(pid)
@@ -197,7 +201,7 @@ class MasterConnector:
     async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:
         pid = launched.process.pid
         if action.background:
-            pid = await _daemon_of(launched)
+            pid = await daemon_of(launched)
         self._launched[pid] = launched
         proven = read_key_exchange(read_own_log(launched.log), launched.process.pid, logged_in=True)
         master_log.rename(launched.log, self._file_paths.master_log(pid))
@@ -232,7 +236,7 @@ def _swallowed(host: Host) -> Failure:
     return Failure(large_packets_lost(host.name, network.egress if network is not None else None), "stalled")
 
 
-async def _daemon_of(launched: Launched) -> int:
+async def daemon_of(launched: Launched) -> int:
     """Return the pid of a master that went to the background. Its parent process exits at that moment.
 
     The process that holds the listening socket is the master. Its messages do not matter. Raises FailedError.

@@ -55,11 +55,15 @@ _TITLES = {
 
 
 class FarError(TrayagentError):
-    """The server cannot run a far relay, or the far relay refused a command. `code` says why."""
+    """The server cannot run a far relay, or the far relay refused a command. `code` says why.
 
-    def __init__(self, code: str, text: str = "") -> None:
+    `machine` is the server's machine, "" if it did not say.
+    """
+
+    def __init__(self, code: str, text: str = "", machine: str = "") -> None:
         title = _TITLES.get(code) or f"The far relay reported {code}"
         super().__init__(f"{title}: {text}" if text else title, code=code)
+        self.machine = machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,5 +194,5 @@ def _answer(lines: list[str]) -> FarAnswer:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise FarError("no-answer") from None
     if "error" in words:
-        raise FarError(str(words["error"])[:60], str(words.get("text", ""))[:200])
+        raise FarError(str(words["error"])[:60], str(words.get("text", ""))[:200], found.machine)
     return found

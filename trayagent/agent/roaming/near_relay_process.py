@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import subprocess
@@ -32,13 +33,15 @@ class RelayShelter(Protocol):
 
 
 class NearRelayProcess:
-    """The near relay of this user. There is one for all hosts."""
+    """The near relay of this user. There is one for all hosts. `connection` is ours to it, None without one."""
 
     def __init__(self, runtime_dir: Path, shelter: RelayShelter | None) -> None:
         self._path = runtime_dir / "near-relay.sock"
         self._log = runtime_dir / "near-relay.log"
         self._shelter = shelter
         self._child: subprocess.Popen[bytes] | None = None
+        self._starting = asyncio.Lock()
+        self.connection: NearRelayConnection | None = None
 
     async def find(self, listener: NearRelayListener) -> NearRelayConnection | None:
         """Connect to a near relay that carries connections; return None if there is none.
@@ -46,14 +49,36 @@ class NearRelayProcess:
         One that carries none is ended, because a later version may have replaced its program. Raise NearRelayError.
         """
         connection = await NearRelayConnection.connect(self._path, listener)
-        if connection is None or await connection.sessions():
-            return connection
-        ends = await connection.quit_if_idle()
-        connection.close()
-        return None if ends else await NearRelayConnection.connect(self._path, listener)
+        if connection is not None and not await connection.sessions() and await connection.quit_if_idle():
+            connection.close()
+            connection = None
+        self.connection = connection
+        return connection
 
     async def start(self, listener: NearRelayListener) -> NearRelayConnection:
-        """Connect to the near relay, and start it if there is none. Raise NearRelayError, OSError."""
+        """Return the connection to the near relay, and start the relay if there is none.
+
+        Raise NearRelayError, OSError.
+        """
+        async with self._starting:
+            if self.connection is None:
+                self.connection = await self._started(listener)
+            return self.connection
+
+    async def end(self, token_id: str) -> None:
+        """End a connection in the near relay, if it is there."""
+        if self.connection is not None:
+            with contextlib.suppress(NearRelayError):
+                await self.connection.ask("end", id=token_id)
+
+    async def close(self) -> None:
+        """Leave the near relay. It goes on if it carries connections, and ends otherwise."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            await connection.quit_if_idle()
+            connection.close()
+
+    async def _started(self, listener: NearRelayListener) -> NearRelayConnection:
         limit = time.monotonic() + START_S
         while True:
             connection = await NearRelayConnection.connect(self._path, listener)

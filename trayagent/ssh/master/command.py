@@ -41,6 +41,7 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     at_terminal: bool = False,
     connection: str | None = None,
     host_key: str | None = None,
+    inner: bool = False,
 ) -> list[str]:
     """Return the command line that starts a master for the host on this control path.
 
@@ -72,9 +73,11 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
     # With BatchMode, Debian's ssh reports its own default of 300; upstream's ssh reports 0 for "unset".
-    if resolved.server_alive_interval in {0, 300}:
+    if inner:
+        options["ServerAliveInterval"] = "0"
+    elif resolved.server_alive_interval in {0, 300}:
         options.update(SERVER_ALIVE)
-    if connection is not None and resolved.jump is None:
+    if connection is not None and (inner or resolved.jump is None):
         options |= {"ProxyCommand": " ".join(words_of(connection)), "ProxyUseFdpass": "yes"}
     elif connection is not None:
         options["ProxyCommand"] = _jump_command(resolved, connection, ssh=ssh, config=config)

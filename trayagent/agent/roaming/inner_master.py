@@ -1,0 +1,181 @@
+"""Start the inner master of a host that roams, on the descriptor that the near relay gave for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from trayagent.agent.masters.connect import MasterConnector, daemon_of
+from trayagent.agent.masters.control_paths import FailedError
+from trayagent.agent.masters.discovery import describe
+from trayagent.agent.masters.launch import Shelter
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.resolved import Resolved
+from trayagent.core.policy.login_deadline import deadline_s
+from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.errors import TrayagentError
+from trayagent.ssh.login.background_guard import without_windows
+from trayagent.ssh.login.failures import classify, perhaps_refused
+from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master.command import master_command
+from trayagent.ssh.master.ending import end
+from trayagent.ssh.master.launch import Launched, LaunchFailedError, launch, read_own_log
+
+
+class InnerLoginError(TrayagentError):
+    """The inner master did not start. `lasting`: the next one would fail in the same way.
+
+    `code` is "refused" if the server refused the login, or may have refused it.
+    """
+
+    def __init__(self, title: str, *, code: str, lasting: bool = False) -> None:
+        super().__init__(title, code=code)
+        self.lasting = lasting
+
+
+@dataclass(frozen=True, slots=True)
+class InnerStart:
+    """What an inner master is started with: through `outer`, to listen at `fresh`, with `connection` to the relay."""
+
+    host: Host
+    resolved: Resolved
+    outer: Master
+    fresh: str
+    log: Path
+    connection: socket.socket
+
+
+class InnerMasters:
+    """Starts inner masters."""
+
+    def __init__(self, parts: Parts, connector: MasterConnector, shelter: Shelter | None) -> None:
+        self._file_paths = parts.file_paths
+        self._environment = parts.environment
+        self._connector = connector
+        self._shelter = shelter
+        self._numbers = itertools.count(1)
+
+    def new_log(self) -> Path:
+        """Return the file for the log of the next start. The next agent finds it there if this one dies."""
+        return self._file_paths.runtime_dir / f"attempt-{os.getpid()}-inner-{next(self._numbers)}.log"
+
+    def forget(self, master: Master) -> None:
+        """Remove everything that belongs to an inner master that ended before it was in place."""
+        self._connector.forget(master.pid)
+
+    async def start(self, start: InnerStart) -> Master:
+        """Return the inner master once it listens on its fresh path. Raise InnerLoginError, OSError."""
+        try:
+            return await self._started(start)
+        finally:
+            master_log.remove(start.log)
+
+    async def _started(self, start: InnerStart) -> Master:
+        at = start.log.with_name(start.log.name.replace("attempt-", "connection-").removesuffix(".log"))
+        try:
+            async with _offered(at, start.connection):
+                launched = await self._launched(start, at)
+        except LaunchFailedError as failed:
+            raise _explained(start.host.name, failed) from failed
+        pid = launched.process.pid
+        if _is_background(start.host):
+            try:
+                pid = await daemon_of(launched)
+            except FailedError as failed:
+                raise InnerLoginError(failed.failure.problem.title, code="inner-ended") from failed
+        self._connector.keep(pid, launched)
+        key = read_key_exchange(read_own_log(launched.log), launched.process.pid, logged_in=True).host_key
+        master_log.rename(launched.log, self._file_paths.master_log(pid))
+        master_log.limit(pid)
+        master = describe(pid, start.fresh, ours=True, proven=(key, start.resolved.target))
+        if master is None:
+            self._connector.forget(pid)
+            raise InnerLoginError("The inner ssh ended at once", code="inner-ended")
+        if None not in {key, start.outer.host_key} and key != start.outer.host_key:
+            await end(master)
+            self._connector.forget(pid)
+            title = "The sshd on the server's own address proves another host key than the one that you connect to"
+            raise InnerLoginError(title, code="other-key", lasting=True)
+        return master
+
+    async def _launched(self, start: InnerStart, connection: Path) -> Launched:
+        # This shell runs the ProxyCommand; the user's own shell may read a profile first.
+        environment = {**without_windows(self._environment.current()), "SHELL": "/bin/sh"}
+        words = master_command(
+            start.host.name,
+            start.resolved,
+            start.fresh,
+            background=_is_background(start.host),
+            log=str(start.log),
+            ssh=self._file_paths.ssh,
+            config=self._file_paths.ssh_option_f,
+            connection=str(connection),
+            host_key=start.outer.host_key,
+            inner=True,
+        )
+        shelter = self._shelter if self._shelter is not None and self._shelter.ready else None
+        return await launch(
+            words,
+            start.fresh,
+            start.log,
+            deadline_s=deadline_s(0),
+            environment=environment,
+            prepare=None if shelter is None else partial(shelter.take, start.host.name),
+            waits=shelter is not None,
+        )
+
+
+@contextlib.asynccontextmanager
+async def _offered(path: Path, connection: socket.socket) -> AsyncIterator[None]:
+    """Within the body, give the connection to ssh's helper, which connects to this path."""
+    loop = asyncio.get_running_loop()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            helper, _ = listener.accept()
+            with helper:
+                socket.send_fds(helper, [b"\0"], [connection.fileno()])
+
+    with connection, socket.socket(socket.AF_UNIX) as listener:
+        listener.setblocking(False)
+        listener.bind(str(path))
+        listener.listen(1)
+        loop.add_reader(listener, accept)
+        try:
+            yield
+        finally:
+            loop.remove_reader(listener)
+            path.unlink(missing_ok=True)
+
+
+def _is_background(host: Host) -> bool:
+    """Report whether the master ends after the user's ControlPersist, as a plain one would."""
+    return host.wish.connect != "always"
+
+
+def _explained(name: str, failed: LaunchFailedError) -> InnerLoginError:
+    proven = read_key_exchange(failed.output.own, failed.pid)
+    failure = classify(
+        failed.output.own,
+        host=name,
+        exit_status=failed.status,
+        others=failed.output.others,
+        proven=proven.after,
+    )
+    failure = perhaps_refused(failure, proven, name)
+    if failure.kind in REFUSED_KINDS:
+        title = f"The server refuses a login from its own address: {failure.problem.title}"
+        return InnerLoginError(title, code="refused", lasting=True)
+    if failure.perhaps_refused:  # the outer connection may also have been lost in the middle of the login
+        return InnerLoginError(failure.problem.title, code="refused")
+    return InnerLoginError(failure.problem.title, code=failure.kind)

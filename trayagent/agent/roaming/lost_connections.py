@@ -1,0 +1,67 @@
+"""End the far relays that were left behind: nothing attaches to them any more, but they may hold remote forwards."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from trayagent.agent.parts import Parts
+from trayagent.agent.roaming import far_relay_commands as far
+from trayagent.agent.roaming.far_relay_commands import FarError
+from trayagent.agent.roaming.near_relay_process import NearRelayProcess
+from trayagent.agent.state.record_types import KeptRoaming
+from trayagent.core.facts.masters import Master
+from trayagent.errors import TrayagentError
+from trayagent.ssh.os.process import alive
+
+log = logging.getLogger(__name__)
+
+_KEPT_S = (
+    86_400.0  # a far relay that nobody attaches to ends after `roam_for`; this much longer it is remembered
+)
+
+
+class LostConnections:
+    """Marks connections as lost, and ends their far relays through the next master of the host."""
+
+    def __init__(self, parts: Parts, near_relay: NearRelayProcess) -> None:
+        self._records = parts.records
+        self._near_relay = near_relay
+
+    def mark(self, kept: KeptRoaming) -> None:
+        """Note that the connection is over here. Its far relay may still wait for an attach."""
+        if kept.lost_at is None and kept.token[:16] in self._records.roaming():
+            kept.lost_at = time.time()
+            self._records.set_roaming(kept)
+
+    def has_inner(self, kept: KeptRoaming) -> bool:
+        """Report whether the inner master of a connection lives."""
+        return kept.boot == self._records.boot and kept.inner is not None and alive(kept.inner, kept.start)
+
+    async def end_all(self, name: str, master: Master) -> None:
+        """End the far relays of a host's lost connections through this master of the host.
+
+        Raise no error: a far relay that cannot be ended now is ended at the next chance, or after `roam_for`.
+        """
+        for token_id, kept in self._records.roaming().items():
+            if kept.host != name or (kept.lost_at is None and (kept.inner is None or self.has_inner(kept))):
+                continue
+            self.mark(kept)
+            await self._near_relay.end(token_id)
+            try:
+                await self.end(kept, master)
+            except (TrayagentError, OSError) as error:
+                log.info("%s: the far relay of a lost connection was not ended: %s", name, error)
+                if time.time() - (kept.lost_at or 0.0) > kept.roam_for_s + _KEPT_S:
+                    self._records.drop_roaming(token_id)
+
+    async def end(self, kept: KeptRoaming, master: Master) -> None:
+        """End a far relay, and forget the connection. Raise FarError if this machine cannot know of the relay."""
+        try:
+            answer = await far.end(master.control_path, kept.token)
+        except FarError as refused:
+            if refused.code != "unknown" or kept.machine not in {"", refused.machine}:
+                raise
+        else:
+            log.info("%s: ended the far relay %s on %s", kept.host, kept.token[:16], answer.machine)
+        self._records.drop_roaming(kept.token[:16])
