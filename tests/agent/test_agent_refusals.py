@@ -35,12 +35,18 @@ def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
         "web01",
         retry=Retry(now + 100, "auth"),
         problem=DENIED.problem,
-        login=LoginHistory(refused=(now - 20, now - 5), refusing_key="ssh-ed25519 SHA256:abc"),
+        login=LoginHistory(
+            refused=(now - 20, now - 5),
+            refusing_key="ssh-ed25519 SHA256:abc",
+            refused_elsewhere=((now - 30, "ssh-ed25519 SHA256:xyz"), (now - 900, "ssh-ed25519 SHA256:old")),
+        ),
     )
     Records(tmp_path / "r.json").remember(host, now)
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], now)
     assert event.refused_ago_s == pytest.approx((20, 5), abs=1)
     assert event.refusing_key == "ssh-ed25519 SHA256:abc"
+    ((ago_s, key),) = event.refused_elsewhere
+    assert (round(ago_s), key) == (30, "ssh-ed25519 SHA256:xyz")
     assert event.refusal is not None
     assert (event.refusal.kind, event.refusal.problem) == ("auth", DENIED.problem)
     assert event.refusal.retry_in_s == pytest.approx(100, abs=1)

@@ -238,7 +238,9 @@ class Hands:
             now, name, host.user.held, paused, host.reached.networks, host.reached.learned_vpn, host.addresses, worked,
             refused_ago_s=tuple(now - at for at in host.login.refused),
             refused_by_jump_ago_s=tuple(now - at for at in host.login.refused_by_jump),
-            refusing_key=host.login.refusing_key, refusal=stop, killing=host.killing,
+            refusing_key=host.login.refusing_key,
+            refused_elsewhere=tuple((now - at, key) for at, key in host.login.refused_elsewhere),
+            refusal=stop, killing=host.killing,
             host_key=host.login.host_key,
             vpn=host.wish.vpn, networks=host.wish.networks,
         )  # fmt: skip

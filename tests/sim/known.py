@@ -296,4 +296,18 @@ KNOWN: dict[str, History] = {
             (20.0, "look", ""),
         ),
     ),
+    # A host without a host key check had logged in to a liar. Its own server's refusal was taken for another machine's.
+    "a refusal by an unexpected key": (
+        ("old", "web1", "wiki"),
+        0.3,
+        (
+            (0.0, "liar", "cafe key in"),
+            (20.0, "agent restarts", ""),
+            (4.0, "credentials expired", "web"),
+            (4.0, "plug", "cafe"),
+            (20.0, "files touched", ""),
+            (20.0, "reconnect", "old"),
+            (4.0, "files touched", ""),
+        ),
+    ),
 }

@@ -167,6 +167,7 @@ class World:
             kept,
             refused_ago_s=tuple(a + age for a in kept.refused_ago_s),
             refused_by_jump_ago_s=tuple(a + age for a in kept.refused_by_jump_ago_s),
+            refused_elsewhere=tuple((a + age, key) for a, key in kept.refused_elsewhere),
             refusal=refusal,
         )
 

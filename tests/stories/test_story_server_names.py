@@ -125,3 +125,64 @@ def test_the_next_agent_counts_the_refusals_of_the_other_names(story: Story) -> 
     assert not under_way(story)
     story.after(20)
     assert 1 <= len(under_way(story)) <= 2
+
+
+LIAR = "ssh-ed25519 SHA256:liar"
+
+
+def with_another_machines_key(story: Story) -> None:
+    """Begin with names of one server. The first has no host key check, and logged in to another machine last time."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
+    story.post(e.Remembered(story.t, NAMES[0], host_key=LIAR), "remembered")
+    for name in NAMES:
+        story.known_keys[name] = [HOST_KEY]
+        strict: HostKeyChecking = "no" if name == NAMES[0] else "ask"
+        story.resolved(name, server=f"{name}.example", user="me", strict=strict)
+    story.started()
+
+
+def test_a_refusal_counts_for_the_key_that_refused(story: Story) -> None:
+    """The server refuses a host that recorded another machine's key: that is one of its two refusals."""
+    with_another_machines_key(story)
+    times = refuse_all(story, 3600)
+    assert story.host(NAMES[0]).retry.kind == "host-key-changed"
+    assert len(times) == len(NAMES)
+    assert at_most_two_in_ten_minutes(times)
+
+
+def test_a_refusal_by_another_machine_counts_for_no_other_account(story: Story) -> None:
+    """What a machine with another key refused delays no host whose key is known."""
+    with_another_machines_key(story)
+    story.fails(NAMES[0], "auth", positive=True, host_key="ssh-ed25519 SHA256:twin")
+    for name in under_way(story):
+        story.fails(name, "auth", positive=True)
+        break
+    assert len(under_way(story)) == 1, "the server itself has refused one login"
+
+
+def test_the_next_agent_counts_a_refusal_by_another_key(story: Story) -> None:
+    """After a restart, the refusals by a key that was not the recorded one count for that key's server."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
+    story.post(e.Remembered(story.t, NAMES[0], refused_elsewhere=((60.0, HOST_KEY), (50.0, HOST_KEY))))
+    for name in NAMES:
+        story.known_keys[name] = [HOST_KEY]
+        story.resolved(name, server=f"{name}.example", user="me")
+    story.started()
+    story.after(530)
+    assert not under_way(story)
+    story.after(20)
+    assert 1 <= len(under_way(story)) <= 2
+
+
+def test_a_login_clears_the_refusals_by_its_key(story: Story) -> None:
+    """Once the account lets somebody in, its refusals under the unexpected key no longer count."""
+    with_another_machines_key(story)
+    for name in under_way(story):
+        story.fails(name, "auth", positive=True)
+    assert story.host(NAMES[0]).login.refused_elsewhere
+    story.post(user_events.UserReconnect(story.t, (NAMES[2],)), "reconnect")
+    story.reconnected(NAMES[2])
+    assert not story.host(NAMES[0]).login.refused_elsewhere
+    assert under_way(story)

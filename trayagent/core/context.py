@@ -65,8 +65,10 @@ class Context:
     def forget(self, name: str) -> None:
         """Drop a host that is not configured, and of which nothing is known any more but recent refused logins."""
         host, since = self._hosts.pop(name, None), self.now - REFUSED_WINDOW_S
-        kept = {key: other for key, other in self.state.forgotten.items() if other.login.refused[-1] > since}
-        if host is not None and host.login.refused and host.login.refused[-1] > since:
+        kept = {
+            key: other for key, other in self.state.forgotten.items() if other.login.last_refused_at > since
+        }
+        if host is not None and host.login.last_refused_at > since:
             kept[name] = replace(host, attempt=None, trial=Trial())
         self.change(forgotten=kept)
 

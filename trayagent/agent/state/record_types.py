@@ -98,7 +98,8 @@ class KeptUp(Struct):
 class KeptHost(Struct):
     """What was learned about a host. `refused_by_jump` are the times in `refused` at which a jump host refused it.
 
-    `refusing_key` is the host key of the server that refused the last login. `few_sessions`: its server refused a
+    `refusing_key` is the host key of the server that refused the last login. `refused_elsewhere` are refusals by
+    machines with another host key, each with that key. `few_sessions`: its server refused a
     session while few were open (MaxSessions).
     """
 
@@ -119,6 +120,7 @@ class KeptHost(Struct):
     refused: list[float] = field(default_factory=list)
     refused_by_jump: list[float] = field(default_factory=list)
     refusing_key: str | None = None
+    refused_elsewhere: list[tuple[float, str]] = field(default_factory=list)
     refusal: KeptRefusal | None = None
     up: KeptUp | None = None
 

@@ -357,6 +357,7 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         refused_ago_s=refusals.ago_s(kept.refused, wall_now),
         refused_by_jump_ago_s=refusals.ago_s(kept.refused_by_jump, wall_now),
         refusing_key=kept.refusing_key,
+        refused_elsewhere=refusals.elsewhere(kept, wall_now),
         refusal=refusals.refusal(kept, wall_now),
         killing=_killing(kept),
         lost=lost,

@@ -21,6 +21,7 @@ def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
     kept.refused = [wall + at for at in host.login.refused]
     kept.refused_by_jump = [wall + at for at in host.login.refused_by_jump]
     kept.refusing_key = host.login.refusing_key
+    kept.refused_elsewhere = [(wall + at, key) for at, key in host.login.refused_elsewhere]
     kept.refusal = None
     retry = host.retry
     if retry.kind in STOPS and host.problem is not None:
@@ -47,6 +48,12 @@ def ago_s(times: Iterable[float], wall_now: float) -> tuple[float, ...]:
     """
     ages = (max(0.0, wall_now - at) for at in times)
     return tuple(age for age in ages if age < REFUSED_WINDOW_S)
+
+
+def elsewhere(kept: KeptHost, wall_now: float) -> tuple[tuple[float, str], ...]:
+    """Return how long ago machines with another host key refused logins, each with its key."""
+    ages = ((max(0.0, wall_now - at), key) for at, key in kept.refused_elsewhere)
+    return tuple((age, key) for age, key in ages if age < REFUSED_WINDOW_S)
 
 
 def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:

@@ -90,7 +90,8 @@ class Remembered(Event):
     """The stored facts of a host from an earlier agent. `refused_ago_s` are the ages of the last refused logins.
 
     `refused_by_jump_ago_s` are the ages of those among them that a jump host refused. `refusing_key` is the host key
-    of the server that refused the last one.
+    of the server that refused the last one. `refused_elsewhere` are the ages of refusals by machines with another host
+    key, each with that key.
     `vpn` and `networks` come from the host's configuration table, if it had one. `killing` are the pids of masters
     that the earlier agent began to end. It may have exited before they did. `lost`: the host's master was up and
     died while no agent ran, and nobody had requested that.
@@ -108,6 +109,7 @@ class Remembered(Event):
     refused_ago_s: tuple[float, ...] = ()
     refused_by_jump_ago_s: tuple[float, ...] = ()
     refusing_key: str | None = None
+    refused_elsewhere: tuple[tuple[float, str], ...] = ()
     refusal: Refusal | None = None
     killing: frozenset[int] = frozenset()
     lost: bool = False

@@ -144,7 +144,15 @@ class LoginHistory:
     refused: tuple[float, ...] = ()  # when the last few logins were refused
     refused_by_jump: tuple[float, ...] = ()  # when a jump host refused one of these
     refusing_key: str | None = None  # the key of the server that refused the last one
+    refused_elsewhere: tuple[
+        tuple[float, str], ...
+    ] = ()  # refusals by machines with another key: when, which key
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
+
+    @property
+    def last_refused_at(self) -> float:
+        """When a login was last refused, by whichever machine."""
+        return max((*self.refused, *(at for at, _ in self.refused_elsewhere)), default=NEVER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from trayagent.core.policy.retry import (
     VANISHED_KINDS,
     may_be_refusal,
     with_failure,
+    with_refusal_elsewhere,
 )
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.silence import is_timely
@@ -137,7 +138,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         return
     if failure.kind == "timed-out" and not attempt.bare:
         probe_carriers(context, host)
-    failure = judged_failure(host, attempt, failure, event.host_key)
+    host, failure = _judged(context, host, attempt, event)
     if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
         host = _as_before(context, host)
         publish_connect_failed(context, host, failure.problem)
@@ -178,6 +179,15 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         )  # while the old master is kept, nothing failed for the user
     if attempt.at_terminal:
         forget_if_done(context, host.name)
+
+
+def _judged(context: Context, host: Host, attempt: Attempt, event: AttemptFailed) -> tuple[Host, Failure]:
+    """Return the failure as it counts for this host. A refusal by another machine counts for that one's accounts."""
+    failure = judged_failure(host, attempt, event.failure, event.host_key)
+    if event.host_key is not None and may_be_refusal(event.failure) and not may_be_refusal(failure):
+        host = context.put(with_refusal_elsewhere(host, context.now, event.host_key))
+        context.do(Remember(host.name))
+    return host, failure
 
 
 def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:

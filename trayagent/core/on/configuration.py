@@ -37,6 +37,7 @@ def configured(context: Context, event: Configured) -> None:
                         refused=left.login.refused,
                         refused_by_jump=left.login.refused_by_jump,
                         refusing_key=left.login.refusing_key,
+                        refused_elsewhere=left.login.refused_elsewhere,
                     ),
                 )
             )

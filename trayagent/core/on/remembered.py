@@ -46,6 +46,7 @@ def remembered(context: Context, event: Remembered) -> None:
             refused=tuple(context.now - ago_s for ago_s in event.refused_ago_s),
             refused_by_jump=tuple(context.now - ago_s for ago_s in event.refused_by_jump_ago_s),
             refusing_key=event.refusing_key,
+            refused_elsewhere=tuple((context.now - ago_s, key) for ago_s, key in event.refused_elsewhere),
             worked_at=worked,
             kind=event.login,
             host_key=event.host_key,

@@ -164,11 +164,13 @@ def refused_accounts(host: Host) -> Iterator[tuple[float, frozenset[Account]]]:
     for at in host.login.refused:
         asked = jump if at in host.login.refused_by_jump else target
         yield at, asked.accounts if asked is not None else frozenset()
+    for at, key in host.login.refused_elsewhere:
+        yield at, frozenset({(key, target.user)}) if target is not None else frozenset()
 
 
 def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
     for host in hosts.values():
-        for at, refusing in refused_accounts(host) if host.login.refused else ():
+        for at, refusing in refused_accounts(host) if host.login.last_refused_at > NEVER else ():
             if now < at + REFUSED_WINDOW_S and not refusing.isdisjoint(login.accounts):
                 yield at
 

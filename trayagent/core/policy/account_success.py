@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.evidence import Evidence
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Origin
-from trayagent.core.facts.time_constants import LET_IN_LATELY_S
+from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER
 from trayagent.core.policy.account_limits import (
     Account,
     LetIn,
@@ -60,6 +61,16 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             context.because(other.name, 0, "re-arm", Evidence.of(server=host.server, answered=host.name))
 
 
+def _only(login: LoginHistory, times: Collection[float]) -> LoginHistory:
+    """Return the history with the refusals at these times only."""
+    return replace(
+        login,
+        refused=tuple(at for at in login.refused if at in times),
+        refused_by_jump=tuple(at for at in login.refused_by_jump if at in times),
+        refused_elsewhere=tuple((at, key) for at, key in login.refused_elsewhere if at in times),
+    )
+
+
 def clear_refusals(context: Context, accounts: set[Account], before: float) -> None:
     """Forget the refusals of these accounts up to this time, since they have let somebody in."""
     forgotten = {
@@ -70,11 +81,10 @@ def clear_refusals(context: Context, accounts: set[Account], before: float) -> N
     context.change(forgotten=forgotten)
     for name in context.names:
         host = context.get(name)
-        if host is None or not host.login.refused:
+        if host is None or host.login.last_refused_at == NEVER:
             continue
         known = tuple(refused_accounts(host))
-        kept = tuple(at for at, refusing in known if at > before or accounts.isdisjoint(refusing))
-        if len(kept) < len(known):
-            by_jump = tuple(at for at in host.login.refused_by_jump if at in kept)
-            context.put(host, login=replace(host.login, refused=kept, refused_by_jump=by_jump))
+        kept = {at for at, refusing in known if at > before or accounts.isdisjoint(refusing)}
+        if any(at not in kept for at, _ in known):
+            context.put(host, login=_only(host.login, kept))
             context.do(Remember(name))

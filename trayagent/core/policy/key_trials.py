@@ -24,7 +24,15 @@ from trayagent.core.policy.attempts import count_failure
 from trayagent.core.policy.host_key_match import is_another
 from trayagent.core.policy.needs_user import foreign_proxy, login_needs_user
 from trayagent.core.policy.rate_limits import End, ended, established, may_abort, started
-from trayagent.core.policy.retry import REFUSED_KINDS, after_success, refusable_at, with_failure, with_refusal
+from trayagent.core.policy.retry import (
+    REFUSED_KINDS,
+    after_success,
+    may_be_refusal,
+    refusable_at,
+    with_failure,
+    with_refusal,
+    with_refusal_elsewhere,
+)
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.waits import origin_of, server_free_at
 from trayagent.core.texts import refused_next_time
@@ -111,12 +119,16 @@ def trial_ended(context: Context, event: TrialEnded) -> None:
         return
     host = context.put(host, trial=replace(host.trial, running=None))
     verdict = event.verdict
-    if event.host_key is None or is_another(host, event.host_key):  # another machine answered
+    another = is_another(host, event.host_key)
+    if event.host_key is None or another:
         verdict = "unknown" if verdict in {"passed", "refused"} else verdict
     context.because(host.name, 0, _WORDS[verdict], event.evidence)
     if verdict == "passed":
         _passed(context, host)
-    elif failure is not None and failure.perhaps_refused and not is_another(host, event.host_key):
+    elif failure is not None and another and event.host_key is not None and may_be_refusal(failure):
+        context.put(with_refusal_elsewhere(host, context.now, event.host_key))
+        context.do(Remember(host.name))
+    elif failure is not None and failure.perhaps_refused and not another:
         context.put(with_refusal(host, failure, context.now, event.host_key))
         context.do(Remember(host.name))
     elif verdict == "refused" and failure is not None:

@@ -87,6 +87,12 @@ def with_refusal(host: Host, failure: Failure, now: float, host_key: str | None)
     return replace(host, login=login)
 
 
+def with_refusal_elsewhere(host: Host, now: float, host_key: str) -> Host:
+    """Return the host with a refusal by a machine whose key is not the host's. It counts for that key's accounts."""
+    known = host.login.refused_elsewhere[1 - _REFUSALS_KEPT :]
+    return replace(host, login=replace(host.login, refused_elsewhere=(*known, (now, host_key))))
+
+
 def after_success(retry: Retry, now: float) -> Retry:
     """Return the retry after a sign of life from the server. It ends the wait; re-arming stays limited."""
     return replace(retry, at=now, kind=None, count=0, checked=False, allowed=False)
