@@ -109,7 +109,7 @@ def test_agents_that_are_killed_while_they_connect_leave_no_files(lab: Lab, agen
 
     for _ in range(2):
         agent.start()
-        until("it connects", lambda: agent.host("web01")["state"] == "connecting" and sockets(), 10.0)  # type: ignore[index]
+        until("it connects", lambda: agent.listed_host("web01")["state"] == "connecting" and sockets(), 10.0)
         agent.kill9()
     agent.start("")
     until("they are gone", lambda: not sockets(), 5.0)

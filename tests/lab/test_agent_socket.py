@@ -220,7 +220,7 @@ def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent:
         agent.env["SSH_AUTH_SOCK"] = str(socket)
         agent.start(CONFIG)
         agent.wait_state("web01", "connected")
-        until("the problem is shown", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
+        until("the problem is shown", lambda: agent.listed_host("web01")["problem"])
         problem = agent.wait_state("web01", "connected")["problem"]
         assert problem["code"] == "forward-failed"
         assert "~/.ssh/agent.sock" in problem["title"]
@@ -243,12 +243,12 @@ def test_the_link_follows_the_configuration_and_says_what_is_missing(lab: Lab, a
         until("the link is gone", lambda: target(lab) is None)
         lab.ssh_config({"web01": {**SERVER, "ForwardAgent": "no"}})
         agent.configure(CONFIG.replace("agent.sock", "it's an agent.sock"))
-        until("the problem is shown", lambda: agent.host("web01")["problem"])  # type: ignore[index]  # listed
+        until("the problem is shown", lambda: agent.listed_host("web01")["problem"])
         problem = agent.wait_state("web01", "connected")["problem"]
         assert "ForwardAgent yes" in problem["hint"]
 
         lab.ssh_config({"web01": SERVER})
-        until("the problem is gone", lambda: agent.host("web01")["problem"] is None)  # type: ignore[index]  # listed
+        until("the problem is gone", lambda: agent.listed_host("web01")["problem"] is None)
         assert target(lab) is None
         assert (link(lab).parent / "it's an agent.sock").is_symlink(), (
             "this master forwards the agent the whole time"

@@ -177,7 +177,7 @@ def test_a_login_that_fails_leaves_nothing_but_sshs_output(lab: Lab, agent: Agen
     until("nothing is left", lambda: not leftovers(lab, agent))
     with login(lab, agent) as terminal:
         terminal.expect("assword: ")
-        assert agent.host("web01")["state"] == "connecting"  # type: ignore[index]  # it is listed
+        assert agent.listed_host("web01")["state"] == "connecting"
         terminal.close()
         agent.wait_state("web01", "needs-sign-in")
     until("nothing is left", lambda: not leftovers(lab, agent))

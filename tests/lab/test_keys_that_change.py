@@ -55,11 +55,11 @@ def test_a_failed_key_rotation_is_reported_while_the_old_connection_lives(lab: L
     assert "keys-refused" in why(agent)
     assert refusals(sshd) == 1
     assert events.wait("sign-in-needed", "web01")["code"] == "auth-denied"
-    assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+    assert agent.listed_host("web01")["pid"] == pid
 
     use_key(lab, right)
     until("the problem is gone", lambda: problem(agent) is None)
-    assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+    assert agent.listed_host("web01")["pid"] == pid
     assert agent.cli("reconnect", "web01").returncode == 0
     assert agent.wait_state("web01", "connected")["pid"] != pid
     told = [e for e in events.drain() if e["event"] == "sign-in-needed"]
@@ -204,7 +204,7 @@ def test_a_key_of_the_ssh_agent_is_offered_without_a_signature(
         until("it was tried", lambda: "keys-pass" in why(agent) or "keys-refused" in why(agent))
         assert ("keys-pass" in why(agent)) is accepted
         assert (problem(agent) is None) is accepted
-        assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+        assert agent.listed_host("web01")["pid"] == pid
         assert sshd.logins() == 1
     assert questions.read_text() == ""
 
@@ -221,7 +221,7 @@ def test_an_agent_that_dies_in_a_trial_leaves_none_behind(lab: Lab, agent: Agent
     assert trials(lab)
     agent.start()
     assert not trials(lab)
-    assert agent.host("web01")["pid"] == pid  # type: ignore[index]  # listed
+    assert agent.listed_host("web01")["pid"] == pid
 
 
 def trials(lab: Lab) -> list[int]:

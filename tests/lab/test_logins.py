@@ -92,7 +92,7 @@ def test_a_refused_login_is_tried_once_and_again_when_the_key_is_replaced(lab: L
     use_key(lab, key)
     agent.wait_state("web01", "connected")
     assert asked(sshd) == 2
-    assert agent.host("web01")["problem"] is None  # type: ignore[index]  # it is listed
+    assert agent.listed_host("web01")["problem"] is None
 
 
 def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: Agent) -> None:
@@ -261,7 +261,7 @@ def test_a_server_that_drops_us_is_retried_only_after_a_pause(lab: Lab, agent: A
         lab.switch("home", "cafe")
         until("one attempt in the other network", lambda: drops() == count + 1)
         lab.switch("cafe", "home")
-        stays("no attempt", lambda: agent.host("web01")["state"] == "waiting")  # type: ignore[index]  # listed
+        stays("no attempt", lambda: agent.listed_host("web01")["state"] == "waiting")
         assert drops() == count + 1
     agent.wait_state("web01", "connected", deadline_s=40.0)
     assert time.monotonic() - began > 15.0

@@ -107,7 +107,7 @@ def test_another_host_key_is_no_control(lab: Lab, agent: Agent, config: Sequence
         )
         agent.wait_state(HOST, "offline")
         assert alive(pid), network
-        assert agent.host(HOST)["pid"] == pid  # type: ignore[index]
+        assert agent.listed_host(HOST)["pid"] == pid
         pid = back_home(lab, agent, network, pid)
 
 
@@ -174,7 +174,7 @@ def test_a_refusal_behind_a_lying_jump_host_stops_nothing(lab: Lab, agent: Agent
     liar.disconnects(text)
     lab.switch("home", "cafe")
     until("a login was lied to", lambda: liar.visits, 20.0)
-    until("it stopped", lambda: agent.host(HOST)["state"] in {"needs-sign-in", "failed"}, 10.0)  # type: ignore[index]
+    until("it stopped", lambda: agent.listed_host(HOST)["state"] in {"needs-sign-in", "failed"}, 10.0)
     assert alive(pid)
     jump.restart()
     lab.switch("cafe", "home")

@@ -208,6 +208,13 @@ class Agent:
         """Return what `status --json` shows for a host, None if the agent does not know it."""
         return next((host for host in self.status()["hosts"] if host["name"] == name), None)
 
+    def listed_host(self, name: str) -> dict[str, Any]:
+        """Return one host of `status --json`. Raises TrayagentError (sandbox-broken) if it is not listed."""
+        found = self.host(name)
+        if found is None:
+            raise TrayagentError(f"status does not list {name}", code="sandbox-broken")
+        return found
+
     def wait_state(self, host: str, state: str, deadline_s: float = WAIT_S) -> dict[str, Any]:
         """Poll until the host is in that state, and return its view. The error contains the last view."""
         limit = time.monotonic() + deadline_s
