@@ -8,6 +8,7 @@ import pytest
 
 from trayagent.agent.state.resolve import Resolver
 from trayagent.core.facts.hosts import Hop
+from trayagent.errors import TrayagentError
 
 
 def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
@@ -141,3 +142,21 @@ def test_without_name_resolution_ssh_canonicalizes_nothing(tmp_path: Path) -> No
     resolver.forget()
     answer = asyncio.run(resolver.resolve("web", lookups=False))
     assert (answer.lookups_allowed, answer.varies) == (True, False)
+
+
+def test_the_first_answer_may_be_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow `Match exec` delays the first answer of a host. Later the earlier answer serves."""
+    monkeypatch.setattr("trayagent.agent.state.resolve.LATER_WITHIN_S", 0.05)
+    path = tmp_path / "config"
+    path.write_text('Match host target exec "sleep 0.5"\n HostName 192.0.2.7\n')
+    resolver = Resolver("ssh", path, (path,))
+
+    async def run() -> None:
+        first = await resolver.resolve("target")
+        assert first.resolved.hostname == "192.0.2.7"
+        with pytest.raises(TrayagentError, match="took longer"):
+            await resolver.resolve("target")
+        resolver.forget()  # the configuration changed, so the earlier answer is outdated
+        await resolver.resolve("target")
+
+    asyncio.run(run())

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAINTED_S = 2.0
+_RESOLVED_S = 3.0  # a slow `Match exec` of one host must not delay the others
 
 
 class Agent:
@@ -248,7 +249,7 @@ class Agent:
             self._shell.post(remembered(name, kept, now, lost=name in lost))
         self._shell.start(self._effects, self._network)
         await self._shell.decided()
-        await self._tasks.finished(f"resolve {name}" for name in names | lost)
+        await self._tasks.finished((f"resolve {name}" for name in names | lost), within_s=_RESOLVED_S)
         # Watch before the scan, so that no later change is missed.
         self._file_changes.follow_folders(self._shell.state)
         self._file_changes.changed_meanwhile(past, self._environment.agent_mark())

@@ -36,11 +36,11 @@ class Tasks:
         if name in self._running:
             self._running[name].cancel()
 
-    async def finished(self, names: Iterable[str]) -> None:
-        """Wait until none of these tasks is running. Cancelling the wait does not cancel the tasks."""
+    async def finished(self, names: Iterable[str], *, within_s: float | None = None) -> None:
+        """Wait until none of these tasks is running, or for this time. The end of the wait cancels no task."""
         running = [self._running[n] for n in names if n in self._running]
         if running:
-            await asyncio.wait(running)
+            await asyncio.wait(running, timeout=within_s)
 
     async def close(self) -> None:
         """Cancel all tasks and wait until each has ended."""

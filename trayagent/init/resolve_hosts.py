@@ -69,6 +69,10 @@ class SshQueries:
                 self._timeouts += "took longer" in error.title
                 raise
         lines = {key: frozenset(map(_short, values)) for key, values in resolve.table(text).items()}
+        if "UNKNOWN" in lines.get("compression", ()):
+            lines["compression"] = frozenset(
+                {"yes"}
+            )  # how OpenSSH 10 and later print -C, and do not accept it
         resolved = resolve.parse(text)
         if is_address(resolved.hostname):
             lines.pop("addressfamily", None)  # -6 has no effect on an address

@@ -154,7 +154,15 @@ def _checked(
         return ForwardState(
             forward, "failed", error=f"{_shown(missing, listen.port)} is taken by another program"
         )
-    return ForwardState(forward, "open", listen=_shown(listen.host or _LOOPBACK[0], listen.port))
+    return ForwardState(
+        forward, "open", listen=_shown(listen.host or _default(listen.port, listening), listen.port)
+    )
+
+
+def _default(port: int, listening: Listeners) -> str:
+    """Return the loopback address of a default forward: IPv6 only with AddressFamily inet6."""
+    v4, v6 = _LOOPBACK
+    return v6 if (v6, port) in listening.own and (v4, port) not in listening.own else v4
 
 
 def _missing(host: str, port: int, listening: Listeners) -> str | None:
@@ -166,7 +174,9 @@ def _missing(host: str, port: int, listening: Listeners) -> str | None:
         return None
     v4, v6 = _LOOPBACK
     if (v4, port) not in listening.own:
-        return v4
+        # With AddressFamily inet6, ssh listens on ::1 only.
+        taken = {(v4, port), ("0.0.0.0", port), ("::", port)} & listening.others  # noqa: S104  # seen, not bound
+        return v4 if taken or (v6, port) not in listening.own else None
     # Without IPv6 no process listens on ::1. If another program does, `localhost` would reach that program.
     return v6 if (v6, port) not in listening.own and (v6, port) in listening.others else None
 

@@ -22,6 +22,10 @@ from trayagent.ssh.control_path_owners import may_own
 from trayagent.ssh.login.known_keys import known_keys
 from trayagent.ssh.resolve import NO_LOOKUPS, resolve
 
+FIRST_WITHIN_S = 60.0
+"""For the first answer of a host: ssh itself would wait, too, for a slow `Match exec` or a busy machine."""
+LATER_WITHIN_S = 2.0
+"""For a later answer: the earlier one can serve."""
 _AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
 _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 
@@ -72,6 +76,7 @@ class Resolver:
         self._roots = config_files
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._aliases: dict[tuple[str, bool], Resolved | None] = {}
+        self._answered: set[str] = set()
         self._text: _Text | None = None
 
     @property
@@ -93,6 +98,7 @@ class Resolver:
     def forget(self) -> None:
         """Drop all answers because the configuration changed."""
         self._aliases.clear()
+        self._answered.clear()
         self._text = None
 
     def aliases(self) -> tuple[str, ...]:
@@ -106,7 +112,7 @@ class Resolver:
         differ from those of a login.
         """
         begun_at = time.monotonic()
-        resolved = await self._resolve(name, lookups)
+        resolved = await self._patiently(name, lookups)
         return await self._answer(resolved, begun_at, lookups)
 
     async def alias_of(
@@ -136,11 +142,20 @@ class Resolver:
                 self._aliases[key] = None
         return self._aliases[key]
 
-    async def _resolve(self, name: str, lookups: bool) -> Resolved:
+    async def _patiently(self, name: str, lookups: bool) -> Resolved:
+        """Return the answer for a name, and wait long for the first one."""
+        within_s = LATER_WITHIN_S if name in self._answered else FIRST_WITHIN_S
+        resolved = await self._resolve(name, lookups, within_s)
+        self._answered.add(name)
+        return resolved
+
+    async def _resolve(self, name: str, lookups: bool, within_s: float = LATER_WITHIN_S) -> Resolved:
         text = self._read_text()
         options = () if lookups or not text.canonicalizes else NO_LOOKUPS
         async with self._at_once:
-            resolved = await resolve(name, options=options, ssh=self._ssh, config=self._config)
+            resolved = await resolve(
+                name, options=options, ssh=self._ssh, config=self._config, timeout_s=within_s
+            )
         # On another network, ssh may use a jump host that this answer lacks. So the agent must leave the connection to
         # ssh.
         return replace(resolved, plain_connect=False) if text.varies else resolved
@@ -158,7 +173,7 @@ class Resolver:
             if not jumps:
                 break
             hops += len(jumps)
-            first = await self._resolve(jumps[0].host, lookups)
+            first = await self._patiently(jumps[0].host, lookups)
             first = replace(first, port=jumps[0].port or first.port, user=jumps[0].user or first.user)
         keys = await asyncio.to_thread(lambda: {one: known_keys(one) for one in {resolved, first}})
         hop = None
