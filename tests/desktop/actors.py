@@ -20,6 +20,7 @@ RED, GREEN, BLUE = (220, 20, 20), (20, 160, 20), (20, 60, 220)
 
 Words = Annotated[list[str], DBusSignature("as")]
 Hints = Annotated[dict[str, Variant], DBusSignature("a{sv}")]
+Information = Annotated[tuple[str, str, str, str], DBusSignature("ssss")]
 Closing = Annotated[tuple[int, int], DBusSignature("uu")]
 Acting = Annotated[tuple[int, str], DBusSignature("us")]
 
@@ -126,8 +127,15 @@ class FakeServer(ServiceInterface):
 
     NAME = "org.freedesktop.Notifications"
 
-    def __init__(self, *, can: Sequence[str] = ("actions", "body"), answers: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        can: Sequence[str] = ("actions", "body"),
+        answers: bool = True,
+        name: str = "Xfce Notify Daemon",
+    ) -> None:
         super().__init__(self.NAME)
+        self.program = name
         self.can, self.shown, self.closed = list(can), list[tuple[int, list[Any]]](), list[int]()
         self.answers = asyncio.Event()
         if answers:
@@ -149,6 +157,10 @@ class FakeServer(ServiceInterface):
     @dbus_method()
     def GetCapabilities(self) -> Words:  # noqa: D102, N802
         return self.can
+
+    @dbus_method()
+    def GetServerInformation(self) -> Information:  # noqa: D102, N802
+        return self.program, "tests", "1", "1.2"
 
     @dbus_method()
     async def Notify(  # noqa: D102, N802

@@ -19,8 +19,10 @@ from tests.desktop.views import host, view
 from trayagent.desktop.bus import SessionBus
 from trayagent.desktop.connection import BusCallError
 from trayagent.desktop.notifications.dispatcher import Dispatcher
+from trayagent.desktop.notifications.findings import Finding
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.notifier import Notifier
+from trayagent.desktop.notifications.wording import messages
 
 SERVER_PATH = "/org/freedesktop/Notifications"
 SIGN_IN = Message(
@@ -258,13 +260,71 @@ def test_a_message_that_left_with_its_button_is_dismissed_for_one_host_only() ->
         both = view(*(host(name, "needs-sign-in", "auth-denied") for name in "ab"))
         for now[0] in (0.0, 4.0):
             teller.look(both)
-        teller.invoked("auth-denied", "terminal")
+        teller.invoked("auth-denied", "login")
         teller.closed("auth-denied")
         teller.look(view(host("a"), host("b", "needs-sign-in", "auth-denied")))
         assert (served, screen.titles) == (["a"], ["a and b: sign-in needed", "b: sign-in needed"])
         teller.close()
 
     run(body())
+
+
+@pytest.mark.parametrize("name", ["gnome-shell", "Plasma", "mako", "dunst"])
+def test_a_click_on_the_message_is_its_first_action(desk: Desk, name: str) -> None:
+    """The server gets that action as the default, too. A message that can only be postponed has none."""
+
+    async def body() -> None:
+        server = await FakeServer(name=name).take(desk.bus())
+        async with notifier(desk) as (shows, heard):
+            shows.show(SIGN_IN)
+            await until(lambda: shows._ids, "shown")
+            assert server.shown[0][1][3] == ["default", "Sign in", "sign-in", "Sign in"]
+            server.ActionInvoked(1, "default")
+            await until(lambda: heard == [("vpn corp", "sign-in")], "the click")
+            shows.show(Message("portal", "Sign in", "", actions=(("snooze", "Snooze"),)))
+            await until(lambda: len(server.shown) == 2, "shown")
+            assert server.shown[1][1][3] == ["snooze", "Snooze"]
+            server.ActionInvoked(2, "default")
+            server.ActionInvoked(2, "snooze")
+            await until(lambda: len(heard) == 2, "the button")
+            assert heard[1] == ("portal", "snooze")
+        server.leave()
+
+    run(body())
+
+
+def test_a_server_without_buttons_shows_what_to_type(desk: Desk) -> None:
+    """The text names the command of the first button, unless it does so already."""
+
+    async def body() -> None:
+        server = await FakeServer(can=["body"]).take(desk.bus())
+        login = "To log in, type: trayagent login web"
+        async with notifier(desk) as (shows, _):
+            for number, text in enumerate(("It refuses the key.", "Run trayagent login web.", ""), 1):
+                shows.show(Message("k", "web", text, actions=(("login", "Log in"),), by_hand=login))
+                await until(lambda number=number: len(server.shown) == number, "shown")  # type: ignore[misc]
+            texts = [body[2] for _, body in server.shown]
+            assert texts == [f"It refuses the key.\n{login}", "Run trayagent login web.", login]
+            assert [body[3] for _, body in server.shown] == [[], [], []]
+        server.leave()
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("code", "buttons", "by_hand"),
+    [
+        ("auth-denied", ["Log in", "Show why", "Snooze"], "To log in, type: trayagent login web"),
+        ("host-key-unknown", ["Log in", "Show why", "Snooze"], "To log in, type: trayagent login web"),
+        ("host-key-changed", ["Show why", "Snooze"], "To see why, type: trayagent why web"),
+        ("config-error", ["Show why", "Snooze"], "To see why, type: trayagent why web"),
+    ],
+)
+def test_a_button_is_called_what_it_does(code: str, buttons: list[str], by_hand: str) -> None:
+    """A changed host key offers no login, because a third party may be listening in."""
+    [message] = messages([Finding(code, "web", "It is wrong", ("web",))]).values()
+    assert [text for _, text in message.actions] == buttons
+    assert message.by_hand == by_hand
 
 
 def test_a_passing_message_is_not_shown_long_afterwards(desk: Desk) -> None:
@@ -410,7 +470,7 @@ def test_no_server_at_all_is_a_problem_and_a_later_one_shows_it(desk: Desk) -> N
 
 
 def test_the_dispatcher_shows_lasting_problems_and_handles_buttons(desk: Desk) -> None:
-    """The button "Open terminal" is passed on to the agent, and "Snooze" silences the message."""
+    """The button "Log in" is passed on to the agent, and "Snooze" silences the message."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -427,9 +487,9 @@ def test_the_dispatcher_shows_lasting_problems_and_handles_buttons(desk: Desk) -
         now[0] += 3
         teller.look(refused)
         await until(lambda: shows._ids, "shown")
-        assert server.shown[0][1][3] == ["terminal", "Open terminal", "why", "Show why", "snooze", "Snooze"]
-        server.ActionInvoked(1, "terminal")
-        await until(lambda: asked == [("terminal", ("web",))], "asked")
+        assert server.shown[0][1][3] == ["login", "Log in", "why", "Show why", "snooze", "Snooze"]
+        server.ActionInvoked(1, "login")
+        await until(lambda: asked == [("login", ("web",))], "asked")
         server.ActionInvoked(1, "snooze")
         await until(lambda: server.closed == [1], "withdrawn")
         teller.look(refused)

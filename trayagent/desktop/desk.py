@@ -21,7 +21,6 @@ from trayagent.desktop.menu.commands import (
     Command,
     EditConfiguration,
     LogIn,
-    OpenTerminal,
     Pause,
     ShowWhy,
     SignIn,
@@ -162,8 +161,8 @@ class Desk:
         host = message.hosts[0] if message.hosts else None
         if action == "sign-in" and message.vpn is not None:
             self._carry_out(SignIn(message.vpn))
-        elif action == "terminal" and host is not None:
-            self._carry_out(LogIn(host) if message.stays else OpenTerminal(host))
+        elif action == "login" and host is not None:
+            self._carry_out(LogIn(host))
         elif action == "why" and host is not None:
             self._carry_out(ShowWhy(host))
         elif action == "edit":

@@ -14,7 +14,7 @@ from trayagent.desktop.notifications.wording import key_of
 class Dispatcher:
     """Shows the messages of each view through `notifications`.
 
-    `asked(action, message)` is called for a button: "sign-in", "terminal", "why" or "edit". "snooze" is handled
+    `asked(action, message)` is called for a button: "sign-in", "login", "why" or "edit". "snooze" is handled
     here. Pass `invoked` and `closed` to the Notifier.
     """
 

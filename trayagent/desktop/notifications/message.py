@@ -15,6 +15,7 @@ class Message:
     `actions` are (id, text of the button). A message that `stays` remains until the user acts. One that is `passing`
     is shown once and needs no withdrawal. `hosts` and `vpn` are the subjects of its buttons. `about` has the
     subjects of the message, each with its text: (subject, text). `icon` is a name of the Icon Naming Specification.
+    `by_hand` says what to do where the server shows no buttons.
     """
 
     key: str
@@ -28,6 +29,13 @@ class Message:
     vpn: str | None = None
     about: frozenset[tuple[str, str]] = frozenset()
     icon: str = "dialog-information"
+    by_hand: str = ""
+
+    @property
+    def default(self) -> str | None:
+        """The action for a click on the message itself: the first one, unless it only postpones the message."""
+        first = next((name for name, _ in self.actions), None)
+        return None if first == "snooze" else first
 
 
 class Notifications(Protocol):

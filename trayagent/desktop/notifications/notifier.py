@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from trayagent.desktop.connection import BusCallError, Connection
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.server import SERVER, Server
+from trayagent.desktop.notifications.server import DEFAULT, SERVER, Server
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +186,8 @@ class Notifier:
             if self._wanted.get(key) == self._sent.pop(key, None) and key not in self._again:
                 del self._wanted[key]  # so that a restarted server does not show it again
             self._closed(key)
-        elif any(action == name for name, _ in self._sent[key].actions):
-            self._invoked(key, action)
+        elif (chosen := _chosen(self._sent[key], action)) is not None:
+            self._invoked(key, chosen)
 
     def _token_came(self, number: int, token: str) -> None:
         """Pass on the token of one of our messages. The signal reaches all clients."""
@@ -205,3 +205,10 @@ class Notifier:
                 self._heard(n, action)
             else:
                 self._early.append((n, action))
+
+
+def _chosen(message: Message, action: str) -> str | None:
+    """Return the message's action for one that the server reports, or None for an unknown one."""
+    if action == DEFAULT:
+        return message.default
+    return action if any(action == name for name, _ in message.actions) else None

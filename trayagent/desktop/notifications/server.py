@@ -20,6 +20,11 @@ _URGENCY = {"low": 0, "normal": 1, "critical": 2}
 
 _SERVER_DECIDES, _NEVER = -1, 0
 
+DEFAULT = "default"
+"""The action of a click on the message itself."""
+# xfce4-notifyd draws a button for the default action, beside the button of the same action.
+_DRAWS_DEFAULT = frozenset({"Xfce Notify Daemon"})
+
 
 class Server:
     """The server behind a connection, whichever program it is."""
@@ -27,6 +32,7 @@ class Server:
     def __init__(self, connection: Connection, program: str) -> None:
         self._connection, self._program = connection, program
         self._can: frozenset[str] | None = None
+        self._name = ""
 
     async def listen(
         self, heard: Callable[[int, str | None], None], activation: Callable[[int, str], None]
@@ -53,14 +59,15 @@ class Server:
         """
         from dbus_fast import Variant
 
-        can, text = await self._capabilities(), bus_text(message.text)
+        can = await self._capabilities()
+        text = bus_text(message.text if "actions" in can else _with_by_hand(message))
         body: list[Any] = [
             self._program,
             replaces,
             message.icon,
             bus_text(message.title),
             html.escape(text, quote=False) if "body-markup" in can else text,
-            [word for action in message.actions for word in action] if "actions" in can else [],
+            self._actions(message) if "actions" in can else [],
             {
                 "urgency": Variant("y", _URGENCY[message.urgency]),
                 "desktop-entry": Variant("s", self._program),
@@ -70,6 +77,13 @@ class Server:
         ]
         (number,) = await self._call("Notify", "susssasa{sv}i", body, answer="u")
         return int(number)
+
+    def _actions(self, message: Message) -> list[str]:
+        """Return the actions in the form of the specification: each id is followed by its text."""
+        words = [word for action in message.actions for word in action]
+        if message.default is None or self._name in _DRAWS_DEFAULT:
+            return words
+        return [DEFAULT, words[1], *words]
 
     async def close(self, number: int) -> None:
         """Remove a message. A message that the server does not know is removed already."""
@@ -82,9 +96,18 @@ class Server:
     async def _capabilities(self) -> frozenset[str]:
         if self._can is None:
             (can,) = await self._call("GetCapabilities", "", [], answer="as")
+            self._name, *_ = await self._call("GetServerInformation", "", [], answer="ssss")
             self._can = frozenset(can)
         return self._can
 
     async def _call(self, member: str, signature: str, body: list[Any], *, answer: str = "") -> list[Any]:
         call = Call(SERVER, _PATH, SERVER, member)
         return await self._connection.call(call, signature, body, answer=answer, timeout_s=None)
+
+
+def _with_by_hand(message: Message) -> str:
+    """Return the text for a server without buttons, with what to do by hand unless the text says so already."""
+    command = message.by_hand.partition(": ")[2]
+    if not message.by_hand or (command and command in message.text):
+        return message.text
+    return f"{message.text}\n{message.by_hand}".strip()

@@ -13,11 +13,20 @@ _QUIET_S = 600.0
 
 ACTIONS: dict[str, str] = {
     "sign-in": "Sign in",
-    "terminal": "Open terminal",
+    "login": "Log in",
     "why": "Show why",
     "edit": "Edit",
     "snooze": "Snooze",
 }
+
+
+BY_HAND: dict[str, str] = {
+    "sign-in": "To do so, choose “Sign in to {vpn}…” in the menu of the tray icon.",
+    "login": "To log in, type: trayagent login {host}",
+    "why": "To see why, type: trayagent why {host}",
+    "edit": "To edit it, choose “Edit configuration” in the menu of the tray icon.",
+}
+"""What to do instead of pressing the first button, where the notification server shows no buttons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class Row:
     title: str
     text: str
     urgency: Urgency = "normal"
-    actions: tuple[str, ...] = ("terminal", "why", "snooze")
+    actions: tuple[str, ...] = ("login", "why", "snooze")
     depends_on: tuple[str, ...] = ("offline", "captive-portal", "vpn-needs-sign-in")
     visible_after_s: float = 3.0
     per_subject: bool = False
@@ -86,6 +95,7 @@ _ROWS = (
         "{names}: the host key changed",
         "{problem}",
         "critical",  # a third party may be listening in
+        actions=("why", "snooze"),  # no login: first the user has to find out why the key changed
         per_subject=True,
         icon="dialog-warning",
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from trayagent.desktop.notifications.findings import Finding
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
+from trayagent.desktop.notifications.warnings import ACTIONS, BY_HAND, WARNINGS
 from trayagent.presentation.text import clean, isolated
 
 BACK = "back"
@@ -54,7 +54,14 @@ def _message(key: str, group: Sequence[Finding]) -> Message:
         vpn=group[0].subject if warning.code == "vpn-needs-sign-in" else None,
         about=frozenset((f.subject, f.words) for f in group),
         icon=warning.icon,
+        by_hand=_by_hand(warning.actions[0], group[0].subject, hosts),
     )
+
+
+def _by_hand(action: str, subject: str, hosts: Sequence[str]) -> str:
+    """Return what to do instead of pressing a button. A button serves the message's first host."""
+    words = {"vpn": isolated(clean(subject)), "host": clean(hosts[0]) if hosts else ""}
+    return BY_HAND.get(action, "").format_map(words)
 
 
 def _names(names: Sequence[str]) -> str:
