@@ -7,16 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from trayagent.core.facts.forward_spec import parse
-from trayagent.core.facts.forwards import End, Forward, ForwardKind
+from trayagent.core.facts.forwards import Forward, ForwardKind
+from trayagent.core.facts.local_end import forward_text, local_address, local_url
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu
 from trayagent.presentation import states
-
-HTTPS = frozenset({443, 8443, 9443})
-ALL_INTERFACES = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104  # compared, not bound
-LOOPBACK = frozenset({"", "127.0.0.1", "::1", "localhost"})
-
 
 MOST = 12
 """Lines for forwards in a host's submenu. With more, Reconnect would leave a small screen."""
@@ -72,16 +68,7 @@ def _parsed(kind: ForwardKind, spec: str) -> Forward | None:
 def _text(forward: Forward | None, given: Mapping[str, Any]) -> str:
     if forward is None:
         return words.short(f"{given['kind']} {given['spec']}")
-    here = _end(forward.listen)
-    what = f"{here} → {_end(forward.target)}" if forward.target else f"SOCKS {here}"
-    return words.short(f"there: {what}" if forward.kind == "remote" else what, words.LINE)
-
-
-def _end(end: End) -> str:
-    if end.path is not None:
-        return end.path
-    host = f"[{end.host}]" if ":" in end.host else end.host
-    return f"{host}:{end.port}" if host else str(end.port)
+    return words.short(forward_text(forward), words.LINE)
 
 
 def _reason(error: Any) -> str:
@@ -91,29 +78,11 @@ def _reason(error: Any) -> str:
 
 def _local_end(key: Key, forward: Forward) -> Iterator[Item]:
     """Yield what can be done with the local end. A remote forward has none on this machine."""
-    listen, target = forward.listen, forward.target
-    if forward.kind == "remote":
-        return
-    if listen.path is not None:
-        yield _copy(key, listen.path)
-        return
-    address = _address(listen)
-    if target is None:
-        yield _copy(key, f"socks5h://{address}")
-        return
-    if target.path is None:
-        scheme = "https" if HTTPS & {target.port, listen.port} else "http"
-        url = f"{scheme}://{address}"
+    if (url := local_url(forward)) is not None:
         yield action((*key, "open"), f"Open {url}", OpenUrl(url))
-    yield _copy(key, address)
+    if (address := local_address(forward)) is not None:
+        yield _copy(key, address)
 
 
 def _copy(key: Key, text: str) -> Item:
     return action((*key, "copy"), f"Copy {words.short(text, words.LINE)}", Copy(text))
-
-
-def _address(listen: End) -> str:
-    """Return the address for a program on this machine. localhost suits certificates and cookies best."""
-    if listen.host in LOOPBACK or listen.host in ALL_INTERFACES:
-        return f"localhost:{listen.port}"
-    return _end(listen)
