@@ -5,8 +5,9 @@ It lives for one call only, so that `decide` stays a function of its arguments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from trayagent.core.facts.actions import Abort, Action, Publish
 from trayagent.core.facts.attempts import Trial
@@ -26,13 +27,31 @@ class Why:
     evidence: Evidence
 
 
+_Facts = TypeVar("_Facts", Host, State)
+
+
+def with_changes(facts: _Facts, changes: Mapping[str, Any]) -> _Facts:
+    """Return facts with other values in these fields, as `dataclasses.replace` does, in a fifth of the time.
+
+    Each event replaces some hosts and the state, and both have many fields. Raises TypeError for an unknown field.
+    """
+    changed = object.__new__(type(facts))
+    fields = vars(changed)
+    fields.update(vars(facts))
+    count = len(fields)
+    fields.update(changes)
+    if len(fields) != count:
+        raise TypeError(f"{type(facts).__name__} has no field {sorted(changes.keys() - vars(facts).keys())}")
+    return changed
+
+
 class Context:
     """Collects the new state, the actions and their reasons; `now` is the event's time."""
 
     def __init__(self, state: State, now: float) -> None:
         # One private copy, changed in place. Otherwise a hundred hosts would be copied a hundred times.
         self._hosts = dict(state.hosts)
-        self.state = replace(state, hosts=self._hosts)
+        self.state = with_changes(state, {"hosts": self._hosts})
         self.now = now
         self.actions: list[Action] = []
         self.whys: list[Why] = []
@@ -58,7 +77,7 @@ class Context:
 
     def put(self, host: Host, **changes: Any) -> Host:
         """Replace a host's facts, and return the new ones."""
-        host = replace(host, **changes) if changes else host
+        host = with_changes(host, changes) if changes else host
         self._hosts[host.name] = host
         return host
 
@@ -69,7 +88,7 @@ class Context:
             key: other for key, other in self.state.forgotten.items() if other.login.last_refused_at > since
         }
         if host is not None and host.login.last_refused_at > since:
-            kept[name] = replace(host, attempt=None, trial=Trial())
+            kept[name] = with_changes(host, {"attempt": None, "trial": Trial()})
         self.change(forgotten=kept)
 
     def _owner(self, name: str) -> str:
@@ -79,7 +98,7 @@ class Context:
 
     def change(self, **changes: Any) -> None:
         """Replace fields of the state."""
-        self.state = replace(self.state, **changes)
+        self.state = with_changes(self.state, changes)
 
     def do(self, action: Action) -> None:
         """Add an action."""

@@ -188,7 +188,7 @@ class Outage:
     last_recovery_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: `with_changes` copies it as a dict
 class Host:
     """All that is known of one host."""
 

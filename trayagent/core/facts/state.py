@@ -15,7 +15,7 @@ from trayagent.core.policy.account_limits import LetIn, Login
 from trayagent.core.policy.rate_limits import Servers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: `with_changes` copies it as a dict
 class State:
     """Everything known at one moment; `hosts` by name."""
 
