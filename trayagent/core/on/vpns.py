@@ -32,7 +32,9 @@ def advance_vpns(context: Context) -> None:
     """Note which VPNs are up, missed, or need the user, and report when one begins to need the user."""
     if not context.state.vpns:
         return
-    context.change(vpn_observations=observed_vpns(context.state, context.now))
+    observed = observed_vpns(context.state, context.now)
+    if observed != context.state.vpn_observations:
+        context.change(vpn_observations=observed)
     needing_user = {
         v.name
         for v in context.state.vpns
@@ -40,6 +42,7 @@ def advance_vpns(context: Context) -> None:
     }
     for name in sorted(needing_user - context.state.sign_ins):
         context.publish("sign-in-needed", evidence=Evidence.of(vpn=name), vpn=name)
-    context.change(sign_ins=frozenset(needing_user))
+    if needing_user != context.state.sign_ins:
+        context.change(sign_ins=frozenset(needing_user))
     dues = [sign_in_due(context.state, v.name) for v in context.state.vpns]
     context.do(SetTimer("", min((d for d in dues if d is not None and d > context.now), default=None)))
