@@ -1,20 +1,8 @@
-"""Finds the default routes and the addresses of interfaces; pure."""
+"""Finds the addresses of interfaces; pure."""
 
 from __future__ import annotations
 
-from trayagent.core.facts.network import Interface, Route, Snapshot
-
-
-def default_routes(snapshot: Snapshot) -> tuple[Route, ...]:
-    """Return the default routes whose interface is up, best metric first; device routes count."""
-    found = [r for r in snapshot.routes if r.prefix_len == 0 and is_up(snapshot, r.interface)]
-    return tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
-
-
-def is_up(snapshot: Snapshot, name: str) -> bool:
-    """Report whether the interface exists and is up."""
-    interface = snapshot.interface(name)
-    return interface is not None and interface.up
+from trayagent.core.facts.network import Interface, Route
 
 
 def global_addresses(interface: Interface) -> tuple[str, ...]:

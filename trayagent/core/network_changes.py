@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trayagent.core.default_routes import default_routes
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
@@ -130,4 +129,4 @@ def _underlay_changed(old: Snapshot, new: Snapshot, touched: Touched) -> bool:
 
 
 def _default(snapshot: Snapshot) -> tuple[tuple[str, str | None], ...]:
-    return tuple((r.interface, r.gateway) for r in default_routes(snapshot))
+    return tuple((r.interface, r.gateway) for r in snapshot.default_routes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.core.default_routes import default_routes, first_address, global_addresses
+from trayagent.core.default_routes import first_address, global_addresses
 from trayagent.core.facts.network import Snapshot
 
 
@@ -12,7 +12,7 @@ def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
     Without a default route, an interface counts if it carried a tunnel before: the tunnel leads to the same LAN, or
     has replaced the default route. A cable that was plugged in since then carries no tunnel.
     """
-    for route in default_routes(snapshot):
+    for route in snapshot.default_routes:
         interface = snapshot.interface(route.interface)
         if interface is not None and interface.kind in {"physical", "virtual"}:
             return (route.interface, route.gateway, route.source or first_address(interface, route))
@@ -47,7 +47,7 @@ def tunnels_up(snapshot: Snapshot) -> frozenset[str]:
 def _own_default(snapshot: Snapshot) -> str | None:
     """Return the interface of the best default route that is not a tunnel's."""
     tunnels = tunnels_up(snapshot)
-    return next((r.interface for r in default_routes(snapshot) if r.interface not in tunnels), None)
+    return next((r.interface for r in snapshot.default_routes if r.interface not in tunnels), None)
 
 
 def _addressed(snapshot: Snapshot) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from trayagent.core.default_routes import default_routes, first_address, is_up
+from trayagent.core.default_routes import first_address
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, MasterPath
 from trayagent.core.facts.network import Lookup, Network, Route, Snapshot
@@ -82,7 +82,7 @@ def network_of(snapshot: Snapshot, route: Route) -> Network:
     if interface is not None and interface.kind in {"vpn", "loopback"}:
         return Network(route.interface, route.prefix)
     gateway = route.gateway or next(
-        (r.gateway for r in default_routes(snapshot) if r.interface == route.interface and r.gateway), None
+        (r.gateway for r in snapshot.default_routes if r.interface == route.interface and r.gateway), None
     )
     mac = snapshot.gateway_macs.get((route.interface, gateway), "") if gateway else ""
     return Network(route.interface, mac, snapshot.name_at(route.interface) or "")
@@ -90,7 +90,7 @@ def network_of(snapshot: Snapshot, route: Route) -> Network:
 
 def network_here(snapshot: Snapshot) -> Network | None:
     """Return the network through which the best route out leads, ignoring tunnels."""
-    for route in default_routes(snapshot):
+    for route in snapshot.default_routes:
         interface = snapshot.interface(route.interface)
         if interface is not None and interface.kind != "vpn":
             return network_of(snapshot, route)
@@ -121,7 +121,7 @@ def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
         yield _usable(snapshot, learned)
         return
     families = set[bool]()
-    for route in default_routes(snapshot):
+    for route in snapshot.default_routes:
         family = ":" in route.prefix
         if family not in families and usable_interface(snapshot, route.interface, host.reached.interfaces):
             families.add(family)
@@ -199,7 +199,7 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
     return MasterPath(
         True,
-        is_up(snapshot, route.interface),
+        snapshot.is_up(route.interface),
         route.interface,
         route.prefix,
         route.gateway,
@@ -213,7 +213,7 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
 def _bearer_network(snapshot: Snapshot, bearer: str | None, local: str | None) -> Network | None:
     """Return the network of the interface that has a local address, or None if it has no default route."""
     six = local is not None and ":" in local
-    own = (r for r in default_routes(snapshot) if r.interface == bearer and (":" in r.prefix) == six)
+    own = (r for r in snapshot.default_routes if r.interface == bearer and (":" in r.prefix) == six)
     route = next(own, None)
     return network_of(snapshot, route) if route is not None else None
 
@@ -229,6 +229,7 @@ def lookups(hosts: Iterable[Host]) -> frozenset[Lookup]:
     return frozenset(wanted)
 
 
+@lru_cache(maxsize=4096)  # the same few for each decision
 def _lookup(peer: str, local: str | None = None) -> Lookup:
     ip, _, scope = peer.partition("%")
     return Lookup(ip, local.partition("%")[0] if local else None, scope or None)

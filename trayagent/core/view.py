@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.core.default_routes import default_routes
 from trayagent.core.display_state import DisplayState, delay, display_forwards, display_problem, display_state
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
@@ -74,7 +73,7 @@ def vpn_names(state: State) -> tuple[str, ...]:
 
 
 def _network(state: State) -> dict[str, Any]:
-    routes = default_routes(state.snapshot)
+    routes = state.snapshot.default_routes
     default = None
     if routes:
         interface = state.snapshot.interface(routes[0].interface)

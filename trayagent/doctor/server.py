@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from trayagent.config.model import Host
-from trayagent.core.default_routes import default_routes
 from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside, each
@@ -104,7 +103,7 @@ def _is_carried(case: Case, name: str) -> bool:
     if case.view is not None:
         return case.state(name) == "connected"
     try:
-        return bool(default_routes(read_once()))
+        return bool(read_once().default_routes)
     except (OSError, NetlinkError):
         return False  # the state is unknown, so send nothing
 

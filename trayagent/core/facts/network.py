@@ -99,6 +99,19 @@ class Snapshot:
     name: str | None = None
     name_of: str | None = None
     carriers: Mapping[str, str] = field(default_factory=dict)
+    _by_name: Mapping[str, Interface] = field(init=False, repr=False, compare=False)
+    default_routes: tuple[Route, ...] = field(init=False, repr=False, compare=False)
+    """The default routes whose interface is up, IPv4 first, best metric first; device routes count."""
+
+    def __post_init__(self) -> None:
+        # Each decision about a host asks for both several times, and a routing table may have thousands of routes.
+        by_name = {i.name: i for i in reversed(self.interfaces)}
+        up = {i.name for i in by_name.values() if i.up}
+        found = [r for r in self.routes if r.prefix_len == 0 and r.interface in up]
+        object.__setattr__(self, "_by_name", by_name)
+        object.__setattr__(
+            self, "default_routes", tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
+        )
 
     def name_at(self, interface: str) -> str | None:
         """Return the name of the network on an interface. A cable does not get the name of the Wi-Fi beside it."""
@@ -106,7 +119,12 @@ class Snapshot:
 
     def interface(self, name: str) -> Interface | None:
         """Return the interface of that name, or None."""
-        return next((i for i in self.interfaces if i.name == name), None)
+        return self._by_name.get(name)
+
+    def is_up(self, name: str) -> bool:
+        """Report whether the interface exists and is up."""
+        interface = self._by_name.get(name)
+        return interface is not None and interface.up
 
     def has_address(self, ip: str) -> bool:
         """Report whether an interface has the address (tentative and deprecated addresses count)."""
