@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trayagent.core.default_routes import first_address, global_addresses
 from trayagent.core.facts.network import Snapshot
+from trayagent.core.interface_addresses import first_address, global_addresses
 
 
 def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from trayagent.core.default_routes import first_address
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, MasterPath
 from trayagent.core.facts.network import Lookup, Network, Route, Snapshot
+from trayagent.core.interface_addresses import first_address
 from trayagent.core.tunnels import underlay
 
 # Addresses without a meaning outside their own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks), IPv4
