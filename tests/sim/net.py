@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 from tests.stories.scenes import DOCKER, LO, Scene, lan, tunnel
 from trayagent.core.facts.network import Lookup, Route, Snapshot, Touched
@@ -28,6 +29,7 @@ class Spot:
     address6: str | None = None
     resets: bool = False
 
+    @cache  # noqa: B019  # all spots are constants of this module
     def scene(self) -> Scene:
         """Return what the kernel shows of it."""
         metric = 100 if self.interface == "eth0" else 600
@@ -63,6 +65,70 @@ class Flow:
     tunnel: int | None = None
 
 
+class Picture:
+    """What the kernel shows at one moment, and its answers."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.macs = {(i, g): mac for i, g, mac in scene.macs}
+        self.bearers = {a.ip: face.name for face in reversed(scene.interfaces) for a in face.addresses}
+        self._matched: dict[Lookup, Route | None] = {}
+
+    def match(self, lookup: Lookup) -> Route | None:
+        """Return the route that the kernel would take."""
+        if lookup not in self._matched:
+            self._matched |= self.scene.snapshot([lookup]).matched
+        return self._matched[lookup]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """All that the kernel's picture depends on."""
+
+    spots: tuple[Spot, ...]
+    dark: tuple[str, ...]
+    extra: int
+    tentative: frozenset[str]
+    lingering: tuple[str, ...]
+    docker: bool
+    tunnel_address: str
+    tunnel_everything: bool
+
+
+@lru_cache(maxsize=4096)  # few pictures come again and again, in one history and in the next
+def picture(shown: Shown) -> Picture:
+    """Return the picture of these networks."""
+    scene = LO
+    for spot in shown.spots:
+        scene += spot.scene()
+    for name in shown.dark:
+        scene = scene.down(name)
+    if shown.extra and any(spot.interface == "wlan0" for spot in shown.spots):
+        scene = scene.with_address("wlan0", f"2001:db8:10::{shown.extra + 100:x}/64")
+    for face in scene.interfaces:
+        for address in face.addresses:
+            if address.ip in shown.tentative:
+                scene = scene.with_address(face.name, str(address), tentative=True, first=True)
+    for own in shown.lingering:
+        scene = scene.with_address("wlan0", own)
+    if shown.docker:
+        scene += DOCKER
+    if shown.tunnel_address:
+        prefixes = ("10.99.0.0/24", "0.0.0.0/1", "128.0.0.0/1")[: 3 if shown.tunnel_everything else 1]
+        scene += tunnel("vpn", TUN, shown.tunnel_address, *prefixes)
+    return Picture(scene)
+
+
+@cache
+def _to(peer: str) -> Lookup:
+    return Lookup(peer)
+
+
+@cache
+def _of(flow: Flow) -> Lookup:
+    return Lookup(flow.peer, flow.local)
+
+
 @dataclass
 class Net:
     """What is plugged in now.
@@ -86,12 +152,11 @@ class Net:
     tentative: set[str] = field(default_factory=set)  # addresses that nothing is sent from yet
     lingering: set[str] = field(default_factory=set)  # addresses of the network before, for a moment
     _tunnels: int = 0
-    _scene: Scene | None = None
-    _matched: dict[Lookup, Route | None] = field(default_factory=dict)
+    _picture: Picture | None = None
 
     def changed(self, old: Scene) -> Touched:
         """Forget the picture, and return what the kernel's messages say about the way from the old one."""
-        self._scene = None
+        self._picture = None
         new = self.scene()
         mine = {a.ip for i in new.interfaces for a in i.addresses}
         gone = {a.ip for i in old.interfaces for a in i.addresses} - mine
@@ -114,48 +179,38 @@ class Net:
 
     def scene(self) -> Scene:
         """Return what the kernel shows."""
-        if self._scene is None:
-            self._scene = self._picture()
-            self._matched = {}
-        return self._scene
+        return self.picture().scene
+
+    def picture(self) -> Picture:
+        """Return what the kernel shows, with its answers."""
+        if self._picture is None:
+            number = self.tunnel_number
+            self._picture = picture(
+                Shown(
+                    tuple(self.spots.values()),
+                    tuple(self.dark),
+                    self.extra,
+                    frozenset(self.tentative),
+                    tuple(self.lingering),
+                    self.docker,
+                    f"10.8.0.{number % 200 + 2}/24" if number is not None else "",
+                    self.tunnel_everything,
+                )
+            )
+        return self._picture
 
     def snapshot(self, lookups: Iterable[Lookup]) -> Snapshot:
         """Return what the kernel would answer now."""
-        scene = self.scene()
-        macs = {(i, g): mac for i, g, mac in scene.macs}
-        return Snapshot(scene.interfaces, scene.routes, {at: self._match(at) for at in lookups}, macs)
+        now = self.picture()
+        matched = {at: now.match(at) for at in lookups}
+        return Snapshot(now.scene.interfaces, now.scene.routes, matched, now.macs)
 
     def _match(self, lookup: Lookup) -> Route | None:
-        scene = self.scene()
-        if lookup not in self._matched:
-            self._matched |= scene.snapshot([lookup]).matched
-        return self._matched[lookup]
-
-    def _picture(self) -> Scene:
-        scene = LO
-        for spot in self.spots.values():
-            scene += spot.scene()
-        for name in self.dark:
-            scene = scene.down(name)
-        if self.extra and "wlan0" in self.spots:
-            scene = scene.with_address("wlan0", f"2001:db8:10::{self.extra + 100:x}/64")
-        for face in scene.interfaces:
-            for address in face.addresses:
-                if address.ip in self.tentative:
-                    scene = scene.with_address(face.name, str(address), tentative=True, first=True)
-        for own in self.lingering:
-            scene = scene.with_address("wlan0", own)
-        if self.docker:
-            scene += DOCKER
-        if self.tunnel_number is not None:
-            prefixes = ("10.99.0.0/24", "0.0.0.0/1", "128.0.0.0/1")[: 3 if self.tunnel_everything else 1]
-            scene += tunnel("vpn", TUN, f"10.8.0.{self.tunnel_number % 200 + 2}/24", *prefixes)
-        return scene
+        return self.picture().match(lookup)
 
     def way(self, peer: str) -> Flow | None:
         """Return the flow of a new connection, None without a route."""
-        lookup = Lookup(peer)
-        route = self._match(lookup)
+        route = self._match(_to(peer))
         if route is None or route.source is None or not self._up(route.interface):
             return None
         if route.interface == TUN:
@@ -169,8 +224,7 @@ class Net:
         """
         if flow.local in self.tentative and not soon:
             return False
-        lookup = Lookup(flow.peer, flow.local)
-        route = self._match(lookup)
+        route = self._match(_of(flow))
         if route is None or not self._up(route.interface):
             return False
         if route.interface == TUN:
@@ -190,8 +244,7 @@ class Net:
 
     def signature(self, flow: Flow) -> object:
         """Return what must not change for a master on this flow to be beyond doubt, as the world sees it."""
-        lookup = Lookup(flow.peer, flow.local)
-        route = self._match(lookup)
+        route = self._match(_of(flow))
         if self._bearer(flow.local) is None:
             return "absent"
         if route is None:
@@ -208,8 +261,7 @@ class Net:
 
     def touches(self, flow: Flow, seen: Touched) -> bool:
         """Report whether what flickered is part of a flow's path."""
-        lookup = Lookup(flow.peer, flow.local)
-        route = self._match(lookup)
+        route = self._match(_of(flow))
         egress = route.interface if route is not None else ""
         bearer = self._bearer(flow.local) or ""
         return (
@@ -247,7 +299,4 @@ class Net:
         return interface not in self.dark
 
     def _bearer(self, ip: str) -> str | None:
-        for face in self.scene().interfaces:
-            if any(a.ip == ip for a in face.addresses):
-                return face.name
-        return None
+        return self.picture().bearers.get(ip)
