@@ -4,7 +4,7 @@
 # Usage: installers/linux/install.sh [--no-login]    install, or upgrade
 #        installers/linux/install.sh --uninstall
 #
-# It may be repeated: the next run completes or removes what an interrupted run left.
+# You may run it again at any time. The next run completes or removes what an interrupted run left.
 set -euo pipefail
 installers=$(cd "$(dirname "$0")/.." && pwd)
 

@@ -4,8 +4,8 @@
 # Usage: installers/macos/install.sh [--no-login]    install, or upgrade
 #        installers/macos/install.sh --uninstall
 #
-# It may be repeated: the next run completes or removes what an interrupted run left.
-# Never run on a Mac: tested on Linux only, with scripts in place of `uname` and `launchctl`.
+# You may run it again at any time. The next run completes or removes what an interrupted run left.
+# This script has never run on a Mac. It was tested on Linux, with scripts in place of `uname` and `launchctl`.
 set -euo pipefail
 installers=$(cd "$(dirname "$0")/.." && pwd)
 

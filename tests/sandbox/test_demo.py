@@ -209,18 +209,25 @@ def test_another_system_is_named_as_unsupported(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_event_has_words(name: str) -> None:
     """Every event has words, foreseen or not."""
-    event: dict[str, Any] = {"event": name, "reason": "+10.0.0.1 up=eth0", "pid": 7, "forward": "80:x:80"}
+    pairs = [["added", "10.0.0.1"], ["up", "eth0"]]
+    event: dict[str, Any] = {"event": name, "reason": "+10.0.0.1 up=eth0", "pairs": pairs, "pid": 7}
+    event |= {"forward": "80:x:80"}
     said = words.of_event(event)
     assert said
     assert len(said) <= 80 - 11
 
 
+def changed(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Return a change of the network as the agent reports it."""
+    return {"event": "network-changed", "pairs": [list(pair) for pair in pairs]}
+
+
 def test_a_change_is_shown_without_its_consequences() -> None:
     """A change names addresses and links, and is empty when there was neither."""
-    assert words.of_change("+10.20.0.2 -192.168.10.2 down=eth0 default=changed") == (
-        "10.20.0.2 is here, 192.168.10.2 is gone, eth0 is down"
-    )
-    assert words.of_change("default=changed flicker=changed") == ""
+    assert words.of_change(
+        changed(("added", "10.20.0.2"), ("removed", "192.168.10.2"), ("down", "eth0"), ("default", "changed"))
+    ) == ("10.20.0.2 is here, 192.168.10.2 is gone, eth0 is down")
+    assert words.of_change(changed(("default", "changed"), ("flicker", "changed"))) == ""
 
 
 def test_what_was_seen_before_the_moment_was_known_is_at_the_moment() -> None:

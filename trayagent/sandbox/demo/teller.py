@@ -44,7 +44,7 @@ class Teller:
             if event["event"] != "network-changed":
                 self.network()
                 self._row(event)
-            elif words.of_change(event["reason"]):
+            elif words.of_change(event):
                 self._network = event
 
     def network(self, note: str = "", label: str = "") -> None:

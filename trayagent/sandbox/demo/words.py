@@ -23,7 +23,7 @@ def of_event(event: Mapping[str, Any]) -> str:
     pid = event.get("pid")
     match event["event"]:
         case "network-changed":
-            return f"the kernel says: {of_change(event['reason'])}"
+            return f"the kernel says: {of_change(event)}"
         case "connecting":
             return "a new login begins; until it succeeds, nothing is killed"
         case "master-stale":
@@ -41,15 +41,16 @@ def of_event(event: Mapping[str, Any]) -> str:
     return f"{event['event']} {event.get('reason') or ''}".strip()
 
 
-def of_change(reason: str) -> str:
-    """Return what changed, from an event's `+address -address up=interface …`, "" if there are only consequences."""
+def of_change(event: Mapping[str, Any]) -> str:
+    """Return what a `network-changed` event reports, "" if there are only consequences."""
+    endings = {"added": "is here", "removed": "is gone"}
+    states = {"up", "down"}
     words = []
-    for word in reason.split():
-        if word[0] in "+-":
-            words.append(f"{word[1:]} is {'here' if word[0] == '+' else 'gone'}")
-        elif word.startswith(("up=", "down=")):
-            state, _, name = word.partition("=")
-            words.append(f"{name} is {state}")
+    for key, value in event["pairs"]:
+        if key in endings:
+            words.append(f"{value} {endings[key]}")
+        elif key in states:
+            words.append(f"{value} is {key}")
     return ", ".join(words)
 
 
