@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
-from trayagent.agent.masters.explain_failure import explained
+from trayagent.agent.masters.explain_failure import expired_meanwhile, explained
 from trayagent.agent.masters.launch import Connecting, MasterLauncher, Shelter, Start, WantsBrowserError
 from trayagent.agent.parts import Parts
 from trayagent.agent.shell import Shell
@@ -141,6 +141,9 @@ class MasterConnector:
             raise FailedError(
                 Failure(Problem("config-error", f"ssh -G {host.name} gave no answer"), "config")
             )
+        expired = expired_meanwhile(host, time.monotonic())
+        if expired is not None:
+            raise FailedError(expired)
         path = self._discovery.control_path(host)
         await self._paths.check(path, host)
         fresh = fresh_for(path)

@@ -1,14 +1,20 @@
-"""Explains "Permission denied" further: the login may lack a key that only the user can unlock."""
+"""Explains "Permission denied" further: a key that only the user can unlock, or an expired certificate."""
 
 from __future__ import annotations
 
+import datetime as dt
 import shlex
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.time_constants import NEVER
+from trayagent.ssh.login.certificates import Certificate, any_expired_certificate, expired_certificate
 from trayagent.ssh.login.credentials import agent_socket, passphrase_needed
 
 
@@ -18,8 +24,29 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
         return failure
     key = passphrase_needed(agent_socket(resolved, environment), resolved.identity_files)
     if key is None:
-        return failure
+        certificate = any_expired_certificate(resolved, time.time())
+        return failure if certificate is None else replace(failure, problem=_expired(certificate))
     return locked(key, resolved.host, positive=failure.positive)
+
+
+def expired_meanwhile(host: Host, now: float) -> Failure | None:
+    """Return the failure of a login whose certificate expired after the last login that worked; no login is spent.
+
+    None: the certificate is valid, may not be needed, or the user asked for the login. `now` is monotonic.
+    """
+    if host.resolved is None or host.by_user or host.login.worked_at == NEVER:
+        return None
+    wall = time.time()
+    certificate = expired_certificate(host.resolved, wall)
+    if certificate is None or wall - (now - host.login.worked_at) > certificate.valid_before:
+        return None
+    return Failure(_expired(certificate), "certificate")
+
+
+def _expired(certificate: Certificate) -> Problem:
+    ended = dt.datetime.fromtimestamp(certificate.valid_before).astimezone()
+    title = f"The certificate {certificate.path.name} expired on {ended:%Y-%m-%d at %H:%M}"
+    return Problem("auth-denied", title, "Renew it; then its hosts connect")
 
 
 def locked(key: Path, host: str, *, positive: bool) -> Failure:

@@ -12,6 +12,7 @@ FailureKind = Literal[
     "too-many-keys",
     "key-file",
     "passphrase",
+    "certificate",
     "host-key-changed",
     "host-key-unknown",
     "dns",

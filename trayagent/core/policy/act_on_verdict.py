@@ -212,8 +212,8 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
     problem = host.attempt.refused if host.attempt is not None else None
     if problem is not None:
         publish_failure(context, host, problem)
-    elif host.retry.kind in REFUSED_KINDS:
-        problem = host.problem  # the last refused login is why the control was bare
+    elif host.retry.kind in REFUSED_KINDS or host.retry.kind == "certificate":
+        problem = host.problem  # the last login is why the control was bare
     if (
         problem is None and not host.unnamed and not login_needs_user(host)
     ):  # the agent reports this when the master is gone

@@ -26,7 +26,16 @@ from trayagent.core.policy.needs_user import foreign_proxy
 
 # After these failures, only the user or changed credentials bring a retry.
 CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
-    {"auth", "too-many-keys", "key-file", "passphrase", "host-key-unknown", "host-key-changed", "proxy-login"}
+    {
+        "auth",
+        "too-many-keys",
+        "key-file",
+        "passphrase",
+        "certificate",
+        "host-key-unknown",
+        "host-key-changed",
+        "proxy-login",
+    }
 )
 # A refused login, which is never repeated blindly.
 REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
@@ -47,7 +56,9 @@ AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
     {"dropped", "closed", "disconnected", "dns", "jump", "proxy-command", "unknown"}
 )
 # No server saw these failures, unless a connection was established before.
-_UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind]({"dns", "unreachable", "timed-out", "config"})
+_UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind](
+    {"dns", "unreachable", "timed-out", "config", "certificate"}
+)
 
 
 def server_saw(failure: Failure, *, established: bool) -> bool:

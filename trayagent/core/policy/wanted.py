@@ -20,7 +20,8 @@ def wanted(host: Host) -> bool:
 def needs_bare_control(host: Host) -> bool:
     """Report whether a control must be bare: a login would need the user, or must not be made."""
     refused = host.retry.stopped and host.retry.kind in REFUSED_KINDS and host.retry.proven
-    return host.unnamed or login_needs_user(host) or refused
+    expired = host.retry.stopped and host.retry.kind == "certificate"
+    return host.unnamed or login_needs_user(host) or refused or expired
 
 
 def wanted_forwards(host: Host) -> tuple[Forward, ...]:

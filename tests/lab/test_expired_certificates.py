@@ -1,0 +1,70 @@
+"""A certificate that expires is named before a login is spent, and all its hosts connect when it is renewed."""
+
+from __future__ import annotations
+
+import time
+
+from tests.lab.matrix import until
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.files import keygen
+from trayagent.sandbox.tools import tool
+
+HOSTS = ("web01", "web02")
+VALID_S = 25
+
+
+def sign(lab: Lab, valid_s: int) -> int:
+    """Sign the user's key; return the end of the certificate's validity in seconds since 1970."""
+    end = int(time.time()) + valid_s
+    words = [
+        "-I",
+        "me",
+        "-n",
+        lab.server.check(["id", "-un"]).strip(),
+        "-V",
+        f"-5m:{time.strftime('%Y%m%d%H%M%S', time.localtime(end))}",
+    ]
+    lab.laptop.check(
+        [tool("ssh-keygen"), "-q", "-s", str(lab.files.root / "ca"), *words, f"{lab.files.key}.pub"]
+    )
+    return end
+
+
+def test_no_login_is_spent_on_an_expired_certificate(lab: Lab, agent: Agent) -> None:
+    """After the move the hosts wait with one reason, the server sees no refused login, and a renewal connects all."""
+    keygen(lab.files.root / "ca")
+    end = sign(lab, VALID_S)
+    lab.join("home")
+    server = lab.sshd(config=[f"TrustedUserCAKeys {lab.files.root / 'ca.pub'}", "AuthorizedKeysFile none"])
+    keys = {"CertificateFile": f"{lab.files.key}-cert.pub"}
+    lab.ssh_config(
+        {name: {"HostName": "203.0.113.10", "ControlPath": f"~/.ssh/cm-{name}", **keys} for name in HOSTS}
+    )
+    agent.start("".join(f"[hosts.{name}]\n" for name in HOSTS))
+    for name in HOSTS:
+        agent.wait_state(name, "connected")
+    logins = server.logins()
+    until("the certificate has expired", lambda: time.time() > end + 1, deadline_s=VALID_S + 10)
+    lab.switch("home", "cafe")
+    for name in HOSTS:
+        problem = agent.wait_state(name, "needs-sign-in")["problem"]
+        assert f"{lab.files.key.name}-cert.pub expired on" in problem["title"]
+    assert server.logins() == logins
+    assert "Failed publickey" not in server.said()
+    sign(lab, 3600)
+    for name in HOSTS:
+        agent.wait_state(name, "connected")
+
+
+def test_a_refused_login_names_the_certificate(lab: Lab, agent: Agent) -> None:
+    """A certificate that had expired before the first login is the likely reason of the refusal."""
+    keygen(lab.files.root / "ca")
+    sign(lab, -60)
+    lab.join("home")
+    lab.sshd(config=[f"TrustedUserCAKeys {lab.files.root / 'ca.pub'}", "AuthorizedKeysFile none"])
+    lab.ssh_config({"web01": {"HostName": "203.0.113.10"}})
+    agent.start("[hosts.web01]\n")
+    assert (
+        f"{lab.files.key.name}-cert.pub expired on"
+        in agent.wait_state("web01", "needs-sign-in")["problem"]["title"]
+    )
