@@ -66,6 +66,7 @@ class FileChanges:
         self._files = Files(self)
         self._bus = session_bus_socket() if desk is not None else None
         self._answers: tuple[Resolved | None, ...] = ()
+        self._credentials: tuple[tuple[Resolved | None, ...], frozenset[Path]] = (), frozenset()
         self._ssh_files: frozenset[Path] = frozenset()
         self._missing: frozenset[Path] = frozenset()
         self._followed: frozenset[Path] = frozenset()
@@ -80,14 +81,16 @@ class FileChanges:
         self._files.close()
 
     def follow(self, state: State) -> None:
-        """Watch other folders if `ssh -G` gave another answer for a host."""
-        answers = tuple(host.resolved for host in state.hosts.values())
-        if answers != self._answers:
-            self._answers = answers
+        """Watch other folders if `ssh -G` gave another answer for a host.
+
+        Before the start is over, `follow_folders` is called once, when all answers are there.
+        """
+        if state.started and _answers(state) != self._answers:
             self.follow_folders(state)
 
     def follow_folders(self, state: State) -> None:
         """Watch the folders in which something that matters may appear."""
+        self._answers = _answers(state)
         paths = [
             host.resolved.control_path
             for host in state.hosts.values()
@@ -95,7 +98,7 @@ class FileChanges:
         ]
         sockets = {Path(p).parent for p in paths} | {*self._resolver.control_path_folders()}
         self._ssh_files = frozenset(self._resolver.files)
-        keys = {f.parent for f in self._credential_files(state.hosts.values())}
+        keys = {f.parent for f in self._all_credential_files()}
         config = {self._configuration.path.parent, *(f.parent for f in self._ssh_files)}
         bus = {self._bus.parent} if self._bus is not None else set()
         self._follow(sockets | config | bus, keys | {self._file_paths.ansible_cp})
@@ -126,7 +129,7 @@ class FileChanges:
             path.parent == f.parent for f in self._ssh_files if f != path and path.suffix == ".conf"
         ):
             self._soon("ssh configuration", self._ssh_changed)
-        elif path in self._credential_files(self._shell.state.hosts.values()):
+        elif path in self._all_credential_files():
             self._soon("credentials", self._credentials_changed)
             self._keys.changed(path)
         elif path == self._bus:
@@ -149,7 +152,7 @@ class FileChanges:
             self._soon("configuration", self._reload)
         if any(file.is_relative_to(path) for file in self._ssh_files):
             self._soon("ssh configuration", self._ssh_changed)
-        if any(f.is_relative_to(path) for f in self._credential_files(self._shell.state.hosts.values())):
+        if any(f.is_relative_to(path) for f in self._all_credential_files()):
             self._soon("credentials", self._credentials_changed)
 
     def _search_bus(self) -> None:
@@ -184,9 +187,21 @@ class FileChanges:
             self._due[what].cancel()
         self._due[what] = asyncio.get_running_loop().call_later(_QUIET_S, do)
 
+    def _all_credential_files(self) -> frozenset[Path]:
+        """Return the key and known_hosts files of all hosts. They are derived again only after another answer."""
+        state = self._shell.state
+        answers = _answers(state)
+        if answers != self._credentials[0]:
+            self._credentials = answers, self._credential_files(state.hosts.values())
+        return self._credentials[1]
+
     @staticmethod
     def _credential_files(hosts: Iterable[Host]) -> frozenset[Path]:
         found: set[Path] = set()
         for resolved in (host.resolved for host in hosts if host.resolved is not None):
             found.update(key_files(resolved), (Path(f).expanduser() for f in resolved.user_known_hosts))
         return frozenset(found - {NO_FILE})
+
+
+def _answers(state: State) -> tuple[Resolved | None, ...]:
+    return tuple(host.resolved for host in state.hosts.values())
