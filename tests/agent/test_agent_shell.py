@@ -5,14 +5,19 @@ import time
 from collections.abc import Iterable
 from ipaddress import ip_network
 
+import pytest
+
+from trayagent.agent import shell as shell_module
 from trayagent.agent.shell import Shell
 from trayagent.core.context import Why
+from trayagent.core.decide import Decision, decide
 from trayagent.core.facts.actions import Action, Dial, Observe, SendProbe
-from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Observed, Started
+from trayagent.core.facts.events import Configured, Event, HostResolved, MasterFound, Observed, Started
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot, Touched
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.state import State
 
 WLAN = Interface(2, "wlan0", "physical", True, (Address("192.168.1.2", 24),))
 DEFAULT = Route("0.0.0.0/0", "wlan0", "192.168.1.1", "192.168.1.2")
@@ -162,3 +167,31 @@ def test_a_wait_for_decisions_ends_when_one_raises() -> None:
             await shell.decided(LISTED)
 
     asyncio.run(body())
+
+
+def test_answers_that_come_together_are_one_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answers of `ssh -G` for many hosts lead to one decision, and every host has its answer afterwards."""
+    names = [f"web{number:02}" for number in range(20)]
+    decisions: list[int] = []
+
+    def counted(state: State, event: Event, *later: Event) -> Decision:
+        decisions.append(1 + len(later))
+        return decide(state, event, *later)
+
+    monkeypatch.setattr(shell_module, "decide", counted)
+    shell = Shell()
+
+    async def body() -> None:
+        shell.start(Recorder(), Network())
+        await shell.decided(Configured(NOW, {name: Wish(listed=True, connect="always") for name in names}))
+        decisions.clear()
+        for number, name in enumerate(names):
+            peer = f"203.0.113.{number}"
+            shell.post(HostResolved(NOW, name, Resolved(name, peer), Hop(peer, 22)))
+        await shell.decided()
+
+    asyncio.run(body())
+    assert decisions == [20, 1]  # then the routes to all servers are read
+    assert {host.resolved.hostname for host in shell.state.hosts.values() if host.resolved is not None} == {
+        f"203.0.113.{number}" for number in range(20)
+    }

@@ -249,7 +249,8 @@ class Agent:
             self._shell.post(remembered(name, kept, now, lost=name in lost))
         self._shell.start(self._effects, self._network)
         await self._shell.decided()
-        await self._tasks.finished((f"resolve {name}" for name in names | lost), within_s=_RESOLVED_S)
+        await self._host_resolver.finished(names | lost, within_s=_RESOLVED_S)
+        await self._shell.decided()
         # Watch before the scan, so that no later change is missed.
         self._file_changes.follow_folders(self._shell.state)
         self._file_changes.changed_meanwhile(past, self._environment.agent_mark())

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from trayagent.core.context import Why
-from trayagent.core.decide import decide
+from trayagent.core.decide import TOGETHER, decide
 from trayagent.core.facts.actions import Action
-from trayagent.core.facts.events import Event, NetworkRead, Observed
+from trayagent.core.facts.events import Event, NetworkRead
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
@@ -96,7 +96,7 @@ class Shell:
         try:
             while self._queue or self._touched is not None:
                 event = self._next(network)
-                self._decide(effects, event, *(self._reports() if isinstance(event, Observed) else ()))
+                self._decide(effects, event, *self._alike(event))
                 self._read_what_is_missing()
         finally:
             self._scheduled = False
@@ -112,13 +112,12 @@ class Shell:
             return NetworkRead(time.monotonic(), network.read(lookups(self.state.hosts.values())), touched)
         return self._queue.popleft()
 
-    def _reports(self) -> Iterator[Observed]:
-        """Take the reports that follow in the queue: they answer the same decision."""
-        while self._queue and isinstance(report := self._queue[0], Observed):
-            self._queue.popleft()
-            yield report
+    def _alike(self, first: Event) -> Iterator[Event]:
+        """Take the events that follow in the queue and lead to one decision with the first one."""
+        while self._queue and isinstance(first, TOGETHER) and type(self._queue[0]) is type(first):
+            yield self._queue.popleft()
 
-    def _decide(self, effects: Effects, event: Event, *later: Observed) -> None:
+    def _decide(self, effects: Effects, event: Event, *later: Event) -> None:
         decision = decide(self.state, event, *later)
         self.state = decision.state
         if decision.whys:

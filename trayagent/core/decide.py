@@ -102,11 +102,16 @@ _OF_ONE_HOST = (
 )
 
 
-def decide(state: State, event: e.Event, *later: e.Observed) -> Decision:
-    """Return what follows from an event, or from several reports about connections that came together.
+TOGETHER = (e.Observed, e.HostResolved, e.ResolveFailed, e.Remembered)
+"""Events of one type among these lead to one decision if they come together, one after another."""
 
-    After a change of network each master is observed. With one decision for all their reports, the work grows with the
-    number of hosts, not with its square. Raises KeyError for an event without a handler (a bug).
+
+def decide(state: State, event: e.Event, *later: e.Event) -> Decision:
+    """Return what follows from an event, or from several of a type in TOGETHER that came together.
+
+    After a change of network each master is observed, and at the start each host is resolved. With one decision for
+    all, the work grows with the number of hosts, not with its square. Raises KeyError for an event without a handler
+    (a bug).
     """
     context = Context(state, later[-1].at if later else event.at)
     for each in (event, *later):

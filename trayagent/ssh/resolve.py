@@ -70,6 +70,11 @@ async def output(
     return answer.decode("utf-8", "surrogateescape")
 
 
+def ssh_words(ssh: str, config: str | None, options: Sequence[str]) -> list[str]:
+    """Return the command line of `ssh -G` without the name."""
+    return [ssh, *(["-F", config] if config is not None else []), "-N", *options, "-G", "--"]
+
+
 async def _run(words: list[str], name: str, timeout_s: float) -> tuple[int, bytes, bytes]:
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     try:
@@ -88,7 +93,7 @@ async def _run(words: list[str], name: str, timeout_s: float) -> tuple[int, byte
         hint = "Is a Match exec in ssh_config slow?"
         raise TrayagentError(title, code="config-error", hint=hint) from error
     finally:
-        await _end(child)
+        await end_process(child)
     return status, output, errors
 
 
@@ -100,7 +105,7 @@ async def _take(stream: asyncio.StreamReader | None) -> bytes:
     return bytes(taken)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def end_process(child: asyncio.subprocess.Process) -> None:
     """Kill the child and all its processes, such as a hanging `Match exec`; it leads its own process group."""
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,13 +20,15 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh import config_text
 from trayagent.ssh.control_path_owners import may_own
 from trayagent.ssh.login.known_keys import known_keys
-from trayagent.ssh.resolve import NO_LOOKUPS, resolve
+from trayagent.ssh.resolve import NO_LOOKUPS
+from trayagent.ssh.resolve_many import SshResolver
 
 FIRST_WITHIN_S = 60.0
 """For the first answer of a host: ssh itself would wait, too, for a slow `Match exec` or a busy machine."""
 LATER_WITHIN_S = 2.0
 """For a later answer: the earlier one can serve."""
-_AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
+_AT_ONCE = 8  # aliases that are tried together
+_COLLECT_S = 0.3  # answers wait this long for others that are under way
 _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 
 
@@ -71,10 +73,8 @@ class Resolver:
     """Runs `ssh -G`, and remembers the answers for aliases until the configuration changes."""
 
     def __init__(self, ssh: str, config: Path | None, config_files: tuple[Path, ...]) -> None:
-        self._ssh = ssh
-        self._config = str(config) if config is not None else None
+        self._ssh = SshResolver(ssh, str(config) if config is not None else None)
         self._roots = config_files
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._aliases: dict[tuple[str, bool], Resolved | None] = {}
         self._answered: set[str] = set()
         self._text: _Text | None = None
@@ -152,10 +152,7 @@ class Resolver:
     async def _resolve(self, name: str, lookups: bool, within_s: float = LATER_WITHIN_S) -> Resolved:
         text = self._read_text()
         options = () if lookups or not text.canonicalizes else NO_LOOKUPS
-        async with self._at_once:
-            resolved = await resolve(
-                name, options=options, ssh=self._ssh, config=self._config, timeout_s=within_s
-            )
+        resolved = await self._ssh.resolve(name, options, within_s)
         # On another network, ssh may use a jump host that this answer lacks. So the agent must leave the connection to
         # ssh.
         return replace(resolved, plain_connect=False) if text.varies else resolved
@@ -189,12 +186,18 @@ class Resolver:
 
 
 class HostResolver:
-    """Runs `ssh -G`, one at a time for each host."""
+    """Runs `ssh -G`, one at a time for each host.
+
+    Answers that come together are posted together, because every event costs time for each host.
+    """
 
     def __init__(self, shell: Shell, tasks: Tasks, resolver: Resolver) -> None:
         self._shell = shell
         self._tasks = tasks
         self._resolver = resolver
+        self._running = 0
+        self._answers: list[HostResolved | ResolveFailed] = []
+        self._due: asyncio.TimerHandle | None = None
 
     def resolve(self, name: str, lookups: bool) -> None:
         """Start to resolve one host and return immediately. `lookups`: ssh may resolve names."""
@@ -211,13 +214,34 @@ class HostResolver:
             if not host.unnamed:
                 self.resolve(host.name, admission(host, state).open)
 
+    async def finished(self, names: Iterable[str], within_s: float) -> None:
+        """Wait until these hosts are resolved, at most `within_s` seconds, and post all answers so far."""
+        await self._tasks.finished((f"resolve {name}" for name in names), within_s=within_s)
+        self._post()
+
     async def _resolve(self, name: str, lookups: bool) -> None:
+        self._running += 1
         try:
             answer = await self._resolver.resolve(name, lookups=lookups)
         except TrayagentError as error:
-            self._shell.post(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
+            self._answers.append(ResolveFailed(time.monotonic(), name, _unresolved(error), lookups))
         else:
-            self._shell.post(answer.event(name))
+            self._answers.append(answer.event(name))
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._post()
+            elif self._due is None:
+                self._due = asyncio.get_running_loop().call_later(_COLLECT_S, self._post)
+
+    def _post(self) -> None:
+        """Post the answers that came so far."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            self._shell.post(answer)
 
 
 def _unresolved(error: TrayagentError) -> Failure:

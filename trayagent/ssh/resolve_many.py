@@ -1,0 +1,160 @@
+"""Run `ssh -G` for many names with few processes of ours: a shell starts one ssh after the other.
+
+To start a program takes the agent several milliseconds, in which it answers nobody. A shell does it in one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trayagent.core.facts.resolved import Resolved
+from trayagent.errors import TrayagentError
+from trayagent.ssh.resolve import MAX_OUTPUT, end_process, parse, resolve, ssh_words
+
+QUICK_S = 2.0
+"""The time limit of ssh among other names. A slower one is asked again alone, with its own limit."""
+_SHELLS_MAX = 8  # `ssh -G` takes 4 ms of a core each
+_NAMES_MAX = 16  # for each shell; the longer the list, the later its first answer counts
+
+# Each answer ends with a NUL, the exit status, and another NUL. ssh itself prints no NUL.
+_LOOP = r"""while IFS= read -r name; do "$@" "$name" </dev/null 2>/dev/null; printf '\0%d\0' $?; done"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A name that waits for its answer."""
+
+    name: str
+    options: tuple[str, ...]
+    within_s: float
+    answer: asyncio.Future[Resolved]
+
+
+class SshResolver:
+    """Answers as `resolve` does. Names that wait at the same time share shells."""
+
+    def __init__(self, ssh: str = "ssh", config: str | None = None) -> None:
+        self._ssh = ssh
+        self._config = config
+        self._waiting: deque[_Question] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+
+    async def resolve(self, name: str, options: Sequence[str] = (), within_s: float = QUICK_S) -> Resolved:
+        """Return what `ssh -G NAME` prints, parsed. Raise TrayagentError as `trayagent.ssh.resolve.resolve` does.
+
+        `within_s` is the time limit of ssh, after it was started.
+        """
+        answer: asyncio.Future[Resolved] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Question(name, tuple(options), within_s, answer))
+        self._start_worker()
+        return await answer
+
+    def _start_worker(self) -> None:
+        if len(self._workers) < _SHELLS_MAX:
+            worker = asyncio.create_task(self._work(), name="ssh -G")
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        """Answer until no question is left. Every error goes to the question that caused it."""
+        while self._waiting:
+            batch = self._next_batch()
+            try:
+                await self._answer(batch)
+            except Exception as error:  # the one who asks gets it
+                for question in batch:
+                    if not question.answer.done():
+                        question.answer.set_exception(error)
+            finally:
+                for question in batch:
+                    question.answer.cancel()  # does nothing after an answer
+
+    def _next_batch(self) -> list[_Question]:
+        """Take this worker's share of the questions: plain names with the same options, or one other name."""
+        share = min(_NAMES_MAX, 1 + (len(self._waiting) - 1) // _SHELLS_MAX)
+        first = self._waiting.popleft()
+        batch = [first]
+        while _is_plain(first.name) and self._waiting and len(batch) < share:
+            following = self._waiting[0]
+            if following.options != first.options or not _is_plain(following.name):
+                break
+            batch.append(self._waiting.popleft())
+        return [question for question in batch if not question.answer.done()]
+
+    async def _answer(self, batch: list[_Question]) -> None:
+        """Answer all, or put those back that a slow name holds up."""
+        if len(batch) > 1:
+            texts = await self._outputs([q.name for q in batch], batch[0].options)
+            for question, text in zip(batch, texts, strict=False):
+                _tell(question, text)
+            later = batch[len(texts) + 1 :]
+            del batch[len(texts) + 1 :]
+            self._waiting.extendleft(reversed(later))
+            if later:
+                self._start_worker()
+        for question in batch:
+            if not question.answer.done():  # it failed, it is slow, or it is alone; now the cause is found
+                await self._alone(question)
+
+    async def _alone(self, question: _Question) -> None:
+        try:
+            found = await resolve(
+                question.name,
+                options=question.options,
+                ssh=self._ssh,
+                config=self._config,
+                timeout_s=question.within_s,
+            )
+        except TrayagentError as error:
+            if not question.answer.done():
+                question.answer.set_exception(error)
+        else:
+            if not question.answer.done():
+                question.answer.set_result(found)
+
+    async def _outputs(self, names: Sequence[str], options: Sequence[str]) -> list[str]:
+        """Return what `ssh -G` prints for each name, "" for a failure. The list ends before a slow or endless one."""
+        words = ["/bin/sh", "-c", _LOOP, "sh", *ssh_words(self._ssh, self._config, options)]
+        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *words, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True, limit=MAX_OUTPUT
+            )
+        except OSError:
+            return []
+        found: list[str] = []
+        try:
+            if child.stdin is None or child.stdout is None:
+                return []
+            child.stdin.write("".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape"))
+            child.stdin.close()
+            with contextlib.suppress(
+                TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError
+            ):
+                for _ in names:
+                    async with asyncio.timeout(QUICK_S):
+                        text = await child.stdout.readuntil(b"\0")
+                        status = await child.stdout.readuntil(b"\0")
+                    found.append(text[:-1].decode("utf-8", "surrogateescape") if status == b"0\0" else "")
+        finally:
+            await end_process(child)
+        return found
+
+
+def _is_plain(name: str) -> bool:
+    """Report whether a name can be a line of the list."""
+    return bool(name) and not name.startswith("-") and not set(name) & set("\n\0")
+
+
+def _tell(question: _Question, text: str) -> None:
+    """Answer with this text, unless nobody waits any more or the text is the empty one of a failure."""
+    if not text or question.answer.done():
+        return
+    try:
+        question.answer.set_result(parse(text))
+    except TrayagentError as error:
+        question.answer.set_exception(error)
