@@ -16,6 +16,7 @@ from trayagent.config.file_paths import find
 from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginHistory
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 
 DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "auth", positive=True)
@@ -43,6 +44,8 @@ def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
     )
     Records(tmp_path / "r.json").remember(host, now)
     event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], now)
+    assert event.refusal is not None
+    assert (event.refusal.proven, event.refusal.network) == (True, None)
     assert event.refused_ago_s == pytest.approx((20, 5), abs=1)
     assert event.refusing_key == "ssh-ed25519 SHA256:abc"
     ((ago_s, key),) = event.refused_elsewhere
@@ -70,6 +73,17 @@ def test_a_refusal_by_a_jump_host_survives_as_such(tmp_path: Path) -> None:
         assert event.refused_by_jump_ago_s == event.refused_ago_s[-1:]
         assert event.refusal is not None
         assert event.refusal.by_jump
+
+
+def test_an_unproven_refusal_survives_with_its_network(tmp_path: Path) -> None:
+    """The next agent knows that nobody proved a refusal, and on which network that was."""
+    now = time.monotonic()
+    cafe = Network("wlan0", "cc:01", "café")
+    retry = Retry(None, "auth", by_jump=True, proven=False, network=cafe, source="10.20.0.7")
+    Records(tmp_path / "r.json").remember(Host("web01", retry=retry, problem=DENIED.problem), now)
+    refusal = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], now).refusal
+    assert refusal is not None
+    assert (refusal.proven, refusal.network, refusal.source) == (False, cafe, "10.20.0.7")
 
 
 def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> None:

@@ -233,7 +233,8 @@ class Hands:
         stop = None
         if retry.kind is not None and retry.kind in STOPS and host.problem is not None:
             due_in_s = None if retry.at is None else retry.at - now
-            stop = e.Refusal(retry.kind, host.problem, due_in_s, retry.by_jump)
+            where = (retry.network, retry.source)
+            stop = e.Refusal(retry.kind, host.problem, due_in_s, retry.by_jump, retry.proven, *where)
         self._world.kept[name] = e.Remembered(
             now, name, host.user.held, paused, host.reached.networks, host.reached.learned_vpn, host.addresses, worked,
             refused_ago_s=tuple(now - at for at in host.login.refused),

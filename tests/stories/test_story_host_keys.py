@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME
-from tests.stories.teller import HOST_KEY, ON_USE, Story
+from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story
 from trayagent.core.facts import actions as a
+from trayagent.core.facts import events as e
+from trayagent.core.facts.network import Network
+from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import HostKeyChecking
 from trayagent.core.facts.user_events import UserReconnect
 
@@ -192,3 +195,24 @@ def test_unproven_refusals_stay_few(story: Story) -> None:
         story.after(20).network(CAFE if number % 2 else CAFE_2)
     story.after(20)
     assert len(story.did(a.Dial)) <= 2
+
+
+@pytest.mark.parametrize("proven", [True, False])
+@pytest.mark.parametrize("moved", ["before the start", "later", "never"])
+def test_an_unproven_refusal_stops_the_next_agent_on_that_network_only(
+    story: Story, moved: str, *, proven: bool
+) -> None:
+    """After a restart, a refusal that nobody proved holds on the network of that login, a proven one everywhere."""
+    story.network(CAFE_2 if moved == "before the start" else CAFE)
+    story.configured(web=ALWAYS)
+    there = {"network": Network("wlan0", "cc:01"), "source": "10.20.0.7"}
+    refusal = e.Refusal("auth", Problem("auth-denied", "refused"), proven=proven, **there)  # type: ignore[arg-type]
+    story.post(e.Remembered(story.t, "web", refused_ago_s=(60.0,), refusal=refusal), "remembered")
+    story.resolved("web")
+    story.started()
+    story.after(60)
+    if moved == "later":
+        assert not story.did(a.Dial)
+        story.network(CAFE_2)
+        story.after(1)
+    assert len(story.did(a.Dial)) == (1 if moved != "never" and not proven else 0)

@@ -49,7 +49,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.NetworkRead: on_network.network_read,
     e.Woke: on_network.woke,
     e.Configured: on_configuration.configured,
-    e.Started: lambda context, _event: context.change(started=True),
+    e.Started: on_network.started,
     e.ManagerReported: on_vpns.manager_reported,
     e.SignInFailed: on_vpns.sign_in_failed,
     e.Remembered: on_records.remembered,

@@ -61,7 +61,8 @@ class KeptDraining(Struct):
 class KeptRefusal(Struct):
     """How a refused login ended. `due` is None if no retry is due. `agent` identifies the ssh-agent of that login.
 
-    `by_jump`: a jump host refused it.
+    `by_jump`: a jump host refused it. `proven`: the server itself refused it. `network` and `source` are where that
+    login left.
     """
 
     kind: FailureKind
@@ -72,6 +73,9 @@ class KeptRefusal(Struct):
     due: float | None = None
     agent: str = ""
     by_jump: bool = False
+    proven: bool = True
+    network: KeptNetwork | None = None
+    source: str | None = None
 
 
 class KeptKilling(Struct):

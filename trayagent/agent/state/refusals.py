@@ -9,6 +9,7 @@ from trayagent.agent.state.record_types import KeptHost, KeptRefusal
 from trayagent.core.facts.events import Refusal
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import CODES, Problem
 from trayagent.core.facts.time_constants import NEVER, REFUSED_WINDOW_S
 
@@ -27,7 +28,20 @@ def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
     if retry.kind in STOPS and host.problem is not None:
         due = None if retry.at is None else wall + retry.at
         at = wall + retry.failed_at if retry.failed_at > NEVER else None
-        kept.refusal = _refusal(retry.kind, host.problem, at, due, agent_mark, by_jump=retry.by_jump)
+        network = retry.network
+        kept.refusal = KeptRefusal(
+            retry.kind,
+            host.problem.code,
+            host.problem.title,
+            host.problem.hint,
+            at,
+            due,
+            agent_mark,
+            retry.by_jump,
+            retry.proven,
+            [network.egress, network.gateway, network.name] if network is not None else None,
+            retry.source,
+        )
 
 
 def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str, host_key: str | None = None) -> None:
@@ -38,7 +52,17 @@ def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str, host_key: 
     elif host_key is not None:
         kept.refusing_key = host_key
     if failure.kind in STOPS:
-        kept.refusal = _refusal(failure.kind, failure.problem, at, None, agent_mark, by_jump=failure.by_jump)
+        problem = failure.problem
+        kept.refusal = KeptRefusal(
+            failure.kind,
+            problem.code,
+            problem.title,
+            problem.hint,
+            at,
+            agent=agent_mark,
+            by_jump=failure.by_jump,
+            proven=failure.positive,
+        )
 
 
 def ago_s(times: Iterable[float], wall_now: float) -> tuple[float, ...]:
@@ -62,7 +86,9 @@ def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
     if stop is None or stop.code not in CODES:
         return None
     due = None if stop.due is None else max(0.0, stop.due - wall_now)
-    return Refusal(stop.kind, Problem(stop.code, stop.title, stop.hint), due, stop.by_jump)
+    problem = Problem(stop.code, stop.title, stop.hint)
+    network = Network(*stop.network) if stop.network is not None else None
+    return Refusal(stop.kind, problem, due, stop.by_jump, stop.proven, network, stop.source)
 
 
 def outdated(kept: KeptHost, agent_mark: str, files: Iterable[Path]) -> bool:
@@ -71,18 +97,6 @@ def outdated(kept: KeptHost, agent_mark: str, files: Iterable[Path]) -> bool:
     if stop is None:
         return False
     return stop.agent != agent_mark or any(_changed_at(file) > (stop.at or 0.0) for file in files)
-
-
-def _refusal(
-    kind: FailureKind,
-    problem: Problem,
-    at: float | None,
-    due: float | None,
-    agent_mark: str,
-    *,
-    by_jump: bool,
-) -> KeptRefusal:
-    return KeptRefusal(kind, problem.code, problem.title, problem.hint, at, due, agent_mark, by_jump)
 
 
 def _changed_at(file: Path) -> float:

@@ -76,13 +76,17 @@ class SignInFailed(Event):
 class Refusal:
     """The refused login that an earlier agent stored. `retry_in_s` None means that no retry is due.
 
-    `by_jump`: a jump host refused it.
+    `by_jump`: a jump host refused it. `proven`: the server itself refused it. Otherwise it holds only on the path of
+    that login: `network` and `source`.
     """
 
     kind: FailureKind
     problem: Problem
     retry_in_s: float | None = None
     by_jump: bool = False
+    proven: bool = True
+    network: Network | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

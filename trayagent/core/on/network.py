@@ -7,7 +7,7 @@ from dataclasses import replace
 from trayagent.core.context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
 from trayagent.core.facts.attempts import Retry
-from trayagent.core.facts.events import NetworkRead, Woke
+from trayagent.core.facts.events import NetworkRead, Started, Woke
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
@@ -44,6 +44,18 @@ def network_read(context: Context, event: NetworkRead) -> None:
         if host.master is not None:
             _master_path(context, host, delta, event.touched)
         else:
+            _rearm_where_moved(context, host)
+
+
+def started(context: Context, _event: Started) -> None:
+    """Begin to decide. The unproven refusals that an earlier agent stored hold only on their own network."""
+    context.change(started=True)
+    for name in context.names:
+        host = context.get(name)
+        if host is None or not is_unproven(host.retry) or host.retry.network is None:
+            continue
+        route = usable_route(host, context.state.snapshot)
+        if route is not None and route.network.differs(host.retry.network):
             _rearm_where_moved(context, host)
 
 

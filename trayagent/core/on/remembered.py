@@ -35,6 +35,9 @@ def remembered(context: Context, event: Remembered) -> None:
             count=1,
             failed_at=context.now,
             by_jump=refusal.by_jump,
+            proven=refusal.proven,
+            network=refusal.network,
+            source=refusal.source,
         )
         host = replace(host, retry=retry, problem=refusal.problem)
     # Earlier versions learned a VPN for public addresses, too.
