@@ -1,6 +1,6 @@
 """The context of one call of `decide`: the working copy of the state, and the decisions so far.
 
-It lives for one call only, so that `decide` stays a function of its arguments.
+A context lives for one call only, so that `decide` stays a function of its arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """One decision about a host: the row of docs/architecture.md's table (0: none), the verdict, and its evidence."""
+    """One decision about a host: the row of docs/architecture.md's table (0: none), the verdict, and the evidence."""
 
     name: str
     row: int
@@ -49,7 +49,7 @@ class Context:
     """Collects the new state, the actions and their reasons; `now` is the event's time."""
 
     def __init__(self, state: State, now: float) -> None:
-        # One private copy, changed in place. Otherwise a hundred hosts would be copied a hundred times.
+        # Change one private copy in place. Otherwise each change would copy the facts of all hosts.
         self._hosts = dict(state.hosts)
         self.state = with_changes(state, {"hosts": self._hosts})
         self.now = now
@@ -71,7 +71,7 @@ class Context:
         return self._hosts.get(name)
 
     def with_master(self, name: str, pid: int) -> Host | None:
-        """Return a host if this is its master, or None."""
+        """Return a host if the process `pid` is its master, or None."""
         host = self._hosts.get(name)
         return host if host is not None and host.master is not None and host.master.pid == pid else None
 
@@ -113,7 +113,7 @@ class Context:
         reason: str = "",
         **details: object,
     ) -> None:
-        """Add one of config.model.EVENTS."""
+        """Publish an event, which must be in config.model.EVENTS."""
         self.actions.append(Publish(self._owner(name), event, evidence, reason, details))
 
     def because(self, name: str, row: int, verdict: str, evidence: Evidence) -> None:

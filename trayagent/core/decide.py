@@ -123,7 +123,7 @@ def decide(state: State, event: e.Event, *later: e.Event) -> Decision:
         names = context.names
     for name in names:
         advance(context, name)
-    if context.freed:  # by giving up its attempt, one host made room at a server for earlier hosts
+    if context.freed:  # a host that gave up its attempt made room at a server for earlier hosts
         for name in context.names:
             advance(context, name)
     return Decision(context.state, tuple(context.actions), tuple(context.whys))

@@ -74,7 +74,7 @@ def display_state(host: Host, state: State, now: float) -> DisplayState:
 
 
 def display_problem(host: Host, state: State, now: float) -> Problem | None:
-    """Return what is wrong with a host here and now, None if nothing is, or if the user does not want it up.
+    """Return the host's current problem. Return None without a problem, or if the user does not want the host up.
 
     If there is nothing for the user to do, the hint says so.
     """
@@ -96,7 +96,9 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
     admitted = admission(host, state, by_user=host.by_user)
     waits = host.master is None and host.attempt is None and login_needs_user(host)
     only_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
-    stuck = host.master is None and (waits or only_user)  # no network brings it back automatically
+    stuck = host.master is None and (
+        waits or only_user
+    )  # no change of network brings the host back automatically
     if not admitted.open and not (stuck and admitted.code == "unreachable"):
         return admission_problem(host, admitted)
     if (waits and not only_user) or host.problem is not None:
@@ -114,7 +116,7 @@ class Delay:
 
 
 def delay(host: Host, state: State, now: float) -> Delay | None:
-    """Return what the next login of a host waits for, None if none is due or nothing delays it."""
+    """Return what delays the host's next login. Return None if no login is due, or if nothing delays it."""
     admitted = admission(host, state, by_user=host.by_user)
     if not admitted.open or state.paused(host, now):
         return None
@@ -140,7 +142,7 @@ def _delay_beside(host: Host, state: State, admitted: Admission, now: float) -> 
 
 
 def unreachable_problem(host: Host, state: State) -> Problem | None:
-    """Return why not even a request of the user could connect an unwanted host now, None if it could."""
+    """Return why even a request of the user could not connect an unwanted host now. Return None if a request could."""
     admitted = admission(host, state, by_user=True)
     if admitted.open or wanted(host):
         return None
@@ -187,12 +189,12 @@ def _state_of_problem(host: Host) -> DisplayState:
     if host.problem == user_needed(host):
         return "needs-sign-in"
     if host.retry.kind == "proxy-command" and host.retry.stopped:
-        return "failed"  # no retry is due here; a new network, or the user, brings the next one
+        return "failed"  # no retry is due here; a new network or the user starts the next attempt
     return STATE_OF.get(host.problem.code, "waiting")
 
 
 def display_forwards(host: Host) -> tuple[ForwardState, ...]:
-    """Return the forwards that are shown with a host, none of them open while its connection is in doubt."""
+    """Return the forwards to show with a host. While its connection is in doubt, no forward is open."""
     if host.suspect or (host.roaming is not None and not host.linked):
         # An open forward is of no use while its connection is in doubt.
         return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)

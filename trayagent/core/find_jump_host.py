@@ -11,8 +11,8 @@ from trayagent.core.facts.resolved import Jump, Resolved
 def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
     """Return the known host that carries connections to this one, or None.
 
-    It is the last hop, since a living master there needs none of the other hops. A hop may be an alias, or the
-    address and port of an alias.
+    The last hop counts, since a living master there needs no other hop. A hop may be an alias, or the address and
+    port of an alias.
     """
     if host.resolved is None or not host.resolved.jumps:
         return None

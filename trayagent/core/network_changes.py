@@ -1,4 +1,4 @@
-"""Compares two snapshots, names the differences, and finds which masters they concern; pure."""
+"""Compares two snapshots, names the differences, and finds the masters that they concern; pure."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def master_network(host: Host, path: MasterPath, snapshot: Snapshot) -> Network 
 def path_change(host: Host, path: MasterPath, network: Network | None, touched: Touched) -> Evidence:
     """Return why the master's path counts as changed, no evidence if it does not.
 
-    A flicker (an address removed and added again, a carrier lost for a moment) leaves the same path behind. It
-    counts as a change, because it may hide another network. So does another gateway.
+    A flicker (an address removed and added again, a carrier lost for a moment) leaves the same path behind. A flicker
+    counts as a change, because it may hide another network. Another gateway is a change, too.
     """
     master = host.master
     if master is None:
@@ -86,7 +86,7 @@ def path_change(host: Host, path: MasterPath, network: Network | None, touched: 
     if host.path is None or path_differs(host.path, path):
         return Evidence.of(path="changed")
     if not path.present:
-        return NO_EVIDENCE  # while the address is missing, only its return is a change
+        return NO_EVIDENCE  # while the address is missing, only the return of the address is a change
     if network is not None and host.network is not None and network.differs(host.network):
         return Evidence.of(gateway="changed")
     if touched.lost:

@@ -32,7 +32,7 @@ def admission_problem(host: Host, admitted: Admission) -> Problem:
 
 
 def wait_problem(host: Host, wait: Wait) -> Problem:
-    """Return the problem of a login that is due but must wait for something inside this agent."""
+    """Return the problem of a login that is due but must wait for something inside the agent."""
     follows = "It follows automatically"
     match wait.why:
         case "jump":

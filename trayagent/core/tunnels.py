@@ -1,4 +1,4 @@
-"""Finds which network carries a tunnel (its underlay), and whether one does; pure."""
+"""Finds the network that carries a tunnel (its underlay), if any; pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
 def carriers(old: Snapshot, new: Snapshot) -> dict[str, str]:
     """Return which interface carries each tunnel of the new snapshot, as far as known from it and from `old`."""
     own = _own_default(new)
-    # A VPN that takes the default route away runs over the interface that had it.
+    # A VPN that takes the default route runs over the interface that had the route before.
     before = _own_default(old)
     addressed = _addressed(new)
     first = before if before in addressed else next(iter(addressed), None)

@@ -178,7 +178,7 @@ def master_lookup(master: Master) -> Lookup | None:
 def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     """Return the path of a master in this snapshot.
 
-    If its TCP connection is unknown, use the best route out instead.
+    If the master's TCP connection is unknown, use the best route out.
     """
     lookup = master_lookup(master)
     if lookup is None:
@@ -194,7 +194,7 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     if route is None:
         return MasterPath(present=True, tentative=tentative, bearer=bearer)
     chosen = snapshot.matched.get(_lookup(lookup.peer))
-    # We may still send from a deprecated source. Only newer connections avoid it.
+    # Existing connections may still send from a deprecated address. Only new connections avoid such an address.
     deprecated = any(a.deprecated for _, a in mine)
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
     return MasterPath(
@@ -211,7 +211,10 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
 
 
 def _bearer_network(snapshot: Snapshot, bearer: str | None, local: str | None) -> Network | None:
-    """Return the network of the interface that has a local address, or None if it has no default route."""
+    """Return the network of the interface that has a local address.
+
+    Return None if the interface has no default route.
+    """
     six = local is not None and ":" in local
     own = (r for r in snapshot.default_routes if r.interface == bearer and (":" in r.prefix) == six)
     route = next(own, None)

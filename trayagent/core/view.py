@@ -32,7 +32,7 @@ class AgentFacts:
     config_error: str | None = None
 
 
-# Converts monotonic seconds into RFC 3339 UTC. All wall-clock times in the view come from it.
+# A function that converts monotonic seconds into RFC 3339 UTC. It supplies all wall-clock times in the view.
 Wall = Callable[[float], str]
 
 

@@ -40,7 +40,7 @@ def vpn_display_state(state: State, name: str, now: float) -> VpnDisplayState:
 
 
 def vpn_interface_up(state: State, name: str) -> str | None:
-    """Return the name of a VPN's interface (configured or learned) if it is up, else None."""
+    """Return the name of a VPN's interface (configured or learned) if the interface is up, else None."""
     report = manager_report(state, name)
     named = report.interface if report is not None and report.state == "up" else None
     interface = state.vpn_interface(name) or state.snapshot.interface(named or name)
@@ -92,7 +92,7 @@ def observed_vpns(state: State, now: float) -> dict[str, VpnObservation]:
 def _connecting_at(state: State, name: str, observed: VpnObservation, now: float) -> float | None:
     report = manager_report(state, name)
     if report is not None and report.state == "needs-sign-in":
-        return None  # if it connects after this, that is another try
+        return None  # if the VPN connects later, that is another try
     answered = observed.needs_secret and report is not None and not report.needs_secret
     begins = observed.connecting_at is None or answered
     return now if begins and _connecting(state, name) else observed.connecting_at
@@ -144,5 +144,5 @@ def _behind(state: State, name: str) -> Iterator[Host]:
 
 
 def _unanswered(host: Host) -> bool:
-    """Report whether the last attempt to this host got no answer at all, and nothing better is known."""
+    """Report whether the last attempt to this host got no answer, and nothing better is known."""
     return (host.master is None or host.suspect) and host.retry.kind in _NO_ANSWER and host.retry.count > 0

@@ -52,7 +52,7 @@ class Dial(Action):
 
 @dataclass(frozen=True, slots=True)
 class Redial(Action):
-    """Begin one more connection for an attempt that no server has answered. Its Attempt events report the progress."""
+    """Begin one more connection for an attempt that no server has answered. Attempt events report the progress."""
 
     attempt: int
 
@@ -84,7 +84,7 @@ class Discard(Action):
 class TakeOver(Action):
     """Move the attempt's master to the control path and kill the old one; TookOver or TakeOverFailed follows.
 
-    `drain`: the old one answers, so let its sessions end by themselves. Kill it only if it carries none.
+    `drain`: the old master answers, so let its sessions end by themselves. Kill the old master only if it carries none.
     """
 
     attempt: int

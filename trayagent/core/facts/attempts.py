@@ -13,7 +13,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import NEVER
 
 Purpose = Literal["connect", "control", "user", "check"]
-AT_ONCE = -inf  # a login is due now, because none has failed yet
+AT_ONCE = -inf  # a login is due now, because no login has failed yet
 RouteOut = tuple[str, str | None]
 """An interface, and the address from which the kernel sends."""
 
@@ -51,12 +51,12 @@ class Attempt:
 
     @property
     def is_banner_check(self) -> bool:
-        """Whether it only checks the server's banner. Then it is neither a login nor a control."""
+        """Whether the attempt only checks the server's banner. Then the attempt is neither a login nor a control."""
         return self.purpose == "check"
 
     @property
     def at_prompt(self) -> bool:
-        """Whether the user is logging in with it at a terminal, so that only they may end it."""
+        """Whether the attempt is the user's login at a terminal. Only the user may end such an attempt."""
         return self.at_terminal and self.positive_at is None
 
 

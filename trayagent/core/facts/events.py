@@ -66,7 +66,7 @@ class ManagerReported(Event):
 
 @dataclass(frozen=True, slots=True)
 class SignInFailed(Event):
-    """The user began a sign-in to a VPN here, and it failed. `error` explains the failure to the user."""
+    """The user's sign-in to a VPN failed. `error` explains the failure to the user."""
 
     vpn: str
     error: str

@@ -18,7 +18,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.roaming import Roaming, RoamingStart
 from trayagent.core.facts.time_constants import NEVER, ROAM_FOR_S
 
-NETWORKS_KEPT = 32  # networks per host; only frequent travellers reach this many, and the file must not grow
+NETWORKS_KEPT = 32  # networks per host; only frequent travellers reach this limit
 ForwardStateName = Literal["open", "opening", "closed", "failed"]
 LoginKind = Literal["quiet", "typed", "unlocked", "touched"]
 """How a login went: without the user; with a password or code; with a passphrase; with a security key's touch.
@@ -79,7 +79,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ForwardState:
-    """One wanted forward and its state; `listen` is where it listens, once known.
+    """One wanted forward and its state; `listen` is the address where the forward listens, once known.
 
     `refused`: the server refused it.
     """
@@ -93,7 +93,7 @@ class ForwardState:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What suggests that the master is stale, and what shows that it lives."""
+    """What suggests that the master is stale, and what shows that the master lives."""
 
     changed_at: float = NEVER  # when the master's path last changed
     wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
@@ -121,7 +121,7 @@ class UserRequests:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """From which networks and interfaces the host was reached, and the VPN that it needs on other networks."""
+    """From which networks and interfaces the host was reached, and which VPN other networks need for it."""
 
     networks: frozenset[Network] = frozenset()
     interfaces: frozenset[str] = frozenset()  # egress interfaces
@@ -142,11 +142,9 @@ class LoginHistory:
     host_key: str | None = None  # the key that the server proved then
     times: tuple[float, ...] = ()  # when the last few logins worked
     refused: tuple[float, ...] = ()  # when the last few logins were refused
-    refused_by_jump: tuple[float, ...] = ()  # when a jump host refused one of these
-    refusing_key: str | None = None  # the key of the server that refused the last one
-    refused_elsewhere: tuple[
-        tuple[float, str], ...
-    ] = ()  # refusals by machines with another key: when, which key
+    refused_by_jump: tuple[float, ...] = ()  # when a jump host refused the host's login
+    refusing_key: str | None = None  # the host key of the server that refused the last login
+    refused_elsewhere: tuple[tuple[float, str], ...] = ()  # by machines with another key: when, which key
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
 
     @property
@@ -161,20 +159,20 @@ class Forwards:
 
     states: tuple[ForwardState, ...] = ()
     tried: int = 0
-    requested: bool = False  # whether to request them as soon as the master is known to work
-    retry_at: float | None = None  # when to request the failed ones again
+    requested: bool = False  # whether to request the forwards as soon as the master is known to work
+    retry_at: float | None = None  # when to request the failed forwards again
     owed: bool = False  # the user requested this master, and its forwards are not open yet
 
     def due(self, now: float) -> bool:
-        """Report whether a working master must be asked for them now."""
+        """Report whether a request for the forwards is due now."""
         return self.requested or (self.retry_at is not None and self.retry_at <= now)
 
     def request(self) -> Forwards:
-        """Return them as to be requested at once."""
+        """Return the forwards with a request that is due at once."""
         return replace(self, requested=True, retry_at=None)
 
     def rest(self) -> Forwards:
-        """Return them with nothing to request until something changes."""
+        """Return the forwards without any request that is due."""
         return replace(self, requested=False, retry_at=None)
 
 
@@ -188,7 +186,7 @@ class Outage:
     last_recovery_s: float | None = None
 
 
-@dataclass(frozen=True)  # without slots: `with_changes` copies it as a dict
+@dataclass(frozen=True)  # without slots: `with_changes` copies the host's dict
 class Host:
     """All that is known of one host."""
 
@@ -209,7 +207,7 @@ class Host:
     attempt: Attempt | None = None
     draining: Draining | None = None  # set if this entry is an earlier master of a host
     roaming: Roaming | None = (
-        None  # set while an inner master has the control path; `master` is then the outer one
+        None  # set while an inner master has the control path; `master` is the outer one
     )
     roaming_start: RoamingStart = field(default_factory=RoamingStart)
     outer_path: str | None = None  # where the outer masters listen, or listened while the host roamed
@@ -219,7 +217,7 @@ class Host:
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
     bare_retry: Retry = field(default_factory=Retry)  # for bare controls, apart from logins
-    checked_at: float = NEVER  # when the banner of its server was last checked
+    checked_at: float = NEVER  # when the banner of the host's server was last checked
     reached: Reached = field(default_factory=Reached)
     login: LoginHistory = field(default_factory=LoginHistory)
     forwards: Forwards = field(default_factory=Forwards)
@@ -229,7 +227,7 @@ class Host:
 
     @property
     def suspect(self) -> bool:
-        """Whether it is doubtful that the master lives: something changed since the last proof."""
+        """Whether something changed since the last proof that the master lives."""
         return self.master is not None and self.doubt.began_at >= self.doubt.proof_at
 
     @property
@@ -239,12 +237,12 @@ class Host:
 
     @property
     def probed_at(self) -> float | None:
-        """When the probe on its way was sent, None without one."""
+        """When the probe without an answer was sent, None without such a probe."""
         return self.doubt.probe.sent_at if self.doubt.probe is not None else None
 
     @property
     def returned(self) -> bool:
-        """Whether the master is back on the path where it was last alive, but was probed over another one."""
+        """Whether the master is back on the path where it was last alive, but was probed over another path."""
         here, over = self.path_here, self.doubt.probe.sent_over if self.doubt.probe is not None else None
         if here is None or over is None or self.doubt.left is None:
             return False
@@ -252,7 +250,7 @@ class Host:
 
     @property
     def masters(self) -> tuple[Master, ...]:
-        """The host's master, and its inner one if the host roams."""
+        """The host's master, and its inner master if the host roams."""
         found = (self.master, self.roaming.inner if self.roaming is not None else None)
         return tuple(master for master in found if master is not None)
 
@@ -290,7 +288,7 @@ class Host:
 
     @property
     def at_prompt(self) -> bool:
-        """Whether the user is logging in to it at a terminal, so that only they may end that login."""
+        """Whether the user is logging in to the host at a terminal. Only the user may end that login."""
         return self.attempt is not None and self.attempt.at_prompt
 
     @property

@@ -66,13 +66,16 @@ class MasterPath:
 
 @dataclass(frozen=True, slots=True)
 class PathHere:
-    """A master's path, and the network in which it was seen. The same path in another network is another path."""
+    """A master's path with its network. The same addresses in another network are another path."""
 
     path: MasterPath
     network: Network | None = None
 
     def same(self, other: PathHere) -> bool:
-        """Report whether both are one path in one network, whatever source the kernel would choose now."""
+        """Report whether both are the same path in the same network.
+
+        The source that the kernel would choose does not count.
+        """
         if replace(self.path, tentative=False, source_differs=False) != replace(
             other.path, tentative=False, source_differs=False
         ):

@@ -1,4 +1,4 @@
-"""What the network looks like at one moment, what flickered between two, and how two networks differ; pure data.
+"""The network at one moment, what flickered between two moments, and how two networks differ; pure data.
 
 A watcher only *hints* that something happened. The agent then reads a whole `Snapshot` again and compares it with
 the last one. A comparison cannot show what flickered between two snapshots, such as a link that lost its carrier for
@@ -48,7 +48,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route as the kernel holds it (or, for a look-up, the one that it matched).
+    """A route in the kernel's table, or the route that a look-up matched.
 
     `prefix` is `network/length`. `gateway` is None for a device route. `source` is the address from which the kernel
     would send, if it is known.
@@ -185,7 +185,7 @@ class Network:
         return bool(self.name) and self.name == other.name
 
     def differs(self, other: Network) -> bool:
-        """Report whether these are certainly two networks. A fact that only one of them has is no difference."""
+        """Report whether both networks certainly differ. A fact that is known of one network only is no difference."""
         if self.egress != other.egress:
             return True
         if self.gateway and other.gateway:
@@ -201,7 +201,7 @@ class Origin:
     source: str | None = None
 
     def same(self, other: Origin) -> bool:
-        """Report whether both are one network. While the gateway is not resolved, the address decides."""
+        """Report whether both are the same network. While the gateway is not resolved, the address decides."""
         if self.network is None or other.network is None:
             return self == other
         if self.network.matches(other.network):
@@ -209,7 +209,7 @@ class Origin:
         return not self.network.differs(other.network) and self.source == other.source
 
     def seen_as_one(self, other: Origin) -> bool:
-        """Report whether a server sees one client: the same network, or two interfaces behind one gateway.
+        """Report whether a server sees both as one client: the same network, or two interfaces behind one gateway.
 
         The gateway translates a cable's and a Wi-Fi's addresses to the same public one.
         """

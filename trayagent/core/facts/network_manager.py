@@ -8,7 +8,7 @@ from typing import Literal
 VpnState = Literal["up", "connecting", "needs-sign-in", "failed", "down"]
 Connectivity = Literal["unknown", "none", "portal", "limited", "full"]
 
-# Among several connections with one name, the one that is nearest to being usable represents it.
+# The states from the most usable to the least. If several connections share a name, the most usable counts.
 _NEAREST_FIRST: tuple[VpnState, ...] = ("up", "connecting", "needs-sign-in", "failed", "down")
 
 
@@ -17,8 +17,8 @@ class VpnConnection:
     """One VPN connection. `name` is the user's name for it; `uuid` distinguishes connections with the same name.
 
     `interface` is None while the VPN is not up, and for a VPN without an interface of its own. `reason` is the
-    manager's number for why it ended, or None if its end was not observed. `by_user`: it was taken down on
-    purpose. `needs_secret`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
+    manager's number for why it ended, or None if its end was not observed. `by_user`: the user took the VPN down.
+    `needs_secret`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
     """
 
     name: str

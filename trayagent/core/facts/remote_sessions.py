@@ -51,7 +51,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class KeptSession:
-    """A stored session, with the master on this side to which it belongs."""
+    """A stored session, with the master on this machine to which the session belongs."""
 
     session: RemoteSession
     master_pid: int
@@ -66,16 +66,17 @@ def may_end(
 ) -> bool:
     """Report whether a session is provably unused, so that it may be ended.
 
-    `runs`: that very master lives. `established`: the TCP connections of this machine. A fork (ControlPersist) may
-    have passed the session's connection to another process. `refused`: the server refuses something that the session
-    may hold. Without that, a session of an earlier boot stays, because a copy of this machine may be using it.
+    `runs`: the session's own master lives. `established`: the TCP connections of this machine. A fork
+    (ControlPersist) may have passed the session's connection to another process. `refused`: the server refuses
+    something that the session may hold. Without that, a session of an earlier boot stays, because a copy of this
+    machine may be using it.
     """
     if runs or kept.machine.name != here.name or not kept.machine.boot:
         return False
     if kept.machine.boot != here.boot:
         return refused and bool(here.name) and bool(here.boot)
     if kept.connection is None:
-        return kept.ours  # the user's own master may have forked, and its connection is not known here
+        return kept.ours  # the user's own master may have forked, so its connection is unknown
     return kept.connection not in established
 
 

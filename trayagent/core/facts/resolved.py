@@ -108,6 +108,6 @@ class Resolved:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The credentials that a login would offer, as far as they distinguish two logins."""
+        """The credentials that distinguish two logins: what ssh would offer."""
         named = (*self.identity_files, "", *self.certificate_files, "", self.identity_agent or "")
         return (*named, self.pkcs11_provider or "", "only" if self.identities_only else "")

@@ -15,7 +15,7 @@ from trayagent.core.policy.account_limits import LetIn, Login
 from trayagent.core.policy.rate_limits import Servers
 
 
-@dataclass(frozen=True)  # without slots: `with_changes` copies it as a dict
+@dataclass(frozen=True)  # without slots: `with_changes` copies the state's dict
 class State:
     """Everything known at one moment; `hosts` by name."""
 
@@ -53,7 +53,7 @@ class State:
         return until > now
 
     def vpn_interface(self, name: str) -> Interface | None:
-        """Return the interface of a configured VPN while it is up, else None."""
+        """Return the interface of a configured VPN while the VPN is up, else None."""
         vpn = next((v for v in self.vpns if v.name == name), None)
         if vpn is None or vpn.interface is None:
             return None
@@ -76,5 +76,5 @@ class State:
         return tuple(found)
 
     def doubtful(self, host: Host, now: float) -> bool:
-        """Report whether this host's master is suspect. If it ends now, the network is the likely cause."""
+        """Report whether this host's master is suspect. If the master ends now, the network is the likely cause."""
         return host.suspect or host.doubt.probe is not None or now - self.woke_at < WOKEN_S

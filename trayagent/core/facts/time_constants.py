@@ -15,18 +15,19 @@ RETRANSMISSION_NEAR_S = 3.0  # the user should not wait longer for a retransmiss
 # If the path is again the one on which the master was last alive, the master very likely lives. Only TCP's back-off
 # from a short stay elsewhere keeps it silent. The user's sessions are worth this wait.
 RETURNED_NEAR_S = 10.0
-RETRANSMISSION_RTTS = 2  # one for the answer, one for jitter
-RTT_UNKNOWN_S = 0.200  # assumed if no TCP connection shows it: a slow but common path
+RETRANSMISSION_RTTS = 2  # one round trip for the answer, one for jitter
+RTT_UNKNOWN_S = (
+    0.200  # the round trip that is assumed if no TCP connection shows a measured one: a slow but common path
+)
 RTT_BOUNDS_S = (0.001, 3.0)
 
 # Acknowledgements of data that was sent after a change postpone the verdict while they keep coming. The answer is
-# queued behind the user's own traffic. This is how long acknowledgements may pause, in current round trips, queues
-# included.
+# queued behind the user's own traffic. Acknowledgements may pause for this many current round trips, queues included.
 FLOWING_RTTS = 2
-# A box on the path, or a jump host, may acknowledge data for a server that is gone. The answer must arrive this long
-# after the data that was queued before the probe has drained.
+# A box on the path, or a jump host, may acknowledge data for a server that is gone. So the answer must arrive within
+# this time after the data queued before the probe has drained.
 ACKED_UNANSWERED_S = 60.0
-# A line with seconds of data in its queue is that slow even without a fault.
+# A line with seconds of data in its queue takes as long as this even without a fault.
 RETRANSMISSION_NEAR_RTTS = 3
 RTT_OF_NOW_MAX_S = 5.0
 
@@ -34,35 +35,36 @@ RTT_OF_NOW_MAX_S = 5.0
 ADRIFT_S = 3.0
 ADRIFT_CHECK_S = 0.1
 
-# A master that stopped listening ends with its last session. This is how long it may carry nothing and still
-# run, as after a crash of the agent in the middle of a take-over, before the agent ends it.
+# A master that stopped listening ends with its last session. If such a master carries nothing for this time and still
+# runs, the agent ends it. A crash of the agent in the middle of a take-over leaves such masters.
 IDLE_DRAINING_S = 10.0
 # A master whose socket was removed cannot be stopped, and no event reports the end of its last session.
 STAYING_COUNT_S = 60.0
 
-# A suspended process cannot read an answer. No event reports that it continues, except the answer to its probe. If
-# its connection is dead, no answer comes, so the agent checks at this interval.
+# A suspended process cannot read an answer. No event reports that the process continues, except the answer to a
+# probe. If the connection is dead, no answer comes. So the agent checks at this interval.
 STOPPED_CHECK_S = 5.0
 
-# An address may flicker (DHCP renewal, a supplicant's restart). It counts as gone only after this time.
+# An address may flicker (DHCP renewal, a supplicant's restart). An address counts as gone only after this time.
 ADDRESS_GONE_S = 0.250
 
 # An IPv6 address is tentative for a second after a random delay of at most one (RFC 4862, 5.4). The kernel sends
-# nothing from it during that time, and its connections continue afterwards. An address that stays tentative longer was
-# rejected by its network.
+# nothing from a tentative address, and its connections continue afterwards. An address that stays tentative longer
+# was rejected by its network.
 TENTATIVE_S = 3.0
 
-# The answer to an older probe may be read this long after it arrived, and so after the change that it seems to survive.
+# The agent may read the answer to an older probe this long after the answer arrived. Such an answer is no proof that
+# the connection survived a change in between.
 CROSSED_S = 0.100
 
 # After a wake, the network differs from the snapshot for a while.
 WOKEN_S = 30.0
 END_AFTER_WAKE_S = 60.0  # after a wake, the offline timer ends no master sooner than this
 
-# When the user looks (status, menu, attach), masters whose proof of life is older than this are probed again.
+# When the user views the status (command, menu, attach), masters with an older proof of life are probed again.
 PROBE_ON_VIEW_S = 30.0
 
-# The back-off while the server, or the route to it, is down.
+# The back-off while the server or its route is down.
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0
 REARM_EVERY_S = 30.0
@@ -75,7 +77,7 @@ DROPPED_FIRST_S = 20.0
 DROPPED_MAX_S = 600.0
 BOOTING_S = 20.0
 
-# A server that rebooted is found within this time, however long its back-off has become.
+# The agent finds a rebooted server within this time, however long the back-off has become.
 BANNER_CHECK_EVERY_S = 15.0
 
 # A refused login is not repeated, because accounts get locked. The exception is a server that reboots.
@@ -83,7 +85,7 @@ LOGIN_WORKED_S = 24 * HOUR_S
 REBOOT_RETRIES_S = (120.0, 900.0)
 REFUSED_WINDOW_S = 600.0
 REFUSED_MAX = 2
-# An account that has just accepted a login from here accepts more. So many hosts may follow the first one.
+# An account that has just accepted a login from this network accepts more, so many hosts may follow the first.
 LET_IN_LATELY_S = 60.0
 
 # Changed keys are tried beside a living master. A certificate that is renewed every few minutes does not count as new.
@@ -92,12 +94,12 @@ TRIALS_PER_HOUR = 6
 # Many hosts at once: MaxStartups 10:30:100 starts to drop at ten unauthenticated connections.
 UNAUTHENTICATED_PER_SERVER = 6
 UNAUTHENTICATED_IN_ALL = 16
-# After a move cut a connection short, the server keeps and counts it until its LoginGraceTime.
+# If a move cuts a connection short, the server counts that connection until its LoginGraceTime.
 LOGIN_GRACE_S = 120.0
 UNAUTHENTICATED_AND_CUT = 9
 UNFINISHED_WINDOW_S = 30.0
 UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises each, and refuses an address after about 15
-UNFINISHED_PER_HOST = 2  # with many hosts this limit is higher, so that two moves delay none
+UNFINISHED_PER_HOST = 2  # with many hosts this limit is higher, so that two moves delay no host
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
 # The limit for a host whose master dies right after each login. A user who moves needs far fewer logins.
@@ -108,12 +110,12 @@ LOGINS_PER_WINDOW = 20
 # host is one more machine. On a slow line a login takes nine round trips, and one more for each refused key.
 ATTEMPT_DEADLINE_S = 30.0
 LOGIN_ROUND_TRIPS = 15
-# How many further connections one attempt may begin, each over a route that was not there before. In a flapping network
-# there must not be more than may be cut short (UNFINISHED_PER_WINDOW).
+# How many further connections one attempt may begin, each over a new route. In a flapping network they must not
+# exceed the connections that may be cut short (UNFINISHED_PER_WINDOW).
 REDIALS_MAX = 4
 BARE_CONTROL_DEADLINE_S = 5.0
 
-# How long the sessions of a host that roams wait for it. A night, and a morning without a network.
+# How long the sessions of a roaming host wait for its link: a night, and a morning without a network.
 ROAM_FOR_S = 12 * HOUR_S
 # The pause after roaming could not be started. The host is connected meanwhile, and each start costs a login.
 ROAMING_RETRY_FIRST_S = 60.0

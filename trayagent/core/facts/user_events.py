@@ -36,7 +36,7 @@ class LoginGivenUp(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserDisconnect(Event):
-    """The user wants these hosts down until they say otherwise."""
+    """The user wants these hosts down until a `reconnect`."""
 
     names: tuple[str, ...]
 
@@ -58,7 +58,7 @@ class UserResume(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserViewedStatus(Event):
-    """The user looks at the state (status, menu, attach), so masters with an old proof of life are probed again."""
+    """The user views the status (command, menu, attach), so masters with an old proof of life are probed again."""
 
     names: tuple[str, ...] = ()
 
@@ -72,6 +72,6 @@ class CredentialsChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class KeysChanged(Event):
-    """The content of these hosts' keys or certificates changed, not merely their modification time."""
+    """The keys or certificates of some hosts changed in content, not merely in modification time."""
 
     names: tuple[str, ...]

@@ -155,7 +155,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         )
     host = with_failure(host, attempt, failure, now, event.jitter, event.host_key)
     problem = _problem(host, attempt, failure)
-    # Show that the VPN is down, not that the server is unreachable without it.
+    # Show that the VPN is down. Without the VPN the server cannot be reached anyway.
     expected = bypassed and failure.kind not in REFUSED_KINDS
     unchanged = host.problem if attempt.unwanted or attempt.bare else None
     host = context.put(
@@ -182,7 +182,10 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
 
 
 def _judged(context: Context, host: Host, attempt: Attempt, event: AttemptFailed) -> tuple[Host, Failure]:
-    """Return the failure as it counts for this host. A refusal by another machine counts for that one's accounts."""
+    """Return the failure as it counts for this host.
+
+    A refusal by another machine counts for the accounts of that machine.
+    """
     failure = judged_failure(host, attempt, event.failure, event.host_key)
     if event.host_key is not None and may_be_refusal(event.failure) and not may_be_refusal(failure):
         host = context.put(with_refusal_elsewhere(host, context.now, event.host_key))
@@ -274,7 +277,7 @@ def took_over(context: Context, event: TookOver) -> None:
         user=replace(host.user, reconnect=False, at_once=False),
     )
     host = install(context, _to_be_attached(host, now if began is None else began), event.master, proven=True)
-    if host.user.held:  # the user disconnected it in the meantime
+    if host.user.held:  # the user disconnected the host in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
         draining.end_all(context, host.name)

@@ -87,7 +87,7 @@ def _unlisted(context: Context, host: Host) -> None:
         give_up_attempt(context, host)
         publish_given_up(context, host, "configuration")
         for name in (host.name, *(h.name for h in context.state.draining(host.name))):
-            context.forget(name)  # what drains ends on its own
+            context.forget(name)  # draining masters end on their own
         return
     left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
     context.put(host, wish=left, forwards=host.forwards.request())

@@ -99,7 +99,7 @@ def ended(context: Context, host: Host, event: MasterEnded) -> None:
 
 
 def count(context: Context, names: tuple[str, ...]) -> None:
-    """Count what the draining masters of these hosts carry; no names: of all hosts."""
+    """Count what the draining masters of these hosts carry. Without names, count for all hosts."""
     for name in context.names:
         host = context.get(name)
         if host is None or host.draining is None or host.master is None:

@@ -20,7 +20,7 @@ def observed(context: Context, event: Observed) -> None:
         return
     probe = host.doubt.probe
     if host.doubt.gone_at is None and probe is not None and event.probed_at != probe.sent_at:
-        return  # the kernel was queried before this probe was sent
+        return  # the report is older than the present probe
     due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
     continued = host.doubt.observed is not None and host.doubt.observed.stopped and not event.stopped
     seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped)

@@ -37,7 +37,7 @@ def master_found(context: Context, event: MasterFound) -> None:
         context.put(host)
         give_up_attempt(context, host)  # the user's own ssh won the race
         host = context.get(event.name) or host
-    # What was stored about an earlier master says nothing about the options of this one.
+    # The record of an earlier master says nothing about the options of the present master.
     unnamed = (event.unnamed or host.unnamed) and not host.wish.listed
     login = host.login.kind if event.survivor else _login_of(host, event.master)
     host = _taken_up(
@@ -108,7 +108,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     we_ended_it = event.pid in host.killing
     host = context.put(host, killing=host.killing - {event.pid})
     if we_ended_it and host.user.held:
-        context.do(Remember(host.name))  # forget the pid, because another process may get it later
+        context.do(Remember(host.name))  # forget the pid, because another process may get the same pid later
     if host.roaming is not None and host.roaming.inner.pid == event.pid:
         inner_ended(context, host, event.failure.kind if event.failure else "", by_request=event.by_request)
         return
@@ -144,7 +144,10 @@ def _closed(forwards: Forwards) -> Forwards:
 
 
 def forget_if_done(context: Context, name: str) -> None:
-    """Forget a host without a master, unless it is configured, lost, draining, or the user requested something."""
+    """Forget a host without a master.
+
+    Keep a host that is configured, lost or draining, or that has a request of the user.
+    """
     host = context.get(name)
     if host is None or host.master is not None or host.wish.listed or host.lost or host.attempt is not None:
         return
@@ -158,7 +161,9 @@ def forget_if_done(context: Context, name: str) -> None:
 def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_network: bool) -> None:
     if host.unnamed:
         return
-    if host.roaming is not None:  # the sessions wait for the next outer master, whatever ended this one
+    if (
+        host.roaming is not None
+    ):  # the sessions wait for the next outer master, whatever ended the present one
         context.put(host, lost=True)
     elif host.wish.connect == "always":
         # `ssh -O exit` on a healthy master is a request of the user, as `disconnect` is.
@@ -180,7 +185,7 @@ def probe_answered(context: Context, event: ProbeAnswered) -> None:
         host.doubt.probe.sent_at < host.doubt.began_at and context.now - host.doubt.began_at < CROSSED_S
     )
     if host.doubt.gone_at is not None or asked_before:
-        # The answer may have left before the cause of the doubt, and may only have been read after it. Probe again.
+        # The server may have sent the answer before the cause of the doubt. Probe again.
         context.put(host, doubt=replace(host.doubt, probe=None, observed=None))
         return
     _alive(context, host, Evidence.of(probe="answered"))
@@ -188,7 +193,7 @@ def probe_answered(context: Context, event: ProbeAnswered) -> None:
 
 def _alive(context: Context, host: Host, evidence: Evidence) -> None:
     doubt = host.suspect
-    # A refused login stays refused: a living old connection says nothing about a new one.
+    # A refused login stays refused: a living old connection says nothing about a new login.
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
     host = context.put(
         host,

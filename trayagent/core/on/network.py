@@ -69,9 +69,9 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     if not why and delta.tunnels_gone and in_tunnel(host, context):
         why = Evidence.of(
             other_tunnel="gone"
-        )  # the vanished tunnel may have carried this one; no route shows that
+        )  # the vanished tunnel may have carried the master's tunnel; no route shows that
     wary = delta.underlay_changed and in_tunnel(host, context)
-    # A path that was never seen before counts as a change only if it is already broken.
+    # A master's first path counts as a change only if that path is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
     left = host.path_here if changed and not host.suspect else host.doubt.left
     address_usable_now = host.path is not None and host.path.tentative and not path.tentative
@@ -100,7 +100,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
 
 
 def _better_known(old: Network | None, new: Network | None) -> Network | None:
-    """Return the current network, or the old one if it says more about the same network (gateway not yet resolved)."""
+    """Return the current network. If its gateway is not yet resolved, return the old record of the same network."""
     if new is None or (old is not None and not new.differs(old) and old.gateway and not new.gateway):
         return old
     return new
@@ -118,12 +118,12 @@ def _words(host: Host) -> str:
 
 
 def _rearm_where_moved(context: Context, host: Host) -> None:
-    """Bring a retry forward when the host's route changed, because a back-off belongs to the path on which it arose."""
+    """Bring a retry forward when the host's route changed, because each back-off belongs to one path."""
     route = usable_route(host, context.state.snapshot)
     if route is None:
         return
-    # Retry once on each new network after these failures: another machine answered, nothing proved who answered, or a
-    # ProxyCommand failed for its own reason.
+    # Retry once on each new network if another machine answered, if nothing proved who answered, or if a ProxyCommand
+    # failed for its own reason.
     once = host.retry.kind in ONCE_KINDS or _another_answered(host)
     unproven = is_unproven(host.retry)
     elsewhere = host.retry.stopped and (once or unproven)
@@ -144,7 +144,7 @@ def _another_answered(host: Host) -> bool:
 
 
 def forget_failure(context: Context, host: Host) -> None:
-    """Clear the error of a failed manual attempt, unless only the user can resolve it."""
+    """Clear the error of a failed manual attempt, unless only the user can fix its cause."""
     needs_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     if host.master is None and host.attempt is None and not wanted(host) and not needs_user:
         context.put(host, problem=None)

@@ -16,7 +16,10 @@ from trayagent.core.usable_routes import master_lookup
 
 
 def install(context: Context, host: Host, master: Master, *, proven: bool, survivor: bool = False) -> Host:
-    """Make this the host's master, with its current path. `survivor`: it is older than the last refused login."""
+    """Make `master` the host's master, with its current path.
+
+    `survivor`: the master is older than the last refused login.
+    """
     now = context.now
     refused = host.retry.kind in REFUSED_KINDS
     # A master that an earlier agent left is older than the refusal. Any other proves that a login worked.
@@ -43,8 +46,8 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
         agent_socket=None,
         addresses=with_peer(host, master),
     )
-    # The last snapshot may lack this master's look-up. If so, the path is unknown until the next one, which follows at
-    # once.
+    # The last snapshot may lack this master's look-up. If so, the path is unknown until the next snapshot, which
+    # follows at once.
     known = master_lookup(master) in context.state.snapshot.matched
     path = current_path(host, context.state.snapshot) if known else None
     host = replace(host, path=path)
@@ -57,7 +60,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
                 host.doubt,
                 gone_at=None if path.present else now,
                 changed_at=now if absent else host.doubt.changed_at,
-                # The network changed between the master's start and now, even if it started a moment ago.
+                # The network changed after the master's start, even if that start was a moment ago.
                 proof_at=NEVER if absent else host.doubt.proof_at,
             ),
         )

@@ -1,4 +1,4 @@
-"""Handles the results of `ssh -G`, and decides when to run it again; pure."""
+"""Handles the results of `ssh -G`, and decides when to run `ssh -G` again; pure."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def _after_answer(context: Context, host: Host) -> Retry:
         return with_new_credentials(host, context.now)
     if retry.kind in LOCAL_KINDS | STOP_KINDS:
         return replace(retry, at=context.now)
-    # If results depend on the network, a flapping network changes them too.
+    # If the results of `ssh -G` depend on the network, a flapping network changes them, too.
     return rearmed(retry, context.now, retry.network) if rearmable(retry, context.now) else retry
 
 
 def resolve_failed(context: Context, event: ResolveFailed) -> None:
-    """Keep the last good result if there is one. Without one, the host cannot be connected."""
+    """Keep the last good result of `ssh -G`, if any. Without a result, the host cannot be connected."""
     host = context.get(event.name)
     if host is None:
         return
@@ -112,7 +112,7 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
             publish_connect_failed(context, host, problem)
         retry = replace(host.retry, at=context.now + RETRY_MAX_S, kind=event.failure.kind)
         host = context.put(host, user=replace(host.user, reconnect=False), retry=retry)
-    elif event.lookups_allowed:  # logins use the old result, and ssh -G does not run again on this network
+    elif event.lookups_allowed:  # logins use the old result, and `ssh -G` does not run again on this network
         host = context.put(host, answer=_answer(context, varies=host.answer.varies))
     context.put(host, problem=problem)
     context.because(
@@ -130,5 +130,5 @@ def _answer(
     at = context.now if begun_at is None else begun_at
     here = (
         None if at < context.state.network_at else network_here(snapshot)
-    )  # an answer from before this network belongs to another one
+    )  # an answer from before this network belongs to another network
     return Answer(at, here, underlay(snapshot), varies, lookups_allowed)

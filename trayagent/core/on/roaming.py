@@ -25,7 +25,7 @@ from trayagent.core.policy.backoff import doubling
 
 
 def began(context: Context, event: RoamingBegan) -> None:
-    """Make the plain master the outer one. The forwards move to the inner master."""
+    """Make the plain master the outer master. The forwards move to the inner master."""
     host = context.with_master(event.name, event.outer.pid)
     if host is None:
         return
@@ -43,7 +43,7 @@ def began(context: Context, event: RoamingBegan) -> None:
 
 
 def not_possible(context: Context, event: RoamingNotPossible) -> None:
-    """Leave the host a plain one. A refused inner login counts as a refused login of the account."""
+    """Keep the host without roaming. A refused inner login counts as a refused login of the account."""
     host = context.get(event.name)
     if host is None or host.roaming is not None or host.roaming_start.through != event.pid:
         return
@@ -132,7 +132,7 @@ def ended(context: Context, event: RoamingEnded) -> None:
 
 
 def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> None:
-    """Make the host a plain one, whose master is the outer one. If the user ended the inner one, end both."""
+    """Keep the outer master as the host's plain master. If the user ended the inner master, end the outer one, too."""
     if host.roaming is None:
         return
     ending = host.roaming.ending

@@ -36,7 +36,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
     for name in event.names:
         host = context.get(name)
         if host is None or host.unnamed or host.at_prompt:
-            continue  # the user is already logging in to it
+            continue  # the user is already logging in to the host
         remembered = host.user.held or host.user.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=context.now, kind=None, count=0)
         host = context.put(
@@ -96,7 +96,7 @@ def _forgive(context: Context, host: Host) -> None:
 
 
 def _without_attempt(context: Context, host: Host) -> Host:
-    """End an automatic attempt, even if one more cut handshake is impolite, because the user is present now."""
+    """End an automatic attempt, because the user is present now. One more cut handshake is impolite, but allowed."""
     host = give_up_attempt(context, context.put(host))
     if host.attempt is None:
         return host
@@ -106,7 +106,7 @@ def _without_attempt(context: Context, host: Host) -> Host:
 
 
 def disconnect(context: Context, event: UserDisconnect) -> None:
-    """End these connections and keep them down."""
+    """End the connections of these hosts, and keep the hosts down."""
     for name in event.names:
         host = context.get(name)
         if host is None:
@@ -134,7 +134,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
 
 
 def pause(context: Context, event: UserPause) -> None:
-    """Leave these hosts alone; without names, all of them."""
+    """Pause these hosts. Without names, pause all hosts."""
     until = inf if event.for_s is None else context.now + event.for_s
     if not event.names:
         context.change(paused_until=until)
@@ -180,13 +180,13 @@ def status_viewed(context: Context, event: UserViewedStatus) -> None:
             and host.doubt.observed is not None
             and host.doubt.observed.stopped
         ):
-            context.do(Observe(name, host.master, host.probed_at))  # a suspended one may have continued
+            context.do(Observe(name, host.master, host.probed_at))  # a suspended process may have continued
         probe_again(context, host)
 
 
 def credentials_changed(context: Context, event: CredentialsChanged) -> None:
     """Retry what waits for credentials, after a key, an agent or known_hosts changed."""
-    context.change(let_in={})  # those logins succeeded with other keys than ssh offers now
+    context.change(let_in={})  # earlier logins succeeded with other keys than ssh offers now
     for name in event.names or context.names:
         host = context.get(name)
         if host is not None and host.login.kind == "unlocked":

@@ -29,7 +29,7 @@ def sign_in_failed(context: Context, event: SignInFailed) -> None:
 
 
 def advance_vpns(context: Context) -> None:
-    """Note which VPNs are up, missed, or need the user, and report when one begins to need the user."""
+    """Note which VPNs are up, missed, or need the user. Report each VPN that begins to need the user."""
     if not context.state.vpns:
         return
     observed = observed_vpns(context.state, context.now)

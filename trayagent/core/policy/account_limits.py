@@ -21,7 +21,8 @@ Account = tuple[str, str]
 class Login:
     """One way to log in. `keys` are the credentials that ssh would offer: files, certificates, agents.
 
-    `host_keys` ("TYPE SHA256:…") show that one server has several names or ports. They only count, and prove nothing.
+    `host_keys` ("TYPE SHA256:…") show that one server has several names or ports. The keys serve only to count
+    logins. They prove nothing.
     """
 
     server: str
@@ -68,14 +69,14 @@ def at_target(host: Host) -> Login | None:
 
 
 def at_jump(host: Host) -> Login | None:
-    """Return the login at the host's jump hosts, None if it has none."""
+    """Return the login at the host's jump hosts, None for a host without jump hosts."""
     resolved, hop = host.resolved, host.hop
     if resolved is None:
         return None
     if resolved.jumps and hop is not None:
         rest = ",".join(map(str, resolved.jumps[1:]))
         server = f"{hop.hostname}:{hop.port}"
-        if rest:  # any of these jump hosts may refuse
+        if rest:  # any of the jump hosts may refuse
             return Login(f"{server} and {rest}", hop.user, hop.keys)
         return Login(server, hop.user, hop.keys, hop.known_keys)
     if resolved.proxy_command is not None:
@@ -96,7 +97,7 @@ def at_risk(host: Host, hosts: Hosts) -> tuple[Login, ...]:
 
 
 def made_by(host: Host, attempt: Attempt) -> tuple[Login, ...]:
-    """Return the logins that an attempt makes, the one at the host itself first."""
+    """Return the logins that an attempt makes. The first one is the login at the host itself."""
     found = (at_target(host), None if attempt.carried else at_jump(host))
     return tuple(login for login in found if login is not None)
 
@@ -109,7 +110,7 @@ def refused_login(host: Host) -> Login | None:
 
 
 def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
-    """Return another host whose refused login is exactly the one that this host would make, or None."""
+    """Return another host whose refused login equals the login that this host would make, or None."""
     refused = [
         other
         for other in hosts.values()
@@ -186,7 +187,7 @@ def _may_be(unknown: Login, login: Login, hosts: Hosts) -> bool:
 
 
 def _may_be_any_of(login: Login, under_way: Collection[tuple[Login, ...]], hosts: Hosts) -> Iterator[Login]:
-    """Yield the logins, refused or under way, whose account this one may use because its server is unknown."""
+    """Yield the logins, refused or under way, that may use the same account because the server of one is unknown."""
     if not _may_be(login, login, hosts):
         return
     refused = (asked for host in hosts.values() if host.login.refused for asked in _both(host))

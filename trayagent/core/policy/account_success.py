@@ -42,7 +42,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             login: last
             for login, last in context.state.let_in.items()
             if context.now - last.at < LET_IN_LATELY_S
-            and login not in logins  # the new one knows the host key
+            and login not in logins  # the new record knows the host key
         }
         context.change(let_in={**recent, **{login: LetIn(context.now, origin) for login in logins}})
     names = names_of(host.server, context.state.hosts)
@@ -72,7 +72,7 @@ def _only(login: LoginHistory, times: Collection[float]) -> LoginHistory:
 
 
 def clear_refusals(context: Context, accounts: set[Account], before: float) -> None:
-    """Forget the refusals of these accounts up to this time, since they have let somebody in."""
+    """Forget the refusals of these accounts before a time, because these accounts have accepted a login since."""
     forgotten = {
         name: host
         for name, host in context.state.forgotten.items()

@@ -74,7 +74,7 @@ def _check_banner(
 
 
 def _probe_old(context: Context, host: Host, master: Master) -> Host:
-    """Probe the master that the user's new one is to follow: if it answers, its sessions go on."""
+    """Probe the old master before the user's new master replaces it. If the old master answers, its sessions go on."""
     context.do(SendProbe(host.name, master))
     return context.put(
         host, doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None)
@@ -82,7 +82,7 @@ def _probe_old(context: Context, host: Host, master: Master) -> Host:
 
 
 def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, admitted: Admission) -> Step:
-    """Put the user's new master in place as soon as the fate of the old one is known."""
+    """Put the user's new master in place as soon as the fate of the old master is known."""
     fate = fate_of_old(host, master, attempt, context.now)
     if fate.do in {"drain", "end"}:
         drain = fate.do == "drain"
@@ -102,7 +102,7 @@ def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> 
     attempt = host.attempt
     if attempt is None or attempt.unwanted or attempt.taking_over or attempt.at_prompt:
         return host
-    # The user's refused attempt now only serves as a control. It is not repeated.
+    # The user's refused attempt now only serves as a control. The agent does not repeat it.
     user = attempt.purpose == "user" and attempt.refused is None
     late = host.suspect and not user and not is_timely(attempt, host)
     if not late and (attempt.positive_at is not None or holds(context, host, attempt, admitted)):
@@ -133,7 +133,7 @@ def finish(context: Context, host: Host) -> float | None:
 
 
 def _request_forwards(context: Context, host: Host, master: Master) -> float | None:
-    """Request the forwards when it is time. Return when that is."""
+    """Request the forwards if the request is due. Otherwise return when it is due."""
     if not host.linked:
         return None
     if not host.forwards.due(context.now):
@@ -159,10 +159,10 @@ def _end(context: Context, host: Host, master: Master, _admitted: Admission, ver
 
 
 def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
-    # After a move, small packets may pass while large ones vanish, and then hardly anything works.
+    # After a move, small packets may pass while large packets vanish. Then hardly any program works.
     context.do(SendProbe(host.name, master, large=True))
     control = host.attempt
-    if control is not None:  # a new probe gets its own grace
+    if control is not None:  # a new probe gets a grace of its own
         control = replace(control, grace_until=None, waited=False)
     context.put(
         host,
@@ -216,7 +216,7 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
         problem = host.problem  # the last login is why the control was bare
     if (
         problem is None and not host.unnamed and not login_needs_user(host)
-    ):  # the agent reports this when the master is gone
+    ):  # the agent reports the end when the master is gone
         problem = user_needed(host)
     killing = host.killing | {master.pid}
     context.put(

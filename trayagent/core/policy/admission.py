@@ -73,7 +73,8 @@ def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
     vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
         return Admission(route, "captive-portal", Evidence.of(connectivity="portal"))
-    # The host and its VPN's table left the configuration. Only the route that reached it identifies the VPN now.
+    # The host and its VPN's table left the configuration. Only the route through which the host was reached
+    # identifies the VPN now.
     if vpn is not None and not _described(vpn, state) and not host.reached.at(route.network):
         return Admission(route, "vpn-down", Evidence.of(vpn=vpn, table="none", egress=route.interface))
     if bypasses_learned_vpn(host, route, state) and not _may_bypass(host, route, state):
@@ -109,8 +110,8 @@ def bypasses_learned_vpn(host: Host, route: UsableRoute, state: State) -> bool:
 def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
     """Report whether a login without the learned VPN may be tried here.
 
-    It may always be tried where the host was reached directly. Elsewhere it may be tried once per network, and only
-    if ssh checks the host key, since the private address may belong to another machine there. `failed_without_vpn`
+    Such a login may always be tried where the host was reached directly. Elsewhere it may be tried once per network,
+    and only if ssh checks the host key. The private address may belong to another machine there. `failed_without_vpn`
     counts the tries, so that an attempt that a move cut short does not count.
     """
     if _reached_directly_here(host, state):

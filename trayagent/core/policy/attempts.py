@@ -1,4 +1,4 @@
-"""Begins an attempt if no limit forbids it, and gives one up politely; pure."""
+"""Begins an attempt if no limit forbids it, and gives an attempt up politely; pure."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def hold(context: Context, host: Host, alike: Host) -> None:
 
 
 def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -> Attempt:
-    """Begin the attempt over the admitted route, and count it."""
+    """Begin the attempt over the admitted route, and count the attempt."""
     network, source = (
         (admitted.route.network, admitted.route.source) if admitted.route is not None else (None, None)
     )
@@ -112,8 +112,8 @@ def _host_at_prompt(context: Context, host: Host) -> str | None:
 def control_possible(host: Host, admitted: Admission) -> bool:
     """Report whether a control of this host's living master can be made from here at all.
 
-    Row 11: a bare control cannot pass a ProxyCommand. To a private address it is made only on networks where the
-    host was reached before.
+    Row 11: a bare control cannot pass a ProxyCommand. The agent sends a bare control to a private address only on
+    networks where it reached the host before.
     """
     if not needs_bare_control(host):
         return host.resolved is not None  # without a result of `ssh -G`, no control is possible yet
@@ -156,14 +156,14 @@ def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admiss
 
 
 def give_up_attempt(context: Context, host: Host) -> Host:
-    """End a host's attempt politely, or let it finish if the server would punish one more cut handshake."""
+    """End a host's attempt politely. If the server would punish one more cut handshake, let the attempt finish."""
     attempt = host.attempt
     if attempt is None or attempt.taking_over or attempt.unwanted or attempt.at_prompt:
         return host
     if attempt.ready is not None:
         context.do(Discard(host.name, attempt.ready))
     elif attempt.refused is None and attempt.positive_at is None:
-        # If the attempt's own address is gone, the server cannot notice whether it is cut.
+        # If the attempt's own address is gone, the server cannot notice the end of the attempt.
         cut = attempt.source is not None and not context.state.snapshot.has_address(attempt.source)
         names = names_of(host.server, context.state.hosts)
         if not cut and not may_abort(context.state.servers, attempt.id, context.now, names):

@@ -17,7 +17,7 @@ from trayagent.core.policy.attempts import Step, begin
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.waits import server_free_at
 
-# Failures of these kinds are over once the server shows its banner.
+# The kinds of failures that are over once the server shows its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
 
 
@@ -26,7 +26,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     now, hop = context.now, host.hop
     if due is None or hop is None or host.retry.kind not in _CHECKED_KINDS or host.retry.checked:
         return False, due
-    if last_jump(context.state.hosts, host) is not None:  # the jump host has its own check
+    if last_jump(context.state.hosts, host) is not None:  # the jump host has a check of its own
         return False, due
     names = names_of(host.server, context.state.hosts)
     sharing = [other for other in context.state.hosts.values() if other.server in names]
@@ -36,7 +36,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     check_at = last + BANNER_CHECK_EVERY_S
     if due - check_at < BANNER_CHECK_EVERY_S:
         return False, due
-    # Ignore the server's pause, but keep to its budget: the login after an answer would have to wait for that, too.
+    # Ignore the server's pause, but keep to its budget: the login after the answer needs the budget, too.
     answered_now = replace(host, retry=replace(host.retry, allowed=True))
     free_at = server_free_at(answered_now, context.state, admitted, now)
     if free_at is None:
@@ -52,7 +52,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
 
 
 def answered(context: Context, host: Host) -> None:
-    """Allow one login. If that fails in the same way, there is no further check until the path changes."""
+    """Allow one login. If that login fails in the same way, make no further check until the path changes."""
     retry = replace(host.retry, at=context.now, allowed=True, checked=True)
     context.put(host, attempt=None, retry=retry)
     context.because(host.name, 0, "re-arm", Evidence.of(banner="answered", server=host.server))

@@ -31,7 +31,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     ):
         return host
     if host.reached.learned_vpn is not None:
-        return host  # each network gets one attempt without the VPN; `attempts.holds` notices when it is up again
+        return host  # each network gets one attempt without the VPN; `attempts.holds` notices when the VPN is up again
     routes = routes_out(host, context.state.snapshot)
     moved = attempt.network is not None and admitted.route.network.differs(attempt.network)
     if routes <= attempt.routes and not moved:
@@ -43,7 +43,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
     context.because(
         host.name, 0, "redial", Evidence.of(attempt=attempt.id, source=source, was=attempt.source)
     )
-    # No server has seen the attempt yet, so it counts only for its current network.
+    # No server has seen the attempt yet, so the attempt counts only for its current network.
     origin = origin_of(host, context.state, admitted)
     servers = started(context.state.servers, host.server, attempt.id, origin, attempt.started_at)
     context.change(servers=servers)

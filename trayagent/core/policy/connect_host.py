@@ -27,7 +27,7 @@ from trayagent.core.texts import user_needed
 
 
 def step(context: Context, host: Host, admitted: Admission) -> Step:
-    """Bring the host up if it is wanted up and may be connected here."""
+    """Connect a host that is wanted and may be connected on this network."""
     if not wanted(host):
         give_up_attempt(context, host)
         return False, None
@@ -83,7 +83,9 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
     """Leave an attempt alone while its own address still holds."""
     if attempt.ready is not None:
         return put_in_place(context, host, attempt, 1, Evidence.of(master="none", control="ready"))
-    hopeless = attempt.refused is not None or attempt.bare  # such an attempt cannot succeed any more
+    hopeless = (
+        attempt.refused is not None or attempt.bare
+    )  # a refused or bare attempt cannot succeed any more
     if hopeless or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
         if attempt.refused is not None:  # the attempt was only a control for the old master, which ended
             publish_failure(context, host, attempt.refused)
@@ -94,6 +96,6 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
     if attempt.unwanted and holds(context, host, attempt, admitted):
         host = context.put(
             host, attempt=replace(attempt, unwanted=False)
-        )  # the old master ended, so this attempt is wanted again
+        )  # the old master ended, so the attempt is wanted again
     race(context, host, admitted)
     return False, None

@@ -1,4 +1,4 @@
-"""Decides whether a living master drains or ends when a new one takes its place, and when draining is over; pure.
+"""Decides whether a living master drains or ends when a new master takes its place, and when draining is over; pure.
 
 A draining master accepts no more clients, so it cannot be probed. It ends with its last session. The
 agent ends it only if its local address is gone and a control succeeded, or if it carries nothing and still runs.
@@ -29,10 +29,10 @@ class Fate:
 
 
 def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fate:
-    """Return what becomes of the host's master when the user's new one takes its place.
+    """Return what becomes of the host's master when the user's new master takes its place.
 
-    It drains if it answered since the user's request, or if data that was sent since then is being acknowledged: its
-    answer is queued behind that data. A silent one ends, as does one that cannot answer.
+    The old master drains if it answered since the user's request. It also drains if data that was sent since then is
+    being acknowledged, because its answer is queued behind that data. A silent or suspended master ends.
     """
     if host.user.at_once:
         return Fate("end", Evidence.of(old="unwanted"))

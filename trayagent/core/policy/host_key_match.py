@@ -16,8 +16,9 @@ from trayagent.core.policy.hostname_edited import readdressed, replaced_by_edit
 def proves(host: Host, host_key: str | None) -> bool:
     """Report whether a login that proved this host key is a control for the host's master.
 
-    It is a control if the key equals the one that was recorded with the master. If none was recorded, ssh must have
-    checked the key, or it must be the key of the host's last login. Otherwise any machine could have answered.
+    The login is a control if its key is the one that was recorded with the master. Without a recorded key, ssh must
+    have checked the login's key, or it must be the key of the host's last login. Otherwise any machine could have
+    answered.
     """
     if host.master is None or host_key is None:
         return False
@@ -78,9 +79,9 @@ def another_key(host: Host) -> Failure:
 
 
 def judged_failure(host: Host, attempt: Attempt, failure: Failure, host_key: str | None) -> Failure:
-    """Return the failure as it counts for this host: a refusal by another machine is not the server's.
+    """Return the failure as it counts for this host: a refusal by another machine does not count for the server.
 
-    If nothing tells whose key was proven, the refusal holds on this path only.
+    If the owner of the proven key is unknown, the refusal holds on this path only.
     """
     by_user = attempt.purpose == "user" or attempt.at_terminal
     if by_user:

@@ -49,14 +49,14 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
 
 
 def _agent_may_try(host: Host) -> bool:
-    """Report whether the agent itself logs in to this host, and does so without the user."""
+    """Report whether the agent itself logs in to this host without the user."""
     logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
     needs_user = login_needs_user(host) or foreign_proxy(host)
     return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not needs_user
 
 
 def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
-    """Begin the trial that a healthy host waits for, or return when it may begin (None: an event will come first)."""
+    """Begin the trial that a healthy host waits for, or return when the trial may begin (None: after an event)."""
     trial, now = host.trial, context.now
     if trial.wanted_at is None or trial.running is not None or host.attempt is not None:
         return None
@@ -97,7 +97,7 @@ def give_up_trial(context: Context, host: Host) -> Host:
 
 
 def answered_by(host: Host, attempt: Attempt) -> Host:
-    """Return the host with its trial cancelled, if this login began after the keys changed and so tested them."""
+    """Return the host without its trial if the login began after the keys changed. Such a login has tested the keys."""
     wanted = host.trial.wanted_at
     if wanted is None or attempt.started_at < wanted:
         return host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
 
-_KNOWN_COMMANDS = {"ssh", "nc"}  # these log in only by ssh's own means, and open no browser
+_KNOWN_COMMANDS = {"ssh", "nc"}  # these commands log in only by ssh's own means, and open no browser
 
 
 def login_needs_user(host: Host) -> bool:

@@ -29,7 +29,7 @@ from trayagent.core.facts.time_constants import (
 )
 from trayagent.core.policy.backoff import doubling
 
-_NETWORKS_KEPT = 8  # for each server; older ones no longer matter
+_NETWORKS_KEPT = 8  # for each server; older networks no longer matter
 
 End = Literal["through", "failed", "hung", "cut", "unseen"]
 """How an attempt ended: it succeeded, it failed, we or a move cut it short, or no server saw it.
@@ -40,7 +40,7 @@ End = Literal["through", "failed", "hung", "cut", "unseen"]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One attempt under way; `seen`: its connection was established, so the server knows of it."""
+    """One attempt under way. `seen`: its connection was established, so the server counts the attempt."""
 
     origin: Origin
     began: float
@@ -49,7 +49,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a server saw from one network, and until when to leave it alone there."""
+    """What a server saw from one network, and until when that network must not contact the server."""
 
     origin: Origin
     failed: tuple[float, ...] = ()
@@ -67,12 +67,12 @@ class Server:
     budgets: tuple[Budget, ...] = ()
 
     def budget(self, origin: Origin) -> Budget:
-        """Return the budget of this network, or a fresh one."""
+        """Return the budget of this network. For a new network, return a fresh budget."""
         known = (budget for budget in reversed(self.budgets) if budget.origin.same(origin))
         return next(known, Budget(origin))
 
     def alike(self, origin: Origin) -> tuple[Budget, ...]:
-        """Return the budgets of all networks that the server cannot tell apart from this one, which comes first."""
+        """Return the budget of this network, and those of all networks that the server cannot tell apart from it."""
         own = self.budget(origin)
         gateway = origin.gateway or own.origin.gateway
         others = (
@@ -93,7 +93,7 @@ class Server:
         )
 
     def with_budget(self, budget: Budget, origin: Origin) -> Server:
-        """Return the server with this budget. Of the two descriptions of its network, keep the one that says more."""
+        """Return the server with this budget. Keep the more detailed description of the budget's network."""
         known = budget.origin.network is not None and budget.origin.network.known
         named = budget if known else replace(budget, origin=origin)
         others = tuple(b for b in self.budgets if not b.origin.same(origin))
@@ -124,7 +124,7 @@ def free_at(
     if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
         return None
     budget = server.seen_from(origin)
-    # Attempts under way may yet fail or be cut short, so they count until they succeed.
+    # Attempts under way may yet fail or be cut short, so each counts until it succeeds.
     running = sum(visit.origin.seen_as_one(origin) for visit in server.running.values())
     failing = max(FAILED_PER_WINDOW, hosts)
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
@@ -217,7 +217,7 @@ def dropped(
     server = servers.get(key, Server())
     seen = _together(servers, key, others).seen_from(origin)
     if now < seen.quiet_until:
-        return servers  # this attempt was already under way when the pause began
+        return servers  # the attempt was already under way when the pause began
     pause = doubling(DROPPED_FIRST_S, seen.drops + 1, DROPPED_MAX_S) * max(jitter, 1.0)
     budget = server.budget(origin)
     budget = replace(budget, drops=seen.drops + 1, dropped_at=now, quiet_until=now + pause)
@@ -262,7 +262,7 @@ def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -
 
 
 def _below(times: tuple[float, ...], running: int, limit: int, window_s: float, now: float) -> float:
-    """Return when those in the window and those under way are fewer than the limit."""
+    """Return when the attempts in the window and those under way are fewer than the limit."""
     recent = _within(times, now, window_s)
     over = len(recent) + running - limit
     return recent[min(over, len(recent) - 1)] + window_s if over >= 0 and recent else now

@@ -1,4 +1,4 @@
-"""Records where and through what a host was reached, and which VPN it needs; pure."""
+"""Records the networks and interfaces through which a host was reached, and which VPN it needs; pure."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def _learned_vpn(context: Context, host: Host) -> str | None:
         return None  # a public address is reachable from anywhere
     if host.wish.vpn is not None or not context.state.learn_vpn or not is_private(master.peer):
         return host.reached.learned_vpn
-    # If it was reached here without the VPN, the VPN is needed only on networks where it was not.
+    # The host was reached here without the VPN, so only other networks need the VPN.
     if direct or host.reached.at(network_here(context.state.snapshot)):
         return host.reached.learned_vpn
     return path.egress
 
 
 def has_public_address(addresses: Iterable[str]) -> bool:
-    """Report whether one of the addresses means the same machine everywhere."""
+    """Report whether any of the addresses is public, so that it leads to the same machine from every network."""
     return any(not is_private(ip) for ip in addresses)
 
 

@@ -10,8 +10,8 @@ from trayagent.core.usable_routes import network_here
 def outdated(host: Host, state: State) -> bool:
     """Report whether `ssh -G` must run again before a login.
 
-    It must if it was not allowed to resolve names, or if its result varies with the network and the network may have
-    changed since.
+    The last result is outdated if `ssh -G` was not allowed to resolve names. The result is also outdated if it varies
+    with the network, and the network may have changed since.
     """
     answer = host.answer
     if host.resolved is None:

@@ -24,7 +24,7 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.policy.backoff import doubling
 from trayagent.core.policy.needs_user import foreign_proxy
 
-# After these failures, only the user or changed credentials bring a retry.
+# The kinds of failures after which only the user or changed credentials bring a retry.
 CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
     {
         "auth",
@@ -39,23 +39,24 @@ CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
 )
 # A refused login, which is never repeated blindly.
 REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
-# A ProxyCommand failed, perhaps at the login of a proxy: one try on each network.
+# The kinds in which a ProxyCommand failed, perhaps at the login of a proxy: one try on each network.
 ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
-# After these failures, only a changed configuration brings a retry.
+# The kinds of failures after which only a changed configuration brings a retry.
 STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
-# Something on this machine is the obstacle, and no event reports when it is gone. No server sees such an attempt.
+# The kinds with an obstacle on this machine. No event reports the end of the obstacle, and no server sees the
+# attempt.
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
 _PATH_INDEPENDENT_KINDS: frozenset[FailureKind] = frozenset({"booting", "auth"})
-# Any device on the path can cause these failures before a host key is proven, so they hold on that path only.
+# The kinds that any device on the path can cause before a host key is proven, so they hold on that path only.
 _UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown", "config"}
 _REFUSALS_KEPT = 8
-# The server itself, or the route to it, is away: it may be rebooting.
+# The kinds in which the server or its route is away: the server may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
-# These failures may end with time, or when the server answers another host.
+# The kinds of failures that may end with time, or when the server answers another host.
 AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
     {"dropped", "closed", "disconnected", "dns", "jump", "proxy-command", "unknown"}
 )
-# No server saw these failures, unless a connection was established before.
+# The kinds that no server saw, unless a connection was established before.
 _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind](
     {"dns", "unreachable", "timed-out", "config", "certificate"}
 )
@@ -87,7 +88,7 @@ def may_be_refusal(failure: Failure) -> bool:
 
 
 def with_refusal(host: Host, failure: Failure, now: float, host_key: str | None) -> Host:
-    """Return the host with this failure among its refused logins, if it may be one."""
+    """Return the host. If the failure may be a refused login, add it to the host's refused logins."""
     if not may_be_refusal(failure):
         return host
     refused = (*host.login.refused[1 - _REFUSALS_KEPT :], now)
@@ -115,18 +116,18 @@ def rearmable(retry: Retry, now: float) -> bool:
 
 
 def rearmed(retry: Retry, now: float, network: Network | None) -> Retry:
-    """Return the retry made due at once, or a little later if that happened too often on this network.
+    """Return the retry, due at once.
 
-    A flapping network must not make us contact a server again and again. If no server saw the failure, there is no
-    limit.
+    If retries were brought forward too often on this network, make it due a little later. A flapping network must not
+    make us contact a server again and again. If no server saw the failure, there is no limit.
     """
     if not retry.seen:
         return replace(retry, at=now, count=0, checked=False)
     past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
     recent = [t for t, where in past if where == network]
     if len(recent) >= REARM_PER_HOUR:
-        # The failure's back-off still brings a retry. A failure without one (another machine's key) must not wait for
-        # an event.
+        # The failure's back-off still brings a retry. A failure without a back-off (another machine's key) must not
+        # wait for an event.
         later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
         return replace(retry, at=later) if retry.stopped else retry
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)

@@ -1,4 +1,4 @@
-"""How long a master may stay silent or offline, and which control counts against it; pure."""
+"""How long a master may stay silent or offline, and which control counts against a silent master; pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def silent_after_s(master: Master, *, source_differs: bool) -> float:
 
 
 def patience_s(master: Master) -> float:
-    """Return how long in seconds a probe must stay unanswered before a connection may be ended for it (row 8)."""
+    """Return for how many seconds a probe must stay unanswered before its connection may be ended (row 8)."""
     return max(SILENT_RTTS * master.rtt_s, SILENT_FLOOR_S)
 
 

@@ -60,7 +60,8 @@ Do = Literal[
 class Verdict:
     """The row that applies, what it requires, and when to judge again if no event comes.
 
-    `queued`: a control is due and cannot be made yet. `check_at` is when, or None if no time is known.
+    `queued`: a control is due and cannot be made yet. `check_at` is the time of the next judgement, or None if an
+    event will come first.
     """
 
     row: int
@@ -81,7 +82,7 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
         return Verdict(6, "keep", Evidence.of(proof="current"))
     if not admitted.open:
         return _offline(host, state, admitted, now)
-    if host.draining is not None:  # such a master accepts no probe, so judge only the loss of its address
+    if host.draining is not None:  # a draining master accepts no probe, so judge only the loss of its address
         if host.doubt.gone_at is None:
             return Verdict(6, "keep", Evidence.of(socket="none"))
         return _address_gone(host, state, admitted, host.doubt.gone_at, now)
@@ -123,7 +124,7 @@ def _by_own_connection(host: Host, state: State, admitted: Admission, now: float
 
 
 def _carrier(master: Master, state: State, now: float) -> Host | None:
-    """Return the host whose master carries this one, unless that host is not judged."""
+    """Return the host whose master carries the judged master. Return None if the agent does not judge that host."""
     carrier = state.host_of_pid(master.carrier) if master.carrier is not None else None
     if carrier is None or carrier.draining is not None or carrier.wish.connect == "never":
         return None
@@ -155,7 +156,7 @@ def _address_gone(host: Host, state: State, admitted: Admission, gone_at: float,
         address="gone",
         gone_ms=f"{(now - gone_at) * 1e3:.0f}",
     )
-    # The kernel may have moved the connection (MPTCP). Query it again before anything is done.
+    # The kernel may have moved the connection (MPTCP). Query the kernel again before anything is done.
     if not _observed_since(host, gone_at):
         return Verdict(4, "observe", evidence)
     control, check_at = _control(host), None
@@ -279,8 +280,8 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
     elif retransmission_near(host, observed.at):  # the retransmission was near then
-        # Wait for one retransmission, not for each: with a bounded back-off, the next one is always near. With one
-        # that doubles, the next one is too far away after this time.
+        # Wait for one retransmission only. With a bounded back-off, the next retransmission is always near. With a
+        # back-off that doubles, the next one is too far away after this time.
         near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
         latest = probe.moved_at + 2 * near_s
         until = max(until, min(due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master), latest))
@@ -315,7 +316,7 @@ def _start_or_await(
     retry = host.bare_retry if needs_bare_control(host) else host.retry
     if not retry.due(now):
         return Verdict(10, "wait", evidence.plus(control="negative"), check_at=retry.at, queued=True)
-    if attempt is not None:  # an unwanted one that may finish
+    if attempt is not None:  # an unwanted attempt that may finish
         return _queued(row, evidence, Wait("server", Evidence.of(control="left_to_finish")))
     wait = before_login(host, state, admitted, now)
     return Verdict(row, "control", evidence) if wait is None else _queued(row, evidence, wait)

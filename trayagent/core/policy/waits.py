@@ -38,7 +38,7 @@ class Wait:
 def before_login(
     host: Host, state: State, admitted: Admission, now: float, *, by_user: bool = False
 ) -> Wait | None:
-    """Return what the next login of this host must wait for, None if it may begin."""
+    """Return what the next login of this host must wait for, None if the login may begin."""
     jump = _jump_in_doubt(host, state, now, by_user=by_user)
     if jump is not None:
         at = jump.retry.at if jump.retry.waits(now) and jump.attempt is None else None
@@ -78,8 +78,8 @@ def may_be_scripted(host: Host, state: State, now: float) -> bool:
 def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
     """Return the network from which the host's server sees the next connection come.
 
-    All hosts of one server must agree on it. If a host knows no address of its server, because it was never reached,
-    another host of that server may know one, and the route may lead into a VPN.
+    All hosts of one server must get the same result. If a host knows no address of its server, because it was never
+    reached, another host of that server may know one, and the route may lead into a VPN.
     """
     route = admitted.route
     if not host.addresses:

@@ -9,7 +9,7 @@ from trayagent.core.policy.retry import REFUSED_KINDS
 
 
 def wanted(host: Host) -> bool:
-    """Report whether a host without a master should get one."""
+    """Report whether the agent should make a master for a host without one."""
     if host.by_user:
         return True
     if host.user.held or host.unnamed or host.wish.connect == "never":
