@@ -161,6 +161,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "next_retry": None,
             "problem": None,
             "held": False,
+            "roaming": None,
             "recoveries": 0,
             "last_recovery_ms": None,
             "draining": [],

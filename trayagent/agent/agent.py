@@ -175,6 +175,7 @@ class Agent:
             forwarding=forwarding,
             master_watch=self._master_watch,
             key_trials=KeyTrials(parts),
+            roaming=self._roaming,
             agent_sockets=agent_sockets,
             hosts=self._host_resolver,
             lost=self._lost,

@@ -21,6 +21,7 @@ from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
 from trayagent.agent.parts import Parts
+from trayagent.agent.roaming.roaming_hosts import RoamingHosts
 from trayagent.agent.state.resolve import HostResolver
 from trayagent.agent.views import Views
 from trayagent.core.context import Why
@@ -42,6 +43,7 @@ class AgentEffects:
     forwarding: Forwarding
     master_watch: MasterWatch
     key_trials: KeyTrials
+    roaming: RoamingHosts
     agent_sockets: AgentSocketLinks
     hosts: HostResolver
     lost: LostMasters
@@ -62,12 +64,12 @@ class AgentEffects:
                 self.prober.send(action.name, action.master, large=action.large, second=action.second)
             case a.Observe():
                 self.prober.observe(action.name, action.master, action.probed_at)
-            case a.Dial() | a.DialBare() if host is not None:
+            case a.Dial() | a.DialBare() | a.TryKeys() if host is not None:
                 self._begin(action, host)
-            case a.TryKeys() if host is not None:
-                self.key_trials.begin(action, host)
             case a.TakeOver() if host is not None:
                 self.replacer.take_over(action, host)
+            case a.BeginRoaming() | a.AttachRoaming() | a.RestorePath() if host is not None:
+                self._roam(action, host)
             case a.EnsureForwards():
                 self.forwarding.ensure(action)
             case a.Publish():
@@ -77,11 +79,23 @@ class AgentEffects:
             case _:
                 self._without_facts(action)
 
-    def _begin(self, action: a.Dial | a.DialBare, host: Host) -> None:
-        if isinstance(action, a.DialBare):
-            self.bare_controls.begin(action, host)
-        else:
-            self.connector.dial(action, host)
+    def _roam(self, action: a.BeginRoaming | a.AttachRoaming | a.RestorePath, host: Host) -> None:
+        match action:
+            case a.BeginRoaming():
+                self.roaming.begin(action, host)
+            case a.AttachRoaming():
+                self.roaming.attach(action, host)
+            case a.RestorePath():
+                self.roaming.move_back(action, host)
+
+    def _begin(self, action: a.Dial | a.DialBare | a.TryKeys, host: Host) -> None:
+        match action:
+            case a.Dial():
+                self.connector.dial(action, host)
+            case a.DialBare():
+                self.bare_controls.begin(action, host)
+            case a.TryKeys():
+                self.key_trials.begin(action, host)
 
     def _without_facts(self, action: a.Action) -> None:
         match action:
@@ -93,6 +107,8 @@ class AgentEffects:
                 self.connector.redial(action)
             case a.Abort():
                 self.connector.abort(action)
+            case a.EndRoaming():
+                self.roaming.end(action)
             case a.Discard():
                 self.replacer.discard(action)
             case a.Kill():
@@ -111,6 +127,7 @@ class AgentEffects:
         self.prober.keep_sentinels(state)
         self.agent_sockets.keep(state)
         self.lost.follow(state)
+        self.roaming.follow(state)
         self.keys.follow(state)
         self.file_changes.follow(state)
         self.views.note_change()

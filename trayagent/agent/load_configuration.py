@@ -47,6 +47,8 @@ class CurrentConfiguration:
                 networks=host.networks,
                 interactive=host.interactive,
                 reap=host.reap,
+                roam=config.agent.roam if host.roam is None else host.roam,
+                roam_for_s=config.agent.roam_for_s,
             )
             for name, host in config.hosts.items()
         }

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from trayagent.presentation import states, summary, times
 from trayagent.presentation.draining import draining_lines
+from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
 
 STYLES = {
@@ -36,7 +37,7 @@ def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watc
     shown = [*_rejected(view["agent"].get("config_error")), _headline(view, now, signs)]
     if hosts:
         shown.append(Text())
-        columns = [[_name(h), _state(h), _since(h, now, watching=watching)] for h in hosts]
+        columns = [[_name(h), _state(h, signs), _since(h, now, watching=watching)] for h in hosts]
         widths = [max(Text(cell).cell_len for cell in column) for column in zip(*columns, strict=True)]
         for host, cells in zip(hosts, columns, strict=True):
             shown += _host(host, cells, widths, width, signs)
@@ -86,8 +87,9 @@ def _name(host: dict[str, Any]) -> str:
     return clean(host["name"])
 
 
-def _state(host: dict[str, Any]) -> str:
-    return clean(states.word(host["state"]))
+def _state(host: dict[str, Any], signs: Signs) -> str:
+    roams = host["state"] == "connected" and host.get("roaming") is not None
+    return clean(states.word(host["state"])) + (f" {signs['separator']} roams" if roams else "")
 
 
 def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
@@ -132,7 +134,7 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
         yield _indented(
             f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
         )
-    for line in draining_lines(host, now):
+    for line in (*roaming_lines(host), *draining_lines(host, now)):
         yield _indented(line, "dim")
     for forward in host["forwards"]:
         if forward["error"]:

@@ -79,6 +79,19 @@ TABLES = (
                 "recovery) or `none`.",
             ),
             Key("history", "How long events are kept for `trayagent history`."),
+            Key(
+                "roam",
+                "Keep the sessions of all hosts open across changes of network, where the server allows it.",
+                "A shell, an rsync or a forwarded connection continues. The server needs a shell and python3 "
+                "(docs/roaming.md). "
+                "The key `roam` of a host overrides this one. A host whose login needs you does "
+                "not roam.",
+            ),
+            Key(
+                "roam_for",
+                "How long sessions wait for a laptop that is away, at most 30 days.",
+                "It applies to connections that begin to roam after the change.",
+            ),
         ),
     ),
     Table(
@@ -149,6 +162,13 @@ TABLES = (
                 "Requires `ForwardAgent yes` in ssh_config, and `SSH_AUTH_SOCK` set to this path in tmux or screen on "
                 "the server. With several laptops, the link leads to the one that attached last.",
                 '"~/.ssh/agent.sock"',
+            ),
+            Key(
+                "roam",
+                "Keep the host's sessions open across changes of network, as `roam` in `[agent]` does for all hosts.",
+                "A server that cannot do this keeps an ordinary connection. `trayagent why NAME` shows the reason. "
+                "`false` takes effect when the connection ends.",
+                "true",
             ),
         ),
     ),

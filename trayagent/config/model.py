@@ -42,6 +42,9 @@ Command = Annotated[
 ]
 
 
+_ROAM_FOR_MAX_S = 30 * 86_400  # the relays accept no more
+
+
 class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The table [agent]."""
 
@@ -50,11 +53,18 @@ class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     learn_vpn: bool = True
     notify: Literal["all", "problems", "none"] = "problems"
     history: Duration = "90d"
+    roam: bool = False
+    roam_for: Duration = "12h"
 
     @property
     def keep_while_offline_s(self) -> int:
         """How long a master may wait without a usable network, in seconds."""
         return durations.parse(self.keep_while_offline)
+
+    @property
+    def roam_for_s(self) -> int:
+        """How long the sessions of a host that roams wait for it, in seconds; at most 30 days."""
+        return min(durations.parse(self.roam_for), _ROAM_FOR_MAX_S)
 
     @property
     def history_s(self) -> int:
@@ -76,6 +86,7 @@ class Host(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=T
     interactive: bool = False
     probe: Literal["session", "forward"] = "session"
     agent_socket: FarPath | None = None
+    roam: bool | None = None
 
     @cached_property
     def forwards(self) -> tuple[Forward, ...]:
@@ -110,6 +121,9 @@ EVENTS = (
     "master-kept",
     "draining",
     "drained",
+    "roaming",
+    "roaming-failed",
+    "moved",
     "connecting",
     "connected",
     "disconnected",

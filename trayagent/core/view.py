@@ -141,6 +141,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
         "held": host.user.held,
+        "roaming": _roaming(host, wall),
         "recoveries": host.outage.recoveries,
         "last_recovery_ms": None
         if host.outage.last_recovery_s is None
@@ -148,7 +149,22 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
     }
 
 
+def _roaming(host: Host, wall: Wall) -> dict[str, Any] | None:
+    roaming = host.roaming
+    if roaming is None:
+        return None
+    return {
+        "pid": roaming.inner.pid,
+        "attached": host.linked,
+        "away_since": _wall(roaming.away_since, wall),
+        "moves": roaming.moves,
+        "sessions": roaming.sessions,
+    }
+
+
 def _control_path(host: Host) -> str | None:
+    if host.roaming is not None:
+        return host.roaming.inner.control_path
     if host.master is not None:
         return host.master.control_path
     return host.resolved.control_path if host.resolved is not None else None

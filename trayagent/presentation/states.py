@@ -72,6 +72,8 @@ def words_of(host: Mapping[str, Any]) -> str:
         return "disconnected by you"
     if host["state"] == "paused" and host["pid"] is not None:
         return "paused, still connected"
+    if host["state"] == "connected" and host.get("roaming") is not None:
+        return "connected · roams"
     return word(host["state"])
 
 

@@ -9,6 +9,7 @@ from trayagent.desktop.menu.items import Item, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Host, Scene
 from trayagent.presentation import states, summary
 from trayagent.presentation.draining import draining_lines
+from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
 from trayagent.presentation.times import clock
 
@@ -45,6 +46,8 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
     if problem is not None:
         told = [*words.lines(problem["title"]), *words.lines(problem["hint"])]
         found += [label((*key, "problem", str(n)), line) for n, line in enumerate(told)]
+    for line in roaming_lines(host):
+        found.append(label((*key, "roaming"), line[0].upper() + line[1:]))
     for number, line in enumerate(draining_lines(host, scene.now)):
         found.append(label((*key, "draining", str(number)), line[0].upper() + line[1:]))
     if host["next_retry"]:

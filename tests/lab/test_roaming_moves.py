@@ -1,0 +1,192 @@
+"""A host that roams: what is open goes on across changes of network, and the agent's end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.matrix import alive, listener, until
+from tests.lab.test_drain import Session
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.topology import SERVER
+
+HOST = "web01"
+OPTIONS = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%n"}
+ROAMS = f"[hosts.{HOST}]\nroam = true\n"
+
+# Connect to a port of this machine, and return each line that comes on stdin through that connection.
+TALK = """
+import socket, sys
+sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
+lines = sock.makefile("rw")
+for line in sys.stdin:
+    lines.write(line); lines.flush()
+    print(lines.readline(), end="", flush=True)
+"""
+
+
+class Connection:
+    """A TCP connection through a local forward to an echo service of the server."""
+
+    def __init__(self, lab: Lab, port: int) -> None:
+        pipe = subprocess.PIPE
+        self._child = lab.laptop.popen(
+            [sys.executable, "-I", "-c", TALK, str(port)], stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        assert self.echoes()
+
+    def echoes(self) -> bool:
+        """Report whether a line comes back."""
+        assert self._child.stdin is not None and self._child.stdout is not None
+        self._child.stdin.write("line\n")
+        self._child.stdin.flush()
+        return str(self._child.stdout.readline()) == "line\n"
+
+
+def roaming(lab: Lab, agent: Agent, table: str = "") -> dict[str, Any]:
+    """Connect the host from home, and return its view once it roams."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(ROAMS + table)
+    return roams(agent)
+
+
+def roams(agent: Agent) -> dict[str, Any]:
+    """Wait until the host roams and its sessions are attached; return its view."""
+    until("it roams", lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), 60.0)
+    return agent.wait_state(HOST, "connected")
+
+
+def test_sessions_and_forwarded_connections_go_on_after_moves(lab: Lab, agent: Agent) -> None:
+    """The outer master is replaced at each move. The inner one, a session and a connection through -L stay."""
+    lab.echo(8000)
+    before = roaming(lab, agent, 'local = ["9000:127.0.0.1:8000"]\n')
+    agent.wait_forwards(HOST, {"local": "open"})
+    session, connection = Session(lab), Connection(lab, 9000)
+    inner = before["roaming"]["pid"]
+    assert listener(lab, HOST) == inner
+    for number, (left, joined) in enumerate((("home", "cafe"), ("cafe", "office"), ("office", "home"))):
+        events = agent.events()
+        lab.switch(left, joined)
+        moved = events.wait("moved", HOST, deadline_s=60.0)
+        assert moved["sessions"] == 1
+        assert session.echoes()
+        assert connection.echoes()
+        now = agent.wait_state(HOST, "connected")
+        assert now["roaming"]["pid"] == inner
+        assert now["roaming"]["moves"] == number + 1
+    assert now["pid"] != before["pid"]
+    assert session.end() == 0
+    assert Session(lab).end() == 0
+    assert "it roams" in agent.cli("why", HOST).stdout
+    assert "roams" in agent.cli("status").stdout
+
+
+def test_the_next_agent_goes_on_with_what_was_open(lab: Lab, agent: Agent) -> None:
+    """The agent is killed while there is no network, and started again elsewhere."""
+    inner = roaming(lab, agent)["roaming"]["pid"]
+    session = Session(lab)
+    lab.leave("home")
+    agent.kill9()
+    lab.join("cafe")
+    agent.start()
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == inner
+    assert session.end() == 0
+
+
+def test_the_next_agent_finds_what_is_still_attached(lab: Lab, agent: Agent) -> None:
+    """Without a change of network, nothing was lost, and a later move works as before."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    agent.kill9()
+    assert session.echoes()
+    agent.start()
+    now = roams(agent)
+    assert (now["roaming"]["pid"], now["pid"]) == (before["roaming"]["pid"], before["pid"])
+    lab.switch("home", "cafe")
+    assert session.echoes()
+    assert session.end() == 0
+
+
+def test_disconnect_ends_both_masters_and_what_is_on_the_server(lab: Lab, agent: Agent) -> None:
+    """Nothing is left on either machine."""
+    before = roaming(lab, agent)
+    assert agent.cli("disconnect", HOST).returncode == 0
+    agent.wait_state(HOST, "idle")
+    until("both ended", lambda: not alive(before["pid"]) and not alive(before["roaming"]["pid"]), 20.0)
+    until("the server is clean", lambda: not lab.servers[0].sessions(), 20.0)
+    assert agent.cli("reconnect", HOST).returncode == 0
+    roams(agent)
+
+
+def test_ssh_exit_means_the_same_as_on_a_plain_host(lab: Lab, agent: Agent) -> None:
+    """It ends the inner master. The host stays disconnected until the user wants it again."""
+    before = roaming(lab, agent)
+    assert lab.laptop.run(["ssh", "-O", "exit", HOST]).returncode == 0
+    host = agent.wait_state(HOST, "idle")
+    assert host["held"] and host["roaming"] is None
+    until("both ended", lambda: not alive(before["pid"]) and not alive(before["roaming"]["pid"]), 20.0)
+
+
+def test_a_killed_inner_master_leaves_a_plain_host_that_roams_again(lab: Lab, agent: Agent) -> None:
+    """The outer master takes the control path at once, so that the next ssh works."""
+    before = roaming(lab, agent)
+    os.kill(before["roaming"]["pid"], signal.SIGKILL)
+    until("it ended", lambda: not alive(before["roaming"]["pid"]))
+    now = roams(agent)
+    assert now["pid"] == before["pid"]
+    assert now["roaming"]["pid"] != before["roaming"]["pid"]
+    assert listener(lab, HOST) == now["roaming"]["pid"]
+    assert Session(lab).end() == 0
+
+
+def test_a_server_without_python_keeps_a_plain_connection(lab: Lab, agent: Agent) -> None:
+    """The agent says so once, and everything works as without roaming."""
+    lab.join("home")
+    empty = lab.files.root / "no-python"
+    empty.mkdir()
+    for name in ("sh", "bash", "cat", "true", "sha256sum", "mkdir", "mv", "rm", "wc", "id", "ps"):
+        found = next((p / name for p in map(Path, ("/usr/bin", "/bin")) if (p / name).exists()), None)
+        if found is not None:
+            (empty / name).symlink_to(found)
+    lab.sshd(config=[f"SetEnv PATH={empty}"])
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(f"[hosts.{HOST}]\n")
+    agent.wait_state(HOST, "connected")
+    events = agent.events()
+    agent.configure(ROAMS)
+    assert events.wait("roaming-failed", HOST)["code"] == "no-python"
+    assert agent.wait_state(HOST, "connected")["roaming"] is None
+    session = Session(lab)
+    assert session.end() == 0
+    assert "does not roam" in agent.cli("why", HOST).stdout
+
+
+@pytest.mark.parametrize("after_s", [0.1, 0.3, 0.5, 0.7, 0.9, 1.2])
+def test_an_agent_that_is_killed_while_a_host_begins_to_roam(lab: Lab, agent: Agent, after_s: float) -> None:
+    """The next agent roams with what it finds, and the control path always leads to one master."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(f"[hosts.{HOST}]\n")
+    agent.wait_state(HOST, "connected")
+    agent.configure(ROAMS)
+    until("it begins", lambda: "roaming-begins" in (agent.state_dir / "agent.log").read_text())
+    lab.laptop.run(["sleep", str(after_s)])
+    agent.kill9()
+    assert lab.laptop.run(["ssh", "-O", "check", HOST]).returncode == 0
+    agent.start()
+    now = roams(agent)
+    assert listener(lab, HOST) == now["roaming"]["pid"]
+    session = Session(lab)
+    lab.switch("home", "cafe")
+    assert session.echoes()
+    assert session.end() == 0
