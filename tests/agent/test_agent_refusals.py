@@ -76,7 +76,7 @@ def test_a_refusal_by_a_jump_host_survives_as_such(tmp_path: Path) -> None:
 
 
 def test_an_unproven_refusal_survives_with_its_network(tmp_path: Path) -> None:
-    """The next agent knows that nobody proved a refusal, and on which network that was."""
+    """The next agent knows that a refusal is unproven, and on which network it came."""
     now = time.monotonic()
     cafe = Network("wlan0", "cc:01", "café")
     retry = Retry(None, "auth", by_jump=True, proven=False, network=cafe, source="10.20.0.7")

@@ -202,7 +202,7 @@ def test_unproven_refusals_stay_few(story: Story) -> None:
 def test_an_unproven_refusal_stops_the_next_agent_on_that_network_only(
     story: Story, moved: str, *, proven: bool
 ) -> None:
-    """After a restart, a refusal that nobody proved holds on the network of that login, a proven one everywhere."""
+    """After a restart, an unproven refusal holds on the network of that login, a proven one everywhere."""
     story.network(CAFE_2 if moved == "before the start" else CAFE)
     story.configured(web=ALWAYS)
     there = {"network": Network("wlan0", "cc:01"), "source": "10.20.0.7"}
