@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "netlink": set(),
     "presentation": set(),
     "history": {"core", "presentation"},
+    "status_page": {"core", "history", "presentation"},
     "init": {"core", "config", "ssh", "presentation"},
     "roaming": set(),
     "sandbox": {"roaming"},
@@ -65,6 +66,8 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/attach.py", "attach"): "`attach` is the terminal itself",
     ("cli/login.py", "attach"): "`login` runs ssh at the terminal",
     ("cli/history.py", "history"): "`history` reads the log without an agent",
+    ("cli/status_page.py", "history"): "the page of `status --html` shows outages",
+    ("cli/status_page.py", "status_page"): "`status --html` writes the page",
 }
 
 # The core and the mux protocol only decide, and do no I/O.

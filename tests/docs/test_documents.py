@@ -190,7 +190,7 @@ def test_every_state_and_every_code_is_in_the_troubleshooting() -> None:
 def _packages(heading: str) -> set[str]:
     """Return the packages in the table below a heading of the architecture, with slashes between their names."""
     table = TEXTS["docs/architecture.md"].split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return set(re.findall(r"^\| `([a-z/]+)/` \|", table, re.MULTILINE))
+    return set(re.findall(r"^\| `([a-z_/]+)/` \|", table, re.MULTILINE))
 
 
 def test_every_package_is_in_the_architecture_and_no_other() -> None:

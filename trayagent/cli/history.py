@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from trayagent.errors import TrayagentError
     from trayagent.history.outages import Outage, Sighting
 
 SCHEMA = 1
@@ -114,44 +113,11 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
 
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:
-    """Write the page completely or not at all, because a reader may have the old one open."""
-    import contextlib
-
+    from trayagent.cli.write_page import write_page
     from trayagent.history.charts import Period
     from trayagent.history.page import page
     from trayagent.presentation import times
 
-    file = _file(name)
-    fresh = file.with_name(f".{file.name}.new")
     text = page(hosts, found, Period(since, times.now()), times.lasted)
-    try:
-        fresh.write_text(text, encoding="utf-8", errors="replace")
-        fresh.replace(file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise _unwritable(str(file), error.strerror or str(error)) from error
+    file = write_page(name, text, "~/outages.html")
     say(f"Written: {clean(str(file))}, with {len(found)} outage{'' if len(found) == 1 else 's'}.")
-
-
-def _file(name: str) -> Path:
-    """Return the file with this name; raises TrayagentError for a directory and for an empty name."""
-    from pathlib import Path
-
-    try:
-        file = Path(name).expanduser()
-        folder = not file.name or file.is_dir()
-    except RuntimeError as error:  # ~ of an unknown user
-        raise _unwritable(name, "there is no such home folder") from error
-    except OSError as error:
-        raise _unwritable(name, error.strerror or str(error)) from error
-    if folder:
-        raise _unwritable(name, "it is a folder" if name else "it names no file")
-    return file
-
-
-def _unwritable(name: str, why: str) -> TrayagentError:
-    from trayagent.errors import TrayagentError
-
-    hint = "Name a file in a folder of your own, such as ~/outages.html."
-    return TrayagentError(f"{name or repr(name)} cannot be written: {why}.", code="unwritable", hint=hint)

@@ -30,6 +30,9 @@ def add(commands: Any) -> None:
         action="store_true",
         help="OpenMetrics text; without an agent, trayagent_up is 0 and the exit status 3",
     )
+    form.add_argument(
+        "--html", metavar="FILE", help="write one self-contained page, also about the last 7 days"
+    )
     parser.add_argument(
         "--watch", action="store_true", help="show it again at each change, until you interrupt it"
     )
@@ -38,6 +41,8 @@ def add(commands: Any) -> None:
 
 def status(args: argparse.Namespace) -> int:
     """Print the view; rich is imported only for users."""
+    if args.html is not None:
+        return _page(args)
     if args.prometheus:
         return _prometheus(args)
     if args.json and args.watch:
@@ -54,6 +59,15 @@ def status(args: argparse.Namespace) -> int:
 
         people.show(ask("status", hosts=args.hosts))
     return 0
+
+
+def _page(args: argparse.Namespace) -> int:
+    if args.watch:
+        hint = "Write it again when you need it: trayagent status --html FILE"
+        raise BadRequest("--html and --watch exclude each other.", hint=hint)
+    from trayagent.cli.status_page import write_status_page
+
+    return write_status_page(args)
 
 
 def _prometheus(args: argparse.Namespace) -> int:

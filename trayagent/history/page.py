@@ -35,7 +35,7 @@ def page(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Perio
     parts = [
         f"{HEAD}<title>{text(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body>",
         f"<h1>Outages of ssh connections</h1><p>{moment(period.since)} to {moment(period.until)}, by trayagent</p>",
-        *(_report(hosts, outages, period, lasted) if outages else _nothing(hosts)),
+        *(report(hosts, outages, period, lasted) if outages else _nothing(hosts)),
         "</body></html>\n",
     ]
     return "\n".join(parts)
@@ -49,16 +49,26 @@ def _nothing(hosts: Mapping[str, Sighting]) -> list[str]:
     ]
 
 
-def _report(
-    hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted
+def report(
+    hosts: Mapping[str, Sighting],
+    outages: Sequence[Outage],
+    period: Period,
+    lasted: Lasted,
+    *,
+    level: int = 2,
 ) -> list[str]:
+    """Return the charts and tables about these outages. `level` is the level of the headings."""
+
+    def head(words: str) -> str:
+        return f"<h{level}>{words}</h{level}>"
+
     took_s = [o.took_ms / 1000 for o in outages if o.took_ms is not None]
     return [
         _tiles(outages, took_s, period, lasted),
-        f"<h2>When</h2>{timeline(hosts, outages, period, lasted)}",
-        *([f"<h2>How long a recovery took</h2>{recovery_times(took_s)}"] if took_s else []),
-        f"<h2>How often</h2>{outages_by_day(outages, period)}",
-        f"<h2>Hosts</h2>{_by_host(hosts, outages, period, lasted)}",
+        f"{head('When')}{timeline(hosts, outages, period, lasted)}",
+        *([f"{head('How long a recovery took')}{recovery_times(took_s)}"] if took_s else []),
+        f"{head('How often')}{outages_by_day(outages, period)}",
+        f"{head('Outages by host' if level > 2 else 'Hosts')}{_by_host(hosts, outages, period, lasted)}",
         _each(outages, period, lasted),
     ]
 

@@ -1,0 +1,39 @@
+"""Summarize the day in one line: how often the network changed, and how fast hosts were back; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+from trayagent.history.outages import Outage
+from trayagent.presentation.times import lasted
+
+ONE_CHANGE = timedelta(seconds=30)
+"""A move to another network is several events, because addresses and routes come one after the other."""
+
+
+def today_line(events: Sequence[Mapping[str, Any]], outages: Sequence[Outage], now: datetime) -> str:
+    """Return for example "Today: 6 changes of network, back in 0.9 s". Today begins at midnight, local time."""
+    midnight = now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    moments = [datetime.fromisoformat(e["at"]) for e in events if e.get("event") == "network-changed"]
+    changes = _changes(moments, midnight)
+    words = [f"{changes} change{'s' * (changes != 1)} of network" if changes else "no change of network"]
+    today = [o for o in outages if o.ended is not None and datetime.fromisoformat(o.ended) >= midnight]
+    took_s = [o.took_ms / 1000 for o in today if o.took_ms is not None]
+    if len(took_s) == 1:
+        words.append(f"back in {lasted(took_s[0])}")
+    elif took_s:
+        words.append(f"back in {lasted(median(took_s))} (the median of {len(took_s)} recoveries)")
+    return f"Today: {', '.join(words)}."
+
+
+def _changes(moments: Sequence[datetime], since: datetime) -> int:
+    """Count the changes since a moment. Events that follow each other closely are one change."""
+    count, last = 0, None
+    for at in moments:
+        if at >= since:
+            count += last is None or at - last > ONE_CHANGE
+            last = at
+    return count
