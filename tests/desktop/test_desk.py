@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from dbus_fast import Variant
 
+from tests.cli.conftest import FakeAgent
 from tests.desktop.actors import FakeServer, FakeWatcher, Panel, called
 from tests.desktop.desk import Desk as Desktop
 from tests.desktop.desk import run, until
@@ -143,6 +144,60 @@ def test_gnome_gets_a_short_menu_in_which_every_host_can_be_reached(desk: Deskto
                 await first_is("● e__1_x")
                 await choose(panel, "Back to all 6 hosts")
                 await first_is("● a__1_x")
+
+    run(body())
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_left_click_opens_the_status_page(
+    desk: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    """The page is made at the click and opened in the browser. If that fails, a message says why."""
+    opened, programs = tmp_path / "opened", tmp_path / "bin"
+    programs.mkdir()
+    (programs / "xdg-open").write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    (programs / "xdg-open").chmod(0o755)
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("TRAYAGENT_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("TRAYAGENT_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    agent = FakeAgent(tmp_path / "run" / "agent.sock") if runs else None
+
+    async def body() -> None:
+        env = {"PATH": os.environ["PATH"]}
+        async with shown(desk, tmp_path, view(host("web")), env=env) as (_, panel, server):
+            await panel.ask("Activate", "ii", 0, 0, on="org.kde.StatusNotifierItem")
+            if runs:
+                await until(opened.exists, "opened")
+                await until(opened.read_text, "opened")
+                page = tmp_path / "status.html"
+                assert opened.read_text().strip() == page.as_uri()
+                assert "web01" in page.read_text()
+            else:
+                await until(lambda: server.shown, "the message")
+                assert server.shown[0][1][1] == "No agent is running."
+                assert not opened.exists()
+
+    try:
+        run(body())
+    finally:
+        if agent is not None:
+            agent.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "menu_opens"), [("kded6", False), ("xfce4-panel", True), ("waybar", True)]
+)
+def test_a_left_click_does_what_the_users_of_the_panel_expect(
+    desk: Desktop, tmp_path: Path, program: str, menu_opens: bool
+) -> None:
+    """On Plasma it activates the icon. Other panels that read ItemIsMenu open the menu."""
+
+    async def body() -> None:
+        with called(program):
+            async with shown(desk, tmp_path, view(host("web"))) as (_, panel, _):
+                icon = await panel.properties("org.kde.StatusNotifierItem")
+                assert icon["ItemIsMenu"] is menu_opens
 
     run(body())
 

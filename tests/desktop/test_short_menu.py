@@ -116,6 +116,7 @@ def test_the_whole_short_menu_reads_as_it_should() -> None:
         "    ---",
         "    Resume (grey)",
         "More ▸",
+        "    Show status page",
         "    Edit configuration",
         "    Show log",
         "    ☑ Start at login",

@@ -22,6 +22,7 @@ from trayagent.desktop.menu.commands import (
     EditConfiguration,
     LogIn,
     Pause,
+    ShowStatus,
     ShowWhy,
     SignIn,
 )
@@ -90,7 +91,13 @@ class Desk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._icons_installed = installed()
         asked = Asked(
-            self._activated, self._invoked, self._closed, self._opened, choices.activated_with, self._show
+            self._activated,
+            self._invoked,
+            self._closed,
+            self._opened,
+            choices.activated_with,
+            self._show,
+            self._clicked,
         )
         self._tray, self._notifier, self._bus = session(asked, buses)
         self._teller = Dispatcher(lambda: self._notifier, self._asked, notify=door.notify())
@@ -146,8 +153,14 @@ class Desk:
             self._tray.panel.unfolds,
             self._brought,
         )
-        named = self._icons_installed and self._tray.panel.recolours
-        look, self._menu = look_and_menu(self._view, datetime.now(UTC), options, named=named)
+        panel = self._tray.panel
+        look, self._menu = look_and_menu(
+            self._view,
+            datetime.now(UTC),
+            options,
+            named=self._icons_installed and panel.recolours,
+            click_opens_menu=not panel.activates,
+        )
         self._tray.show(look)
 
     # The user's choices.
@@ -156,6 +169,9 @@ class Desk:
         command = self._menu.command(key) if self._menu is not None and isinstance(key, tuple) else None
         if command is not None:
             self._carry_out(command)
+
+    def _clicked(self) -> None:
+        self._carry_out(ShowStatus())
 
     def _asked(self, action: str, message: Message) -> None:
         host = message.hosts[0] if message.hosts else None

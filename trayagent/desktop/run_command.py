@@ -31,6 +31,9 @@ _CLIPBOARDS = (
     ["pbcopy"],
 )
 _CLIPBOARD_S = 2.0
+STATUS_PAGE = "status.html"
+PAGE_S = 20.0
+"""The page takes a fraction of a second. A busy disk or machine may need longer."""
 OPENER_S = 8.0
 """xdg-open is a script that tries one program after the other before it fails."""
 # A terminal closes with its program, and the program's last message would be lost.
@@ -94,6 +97,8 @@ class Choices:
             case c.ShowWhy(host):
                 why = own_module("trayagent", "why", "--", host)
                 await self._terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
+            case c.ShowStatus():
+                await self._status_page()
             case c.ShowLog():
                 await self._terminal(["less", "+G", str(self._log)])
             case c.EditConfiguration():
@@ -118,6 +123,32 @@ class Choices:
         env = await self._env()
         display = sys.platform == "darwin" or env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")
         await sign_in(vpn, words, partial(open_terminal, env=env) if display else None)
+
+    async def _status_page(self) -> None:
+        """Write the status page beside the log, in a program of its own so that the agent stays small, and open it."""
+        env, page = await self._env(), self._log.with_name(STATUS_PAGE)
+        words = own_module("trayagent", "--config", str(self._configuration), "status", "--html", str(page))
+        await asyncio.to_thread(page.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        child = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(PAGE_S):
+                _, said = await child.communicate()
+        except TimeoutError:
+            raise TrayagentError(f"The status page was not written within {PAGE_S:g} s.") from None
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        if child.returncode:
+            lines = said.decode(errors="replace").strip().removeprefix("trayagent: ").splitlines()
+            title, *hint = lines or [f"The status page was not written (status {child.returncode})."]
+            raise TrayagentError(title, hint=" ".join(line.strip() for line in hint))
+        await _open(page.as_uri(), env)
 
     async def _terminal(self, words: Sequence[str]) -> None:
         await open_terminal(words, await self._env())

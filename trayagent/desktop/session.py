@@ -50,7 +50,7 @@ class Asked:
     """The callbacks of the desktop.
 
     A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, an
-    activation token arrived, or another panel shows the icon.
+    activation token arrived, another panel shows the icon, or the icon was clicked and no menu opened.
     """
 
     activated: Callable[[Hashable], None]
@@ -59,6 +59,7 @@ class Asked:
     opening: Callable[[], None]
     token: Callable[[str], None]
     panel_changed: Callable[[], None]
+    clicked: Callable[[], None]
 
 
 def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[TrayBackend, Messages, Carrier]:
@@ -74,7 +75,11 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
     from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
     tray = StatusNotifierTray(
-        asked.activated, opening=asked.opening, activation=asked.token, panel_changed=asked.panel_changed
+        asked.activated,
+        opening=asked.opening,
+        activation=asked.token,
+        panel_changed=asked.panel_changed,
+        clicked=asked.clicked,
     )
     notifier = Notifier(asked.invoked, asked.closed, activation=asked.token)
     return tray, notifier, SessionBus([tray, notifier], addresses=buses)

@@ -81,6 +81,11 @@ class Bring:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowStatus:
+    """Open the status page in the browser."""
+
+
+@dataclass(frozen=True, slots=True)
 class EditConfiguration:
     """Open the configuration in the user's editor."""
 
@@ -112,6 +117,7 @@ Command = (
     | OpenUrl
     | Copy
     | Bring
+    | ShowStatus
     | EditConfiguration
     | ShowLog
     | StartAtLogin

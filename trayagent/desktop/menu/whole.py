@@ -15,6 +15,7 @@ from trayagent.desktop.menu.commands import (
     Pause,
     Quit,
     ShowLog,
+    ShowStatus,
     SignIn,
     Span,
     StartAtLogin,
@@ -132,6 +133,7 @@ def _program(view: View, now: datetime, options: Options) -> list[Item]:
         label(("about", "process"), f"Process {agent['pid']}, running{words.since(agent['started'], now)}"),
     ]
     found = [
+        action(("status-page",), "Show status page", ShowStatus()),
         action(("configuration",), "Edit configuration", EditConfiguration()),
         action(("log",), "Show log", ShowLog()),
     ]

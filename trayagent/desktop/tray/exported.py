@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from trayagent.desktop.connection import Connection
 from trayagent.desktop.tray import dbusmenu, item
 from trayagent.desktop.tray.layout import Change, Layouts
 from trayagent.desktop.tray.look import Look
 from trayagent.desktop.tray.panel_registration import Registration
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The functions to call for what the user does.
+
+    `chosen` gets the number of a menu item, `activation` the token for the window that a click opens.
+    """
+
+    chosen: Callable[[int], None]
+    opening: Callable[[], None]
+    clicked: Callable[[], None]
+    activation: Callable[[str], None]
 
 
 class Exported:
@@ -22,13 +36,11 @@ class Exported:
         program: str,
         look: Look,
         layouts: Layouts,
-        chosen: Callable[[int], None],
-        opening: Callable[[], None],
-        activation: Callable[[str], None],
+        handlers: Handlers,
     ) -> None:
         self.registration, self._bus = registration, connection.bus
-        self._item = item.StatusNotifierItem(program, look, opening, activation)
-        self._menu = dbusmenu.DBusMenu(layouts, chosen, opening)
+        self._item = item.StatusNotifierItem(program, look, handlers.clicked, handlers.activation)
+        self._menu = dbusmenu.DBusMenu(layouts, handlers.chosen, handlers.opening)
         self._bus.export(item.PATH, self._item)
         self._bus.export(dbusmenu.PATH, self._menu)
 

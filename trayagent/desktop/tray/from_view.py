@@ -16,16 +16,24 @@ TITLE = "trayagent"
 
 
 def look_and_menu(
-    view: Mapping[str, Any], now: datetime, options: menu.Options, *, named: bool = False
+    view: Mapping[str, Any],
+    now: datetime,
+    options: menu.Options,
+    *,
+    named: bool = False,
+    click_opens_menu: bool = True,
 ) -> tuple[Look, menu.Menu]:
     """Return the look for the panel, and the menu, which knows the command of each key. `now` is aware.
 
-    `named`: the panel finds the icon in its theme by name.
+    `named`: the panel finds the icon in its theme by name. `click_opens_menu`: see Look.
     """
     built, overall = menu.build(view, now, options), summary.overall(view)
     tooltip = menu.tooltip(view, now)
     name = icon_name(overall) if named else ""
-    return Look(_pixmaps(overall), TITLE, tooltip, built.items, overall == "needs-you", name), built
+    look = Look(
+        _pixmaps(overall), TITLE, tooltip, built.items, overall == "needs-you", name, click_opens_menu
+    )
+    return look, built
 
 
 @cache

@@ -25,8 +25,8 @@ ToolTipStruct = Annotated[list[Any], DBusSignature("(sa(iiay)ss)")]
 class StatusNotifierItem(ServiceInterface):
     """The icon on one connection.
 
-    `clicked` is called if a panel reports a click instead of opening the menu. `activation` is called with the token
-    that a panel on Wayland gives before a click.
+    `clicked` is called if a panel reports a left click instead of opening the menu. `activation` is called with the
+    token that a panel on Wayland gives before a click.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def ItemIsMenu(self) -> DBusBool:  # noqa: D102, N802
-        return True  # both buttons open the menu, because a plain click has no other use
+        return self._look.click_opens_menu
 
     @dbus_property(access=PropertyAccess.READ)
     def Menu(self) -> DBusObjectPath:  # noqa: D102, N802

@@ -69,7 +69,8 @@ class Look:
 
     `title` names the program, `tooltip` may have several lines. `attention` requests that the panel shows the icon
     even if it hides inactive ones. `icon_name` is the icon's name in the icon theme, for panels that draw it in
-    their own colour; with "" they use the pixmaps.
+    their own colour; with "" they use the pixmaps. `click_opens_menu`: either click opens the menu, where the panel
+    honours this.
     """
 
     pixmaps: tuple[Pixmap, ...]
@@ -78,6 +79,7 @@ class Look:
     menu: Sequence[Item]
     attention: bool = False
     icon_name: str = ""
+    click_opens_menu: bool = True
 
 
 class TrayBackend(Protocol):

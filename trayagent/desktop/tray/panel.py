@@ -9,11 +9,13 @@ from dataclasses import dataclass
 class Panel:
     """The program whose panel shows the icon; "" if it is unknown.
 
+    `activates`: its users expect that a left click does something, and that a right click opens the menu.
     `recolours`: it draws an icon with a symbolic name in its own text colour. `unfolds`: it opens submenus inside the
     menu, and lines that do not fit the screen cannot be reached.
     """
 
     program: str = ""
+    activates: bool = False
     recolours: bool = False
     unfolds: bool = False
 
@@ -22,9 +24,9 @@ _KNOWN = {
     panel.program: panel
     for panel in (
         Panel("gnome-shell", recolours=True, unfolds=True),  # the extension AppIndicator
-        Panel("kded5", recolours=True),
-        Panel("kded6", recolours=True),  # Plasma's watcher lives in kded
-        Panel("plasmashell", recolours=True),
+        Panel("kded5", activates=True, recolours=True),
+        Panel("kded6", activates=True, recolours=True),  # Plasma's watcher lives in kded
+        Panel("plasmashell", activates=True, recolours=True),
         Panel("waybar", recolours=True),
         Panel("cinnamon", recolours=True),
         Panel("xapp-sn-watcher", recolours=True),

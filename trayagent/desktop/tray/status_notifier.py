@@ -30,7 +30,7 @@ class StatusNotifierTray:
     `activated` is called with the key of the item that the user chose. `opening` is called each time the menu is
     about to open, so that it can update "5 minutes ago" by calling `show`. `activation` is called with the token
     that a panel gives for a click. `panel_changed` is called when another panel shows the icon, so that it can
-    `show` a look that suits the panel.
+    `show` a look that suits the panel. `clicked` is called for a left click that does not open the menu.
     """
 
     def __init__(
@@ -41,12 +41,13 @@ class StatusNotifierTray:
         opening: Callable[[], None] = lambda: None,
         activation: Callable[[str], None] = lambda _: None,
         panel_changed: Callable[[], None] = lambda: None,
+        clicked: Callable[[], None] = lambda: None,
         interval_s: float = INTERVAL_S,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self.panel = Panel()
         self._activated, self._opening, self._activation = activated, opening, activation
-        self._panel_changed = panel_changed
+        self._panel_changed, self._clicked = panel_changed, clicked
         self._program, self._first_retry_s = program, first_retry_s
         self._layouts = Layouts()
         self._wanted: Look | None = None
@@ -79,7 +80,7 @@ class StatusNotifierTray:
 
     async def on_bus(self, connection: Connection) -> None:
         """Export the icon on a new connection, and register it. Raises BusCallError."""
-        from trayagent.desktop.tray.exported import Exported
+        from trayagent.desktop.tray.exported import Exported, Handlers
 
         await self._looked.wait()
         self._pace.now()
@@ -92,9 +93,7 @@ class StatusNotifierTray:
             program=self._program,
             look=self._shown,
             layouts=self._layouts,
-            chosen=self._chosen,
-            opening=self._about_to_open,
-            activation=self._activation,
+            handlers=Handlers(self._chosen, self._about_to_open, self._clicked, self._activation),
         )
         await registration.start()
 
