@@ -96,9 +96,8 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
     admitted = admission(host, state, by_user=host.by_user)
     waits = host.master is None and host.attempt is None and login_needs_user(host)
     only_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
-    stuck = host.master is None and (
-        waits or only_user
-    )  # no change of network brings the host back automatically
+    # No change of network brings such a host back automatically.
+    stuck = host.master is None and (waits or only_user)
     if not admitted.open and not (stuck and admitted.code == "unreachable"):
         return admission_problem(host, admitted)
     if (waits and not only_user) or host.problem is not None:

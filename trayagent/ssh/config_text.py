@@ -58,7 +58,7 @@ class Block:
 
 
 def config_files(path: Path) -> tuple[Path, ...]:
-    """Return this file and all files that it includes, also missing ones, because they may appear later.
+    """Return the file and all files that it includes. Missing files are listed, too, because they may appear later.
 
     A glob returns the files that it matches now.
     """
@@ -147,7 +147,7 @@ def _included(pattern: str, root: Path) -> list[Path]:
     folder = SYSTEM if root.is_relative_to(SYSTEM) else home() / ".ssh"
     text = str(home() / pattern[2:]) if pattern.startswith("~/") else str(folder / pattern)
     if "${" in text or "%" in text:
-        return []  # OpenSSH 9.9 expands variables and tokens; their paths are unknown here
+        return []  # OpenSSH 9.9 expands variables and tokens in paths; the agent does not know the results
     if not glob.has_magic(text):
         return [Path(text)]
     return [Path(found) for found in sorted(glob.glob(text))]  # noqa: PTH207  # Path.glob accepts no absolute pattern

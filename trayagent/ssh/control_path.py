@@ -25,7 +25,7 @@ def fits(path: str) -> bool:
 
 
 def default_in(runtime_dir: Path, name: str) -> str:
-    """Return the control path of a host without one in ssh_config: short, readable, and unique for each host."""
+    """Return the control path of a host that has none in ssh_config: short, readable, and unique for each host."""
     readable = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:12]
     return str(runtime_dir / "cm" / f"{readable}-{zlib.crc32(name.encode()):08x}")
 
@@ -33,13 +33,14 @@ def default_in(runtime_dir: Path, name: str) -> str:
 def fresh_for(path: str) -> str:
     """Return an unused path where only this user can listen, for a new master that will take over `path`.
 
-    It is in the directory of `path` if no other user may write there, else in a private directory made inside it.
-    It cannot be in the runtime directory, because rename(2) needs the same file system. Raise OSError.
+    The path is in the directory of `path` if no other user may write there, else in a new private directory inside
+    it. The runtime directory is no choice, because rename(2) needs the same file system. Raise OSError.
     """
     folder = Path(path).parent
     if not _is_private(folder):
         inside = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=folder))
-        # The name is random: the master unlinks it at its end, when another user's directory may have the same name.
+        # The name is random, because the master unlinks it at its end. By then, another user's directory may have the
+        # same name.
         return str(inside / secrets.token_hex(3))
     while True:
         suffix = _base36(next(_numbers) % 36**3)

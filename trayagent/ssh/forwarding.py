@@ -1,4 +1,4 @@
-"""Open and close a master's forwards until they are the wanted ones, with a separate result for each."""
+"""Open and close a master's forwards until the wanted forwards are open. Each forward has a result of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LocalSockets(Protocol):
     """Removes the files that local forwards of earlier masters left behind."""
 
     def remove_dead(self, path: str) -> None:
-        """Remove the file of a Unix socket if it is ours and no process listens on it."""
+        """Remove the file of a Unix socket if the socket belongs to this user and no process listens on it."""
 
 
 async def ensure(  # noqa: PLR0913  # each is a choice of the caller
@@ -182,7 +182,7 @@ def _missing(host: str, port: int, listening: Listeners) -> str | None:
 
 
 def _reason(forward: Forward, error: TrayagentError, last_words: str) -> str:
-    """Return why a forward failed, in ssh's words if it gave a reason."""
+    """Return why a forward failed, in ssh's words if ssh gave a reason."""
     if forward.kind != "remote" and forward.listen.path is not None:
         return _path_in_use(forward.listen.path, last_words) or error.title
     port = str(forward.listen.port)

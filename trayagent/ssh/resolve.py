@@ -197,7 +197,7 @@ def _value(lines: Lines, key: str) -> str | None:
 
 
 def _word(lines: Lines, key: str, default: str) -> str:
-    """Return a value as ssh_config spells it, because OpenSSH 9.2 prints some flags as true and false."""
+    """Return a value in the spelling of ssh_config. OpenSSH 9.2 prints some flags as true and false."""
     word = lines.get(key, [default])[0]
     return {"true": "yes", "false": "no"}.get(word, word)
 

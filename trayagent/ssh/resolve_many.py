@@ -18,7 +18,7 @@ from trayagent.ssh.resolve import MAX_OUTPUT, end_process, parse, resolve, ssh_w
 QUICK_S = 2.0
 """The time limit of ssh among other names. A slower one is asked again alone, with its own limit."""
 _SHELLS_MAX = 8  # `ssh -G` takes 4 ms of a core each
-_NAMES_MAX = 16  # for each shell; the longer the list, the later its first answer counts
+_NAMES_MAX = 16  # for each shell; the longer the list, the later the first answer counts
 
 # Each answer ends with a NUL, the exit status, and another NUL. ssh itself prints no NUL.
 _LOOP = r"""while IFS= read -r name; do "$@" "$name" </dev/null 2>/dev/null; printf '\0%d\0' $?; done"""
@@ -65,7 +65,7 @@ class SshResolver:
             batch = self._next_batch()
             try:
                 await self._answer(batch)
-            except Exception as error:  # the one who asks gets it
+            except Exception as error:  # the caller of that question gets the error
                 for question in batch:
                     if not question.answer.done():
                         question.answer.set_exception(error)
@@ -86,7 +86,7 @@ class SshResolver:
         return [question for question in batch if not question.answer.done()]
 
     async def _answer(self, batch: list[_Question]) -> None:
-        """Answer all, or put those back that a slow name holds up."""
+        """Answer all questions, or put those back that a slow name holds up."""
         if len(batch) > 1:
             texts = await self._outputs([q.name for q in batch], batch[0].options)
             for question, text in zip(batch, texts, strict=False):
@@ -97,7 +97,7 @@ class SshResolver:
             if later:
                 self._start_worker()
         for question in batch:
-            if not question.answer.done():  # it failed, it is slow, or it is alone; now the cause is found
+            if not question.answer.done():  # the name failed, is slow, or is the only one
                 await self._alone(question)
 
     async def _alone(self, question: _Question) -> None:
@@ -151,7 +151,7 @@ def _is_plain(name: str) -> bool:
 
 
 def _tell(question: _Question, text: str) -> None:
-    """Answer with this text, unless nobody waits any more or the text is the empty one of a failure."""
+    """Answer with this text, unless no caller waits any more or the text is empty because of a failure."""
     if not text or question.answer.done():
         return
     try:

@@ -16,9 +16,7 @@ RETRANSMISSION_NEAR_S = 3.0  # the user should not wait longer for a retransmiss
 # from a short stay elsewhere keeps it silent. The user's sessions are worth this wait.
 RETURNED_NEAR_S = 10.0
 RETRANSMISSION_RTTS = 2  # one round trip for the answer, one for jitter
-RTT_UNKNOWN_S = (
-    0.200  # the round trip that is assumed if no TCP connection shows a measured one: a slow but common path
-)
+RTT_UNKNOWN_S = 0.200  # used while no TCP connection shows its round trip: a slow but common path
 RTT_BOUNDS_S = (0.001, 3.0)
 
 # Acknowledgements of data that was sent after a change postpone the verdict while they keep coming. The answer is

@@ -161,9 +161,7 @@ def forget_if_done(context: Context, name: str) -> None:
 def _ended_unexpectedly(context: Context, host: Host, event: MasterEnded, *, by_network: bool) -> None:
     if host.unnamed:
         return
-    if (
-        host.roaming is not None
-    ):  # the sessions wait for the next outer master, whatever ended the present one
+    if host.roaming is not None:  # the sessions wait for the next outer master
         context.put(host, lost=True)
     elif host.wish.connect == "always":
         # `ssh -O exit` on a healthy master is a request of the user, as `disconnect` is.

@@ -83,9 +83,7 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
     """Leave an attempt alone while its own address still holds."""
     if attempt.ready is not None:
         return put_in_place(context, host, attempt, 1, Evidence.of(master="none", control="ready"))
-    hopeless = (
-        attempt.refused is not None or attempt.bare
-    )  # a refused or bare attempt cannot succeed any more
+    hopeless = attempt.refused is not None or attempt.bare  # such an attempt cannot succeed any more
     if hopeless or (not attempt.unwanted and not holds(context, host, attempt, admitted)):
         if attempt.refused is not None:  # the attempt was only a control for the old master, which ended
             publish_failure(context, host, attempt.refused)

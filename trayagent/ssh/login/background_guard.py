@@ -15,9 +15,10 @@ from pathlib import Path
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.problems import Problem
 
-# The session bus is among these variables, because a desktop opens windows over it for programs without a display.
+# The session bus is among the removed variables, because a desktop opens windows over the bus for programs without a
+# display.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
-# By these variables xdg-open detects a desktop, and then prefers that desktop's opener to BROWSER.
+# xdg-open detects a desktop by these variables, and then prefers the desktop's opener to BROWSER.
 _DESKTOPS = (
     "XDG_CURRENT_DESKTOP",
     "DESKTOP_SESSION",
@@ -52,7 +53,7 @@ esac
 : >"$TRAYAGENT_CALLED"
 """
 # If the master goes to the background, ssh closes the stderr of its ProxyCommand (sshconnect.c, ssh_proxy_connect).
-# The reason of a failure would be lost. A `Match exec` has no pipe as its input, so its stderr is left alone.
+# The reason of a failure would be lost. A `Match exec` has no pipe as its input, so its stderr stays open.
 _SHELL = """#!/bin/sh
 # trayagent puts this in the place of the shell that runs a ProxyCommand. It keeps the stderr of that command.
 SHELL=$TRAYAGENT_SHELL

@@ -15,7 +15,7 @@ from pathlib import Path
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.credentials import read_key_file
 
-# How many fields the public key of each type has. They are between the nonce and the serial number.
+# The number of fields of each type's public key. These fields are between the nonce and the serial number.
 _KEY_FIELDS = {
     "ssh-rsa-cert-v01@openssh.com": 2,
     "ssh-dss-cert-v01@openssh.com": 4,
@@ -54,7 +54,7 @@ def any_expired_certificate(resolved: Resolved, now: float) -> Certificate | Non
 
 
 def valid_before(line: bytes) -> int | None:
-    """Return the end of the validity of a certificate in one line of text, None if it is none."""
+    """Return the end of a certificate's validity as one line of text. Return None if the blob is no certificate."""
     words = line.split(None, 2)
     fields = _KEY_FIELDS.get(words[0].decode(errors="replace")) if len(words) >= 2 else None
     if fields is None:

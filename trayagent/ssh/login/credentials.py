@@ -46,7 +46,7 @@ def existing(identity_files: Iterable[str]) -> tuple[Path, ...]:
 
 
 def read_key_file(path: Path) -> bytes:
-    """Return the beginning of a key file, b"" if it cannot be read. No key or certificate is longer."""
+    """Return the beginning of a key file, b"" if the file cannot be read. No key or certificate is longer."""
     try:
         if not path.is_file():  # reading a named pipe would block forever
             return b""
@@ -118,7 +118,7 @@ def is_private(key_file: Path) -> bool:
 
 
 def public_key(key_file: Path) -> bytes | None:
-    """Return the public key of an IdentityFile in the format of RFC 4253, or None if no file has it.
+    """Return the public key of an IdentityFile in the format of RFC 4253, or None if no file has the public key.
 
     The key is in the file with the suffix `.pub`, in the file itself, or unencrypted in an OpenSSH private key.
     """
@@ -131,7 +131,7 @@ def public_key(key_file: Path) -> bytes | None:
         return None
     try:
         at = len(_MAGIC)
-        for _ in range(3):  # cipher, key derivation and its options
+        for _ in range(3):  # cipher, key derivation and the options of the derivation
             _, at = _string(raw, at)
         return _string(raw, at + 4)[0]
     except struct.error:
@@ -139,7 +139,7 @@ def public_key(key_file: Path) -> bytes | None:
 
 
 def kind_of(key: bytes) -> str:
-    """Return the type of a public key, such as "ssh-ed25519", or "" if it cannot be read."""
+    """Return the type of a public key, such as "ssh-ed25519", or "" if the key cannot be read."""
     try:
         return _string(key, 0)[0].decode(errors="replace")
     except struct.error:
@@ -147,7 +147,10 @@ def kind_of(key: bytes) -> str:
 
 
 def passphrase_needed(auth_sock: str | None, identity_files: Iterable[str]) -> Path | None:
-    """Return a key file that only the user's passphrase can unlock, or None if any key was usable without it."""
+    """Return a key file that only the user's passphrase can unlock.
+
+    Return None if any key was usable without a passphrase.
+    """
     if agent_keys(auth_sock):
         return None
     there = existing(identity_files)

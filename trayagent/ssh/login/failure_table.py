@@ -168,7 +168,7 @@ TABLE: tuple[Row, ...] = (
     ),
     # Blackhole and prohibit routes cause "Invalid argument" and "Permission denied".
     _row(_CONNECT, "unreachable", "unreachable", "{who} cannot be reached from here"),
-    # The end of a connection that worked. It shows nothing about the present path, so it is not positive.
+    # The end of a connection that worked. Such an end shows nothing about the present path, so it is not positive.
     _row(r"^Timeout, server .* not responding", "died", "timed-out", "{who} stopped answering"),
     _row(
         r"^Connection to .* closed by remote host|^client_loop: send disconnect|^Read from remote host ",
@@ -179,7 +179,7 @@ TABLE: tuple[Row, ...] = (
         r"|Could not request local forwarding).*)$",
         "forward", "forward-failed", "A forward of {who} failed: {line}", positive=True,
     ),
-    # MaxStartups, a penalty, a restart of sshd, or no ssh server at all: ssh cannot distinguish these.
+    # ssh cannot distinguish MaxStartups, a penalty, a restart of sshd, and a machine without an ssh server.
     _row(
         r"Not allowed at this time|Exceeded MaxStartups|Connection (?:closed|reset) by \S+ port \d+"
         r"|^kex_exchange_identification: |^banner exchange: Connection to ",

@@ -19,8 +19,8 @@ _LONGEST_LINE = 1000
 _FIRST_LINES = 100
 _LAST_LINES = 400
 
-# The last message of ssh when its transport (a jump host's ssh, a ProxyCommand) ended.
-# "Broken pipe" means the same, if ssh was still writing its banner.
+# The last message of ssh when its transport (a jump host's ssh, a ProxyCommand) ended. "Broken pipe" also means the
+# end of the transport, if ssh was still writing its banner.
 _CARRIER_ENDED = re.compile(
     r"^(?:Connection (?:closed|reset) by|banner exchange: Connection to) UNKNOWN port (?:65535|-1)(?:: .*)?$",
     re.MULTILINE,
@@ -34,8 +34,8 @@ _NOISE = re.compile(
     r"(?:debug[123]: |kex_exchange_identification: |Authenticated (?:to|using) |Warning: Permanently added "
     r"|Transferred: |Bytes per second: |Killed by signal |Allocated port |Pseudo-terminal )"
 )
-# Only the user or the administrator of the jump host can fix these. Any other failure of a jump host means that
-# it, or the network, is down.
+# Failures that only the user or the administrator of the jump host can fix. Any other failure of a jump host means
+# that the jump host or the network is down.
 _KEEPS_ITS_CODE: frozenset[FailureKind] = frozenset(
     {
         "auth",
@@ -80,7 +80,7 @@ def classify(
 
 
 def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failure:
-    """Return a failure that may be a refused login, marked as one.
+    """Return a failure that may be a refused login, with that mark.
 
     The server proved its host key, and then the login ended without a word. sshd closes the connection if PAM refuses
     the account (expired, pam_access), and a relay on the route may swallow a refusal. Servers that are busy or reboot

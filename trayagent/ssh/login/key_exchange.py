@@ -80,7 +80,7 @@ def read_key_exchange(log: str, pid: int | None, *, logged_in: bool = False) -> 
 
 
 def preferring(host_key: str, algorithms: Sequence[str]) -> str | None:
-    """Return the value of HostKeyAlgorithms that requests this key first, or None if no algorithm fits it.
+    """Return the value of HostKeyAlgorithms that requests this key first, or None if no algorithm fits the key.
 
     A server may have several keys, and ssh first requests a type that known_hosts has. After a login, known_hosts
     may have one more (UpdateHostKeys).

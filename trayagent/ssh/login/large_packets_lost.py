@@ -14,7 +14,7 @@ from trayagent.ssh.os.flows import flow_of, tcp_facts
 
 # Random loss does not cause this many retransmissions in a row, because the pause between them doubles.
 _RETRANSMISSIONS = 3
-# Less than this fits into any packet: IPv6 requires an MTU of at least 1280.
+# Fewer bytes than this fit into any packet: IPv6 requires an MTU of at least 1280.
 _LARGE = 1024
 _SMALL_DEADLINE_S = 5.0
 

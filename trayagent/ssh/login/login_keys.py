@@ -34,7 +34,7 @@ def login_keys(resolved: Resolved, agent: tuple[bytes, ...] | None) -> LoginKeys
 
 
 def login_obstacle(resolved: Resolved, keys: LoginKeys) -> Evidence:
-    """Return why a login would need the user or would be impossible, no evidence if it would work."""
+    """Return why a login would need the user or would be impossible. Return no evidence if the login would work."""
     if resolved.pkcs11_provider is not None:
         return Evidence.of(key="hardware")
     kinds = [kind_of(key) for key in (*filter(None, map(public_key, keys.files)), *keys.agent)]

@@ -1,4 +1,4 @@
-"""Determine how a login was made, from ssh's log at VERBOSE and from the keys that it could use."""
+"""Determine how a login was made, from ssh's log at VERBOSE and from the keys that the login could use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.credentials import agent_socket, identities
 from trayagent.ssh.login.login_keys import login_keys, login_obstacle
 
-# sshconnect2.c: ssh_userauth2 logs the last method, input_userauth_failure those that succeeded partially before.
+# sshconnect2.c: ssh_userauth2 logs the last method, and input_userauth_failure logs earlier methods that succeeded
+# partially.
 _METHOD = re.compile(r'^Authenticated (?:to .+ )?using "([^"]+)"', re.MULTILINE)
 _TYPED = {"password", "keyboard-interactive"}
 

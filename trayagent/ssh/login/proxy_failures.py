@@ -15,8 +15,9 @@ def _row(kind: FailureKind, *alternatives: str) -> tuple[FailureKind, re.Pattern
     return kind, re.compile("|".join(alternatives), re.IGNORECASE)
 
 
-# One line may contain both ("fetch token: connection refused"), so the network's reasons come first.
-# openssl s_client prints "errno=": the first number is that of Linux, the second that of macOS.
+# One line may contain a request for a login and an error of the network ("fetch token: connection refused"). So the
+# network's reasons come first. openssl s_client prints "errno=": the first number is that of Linux, the second that
+# of macOS.
 _ROWS = (
     _row(
         "dns",
@@ -46,8 +47,8 @@ _REMARKS = re.compile(r"(?:depth=|verify (?:error|return)|CONNECTED|DONE|---)")
 def classify_proxy_error(text: str) -> tuple[FailureKind, str] | None:
     """Return the kind of a ProxyCommand's failure and the line that shows it, or None if no row matches.
 
-    The last line that matches decides the kind. Of several lines of the same kind, the first is returned, because
-    it says more than the summary at the end.
+    The last line that matches decides the kind. Of several lines of the same kind, the first one is returned. It has
+    more detail than a summary at the end.
     """
     lines = [line for line in text.splitlines() if not _REMARKS.match(line)]
     kinds = [_kind(line) for line in lines]

@@ -16,7 +16,7 @@ from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
 from trayagent.ssh.os.flows import flow_of
 
-# ssh has read an SSH banner before it prints any of these: packet.c, sshpkt_vfatal; kex.c.
+# Messages that ssh prints only after it has read an SSH banner: packet.c, sshpkt_vfatal; kex.c.
 _AFTER_BANNER = re.compile(
     r"^(?:Unable to negotiate with |Received disconnect from |ssh_dispatch_run_fatal: )", re.MULTILINE
 )
@@ -62,8 +62,9 @@ def bare_command(
 ) -> list[str]:
     """Return the command line of an ssh that connects to this address, never prompts and keeps known_hosts unchanged.
 
-    ssh uses the user's configuration for the name, because old servers need the algorithms in it. It reads the known
-    keys only to request a key of their type. Without `certificates` it requests plain keys, by its default algorithms.
+    ssh uses the user's configuration for the name, because old servers need the algorithms in it. ssh reads the known
+    keys only to request a key of their type. Without `certificates`, ssh requests plain keys by its default
+    algorithms.
     """
     files = " ".join(str(path) for path in server.known_hosts if not re.search(r"[\s\"'#%]", str(path)))
     options = {

@@ -17,11 +17,12 @@ PERSIST_DEFAULT = "10m"
 _SPLITS = frozenset(" \t'\"\\#")
 # The characters in a ProxyCommand that neither a shell nor ssh's tokens change.
 _PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
-# Without its messages, a refused login at a jump host looks like one that is down, and would be repeated.
+# Without the messages of a jump host's ssh, a refused login looks like a jump host that is down. The agent would
+# repeat the login.
 _LOG = ("-o", "LogLevel=INFO")
 _SSH = re.compile(r"(?:exec\s+)?(?:\S*/)?ssh\s")
 _THROWN_AWAY = re.compile(r"\s2>\s*/dev/null\s*$")
-# One option of ssh at the start of a text: flags without a value, or an option with its value, quoted or not.
+# One option of ssh at the start of a text: flags without a value, or an option with a value, quoted or not.
 _OPTION = re.compile(
     r"\s*-(?P<flags>[46AaCfGgKkMNnqsTtVvXxYy]*)(?P<valued>[BbcDEeFIiJLlmOoPpQRSWw]\s*(?:\"[^\"]*\"|'[^']*'|\S+))?(?=\s|$)"
 )
@@ -107,7 +108,10 @@ def may_be_handed_over(
 
 
 def _plain_jump(resolved: Resolved) -> Jump | None:
-    """Return the only jump host if it is written plainly, as a name or IPv4 address with user and port, else None."""
+    """Return the only jump host if its text is plain: a name or IPv4 address, with user and port.
+
+    Otherwise return None.
+    """
     if len(resolved.jumps) != 1 or str(resolved.jumps[0]) != resolved.proxy_jump:
         return None
     jump = resolved.jumps[0]

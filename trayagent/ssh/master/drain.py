@@ -34,7 +34,7 @@ _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the ans
 
 
 def second_name(path: str) -> str:
-    """Give the socket at `path` one more name and return it. Raise OSError."""
+    """Give the socket at `path` a second name, and return that name. Raise OSError."""
     other = fresh_for(path)
     os.link(path, other)
     return other
@@ -93,7 +93,7 @@ def _put_back(kept: str, path: str) -> bool:
 
 
 async def _round_trip(client: MuxClient, wait_s: float) -> None:
-    """Wait for an answer of the server, which handles the requests of one connection in their order."""
+    """Wait for an answer of the server. The server handles the requests of one connection in their order."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         with contextlib.suppress(TrayagentError):

@@ -14,7 +14,7 @@ from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.flows import transport_of
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
 
-TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; one that hangs never ends
+TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; a master that hangs never ends
 _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
 _POLL_S = 0.001
 
@@ -49,7 +49,8 @@ async def abandon(process: Process) -> None:
             # Accept any program name: a shell that runs a ProxyCommand may become another program at any moment.
             sent = kill_checked(one.pid, one.start_ticks, None, sig)
             if one is process and leads and sent == "sent":
-                # Also end a child that was started after `_family` was read, because nothing would find it later.
+                # Also end a child that started after `_family` was read, because no later search would find that
+                # child.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, sig)
         until = time.monotonic() + within_s
@@ -106,7 +107,7 @@ def _family(master: Master) -> list[Process]:
 
 
 def _kill_all(family: list[Process], *, but: int) -> None:
-    """Kill these processes except `but`; an `ssh -W` of a killed master could wait for its dead connection forever."""
+    """Kill these processes except `but`. An `ssh -W` of a killed master could wait for a dead connection forever."""
     for process in family:
         if process.pid != but:
             kill_checked(process.pid, process.start_ticks, None, signal.SIGKILL)

@@ -16,7 +16,7 @@ _MESSAGE_MAX = 1024
 
 
 def main(socket: str) -> int:
-    """Take the connection from the agent and hand it to ssh; return the exit status."""
+    """Take the connection from the agent and hand the connection to ssh; return the exit status."""
     agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         agent.connect(socket)

@@ -37,8 +37,8 @@ class Launched:
 class LaunchFailedError(Exception):
     """ssh (`pid`) ended, or its time ran out, before it listened; `status` is None if the agent ended it.
 
-    `stall` is the reason if large packets were lost when its time ran out. `unheard`: its last words were not
-    acknowledged then.
+    `stall` is the reason if large packets were lost when its time ran out. `unheard`: ssh's last packets were not
+    acknowledged at that time.
     """
 
     def __init__(
@@ -127,12 +127,15 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     if running is not None:
         await asyncio.shield(abandon(running))
     process.poll()
-    if process.stdin is not None:  # the process was ended while it waited
+    if process.stdin is not None:  # the agent ended the process while it waited
         process.stdin.close()
 
 
 def _unheard(pid: int) -> bool:
-    """Report whether a login waits for its last words to be acknowledged, so that no server can have judged them."""
+    """Report whether the last packets of a login are still not acknowledged.
+
+    Then no server can have judged the login.
+    """
     try:
         flow = flow_of(pid)
         facts = tcp_facts(flow) if flow is not None else None

@@ -23,7 +23,7 @@ from trayagent.ssh.os.process import read as read_process
 _MAX_BYTES = 64 * 1024
 MAX_SIZE = 1024 * 1024
 """The size in bytes above which `shorten` empties a file. `ssh -vvv` of a whole login is far shorter."""
-# The limit holds for every file that ssh writes, so it leaves room for a long known_hosts.
+# The limit holds for every file that ssh writes, so the limit leaves room for a long known_hosts.
 _MASTER_MAX_SIZE = 16 * MAX_SIZE
 
 
@@ -49,7 +49,7 @@ def create(log: Path) -> int:
 
 
 def read(log: Path) -> SshOutput:
-    """Return the end of both files, "" for a missing one."""
+    """Return the end of both files, "" for a missing file."""
     return SshOutput(_end_of(log), _end_of(stderr_of(log)))
 
 
@@ -86,7 +86,7 @@ def limit(pid: int) -> None:
     for one in (pid, *(process.pid for process in transport_of(pid) if process.comm in names)):
         if not _ignores(one, signal.SIGXFSZ):
             continue
-        with contextlib.suppress(OSError, ValueError):  # the process ended, or its limit is lower already
+        with contextlib.suppress(OSError, ValueError):  # the process ended, or has a lower limit already
             hard = resource.prlimit(one, resource.RLIMIT_FSIZE)[1]
             resource.prlimit(one, resource.RLIMIT_FSIZE, (_MASTER_MAX_SIZE, hard))
 

@@ -26,7 +26,7 @@ def unnamed_master_name(master: Master, process: Process | None) -> str:
 
 
 def host_of_name(name: str) -> str | None:
-    """Return the host in a name that `unnamed_master_name` made, or None if it is unknown."""
+    """Return the host in a name that `unnamed_master_name` made, or None if the host is unknown."""
     found = _NAME.fullmatch(name)
     return None if found is None or found["host"] == "unknown" else found["host"]
 

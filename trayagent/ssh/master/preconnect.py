@@ -29,8 +29,8 @@ STAGGER_S = 0.25
 """How long to wait for an address before the next one is tried in parallel: RFC 8305, section 5."""
 
 _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
-# TCP_RTO_MAX_MS (linux/tcp.h) bounds the time between two retransmissions. It also shortens the time after which
-# the kernel gives up, because that is counted in retransmissions. So the second option restores 15 minutes.
+# TCP_RTO_MAX_MS (linux/tcp.h) bounds the time between two retransmissions. The option also shortens the time after
+# which the kernel gives up, because the kernel counts retransmissions. So the second option restores 15 minutes.
 _TCP_RTO_MAX_MS = 44
 _RTO_MAX_MS = 2_000
 _GIVE_UP_MS = 900_000
@@ -109,7 +109,7 @@ class PreconnectedSocket:
         self._released.clear()
 
     def release(self) -> None:
-        """Give the connection to ssh's helper as soon as it is established."""
+        """Give the connection to ssh's helper as soon as the connection is established."""
         self._released.set()
 
     def close(self) -> None:

@@ -22,9 +22,10 @@ from trayagent.ssh.remote.sessions import MARK, parse_session
 
 COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
 MARKER = b"TRAY "
-_NOISE_MAX = 64 * 1024  # a login that prints more than this has no usable shell
+_NOISE_MAX = 64 * 1024  # a login that prints more bytes has no usable shell
 MARKER_DEADLINE_S = 10.0
-# Two packets of a usual MTU, even after compression. It must not exceed the size of an atomic pipe write (4096).
+# Two packets of a usual MTU, even after compression. The line must not exceed the size of an atomic pipe write
+# (4096).
 _LARGE_LINE = base64.b64encode(os.urandom(2700)) + b"\n"
 _EXIT_S = 2.0  # the exit status follows the end of the output
 
@@ -51,7 +52,7 @@ class Sentinel:
 
     @classmethod
     async def start(cls, control_path: str, *, timeout_s: float = MARKER_DEADLINE_S) -> Sentinel | None:
-        """Start a sentinel on this master; return None if the server runs no shell for it (a forced command).
+        """Start a sentinel on this master. Return None if the server runs no shell (a forced command).
 
         Raise a TrayagentError if no answer came in time, which shows nothing about the server.
         """
@@ -64,7 +65,7 @@ class Sentinel:
             null = os.open(os.devnull, os.O_WRONLY)
             try:
                 await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
-            finally:  # the master has copies; with ours open, the output would never reach its end
+            finally:  # the master has copies; while this process has one open, the output never ends
                 for fd in (far_in, far_out, null):
                     os.close(fd)
             try:
@@ -95,7 +96,7 @@ class Sentinel:
         return sent
 
     def close(self) -> None:
-        """End the session and forget it."""
+        """End the session of the sentinel."""
         if self._stdout_fd < 0:
             return
         asyncio.get_running_loop().remove_reader(self._stdout_fd)

@@ -27,7 +27,7 @@ def spawn(
         raise FileNotFoundError(words[0])
     fd = master_log.create(log)
     try:
-        # Start it in a new Unix session, so that Ctrl-C in a terminal and the agent's end do not reach it.
+        # Start ssh in a new Unix session, so that Ctrl-C in a terminal and the agent's end do not reach ssh.
         return subprocess.Popen(
             [*_WAIT, *words] if waits else words,
             stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
@@ -35,8 +35,8 @@ def spawn(
             stderr=fd,
             env=dict(environment),
             start_new_session=True,
-            # Python ignores SIGXFSZ and SIGPIPE. ssh must ignore the first, see `master_log.limit`. It ignores the
-            # second itself, and restores it for its children.
+            # Python ignores SIGXFSZ and SIGPIPE. ssh must ignore SIGXFSZ, see `master_log.limit`. ssh ignores SIGPIPE
+            # itself, and restores the signal for its children.
             restore_signals=False,
             cwd="/",
             bufsize=0,

@@ -14,7 +14,7 @@ from trayagent.ssh.master import log as master_log
 from trayagent.ssh.master.ending import abandon
 from trayagent.ssh.os.process import read
 
-_POLL_S = 0.004  # no event reports that a file grew; this is a fraction of a round trip
+_POLL_S = 0.004  # no event reports that a file grew; the interval is a fraction of a round trip
 
 _ALONE = {
     "ControlPath": "none",
@@ -70,7 +70,7 @@ async def run_until(
     deadline_s: float,
     enough: Callable[[int, str], bool],
 ) -> Result:
-    """Run an ssh until `enough(pid, log)` is true, it ends, or the deadline passes; its process and log are gone then.
+    """Run an ssh until `enough(pid, log)` is true, ssh ends, or the deadline passes. Then end ssh, and remove its log.
 
     Raise OSError if ssh cannot run.
     """

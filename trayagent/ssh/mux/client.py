@@ -38,9 +38,9 @@ _ENDED = (ConnectionResetError, BrokenPipeError)
 class MuxClient:
     """One control connection to one master: `async with MuxClient.connected(path)`.
 
-    A caller that keeps it for longer opens it with `connect` and ends it with `close`.
+    A caller that needs the connection for longer calls `connect` and `close`.
 
-    It sends one request at a time. Every call may raise Gone if the master ends the connection, Timeout if its
+    The client sends one request at a time. Every call may raise Gone if the master ends the connection, Timeout if its
     deadline passes, RemoteProtocolError if the peer is no master. After a Timeout the request is still open at the
     master: call `close`, or use another connection. For a probe whose late answer counts, use a long deadline in a
     separate task.
@@ -197,7 +197,7 @@ class MuxClient:
             try:
                 await self._send(data, fds)
             except BaseException:
-                # A master that misses its descriptors waits for them and handles nothing else.
+                # A master that does not get the descriptors waits for them, and handles no other message.
                 self.close()
                 raise
             answer = await self._event()
@@ -265,7 +265,7 @@ async def _connect(sock: socket.socket, path: str) -> None:
                 raise Gone(f"no ssh master at {path}: {error.strerror or error}", reason=reason) from error
         else:
             return
-        # asyncio's sock_connect would read EAGAIN as "in progress", but it means a full accept queue.
+        # asyncio's sock_connect would read EAGAIN as "in progress", but EAGAIN means a full accept queue.
         await asyncio.sleep(_RETRY_S)
 
 

@@ -1,4 +1,4 @@
-"""Check the order of messages on one control connection, as its client: bytes in, events out, no I/O.
+"""Check the order of messages on one control connection, as the client: bytes in, events out, no I/O.
 
 Theory of operation
 -------------------
@@ -41,7 +41,7 @@ class State(Enum):
     GREETED = auto()  # our greeting was sent, the master's is due
     READY = auto()  # a request may be sent
     REQUESTED = auto()  # the answer to one request is due
-    IN_SESSION = auto()  # the connection belongs to its session
+    IN_SESSION = auto()  # the connection belongs to a session
     ENDED = auto()  # the bytes ended, or the peer broke the rules
 
 

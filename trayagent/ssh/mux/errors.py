@@ -33,7 +33,7 @@ class Refused(MuxError):  # noqa: N818  # also an answer, which proves life
 
 
 class Gone(MuxError):  # noqa: N818  # a state of the master, not a mistake
-    """No master listens, or it closed the connection; `reason` says how this was detected."""
+    """No master listens, or the master closed the connection; `reason` says how the agent detected that."""
 
     def __init__(self, title: str, *, reason: GoneReason = "ended") -> None:
         super().__init__(title)

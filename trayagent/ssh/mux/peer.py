@@ -8,7 +8,7 @@ import struct
 _UCRED = struct.Struct("=iII")  # unix(7): pid, uid, gid
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # macOS, sys/un.h
 _XUCRED_BYTES = 76
-_XUCRED = struct.Struct("=II")  # macOS, sys/ucred.h: version, uid, and the groups after them
+_XUCRED = struct.Struct("=II")  # macOS, sys/ucred.h: version, uid, and then the groups
 
 
 def peer_uid(sock: socket.socket) -> int | None:

@@ -1,7 +1,8 @@
 """Swap two files in one step, so that no file is lost between a check and a rename.
 
 Source: rename(2), RENAME_EXCHANGE and RENAME_NOREPLACE; on macOS renamex_np(2), RENAME_SWAP and RENAME_EXCL.
-Some file systems support neither (NFS, 9p, some FUSE ones). C libraries other than glibc do not either.
+Some file systems (NFS, 9p, some of FUSE) support neither flag. C libraries other than glibc do not support them,
+either.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from trayagent.ssh.os.linux_process import inode_of, socket_inodes
 from trayagent.ssh.os.linux_transport import own_descriptors
 from trayagent.ssh.os.types import Carried
 
-_CONNECTED_STATES = sorted(set(range(1, 12)) - {TCP_LISTEN, CLOSED})  # half-closed ones still carry bytes
+# Half-closed connections still carry bytes.
+_CONNECTED_STATES = sorted(set(range(1, 12)) - {TCP_LISTEN, CLOSED})
 
 
 def carried_by(pid: int) -> Carried:

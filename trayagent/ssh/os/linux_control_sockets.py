@@ -42,7 +42,7 @@ from trayagent.ssh.os.types import ControlSocket
 _BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _INODE_MASK = 0xFFFFFFFF  # the kernel reports the file's inode in 32 bits
 # While a master goes to the background, two processes hold its socket for some milliseconds, and the older one ends.
-# If the older one does not end, the younger one is found after this time.
+# If the older process does not end, the younger one counts as the master after this time.
 _TRUSTED_S = 1.0
 
 
@@ -55,7 +55,7 @@ class _Found:
     searched_at: float
 
     def holds(self, inode: int, now: float) -> bool:
-        """Report whether that descriptor is that socket at this moment."""
+        """Report whether a descriptor still refers to a socket."""
         trusted = now - self.searched_at < _TRUSTED_S
         return trusted and inode_of(descriptor(self.pid, self.fd)) == inode
 
@@ -82,9 +82,9 @@ def listening(uid: int) -> list[ControlSocket]:
 def owner_of(path: str, *, likely: int | None = None) -> int | None:
     """Return the pid of the process of this user that listens on the file at `path` now, or None.
 
-    The process need not be an ssh, and it may have bound another name. The result is None for a file of
+    The process need not be an ssh, and may have bound another name. The result is None for a file of
     another user and for a symbolic link: in a directory like /tmp, anyone can create a link to our socket.
-    The process `likely` is checked first, which takes a tenth of the time. Raise NetlinkError.
+    The process `likely` is checked first. If it is the owner, the search takes a tenth of the time. Raise NetlinkError.
     """
     try:
         found = os.lstat(path)
@@ -110,7 +110,10 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
 
 
 def bound_by_master(path: str) -> bool:
-    """Report whether the process that listens on the file at `path` bound it as a master does. Raise NetlinkError."""
+    """Report whether the process that listens on the file at `path` bound the socket as a master does.
+
+    Raise NetlinkError.
+    """
     try:
         inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - as below
     except OSError:
@@ -134,7 +137,7 @@ def clients_of(path: str) -> int | None:
 
 
 def is_bind_name(name: str) -> bool:
-    """Report whether the name of a Unix socket is one that a master binds."""
+    """Report whether a master binds Unix sockets with such a name."""
     return _BIND_NAME.fullmatch(name) is not None
 
 
@@ -176,13 +179,16 @@ def _owners(
 
 
 def _new_children(listeners: Iterable[int]) -> list[int]:
-    """Return our children that hold none of these sockets as far as is known: most new masters are among them."""
+    """Return the agent's children that are not known to hold any of these sockets. Most new masters are among them."""
     old = {one.pid for inode in listeners if (one := _found.get(inode)) is not None}
     return [pid for pid in children_of(os.getpid()) if pid not in old and comm_of(pid) == "ssh"]
 
 
 def _held_by(pids: Iterable[int], now: float) -> dict[int, _Found]:
-    """Return where these processes hold sockets, by inode; a socket that two hold belongs to the younger."""
+    """Return the descriptors of these processes by socket inode.
+
+    A socket that two processes hold belongs to the younger one.
+    """
     found: dict[int, _Found] = {}
     for pid in pids:
         for fd, target in descriptors(pid).items():
@@ -207,7 +213,7 @@ def _control_socket(found: UnixSocket, pid: int) -> ControlSocket:
 
 
 def _from_folder_of(pid: int, name: str) -> str:
-    """Return a relative ControlPath as an absolute one; a master stays in the directory where it was started."""
+    """Return a relative ControlPath as an absolute path. A master stays in the directory where it was started."""
     try:
         return str(Path(f"/proc/{pid}/cwd").readlink() / name)
     except OSError:

@@ -54,7 +54,7 @@ def flow_of(pid: int) -> Flow | None:
 
 
 def tcp_facts(flow: Flow) -> TcpFacts | None:
-    """Return the state of a connection, or None if it is gone or closing. Raise NetlinkError."""
+    """Return the state of a connection, or None if the connection is gone or closing. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
         found = tcp_socket(
             channel, (flow.local_ip, flow.local_port), (flow.peer_ip, flow.peer_port), bound=flow.scope
@@ -143,9 +143,9 @@ class _Search:
         return _flow(found[0], pid, "direct") if found else None
 
     def _forked(self, pid: int, flow: Flow) -> int | None:
-        """Return the master that a transport left in the background (ControlPersist), None if it left none.
+        """Return the master that a transport left in the background (ControlPersist), or None.
 
-        From then on the transport is that master's client. It still holds the socket, but does not read it.
+        From then on the transport is that master's client. The transport still holds the socket, but does not read it.
         """
         if flow.pid_of_holder != pid:
             return None

@@ -24,7 +24,7 @@ def in_other_namespace(pid: int) -> bool:
 def owner_elsewhere(path: str) -> int | None:
     """Return the pid of this user's ssh in another network namespace that listens at `path`, or None.
 
-    The search compares the name that the listener bound, not the file. So it misses a renamed socket.
+    The search compares the name that the listener bound, not the file. So the search misses a renamed socket.
     """
     for pid in ssh_pids(os.getuid()):
         if _namespace(pid, "net") not in {None, _namespace(os.getpid(), "net")} and _listens(pid, path):

@@ -20,7 +20,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def read(pid: int) -> Process | None:
-    """Return a running process, or None if it is gone or a zombie."""
+    """Return a running process, or None if the process is gone or a zombie."""
     found = _stat(pid)
     if found is None:
         return None
@@ -90,7 +90,7 @@ def descriptors(pid: int) -> dict[int, str]:
 
 
 def descriptor(pid: int, fd: int) -> str:
-    """Return the target of one descriptor of a process, "" if it is closed."""
+    """Return the target of one descriptor of a process, "" if the descriptor is closed."""
     try:
         return os.readlink(f"{_PROC}/{pid}/fd/{fd}")  # noqa: PTH115 - see above
     except OSError:
@@ -122,7 +122,7 @@ def kill_checked(
     except ProcessLookupError:
         return "gone"
     try:
-        # From here on the descriptor refers to one process, even if the pid is reused.
+        # From now on the descriptor refers to the same process, even if the kernel reuses the pid.
         found = _stat(pid)
         if found is None:
             return "gone"
@@ -142,7 +142,7 @@ def kill_checked(
 
 
 class PidWatch:
-    """Calls back once, in the running loop, when a process ends, even if it ended before.
+    """Calls back once, in the running loop, when a process ends, even if the process ended before.
 
     The process need not be a child. The loop does not wake up before. Raise OSError if pidfds do not work.
     """
@@ -188,7 +188,7 @@ def _stat(pid: int) -> tuple[str, int, int, int] | None:
 
 
 def comm_of(pid: int) -> str:
-    """Return the name of a process's program, at most 15 bytes of it; "" if the process is gone."""
+    """Return the first 15 bytes of the name of a process's program, or "" if the process is gone."""
     try:
         with open(f"{_PROC}/{pid}/comm", errors="replace") as file:  # noqa: PTH123 - see `descriptors`
             return file.read().rstrip("\n")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from trayagent.ssh.os.linux_process import descendants, descriptors, inode_of, pids_of, read
 from trayagent.ssh.os.types import Process
 
-_FIRST_OWN_FD = 3  # ssh closes all inherited ones when it starts (closefrom)
+_FIRST_OWN_FD = 3  # ssh closes all inherited descriptors when it starts (closefrom)
 _PIPE_TO_PROXY_FDS = range(4, 9)
 
 
@@ -38,10 +38,9 @@ def own_descriptors(pid: int) -> dict[int, str]:
 
 
 def proxies(pid: int, own: dict[int, str]) -> list[Process]:
-    """Return the proxy processes that an ssh process uses, or [] if it has its own socket.
+    """Return the proxy processes that an ssh process uses, or [] if ssh has its own socket.
 
-    `own` is the result of `own_descriptors`. There is more than one only if a proxy shares its pipes with a
-    child.
+    `own` is the result of `own_descriptors`. There are several only if a proxy shares its pipes with a child.
     """
     ends = _to_proxy(pid, own)
     if ends is None:
@@ -76,7 +75,7 @@ def _to_proxy(pid: int, own: dict[int, str]) -> Pipes | None:
 
 def _is_other_end(pid: int, ends: Pipes) -> bool:
     try:
-        # This cheap check runs for every process of the user. Few pass it and need the full check.
+        # This cheap check runs for every process of the user. Few processes pass the check and need the full check.
         first = os.readlink(f"/proc/{pid}/fd/0")  # noqa: PTH115 - see above
     except OSError:
         return False

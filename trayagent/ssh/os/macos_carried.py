@@ -27,7 +27,10 @@ def carried_by(pid: int) -> Carried:
 
 
 def counted(pid: int, files: list[File], own_pid: int, server: int | None) -> Carried:
-    """Count what process `pid` carries by these descriptors; `server` is the address of its own connection."""
+    """Count what process `pid` carries through these descriptors.
+
+    `server` is the address of the master's own connection.
+    """
     by_device = {file.device: file for file in files if file.kind == "unix"}
     ours = {file.peer for file in files if file.pid == own_pid and file.kind == "unix"} - {""}
     sessions = connections = 0

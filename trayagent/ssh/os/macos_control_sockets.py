@@ -26,7 +26,7 @@ from trayagent.ssh.os.types import ControlSocket, Process
 
 _BIND_NAME = re.compile(r"(/.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _ANSWER_S = 0.2  # a master answers in 0.1 ms; a stopped one never
-_GUESS_S = 0.02  # the directory may have many other sockets, and few of them answer
+_GUESS_S = 0.02  # the directory may have many other sockets, of which few answer
 _READ_BYTES = 4096
 _SOL_LOCAL, _LOCAL_PEERPID = 0, 2  # sys/un.h
 
@@ -40,7 +40,7 @@ def listening(uid: int) -> list[ControlSocket]:
         if name is None:
             continue
         other = bound.get(name)
-        # If two processes hold it (during a fork), the younger is the master.
+        # If two processes hold the socket (during a fork), the younger process is the master.
         if other is None or _started(processes[other[0]]) <= _started(processes[file.pid]):
             bound[name] = (file.pid, file.device)
     return [_control_socket(name, pid, device) for name, (pid, device) in bound.items()]
@@ -48,7 +48,7 @@ def listening(uid: int) -> list[ControlSocket]:
 
 def bind_name_of(file: macos_lsof.File) -> str | None:
     """Return the name that a master bound a socket to, None for any other descriptor."""
-    name = file.name.partition(" type=")[0]  # lsof adds this on Linux
+    name = file.name.partition(" type=")[0]  # on Linux, lsof adds the type to the name
     return name if file.kind == "unix" and _BIND_NAME.fullmatch(name) else None
 
 

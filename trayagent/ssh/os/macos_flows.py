@@ -19,7 +19,7 @@ from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 QUERY_INTERVAL_S = 0.200
 """How often to search for an attempt's connection: each search runs two programs and takes some 50 ms."""
 
-_FIRST_OWN_FD = 3  # ssh closes all inherited ones when it starts (closefrom)
+_FIRST_OWN_FD = 3  # ssh closes all inherited descriptors when it starts (closefrom)
 _PIPE_TO_PROXY_FDS = range(3, 9)
 _DEEPEST = 8
 
@@ -58,7 +58,7 @@ class ProcessSnapshot:
         return next((flow for flow in found if flow is not None), None)
 
     def transport(self, pid: int) -> list[Process]:
-        """Return the proxies of a process, the processes that these started, and their proxies."""
+        """Return the proxies of a process, the processes that the proxies started, and the proxies of those."""
         found: dict[int, Process] = {}
         for proxy in self.proxies(pid):
             for one in (proxy, *self._below(proxy.pid), *self.transport(proxy.pid)):
@@ -126,7 +126,7 @@ class ProcessSnapshot:
 
 
 def _snapshot_around(pid: int) -> ProcessSnapshot:
-    """Return the processes that may carry this one: itself, its descendants, and the user's other ssh processes.
+    """Return the processes that may carry a process: itself, its descendants, and the user's other ssh processes.
 
     A master in the background is no longer the parent of its ProxyCommand. For such a master, return all
     processes of the user.

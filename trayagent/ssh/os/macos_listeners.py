@@ -1,4 +1,4 @@
-"""Find the TCP ports that processes of this user listen on, with lsof(8); it does not show those of other users."""
+"""Find the TCP ports on which this user's processes listen, with lsof(8). It shows no ports of other users."""
 
 from __future__ import annotations
 

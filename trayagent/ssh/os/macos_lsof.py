@@ -61,7 +61,7 @@ class File:
 
 
 def of_processes(pids: Iterable[int]) -> list[File]:
-    """Return the descriptors of these processes, lowest first within each."""
+    """Return the descriptors of these processes. The descriptors of each process are in ascending order."""
     wanted = ",".join(map(str, pids))
     return parsed(_query("-p", wanted)) if wanted else []
 

@@ -19,7 +19,7 @@ from trayagent.ssh.os.types import KillResult, Process
 
 
 def read(pid: int) -> Process | None:
-    """Return a running process, or None if it is gone or a zombie."""
+    """Return a running process, or None if the process is gone or a zombie."""
     return macos_ps.of(pid)
 
 
@@ -77,7 +77,7 @@ def kill_checked(
 
 
 class PidWatch:
-    """Calls back once, in the running loop, when a process ends, even if it ended before.
+    """Calls back once, in the running loop, when a process ends, even if the process ended before.
 
     The process need not be a child. The loop does not wake up before. Source: kqueue(2), EVFILT_PROC, NOTE_EXIT.
     """
@@ -98,7 +98,7 @@ class PidWatch:
                 self._queue = None
                 self._soon = self._loop.call_soon(on_exit)
                 return
-            # A kqueue is readable while an event waits in it, so the loop can watch it like a socket.
+            # A kqueue is readable while an event waits in the queue, so the loop can watch a kqueue like a socket.
             self._loop.add_reader(self._queue.fileno(), self._ended)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ _QUERY_WITHIN_S = 5.0
 
 
 def of(pid: int) -> Process | None:
-    """Return a running process, or None if it is gone or a zombie."""
+    """Return a running process, or None if the process is gone or a zombie."""
     return next(iter(parsed(_query("-p", str(pid)))), None)
 
 

@@ -15,7 +15,10 @@ _DEEPEST = 8  # the longest chain of masters, as in `linux_flows`
 
 
 def carried_by_stopped(pid: int, flow: Flow | None) -> bool:
-    """Report whether a master, its transport, or a master that carries it is suspended; `flow` is its own."""
+    """Report whether a master, its transport, or the master that carries it is suspended.
+
+    `flow` is the master's connection.
+    """
     for _ in range(_DEEPEST):
         if any_stopped([pid, *(process.pid for process in transport_of(pid))]):
             return True

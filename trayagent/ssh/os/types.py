@@ -79,7 +79,7 @@ class ControlSocket:
 
     `bind_path` is the kernel's name for the socket. `bind_stem` is the ControlPath that the master was started
     with. `path` is where the file is now, or the stem if the file is no longer in that directory. `present`
-    says whether the file is there. `inode` is the socket's, not the file's.
+    says whether the file is there. `inode` is the inode of the socket, not of the file.
     """
 
     bind_path: str
@@ -104,7 +104,7 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One TCP listener: its owner, and the pid that holds it, None if this user may not read that."""
+    """One TCP listener: its owner, and the pid of its process. The pid is None if this user may not read it."""
 
     local_ip: str
     local_port: int

@@ -1,7 +1,7 @@
-"""Keep a link on the server to the ssh-agent socket of the living connection, so that an old tmux window finds it.
+"""Keep a link on the server to the ssh-agent socket of the living connection, for old tmux windows.
 
 sshd makes one ssh-agent socket per connection, with a new name each time. Programs from an earlier connection know
-only the earlier name. The link gives one name to all of them. The script replaces only links to such sockets.
+only the earlier name. The link has the same name for all programs. The script replaces only links to such sockets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Linked:
 
 
 # Find the socket that sshd made. OpenSSH up to 10.0 names it after the process that is the script's parent. Later
-# versions do not. Start-up files may have set SSH_AUTH_SOCK to something else, such as this link.
+# versions use other names. Start-up files may have set SSH_AUTH_SOCK to another path, such as the link.
 _FIND = """
 umask 077
 mine=
@@ -61,8 +61,8 @@ said=$({ mkdir -p "${folder:-/}" && rm -f "$new" && ln -s "$mine" "$new" && mv -
   echo linked "$mine" || { rm -f "$new"; echo failed $said; }
 """
 
-# A connection that ends removes its link, or points it to another connection that answers. The search for one runs in
-# the background, because each that does not answer costs two seconds.
+# A connection that ends removes its link, or points it to another connection that answers. The search for such a
+# connection runs in the background, because each socket without an answer costs two seconds.
 _RELEASE = """
 [ "$(readlink "$link")" = "$ours" ] || exit
 rm -f "$link"

@@ -1,4 +1,7 @@
-"""Remove Unix sockets on the server that have no listener any more, as lost remote forwards leave them; proc(5)."""
+"""Remove Unix sockets on the server that have no listener any more.
+
+Lost remote forwards leave such sockets; proc(5).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Sequence
 
 from trayagent.ssh.remote.quoting import quoted
 
-# `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links a name is no
-# proof, so every listener whose name has the same last part is compared by device and inode. If that fails, the socket
-# counts as in use. A session that was just ended may take a moment to disappear, hence the LOOKS.
+# `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links a name is
+# no proof. So the script compares each listener whose name has the same last part by device and inode. If the
+# comparison fails, the socket counts as in use. A session that was just ended may take a moment to disappear, hence
+# the LOOKS.
 _FREE = """heard() {
 [ -r /proc/net/unix ] || return 0
 grep -F -- "${1##*/}" /proc/net/unix | {

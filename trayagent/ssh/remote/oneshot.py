@@ -62,13 +62,16 @@ async def _begin(
             want_agent=want_agent,
             timeout_s=timeout_s,
         )
-    finally:  # the master has copies; with ours open, the output would never reach its end
+    finally:  # the master has copies; while this process has one open, the output never ends
         os.close(far)
         os.close(null)
 
 
 async def _output(fd: int) -> str | None:
-    """Return the output up to the end marker, or all of it; None if it is too long."""
+    """Return the output up to the end marker, or the whole output without a marker.
+
+    Return None if the output is too long.
+    """
     seen = b""
     async for data in chunks(fd):
         seen += data

@@ -16,9 +16,10 @@ from trayagent.ssh.remote import oneshot
 from trayagent.ssh.remote.leftover_sockets import free_script
 from trayagent.ssh.remote.quoting import quoted
 
-# `mark PID` identifies an sshd process that we may signal, even if its pid is reused. It prints boot id, pid namespace
-# and start time in ticks. Without Linux's /proc: host name and start time in seconds. It prints nothing for any other
-# process. Call it as $(mark PID). It starts no process except `readlink`.
+# `mark PID` identifies an sshd process that the user may signal, even if the kernel reuses its pid. `mark` prints
+# boot id, pid namespace and start time in ticks. Without Linux's /proc, `mark` prints host name and start time in
+# seconds. For any other process, `mark` prints no text. Call the function as $(mark PID). It starts no process except
+# `readlink`.
 MARK = """set -f
 mark() {
 kill -0 "$1" 2>/dev/null || return 0
@@ -37,8 +38,9 @@ fi
 }
 """
 
-# `end PID MARK NUMBER` ends a session if the pid still has this mark. It also removes the session's ssh-agent socket
-# (its name contains sshd's pid before OpenSSH 10.1), which would be left behind without a listener.
+# `end PID MARK NUMBER` ends a session if the pid still has this mark. `end` also removes the session's ssh-agent
+# socket, which would be left behind without a listener. Before OpenSSH 10.1, the name of that socket contains sshd's
+# pid.
 _END = """end() {
 m=$(mark "$1")
 if [ "$1" = "$PPID" ]; then echo "session $3 own"
@@ -71,7 +73,7 @@ class Found:
 
 
 def parse_session(words: str) -> RemoteSession | None:
-    """Return the session in a line `PID MARK`, or None if the server could not mark it."""
+    """Return the session in a line `PID MARK`, or None if the server could not mark the session."""
     found = _SESSION.fullmatch(words.strip())
     return RemoteSession(int(found[1]), found[2]) if found else None
 
