@@ -37,6 +37,7 @@ from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.leftovers import Leftovers
 from trayagent.agent.masters.lost import LostMasters
 from trayagent.agent.masters.obstacles import Obstacles
+from trayagent.agent.masters.path_links import PathLinks
 from trayagent.agent.masters.path_locks import PathLocks
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
@@ -181,6 +182,7 @@ class Agent:
             lost=self._lost,
             keys=self._keys,
             file_changes=self._file_changes,
+            path_links=PathLinks(parts, self._discovery),
             events=self._events,
             decision_log=decision_log,
             views=views,

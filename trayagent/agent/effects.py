@@ -17,6 +17,7 @@ from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.drain import MasterDrainer
 from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.lost import LostMasters
+from trayagent.agent.masters.path_links import PathLinks
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch import MasterWatch
@@ -49,6 +50,7 @@ class AgentEffects:
     lost: LostMasters
     keys: Keys
     file_changes: FileChanges
+    path_links: PathLinks
     events: EventBus
     decision_log: DecisionLog
     views: Views
@@ -130,6 +132,7 @@ class AgentEffects:
         self.roaming.follow(state)
         self.keys.follow(state)
         self.file_changes.follow(state)
+        self.path_links.follow(state)
         self.views.note_change()
 
     def _set_timer(self, action: a.SetTimer) -> None:

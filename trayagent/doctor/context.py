@@ -63,6 +63,12 @@ class Case:
         hosts = self.view["hosts"] if self.view is not None else []
         return next((host["state"] for host in hosts if host["name"] == name), None)
 
+    def agents_masters(self) -> dict[int, str]:
+        """Return the hosts of the masters in the agent's view, by pid, also of those that drain."""
+        hosts = self.view["hosts"] if self.view is not None else []
+        pids = {one["pid"]: host["name"] for host in hosts for one in host["draining"]}
+        return pids | {host["pid"]: host["name"] for host in hosts if host["pid"] is not None}
+
     def master(self, name: str) -> int | None:
         """Return the pid that listens on the control path of a listed host now, or None. Raises NetlinkError."""
         return owner_of(self.control_path(name))

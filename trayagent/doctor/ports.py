@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,8 @@ async def check(case: Case) -> Iterable[Finding]:
 
 def _look(case: Case) -> list[Finding]:
     wishes = [*_wishes(case)]
-    found = [*_privileged(wishes), *_ports(wishes), *_sockets(wishes)]
+    masters = case.agents_masters()
+    found = [*_privileged(wishes), *_ports(wishes, masters), *_sockets(wishes, masters)]
     number = len({wish.forward.listen for wish in wishes})
     return found or ([ok(f"{number} wanted here, free or held by the right master")] if wishes else [])
 
@@ -70,18 +71,32 @@ def _first_free_for_all() -> int:
         return 1024
 
 
-def _ports(wishes: list[_Wish]) -> Iterator[Finding]:
-    """Yield ports of forwards on which another process listens; the host's own master does not count."""
+def _ports(wishes: list[_Wish], masters: Mapping[int, str]) -> Iterator[Finding]:
+    """Yield ports of forwards on which another process listens; the host's own master does not count.
+
+    `masters` are the hosts of the agent's masters, by pid.
+    """
     wanted = {wish.forward.listen.port for wish in wishes if wish.forward.listen.path is None}
     if not wanted:
         return
     listening = all_listeners(wanted)
     for wish in wishes:
         taken = [s for s in listening if _collides(wish, s)]
-        others = [s for s in taken if s.pid != wish.master or wish.master is None]
+        others = [
+            s for s in taken if s.pid is None or (s.pid != wish.master and masters.get(s.pid) != wish.host)
+        ]
         if others:
             pid = next((s.pid for s in others if s.pid is not None), None)
-            yield _taken(wish, pid, others[0].uid)
+            owner = masters.get(pid) if pid is not None else None
+            yield _of_other_host(wish, owner) if owner is not None else _taken(wish, pid, others[0].uid)
+
+
+def _of_other_host(wish: _Wish, owner: str) -> Finding:
+    where = wish.forward.listen.path or f"port {wish.forward.listen.port}"
+    title = f"{wish.host}: {where}, which {spoken(wish.forward)} wants, belongs to the connection of {owner}"
+    why = "Two hosts want it, and only one can have it."
+    remedy = "Give one of them another port, or remove the forward from one."
+    return problem("port-taken", title, why, remedy, host=wish.host)
 
 
 def _collides(wish: _Wish, found: Listener) -> bool:
@@ -110,7 +125,7 @@ def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:
     )
 
 
-def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
+def _sockets(wishes: list[_Wish], masters: Mapping[int, str]) -> Iterator[Finding]:
     """Yield paths that already exist where a forward would create its Unix socket."""
     for wish in wishes:
         path = wish.forward.listen.path
@@ -118,7 +133,11 @@ def _sockets(wishes: list[_Wish]) -> Iterator[Finding]:
         if path is None or kind is None:
             continue
         pid = owner_of(path)
-        if pid is not None and pid == wish.master:
+        owner = masters.get(pid) if pid is not None else None
+        if owner == wish.host or (pid is not None and pid == wish.master):
+            continue
+        if owner is not None:
+            yield _of_other_host(wish, owner)
             continue
         process = read(pid) if pid is not None else None
         title = f"{wish.host}: {path}, which {spoken(wish.forward)} wants, "

@@ -20,7 +20,9 @@ from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
 from trayagent.core.policy.wanted import wanted_forwards
+from trayagent.errors import TrayagentError
 from trayagent.ssh.forwarding import ensure
+from trayagent.ssh.os.listeners import all_listeners
 
 # Usually the port of a killed process is free immediately; a busy server takes longer.
 AGAIN_S = (0.0, 0.1, 0.2, 0.7)
@@ -87,6 +89,7 @@ class Forwarding:
         results = await (
             self._with_remote(host, master, wanted) if remote else self._ensured(host.name, master, wanted)
         )
+        results = tuple(self._with_owner(r) for r in results)
         living = self._living()
         if master.pid not in living:
             return  # the master ended, so its record is gone, too
@@ -96,6 +99,22 @@ class Forwarding:
         self._local_sockets.made(master.pid, wanted_forwards(host))
         self._remote_cleanup.made(host.name, self._opened[master.pid])
         self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
+
+    def _with_owner(self, result: ForwardState) -> ForwardState:
+        """Name the host whose connection has the port that a failed local forward wants."""
+        port = result.forward.listen.port
+        if result.state != "failed" or result.forward.kind == "remote" or port == 0:
+            return result
+        hosts = {master.pid: h.name for h in self._shell.state.hosts.values() for master in h.masters}
+        try:
+            owner = next((hosts[one.pid] for one in all_listeners({port}) if one.pid in hosts), None)
+        except TrayagentError:
+            return result
+        if owner is None:
+            return result
+        return replace(
+            result, error=f"port {port} belongs to the connection of {owner}; only one can have it"
+        )
 
     async def _ensured(
         self,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trayagent.agent.masters.own_links import is_own_link
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import remembered
 from trayagent.agent.state.resolve import Answer, Resolver
@@ -140,6 +141,8 @@ class Discovery:
             return None
         if found.st_uid != os.getuid():
             return Holder(None, adoptable=False, words=f"a file of another user (uid {found.st_uid})")
+        if is_own_link(path, self._file_paths.runtime_dir / "cm"):
+            return None  # a new master replaces the link
         if not stat.S_ISSOCK(found.st_mode):
             return Holder(None, adoptable=False, words="a file that is not a socket")
         until = time.monotonic() + LIVING_S

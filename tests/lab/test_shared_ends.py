@@ -1,0 +1,69 @@
+"""A control path that is added takes effect at once, and a port that two hosts want is named with both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.lab.matrix import until
+from trayagent.sandbox import Agent, Lab, Sshd
+
+ADDRESS = {"HostName": "203.0.113.10"}
+
+
+def up(lab: Lab, agent: Agent, config: str, *names: str) -> Sshd:
+    """Connect these hosts at home, without a ControlPath."""
+    lab.join("home")
+    server = lab.sshd()
+    lab.ssh_config(dict.fromkeys(names, ADDRESS))
+    agent.start(config)
+    agent.wait_state(names[0], "connected")
+    return server
+
+
+def test_an_added_control_path_leads_to_the_living_master(lab: Lab, agent: Agent) -> None:
+    """Plain ssh shares the connection as soon as ssh_config has the path, also after a move and a reconnect."""
+    server = up(lab, agent, '[hosts.web01]\nlocal = ["8080:127.0.0.1:8000"]\n', "web01")
+    agent.wait_forwards("web01", {"local": "open"})
+    path = lab.files.home / ".ssh" / "cm-web01"
+    lab.ssh_config({"web01": {**ADDRESS, "ControlPath": str(path)}})
+    until("the path leads to the master", lambda: shares(lab, server))
+    assert "kill" not in agent.cli("doctor").stdout
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("connected", "web01")
+    assert shares(lab, server)
+    agent.kill9()
+    agent.start()
+    agent.wait_state("web01", "connected")
+    assert shares(lab, server)
+    assert agent.cli("disconnect", "web01").returncode == 0
+    until("the path is gone", lambda: not gone_or_link(path))
+    assert agent.cli("reconnect", "web01").returncode == 0
+    agent.wait_state("web01", "connected")
+    assert path.is_socket()
+    assert not path.is_symlink()
+    assert shares(lab, server)
+
+
+def gone_or_link(path: Path) -> bool:
+    """Report whether a file or a link is still at the path."""
+    return path.exists() or path.is_symlink()
+
+
+def shares(lab: Lab, server: Sshd) -> bool:
+    """Report whether plain ssh uses the master."""
+    logins = server.logins()
+    return lab.laptop.run(["ssh", "web01", "true"]).returncode == 0 and server.logins() == logins
+
+
+def test_a_port_that_two_hosts_want_is_named_with_both(lab: Lab, agent: Agent) -> None:
+    """The second host's error names the first, and doctor does not suggest to end its master."""
+    wish = 'local = ["8080:127.0.0.1:8000"]\n'
+    up(lab, agent, f"[hosts.web01]\n{wish}", "web01", "web02")
+    agent.wait_forwards("web01", {"local": "open"})
+    agent.configure(f"[hosts.web01]\n{wish}[hosts.web02]\n{wish}")
+    agent.wait_forwards("web02", {"local": "failed"})
+    host = agent.listed_host("web02")
+    assert "web01" in host["forwards"][0]["error"]
+    said = agent.cli("doctor").stdout
+    assert "kill" not in said, said
