@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trayagent.core.facts.attempts import Attempt, Retry, Trial
+from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.masters import Master, MasterPath, Observation, PathHere, Probe
@@ -146,6 +147,11 @@ class LoginHistory:
     refusing_key: str | None = None  # the host key of the server that refused the last login
     refused_elsewhere: tuple[tuple[float, str], ...] = ()  # by machines with another key: when, which key
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether any refused login is on record, by whichever machine."""
+        return bool(self.refused or self.refused_elsewhere)
 
     @property
     def last_refused_at(self) -> float:
@@ -294,8 +300,13 @@ class Host:
     @property
     def server(self) -> str:
         """The server, identified by the first hop, under which attempts are counted."""
-        if self.hop is not None:
-            return f"{self.hop.hostname}:{self.hop.port}"
-        if self.master is not None and self.master.peer is not None:
-            return f"{self.master.peer}:{self.master.peer_port}"
-        return self.name
+        return _server_of(self)
+
+
+@derived_once
+def _server_of(host: Host) -> str:
+    if host.hop is not None:
+        return f"{host.hop.hostname}:{host.hop.port}"
+    if host.master is not None and host.master.peer is not None:
+        return f"{host.master.peer}:{host.master.peer_port}"
+    return host.name

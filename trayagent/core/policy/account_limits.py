@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER, REFUSED_MAX, REFUSED_WINDOW_S
@@ -29,11 +30,13 @@ class Login:
     user: str
     keys: tuple[str, ...] = ()
     host_keys: frozenset[str] = field(default=frozenset(), compare=False)
+    accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
+    """The account that a server would lock, under the server's name and under each of its host keys."""
 
-    @property
-    def accounts(self) -> frozenset[Account]:
-        """The account that a server would lock, under the server's name and under each of its host keys."""
-        return frozenset((server, self.user) for server in (self.server, *self.host_keys))
+    def __post_init__(self) -> None:
+        """Derive the accounts: they are compared far more often than a login is made."""
+        accounts = frozenset((server, self.user) for server in (self.server, *self.host_keys))
+        object.__setattr__(self, "accounts", accounts)
 
     def same(self, other: Login) -> bool:
         """Report whether both offer the same credentials to the same account."""
@@ -57,6 +60,7 @@ def let_in_lately(let_in: Mapping[Login, LetIn], origin: Origin, now: float) -> 
     )
 
 
+@derived_once
 def at_target(host: Host) -> Login | None:
     """Return the login at the host itself, None while its configuration is not known."""
     resolved = host.resolved
@@ -68,6 +72,7 @@ def at_target(host: Host) -> Login | None:
     return Login(server, resolved.user, resolved.keys, host.known_keys | seen)
 
 
+@derived_once
 def at_jump(host: Host) -> Login | None:
     """Return the login at the host's jump hosts, None for a host without jump hosts."""
     resolved, hop = host.resolved, host.hop
@@ -171,7 +176,7 @@ def refused_accounts(host: Host) -> Iterator[tuple[float, frozenset[Account]]]:
 
 def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
     for host in hosts.values():
-        for at, refusing in refused_accounts(host) if host.login.last_refused_at > NEVER else ():
+        for at, refusing in refused_accounts(host) if host.login.was_refused else ():
             if now < at + REFUSED_WINDOW_S and not refusing.isdisjoint(login.accounts):
                 yield at
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.hosts import Host
 
 
@@ -18,6 +19,7 @@ def names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
     return frozenset({server, *(name for name, found in marks if not own.isdisjoint(found))})
 
 
+@derived_once
 def _marks(host: Host) -> frozenset[str]:
     """Return what identifies the machine to which the host's connection goes first: names, addresses, host keys."""
     port = host.hop.port if host.hop is not None else host.master.peer_port if host.master is not None else 0
