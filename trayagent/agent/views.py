@@ -43,7 +43,7 @@ class Views:
     def current(self, names: Iterable[str] = ()) -> dict[str, Any]:
         """Return the view. If hosts are named, it has only those."""
         self._note()
-        return _only(self._whole(), frozenset(names))
+        return self._whole(frozenset(names))
 
     def subscribe(self, names: Iterable[str], push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Push the view now and at each change; return a function that stops this."""
@@ -66,9 +66,10 @@ class Views:
         """Wait until the core has decided something."""
         await self._changed.wait()
 
-    def _whole(self) -> dict[str, Any]:
+    def _whole(self, names: frozenset[str] = frozenset()) -> dict[str, Any]:
         since = {key: at for key, (_, at) in self._shown.items()}
-        return view(self._shell.state, self._agent.facts(), since, clock.wall_of, time.monotonic())
+        now = time.monotonic()
+        return view(self._shell.state, self._agent.facts(), since, clock.wall_of, now, names=names)
 
     def _push(self) -> None:
         self._due = None

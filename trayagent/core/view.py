@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,19 @@ class AgentFacts:
 Wall = Callable[[float], str]
 
 
-def view(
-    state: State, agent: AgentFacts, since: Mapping[str, float], wall: Wall, now: float
+def view(  # each is a part of what is shown
+    state: State,
+    agent: AgentFacts,
+    since: Mapping[str, float],
+    wall: Wall,
+    now: float,
+    *,
+    names: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return the view; `since` maps "host NAME" and "vpn NAME" to when their displayed state began."""
+    """Return the view; `since` maps "host NAME" and "vpn NAME" to when their displayed state began.
+
+    If hosts are named, it has only those.
+    """
     draining = _draining(state, wall)
     until = state.paused_until if state.paused_until is not None and state.paused_until > now else None
     return {
@@ -59,7 +68,7 @@ def view(
         "hosts": [
             _host(state, h, since, wall, now) | {"draining": draining.get(h.name, [])}
             for h in state.hosts.values()
-            if h.draining is None
+            if h.draining is None and (not names or h.name in names)
         ],
     }
 
