@@ -161,6 +161,21 @@ def test_wireguard_has_its_own_device(bus: Bus) -> None:
     run(body())
 
 
+@pytest.mark.parametrize(("kind", "by_user"), [("wireguard", True), ("vpn", False)])
+def test_wireguard_that_the_user_took_down_is_down(bus: Bus, kind: str, by_user: bool) -> None:
+    """NetworkManager reports WireGuard's device as disconnected. For another VPN that is not the user's wish."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            path = await manager.connect(3, kind=kind)
+            await manager.activated_as(path, "wg0")
+            await watched.until_vpn("up")
+            await manager.state(path, 4, 3)
+            assert (await watched.until_vpn("down")).by_user == by_user
+
+    run(body())
+
+
 def test_a_vpn_that_was_up_before_the_watch_is_found(bus: Bus) -> None:
     """An agent that starts later reads state and interface without any signal."""
 

@@ -24,17 +24,27 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 
 # The connection types that are VPNs. To NetworkManager, WireGuard is a device and not a VPN plug-in.
-VPN_TYPES = frozenset({"vpn", "wireguard"})
+WIREGUARD = "wireguard"
+VPN_TYPES = frozenset({"vpn", WIREGUARD})
 WIFI = "802-11-wireless"
 
 ACTIVATING, ACTIVATED, DEACTIVATING, DEACTIVATED = 1, 2, 3, 4
 NEED_AUTH = 2  # a value of a VPN's own state
-UNKNOWN, USER_DISCONNECTED, SERVICE_STOPPED, NO_SECRETS, LOGIN_FAILED = 0, 2, 4, 9, 10
+UNKNOWN, USER_DISCONNECTED, DEVICE_DISCONNECTED, SERVICE_STOPPED, NO_SECRETS, LOGIN_FAILED = 0, 2, 3, 4, 9, 10
 PLUGIN_LOGIN_FAILED = 0
 
 # The VPN did not fail: it, its network or its device was removed (device disconnected, connection removed,
 # dependency failed, device removed), or it ended without a reason (1).
-_TAKEN_AWAY = frozenset({1, USER_DISCONNECTED, 3, 11, 12, 14})
+_TAKEN_AWAY = frozenset({1, USER_DISCONNECTED, DEVICE_DISCONNECTED, 11, 12, 14})
+
+
+def ended_by_user(kind: str, reason: int) -> bool:
+    """Report whether the user took a VPN of this connection type down.
+
+    If the user takes WireGuard down, NetworkManager reports its device as disconnected (measured with 1.42). Nothing
+    else disconnects that device, since it has no carrier and no session.
+    """
+    return reason == USER_DISCONNECTED or (kind == WIREGUARD and reason == DEVICE_DISCONNECTED)
 
 
 def how_it_ended(reason: int, *, login_failed: bool) -> VpnState:

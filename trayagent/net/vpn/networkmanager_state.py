@@ -39,6 +39,7 @@ class _Ending:
     name: str
     reason: int
     login_failed: bool
+    kind: str
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ class Picture:
 
     def _ended(self, uuid: str, end: _Ending) -> VpnConnection:
         state = words.how_it_ended(end.reason, login_failed=end.login_failed)
-        by_user = end.reason == words.USER_DISCONNECTED
+        by_user = words.ended_by_user(end.kind, end.reason)
         return VpnConnection(end.name, uuid, state, reason=end.reason, by_user=by_user)
 
     def _network_path(self) -> str:
@@ -191,4 +192,5 @@ class Picture:
         uuid = self.read.text(active.told, "Uuid")
         if uuid and self._is_vpn(active):
             name = self.read.text(active.told, "Id")
-            self._endings[uuid] = _Ending(path, name, reason, active.login_failed)
+            kind = self.read.text(active.told, "Type")
+            self._endings[uuid] = _Ending(path, name, reason, active.login_failed, kind)
