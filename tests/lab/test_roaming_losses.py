@@ -1,0 +1,197 @@
+"""What a host that roams can lose: a relay, the inner login, the machine behind the name. Nothing else suffers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.matrix import alive, listener, until
+from tests.lab.test_drain import Session
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.roaming import FAR, marked
+from trayagent.sandbox.topology import JUMP, OTHER, SERVER
+
+HOST = "web01"
+OPTIONS = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%n"}
+ROAMS = f"[hosts.{HOST}]\nroam = true\n"
+LONG_S = 60.0
+
+
+def roaming(lab: Lab, agent: Agent, table: str = "", config: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Connect the host from home, and return its view once it roams."""
+    lab.join("home")
+    lab.sshd(config=config)
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(ROAMS + table)
+    return roams(agent)
+
+
+def roams(agent: Agent) -> dict[str, Any]:
+    """Wait until the host roams and its sessions are attached; return its view."""
+    until("it roams", lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), LONG_S)
+    return agent.wait_state(HOST, "connected")
+
+
+def relays(lab: Lab) -> list[dict[str, Any]]:
+    """Return the far relays on the server."""
+    found = lab.server.run(["sh", "-c", f"cd && {FAR} list"]).stdout
+    return list(marked(found)["relays"])
+
+
+def roams_anew(agent: Agent, before: dict[str, Any]) -> dict[str, Any]:
+    """Wait until the host has another inner master than before; return its view."""
+
+    def has_another() -> bool:
+        found = (agent.host(HOST) or {}).get("roaming") or before["roaming"]
+        return bool(found["pid"] != before["roaming"]["pid"])
+
+    until("it roams anew", has_another, LONG_S)
+    return roams(agent)
+
+
+def said(agent: Agent) -> str:
+    """Return the agent's log."""
+    return (agent.state_dir / "agent.log").read_text()
+
+
+def near_pid(agent: Agent) -> int:
+    """Return the pid of the near relay."""
+    path = str(agent.runtime_dir / "near-relay.sock")
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if path.encode() in words:
+            return int(entry.name)
+    raise AssertionError("no near relay runs")
+
+
+def test_the_near_relay_is_killed(lab: Lab, agent: Agent) -> None:
+    """The sessions end cleanly, the host roams again, its -R port is ours again, and the server is clean."""
+    before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')
+    agent.wait_forwards(HOST, {"remote": "open"})
+    session = Session(lab)
+    os.kill(near_pid(agent), signal.SIGKILL)
+    assert session.ended() == 255
+    assert roams_anew(agent, before)["pid"] == before["pid"]
+    agent.wait_forwards(HOST, {"remote": "open"}, LONG_S)
+    until("one far relay is left", lambda: len(relays(lab)) == 1, LONG_S)
+    assert list(agent.records()["roaming"]) == [relays(lab)[0]["id"]]
+    assert said(agent).count("the near relay ended, and with it") == 1
+    assert Session(lab).end() == 0
+
+
+def test_the_laptop_restarts(lab: Lab, agent: Agent) -> None:
+    """Everything on the laptop is killed. The far relay held the -R port: the first recovery has it again."""
+    before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')
+    agent.wait_forwards(HOST, {"remote": "open"})
+    (old,) = relays(lab)
+    agent.kill9()
+    lab.leave("home")
+    for pid in (near_pid(agent), before["pid"], before["roaming"]["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    lab.join("cafe")
+    assert [one["id"] for one in relays(lab)] == [old["id"]]
+    agent.start()
+    agent.wait_forwards(HOST, {"remote": "open"}, LONG_S)
+    roams(agent)
+    agent.wait_forwards(HOST, {"remote": "open"}, LONG_S)
+    assert old["id"] not in [one["id"] for one in relays(lab)]
+    assert list(agent.records()["roaming"]) == [relays(lab)[0]["id"]]
+
+
+def test_the_far_relay_is_killed(lab: Lab, agent: Agent) -> None:
+    """The same machine says that it is gone, so the session ends at once, and the host roams again."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    os.kill(relays(lab)[0]["pid"], signal.SIGKILL)
+    assert session.ended() == 255
+    assert roams_anew(agent, before)["pid"] == before["pid"]
+    assert Session(lab).end() == 0
+
+
+def test_a_refused_inner_login_leaves_a_plain_host(lab: Lab, agent: Agent) -> None:
+    """The server refuses logins from its own address. The agent says so, and tries it once in all."""
+    lab.join("home")
+    server = lab.sshd(config=[f"Match Address {SERVER}", "PubkeyAuthentication no", "Match all"])
+    lab.ssh_config({HOST: OPTIONS})
+    agent.configure(ROAMS)
+    agent.start()
+    until("it says so", lambda: "refuses a login from its own address" in said(agent))
+    host = agent.wait_state(HOST, "connected")
+    assert host["roaming"] is None
+    assert listener(lab, HOST) == host["pid"]
+    assert Session(lab).end() == 0
+    until("nothing is left on the server", lambda: not relays(lab), LONG_S)
+    tries = server.said().count("Connection closed by authenticating user") + server.said().count(
+        "Permission denied"
+    )
+    lab.switch("home", "cafe")
+    agent.wait_state(HOST, "connected", LONG_S)
+    assert server.said().count("Connection closed by authenticating user") <= max(tries, 1)
+    assert not relays(lab)
+
+
+def test_another_machine_behind_the_name_waits(lab: Lab, agent: Agent) -> None:
+    """The name leads to a machine that does not have the far relay. The session waits, and goes on when it is back."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    path = lab.files.root / "etc/machine-id"
+    mine = path.read_text()
+    path.write_text("f" * 32 + "\n")
+    lab.switch("home", "cafe")
+    until("it is told", lambda: "other-machine" in said(agent), LONG_S)
+    path.write_text(mine)
+    lab.switch("cafe", "home")
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
+    assert session.end() == 0
+
+
+def test_the_agent_stops(lab: Lab, agent: Agent) -> None:
+    """The near relay goes on while it carries a connection. The next agent finds it; without one it is ended."""
+    before = roaming(lab, agent)
+    session, near = Session(lab), near_pid(agent)
+    agent.stop()
+    assert alive(near)
+    assert session.echoes()
+    agent.start()
+    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
+    assert near_pid(agent) == near
+    assert session.end() == 0
+    assert agent.cli("disconnect", HOST).returncode == 0
+    until("both ended", lambda: not alive(before["roaming"]["pid"]), LONG_S)
+    until("the server is clean", lambda: not relays(lab), LONG_S)
+    agent.stop()
+    until("the relay ended", lambda: not alive(near))
+
+
+@pytest.mark.parametrize("kind", ["port", "jump", "alias"])
+def test_the_inner_master_checks_the_same_host_key(lab: Lab, agent: Agent, kind: str) -> None:
+    """On another port, behind a jump host and with HostKeyAlias, both logins look up the same name in known_hosts."""
+    lab.join("home")
+    if kind == "port":
+        lab.sshd(port=2222)
+        lab.ssh_config({HOST: {**OPTIONS, "Port": 2222}})
+    elif kind == "jump":
+        lab.sshd(JUMP)
+        lab.sshd(OTHER)
+        lab.ssh_config(
+            {HOST: {**OPTIONS, "HostName": OTHER, "ProxyJump": "jump"}, "jump": {"HostName": JUMP}}
+        )
+    else:
+        server = lab.sshd()
+        lab.files.known_hosts.write_text(f"the-server {server.host_key}\n")
+        lab.ssh_config({HOST: {**OPTIONS, "HostKeyAlias": "the-server"}})
+    agent.start(ROAMS)
+    before = roams(agent)
+    session = Session(lab)
+    lab.switch("home", "cafe")
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
+    assert session.end() == 0
