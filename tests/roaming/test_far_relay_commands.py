@@ -161,6 +161,34 @@ def test_a_server_without_a_hash_program_gets_the_file_again(lab: Lab, outer: Ou
     assert outer.relays() == [token[:16]]
 
 
+@pytest.mark.parametrize("answer", ["b true", "b false"])
+def test_a_server_that_ends_what_a_login_leaves_behind(lab: Lab, outer: Outer, answer: str) -> None:
+    """With KillUserProcesses=yes the far relay starts in a scope of its own, else without one.
+
+    Two stand-ins for systemd's programs: the laboratory has no logind.
+    """
+    folder = lab.files.root / "stand-ins"
+    folder.mkdir()
+    for name, script in (
+        ("busctl", f"echo {answer}"),
+        (
+            "systemd-run",
+            f'echo "$@" >{folder}/called; while [ "$1" != -- ]; do shift; done; shift; exec "$@"',
+        ),
+    ):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{Path(sys.executable).resolve().parent}:/usr/local/bin:/usr/bin:/bin"
+    lab.servers[0].restart([f"SetEnv PATH={path}"])
+    outer.again()
+    token = new_token()
+    assert outer.serve(token).words["id"] == token[:16]
+    assert outer.relays() == [token[:16]]
+    called = folder / "called"
+    assert called.exists() == (answer == "b true")
+    assert not called.exists() or called.read_text().startswith("--user --scope --quiet -- python3 ")
+
+
 @pytest.mark.parametrize("command", ["echo for forwards only", "cat", "internal-sftp"])
 def test_a_forced_command_is_no_shell(lab: Lab, outer: Outer, command: str) -> None:
     """An account that runs no commands is reported as such, and its master lives."""

@@ -18,6 +18,7 @@ from trayagent.doctor import (
     known_hosts,
     network,
     ports,
+    roaming,
     ssh_program,
     vpns,
 )
@@ -45,6 +46,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("keys", keys.check),
     ("known hosts", known_hosts.check),
     ("server", far_side.check),
+    ("roaming", roaming.check),
     ("desktop", desk.check),
     ("network", network.check),
     ("VPNs", vpns.check),

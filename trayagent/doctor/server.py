@@ -20,11 +20,9 @@ from trayagent.ssh.remote import oneshot
 ASK_S, BEGIN_S = 2.5, 1.0
 _AT_ONCE = 8
 
-# If sshd's title in the process list names a file (-f), that file is read. Lines after a Match are skipped, because
-# they hold only for some connections.
-SCRIPT = r"""
-for tool in tmux screen; do command -v $tool >/dev/null 2>&1 && echo "has $tool"; done
-echo "shell ${SHELL##*/}"
+# Finds sshd's configuration: `$file`, and the files that it includes, `$also`. If sshd's title in the process list
+# names a file (-f), that file is read.
+SSHD_FILES = r"""
 file=/etc/ssh/sshd_config pid=$PPID
 for step in 1 2 3; do
     title=$(ps -o args= -p "$pid" 2>/dev/null)
@@ -36,6 +34,16 @@ for step in 1 2 3; do
 done
 also=
 grep -qi '^[[:space:]]*Include.*sshd_config\.d' "$file" 2>/dev/null && also='/etc/ssh/sshd_config.d/*.conf'
+"""
+
+# Lines after a Match are skipped, because they hold only for some connections.
+SCRIPT = (
+    r"""
+for tool in tmux screen; do command -v $tool >/dev/null 2>&1 && echo "has $tool"; done
+echo "shell ${SHELL##*/}"
+"""
+    + SSHD_FILES
+    + r"""
 for one in $also "$file"; do
     [ -r "$one" ] || continue
     echo readable
@@ -44,6 +52,7 @@ for one in $also "$file"; do
         sed 's/^[[:space:]]*/sshd /'
 done
 """
+)
 
 
 @dataclass(slots=True)

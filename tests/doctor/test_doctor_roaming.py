@@ -1,0 +1,124 @@
+"""Hosts that are to roam: what `doctor` finds on their servers and in ssh_config."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.doctor.patient import Report
+from tests.lab.matrix import laboratory
+from trayagent.doctor.roaming import RoamingServer, judged, read_answer
+from trayagent.sandbox import Agent
+from trayagent.sandbox.tools import tool
+from trayagent.sandbox.topology import SERVER
+
+HALF_A_DAY_S = 43_200.0
+CONFIG = """
+[agent]
+roam = true
+[hosts.good]
+[hosts.limited]
+[hosts.bare]
+[hosts.canonical]
+[hosts.plain]
+roam = false
+[hosts.forwards-only]
+probe = "forward"
+"""
+SERVERS = {
+    "good": [],
+    "limited": [
+        "ClientAliveInterval 15",
+        "Match Address 198.51.100.0/24",
+        "    X11Forwarding no",
+        "Match all",
+    ],
+    "bare": ["SetEnv PATH={bare}"],
+    "canonical": [],
+    "plain": ["SetEnv PATH={bare}"],
+    "forwards-only": ["ForceCommand /bin/true"],
+}
+
+
+@pytest.fixture(scope="module")
+def report() -> Iterator[Report]:
+    """Connect the hosts, and examine the laptop once."""
+    with laboratory() as lab, Agent(lab) as agent:
+        lab.join("home")
+        bare = lab.files.root / "bare"
+        bare.mkdir()
+        for name in ("sh", "ps", "tr", "grep", "sed", "cat", "true"):
+            (bare / name).symlink_to(tool(name))
+        hosts: dict[str, dict[str, str | int | list[str]]] = {}
+        for port, (name, config) in enumerate(SERVERS.items(), 2201):
+            lab.sshd(port=port, config=[line.format(bare=bare) for line in config])
+            hosts[name] = {"HostName": SERVER, "Port": port, "ControlPath": "~/.ssh/cm-%C"}
+        hosts["canonical"]["CanonicalizeHostname"] = "yes"
+        lab.ssh_config(hosts)
+        agent.start(CONFIG)
+        for name in hosts:
+            agent.wait_state(name, "connected", 60.0)
+        done = agent.cli("doctor", "--json")
+        yield Report(done.returncode, json.loads(done.stdout))
+
+
+def of(report: Report, host: str) -> dict[str, str]:
+    """Return the findings about roaming of a host as code -> title."""
+    return {f["code"]: f["title"] for f in report.findings if f["host"] == host and f["topic"] == "roaming"}
+
+
+@pytest.mark.lab
+def test_each_host_that_is_to_roam_is_examined(report: Report) -> None:
+    """What keeps a host from roaming is a problem, what ends its sessions early is advice; others are left out."""
+    assert of(report, "good") == {"ok": "good: can roam"}
+    assert of(report, "plain") == {}
+    assert "no python3" in of(report, "bare")["roaming-no-python"]
+    assert "CanonicalizeHostname" in of(report, "canonical")["roaming-canonicalize"]
+    assert "runs no commands" in of(report, "forwards-only")["roaming-no-shell"]
+    limited = of(report, "limited")
+    assert limited["roaming-by-address"].endswith("Match Address 198.51.100.0/24")
+    assert "45 s" in limited["roaming-client-alive"]
+    assert {f["level"] for f in report.findings if f["code"] == "roaming-no-python"} == {"problem"}
+    assert {f["level"] for f in report.findings if f["code"] == "roaming-by-address"} == {"advice"}
+
+
+def test_the_answer_of_an_odd_server_is_read() -> None:
+    """Unknown lines and versions are skipped, and the first value of an option counts."""
+    lines = [
+        "python 3 6",
+        "by-address from= in ~/.ssh/authorized_keys",
+        "sshd ClientAliveInterval=30",
+        "noise",
+        "",
+    ]
+    server = read_answer([*lines, "sshd ClientAliveInterval 60", "sshd ClientAliveCountMax 2", "kills"])
+    assert (server.python, server.kills) == ((3, 6), True)
+    assert server.sshd == {"clientaliveinterval": "30", "clientalivecountmax": "2"}
+    assert [f.code for f in judged("web", server, HALF_A_DAY_S)] == [
+        "roaming-no-python",
+        "roaming-by-address",
+        "roaming-processes-end",
+        "roaming-client-alive",
+    ]
+    assert read_answer(["python", "python x y", "sshd"]) == RoamingServer()
+
+
+@pytest.mark.parametrize(
+    ("sshd", "roam_for_s", "found"),
+    [
+        ({}, HALF_A_DAY_S, False),
+        ({"clientaliveinterval": "0"}, HALF_A_DAY_S, False),
+        ({"clientaliveinterval": "60"}, HALF_A_DAY_S, True),
+        ({"clientaliveinterval": "60"}, 120.0, False),
+        ({"clientaliveinterval": "60", "clientalivecountmax": "0"}, HALF_A_DAY_S, False),
+        ({"clientaliveinterval": "10m"}, HALF_A_DAY_S, False),
+    ],
+)
+def test_a_server_that_ends_waiting_sessions_is_reported(
+    sshd: dict[str, str], roam_for_s: float, found: bool
+) -> None:
+    """It is reported if sshd's patience is shorter than `roam_for`."""
+    server = RoamingServer(python=(3, 11), sshd=sshd)
+    assert bool([*judged("web", server, roam_for_s)]) is found

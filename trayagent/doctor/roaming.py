@@ -1,0 +1,159 @@
+"""Checks whether the hosts that are to roam can do so, and what their servers do to sessions that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from trayagent.config.model import Config, Host
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.context import Case
+from trayagent.doctor.deadlines import aside, each
+from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.server import ASK_S, BEGIN_S, SSHD_FILES
+from trayagent.ssh.mux.errors import MuxError
+from trayagent.ssh.remote import oneshot
+
+_AT_ONCE = 8
+_OLDEST_PYTHON = (3, 7)
+_COUNT_MAX_DEFAULT = 3  # sshd_config(5), ClientAliveCountMax
+
+# A line `by-address` follows each rule that may treat a login from the server's own address differently.
+SCRIPT = (
+    r"""
+python3 -c 'import sys; print("python", *sys.version_info[:2])' 2>/dev/null || echo python
+k=$(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager \
+KillUserProcesses 2>/dev/null)
+case $k in *true*)
+    systemd-run --user --scope --quiet true 2>/dev/null || echo kills
+esac
+grep -qs '^[^#]*from="' ~/.ssh/authorized_keys && echo 'by-address from= in ~/.ssh/authorized_keys'
+"""
+    + SSHD_FILES
+    + r"""
+for one in $also "$file"; do
+    [ -r "$one" ] || continue
+    sed '/^[[:space:]]*[Mm]atch[[:space:]]/,$d' "$one" |
+        grep -iE '^[[:space:]]*(ClientAliveInterval|ClientAliveCountMax)[[:space:]=]' |
+        sed 's/^[[:space:]]*/sshd /'
+    grep -iE '^[[:space:]]*Match[[:space:]].*(Local)?Address' "$one" | sed 's/^[[:space:]]*/by-address /'
+    grep -iE '^[[:space:]]*(Allow|Deny)Users[[:space:]].*@' "$one" | sed 's/^[[:space:]]*/by-address /'
+done
+"""
+)
+
+
+@dataclass(slots=True)
+class RoamingServer:
+    """The answer of the script.
+
+    `python` is the version of python3, None without one. `kills`: the far relay would end with the login that started
+    it. `by_address` are the rules that depend on a login's address. `sshd` maps options to values.
+    """
+
+    python: tuple[int, int] | None = None
+    kills: bool = False
+    by_address: list[str] = field(default_factory=list)
+    sshd: dict[str, str] = field(default_factory=dict)
+
+
+def is_to_roam(config: Config, host: Host) -> bool:
+    """Report whether the configuration wants a host to roam."""
+    return config.agent.roam if host.roam is None else host.roam
+
+
+async def check(case: Case) -> Iterable[Finding]:
+    """Check each host that is to roam. Where a master is up, ask its server."""
+    hosts = [one for one in case.wanted() if is_to_roam(case.config, one[1])]
+
+    async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
+        return [*await _look(case, *host)]
+
+    found, _ = await each(hosts, one, at_once=_AT_ONCE, within_s=BEGIN_S)
+    return [finding for findings in found for finding in findings]
+
+
+async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
+    local = [*judged_here(name, host, resolved)]
+    if local or case.state(name) != "connected" or await aside(lambda: case.master(name)) is None:
+        return local
+    try:
+        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ASK_S)
+    except MuxError:
+        return []  # the check of the server reports that
+    if lines is None:
+        return [_cannot(name, "its account runs no commands", "no-shell", "Allow it a shell")]
+    found = [*judged(name, read_answer(lines), case.config.agent.roam_for_s)]
+    return found or [ok(f"{name}: can roam", host=name)]
+
+
+def judged_here(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
+    """Yield why a host cannot roam, whatever its server says; pure."""
+    if resolved.canonicalize_hostname != "no":
+        reason = "ssh ignores its CanonicalizeHostname behind a relay and might look up another host key"
+        yield _cannot(name, reason, "canonicalize", "Set CanonicalizeHostname no for it in ssh_config")
+    elif host.probe == "forward":
+        yield _cannot(name, "its account runs no commands", "no-shell", "Allow it a shell")
+
+
+def read_answer(lines: Iterable[str]) -> RoamingServer:
+    """Parse the script's lines. The first value of an option counts, as in sshd_config(5)."""
+    found = RoamingServer()
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word == "python" and all(part.isdecimal() for part in rest.split()) and len(rest.split()) == 2:
+            major, minor = map(int, rest.split())
+            found.python = (major, minor)
+        elif word == "kills":
+            found.kills = True
+        elif word == "by-address":
+            found.by_address.append(rest.strip()[:100])
+        elif word == "sshd":
+            key, value, *_ = [*rest.replace("=", " ").split(), "", ""]
+            if key:
+                found.sshd.setdefault(key.lower(), value)
+    return found
+
+
+def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Finding]:
+    """Yield what keeps a host from roaming, or ends its sessions early; pure."""
+    if server.python is None or server.python < _OLDEST_PYTHON:
+        version = "no python3" if server.python is None else f"python3 {server.python[0]}.{server.python[1]}"
+        yield _cannot(name, f"its server has {version}", "no-python", "Install python3 3.7 or later there")
+    if server.by_address:
+        title = f"{name}: its server has rules that depend on a login's address: {server.by_address[0]}"
+        why = (
+            "A host that roams logs in once more, from the server's own address. "
+            "Such a rule may refuse that login, or give it other rights."
+        )
+        yield advice("roaming-by-address", title, why, *_or_turn_off(name, "Check the rules"), host=name)
+    if server.kills:
+        title = f"{name}: its server ends what a login leaves behind (KillUserProcesses)"
+        why = "Its sessions end with the connection that started them, as without roaming."
+        remedy = "Make `systemd-run --user --scope` work there"
+        yield advice("roaming-processes-end", title, why, *_or_turn_off(name, remedy), host=name)
+    patience_s = _client_alive_s(server)
+    if patience_s is not None and patience_s < roam_for_s:
+        title = f"{name}: its sshd ends sessions that do not answer for {patience_s} s"
+        why = "They end while the laptop is away for longer than that. No setting of trayagent changes it."
+        remedy = "Ask the server's administrator for a longer time in sshd_config, for example:"
+        yield advice("roaming-client-alive", title, why, remedy, "ClientAliveInterval 0", host=name)
+
+
+def _client_alive_s(server: RoamingServer) -> int | None:
+    """Return after how many seconds without an answer sshd ends a connection, None if it never does."""
+    interval, count = server.sshd.get("clientaliveinterval", "0"), server.sshd.get("clientalivecountmax", "")
+    if not interval.isdecimal():
+        return None  # sshd also accepts "10m", which is long enough for most moves
+    number = int(count) if count.isdecimal() else _COUNT_MAX_DEFAULT
+    return int(interval) * number or None
+
+
+def _cannot(name: str, reason: str, code: str, remedy: str) -> Finding:
+    title = f"{name}: it cannot roam: {reason}"
+    why = "It works as a plain host: its sessions end when the network changes."
+    return problem(f"roaming-{code}", title, why, *_or_turn_off(name, remedy), host=name)
+
+
+def _or_turn_off(name: str, remedy: str) -> tuple[str, str, str]:
+    return (f"{remedy}, or set in the configuration:", f"[hosts.{name}]", "roam = false")
