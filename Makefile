@@ -22,6 +22,8 @@ TEST_TOOLS += dash zsh fish tcsh
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
 # Programs for ProxyCommand.
 TEST_TOOLS += socat ncat corkscrew
+# Programs that users run through a connection.
+TEST_TOOLS += git rsync vim
 # The macOS code uses lsof; Linux has it, too.
 TEST_TOOLS += lsof
 # For the manual page, the scripts and the package.

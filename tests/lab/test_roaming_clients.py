@@ -1,0 +1,251 @@
+"""The programs that people use, each through three moves of a host that roams: no program notices."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.lab.matrix import need, until
+from tests.lab.test_roaming_losses import HOST, roaming
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.agent import Events
+from trayagent.sandbox.terminal import Terminal
+from trayagent.sandbox.tools import search_path
+
+SIZE = 2_000_000
+SLOW_MBIT_S = 4.0  # what the programs transfer then takes longer than the three moves
+MOVES = (("home", "cafe"), ("cafe", "office"), ("office", "home"))
+LONG_S = 120.0
+
+# Connect to a port, say who it is, and send everything back until the end.
+VISITOR = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60) as sock:
+    lines = sock.makefile("rw")
+    for line in sys.stdin:
+        lines.write(line); lines.flush()
+        print(lines.readline(), end="", flush=True)
+"""
+
+
+def program(name: str) -> str:
+    """Return the path of a program, or skip the test."""
+    found = shutil.which(name, path=search_path())
+    need(found, name)
+    return str(found)
+
+
+def move(lab: Lab, events: Events) -> None:
+    """Move three times, each time until the sessions go on."""
+    for left, joined in MOVES:
+        lab.switch(left, joined)
+        events.wait("moved", HOST, deadline_s=LONG_S)
+
+
+def random_file(path: Path) -> str:
+    """Write a file that no compression makes smaller; return its hash."""
+    data = Random(path.name).randbytes(SIZE)  # noqa: S311  # the same bytes in each run
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_of(path: Path) -> str:
+    """Return the hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def git(lab: Lab, *words: str) -> None:
+    """Run git on the laptop."""
+    lab.laptop.check(["git", "-c", "user.name=me", "-c", "user.email=me@here", *words])
+
+
+def make_repository(lab: Lab) -> str:
+    """Make a repository on the server with one large file; return the file's hash."""
+    far, work = lab.files.far_home / "repository.git", lab.files.home / "work"
+    git(lab, "init", "-q", "--bare", str(far))
+    git(lab, "init", "-q", str(work))
+    wanted = random_file(work / "fetched")
+    git(lab, "-C", str(work), "add", ".")
+    git(lab, "-C", str(work), "commit", "-qm", "one")
+    git(lab, "-C", str(work), "push", "-q", str(far), "HEAD:refs/heads/main")
+    git(lab, "-C", str(far), "symbolic-ref", "HEAD", "refs/heads/main")
+    random_file(work / "pushed")
+    git(lab, "-C", str(work), "add", ".")
+    git(lab, "-C", str(work), "commit", "-qm", "two")
+    return wanted
+
+
+@pytest.mark.timeout(600)
+def test_transfers_go_on(lab: Lab, agent: Agent) -> None:
+    """The files that git, rsync, scp and sftp transfer in both directions arrive whole."""
+    for name in ("git", "rsync", "scp", "sftp"):
+        program(name)
+    near, far = lab.files.home, lab.files.far_home
+    fetched = make_repository(lab)
+    wanted = {far / f"up-{name}": random_file(near / f"{name}-up") for name in ("rsync", "scp", "sftp")}
+    wanted |= {near / f"down-{name}": random_file(far / f"{name}-down") for name in ("rsync", "scp", "sftp")}
+    roaming(lab, agent)
+    events = agent.events()
+    lab.set_bandwidth(SLOW_MBIT_S)
+    commands = {
+        "git clone": ["git", "clone", "-q", f"{HOST}:repository.git", str(near / "clone")],
+        "git push": [
+            "git",
+            "-C",
+            str(near / "work"),
+            "push",
+            "-q",
+            f"{HOST}:repository.git",
+            "HEAD:refs/heads/next",
+        ],
+        "rsync up": ["rsync", "-P", str(near / "rsync-up"), f"{HOST}:up-rsync"],
+        "rsync down": ["rsync", "-P", f"{HOST}:rsync-down", str(near / "down-rsync")],
+        "scp up": ["scp", "-q", str(near / "scp-up"), f"{HOST}:up-scp"],
+        "scp down": ["scp", "-q", f"{HOST}:scp-down", str(near / "down-scp")],
+        "sftp up": ["sh", "-c", f"echo put {near}/sftp-up up-sftp | sftp -q -b - {HOST}"],
+        "sftp down": ["sh", "-c", f"echo get sftp-down {near}/down-sftp | sftp -q -b - {HOST}"],
+    }
+    running = start(lab, commands)
+    move(lab, events)
+    assert any(child.poll() is None for child in running.values()), "all ended before the last move"
+    lab.set_bandwidth(None)
+    for name, child in running.items():
+        _, errors = child.communicate(timeout=LONG_S)
+        assert child.returncode == 0, f"{name}: {errors}"
+    assert {path: hash_of(path) for path in wanted} == wanted
+    assert hash_of(near / "clone/fetched") == fetched
+    git(lab, "-C", str(far / "repository.git"), "fsck", "--strict")
+    pushed = lab.laptop.check(["git", "-C", str(far / "repository.git"), "rev-parse", "next"])
+    assert pushed == lab.laptop.check(["git", "-C", str(near / "work"), "rev-parse", "HEAD"])
+
+
+def start(lab: Lab, commands: Mapping[str, list[str]]) -> dict[str, subprocess.Popen[str]]:
+    """Start programs on the laptop."""
+    pipe = subprocess.PIPE
+    return {name: lab.laptop.popen(words, stdout=pipe, stderr=pipe) for name, words in commands.items()}
+
+
+@pytest.mark.timeout(600)
+def test_terminals_go_on(lab: Lab, agent: Agent) -> None:
+    """A bare shell with a background job, vim in a shell, and tmux: each answers its input after each move."""
+    for name in ("vim", "tmux"):
+        program(name)
+    roaming(lab, agent)
+    events = agent.events()
+    env = {"PATH": f"{Path(lab.ssh).parent}:{search_path()}"}
+    ssh = ["ssh", "-t", HOST]
+    with (
+        Terminal(lab.laptop, [*ssh, "sh -i"], env) as shell,
+        Terminal(lab.laptop, [*ssh, "vim -u NONE -i NONE notes"], env) as vim,
+        Terminal(lab.laptop, [*ssh, "tmux -f /dev/null new -s work"], env) as tmux,
+    ):
+        shell.enter("PS1='pro''mpt> '\r")
+        shell.expect("prompt> ")
+        shell.enter("(i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i >counter; sleep 0.1; done) &\r")
+        shell.expect("prompt> ")
+        vim.enter("ihome ")
+        vim.expect("home")
+        tmux.enter("echo ho''me\r")
+        tmux.expect("home")
+        for left, joined in MOVES:
+            lab.switch(left, joined)
+            shell.enter(f"echo in-{joined[:3]}''{joined[3:]}\r")
+            vim.enter(f"{joined} ")
+            tmux.enter(f"echo at-{joined[:3]}''{joined[3:]}\r")
+            events.wait("moved", HOST, deadline_s=LONG_S)
+            shell.expect(f"in-{joined}", LONG_S)
+            vim.expect(joined, LONG_S)
+            tmux.expect(f"at-{joined}", LONG_S)
+        vim.enter("\x1b:wq\r")
+        assert vim.ended() == 0
+        tmux.enter("exit\r")
+        assert tmux.ended() == 0
+        shell.enter("kill %1; cat counter; exit\r")
+        assert shell.ended() == 0
+    assert (lab.files.far_home / "notes").read_text() == "home cafe office home \n"
+    assert int((lab.files.far_home / "counter").read_text()) > 1
+
+
+@pytest.mark.timeout(600)
+def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
+    """A database-like connection through -L and a visitor through -R: each question has its answer, once."""
+    lab.echo(8000)
+    lab.echo(8100, node=lab.laptop)
+    roaming(lab, agent, 'local = ["9000:127.0.0.1:8000"]\nremote = ["9022:127.0.0.1:8100"]\n')
+    agent.wait_forwards(HOST, {"local": "open", "remote": "open"}, LONG_S)
+    events, pipe = agent.events(), subprocess.PIPE
+    command = [sys.executable, "-I", "-c", VISITOR]
+    client = lab.laptop.popen([*command, "9000"], stdin=pipe, stdout=pipe)
+    visitor = lab.server.popen([*command, "9022"], stdin=pipe, stdout=pipe)
+    number = 0
+    for left, joined in MOVES:
+        lab.switch(left, joined)
+        for child in (client, visitor):
+            assert child.stdin is not None and child.stdout is not None
+            number += 1
+            print(f"question {number}", file=child.stdin, flush=True)
+            assert child.stdout.readline() == f"question {number}\n"
+        events.wait("moved", HOST, deadline_s=LONG_S)
+    late = lab.server.popen([*command, "9022"], stdin=pipe, stdout=pipe)  # the port is still ours
+    assert late.communicate("hello\n", timeout=LONG_S)[0] == "hello\n"
+    for child in (client, visitor):
+        child.communicate(timeout=LONG_S)
+        assert child.returncode == 0
+
+
+def test_a_visitor_may_knock_all_the_time(lab: Lab, agent: Agent) -> None:
+    """While somebody connects to the -R port twice a second, the port stays ours: no visitor is refused."""
+    lab.echo(8100, node=lab.laptop)
+    roaming(lab, agent, 'remote = ["9022:127.0.0.1:8100"]\n')
+    agent.wait_forwards(HOST, {"remote": "open"}, LONG_S)
+    events = agent.events()
+    script = (
+        "import socket, time\n"
+        "for _ in range(24):\n"
+        "    with socket.create_connection(('127.0.0.1', 9022), timeout=60) as sock:\n"
+        "        sock.sendall(b'x')\n"
+        "        assert sock.recv(1) == b'x'\n"
+        "    time.sleep(0.5)\n"
+        "print('never refused')\n"
+    )
+    visitor = lab.server.popen([sys.executable, "-I", "-c", script], stdout=subprocess.PIPE)
+    move(lab, events)
+    assert visitor.communicate(timeout=LONG_S)[0] == "never refused\n"
+    assert [e for e in events.drain() if e["event"] == "forward-failed"] == []
+
+
+def test_agent_forwarding_goes_on(lab: Lab, agent: Agent) -> None:
+    """In a session that was open before the move, the forwarded ssh-agent answers after it."""
+    lab.join("home")
+    lab.sshd()
+    started = lab.laptop.check(["ssh-agent", "-s"])
+    socket = started.partition("SSH_AUTH_SOCK=")[2].partition(";")[0]
+    pid = started.partition("SSH_AGENT_PID=")[2].partition(";")[0]
+    try:
+        lab.laptop.run(["ssh-add", "-q", str(lab.files.key)], env={"SSH_AUTH_SOCK": socket})
+        lab.ssh_config(
+            {HOST: {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n", "ForwardAgent": socket}}
+        )
+        agent.start(f"[hosts.{HOST}]\nroam = true\n")
+        until("it roams", lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), LONG_S)
+        events, pipe = agent.events(), subprocess.PIPE
+        script = "while read -r line; do ssh-add -l || echo none; done"
+        session = lab.laptop.popen(["ssh", HOST, script], stdin=pipe, stdout=pipe)
+        assert session.stdin is not None and session.stdout is not None
+        print("before", file=session.stdin, flush=True)
+        assert "ED25519" in session.stdout.readline()
+        lab.switch("home", "cafe")
+        events.wait("moved", HOST, deadline_s=LONG_S)
+        print("after", file=session.stdin, flush=True)
+        assert "ED25519" in session.stdout.readline()
+        session.communicate(timeout=LONG_S)
+    finally:
+        lab.laptop.run(["kill", pid])
