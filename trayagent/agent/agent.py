@@ -102,7 +102,7 @@ class Agent:
         decision_log = DecisionLog()
         views = Views(self._shell, self, self._events)
 
-        # Forwards, and what they leave behind on the server.
+        # Forwards, and their remains on the server.
         agent_sockets = AgentSocketLinks(parts)
         remote_cleanup = RemoteCleanup(parts, agent_sockets)
 
@@ -207,7 +207,7 @@ class Agent:
             readiness.ready()
             if self._desk is not None:
                 self._desk.start()
-                # Painting the icon takes eight times the memory of its pixels. It has been painted by now.
+                # Painting the icon takes eight times the memory of its pixels. The icon has been painted by now.
                 asyncio.get_running_loop().call_later(_PAINTED_S, memory.give_back)
             self._history.prune(self._configuration.config.agent.history_s)
             await self._stopping.wait()

@@ -230,7 +230,7 @@ class AgentHandler:
         host = self._host(name)
         if host is None:
             return {"name": name, "state": "idle", "problem": None, "replaced": False, "pid": None}
-        if host.at_prompt:  # the login waits for the user at its prompt, for as long as they need
+        if host.at_prompt:  # the login waits at its prompt for as long as the user needs
             return {"name": name, "state": "connecting", "problem": BUSY, "replaced": False, "pid": None}
         now = time.monotonic()
         # A reconnect that the user requests ignores a pause of all hosts, so the outcome must ignore it, too.

@@ -61,7 +61,7 @@ class CurrentConfiguration:
         )
 
     def agent_socket(self, name: str) -> str | None:
-        """Return where a host's server gets its link to the agent socket, None if it gets none."""
+        """Return the path of the link to the agent socket on a host's server, None for a host without a link."""
         host = self.config.hosts.get(name)
         return host.agent_socket if host is not None else None
 

@@ -20,6 +20,6 @@ def without_tls() -> None:
 def give_back() -> None:
     """Collect the garbage of the start, and return free pages to the system (glibc's malloc_trim(3))."""
     gc.collect()
-    gc.freeze()  # these objects stay until the end, so later collections skip them
+    gc.freeze()  # all present objects stay until the end, so later collections skip them
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -41,7 +41,10 @@ class NetworkWatch:
         return tuple(self._watch.sources) if self._watch is not None else ()
 
     def read(self, lookups: Iterable[Lookup]) -> Snapshot:
-        """Return the present network with the answers to `lookups`, and its name if a network manager reports one."""
+        """Return the present network with the answers to `lookups`.
+
+        If a network manager reports the network's name, include the name.
+        """
         if self._watch is None:
             raise RuntimeError("the network is read before its readers were chosen")
         snapshot = self._watch.read(lookups)

@@ -32,12 +32,15 @@ class Tasks:
         return name in self._running
 
     def cancel(self, name: str) -> None:
-        """Cancel the task of that name if it is running."""
+        """Cancel the running task of that name, if any."""
         if name in self._running:
             self._running[name].cancel()
 
     async def finished(self, names: Iterable[str], *, within_s: float | None = None) -> None:
-        """Wait until none of these tasks is running, or for this time. The end of the wait cancels no task."""
+        """Wait until no task with these names is running, or until the time is over.
+
+        The end of the wait cancels no task.
+        """
         running = [self._running[n] for n in names if n in self._running]
         if running:
             await asyncio.wait(running, timeout=within_s)

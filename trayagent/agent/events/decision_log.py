@@ -15,7 +15,7 @@ DECISIONS_KEPT = 50  # for each host
 
 
 class DecisionLog:
-    """Keeps the last decisions about each host, and writes them to the log."""
+    """Keeps the last decisions about each host, and writes all decisions to the log."""
 
     def __init__(self) -> None:
         self._decisions: dict[str, deque[dict[str, Any]]] = {}

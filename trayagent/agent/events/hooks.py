@@ -23,7 +23,10 @@ class Hooks:
         self._running: dict[int, tuple[subprocess.Popen[bytes], PidWatch]] = {}
 
     def run(self, event: dict[str, Any]) -> None:
-        """Start the hook of this event, if the configuration has one. It gets the event as TRAYAGENT_ variables."""
+        """Start the hook of this event, if the configuration has one.
+
+        The hook gets the event as TRAYAGENT_ variables.
+        """
         words = self._configuration.config.hook(event["event"])
         if not words:
             return

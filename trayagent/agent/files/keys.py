@@ -41,7 +41,7 @@ class Keys:
                 self._known[name] = (resolved, known[1])
                 continue
             self._known[name] = (resolved, _digest(resolved))
-            # Another IdentityFile is a rotation, too. But some users have a different one for each network.
+            # Another IdentityFile is a rotation, too. But some users have a different IdentityFile for each network.
             if known is not None and not self._resolver.network_dependent:
                 self._shell.post(KeysChanged(time.monotonic(), (name,)))
 

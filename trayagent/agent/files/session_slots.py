@@ -34,7 +34,7 @@ class Sentinels(Protocol):
         """Return the host and the master if the agent has a session there."""
 
     def give_way(self, pid: int) -> None:
-        """End the session, and open no other one on this master."""
+        """End the session, and open no other session on this master."""
 
 
 class SessionSlots:

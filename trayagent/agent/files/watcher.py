@@ -60,7 +60,7 @@ class Files(FileSystemEventHandler):
         self._observer.start()
 
     def follow(self, folders: Iterable[Path]) -> None:
-        """Watch exactly these folders, as far as they exist."""
+        """Watch exactly these folders. Missing folders are skipped."""
         wanted = {f for f in folders if f.is_dir()}
         for folder in self._watches.keys() - wanted:
             self._observer.unschedule(self._watches.pop(folder))

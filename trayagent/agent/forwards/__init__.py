@@ -1,1 +1,1 @@
-"""Effects on forwards, and on what they leave behind on the server."""
+"""Effects on forwards, and on their remains on the server."""

@@ -20,7 +20,7 @@ from trayagent.ssh.remote.agent_socket import Linked
 
 log = logging.getLogger(__name__)
 
-_USER_WAITS_S = 1.0  # the longest wait for the link; one that dangles for a moment does no harm
+_USER_WAITS_S = 1.0  # the longest wait for the link; a link that dangles for a moment does no harm
 
 # What a link was made for: the master, the path, and whether ssh_config forwards the agent.
 _Round = tuple[int, str, bool]
@@ -48,7 +48,7 @@ class AgentSocketLinks:
                 self._tasks.start(_task(host.name), self._make(host.name))
 
     def claim(self, name: str) -> None:
-        """Point the link to this machine's connection, whichever machine has it: the user is here."""
+        """Point the link to this machine's connection, even if another machine has the link: the user is here."""
         if self._configuration.agent_socket(name) is None:
             return
         self._claimed.add(name)
@@ -56,7 +56,7 @@ class AgentSocketLinks:
         self.keep(self._shell.state)
 
     async def made(self, name: str) -> None:
-        """Wait until the running task for this host's link has ended; return immediately if there is none."""
+        """Wait until the running task for this host's link has ended. Without such a task, return immediately."""
         await self._tasks.finished([_task(name)])
 
     async def hand_over(self, name: str, new: Master) -> None:

@@ -15,11 +15,11 @@ from trayagent.core.facts.forwards import Forward
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import owner_of
 
-_KEPT = 64  # far more than one user's forwards
+_KEPT = 64  # far more sockets than one user has forwards
 
 
 class LocalSockets:
-    """Records the files, and removes one that no process listens on any more."""
+    """Records the files, and removes a file on which no process listens any more."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -36,7 +36,7 @@ class LocalSockets:
         self._records.set_local_sockets(dict(list(found.items())[-_KEPT:]))
 
     def remove_dead(self, path: str) -> None:
-        """Remove the file if it is a recorded one and no process listens on it."""
+        """Remove the file if it is on record and no process listens on it."""
         kept = self._records.local_sockets().get(path)
         if kept is None or kept != _identity(path) or is_alive(path):
             return
@@ -53,7 +53,7 @@ def is_alive(path: str) -> bool:
         except ConnectionRefusedError:
             return False
         except (OSError, ValueError):
-            return True  # its backlog is full, or the user may not connect
+            return True  # the listener's backlog is full, or the user may not connect
     return True
 
 

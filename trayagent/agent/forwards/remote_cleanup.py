@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 # Allows for a login shell with a slow rc file. The forwards do not wait that long, see `forwarding`.
 REAP_S = 10.0
 _RUNS_MAX = 6  # for each master; after so many failures another run would not help
-_HERE = {"ended", "gone", "other"}  # the answers for a session that this server does not have now
+_HERE = {"ended", "gone", "other"}  # the results for a session that the server does not have now
 _MAX_PATH = 107
 
 
 @dataclass(slots=True)
 class _Work:
-    """What was done through one master."""
+    """The work of the clean-up through one master."""
 
     runs: int = 0
     last: Reaped | None = None
@@ -53,7 +53,7 @@ class RemoteCleanup:
         self._records = parts.records
         self._far = RemoteRecords(parts.records)
         self._agent_sockets = agent_sockets
-        self._known: dict[int, RemoteSession] = {}  # by the master's pid, like the others below
+        self._known: dict[int, RemoteSession] = {}  # the key is the master's pid, as in the fields below
         self._noted: set[int] = set()
         self._unmarked: set[str] = set()  # names of hosts
         self._work: dict[int, _Work] = {}
@@ -183,7 +183,7 @@ class RemoteCleanup:
     def _report(self, name: str, work: _Work, outcome: Reaped) -> Reaped:
         work.last = outcome
         evidence = outcome.evidence()
-        if evidence != work.reported:  # log it once, not at every try
+        if evidence != work.reported:  # log the result once, not at every try
             work.reported = evidence
             self._shell.post(RemoteCleanedUp(time.monotonic(), name, outcome))
         return outcome

@@ -1,4 +1,4 @@
-"""Keeps the forwards of each master as the configuration wants them, one round at a time."""
+"""Opens and closes the forwards of each master as the configuration says, one round at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LostConnections(Protocol):
     """The connections that roamed and are lost. On the server they may hold remote forwards."""
 
     async def end_all(self, name: str, master: Master) -> None:
-        """End what the server still holds for the lost connections of a host, through this master. Raise no error."""
+        """Through this master, end what the server still holds for the host's lost connections. Raise no error."""
 
 
 class Forwarding:
@@ -198,7 +198,7 @@ class Forwarding:
         return tuple(dict.fromkeys((*wanted_forwards(host), *self._already(master))))
 
     async def close_all(self, host: Host, master: Master) -> None:
-        """Close all forwards of a master, because another one of the host is about to open them."""
+        """Close all forwards of a master, because another master of the host is about to open them."""
         self._tasks.cancel(f"forwards {master.pid}")
         await ensure(master.control_path, master.pid, (), self.opened(host, master))
         self._keep(master, ())

@@ -38,7 +38,7 @@ from trayagent.ssh.os.control_sockets import owner_of
 log = logging.getLogger(__name__)
 
 _JITTER = 0.2
-_SSH_FAILED = 255  # ssh's exit status after an error of its own, see ssh(1)
+_SSH_FAILED = 255  # ssh's exit status after an error of ssh itself, see ssh(1)
 _FORK_S = 2.0  # the parent exits 3 ms after the socket appears
 
 
@@ -101,11 +101,11 @@ class MasterConnector:
         return launched.process.poll() if launched is not None else None
 
     def keep(self, pid: int, launched: Launched) -> None:
-        """Keep a master that another part started, so that `reap` finds it."""
+        """Keep a master that another part started, so that `reap` finds the process."""
         self._launched[pid] = launched
 
     def forget(self, pid: int) -> None:
-        """Remove everything that belongs to a master that ended before it was in place."""
+        """Remove all files of a master that ended before it was in place."""
         self.reap(pid)
         master_log.remove(self._file_paths.master_log(pid))
 

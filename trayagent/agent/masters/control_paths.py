@@ -1,4 +1,4 @@
-"""Checks, before a new master starts, that it can listen on its control path."""
+"""Checks that a new master can listen on its control path, before that master starts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ControlPaths:
             self._obstacles.held(host.name, holder.pid)
             raise FailedError(taken(path, holder))
         if holder is not None and host.master is None:
-            await self._discovery.scan()  # the scan finds the living master, and that ends this attempt
+            await self._discovery.scan()  # the scan finds the living master and ends the attempt
 
 
 def taken(path: str, by: Holder) -> Failure:

@@ -54,7 +54,7 @@ async def _holder(process: Process, path: str) -> Holder:
 
 
 async def is_master(process: Process, path: str) -> bool:
-    """Report whether a process that listens on this path is a master. Its program may have another name than ssh.
+    """Report whether a process that listens on this path is a master. The program may have another name than ssh.
 
     The kernel shows how the socket was bound, and the process answers as a master.
     """
@@ -134,7 +134,10 @@ class Discovery:
         return default_in(self._file_paths.runtime_dir, host.name)
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
-        """Return what occupies this path now, even if it was bound under another path. None: the path is free."""
+        """Return the socket that occupies this path now, even if the socket was bound under another path.
+
+        None: the path is free.
+        """
         try:
             found = os.lstat(path)
         except OSError:
@@ -226,7 +229,7 @@ class Discovery:
             self._shell.post(answer.event(name))
 
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
-        """Return the host's name, and ssh's answer for it if ssh was queried just now."""
+        """Return the host's name, and the answer of `ssh -G` if ssh ran just now."""
         path = master.control_path
         for host in state.hosts.values():
             if not host.unnamed and self.control_path(host) == path:
@@ -259,14 +262,14 @@ class Discovery:
 
 
 def _known_pids(state: State) -> frozenset[int]:
-    """Return the pids of the known masters, and of those that are about to be moved to their control path."""
+    """Return the pids of the known masters, and of new masters that are about to take over a control path."""
     masters = [master for h in state.hosts.values() for master in h.masters]
     ready = [h.attempt.ready for h in state.hosts.values() if h.attempt is not None]
     return frozenset(m.pid for m in (*masters, *ready) if m is not None)
 
 
 def _unique(name: str, master: Master, hosts: Mapping[str, Host]) -> str:
-    """Return the name, with a number if another living master already has it."""
+    """Return the name. If another living master already has the name, add a number."""
     number, candidate = 1, name
     while True:
         other = hosts.get(candidate)

@@ -40,9 +40,10 @@ class MasterDrainer:
         self._forwarding = forwarding
 
     def prepare(self, host: Host, old: Master) -> str | None:
-        """Give a living master a second name, which leads to it when the new one has its path. Return None on failure.
+        """Give a living master a second name.
 
-        The caller ends with `stop`, or with `give_up` if the new master did not get the path.
+        It leads to the master when a new master has the control path. Return None on failure. The caller ends with
+        `stop`, or with `give_up` if the new master did not get the path.
         """
         process = read(old.pid)
         if process is None:
@@ -50,7 +51,7 @@ class MasterDrainer:
         try:
             if os.path.lexists(old.control_path):
                 name = drain.second_name(old.control_path)
-            else:  # the user removed the socket, so `stop` finds no file at this name
+            else:  # the user removed the socket, so `stop` finds no file with this name
                 name = fresh_for(old.control_path)
         except OSError as error:
             log.info("%s: pid %d cannot drain: %s", host.name, old.pid, error.strerror)
@@ -78,9 +79,10 @@ class MasterDrainer:
         remove_fresh(name)
 
     async def stop(self, host: Host, old: Master, name: str) -> Draining | None:
-        """Stop a master whose path the new one has. Return what it carries, None if nothing or if it did not stop.
+        """Stop a master whose path the new master has.
 
-        After None, the caller must end it: a master that does not stop could still unlink the path.
+        Return what the old master carries, None if it carries nothing or did not stop. After None, the caller must
+        end it: a master that does not stop could still unlink the path.
         """
         forwards = [to_mux(forward) for forward in self._forwarding.opened(host, old)]
         try:
@@ -90,7 +92,8 @@ class MasterDrainer:
             found = drain.carried(old)
         except (TrayagentError, OSError) as error:
             log.info("%s: pid %d does not stop: %s", host.name, old.pid, error)
-            # After `ssh -O stop` or `rm SOCKET`, no client can reach it. But its forwards can no longer be moved.
+            # After `ssh -O stop` or `rm SOCKET`, no client can reach the master. But its forwards can no longer be
+            # moved.
             unreachable = isinstance(error, Gone) and error.reason in {"absent", "deaf"}
             found = None
             if unreachable and old.ours and not forwards:
@@ -138,5 +141,5 @@ class MasterDrainer:
 
 
 def without_socket(master: Master) -> Master:
-    """Return the master as it is once it accepts no more clients: no control path leads to it."""
+    """Return the master without its control path, as it is once it accepts no more clients."""
     return replace(master, control_path="")

@@ -165,7 +165,8 @@ class InteractiveLogins:
         if status == 0 and listens:
             await self._ready(number, login)
             return
-        # End every ssh of this login that is in the background without a socket, or that its client left behind.
+        # End every ssh of the login that is in the background without a socket, or that the login's client left
+        # behind.
         for process in processes_of(login.fresh):
             await abandon(process)
         remove_fresh(login.fresh)
@@ -184,7 +185,7 @@ class InteractiveLogins:
 
     async def _ready(self, number: int, login: _Login) -> None:
         host_key = read_key_exchange(read_own_log(login.log), None, logged_in=True).host_key
-        pid = owner_of(login.fresh)  # the process that holds the listening socket, whatever its messages are
+        pid = owner_of(login.fresh)  # the process that holds the listening socket; its messages do not count
         proven = (host_key, login.resolved.target)
         master = describe(pid, login.fresh, ours=True, proven=proven) if pid is not None else None
         if master is None:

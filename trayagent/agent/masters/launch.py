@@ -33,14 +33,17 @@ class Progress(Protocol):
     connecting: Connecting | None
 
     def established(self, local: str) -> None:
-        """Note that the attempt has its TCP connection, from this local address. Called more than once."""
+        """Note that the attempt's TCP connection is established from this local address.
+
+        May be called more than once.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One ssh to be started: for `name`, listening at `socket_path`, logging to `log`.
+    """One ssh to be started for `name`, which listens at `socket_path` and logs to `log`.
 
-    `host_key` is the key whose type ssh requests from the server first.
+    ssh requests the type of `host_key` from the server first.
     """
 
     name: str
@@ -53,7 +56,7 @@ class Start:
     host_key: str | None = None
 
 
-_OLD_SSH = "onfiguration option"  # an old ssh, without ProxyUseFdpass, says this
+_OLD_SSH = "onfiguration option"  # the message of an old ssh without ProxyUseFdpass
 
 
 class WantsBrowserError(LaunchFailedError):
@@ -61,7 +64,7 @@ class WantsBrowserError(LaunchFailedError):
 
 
 class Shelter(Protocol):
-    """Gives each new master a control group of its own, so that the end of the agent does not end it."""
+    """Gives each new master a control group of its own, so that the master outlives the agent."""
 
     @property
     def ready(self) -> bool:
@@ -91,7 +94,7 @@ class MasterLauncher:
         ):
             return await self._start(start, None)
         to = jump or start.resolved
-        # A jump host may have a master of its own, and then needs no connection.
+        # If a jump host has a master of its own, the attempt needs no new connection to it.
         connection = PreconnectedSocket(
             to,
             to.connect_timeout or CONNECT_TIMEOUT_S,
@@ -109,7 +112,7 @@ class MasterLauncher:
             ):
                 # Only in a foreground master does ssh show the message of `fdpass`, its helper.
                 raise failed.with_reason(connection.why_not) from failed
-        # ssh never ran the ProxyCommand, so it must connect itself.
+        # ssh never ran the ProxyCommand, so ssh must connect itself.
         launched = await self._start(start, None)
         self._hands_over = False
         return launched
@@ -246,7 +249,7 @@ def _is_connected(progress: Progress, pid: int) -> bool:
 
 
 def _round_trip_s(pid: int) -> float:
-    """Return the round-trip time of the connection of an ssh in seconds, 0 if it has none."""
+    """Return the round-trip time in seconds of an ssh's connection, 0 without a connection."""
     flow = flow_of(pid)
     facts = tcp_facts(flow) if flow is not None else None
     return facts.rtt_s if facts is not None else 0.0

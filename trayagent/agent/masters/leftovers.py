@@ -47,7 +47,7 @@ class Leftovers:
 
     async def _clear_attempt(self, path: str, begun: Begun, sockets: list[ControlSocket]) -> None:
         if _is_swapped(path, begun, sockets):
-            with contextlib.suppress(OSError):  # one of the two files disappeared meanwhile
+            with contextlib.suppress(OSError):  # one of the files disappeared meanwhile
                 exchange(path, begun.target)
             sockets = listening(os.getuid())
         ready = next((s for s in sockets if s.path == path), None)
@@ -58,7 +58,8 @@ class Leftovers:
             self._keep(placed.pid, begun)
         else:
             self._record_refusal(begun)
-        # Spare a master whose socket was renamed into place: its command line still has the fresh path.
+        # Spare a master whose socket was renamed into place. The command line of such a master still has the fresh
+        # path.
         listeners = {s.pid for s in sockets}
         for process in processes_of(path):
             if process.pid not in listeners:

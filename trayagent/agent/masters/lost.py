@@ -16,7 +16,7 @@ from trayagent.ssh.os.process import alive
 
 
 class LostMasters:
-    """Records which masters are up, so that the next agent can tell which of them the user did not end."""
+    """Records which masters are up. The next agent finds out which of them the user did not end."""
 
     def __init__(self, file_paths: FilePaths, records: Records) -> None:
         self._file_paths = file_paths
@@ -51,7 +51,7 @@ class LostMasters:
             master_log.read(self._file_paths.master_log(up.pid)), name
         ):
             return False
-        # A user's own ssh leaves no log. If it ended in good order, it removed its socket.
+        # A user's own ssh leaves no log. An ssh that ended in good order removed its socket.
         return up.ours or Path(up.path).is_socket() or not _is_ours(up.local)
 
 

@@ -1,4 +1,4 @@
-"""Detects without polling when an obstacle on this machine is gone, so that its host can be connected."""
+"""Detects without polling when an obstacle on this machine is gone. Then the host can be connected."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Obstacles:
         self._holders: dict[str, PidWatch] = {}
 
     def held(self, name: str, pid: int | None) -> None:
-        """Wait for the end of the process that listens on this host's control path. Its socket file may remain.
+        """Wait for the end of the process that listens on this host's control path. The socket file may remain.
 
-        None: the process is not visible, only its file.
+        If `pid` is None, only the file is visible, not the process.
         """
         self._forget(name)
         if pid is None:

@@ -35,7 +35,7 @@ _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the ans
 
 @dataclass(slots=True)
 class _Watched:
-    """What is known of one master's connection: its flow, and its mark at the last probe."""
+    """What is known of one master's connection: the flow, and the mark of the last probe."""
 
     flow: Flow | None
     mark: Mark | None = None
@@ -73,9 +73,9 @@ class MasterProber:
         self._probe_by_forward(name, master)
 
     def _probe_by_forward(self, name: str, master: Master) -> None:
-        # Usually one probe is enough, because a late answer counts. If the first probe reached the server before the
-        # doubt began and only its answer is late, the answer proves nothing, so a second probe is sent. Each unanswered
-        # probe occupies three descriptors of the master.
+        # Usually one probe is enough, because a late answer counts. But if the first probe reached the server before
+        # the doubt began, its answer proves nothing. So a second probe is sent. Each probe without an answer occupies
+        # three descriptors of the master.
         for task in _tasks_of(master.pid):
             if not self._tasks.running(task):
                 self._tasks.start(task, self._forward_probe(name, master))
@@ -114,7 +114,7 @@ class MasterProber:
         )
 
     def keep_sentinels(self, state: State) -> None:
-        """Start and end sentinels so that the healthy masters have those that the configuration wants."""
+        """Start and end sentinels, so that each healthy master has the sentinel that the configuration wants."""
         hosts = [h for h in state.hosts.values() if h.draining is None]
         living = {h.master.pid for h in hosts if h.master is not None}
         for pid in [*self._sentinels]:
@@ -133,7 +133,7 @@ class MasterProber:
             if master is None or host.suspect or not self._wants_sentinel(host):
                 continue
             if self._tasks.running(f"reap {master.pid}"):
-                continue  # the server may allow one session only, and ending a dead one comes first
+                continue  # the server may allow one session only, and the end of a dead session comes first
             task = f"sentinel {master.pid}"
             if master.pid not in {*self._sentinels, *self._without} and not self._tasks.running(task):
                 self._tasks.start(task, self._start_sentinel(host.name, master))
@@ -147,7 +147,7 @@ class MasterProber:
         return self._hosts.get(pid)
 
     def give_way(self, pid: int) -> None:
-        """End the sentinel, and start no other one on this master."""
+        """End the sentinel, and start no other sentinel on this master."""
         self._without.add(pid)
         sentinel = self._sentinels.get(pid)
         self._drop(pid)
@@ -172,7 +172,7 @@ class MasterProber:
     async def _forward_probe(self, name: str, master: Master) -> None:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # A suspended master sends its HELLO when it continues. Then it answers this probe.
+            # A suspended master sends its HELLO when it continues. Then the master answers this probe.
             async with MuxClient.connected(master.control_path, timeout_s=_LATE_ANSWER_S) as client:
                 await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
         except Refused:

@@ -1,4 +1,4 @@
-"""Effects that put a new master in the old one's place, and that end masters."""
+"""Effects that move a new master to the control path of the old master, and that end masters."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MasterReplacer:
         self._locks = locks
 
     def take_over(self, action: a.TakeOver, host: Host) -> None:
-        """Put a new master in the old one's place."""
+        """Move a new master to the control path of the old master."""
         self._tasks.start(f"take over {action.attempt}", self._take_over(action, host))
 
     def discard(self, action: a.Discard) -> None:
@@ -211,7 +211,7 @@ def _with_current_path(action: a.TakeOver, host: Host) -> a.TakeOver:
 
 
 def _swap_back(fresh: str, path: str) -> None:
-    """Return a path to the file that was swapped out of it."""
+    """Swap the file that was at a path back into that path."""
     try:
         exchange(fresh, path)
     except FileNotFoundError:  # another program removed the new socket; put the old file back in any case

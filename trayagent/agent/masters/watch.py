@@ -1,4 +1,4 @@
-"""Detects the end of every master immediately, whoever started it. Keeps the logs of our masters short."""
+"""Detects the end of every master immediately. Keeps the logs of the agent's masters short."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ from trayagent.ssh.master.log import SshOutput
 from trayagent.ssh.os.control_sockets import accepts
 from trayagent.ssh.os.process import PidWatch
 
-_EXIT_STATUS_OF_EXIT = (
-    255  # the status after `ssh -O exit`, and also after a death: the log distinguishes them
-)
-_POLITE_END = "Transferred: sent"  # ssh logs this with VERBOSE at every orderly end, never when it is killed
+_EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, and also after a death; the log distinguishes the two
+_POLITE_END = "Transferred: sent"  # ssh logs this text with VERBOSE at every orderly end, never after a kill
 LOG_CHECK_EVERY_S = 5.0
 """The logs are checked at most this often, and only while something else happens: no timer wakes an idle agent.
 
@@ -83,8 +81,8 @@ class MasterWatch:
         self._records.drop_draining(pid)
         heir = self._discovery.heir(master)
         if heir is not None:
-            # A master with ControlPersist goes to the background by forking: the same master with another pid. Or a
-            # take-over has just put a new master there and is about to report it.
+            # A master with ControlPersist forks to go to the background: the same master gets another pid. Or a
+            # take-over has just put a new master there, and is about to report the new master.
             self._forget(pid)
             self._shell.post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return

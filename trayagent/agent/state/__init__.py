@@ -1,1 +1,1 @@
-"""What the agent remembers, and what it knows about hosts and its environment."""
+"""The agent's records, and its knowledge of hosts and of the environment."""

@@ -1,4 +1,4 @@
-"""Chooses the ssh-agent of background logins, and never one that is forwarded from another machine."""
+"""Chooses the ssh-agent of background logins. Never chooses an ssh-agent that is forwarded from another machine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _WHY: dict[Kind, str] = {
 class ChosenSshAgent:
     """Holds the `socket` of the ssh-agent that background logins use, None without one.
 
-    The socket is the agent's own, or else the user manager's. If that ssh-agent no longer answers, a client's is
-    used. A socket that is forwarded from another machine is never used: that ssh-agent would prompt the user of
-    that machine, and the socket disappears when that connection ends.
+    The socket is the agent's own, or else the user manager's. If that ssh-agent no longer answers, the agent uses a
+    client's. A socket that is forwarded from another machine is never used. Its ssh-agent would prompt the user of
+    that machine, and the socket disappears when the connection ends.
     """
 
     def __init__(self, of_manager: Callable[[], str | None]) -> None:
@@ -46,7 +46,7 @@ class ChosenSshAgent:
     def accept(self, client: Mapping[str, str]) -> bool:
         """Use a client's ssh-agent if the present one no longer answers and the client's does.
 
-        Return whether it was taken. Blocks for up to 4 s, so call it in a thread.
+        Return whether the client's ssh-agent was accepted. Blocks for up to 4 s, so call this in a thread.
         """
         offered = client.get("SSH_AUTH_SOCK")
         if not offered or kind_of(self.socket) == "usable":
@@ -55,7 +55,7 @@ class ChosenSshAgent:
         if kind == "usable":
             self.socket = offered
             return True
-        if self._refused != (offered, kind):  # log it once, not at each command of that shell
+        if self._refused != (offered, kind):  # log the rejection once, not at each command of that shell
             self._refused = (offered, kind)
             log.info("SSH_AUTH_SOCK=%s of a client is not used: %s", offered, _WHY[kind])
         return False

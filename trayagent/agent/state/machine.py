@@ -42,8 +42,8 @@ def this_machine(ids: Iterable[str] = _IDS) -> Machine:
 def file_mark(ids: Iterable[str] = _IDS) -> str:
     """Return a short identifier of this machine for file names in a home directory that several machines share.
 
-    It is a hash because machine-id(5) asks that the identifier itself does not leave the machine. A Mac has no such
-    identifier, and its host name changes with the network, so the result is "".
+    The result is a hash, because machine-id(5) asks that the identifier itself does not leave the machine. A Mac has
+    no such identifier, and its host name changes with the network. So the result on a Mac is "".
     """
     name = this_machine(ids).name or ("" if sys.platform == "darwin" else socket.gethostname())
     return hashlib.sha256(f"trayagent {name}".encode()).hexdigest()[:_DIGITS] if name else ""

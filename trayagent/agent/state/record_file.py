@@ -38,12 +38,13 @@ Table = Literal["masters", "draining", "attempts", "hosts", "far", "roaming", "l
 
 
 class RecordFile:
-    """The file, and a spare one that is used while the file system of the first is full."""
+    """The file, and a spare file that is used while the file system of the first is full."""
 
     def __init__(self, path: Path, spare: Path | None = None) -> None:
         self._path = path
         self._spare = spare
-        self._file: tuple[int, int] | None = None  # inode and size after our last write, None if that failed
+        # Inode and size after the last write, None if that write failed.
+        self._file: tuple[int, int] | None = None
         self._whole_bytes = 0
 
     def read(self) -> Kept:
@@ -51,7 +52,7 @@ class RecordFile:
         return read(self._path, self._spare)
 
     def append(self, kept: Kept, table: Table, keys: Iterable[str | int]) -> None:
-        """Write the values of these keys, or the whole file if it is time for that or something else wrote there."""
+        """Append the values of these keys. Write the whole file if it is due, or if another program wrote there."""
         lines = "".join(_line(kept, table, key) for key in keys).encode()
         if self._file is None or self._file[1] + len(lines) > max(_CHANGES_MIN, 2 * self._whole_bytes):
             self.write(kept)
@@ -76,7 +77,10 @@ def _line(kept: Kept, table: str, key: str | int) -> str:
 
 
 def _appended(path: Path, before: tuple[int, int], lines: bytes) -> tuple[int, int]:
-    """Append to a file that is as it was before. Return its inode and size now. Raise OSError, with nothing added."""
+    """Append to a file if it is unchanged since the last write.
+
+    Return its inode and size now. Raise OSError without any change.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         found = os.fstat(fd)
@@ -137,7 +141,8 @@ def _replace(path: Path, kept: Kept) -> None:
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "w") as file:  # noqa: PTH123  # a descriptor has no Path
-            # Python's writer, because a path may hold bytes that are not UTF-8. Indented, it takes ten times as long.
+            # Use Python's JSON writer, because a path may hold bytes that are not UTF-8. With indentation, writing
+            # takes ten times as long.
             file.write(json.dumps(msgspec.to_builtins(kept, str_keys=True)) + "\n")
         temporary.replace(path)
     except OSError:

@@ -88,7 +88,7 @@ class KeptKilling(Struct):
 class KeptUp(Struct):
     """A master that an agent last saw alive in this boot, whoever started it.
 
-    `pid` is None once that master was lost and the host waited to be recovered.
+    `pid` is None once that master was lost and the host waited for its recovery.
     """
 
     boot: str

@@ -77,7 +77,7 @@ class Records:
         self._kept = self._file.read()
 
     def close(self) -> None:
-        """Write the whole file, so that an older version can read it, too."""
+        """Write the whole file, so that an older version can read the file, too."""
         self._file.write(self._kept)
 
     # Masters.
@@ -101,7 +101,7 @@ class Records:
             self._write("masters", pid)
 
     def is_ours(self, pid: int, start_ticks: int) -> bool:
-        """Report whether trayagent started this very process."""
+        """Report whether trayagent started exactly this process."""
         return self._known(pid, start_ticks) is not None
 
     def opened(self, pid: int, start_ticks: int) -> list[str]:
@@ -117,7 +117,7 @@ class Records:
             self._write("masters", pid)
 
     def host_of(self, pid: int, start_ticks: int) -> str | None:
-        """Return the host for which trayagent started a master, None if it did not."""
+        """Return the host for which trayagent started a master, None for any other master."""
         known = self._known(pid, start_ticks)
         return known.host if known is not None else None
 
@@ -132,7 +132,7 @@ class Records:
         return known.path if known is not None else None
 
     def keep_only(self, living: set[int]) -> None:
-        """Forget all masters but these."""
+        """Forget all masters except these."""
         gone = self._kept.masters.keys() - living
         for pid in gone:
             del self._kept.masters[pid]
@@ -168,7 +168,7 @@ class Records:
             self._write("attempts", path)
 
     def is_begun(self, path: str) -> bool:
-        """Report whether this is the path of an attempt."""
+        """Report whether an attempt listens on this path."""
         return path in self._kept.attempts
 
     def begun(self) -> dict[str, Begun]:
@@ -230,7 +230,7 @@ class Records:
         self._write("hosts", name)
 
     def agent_socket(self, name: str) -> str | None:
-        """Return the socket on the server that a host's link points to since the agent last set it."""
+        """Return the socket on the server to which the agent last pointed a host's link."""
         known = self._kept.hosts.get(name)
         return known.agent_socket if known is not None else None
 

@@ -13,7 +13,8 @@ from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import CODES, Problem
 from trayagent.core.facts.time_constants import NEVER, REFUSED_WINDOW_S
 
-# These count as refused logins. A key that could not be read is not one: the next agent may find it unlocked.
+# The kinds of failures that count as refused logins. A key that could not be read does not count: the next agent may
+# find the key unlocked.
 STOPS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys"})
 
 
@@ -81,7 +82,7 @@ def elsewhere(kept: KeptHost, wall_now: float) -> tuple[tuple[float, str], ...]:
 
 
 def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
-    """Return how the login of a host was refused, None if it was not or if the code is unknown."""
+    """Return how the login of a host was refused. Return None without a refusal, or if its code is unknown."""
     stop = kept.refusal
     if stop is None or stop.code not in CODES:
         return None

@@ -1,4 +1,4 @@
-"""Resolves hosts and their jump hosts with `ssh -G`, only when something requires it."""
+"""Resolves hosts and their jump hosts with `ssh -G`, but only when needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIRST_WITHIN_S = 60.0
 LATER_WITHIN_S = 2.0
 """For a later answer: the earlier one can serve."""
 _AT_ONCE = 8  # aliases that are tried together
-_COLLECT_S = 0.3  # answers wait this long for others that are under way
+_COLLECT_S = 0.3  # an answer waits this long for other answers that are under way
 _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 
 
@@ -143,7 +143,7 @@ class Resolver:
         return self._aliases[key]
 
     async def _patiently(self, name: str, lookups: bool) -> Resolved:
-        """Return the answer for a name, and wait long for the first one."""
+        """Return the answer for a name. For the first answer, wait longer."""
         within_s = LATER_WITHIN_S if name in self._answered else FIRST_WITHIN_S
         resolved = await self._resolve(name, lookups, within_s)
         self._answered.add(name)
