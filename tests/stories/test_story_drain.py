@@ -281,3 +281,35 @@ def test_no_probe_is_sent_without_a_network(story: Story) -> None:
     story.forget()
     story.after(0.1).network(HOME.down("wlan0"))
     assert not story.did(SendProbe)
+
+
+def test_a_probe_from_before_a_hole_proves_no_silence(story: Story) -> None:
+    """The new master is ready, and the network goes before the old one's answer: it is probed again, and drains."""
+    story.connected(scene=HOME)
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.1).ready("web")
+    story.after(0.1).network(HOME.down("wlan0"))
+    story.after(30)
+    assert not story.did(TakeOver)
+    story.network(HOME)
+    assert len(story.did(SendProbe)) == 2
+    story.after(0.2).answered("web")
+    story.after(0.1)
+    (taken,) = story.did(TakeOver)
+    assert isinstance(taken, TakeOver)
+    assert taken.drain
+
+
+def test_an_old_master_that_is_silent_after_a_hole_is_replaced(story: Story) -> None:
+    """If the old master does not answer the probe that was sent after the network came back, it ends."""
+    story.connected(scene=HOME)
+    story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.1).ready("web")
+    story.after(0.1).network(HOME.down("wlan0"))
+    story.after(30).network(HOME)
+    story.after(0.4)
+    assert not story.did(TakeOver)
+    story.after(0.5)
+    (taken,) = story.did(TakeOver)
+    assert isinstance(taken, TakeOver)
+    assert not taken.drain

@@ -40,16 +40,17 @@ def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fat
         return Fate("end", Evidence.of(old="address_gone"))
     if host.doubt.proof_at >= attempt.started_at and not host.suspect:
         return Fate("drain", Evidence.of(old="answers"))
-    if host.doubt.probe is None:
+    probe = host.doubt.probe
+    if probe is None or not _probed_since_doubt(host):
         return Fate("probe", Evidence.of(old="unknown"))
-    silent_at = host.doubt.probe.sent_at + patience_s(master)
+    silent_at = probe.sent_at + patience_s(master)
     if now < silent_at:
         return Fate("wait", Evidence.of(old="unknown"), silent_at)
     if host.doubt.observed is None or host.doubt.observed.at < silent_at:
         return Fate("observe", Evidence.of(old="silent"))
     if host.doubt.observed.stopped:
         return Fate("end", Evidence.of(old="suspended"))
-    if host.doubt.probe.moved_at is not None:
+    if probe.moved_at is not None:
         return Fate("drain", Evidence.of(old="acknowledges"))
     return Fate("end", Evidence.of(old="silent"))
 
@@ -59,8 +60,14 @@ def needs_probe(host: Host) -> bool:
     attempt = host.attempt
     if attempt is None or attempt.purpose != "user" or host.user.at_once or host.draining is not None:
         return False
-    unknown = host.doubt.gone_at is None and host.doubt.probe is None
+    unknown = host.doubt.gone_at is None and not _probed_since_doubt(host)
     return unknown and (host.suspect or host.doubt.proof_at < attempt.started_at)
+
+
+def _probed_since_doubt(host: Host) -> bool:
+    """Report whether a probe is under way that a loss of the network before it cannot have swallowed."""
+    probe = host.doubt.probe
+    return probe is not None and probe.sent_at >= host.doubt.began_at
 
 
 def end_if_idle(context: Context, host: Host, master: Master) -> float | None:
