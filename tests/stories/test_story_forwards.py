@@ -15,6 +15,7 @@ from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, EnsureForwards
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
+from trayagent.core.facts.network import Touched
 from trayagent.core.facts.remote_sessions import Reaped
 
 REMOTE = parse("remote", "22221:localhost:22")
@@ -132,4 +133,16 @@ def test_a_pause_after_a_reconnect_wins(story: Story) -> None:
     story.after(600)
     assert not story.did(EnsureForwards)
     story.post(user_events.UserResume(story.t, ()), "resume")
+    assert len(story.did(EnsureForwards)) == 1
+
+
+def test_a_request_that_waits_for_proof_survives_the_end_of_a_round(story: Story) -> None:
+    """A forward is added while the connection is in doubt. A round that ends meanwhile knows nothing of it."""
+    story.connected(scene=HOME)
+    story.network(HOME, Touched(links=frozenset({"wlan0"})))
+    assert story.host("web").suspect
+    story.configured(web=replace(ALWAYS, forwards=(LOCAL,)))
+    assert not story.did(EnsureForwards)
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, ()), "a round ended")
+    story.after(0.1).answered("web")
     assert len(story.did(EnsureForwards)) == 1

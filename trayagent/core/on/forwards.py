@@ -13,6 +13,7 @@ from trayagent.core.policy.backoff import doubling
 def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     """Store the state of the forwards, and when to request the failed ones again.
 
+    A request that is still pending came after the reported round began, so it stays.
     A master that is being replaced is ignored: its last messages are about its end, not about the forwards.
     """
     host = context.get(event.name)
@@ -38,7 +39,7 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     context.put(
         host,
         forwards=replace(
-            host.forwards.rest(),
+            host.forwards,
             states=event.forwards,
             tried=tried,
             retry_at=context.now + pause if pause is not None else None,
