@@ -20,7 +20,7 @@ from tests.desktop.desk import Desk as Desktop
 from tests.desktop.desk import run, until
 from tests.desktop.test_menu import host, problem, view, vpn
 from trayagent.desktop.desk import SETTLED_S, Desk
-from trayagent.desktop.run_command import Choices
+from trayagent.desktop.run_command import Choices, Files
 
 EMFILE = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}
@@ -84,8 +84,7 @@ async def shown(
     choices = Choices(
         door.request,
         quit_=lambda: None,
-        configuration=tmp_path / "config.toml",
-        log=tmp_path / "log",
+        files=Files(tmp_path / "config.toml", tmp_path / "log", lambda: ""),
         sign_in_words=lambda _: words,
         activate=door.activate,
         start_at_login=lambda _: None,
@@ -127,6 +126,7 @@ def test_gnome_gets_a_short_menu_in_which_every_host_can_be_reached(desk: Deskto
 
     async def body() -> None:
         names = ("a_1_x", "b", "c", "d", "e_1_x", "f")
+        (tmp_path / "config.toml").touch()  # with one, the menu begins with its headline
 
         async def root() -> list[str]:
             _, (_, _, children) = await panel.ask("GetLayout", "iias", 0, 1, ["label"])

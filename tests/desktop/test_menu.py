@@ -20,6 +20,7 @@ from trayagent.desktop.menu.commands import (
     OpenUrl,
     Pause,
     Quit,
+    SetUp,
     ShowLog,
     ShowStatus,
     ShowWhy,
@@ -245,6 +246,14 @@ def test_each_line_does_what_it_says(key: Key, command: Command | None) -> None:
         vpns=[vpn("corp", "down", "far")],
     )
     assert built(given, start_at_login=False).command(key) == command
+
+
+def test_without_a_configuration_the_first_line_sets_one_up() -> None:
+    """The line runs `init`. Once a configuration exists, the line is gone, because `init` overwrites none."""
+    first = built(view(), can_set_up=True).items[0]
+    assert (first.label, first.command) == ("Set up from my ssh configuration…", SetUp())
+    assert built(view(), can_set_up=True, short=True).items[0].command == SetUp()
+    assert ("set-up",) not in keys(built(view(host("web"))))
 
 
 @pytest.mark.parametrize("count", [3, 10, 60, 200])

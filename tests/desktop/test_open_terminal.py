@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trayagent.desktop.menu.commands import OpenTerminal
-from trayagent.desktop.run_command import Choices
+from trayagent.desktop.run_command import Choices, Files
 
 WITHIN_S = 20.0
 
@@ -31,8 +31,7 @@ def words_of(tmp_path: Path, host: str) -> list[str]:
     choices = Choices(
         unasked,
         quit_=lambda: None,
-        configuration=tmp_path / "config.toml",
-        log=tmp_path / "log",
+        files=Files(tmp_path / "config.toml", tmp_path / "log", lambda: ""),
         sign_in_words=lambda _: None,
         activate=unasked,
         start_at_login=lambda _: None,

@@ -21,7 +21,7 @@ from trayagent.desktop.menu.commands import (
     ShowLog,
     SignIn,
 )
-from trayagent.desktop.run_command import Choices
+from trayagent.desktop.run_command import Choices, Files
 from trayagent.errors import TrayagentError
 
 WITHIN_S = 20.0
@@ -37,8 +37,7 @@ def choices_of(tmp_path: Path, **env: str) -> Choices:
     return Choices(
         nothing,
         quit_=lambda: None,
-        configuration=tmp_path / "config.toml",
-        log=tmp_path / "log",
+        files=Files(tmp_path / "config.toml", tmp_path / "log", lambda: "# the example\n"),
         sign_in_words=lambda _: ["vpn-client"],
         activate=nothing,
         start_at_login=lambda _: None,
@@ -98,6 +97,33 @@ def test_a_configuration_that_cannot_be_created_is_reported(tmp_path: Path) -> N
         TrayagentError, match=r"file/config\.toml cannot be created: (File exists|Not a directory)"
     ):
         asyncio.run(choices.carry_out(EditConfiguration()))
+
+
+def test_a_new_configuration_is_opened_by_an_editor_if_the_desktop_has_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins with the commented example. Without any editor, the error of the desktop's opener is shown."""
+    program(tmp_path / "xdg-open", "exit 3")
+    program(tmp_path / "term", f'echo "$@" > {tmp_path}/ran.part', f"mv {tmp_path}/ran.part {tmp_path}/ran")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "mv").symlink_to("/bin/mv")
+    choices = choices_of(tmp_path, TERMINAL="term")
+    assert choices.can_set_up
+    with pytest.raises(TrayagentError, match="xdg-open could not open it"):
+        asyncio.run(choices.carry_out(EditConfiguration()))
+    assert (tmp_path / "config.toml").read_text() == "# the example\n"
+    assert not choices.can_set_up
+    program(tmp_path / "nano")
+
+    async def body() -> None:
+        await choices.carry_out(EditConfiguration())
+        limit = time.monotonic() + WITHIN_S
+        while not (tmp_path / "ran").exists():
+            assert time.monotonic() < limit, "no terminal was started"
+            await asyncio.sleep(0.01)
+
+    asyncio.run(body())
+    assert (tmp_path / "ran").read_text() == f"-e nano {tmp_path}/config.toml\n"
 
 
 def test_an_address_that_nothing_opens_is_shown_to_the_user(

@@ -83,7 +83,7 @@ def make_desk(agent: ServedAgent, handler: AgentHandler, parts: Parts, network: 
     from trayagent.config.file_paths import unusual
     from trayagent.desktop.autostart import disable, enable, enabled, own_command
     from trayagent.desktop.desk import Desk
-    from trayagent.desktop.run_command import Choices
+    from trayagent.desktop.run_command import Choices, Files
 
     door = DeskDoor(handler, parts, network)
 
@@ -96,11 +96,15 @@ def make_desk(agent: ServedAgent, handler: AgentHandler, parts: Parts, network: 
         else:
             disable()
 
+    def new_configuration() -> str:
+        from trayagent.config.commented_example import commented_example
+
+        return commented_example()
+
     choices = Choices(
         request,
         quit_=agent.stop,
-        configuration=parts.configuration.path,
-        log=parts.file_paths.log_file,
+        files=Files(parts.configuration.path, parts.file_paths.log_file, new_configuration),
         sign_in_words=door.sign_in_words,
         activate=door.activate,
         start_at_login=start_at_login,

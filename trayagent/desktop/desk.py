@@ -152,6 +152,7 @@ class Desk:
             self._door.sign_ins(),
             self._tray.panel.unfolds,
             self._brought,
+            self._choices.can_set_up,
         )
         panel = self._tray.panel
         look, self._menu = look_and_menu(

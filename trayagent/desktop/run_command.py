@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -37,8 +38,19 @@ PAGE_S = 20.0
 OPENER_S = 8.0
 """xdg-open is a script that tries one program after the other before it fails."""
 # A terminal closes with its program, and the program's last message would be lost.
+_WAIT_ALWAYS = '"$@"; printf "\\n(Enter closes this window) "; read -r _'
 _UNTIL_READ = '"$@"; [ $? -ne 255 ] || { printf "\\n(Enter closes this window) "; read -r _; }'
-_NEW_CONFIGURATION = "# trayagent: the README lists the possible settings.\n"
+# The first one that exists opens a file where the desktop has no program for it. Debian's first two are links.
+_EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that the user can open. `new_configuration` returns the text of a configuration to begin with."""
+
+    configuration: Path
+    log: Path
+    new_configuration: Callable[[], str]
 
 
 class Choices:
@@ -49,8 +61,7 @@ class Choices:
         request: Request,
         *,
         quit_: Callable[[], None],
-        configuration: Path,
-        log: Path,
+        files: Files,
         sign_in_words: Callable[[str], Sequence[str] | None],
         activate: Callable[[str], Awaitable[None]],
         start_at_login: Callable[[bool], None],
@@ -58,13 +69,18 @@ class Choices:
     ) -> None:
         self._request = request
         self._quit = quit_
-        self._configuration = configuration
-        self._log = log
+        self._configuration, self._log = files.configuration, files.log
         self._sign_in_words = sign_in_words
         self._activate = activate
         self._start_at_login = start_at_login
         self._environment = environment
+        self._new_configuration = files.new_configuration
         self._activation = Activation()
+
+    @property
+    def can_set_up(self) -> bool:
+        """Report whether `init` would write a configuration. It overwrites none."""
+        return not self._configuration.exists()
 
     def activated_with(self, token: str) -> None:
         """Keep the desktop's activation token for the next program that is started."""
@@ -103,6 +119,9 @@ class Choices:
                 await self._terminal(["less", "+G", str(self._log)])
             case c.EditConfiguration():
                 await self._edit()
+            case c.SetUp():
+                words = own_module("trayagent", "--config", str(self._configuration), "init")
+                await self._terminal(["sh", "-c", _WAIT_ALWAYS, "sh", *words])
             case c.OpenUrl(url):
                 await _open(url, await self._env())
             case c.Copy(text):
@@ -159,21 +178,26 @@ class Choices:
 
     async def _edit(self) -> None:
         if not self._configuration.exists():
-            _begin(self._configuration)
+            _begin(self._configuration, self._new_configuration())
         env = await self._env()
         editor = env.get("VISUAL") or env.get("EDITOR")
-        if editor is not None and shutil.which(editor):
-            await open_terminal([editor, str(self._configuration)], env)
-            return
-        await _open(str(self._configuration), env, *(["-t"] if sys.platform == "darwin" else []))
+        if editor is None or not shutil.which(editor):
+            try:
+                await _open(str(self._configuration), env, *(["-t"] if sys.platform == "darwin" else []))
+                return
+            except TrayagentError:
+                editor = next((name for name in _EDITORS if shutil.which(name)), None)
+                if editor is None:
+                    raise
+        await open_terminal([editor, str(self._configuration)], env)
 
 
-def _begin(path: Path) -> None:
+def _begin(path: Path, text: str) -> None:
     """Create a configuration to edit. Raises TrayagentError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_text(_NEW_CONFIGURATION)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         title = f"{path} cannot be created: {error.strerror}."
         raise TrayagentError(title, hint="Create its folder yourself, and try again.") from error

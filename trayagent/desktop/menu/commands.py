@@ -86,6 +86,11 @@ class ShowStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SetUp:
+    """Write the first configuration, from what the user's ssh does today."""
+
+
+@dataclass(frozen=True, slots=True)
 class EditConfiguration:
     """Open the configuration in the user's editor."""
 
@@ -118,6 +123,7 @@ Command = (
     | Copy
     | Bring
     | ShowStatus
+    | SetUp
     | EditConfiguration
     | ShowLog
     | StartAtLogin

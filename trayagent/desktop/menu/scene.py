@@ -21,7 +21,7 @@ class Options:
     `start_at_login` None: it is unknown here, or cannot be changed. `pause`: the pause that was last chosen in this
     menu, because the view has only its end. `sign_ins`: the VPNs that can be signed in to from here, None for all. A
     tunnel that the user starts by hand is not among them. `short`: the panel unfolds submenus inside the menu.
-    `brought`: the hosts that the user put at the top of a short menu.
+    `can_set_up`: there is no configuration yet. `brought`: the hosts that the user put at the top of a short menu.
     """
 
     start_at_login: bool | None = None
@@ -29,6 +29,7 @@ class Options:
     sign_ins: frozenset[str] | None = None
     short: bool = False
     brought: tuple[str, ...] = ()
+    can_set_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from trayagent.desktop.menu.commands import (
     EditConfiguration,
     Pause,
     Quit,
+    SetUp,
     ShowLog,
     ShowStatus,
     SignIn,
@@ -44,7 +45,8 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
     """Return the menu of a view (`status --json`). `now` is aware; it only separates today from other days."""
     scene = see(view, now, options)
     urgent = summary.vpns_to_sign_in(view)
-    head = [label(("headline",), words.short(summary.headline(view), words.LINE))]
+    head = [action(("set-up",), "Set up from my ssh configuration…", SetUp())] if options.can_set_up else []
+    head.append(label(("headline",), words.short(summary.headline(view), words.LINE)))
     head += _rejected(view)
     for vpn in urgent:
         head += [_urgent(vpn, able=vpn in scene.sign_ins), *_failed_sign_in(vpn)]
