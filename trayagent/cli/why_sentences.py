@@ -37,6 +37,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("adopt", None, (), "a master was found: the agent adopts it"),
     ("ended", None, ("suspect=True",), "its connection ended while the network was in doubt"),
     ("ended", None, (), "its connection ended"),
+    ("forward-failed", None, (), "a forward could not be opened: the agent tries again"),
     ("connected", None, (), "connected: a new connection is in place"),
     ("user", None, ("request=reconnect",), "you asked for a new connection"),
     ("user", None, ("request=disconnect",), "you disconnected it: it stays disconnected until you reconnect it"),

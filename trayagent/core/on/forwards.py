@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trayagent.core.context import Context
 from trayagent.core.facts.events import ForwardsChanged, RemoteCleanedUp
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.policy.backoff import doubling
 
@@ -34,6 +35,11 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
         context.put(host, forwards=replace(host.forwards, states=event.forwards))
         return
     failed = any(f.state == "failed" for f in event.forwards)
+    if host.forwards.tried == 0:  # otherwise each retry would be another decision
+        for forward in event.forwards:
+            if forward.state == "failed":
+                found = Evidence.of(forward=forward.forward.spec, error=forward.error or "unknown")
+                context.because(host.name, 0, "forward-failed", found)
     tried = host.forwards.tried + 1 if failed else 0
     pause = doubling(FORWARD_RETRY_FIRST_S, tried, FORWARD_RETRY_MAX_S) if failed else None
     context.put(
