@@ -592,6 +592,7 @@ def test_a_forward_that_failed_is_requested_again(story: Story) -> None:
     story.after(2)
     story.expect("""
         0.000 a forward failed
+                web: row 0 forward-failed
         1.000 the time came for web
             ensure forwards web
         1.000 it failed again

@@ -39,7 +39,7 @@ def test_a_pending_forward_is_shown_and_counts_as_no_failure(story: Story) -> No
     story.after(2)
     story.expect("""
         0.000 refused
-              web: row 0 forward-failed
+                web: row 0 forward-failed
         1.000 the time came for web
             ensure forwards web
         1.000 the server refused, a session was ended
