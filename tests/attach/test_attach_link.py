@@ -119,7 +119,7 @@ def test_a_missing_agent_is_retried_at_growing_intervals_unless_a_user_waits(age
     assert 0.3 < pauses[0] <= 0.5
     assert pauses == sorted(pauses)
     assert 59 < pauses[-1] <= 60
-    link.look_often(True)
+    link.reconnect_often(True)
     assert (link.again_in_s or 99) <= 1.0
     link._again_at = 0.0
     link.follow()

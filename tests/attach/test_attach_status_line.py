@@ -86,26 +86,26 @@ def test_keys_are_held_while_the_network_is_away_and_only_long_doubt_loses_the_c
         (118, "failed", "lost"),
     ]
     doubt = Doubt()
-    for at, state, way in story:
-        assert doubt.way(True, {"state": state}, float(at)) == way, at
+    for at, state, input_state in story:
+        assert doubt.input_state(True, {"state": state}, float(at)) == input_state, at
 
 
 def test_without_an_agent_the_last_answer_stays() -> None:
     """A restart of the agent neither releases keys while offline nor holds them back otherwise."""
     doubt = Doubt()
-    assert doubt.way(False, None, 0.0) == "open"
-    assert doubt.way(True, {"state": "offline"}, 1.0) == "held"
-    assert doubt.way(False, None, 2.0) == "held"
-    assert doubt.way(True, {"state": "connected"}, 3.0) == "open"
+    assert doubt.input_state(False, None, 0.0) == "open"
+    assert doubt.input_state(True, {"state": "offline"}, 1.0) == "held"
+    assert doubt.input_state(False, None, 2.0) == "held"
+    assert doubt.input_state(True, {"state": "connected"}, 3.0) == "open"
 
 
 def test_time_alone_changes_nothing_while_nothing_is_doubted() -> None:
     """Without a doubt no timer runs; in doubt it runs to the next second or to the end of the doubt."""
     doubt = Doubt()
-    doubt.way(True, {"state": "connected"}, 0.0)
+    doubt.input_state(True, {"state": "connected"}, 0.0)
     assert doubt.changes_in_s(5.0) is None
-    doubt.way(True, {"state": "offline"}, 5.25)
+    doubt.input_state(True, {"state": "offline"}, 5.25)
     assert doubt.changes_in_s(5.25) == pytest.approx(1.0)
     assert doubt.changes_in_s(7.5) == pytest.approx(0.75)
-    doubt.way(True, {"state": "checking"}, 8.0)
+    doubt.input_state(True, {"state": "checking"}, 8.0)
     assert doubt.changes_in_s(11.9) == pytest.approx(0.1)

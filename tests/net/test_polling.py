@@ -109,14 +109,14 @@ def test_equal_looks_give_no_hint() -> None:
     async def body() -> None:
         hints: list[Hint] = []
         source = polling.Polling(interval_s=0.001)
-        real, third, looks = source._look, asyncio.Event(), iter(range(3))
+        real, third, looks = source._compare, asyncio.Event(), iter(range(3))
 
         def counting() -> None:
             real()
             if next(looks, None) is None:
                 third.set()
 
-        source._look = counting  # type: ignore[method-assign]  # counts the calls of the original
+        source._compare = counting  # type: ignore[method-assign]  # counts the calls of the original
         source.start(hints.append)
         await asyncio.wait_for(third.wait(), 10)
         source.close()

@@ -11,7 +11,7 @@ import pytest
 from trayagent.net.linux_kinds import ARPHRD_LOOPBACK
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, Channel, works
-from trayagent.netlink.errors import NetlinkError, means_no_way
+from trayagent.netlink.errors import NetlinkError, means_no_route
 from trayagent.netlink.rtnetlink import RTA_DST, RTM_GETROUTE, RTMSG, RTN_LOCAL
 from trayagent.netlink.wire import NLM_F_REQUEST, attribute
 
@@ -41,11 +41,11 @@ def test_no_route_differs_from_a_failure(channel: Channel) -> None:
     """A foreign source address means no route; an unknown request is a failure."""
     with pytest.raises(NetlinkError) as gone:
         rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
-    assert means_no_way(gone.value)
+    assert means_no_route(gone.value)
     with pytest.raises(NetlinkError) as unknown:
         channel.ask(1001, b"\0" * 16)
     assert unknown.value.errno == errno.EOPNOTSUPP
-    assert not means_no_way(unknown.value)
+    assert not means_no_route(unknown.value)
 
 
 def test_a_channel_goes_on_after_a_refusal(channel: Channel) -> None:

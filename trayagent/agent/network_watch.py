@@ -66,7 +66,7 @@ class NetworkWatch:
                     self._woke_at = now
                     self._shell.post(Woke(now, asleep_s))
                 self._shell.touch(Touched())
-            case hints.NetworkManagerSaid(facts):
+            case hints.NetworkManagerChanged(facts):
                 self._name = facts.network
                 self._shell.post(ManagerReported(time.monotonic(), facts))
                 self._shell.touch(Touched())

@@ -54,7 +54,7 @@ class Link:
         """Seconds until the next attempt to reach the agent, None while connected to it."""
         return None if self._heard is not None else max(self._again_at - time.monotonic(), 0.0)
 
-    def look_often(self, often: bool) -> None:
+    def reconnect_often(self, often: bool) -> None:
         """Set whether a user waits for the agent; if so, reconnect to a missing agent more often."""
         if often and not self._often:
             self._again_at = min(self._again_at, time.monotonic() + _AGAIN_OFTEN_S)
@@ -68,7 +68,7 @@ class Link:
                 self._heard = Heard(_path(), "watch", {"hosts": [self._host]})
             if self._heard is not None:
                 for view in self._heard.take():
-                    self._seen(view)
+                    self._received(view)
         except Refused:
             self._try_later()
             raise
@@ -109,7 +109,7 @@ class Link:
             heard.close()
             del self._asked[op]
 
-    def _seen(self, view: View) -> None:
+    def _received(self, view: View) -> None:
         self.view = view
         self._again_s = _AGAIN_S
         seen = self.host

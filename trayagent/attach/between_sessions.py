@@ -82,7 +82,7 @@ class Waiting:
         TrayagentError.
         """
         since = time.monotonic()
-        self._link.look_often(True)
+        self._link.reconnect_often(True)
         try:
             while True:
                 self._follow()
@@ -102,7 +102,7 @@ class Waiting:
                     )
                 self._pause(waited)
         finally:
-            self._link.look_often(False)
+            self._link.reconnect_often(False)
             self._terminal.clear()
             self._listen_no_more()
 

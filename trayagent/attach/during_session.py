@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from trayagent.attach.terminal import Terminal
     from trayagent.ipc.nonblocking_client import Heard
 
-    Way = Literal["open", "held", "lost"]
+    InputState = Literal["open", "held", "lost"]
 
 _SILENT_S = 2.0
 """A session opens within two round trips. One that takes longer than this may hang on a stale master."""
@@ -64,7 +64,7 @@ class Journey:
         self._terminal = terminal
         self._link = link
         self._doubt = Doubt()
-        self._look_at: float | None = time.monotonic() + _SILENT_S
+        self._probe_at: float | None = time.monotonic() + _SILENT_S
         self._redraw_at: float | None = None
         self._covered = False
 
@@ -75,33 +75,33 @@ class Journey:
                 with contextlib.suppress(TrayagentError):  # a failing agent must not harm a session
                     self._link.follow()
                 now = time.monotonic()
-                way = self._doubt.way(self._link.view is not None, self._link.host, now)
-                if way == "held" and self._session.is_protocol:
+                input_state = self._doubt.input_state(self._link.view is not None, self._link.host, now)
+                if input_state == "held" and self._session.is_protocol:
                     # A line over the screen would break the protocol, and a discarded key would be a lost
                     # answer.
-                    way = "open"
-                if way == "lost" and self._session.stays:
+                    input_state = "open"
+                if input_state == "lost" and self._session.stays:
                     return "stuck"
-                self._cover(way, now)
-                self._look(now)
+                self._cover(input_state, now)
+                self._probe_if_slow(now)
                 self._redrawn(now)
-                if self._wait(bell, way, now):
+                if self._wait(bell, input_state, now):
                     return "left"
         return None
 
-    def _cover(self, way: Way, now: float) -> None:
+    def _cover(self, input_state: InputState, now: float) -> None:
         """Cover the screen with a line while nothing gets through, and have it redrawn afterwards."""
         waited = now - self._doubt.since if self._doubt.since is not None else 0.0
-        if way != "open" and waited >= _SHOWN_S:
+        if input_state != "open" and waited >= _SHOWN_S:
             words = status_line.line(
                 self._session.host, self._link.view, waited, self._link.interface, enter=False
             )
             self._terminal.cover(f"{words} · Ctrl-C leaves", last_row=self._session.stays)
             self._covered = True
-            self._link.look_often(True)
-        elif way == "open" and self._covered:
+            self._link.reconnect_often(True)
+        elif input_state == "open" and self._covered:
             self._covered = False
-            self._link.look_often(False)
+            self._link.reconnect_often(False)
             self._terminal.uncover(last_row=self._session.stays)
             self._redraw_at = now + _REDRAW_S
             self._resize(rows_less=1)
@@ -115,16 +115,16 @@ class Journey:
         if self._keyboard.fit(rows_less=rows_less):
             self._child.send_signal(signal.SIGWINCH)  # ssh passes it on to the master
 
-    def _look(self, now: float) -> None:
+    def _probe_if_slow(self, now: float) -> None:
         """Have the agent probe the master if ssh has waited too long for a session."""
-        if self._look_at is not None and now >= self._look_at:
-            self._look_at = None
+        if self._probe_at is not None and now >= self._probe_at:
+            self._probe_at = None
             if not self._keyboard.is_open:
                 self._link.look()
 
-    def _wait(self, bell: int, way: Way, now: float) -> bool:
+    def _wait(self, bell: int, input_state: InputState, now: float) -> bool:
         """Wait for the next event; report whether the user wants to leave."""
-        until = [at - now for at in (self._look_at, self._redraw_at) if at is not None]
+        until = [at - now for at in (self._probe_at, self._redraw_at) if at is not None]
         until += [tick] if (tick := self._doubt.changes_in_s(now)) is not None else []
         until += [again] if (again := self._link.again_in_s) is not None else []
         keyboard = self._keyboard
@@ -140,14 +140,14 @@ class Journey:
             keyboard.drop_echo()
         if writable:
             keyboard.send(b"")
-        return 0 in readable and self._typed(way)
+        return 0 in readable and self._typed(input_state)
 
-    def _typed(self, way: Way) -> bool:
+    def _typed(self, input_state: InputState) -> bool:
         """Pass keys on, or only check whether they ask to leave; report whether the user leaves."""
         keys = self._terminal.keys()
         if not keys:
             return True  # the terminal was closed
-        held = way != "open"
+        held = input_state != "open"
         in_session = not held and self._keyboard.is_open
         if INTERRUPT in keys and not in_session:
             raise KeyboardInterrupt
@@ -159,32 +159,32 @@ class Doubt:
     """Tracks whether the connection carries anything, as the agent sees it; pure. `since`: when the doubt began."""
 
     def __init__(self) -> None:
-        self._way: Way = "open"
+        self._input_state: InputState = "open"
         self._here_since: float | None = None
         self.since: float | None = None
 
-    def way(self, has_agent: bool, seen: View | None, now: float) -> Way:
+    def input_state(self, has_agent: bool, seen: View | None, now: float) -> InputState:
         """Return whether keys may pass (`open`), are held back (`held`), or the connection is given up (`lost`).
 
         Keys are held while the network is away, and until the connection is proven afterwards. Without an
         agent the last answer stays.
         """
         if not has_agent:
-            return self._way
+            return self._input_state
         state = seen["state"] if seen is not None else "idle"
         if state in _USABLE:
-            self._way, self.since, self._here_since = "open", None, None
-            return self._way
+            self._input_state, self.since, self._here_since = "open", None, None
+            return self._input_state
         if self.since is None:
             self.since = now
         if state in AWAY:
-            self._way, self._here_since = "held", None
-            return self._way
+            self._input_state, self._here_since = "held", None
+            return self._input_state
         if self._here_since is None:
             self._here_since = now
         if now - self._here_since >= _DOUBTED_S:
-            self._way = "lost"
-        return self._way
+            self._input_state = "lost"
+        return self._input_state
 
     def changes_in_s(self, now: float) -> float | None:
         """Return after how many seconds the display or the decision changes on its own; None: never."""

@@ -41,11 +41,11 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
     user. ssh's own questions and errors go to the terminal (or to $SSH_ASKPASS, see ssh(1)). Raises
     TrayagentError.
     """
-    _see_that_ssh_can_ask(os.environ)
+    _check_that_ssh_can_prompt(os.environ)
     log_file = ensure_agent()
     if log_file is not None:
         tell(f"No agent was running. Started one; it logs to {log_file}")
-    begun = _ask("login", _ANSWER_S, host=host, pid=os.getpid())
+    begun = _request("login", _ANSWER_S, host=host, pid=os.getpid())
     status = _run(begun["words"], {**begun["env"], **os.environ}, Path(begun["log"]))
     outcome = _outcome(host, begun["attempt"], status)
     if outcome["state"] == "connected" and outcome["pid"] is not None and status == 0:
@@ -64,7 +64,7 @@ def log_in(host: str, tell: Callable[[str], None]) -> int:
     raise TrayagentError(f"{title}{kept}", hint=problem["hint"])
 
 
-def _see_that_ssh_can_ask(env: Mapping[str, str]) -> None:
+def _check_that_ssh_can_prompt(env: Mapping[str, str]) -> None:
     """Raise TrayagentError if ssh cannot ask the user: it would offer empty passwords to the server instead."""
     by_windows = env.get("DISPLAY") or env.get("WAYLAND_DISPLAY") or env.get("SSH_ASKPASS_REQUIRE") == "force"
     with _terminal() as tty:
@@ -75,19 +75,19 @@ def _see_that_ssh_can_ask(env: Mapping[str, str]) -> None:
             )
 
 
-def _ask(op: str, timeout_s: float | None, **args: Any) -> dict[str, Any]:
+def _request(op: str, timeout_s: float | None, **args: Any) -> dict[str, Any]:
     return client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
 
 
 def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:
     """Report ssh's exit status to the agent, and return the host's new state."""
     try:
-        return _ask("logged-in", None, host=host, attempt=attempt, status=status)
+        return _request("logged-in", None, host=host, attempt=attempt, status=status)
     except NoAgent:  # the agent was stopped while the user typed; the next agent finds the new master
         if status != 0:
             raise
         ensure_agent()
-        return _ask("logged-in", None, host=host, attempt=attempt, status=status)
+        return _request("logged-in", None, host=host, attempt=attempt, status=status)
 
 
 def _run(words: Sequence[str], env: Mapping[str, str], log: Path) -> int:

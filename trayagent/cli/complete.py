@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from trayagent.cli import help_texts as described
-from trayagent.cli.output import ask, say
+from trayagent.cli.output import print_line, request
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
 
@@ -50,7 +50,7 @@ def complete(args: argparse.Namespace) -> int:
         return 0
     for word, what in found.items():
         if word.startswith(current) or found is FILES:
-            say(f"{clean(word)}\t{clean(what)}" if what else clean(word))
+            print_line(f"{clean(word)}\t{clean(what)}" if what else clean(word))
     return 0
 
 
@@ -129,7 +129,9 @@ def _hosts(command: str, given: Iterable[str]) -> Offers:
     """Return the hosts from the agent or, without one, from the configuration, except those `given`."""
     found: Offers = {}
     try:
-        found = {host["name"]: host["state"] for host in ask("status", ANSWER_WITHIN_S, hosts=[])["hosts"]}
+        found = {
+            host["name"]: host["state"] for host in request("status", ANSWER_WITHIN_S, hosts=[])["hosts"]
+        }
     except TrayagentError:  # no agent is running, or it is busy
         found = dict.fromkeys(_configuration().hosts, "listed")
     if command in BEGINNERS:
@@ -156,7 +158,7 @@ def _sessions(host: str) -> Offers:
 
     from trayagent.ssh.remote import oneshot
 
-    [found] = ask("status", ANSWER_WITHIN_S, hosts=[host])["hosts"]
+    [found] = request("status", ANSWER_WITHIN_S, hosts=[host])["hosts"]
     if found["state"] != "connected" or not found["control_path"]:
         return {}
     listed = _configuration().hosts.get(host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from trayagent.cli.durations import duration
-from trayagent.cli.output import ask, complain, say
+from trayagent.cli.output import complain, print_line, request
 from trayagent.errors import TrayagentError
 from trayagent.presentation.draining import carried_words
 from trayagent.presentation.text import clean
@@ -76,18 +76,18 @@ def reconnect(args: argparse.Namespace) -> int:
     """Print the result for each host; return 1 if one failed."""
     # An agent of an earlier version does not know these arguments.
     only = {"if_down": True} if args.if_down else {"now": True} if args.now else {}
-    outcomes = ask("reconnect", None, hosts=args.hosts, **only)["hosts"]
+    outcomes = request("reconnect", None, hosts=args.hosts, **only)["hosts"]
     if not outcomes:
-        say("Nothing to reconnect.")
+        print_line("Nothing to reconnect.")
     status = 0
     for outcome in outcomes:
         problem, name, resume = outcome["problem"], clean(outcome["name"]), outcome.get("resume")
         if outcome.get("kept"):
-            say(f"{name}: connected, left as it is")
+            print_line(f"{name}: connected, left as it is")
         elif outcome["state"] == "connected" and outcome.get("replaced", True):
             took = outcome.get("took_ms")
             paused = f"; still paused. To end the pause: {clean(resume)}" if resume else ""
-            say(
+            print_line(
                 f"{name}: connected"
                 + (f" in {took:.0f} ms" if took is not None else "")
                 + _sessions(outcome)
@@ -132,12 +132,12 @@ def resume(args: argparse.Namespace) -> int:
 
 def stop(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command receives its arguments
     """Stop the agent."""
-    ask("stop")
-    say("The agent stops; the masters stay.")
+    request("stop")
+    print_line("The agent stops; the masters stay.")
     return 0
 
 
 def _change(op: str, done: str, **args: Any) -> int:
-    ask(op, **args)
-    say(f"{done}: {', '.join(map(clean, args['hosts'])) or 'everything'}")
+    request(op, **args)
+    print_line(f"{done}: {', '.join(map(clean, args['hosts'])) or 'everything'}")
     return 0

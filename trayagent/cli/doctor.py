@@ -6,7 +6,7 @@ import argparse
 import json
 
 from trayagent import __version__
-from trayagent.cli.output import say
+from trayagent.cli.output import print_line
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def doctor(args: argparse.Namespace) -> int:
             "counts": counts,
             "findings": findings,
         }
-        say(json.dumps(report, indent=2))
+        print_line(json.dumps(report, indent=2))
     else:
         from trayagent.cli import doctor_text
         from trayagent.cli import styles as people

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from trayagent.cli.output import follow, say
+from trayagent.cli.output import follow, print_line
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 def events(args: argparse.Namespace) -> int:
     """Print the stream; ends only by an interrupt or with the agent."""
     for event in follow("events"):
-        say(json.dumps(event) if args.json else in_words(event))
+        print_line(json.dumps(event) if args.json else in_words(event))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from trayagent.cli.durations import duration
-from trayagent.cli.output import say
+from trayagent.cli.output import print_line
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -62,11 +62,11 @@ def history(args: argparse.Namespace) -> int:
     found = [o for o in outages(events) if o.ended is None or times.read(o.ended) >= since]
     if args.json:
         shown = [outage.as_json() for outage in found]
-        say(json.dumps({"schema": SCHEMA, "since": times.rfc3339(since), "outages": shown}, indent=2))
+        print_line(json.dumps({"schema": SCHEMA, "since": times.rfc3339(since), "outages": shown}, indent=2))
     elif args.html is not None:
         _write_page(args.html, sightings(events), found, since)
     else:
-        _print_for_people(found, args.since_s, times.now())
+        _print_table(found, args.since_s, times.now())
     return 0
 
 
@@ -86,12 +86,12 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
     raise TrayagentError(title, code="unknown-host", hint=hint)
 
 
-def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
+def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
     from trayagent.cli import styles as people
     from trayagent.presentation import times
 
     if not found:
-        say(f"No outage in the last {times.lasted(since_s)}.")
+        print_line(f"No outage in the last {times.lasted(since_s)}.")
         return
     rows = []
     for o in found:
@@ -109,7 +109,7 @@ def _print_for_people(found: list[Outage], since_s: int, now: datetime) -> None:
         median = (took_ms[(len(took_ms) - 1) // 2] + took_ms[len(took_ms) // 2]) / 2
         summary += f"; the median recovery took {times.lasted(median / 1000)}, "
         summary += f"the slowest {times.lasted(took_ms[-1] / 1000)}"
-    say(f"\n{summary}.")
+    print_line(f"\n{summary}.")
 
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:
@@ -120,4 +120,4 @@ def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], sinc
 
     text = page(hosts, found, Period(since, times.now()), times.lasted)
     file = write_page(name, text, "~/outages.html")
-    say(f"Written: {clean(str(file))}, with {len(found)} outage{'' if len(found) == 1 else 's'}.")
+    print_line(f"Written: {clean(str(file))}, with {len(found)} outage{'' if len(found) == 1 else 's'}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from trayagent.cli.output import complain, say
+from trayagent.cli.output import complain, print_line
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
 
@@ -64,7 +64,7 @@ def init(args: argparse.Namespace) -> int:
             hint="Fix that, then run trayagent init again. Nothing was written.",
         )
     if shows:
-        say(rendered.render(seen.hosts).rstrip("\n"))
+        print_line(rendered.render(seen.hosts).rstrip("\n"))
         _report(seen, sys.stderr)
         if not args.only_show:
             hint = "Write it: trayagent init --yes, or run trayagent init in a terminal."
@@ -76,15 +76,17 @@ def init(args: argparse.Namespace) -> int:
 
         chosen = chooser.choose(hosts)
         if chosen is None:
-            say("Nothing was written.")
+            print_line("Nothing was written.")
             return 1
         hosts = chosen
     written.write(at.config_file, rendered.render(hosts))
     listed = [host for host in hosts if host.listed]
     count = sum(len(host.forwards) for host in listed)
-    say(f"Wrote {clean(str(at.config_file))}: {_plural(len(listed), 'host')}, {_plural(count, 'forward')}.")
+    print_line(
+        f"Wrote {clean(str(at.config_file))}: {_plural(len(listed), 'host')}, {_plural(count, 'forward')}."
+    )
     _report(seen, sys.stdout, frozenset(host.name for host in listed))
-    say("\nStart it: trayagent run (and at each login: trayagent install)")
+    print_line("\nStart it: trayagent run (and at each login: trayagent install)")
     return 0
 
 

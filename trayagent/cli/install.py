@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.output import say
+from trayagent.cli.output import print_line
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -41,9 +41,9 @@ def install(args: argparse.Namespace) -> int:
     outcome = login.enable(login.own_command(chosen))
     written = ", ".join(clean(str(path)) for path in outcome.paths)
     already = "" if outcome.changed else " already"
-    say(f"Starts at login{already}: {written} (undo: trayagent uninstall)")
+    print_line(f"Starts at login{already}: {written} (undo: trayagent uninstall)")
     for note in outcome.notes:
-        say(f"  {clean(note)}")
+        print_line(f"  {clean(note)}")
     return 0
 
 
@@ -53,7 +53,7 @@ def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command 
 
     outcome = login.disable()
     removed = ", ".join(clean(str(path)) for path in outcome.paths)
-    say(f"No longer starts at login: removed {removed}" if removed else "Did not start at login.")
+    print_line(f"No longer starts at login: removed {removed}" if removed else "Did not start at login.")
     for note in outcome.notes:
-        say(f"  {clean(note)}")
+        print_line(f"  {clean(note)}")
     return 0

@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 def login(args: argparse.Namespace) -> int:
     """Log in; return 130 after Ctrl-C."""
     from trayagent.attach.login import log_in
-    from trayagent.cli.output import say
+    from trayagent.cli.output import print_line
     from trayagent.presentation.text import clean
 
-    return log_in(args.host, lambda text: say(clean(text)))
+    return log_in(args.host, lambda text: print_line(clean(text)))

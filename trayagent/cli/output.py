@@ -20,7 +20,7 @@ ANSWER_WITHIN_S = 10.0
 """Enough for what the agent knows already; a reconnect has no limit."""
 
 
-def ask(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict[str, Any]:
+def request(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict[str, Any]:
     """Return the agent's result; raises what ipc.client.call raises."""
     return client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
 
@@ -30,7 +30,7 @@ def follow(op: str, **args: Any) -> Iterator[dict[str, Any]]:
     return client.stream(folders.ipc_socket(os.environ), op, args)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Write one line to stdout and flush it."""
     _write(sys.stdout, text)
 

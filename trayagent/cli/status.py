@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from trayagent.cli.output import ask, follow, say
+from trayagent.cli.output import follow, print_line, request
 from trayagent.ipc.errors import AgentSilent, BadRequest, NoAgent
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -47,9 +47,9 @@ def status(args: argparse.Namespace) -> int:
         return _prometheus(args)
     if args.json and args.watch:
         for view in follow("watch", hosts=args.hosts):
-            say(json.dumps(view))
+            print_line(json.dumps(view))
     elif args.json:
-        say(json.dumps(ask("status", hosts=args.hosts), indent=2))
+        print_line(json.dumps(request("status", hosts=args.hosts), indent=2))
     elif args.watch:
         from trayagent.cli import styles as people
 
@@ -57,7 +57,7 @@ def status(args: argparse.Namespace) -> int:
     else:
         from trayagent.cli import styles as people
 
-        people.show(ask("status", hosts=args.hosts))
+        people.show(request("status", hosts=args.hosts))
     return 0
 
 
@@ -78,9 +78,9 @@ def _prometheus(args: argparse.Namespace) -> int:
         hint = "Run it from a timer: trayagent status --prometheus"
         raise BadRequest("--prometheus and --watch exclude each other.", hint=hint)
     try:
-        view = ask("status", hosts=args.hosts)
+        view = request("status", hosts=args.hosts)
     except (NoAgent, AgentSilent):
-        say(openmetrics.without_agent().rstrip("\n"))
+        print_line(openmetrics.without_agent().rstrip("\n"))
         raise
-    say(openmetrics.text(view).rstrip("\n"))
+    print_line(openmetrics.text(view).rstrip("\n"))
     return 0

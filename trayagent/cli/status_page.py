@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.cli.output import ask, say
+from trayagent.cli.output import print_line, request
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -28,9 +28,9 @@ def write_status_page(args: argparse.Namespace) -> int:
     from trayagent.status_page.page import page
 
     page_file(args.html, EXAMPLE)  # a wrong name is an error even without an agent
-    view = ask("status", hosts=args.hosts)
+    view = request("status", hosts=args.hosts)
     file = write_page(args.html, page(view, _past(args, view), times.now()), EXAMPLE)
-    say(f"Written: {clean(str(file))}")
+    print_line(f"Written: {clean(str(file))}")
     return 0
 
 
@@ -67,7 +67,7 @@ def _decisions(hosts: Iterable[str]) -> Sequence[Decision]:
     found = []
     for host in islice(dict.fromkeys(hosts), HOSTS):
         try:
-            decisions = ask("why", host=host)["decisions"]
+            decisions = request("why", host=host)["decisions"]
         except TrayagentError:
             continue  # the host left the configuration just now
         for given in decisions:

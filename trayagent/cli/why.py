@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.output import ask, say
+from trayagent.cli.output import print_line, request
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -29,9 +29,9 @@ def why(args: argparse.Namespace) -> int:
     from trayagent.cli.why_sentences import sentence
     from trayagent.presentation import times
 
-    decisions = ask("why", host=args.host)["decisions"]
+    decisions = request("why", host=args.host)["decisions"]
     if not decisions:
-        say(f"Nothing has been decided about {clean(args.host)} yet.")
+        print_line(f"Nothing has been decided about {clean(args.host)} yet.")
         return 0
     from rich.text import Text
 

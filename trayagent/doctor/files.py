@@ -29,10 +29,10 @@ _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report what keeps the agent from writing, and what has grown too large."""
-    return await aside(lambda: _look(case.file_paths))
+    return await aside(lambda: _examine(case.file_paths))
 
 
-def _look(file_paths: FilePaths) -> list[Finding]:
+def _examine(file_paths: FilePaths) -> list[Finding]:
     found = [*_folders(file_paths), *_history(file_paths), *_full(file_paths)]
     history, log = (
         _size(file_paths.history_db.parent, "history."),

@@ -28,9 +28,9 @@ def _all(host: Host, resolved: Resolved) -> tuple[Forward, ...]:
 
 def _conflicts(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
     """Yield forwards of one host that listen at the same end but lead to different destinations."""
-    own = {_place(forward): forward for forward in host.forwards}
+    own = {_listening_end(forward): forward for forward in host.forwards}
     for theirs in resolved.forwards:
-        ours = own.get(_place(theirs))
+        ours = own.get(_listening_end(theirs))
         if ours is not None and ours != theirs and _fixed(theirs):
             here, there = spoken(ours), spoken(theirs)
             title = f"{name}: {here} in the configuration and {there} in ssh_config listen at the same end"
@@ -84,7 +84,7 @@ def _twice(case: Case) -> Iterator[Finding]:
             yield problem("forward-twice", title, why, "Give one of them another port.", host=names[-1])
 
 
-def _place(forward: Forward) -> object:
+def _listening_end(forward: Forward) -> object:
     return forward.kind == "remote", _end(forward.listen)
 
 

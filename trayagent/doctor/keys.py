@@ -27,10 +27,10 @@ _DEFAULT = {
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report what keeps the agent from logging in automatically."""
-    return await aside(lambda: _look(case))
+    return await aside(lambda: _examine(case))
 
 
-def _look(case: Case) -> list[Finding]:
+def _examine(case: Case) -> list[Finding]:
     held = cache(agent_keys)
     found: dict[Finding, None] = {}
     for name, host, resolved in case.wanted():

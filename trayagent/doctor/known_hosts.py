@@ -12,7 +12,7 @@ from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import each, run_program
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
-ASK_S = 3.0
+ANSWER_WITHIN_S = 3.0
 _AT_ONCE = 8
 
 
@@ -21,9 +21,9 @@ async def check(case: Case) -> Iterable[Finding]:
     wanted = [*case.wanted()]
 
     async def one(host: tuple[str, Host, Resolved]) -> Finding | None:
-        return await _look(case, host[0], host[2])
+        return await _examine(case, host[0], host[2])
 
-    found, late = await each(wanted, one, at_once=_AT_ONCE, within_s=ASK_S)
+    found, late = await each(wanted, one, at_once=_AT_ONCE, within_s=ANSWER_WITHIN_S)
     told = [finding for finding in found if finding is not None]
     if late:
         title = f"The keys of {len(late)} hosts could not be checked in time"
@@ -34,7 +34,7 @@ async def check(case: Case) -> Iterable[Finding]:
     return told or ([ok("every server's key is known, or comes with its first login")] if wanted else [])
 
 
-async def _look(case: Case, name: str, resolved: Resolved) -> Finding | None:
+async def _examine(case: Case, name: str, resolved: Resolved) -> Finding | None:
     if resolved.strict_host_key_checking == "no":
         return _unchecked(case, name)
     if (

@@ -33,10 +33,10 @@ class _Wish:
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report which local ends are taken, and by which program."""
-    return await aside(lambda: _look(case))
+    return await aside(lambda: _examine(case))
 
 
-def _look(case: Case) -> list[Finding]:
+def _examine(case: Case) -> list[Finding]:
     wishes = [*_wishes(case)]
     masters = case.agents_masters()
     found = [*_privileged(wishes), *_ports(wishes, masters), *_sockets(wishes, masters)]

@@ -10,7 +10,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
-from trayagent.doctor.server import ASK_S, BEGIN_S, SSHD_FILES
+from trayagent.doctor.server import ANSWER_WITHIN_S, BEGIN_S, SSHD_FILES
 from trayagent.ssh.mux.errors import MuxError
 from trayagent.ssh.remote import oneshot
 
@@ -67,18 +67,18 @@ async def check(case: Case) -> Iterable[Finding]:
     hosts = [one for one in case.wanted() if is_to_roam(case.config, one[1])]
 
     async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
-        return [*await _look(case, *host)]
+        return [*await _examine(case, *host)]
 
     found, _ = await each(hosts, one, at_once=_AT_ONCE, within_s=BEGIN_S)
     return [finding for findings in found for finding in findings]
 
 
-async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
+async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
     local = [*judged_here(name, host, resolved)]
     if local or case.state(name) != "connected" or await aside(lambda: case.master(name)) is None:
         return local
     try:
-        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ASK_S)
+        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
     except MuxError:
         return []  # the check of the server reports that
     if lines is None:

@@ -17,7 +17,7 @@ from trayagent.ssh.os.control_sockets import bound_by_master
 from trayagent.ssh.os.process import read
 from trayagent.ssh.remote import oneshot
 
-ASK_S, BEGIN_S = 2.5, 1.0
+ANSWER_WITHIN_S, BEGIN_S = 2.5, 1.0
 _AT_ONCE = 8
 
 # Finds sshd's configuration: `$file`, and the files that it includes, `$also`. If sshd's title in the process list
@@ -72,13 +72,13 @@ async def check(case: Case) -> Iterable[Finding]:
     """Check each server that has a master; of very many servers, those that fit into the time limit."""
 
     async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
-        return [*await _look(case, *host)]
+        return [*await _examine(case, *host)]
 
     found, _ = await each(case.wanted(), one, at_once=_AT_ONCE, within_s=BEGIN_S)
     return [finding for findings in found for finding in findings]
 
 
-async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
+async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
     if not _is_carried(case, name):
         return []
     pid = await aside(lambda: case.master(name))
@@ -88,7 +88,7 @@ async def _look(case: Case, name: str, host: Host, resolved: Resolved) -> Iterab
     if host.probe == "forward":
         return _no_shell(name, host, resolved, told=True)
     try:
-        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ASK_S)
+        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
     except Refused:
         title = f"{name}: the server allows no more sessions on one connection (MaxSessions)"
         why = "Further terminals get a connection of their own. It does not come back after a change of network."

@@ -36,7 +36,7 @@ class Woke:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkManagerSaid:
+class NetworkManagerChanged:
     """NetworkManager's facts changed.
 
     This is the only hint that carries facts: they arrive in signals, and some (why a VPN ended) cannot be
@@ -46,7 +46,7 @@ class NetworkManagerSaid:
     facts: ManagerFacts
 
 
-Hint = NetworkTouched | AboutToSleep | Woke | NetworkManagerSaid
+Hint = NetworkTouched | AboutToSleep | Woke | NetworkManagerChanged
 
 
 class HintSource(Protocol):

@@ -104,8 +104,8 @@ class LinuxLogind:
         bus.add_message_handler(self._message)
         try:
             async with asyncio.timeout(BUS_TIMEOUT_S):
-                await _ask_bus(bus, "AddMatch", _RULE)
-                has_logind = await _ask_bus(bus, "NameHasOwner", _NAME)
+                await _call_bus(bus, "AddMatch", _RULE)
+                has_logind = await _call_bus(bus, "NameHasOwner", _NAME)
             # The match stays, so that a logind that starts later is heard.
             self.problem = None if has_logind else "there is no logind on the system bus to announce suspend"
             self.listening.set()
@@ -131,7 +131,7 @@ class LinuxLogind:
         self._hint(Woke(asleep_s))
 
 
-async def _ask_bus(bus: MessageBus, member: str, text: str) -> bool:
+async def _call_bus(bus: MessageBus, member: str, text: str) -> bool:
     """Call the bus driver; return its boolean answer, False without one. Raises DBusError."""
     from dbus_fast import Message, MessageType
     from dbus_fast.errors import DBusError

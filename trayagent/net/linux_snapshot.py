@@ -12,7 +12,7 @@ from trayagent.net.linux_kinds import kinds, lower
 from trayagent.netlink import rtnetlink as rt
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, Channel
-from trayagent.netlink.errors import NetlinkError, means_no_way
+from trayagent.netlink.errors import NetlinkError, means_no_route
 
 _UP = rt.IFF_UP | rt.IFF_RUNNING | rt.IFF_LOWER_UP
 _SYS_NET = Path("/sys/class/net")
@@ -114,7 +114,7 @@ def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
         resolved = rtquery.route_to(channel, peer, source=lookup.local, oif=oif)
         entry = rtquery.route_to(channel, peer, source=lookup.local, oif=oif, fib_match=True)
     except NetlinkError as e:
-        if means_no_way(e):
+        if means_no_route(e):
             return None
         raise
     # Routes of type local lead to this machine's own addresses.

@@ -47,7 +47,7 @@ _INTERFACE = struct.Struct("=HBBiiH")  # addresses, flags, index; if_data follow
 _ADDRESS = struct.Struct("=HBBiiHxxi")  # addresses, flags, index, metric
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
 # Neighbour entries, cloned host routes, multicast and broadcast routes: they come and go automatically.
-_NO_WAY = 0x400 | 0x20000 | 0x800000 | 0x400000
+_UNREACHABLE_FLAGS = 0x400 | 0x20000 | 0x800000 | 0x400000
 _RTA_IFA = 0x20
 
 
@@ -141,8 +141,8 @@ class Known:
 
     def _route(self, message: bytes) -> Touched | None:
         _, _, kind, index, flags, _, _, _, error = _ROUTE.unpack_from(message)
-        if error or flags & _NO_WAY:
-            return None  # a process's request failed; or see _NO_WAY
+        if error or flags & _UNREACHABLE_FLAGS:
+            return None  # a process's request failed; or see _UNREACHABLE_FLAGS
         return Touched(routes=self._names(index)) if kind != _Kind.ADD else Touched()
 
     def _names(self, index: int) -> frozenset[str]:

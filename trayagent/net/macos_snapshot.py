@@ -14,7 +14,7 @@ from dataclasses import replace
 from trayagent.core.facts.network import Lookup, Snapshot
 from trayagent.net import polling
 
-_ASK_S = 1.0
+_QUERY_WITHIN_S = 1.0
 _MAC = r"(?P<mac>[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5})"
 # A line is: ? (192.168.1.1) at 0:1e:2a:3:4:5 on en0 ifscope [ethernet]
 _ARP = re.compile(rf"\((?P<ip>[0-9.]+)\) at {_MAC} on (?P<name>\S+)")
@@ -28,9 +28,9 @@ def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
     gateways = {route.gateway for route in seen.routes if route.gateway}
     found: dict[tuple[str, str], str] = {}
     if any(":" not in gateway for gateway in gateways):
-        found |= neighbours(_ask("arp", "-an"))
+        found |= neighbours(_query("arp", "-an"))
     if any(":" in gateway for gateway in gateways):
-        found |= neighbours(_ask("ndp", "-an"))
+        found |= neighbours(_query("ndp", "-an"))
     return replace(seen, gateway_macs={key: mac for key, mac in found.items() if key[1] in gateways})
 
 
@@ -40,10 +40,12 @@ def neighbours(text: str) -> dict[tuple[str, str], str]:
     return {(m["name"], m["ip"]): ":".join(part.zfill(2) for part in m["mac"].split(":")) for m in found}
 
 
-def _ask(*words: str) -> str:
+def _query(*words: str) -> str:
     env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
     try:
-        asked = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=_ASK_S)
+        asked = subprocess.run(
+            words, env=env, capture_output=True, text=True, check=False, timeout=_QUERY_WITHIN_S
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout

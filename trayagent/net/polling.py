@@ -39,7 +39,7 @@ class Polling:
     def start(self, hint: Callable[[Hint], None]) -> None:
         """Begin to poll on the running loop."""
         self._hint, self._last = hint, read()
-        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._compare)
 
     def close(self) -> None:
         """Stop polling."""
@@ -47,8 +47,8 @@ class Polling:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
+    def _compare(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._compare)
         now, before = read(), self._last
         self._last = now
         if (now.interfaces, now.routes) != (before.interfaces, before.routes):

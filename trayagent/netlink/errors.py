@@ -17,7 +17,7 @@ class NetlinkError(TrayagentError):
         self.errno = errno
 
 
-def means_no_way(error: NetlinkError) -> bool:
+def means_no_route(error: NetlinkError) -> bool:
     """Report whether a route query failed because there is no route.
 
     The kernel answers EINVAL for a blackhole route, for a source address that is gone and for a link-local

@@ -78,7 +78,7 @@ def route_to(
 
     Without `fib_match` it is the resolved route: the chosen interface, gateway and source of a /32 or /128.
     With `fib_match` it is the matching table entry: prefix, metric and table, and every hop of a multipath
-    route. Raises NetlinkError; `errors.means_no_way` distinguishes "no route" from other failures.
+    route. Raises NetlinkError; `errors.means_no_route` distinguishes "no route" from other failures.
     """
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET
     bits = 128 if family == socket.AF_INET6 else 32

@@ -14,7 +14,7 @@ from tests.net.conftest import need
 from tests.net.test_linux_logind import Bus, until
 from tests.net.vpn.fake_networkmanager import FakeNetworkManager
 from trayagent.core.facts.network_manager import ManagerFacts, VpnConnection
-from trayagent.net.hints import Hint, NetworkManagerSaid
+from trayagent.net.hints import Hint, NetworkManagerChanged
 from trayagent.net.vpn.networkmanager import NetworkManager
 
 SOON_S = 0.01
@@ -41,7 +41,7 @@ class Watched:
 
     def hear(self, hint: Hint) -> None:
         """Store a hint."""
-        assert isinstance(hint, NetworkManagerSaid)
+        assert isinstance(hint, NetworkManagerChanged)
         self.told.append(hint.facts)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from trayagent.core.facts.network_manager import ManagerFacts
-from trayagent.net.hints import Hint, NetworkManagerSaid
+from trayagent.net.hints import Hint, NetworkManagerChanged
 from trayagent.net.vpn import networkmanager_constants as words
 from trayagent.net.vpn.networkmanager_bus import Bus
 from trayagent.net.vpn.networkmanager_hints import ManagerHints
@@ -42,8 +42,8 @@ class NetworkManager:
         self._address, self._first_retry_s = bus_address, first_retry_s
         self._hint: Callable[[Hint], None] = lambda _: None
         self._watching: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._teller = ManagerHints(self._facts, lambda facts: self._hint(NetworkManagerSaid(facts)))
+        self._querying: asyncio.Task[None] | None = None
+        self._hints = ManagerHints(self._facts, lambda facts: self._hint(NetworkManagerChanged(facts)))
         self._bus: Bus | None = None
         self._owner: str | None = None
         self._loaded = False
@@ -60,11 +60,11 @@ class NetworkManager:
     def close(self) -> None:
         """Stop watching."""
         self._hint = lambda _: None
-        for task in (self._watching, self._asking):
+        for task in (self._watching, self._querying):
             if task is not None:
                 task.cancel()
-        self._teller.put_off()
-        self._watching = self._asking = None
+        self._hints.put_off()
+        self._watching = self._querying = None
 
     async def activate(self, name: str, *, restart: bool = False) -> None:
         """Have NetworkManager bring up the VPN connection with this name or UUID, and change nothing else.
@@ -133,15 +133,15 @@ class NetworkManager:
             return
         self.problem = None
         self._picture = Picture(self._complain)
-        self._ask()
+        self._query()
 
     def _forget(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-        self._owner = self._picture = self._asking = None
+        if self._querying is not None:
+            self._querying.cancel()
+        self._owner = self._picture = self._querying = None
         self._loaded = False
         self._plugins = Plugins()
-        self._teller.news()
+        self._hints.news()
 
     # -- what it says -------------------------------------------------------------------------------
 
@@ -161,8 +161,8 @@ class NetworkManager:
         of_plugin = message.interface == words.PLUGIN
         known = self._plugins.knows(message.sender) if of_plugin else message.sender == self._owner
         if known and self._picture is not None and apply(message, body, self._picture, self._plugins):
-            self._ask()
-            self._teller.news()
+            self._query()
+            self._hints.news()
 
     def _owner_changed(self, name: str, old: str, new: str) -> None:
         if name == words.NAME:
@@ -170,18 +170,18 @@ class NetworkManager:
         else:
             self._plugins.owner_changed(name, old, new)
 
-    def _ask(self) -> None:
+    def _query(self) -> None:
         """Query what the signals do not contain, unless a query is in progress."""
         picture, bus = self._picture, self._bus
-        if self._asking is not None or picture is None or bus is None:
+        if self._querying is not None or picture is None or bus is None:
             return
         if self._loaded and not picture.open_questions():
             return
-        asking = self._answers(bus, picture)
-        self._asking = asyncio.get_running_loop().create_task(asking, name="NetworkManager answers")
-        self._asking.add_done_callback(self._answered)
-        self._teller.put_off()  # the next report waits for the answer
-        self._teller.news(awaiting_answer=True)
+        querying = self._answers(bus, picture)
+        self._querying = asyncio.get_running_loop().create_task(querying, name="NetworkManager answers")
+        self._querying.add_done_callback(self._answered)
+        self._hints.put_off()  # the next report waits for the answer
+        self._hints.news(awaiting_answer=True)
 
     async def _answers(self, bus: Bus, picture: Picture) -> None:
         with contextlib.suppress(EOFError, OSError):  # the bus died; the watch notices that too
@@ -194,12 +194,12 @@ class NetworkManager:
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._ended(task)
-        if task is not self._asking:
+        if task is not self._querying:
             return  # the answer is from a NetworkManager that has ended
-        self._asking = None
-        self._teller.put_off()
-        self._teller.news()
-        self._ask()  # query again, because new questions may have come since the last check
+        self._querying = None
+        self._hints.put_off()
+        self._hints.news()
+        self._query()  # query again, because new questions may have come since the last check
 
     def _facts(self) -> ManagerFacts | None:
         if self._picture is None:

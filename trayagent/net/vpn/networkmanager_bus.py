@@ -51,7 +51,7 @@ class Bus:
                 await bus.connect()
             bus.add_message_handler(hear)
             for rule in RULES:
-                await made.ask_bus("AddMatch", rule)
+                await made.call_bus("AddMatch", rule)
         except BaseException:
             bus.disconnect()
             raise
@@ -65,7 +65,7 @@ class Bus:
         """Return (or raise EOFError, OSError) when the bus is gone."""
         await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # untyped in dbus-fast
 
-    async def ask_bus(self, member: str, *texts: str) -> list[Any]:
+    async def call_bus(self, member: str, *texts: str) -> list[Any]:
         """Call the bus itself and return its answer; raises DBusError, TimeoutError."""
         return await self._call(_DBUS, "/org/freedesktop/DBus", _DBUS, member, "s" * len(texts), list(texts))
 
@@ -74,7 +74,7 @@ class Bus:
         from dbus_fast.errors import DBusError
 
         try:
-            answer = await self.ask_bus("GetNameOwner", name)
+            answer = await self.call_bus("GetNameOwner", name)
         except DBusError:
             return None
         return answer[0] if answer and isinstance(answer[0], str) else None

@@ -17,13 +17,15 @@ ANSWER_S = 0.1
 class ManagerHints:
     """After news, checks the facts and reports them if they differ from the last report.
 
-    `look` returns None while the facts are not known yet.
+    `read` returns None while the facts are not known yet.
     """
 
-    def __init__(self, look: Callable[[], ManagerFacts | None], tell: Callable[[ManagerFacts], None]) -> None:
-        self._look, self._tell = look, tell
-        self._told = ManagerFacts()
-        self._told_at_s = 0.0
+    def __init__(
+        self, read: Callable[[], ManagerFacts | None], report: Callable[[ManagerFacts], None]
+    ) -> None:
+        self._read, self._report = read, report
+        self._reported = ManagerFacts()
+        self._reported_at_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def news(self, *, awaiting_answer: bool = False) -> None:
@@ -31,8 +33,8 @@ class ManagerHints:
         if self._timer is not None:
             return
         loop = asyncio.get_running_loop()
-        wait_s = max(self._told_at_s + BURST_S - loop.time(), ANSWER_S if awaiting_answer else 0.0)
-        self._timer = loop.call_later(max(0.0, wait_s), self._look_and_tell)
+        wait_s = max(self._reported_at_s + BURST_S - loop.time(), ANSWER_S if awaiting_answer else 0.0)
+        self._timer = loop.call_later(max(0.0, wait_s), self._report_change)
 
     def put_off(self) -> None:
         """Cancel the scheduled report, until the next news."""
@@ -40,9 +42,9 @@ class ManagerHints:
             self._timer.cancel()
             self._timer = None
 
-    def _look_and_tell(self) -> None:
+    def _report_change(self) -> None:
         self._timer = None
-        facts = self._look()
-        if facts is not None and facts != self._told:
-            self._told, self._told_at_s = facts, asyncio.get_running_loop().time()
-            self._tell(facts)
+        facts = self._read()
+        if facts is not None and facts != self._reported:
+            self._reported, self._reported_at_s = facts, asyncio.get_running_loop().time()
+            self._report(facts)

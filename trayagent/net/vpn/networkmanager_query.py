@@ -78,7 +78,7 @@ async def _find_plugins(bus: Bus, plugins: Plugins) -> None:
     from dbus_fast.errors import DBusError
 
     try:
-        (names,) = await bus.ask_bus("ListNames")
+        (names,) = await bus.call_bus("ListNames")
     except (DBusError, TimeoutError, ValueError):
         return
     for name in names:

@@ -44,7 +44,7 @@ class _Ending:
 
 @dataclass(slots=True)
 class _Active:
-    told: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
     login_failed: bool = False
     answered: Question | None = None
     interface: str | None = None
@@ -69,15 +69,15 @@ class Picture:
 
     def active_changed(self, path: str, properties: Properties) -> None:
         """Store properties of an active connection, known or new."""
-        self._active.setdefault(path, _Active()).told.update(properties)
+        self._active.setdefault(path, _Active()).properties.update(properties)
 
     def active_state(self, path: str, state: int, reason: int) -> None:
         """Store the signal StateChanged of an active connection."""
         active = self._active.get(path)
         if active is None:
             return
-        active.told["State"] = state
-        uuid = self.read.text(active.told, "Uuid")
+        active.properties["State"] = state
+        uuid = self.read.text(active.properties, "Uuid")
         if state in {words.DEACTIVATING, words.DEACTIVATED}:
             self._end(path, active, reason)
         elif self._is_vpn(active):
@@ -139,13 +139,13 @@ class Picture:
 
     def _living(self, active: _Active) -> VpnConnection | None:
         """Return a VPN that is up or connecting, None for one that has ended."""
-        state, uuid = self._state(active), self.read.text(active.told, "Uuid")
-        name = self.read.text(active.told, "Id")
+        state, uuid = self._state(active), self.read.text(active.properties, "Uuid")
+        name = self.read.text(active.properties, "Id")
         if not uuid or state not in {words.ACTIVATING, words.ACTIVATED}:
             return None
         if state == words.ACTIVATED:
             return VpnConnection(name, uuid, "up", active.interface)
-        needs_secret = self.read.number(active.told, "VpnState") == words.NEED_AUTH
+        needs_secret = self.read.number(active.properties, "VpnState") == words.NEED_AUTH
         return VpnConnection(name, uuid, "connecting", needs_secret=needs_secret)
 
     def _ended(self, uuid: str, end: _Ending) -> VpnConnection:
@@ -157,8 +157,8 @@ class Picture:
         """Return the path of the connection that carries the default route; for a VPN, that of its underlay."""
         path = self.read.text(self._root, "PrimaryConnection")
         seen = {path}
-        while (active := self._active.get(path)) and self.read.text(active.told, "Type") == "vpn":
-            path = self.read.text(active.told, "SpecificObject")
+        while (active := self._active.get(path)) and self.read.text(active.properties, "Type") == "vpn":
+            path = self.read.text(active.properties, "SpecificObject")
             if path in seen:  # the paths form a ring
                 return ""
             seen.add(path)
@@ -166,31 +166,31 @@ class Picture:
 
     def _network(self) -> NetworkName | None:
         active = self._active.get(self._network_path())
-        name = self.read.text(active.told, "Id") if active else ""
+        name = self.read.text(active.properties, "Id") if active else ""
         return NetworkName(name, active.ssid, active.interface) if active and name else None
 
     def _question(self, path: str, active: _Active) -> Question:
-        told, kind = active.told, self.read.text(active.told, "Type")
+        properties, kind = active.properties, self.read.text(active.properties, "Type")
         if kind != "vpn":
-            point = self.read.text(told, "SpecificObject") if kind == words.WIFI else ""
-            return Question(path, self.read.texts(told, "Devices"), access_point=point)
+            point = self.read.text(properties, "SpecificObject") if kind == words.WIFI else ""
+            return Question(path, self.read.texts(properties, "Devices"), access_point=point)
         # The connection's devices are its underlay, not the plug-in's tunnel. The tunnel is the device with
         # the connection's IP configuration. Once it is found, other devices may come and go.
-        configs = {self.read.text(told, key) for key in ("Ip4Config", "Ip6Config")}
+        configs = {self.read.text(properties, key) for key in ("Ip4Config", "Ip6Config")}
         found = active.answered if active.interface is not None else None
         devices = self.read.texts(self._root, "Devices") if found is None else found.devices
         return Question(path, devices, frozenset(configs.difference(NO_PATH)))
 
     def _is_vpn(self, active: _Active) -> bool:
-        return self.read.text(active.told, "Type") in words.VPN_TYPES
+        return self.read.text(active.properties, "Type") in words.VPN_TYPES
 
     def _state(self, active: _Active) -> int:
-        return self.read.number(active.told, "State")
+        return self.read.number(active.properties, "State")
 
     def _end(self, path: str, active: _Active, reason: int) -> None:
         """Store how a VPN ended; of two signals about one end (deactivating, deactivated) the last one counts."""
-        uuid = self.read.text(active.told, "Uuid")
+        uuid = self.read.text(active.properties, "Uuid")
         if uuid and self._is_vpn(active):
-            name = self.read.text(active.told, "Id")
-            kind = self.read.text(active.told, "Type")
+            name = self.read.text(active.properties, "Id")
+            kind = self.read.text(active.properties, "Type")
             self._endings[uuid] = _Ending(path, name, reason, active.login_failed, kind)

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from trayagent.sandbox import topology as plan
 from trayagent.sandbox.demo import words
+from trayagent.sandbox.demo.event_printer import EventPrinter
 from trayagent.sandbox.demo.lanes import Lane
 from trayagent.sandbox.demo.screen import Screen, for_stdout
 from trayagent.sandbox.demo.stage import AGENT_PORT, FORWARD, HOST, PLAIN_FORWARD, PLAIN_PORT, Stage
 from trayagent.sandbox.demo.stopwatch import Stopwatch
-from trayagent.sandbox.demo.teller import Teller
 
 AWAY_S = 3.0
 # The plain ssh is watched for this long, and longer where a login takes longer.
@@ -98,10 +98,10 @@ def away_and_back(stage: Stage, screen: Screen, plain: Stopwatch, since: float) 
         return [_plain(plain, since).words()]
 
     lost = stage.lab.link_down()
-    teller = Teller(stage.events, screen, lost)
+    printer = EventPrinter(stage.events, screen, lost)
     while time.monotonic() - lost < AWAY_S:
-        teller.tell()
-        teller.network(note="; it waits, and kills nothing", label=f"-{AWAY_S:g} s")
+        printer.print_new()
+        printer.network(note="; it waits, and kills nothing", label=f"-{AWAY_S:g} s")
         screen.moving(lanes())
     with stage.stopwatch(AGENT_PORT) as ours:
         back = stage.lab.link_up()
@@ -118,16 +118,16 @@ def _watch(
     screen: Screen,
     ours: Stopwatch,
     t0: float,
-    done: Callable[[Teller], bool],
+    done: Callable[[EventPrinter], bool],
     picture: Callable[[], list[Text]],
 ) -> float:
     """Show what happens until the forward has answered and `done` holds; return the seconds until the answer."""
-    teller = Teller(stage.events, screen, t0)
+    printer = EventPrinter(stage.events, screen, t0)
     told = False
-    while not (told and done(teller)):
-        teller.tell()
+    while not (told and done(printer)):
+        printer.print_new()
         if not told and (at := ours.answered()):
-            teller.first_byte(at)
+            printer.first_byte(at)
             told = True
         elif time.monotonic() - t0 > stage.deadline_s:
             raise stage.failure("the forward did not come back in time")

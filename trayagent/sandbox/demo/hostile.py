@@ -9,10 +9,10 @@ from rich.text import Text
 
 from trayagent.sandbox import topology as plan
 from trayagent.sandbox.demo import words
+from trayagent.sandbox.demo.event_printer import EventPrinter
 from trayagent.sandbox.demo.hostile_stage import BACKUP, HOSTS, HostileStage
 from trayagent.sandbox.demo.screen import Screen, for_stdout
 from trayagent.sandbox.demo.stage import AGENT_PORT, HOST
-from trayagent.sandbox.demo.teller import Teller
 from trayagent.sandbox.liar import Liar
 
 FORGED = "Permission denied (publickey)."
@@ -20,7 +20,7 @@ FORGED = "Permission denied (publickey)."
 WATCH_S = 4.0
 WATCH_ROUND_TRIPS = 24
 # The way from home to the café takes a moment.
-ON_THE_WAY_S = 1.0
+IN_FLIGHT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,16 @@ def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
     """The gateway forges a refusal before any key exchange; the agent encounters it on its own."""
     screen.heading(f"1  In the café a forged “{FORGED}” answers")
     liar.disconnects(FORGED)
-    t0 = stage.lab.switch("home", "cafe", gap_s=ON_THE_WAY_S)
-    teller = Teller(stage.events, screen, t0, named=True)
+    t0 = stage.lab.switch("home", "cafe", gap_s=IN_FLIGHT_S)
+    printer = EventPrinter(stage.events, screen, t0, named=True)
     until = t0 + WATCH_S + WATCH_ROUND_TRIPS * stage.rtt_ms / 1000
     while time.monotonic() < until or not liar.visits:
         if time.monotonic() - t0 > stage.deadline_s:
             raise stage.failure("no connection came to the lying gateway")
-        teller.tell()
+        printer.print_new()
         screen.moving([Text(f"  the gateway has lied {words.times(liar.visits)}")])
     screen.moving(())
-    teller.tell()
+    printer.print_new()
     _verdict(stage, screen, f"the gateway lied {words.times(liar.visits)}")
 
 
@@ -114,9 +114,9 @@ def _reconnect(stage: HostileStage, screen: Screen) -> None:
     """Request a reconnect as a user would, and show the result."""
     t0 = time.monotonic()
     screen.row("0 ms", f"you ask for it: trayagent reconnect {' '.join(HOSTS)}")
-    teller = Teller(stage.events, screen, t0, named=True)
+    printer = EventPrinter(stage.events, screen, t0, named=True)
     stage.agent.cli("reconnect", *HOSTS, deadline_s=stage.deadline_s)
-    teller.tell()
+    printer.print_new()
     _verdict(stage, screen)
 
 
@@ -135,14 +135,14 @@ def _home(stage: HostileStage, screen: Screen) -> float:
     with stage.stopwatch(AGENT_PORT) as watch:
         t0 = stage.lab.switch("cafe", "home")
         watch.release()
-        teller = Teller(stage.events, screen, t0, named=True)
+        printer = EventPrinter(stage.events, screen, t0, named=True)
         at = stage.wait(watch)
-        teller.first_byte(at)
+        printer.first_byte(at)
         while not stage.all_connected():
-            teller.tell()
+            printer.print_new()
             if time.monotonic() - t0 > stage.deadline_s:
                 raise stage.failure("the connections did not come back in time")
-        teller.tell()
+        printer.print_new()
     return at - t0
 
 

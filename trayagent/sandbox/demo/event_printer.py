@@ -13,7 +13,7 @@ from trayagent.sandbox.demo.screen import Screen
 FRAME_S = 0.04
 
 
-class Teller:
+class EventPrinter:
     """Reads the agent's events and shows a row for each; `seen` holds their names.
 
     `t0` is the monotonic start of the count. With `named`, a row says which host it is about, and repeated rows are
@@ -31,7 +31,7 @@ class Teller:
         self._rows_shown: set[str] = set()
         self.seen: set[str] = set()
 
-    def tell(self) -> None:
+    def print_new(self) -> None:
         """Show what came since the last call.
 
         Unplugging a cable and plugging in another one causes several changes within a few milliseconds. Only the
@@ -55,7 +55,7 @@ class Teller:
 
     def first_byte(self, at: float) -> None:
         """Show when the forward answered, after everything that came before."""
-        self.tell()
+        self.print_new()
         self.network()
         self._screen.row(words.milliseconds(self._t0, at), "first byte through the forward", "bold green")
 
