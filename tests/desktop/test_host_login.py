@@ -44,7 +44,8 @@ def test_the_terminal_stays_open_until_a_failure_is_read(tmp_path: Path) -> None
     words = note.read_text().splitlines()
     assert words[:3] == ["-e", "sh", "-c"]
     assert "Enter closes this window" in words[3]
-    assert words[4:] == ["sh", sys.executable, "-P", "-m", "trayagent", "login", "--", "web 01; touch oops"]
+    own = [sys.executable, "-P", "-m", "trayagent", "login", "--", "web 01; touch oops"]
+    assert words[4:] == ["web 01; touch oops: log in", *own]
 
 
 def test_a_login_in_windows_that_fails_says_why(tmp_path: Path) -> None:

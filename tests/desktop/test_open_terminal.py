@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trayagent.desktop.in_terminal import in_terminal
 from trayagent.desktop.menu.commands import OpenTerminal
 from trayagent.desktop.run_command import Choices, Files
 
@@ -58,8 +59,16 @@ def test_an_error_can_be_read_before_the_window_closes(tmp_path: Path) -> None:
     """The window waits only after an error (255). A session that ended with another status closes it at once."""
     script = words_of(tmp_path, "web")[3]
     for status, asks in ((255, True), (0, False), (7, False)):
-        command = ["sh", "-c", script, "sh", "sh", "-c", f"exit {status}"]
+        command = ["sh", "-c", script, "web", "sh", "-c", f"exit {status}"]
         done = subprocess.run(
             command, input="\n", capture_output=True, text=True, timeout=WITHIN_S, check=False
         )
+        assert done.stdout.startswith("\x1b]2;web\x07"), "the window has the host's name as its title"
         assert ("Enter closes" in done.stdout) is asks
+
+
+def test_a_title_cannot_contain_a_command_of_the_terminal() -> None:
+    """The name of a host may contain control characters; they do not reach the terminal."""
+    command = in_terminal("-w\x1b]2;x\x07%s\\e", ["echo", "ran"])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=True)
+    assert done.stdout == "\x1b]2;-w\ufffd]2;x\ufffd%s\\e\x07ran\n"

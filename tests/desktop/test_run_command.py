@@ -123,7 +123,7 @@ def test_a_new_configuration_is_opened_by_an_editor_if_the_desktop_has_no_progra
             await asyncio.sleep(0.01)
 
     asyncio.run(body())
-    assert (tmp_path / "ran").read_text() == f"-e nano {tmp_path}/config.toml\n"
+    assert (tmp_path / "ran").read_text().endswith(f"trayagent: configuration nano {tmp_path}/config.toml\n")
 
 
 def test_an_address_that_nothing_opens_is_shown_to_the_user(

@@ -13,13 +13,11 @@ import signal
 import tempfile
 from collections.abc import Mapping
 
+from trayagent.desktop.in_terminal import AFTER_FAILURE, in_terminal
 from trayagent.desktop.terminal import open_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 
-# A terminal closes with its program, and its last message would be lost. After Ctrl-C (130) there is no message to
-# read.
-_UNTIL_READ = '"$@"; case $? in 0|130) ;; *) printf "\\n(Enter closes this window) "; read -r _;; esac'
 # Where distributions install the program in whose window ssh asks. On Debian, the first is an alternatives link.
 _ASKERS = (
     "/usr/bin/ssh-askpass",
@@ -38,7 +36,7 @@ async def log_in(host: str, env: Mapping[str, str]) -> None:
     """
     words = own_module("trayagent", "login", "--", host)
     try:
-        await open_terminal(["sh", "-c", _UNTIL_READ, "sh", *words], env)
+        await open_terminal(in_terminal(f"{host}: log in", words, AFTER_FAILURE), env)
     except TrayagentError as no_terminal:
         asker = askpass(env)
         if asker is None:

@@ -15,6 +15,7 @@ from typing import Any
 from trayagent.desktop.activation import Activation
 from trayagent.desktop.detached_programs import start
 from trayagent.desktop.host_login import log_in
+from trayagent.desktop.in_terminal import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.desktop.menu import commands as c
 from trayagent.desktop.terminal import open_terminal
 from trayagent.desktop.vpn_sign_in_program import sign_in
@@ -37,9 +38,6 @@ PAGE_S = 20.0
 """The page takes a fraction of a second. A busy disk or machine may need longer."""
 OPENER_S = 8.0
 """xdg-open is a script that tries one program after the other before it fails."""
-# A terminal closes with its program, and the program's last message would be lost.
-_WAIT_ALWAYS = '"$@"; printf "\\n(Enter closes this window) "; read -r _'
-_UNTIL_READ = '"$@"; [ $? -ne 255 ] || { printf "\\n(Enter closes this window) "; read -r _; }'
 # The first one that exists opens a file where the desktop has no program for it. Debian's first two are links.
 _EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
 
@@ -107,21 +105,21 @@ class Choices:
         match command:
             case c.OpenTerminal(host):
                 attach = own_module("trayagent", "attach", "--config", str(self._configuration))
-                await self._terminal(["sh", "-c", _UNTIL_READ, "sh", *attach, "--", host])
+                await self._terminal(in_terminal(host, [*attach, "--", host], AFTER_ERROR_OF_SSH))
             case c.LogIn(host):
                 await log_in(host, await self._env())
             case c.ShowWhy(host):
                 why = own_module("trayagent", "why", "--", host)
-                await self._terminal(["sh", "-c", '"$@" | less -R', "sh", *why])
+                await self._terminal(in_terminal(f"{host}: why", why, IN_PAGER))
             case c.ShowStatus():
                 await self._status_page()
             case c.ShowLog():
-                await self._terminal(["less", "+G", str(self._log)])
+                await self._terminal(in_terminal("trayagent: log", ["less", "+G", str(self._log)]))
             case c.EditConfiguration():
                 await self._edit()
             case c.SetUp():
                 words = own_module("trayagent", "--config", str(self._configuration), "init")
-                await self._terminal(["sh", "-c", _WAIT_ALWAYS, "sh", *words])
+                await self._terminal(in_terminal("trayagent: set up", words, AFTER_ENTER))
             case c.OpenUrl(url):
                 await _open(url, await self._env())
             case c.Copy(text):
@@ -189,7 +187,7 @@ class Choices:
                 editor = next((name for name in _EDITORS if shutil.which(name)), None)
                 if editor is None:
                     raise
-        await open_terminal([editor, str(self._configuration)], env)
+        await open_terminal(in_terminal("trayagent: configuration", [editor, str(self._configuration)]), env)
 
 
 def _begin(path: Path, text: str) -> None:

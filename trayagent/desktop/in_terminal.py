@@ -1,0 +1,27 @@
+"""The command that runs in a terminal's window: it gives the window a title, and keeps it open to be read; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trayagent.presentation.text import clean
+
+# The title comes first, as $0, because a program in the terminal may set its own. Source: xterm's ctlseqs, OSC 2.
+_TITLE = 'printf "\\033]2;%s\\007" "$0"; '
+_READ = 'printf "\\n(Enter closes this window) "; read -r _'
+
+AT_ONCE = 'exec "$@"'
+"""Close the window when the program ends."""
+AFTER_ENTER = f'"$@"; {_READ}'
+"""Close the window when the user has read the last lines."""
+AFTER_ERROR_OF_SSH = f'"$@"; [ $? -ne 255 ] || {{ {_READ}; }}'
+"""Keep the window open after an error of ssh; without it the error would be lost with the window."""
+AFTER_FAILURE = f'"$@"; case $? in 0|130) ;; *) {_READ};; esac'
+"""Keep the window open after a failure. After Ctrl-C (130) there is no message to read."""
+IN_PAGER = '"$@" | less -R'
+"""Show the output in a pager."""
+
+
+def in_terminal(title: str, words: Sequence[str], closes: str = AT_ONCE) -> list[str]:
+    """Return the command line for a terminal. `closes` is one of the scripts of this module."""
+    return ["sh", "-c", _TITLE + closes, clean(title), *words]
