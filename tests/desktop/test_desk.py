@@ -202,6 +202,31 @@ def test_a_left_click_does_what_the_users_of_the_panel_expect(
     run(body())
 
 
+@pytest.mark.parametrize(
+    ("hosts", "title", "headline"),
+    [
+        ((host("web"),), "trayagent: all connected", "1 of 1 connected · wlan0"),
+        ((host("web"), host("db", "failed")), "trayagent: you are needed", "1 of 2 connected · wlan0"),
+        ((), "trayagent: nothing to connect", "No hosts yet · wlan0"),
+    ],
+)
+def test_the_state_is_in_words_for_a_screen_reader(
+    desk: Desktop, tmp_path: Path, hosts: tuple[Any, ...], title: str, headline: str
+) -> None:
+    """Title and accessible description say what the icon shows."""
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(*hosts)) as (_, panel, _):
+            icon = await panel.properties("org.kde.StatusNotifierItem")
+            assert icon["Title"] == title
+            assert icon["IconAccessibleDesc"] == icon["AttentionAccessibleDesc"] == f"{title}. {headline}"
+            assert icon["ToolTip"][2:] == (title, icon["ToolTip"][3])
+            assert icon["ToolTip"][3].startswith(headline)
+            assert icon["Category"] == "SystemServices"
+
+    run(body())
+
+
 def test_a_choice_that_cannot_be_carried_out_is_reported(desk: Desktop, tmp_path: Path) -> None:
     """If neither $TERMINAL nor another terminal exists, one message says what to do."""
 

@@ -21,6 +21,17 @@ Overall = Literal[
 ]
 OVERALLS: tuple[Overall, ...] = get_args(Overall)
 
+OVERALL_WORDS: Mapping[Overall, str] = {
+    "all-connected": "all connected",
+    "some-connected": "not everything is connected",
+    "working": "connecting",
+    "offline": "offline",
+    "needs-you": "you are needed",
+    "paused": "paused",
+    "nothing-to-do": "nothing to connect",
+}
+"""The state of the icon in words, for the icon's title and for screen readers."""
+
 View = Mapping[str, Any]
 
 

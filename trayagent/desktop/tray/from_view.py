@@ -12,7 +12,7 @@ from trayagent.desktop.icon.themed import icon_name
 from trayagent.desktop.tray.look import Look, Pixmap
 from trayagent.presentation import summary
 
-TITLE = "trayagent"
+PROGRAM = "trayagent"
 
 
 def look_and_menu(
@@ -29,9 +29,18 @@ def look_and_menu(
     """
     built, overall = menu.build(view, now, options), summary.overall(view)
     tooltip = menu.tooltip(view, now)
+    headline = tooltip.splitlines()[0]
     name = icon_name(overall) if named else ""
+    title = f"{PROGRAM}: {summary.OVERALL_WORDS[overall]}"
     look = Look(
-        _pixmaps(overall), TITLE, tooltip, built.items, overall == "needs-you", name, click_opens_menu
+        _pixmaps(overall),
+        title,
+        tooltip,
+        built.items,
+        attention=overall == "needs-you",
+        icon_name=name,
+        click_opens_menu=click_opens_menu,
+        description=f"{title}. {headline}",
     )
     return look, built
 

@@ -51,7 +51,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def Category(self) -> DBusStr:  # noqa: D102, N802  # the specification's name, like all below
-        return "Communications"
+        return "SystemServices"  # a service in the background; panels sort and group by the category
 
     @dbus_property(access=PropertyAccess.READ)
     def Id(self) -> DBusStr:  # noqa: D102, N802
@@ -83,7 +83,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def IconAccessibleDesc(self) -> DBusStr:  # noqa: D102, N802
-        return bus_text(self._look.title)
+        return bus_text(self._look.description)
 
     @dbus_property(access=PropertyAccess.READ)
     def OverlayIconName(self) -> DBusStr:  # noqa: D102, N802
@@ -103,7 +103,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionAccessibleDesc(self) -> DBusStr:  # noqa: D102, N802
-        return bus_text(self._look.title)
+        return bus_text(self._look.description)
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionMovieName(self) -> DBusStr:  # noqa: D102, N802

@@ -67,7 +67,8 @@ class Pixmap:
 class Look:
     """Everything that the panel is to show.
 
-    `title` names the program, `tooltip` may have several lines. `attention` requests that the panel shows the icon
+    `title` names the program and its state, `tooltip` may have several lines. `description` is the icon in words,
+    for screen readers. `attention` requests that the panel shows the icon
     even if it hides inactive ones. `icon_name` is the icon's name in the icon theme, for panels that draw it in
     their own colour; with "" they use the pixmaps. `click_opens_menu`: either click opens the menu, where the panel
     honours this.
@@ -80,6 +81,7 @@ class Look:
     attention: bool = False
     icon_name: str = ""
     click_opens_menu: bool = True
+    description: str = ""
 
 
 class TrayBackend(Protocol):
