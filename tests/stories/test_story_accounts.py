@@ -13,7 +13,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.failure import FailureKind
-from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, UNAUTHENTICATED_PER_SERVER
 
@@ -377,3 +377,33 @@ def test_an_edited_list_of_hosts_costs_no_third_refused_login(story: Story, name
     story.configured(wishes={"web": ALWAYS})
     story.resolved("web")
     assert story.host("web").attempt is not None
+
+
+@pytest.mark.parametrize("differ", ["the last jump host", "the first jump host", "nothing"])
+def test_a_key_that_is_refused_in_a_chain_of_jump_hosts_costs_two_logins(story: Story, differ: str) -> None:
+    """Any jump host of a chain may have refused a login, so the refusal counts for each of them."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
+    for number, name in enumerate(TWELVE):
+        first = Hop(f"203.0.113.{number + 20}", 22, "me", ("~/.ssh/id",)) if "first" in differ else BASTION
+        jumps = f"{f'gate{number}' if 'first' in differ else 'gate'},{f'in{number}' if 'last' in differ else 'in'}"
+        story.resolved(name, server=f"10.99.0.{number + 10}", jump=jumps, hop=first)
+    story.started()
+    assert refuse_all(story, by_jump=True, for_s=590) <= 2
+
+
+def test_a_refusal_behind_a_jump_host_counts_for_that_hosts_own_login(story: Story) -> None:
+    """A jump host is connected only on use: what it refuses to the hosts behind it counts for its own login."""
+    story.network(HOME)
+    story.configured(gate=Wish(listed=True, connect="on-use"), h0=ALWAYS, h1=ALWAYS)
+    story.resolved("gate", server=BASTION.hostname, user="me")
+    for name in ("h0", "h1"):
+        story.resolved(name, server=f"10.99.0.1{name[1]}", jump="gate,in", hop=BASTION)
+    story.found("gate", unnamed=False)
+    story.started()
+    for name in ("h0", "h1"):
+        if story.host(name).attempt is None:
+            story.post(user_events.UserReconnect(story.t, (name,)), "reconnect")
+        story.fails(name, "auth", by_jump=True)
+    story.ended("gate", kind="died")
+    assert not story.did(Dial, "gate")

@@ -282,7 +282,7 @@ def test_time_outs_behind_a_jump_host_leave_nothing_there(story: Story) -> None:
     names = tuple(f"h{number}" for number in range(12))
     for name in names:
         story.connected(name, scene=HOME, user=name)
-        story.resolved(name, server=INTERNAL, jump="gate", hop=Hop(SERVER, 22, name), user=name)
+        story.resolved(name, server=INTERNAL, jump=f"{name}@gate", hop=Hop(SERVER, 22, name), user=name)
     story.after(60)
     assert all_time_out(story, names) == UNAUTHENTICATED_PER_SERVER
 

@@ -23,24 +23,28 @@ class Login:
     """One way to log in. `keys` are the credentials that ssh would offer: files, certificates, agents.
 
     `host_keys` ("TYPE SHA256:…") show that one server has several names or ports. The keys serve only to count
-    logins. They prove nothing.
+    logins. They prove nothing. `hops` are the accounts of other machines that may refuse this login.
     """
 
     server: str
     user: str
     keys: tuple[str, ...] = ()
     host_keys: frozenset[str] = field(default=frozenset(), compare=False)
-    accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
+    hops: frozenset[Account] = field(default=frozenset(), compare=False)
+    own_accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
     """The account that a server would lock, under the server's name and under each of its host keys."""
+    accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
+    """All accounts that a refusal may count for."""
 
     def __post_init__(self) -> None:
         """Derive the accounts: they are compared far more often than a login is made."""
-        accounts = frozenset((server, self.user) for server in (self.server, *self.host_keys))
-        object.__setattr__(self, "accounts", accounts)
+        own = frozenset((server, self.user) for server in (self.server, *self.host_keys))
+        object.__setattr__(self, "own_accounts", own)
+        object.__setattr__(self, "accounts", own | self.hops)
 
     def same(self, other: Login) -> bool:
         """Report whether both offer the same credentials to the same account."""
-        return self.keys == other.keys and not self.accounts.isdisjoint(other.accounts)
+        return self.keys == other.keys and not self.own_accounts.isdisjoint(other.own_accounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +73,28 @@ def at_target(host: Host) -> Login | None:
     server, through = f"{resolved.hostname}:{resolved.port}", resolved.proxy_jump or resolved.proxy_command
     server = f"{server} through {through}" if through else server
     seen = {key for key in (host.login.host_key, host.login.refusing_key) if key is not None}
-    return Login(server, resolved.user, resolved.keys, host.known_keys | seen)
+    as_jump_host = frozenset({(host.name, ""), (host.name, resolved.user)})
+    return Login(server, resolved.user, resolved.keys, host.known_keys | seen, as_jump_host)
 
 
 @derived_once
 def at_jump(host: Host) -> Login | None:
-    """Return the login at the host's jump hosts, None for a host without jump hosts."""
+    """Return the login at the host's jump hosts, None for a host without jump hosts.
+
+    Any jump host of a chain may refuse the login, so it counts for each of them: for the first one under its address
+    and host keys, for all under the names that ssh_config gives them.
+    """
     resolved, hop = host.resolved, host.hop
     if resolved is None:
         return None
     if resolved.jumps and hop is not None:
-        rest = ",".join(map(str, resolved.jumps[1:]))
-        server = f"{hop.hostname}:{hop.port}"
-        if rest:  # any of the jump hosts may refuse
-            return Login(f"{server} and {rest}", hop.user, hop.keys)
-        return Login(server, hop.user, hop.keys, hop.known_keys)
+        first = f"{hop.hostname}:{hop.port}"
+        names = frozenset((jump.host, jump.user) for jump in resolved.jumps)
+        if len(resolved.jumps) == 1:
+            return Login(first, hop.user, hop.keys, hop.known_keys, names)
+        at_first = ((server, hop.user) for server in (first, *hop.known_keys))
+        server = f"{first} and {','.join(map(str, resolved.jumps[1:]))}"
+        return Login(server, hop.user, hop.keys, hops=names.union(at_first))
     if resolved.proxy_command is not None:
         return Login(resolved.proxy_command, "")
     return None
