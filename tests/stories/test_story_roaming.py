@@ -81,11 +81,11 @@ def test_a_move_replaces_the_outer_master_and_attaches(story: Story) -> None:
             dial web #1 control
         60.300 attempt of web ready pid=102
                 web: row 9 replace
+                web: row 0 attach
+            AttachRoaming web
             take over web #1 pid=102 old=101
         60.600 took over web pid=102
                 web: row 0 connected
-                web: row 0 attach
-            AttachRoaming web
     """)
     assert story.shown("web") == "connecting"
     attached(story)
@@ -330,3 +330,28 @@ def test_a_reconnect_right_after_a_disconnect_gets_new_masters(story: Story) -> 
     assert len(story.did(Kill)) == 1
     story.ended("web", 101)
     assert len(story.did(Dial)) == 1
+
+
+def test_an_attach_that_was_too_late_for_the_fresh_path_is_repeated(story: Story) -> None:
+    """The take-over renamed the socket before the attach found it."""
+    roaming(story)
+    story.network(CAFE)
+    story.after(0.3).ready("web")
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, "no-channel"))
+    assert len(story.did(AttachRoaming)) == 1
+    story.took_over("web")
+    assert len(story.did(AttachRoaming)) == 2
+
+
+def test_an_attach_that_is_faster_than_the_take_over_counts(story: Story) -> None:
+    """The link has moved before the socket has."""
+    roaming(story)
+    story.network(CAFE)
+    story.after(0.3).ready("web")
+    story.after(0.1)
+    attached(story)
+    story.took_over("web")
+    assert len(story.did(AttachRoaming)) == 1
+    assert story.shown("web") == "connected"
+    (told,) = story.told("moved")
+    assert told.details["took_ms"] == pytest.approx(400)

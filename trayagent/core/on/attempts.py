@@ -276,7 +276,12 @@ def took_over(context: Context, event: TookOver) -> None:
         outage=replace(host.outage, began_at=None),
         user=replace(host.user, reconnect=False, at_once=False),
     )
-    host = install(context, _to_be_attached(host, now if began is None else began), event.master, proven=True)
+    host = install(
+        context,
+        _to_be_attached(host, event.master.pid, now if began is None else began),
+        event.master,
+        proven=True,
+    )
     if host.user.held:  # the user disconnected the host in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
@@ -311,9 +316,9 @@ def took_over(context: Context, event: TookOver) -> None:
     context.do(Remember(host.name))
 
 
-def _to_be_attached(host: Host, since: float) -> Host:
-    """Let a host that roams attach through the new outer master at once."""
-    if host.roaming is None:
+def _to_be_attached(host: Host, pid: int, since: float) -> Host:
+    """Let a host that roams attach through the new outer master, if it has not done so yet."""
+    if host.roaming is None or host.roaming.carrier == pid:
         return host
     return replace(host, roaming=replace(host.roaming, moving_since=since, retry_at=NEVER, failed=0))
 

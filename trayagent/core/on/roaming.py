@@ -93,7 +93,9 @@ def attached(context: Context, event: RoamingAttached) -> None:
         sessions=event.sessions,
     )
     context.put(host, roaming=roaming)
-    since = before.moving_since if before.moving_since is not None else before.away_since
+    since = next(
+        (at for at in (before.moving_since, host.outage.began_at, before.away_since) if at is not None), None
+    )
     took_ms = round((now - since) * 1e3, 1) if since is not None else None
     context.because(
         host.name, 0, "attached", Evidence.of(outer=event.pid, sessions=event.sessions, took_ms=took_ms)

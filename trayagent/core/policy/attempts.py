@@ -18,6 +18,7 @@ from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.retry import server_saw
+from trayagent.core.policy.roaming import attach_early
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.waits import before_login, origin_of
 from trayagent.core.policy.wanted import needs_bare_control, wanted
@@ -208,6 +209,7 @@ def put_in_place(
     context.because(host.name, row, "replace" if old is not None else "put in place", evidence)
     if old is not None and row:
         context.publish("master-stale", host.name, evidence, row=row, pid=old.pid)
+    host = attach_early(context, host, new)  # before the socket is renamed
     context.do(TakeOver(host.name, control.id, new, old, drain))
     killing = host.killing | ({old.pid} if old is not None and not drain else frozenset())
     replaces = old.pid if old is not None else None
