@@ -52,7 +52,8 @@ class Connection:
 def roaming(lab: Lab, agent: Agent, table: str = "") -> dict[str, Any]:
     """Connect the host from home, and return its view once it roams."""
     lab.join("home")
-    lab.sshd()
+    if not lab.servers:
+        lab.sshd()
     lab.ssh_config({HOST: OPTIONS})
     agent.start(ROAMS + table)
     return roams(agent)
@@ -87,6 +88,32 @@ def test_sessions_and_forwarded_connections_go_on_after_moves(lab: Lab, agent: A
     assert Session(lab).end() == 0
     assert "it roams" in agent.cli("why", HOST).stdout
     assert "roams" in agent.cli("status").stdout
+
+
+def test_a_server_that_forwards_no_sockets_runs_a_command_for_each_link(lab: Lab, agent: Agent) -> None:
+    """Without AllowStreamLocalForwarding the link goes through the far relay's own command."""
+    lab.sshd(config=["AllowStreamLocalForwarding no"])
+    roaming(lab, agent)
+    session = Session(lab)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("moved", HOST, deadline_s=60.0)
+    assert session.echoes()
+    assert session.end() == 0
+    assert "no direct link" in (agent.state_dir / "agent.log").read_text()
+
+
+def test_a_link_starts_no_process_on_the_server(lab: Lab, agent: Agent) -> None:
+    """The link of the next outer master is a connection of sshd to the far relay's socket, and leaves no file here."""
+    roaming(lab, agent)
+    session = Session(lab)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("moved", HOST, deadline_s=60.0)
+    assert session.echoes()
+    assert session.end() == 0
+    assert "no direct link" not in (agent.state_dir / "agent.log").read_text()
+    assert not list(agent.runtime_dir.glob("connection-link-*"))
 
 
 def test_the_next_agent_goes_on_with_what_was_open(lab: Lab, agent: Agent) -> None:

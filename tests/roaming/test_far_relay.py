@@ -211,6 +211,54 @@ def test_a_delayed_older_attach_displaces_nothing(local: Local) -> None:
     newer.close()
 
 
+def test_a_connection_to_the_socket_may_be_a_link(local: Local) -> None:
+    """No process of the server is needed. The attach may come together with the request."""
+    token = local.serve()
+    (found,) = sockets(local)
+    with local.start(token) as inner:
+        assert local.attach(token)["ok"]
+        assert echoed(inner, b"through the command")
+        for _ in range(2):
+            os.chdir(found.parent)  # its path is too long for a socket's address
+            link = socket.socket(socket.AF_UNIX)
+            try:
+                link.connect(found.name)
+            finally:
+                os.chdir("/")
+            with link:
+                link.sendall(b'{"do": "link"}\n')
+                answer = local.client.ask("attach", [link.fileno()], id=token[:16])
+            assert answer["ok"], answer
+            assert answer["machine"] and answer["boot"]
+            local.hang_up()
+            assert echoed(inner, b"straight")
+    assert local.echo.connections == 1
+
+
+def echoed(inner: socket.socket, data: bytes) -> bool:
+    """Report whether the service sends the data back."""
+    inner.sendall(data)
+    return exactly(inner, len(data)) == data
+
+
+def test_a_stranger_at_the_socket_gets_no_link_without_the_secret(local: Local) -> None:
+    """A link needs the token like any other."""
+    token = local.serve()
+    (found,) = sockets(local)
+    stream = Stream(Budget())
+    near = NearLink(stream, token[:16], "0" * 32, None)
+    os.chdir(found.parent)
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.connect(found.name)
+    finally:
+        os.chdir("/")
+    link.settimeout(60)
+    link.sendall(b'{"do": "link"}\n' + written(near))
+    assert goodbye(link) == "token"
+    assert local.echo.connections == 0
+
+
 def test_another_token_is_refused(local: Local) -> None:
     """Who can open the socket but does not know the secret reaches nothing."""
     token = local.serve()

@@ -890,7 +890,9 @@ class FarRelay(Session):
 
     def _hear(self, caller: Caller) -> None:
         try:
-            said, fds = receive_fds(caller.sock, LINE_MAX, 2)
+            # After a `link` request, the next bytes already belong to the link.
+            waiting = caller.sock.recv(LINE_MAX, socket.MSG_PEEK)
+            said, fds = receive_fds(caller.sock, waiting.find(b"\n") + 1 or LINE_MAX, 2)
         except BlockingIOError:
             return
         except OSError:
@@ -913,6 +915,9 @@ class FarRelay(Session):
         if todo == "attach" and len(caller.fds) == 2:
             self._attach(caller)
             return
+        if todo == "link":
+            self._link(caller)
+            return
         ends = todo == "end" and same(self.token, token.encode())
         self._answer(caller, self.report() if ends or todo == "list" else {"error": "token"})
         self._forget(caller)
@@ -925,12 +930,27 @@ class FarRelay(Session):
         except OSError:
             pass  # the caller left before the answer
 
-    def _attach(self, caller: Caller) -> None:
+    def _link(self, caller: Caller) -> None:
+        """Use the caller's own connection as a link."""
+        self._release(caller)
+        try:
+            caller.sock.send(marked(id=self.labels["id"]))
+        except OSError:
+            caller.sock.close()
+            return
+        fd = caller.sock.detach()
+        self.add(Wire(FarLink(self), fd, fd))
+
+    def _release(self, caller: Caller) -> None:
+        """Stop waiting for a caller's request, and make room for its link."""
         self.callers.remove(caller)
         self.loop.forget(caller.sock.fileno())
         waiting = [wire for wire in self.wires if not wire.link.live]
         if len(waiting) >= PENDING_MAX:
             self.drop(waiting[0], "crowded")
+
+    def _attach(self, caller: Caller) -> None:
+        self._release(caller)
         wire = Wire(FarLink(self), caller.fds[0], caller.fds[1], (caller.sock.detach(),))
         # The end of this connection shows that the process on the channel is gone. The descriptors would not show that.
         self.loop.watch(wire.keep[0], READ, lambda _: self._hung_up(wire))
@@ -1107,13 +1127,15 @@ def ask(folder: str, name: str, order: dict[str, str]) -> dict[str, Any] | None:
 # -- commands -----------------------------------------------------------------------------------------------
 
 
+def marked(**words: Any) -> bytes:
+    """Return a marker line with this machine and these words."""
+    found = {"v": VERSION, "machine": machine_id(), "boot": boot_id(), **words}
+    return ("%s %s\n" % (MARKER, json.dumps(found))).encode()
+
+
 def say(**words: Any) -> None:
     """Print the one line of a command."""
-    line = "%s %s\n" % (
-        MARKER,
-        json.dumps({"v": VERSION, "machine": machine_id(), "boot": boot_id(), **words}),
-    )
-    data = line.encode()
+    data = marked(**words)
     while data:
         data = data[os.write(1, data) :]
 
@@ -1161,7 +1183,7 @@ def serve(address: str, port: str, seconds: str, laptop: str) -> None:
     except OSError:
         os.unlink(path)
         raise
-    say(**labels)
+    say(path=path, **labels)
 
 
 def detach(run: Callable[[], None]) -> None:

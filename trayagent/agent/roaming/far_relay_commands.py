@@ -5,20 +5,25 @@ docs/roaming.md describes the commands and the files on the server.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trayagent.errors import TrayagentError
 from trayagent.roaming.far_relay import MARKER
 from trayagent.roaming.near_client import FAR_RELAY
 from trayagent.ssh.mux.client import ROUND_TRIP_S, MuxClient
+from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.remote import oneshot
 from trayagent.ssh.remote.quoting import command_line, quoted
 
+_LINK = b'{"do": "link"}\n'
 INSTALL_S = 60.0  # 45 kB on a slow line
 _RUN = "cd ~/.cache/trayagent && {prefix}python3 -s -S -E -m far_relay {words}"
 _ABSENT, _NO_PYTHON = "TRAY-ABSENT", "TRAY-NO-PYTHON"
@@ -156,6 +161,28 @@ async def open_channel(control_path: str, token_id: str, *, timeout_s: float = R
         theirs.close()
         os.close(null)
     return Channel(ours, client.detach())
+
+
+@contextlib.asynccontextmanager
+async def direct_link(control_path: str, far_path: str, local: Path) -> AsyncIterator[socket.socket]:
+    """Connect to a far relay's socket through a local forward at the path `local`; no process runs on the server.
+
+    The connection may outlive the body, the forward does not. If the server refuses it, the connection ends. Raise
+    Timeout, Gone, Refused, OSError.
+    """
+    forward = MuxForward("local", str(local), UNIX_PATH, far_path, UNIX_PATH)
+    async with MuxClient.connected(control_path) as client:
+        await client.open_forward(forward)
+        link = socket.socket(socket.AF_UNIX)
+        try:
+            link.connect(str(local))  # does not block: the master listens
+            link.send(_LINK)
+            yield link
+        finally:
+            link.close()
+            local.unlink(missing_ok=True)
+            with contextlib.suppress(TrayagentError):
+                await client.close_forward(forward)
 
 
 class _AbsentError(Exception):

@@ -64,6 +64,7 @@ from trayagent.ssh.os.exchange import exchange, rename_new
 log = logging.getLogger(__name__)
 
 ATTACH_S = 65.0  # the near relay gives up after 60 s
+_MAX_PATH = 4096
 _EXIT_S = 1.0  # an inner master whose connection was closed ends within milliseconds
 _POLL_S = 0.005
 _KEPT_S = (
@@ -278,9 +279,10 @@ class RoamingHosts:
         try:
             served = await far.serve(master.control_path, kept.token, kept.roam_for_s, socket.gethostname())
             kept.machine, kept.far_boot = served.machine, served.boot
+            kept.far_path = str(served.words.get("path", ""))[:_MAX_PATH]
             self._records.set_roaming(kept)
             connection = await near.start(kept.token, kept.roam_for_s, host.name)
-            answer = await self._attached(near, token_id, master)
+            answer = await self._attached(near, kept, master)
             if answer["ok"] is not True:
                 code = str(answer["error"])
                 raise NotPossibleError(code, f"The far relay cannot be reached: {code}")
@@ -385,7 +387,7 @@ class RoamingHosts:
             self._shell.post(RoamingEnded(now(), name, pid, "near-relay-lost"))
             return
         try:
-            answer = await self._attached(near, kept.token[:16], outer)
+            answer = await self._attached(near, kept, outer)
         except (TrayagentError, OSError) as error:
             said = error.title if isinstance(error, TrayagentError) else str(error)
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, "no-channel", said))
@@ -400,13 +402,34 @@ class RoamingHosts:
         else:
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, str(answer.get("error"))))
 
-    async def _attached(self, near: NearRelayConnection, token_id: str, outer: Master) -> dict[str, Any]:
-        """Return the near relay's answer to an attach over a channel of this outer master."""
-        channel = await far.open_channel(outer.control_path, token_id)
+    async def _attached(self, near: NearRelayConnection, kept: KeptRoaming, outer: Master) -> dict[str, Any]:
+        """Return the near relay's answer to an attach over a channel of this outer master.
+
+        A link straight to the far relay's socket comes first, because it starts no process on the server. If it fails,
+        the far relay's own command gives the reason.
+        """
+        token_id = kept.token[:16]
+        if kept.far_path:
+            try:
+                local = self._file_paths.runtime_dir / f"connection-link-{outer.pid}"
+                async with far.direct_link(outer.control_path, kept.far_path, local) as link:
+                    answer = await near.attach(token_id, [link.fileno()], within_s=ATTACH_S)
+                if answer["ok"] is True:
+                    return answer
+                log.info("%s: no direct link: %s", kept.host, answer.get("error"))
+            except (TrayagentError, OSError) as error:
+                log.info("%s: no direct link: %s", kept.host, error)
+        channel = await far.open_channel(self._present_path(kept.host, outer), token_id)
         try:
             return await near.attach(token_id, channel.fds, within_s=ATTACH_S)
         finally:
             channel.close()
+
+    def _present_path(self, name: str, outer: Master) -> str:
+        """Return the control path of an outer master, which a take-over may have moved."""
+        host = self._shell.state.hosts.get(name)
+        master = host.master if host is not None else None
+        return master.control_path if master is not None and master.pid == outer.pid else outer.control_path
 
     async def _dead(self, kept: KeptRoaming, why: str) -> None:
         """End a connection whose far relay is gone: the same machine said so."""

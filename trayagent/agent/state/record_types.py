@@ -146,10 +146,11 @@ class KeptSocket(Struct):
 class KeptRoaming(Struct):
     """A connection through both relays. `token` is secret. `near` identifies the near relay's process.
 
-    `boot` is this machine's, `machine` and `far_boot` are the server's, "" until it reported them. `address` and `port`
-    are where the outer master of its start led. `inner` is the pid of the inner master, None before its start.
-    `outer_path` is where the outer masters listen, in place of `path`, which the inner one has. `lost_at` is when the
-    agent noticed that its near relay no longer has the connection, in seconds of the wall clock.
+    `boot` is this machine's. `machine`, `far_boot` and `far_path` (of the far relay's socket) are the server's, ""
+    until it reported them. `address` and `port` are where the outer master of its start led. `inner` is the pid of the
+    inner master, None before its start. `outer_path` is where the outer masters listen, in place of `path`, which the
+    inner one has. `lost_at` is when the agent noticed that its near relay no longer has the connection, in seconds of
+    the wall clock.
     """
 
     host: str
@@ -162,6 +163,7 @@ class KeptRoaming(Struct):
     port: int = 0
     machine: str = ""
     far_boot: str = ""
+    far_path: str = ""
     roam_for_s: Annotated[float, Meta(ge=0)] = 0.0
     inner: Pid | None = None
     start: int = 0
