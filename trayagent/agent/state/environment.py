@@ -11,6 +11,22 @@ from trayagent.desktop.bus import session_bus_address
 
 _ANSWER_WITHIN_S = 1.0
 
+DESKTOP_VARIABLES = frozenset(
+    {
+        "DBUS_SESSION_BUS_ADDRESS",
+        "DESKTOP_SESSION",
+        "DISPLAY",
+        "SESSION_MANAGER",
+        "WAYLAND_DISPLAY",
+        "XAUTHORITY",
+        "XDG_CURRENT_DESKTOP",
+        "XDG_SESSION_DESKTOP",
+        "XDG_SESSION_ID",
+        "XDG_SESSION_TYPE",
+    }
+)
+"""Variables that belong to one desktop session. Those of an earlier session lead to a display that is gone."""
+
 
 class Environment:
     """Builds the environment of background logins, with the SSH_AUTH_SOCK of `ssh_agent`."""
@@ -47,12 +63,28 @@ class Environment:
 def session() -> Mapping[str, str]:
     """Return the environment for a program with a window.
 
-    A unit that starts at login is older than the display. Variables that the user manager received since then are
-    read from it, which takes a subprocess.
+    A unit starts before the display, and may outlive a desktop session. So its variables of the desktop come from the
+    user manager, which has those of the present session; that takes a subprocess. An agent that the user started in
+    a session belongs to that session.
     """
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        return dict(os.environ)
-    return {**user_manager(), **os.environ}
+    own = dict(os.environ)
+    if not _is_unit(own) and _has_display(own):
+        return own
+    manager = user_manager()
+    if not _has_display(manager):
+        return {**manager, **own}
+    rest = {name: value for name, value in own.items() if name not in DESKTOP_VARIABLES}
+    present = {name: manager[name] for name in DESKTOP_VARIABLES if name in manager}
+    return {**manager, **rest, **present}
+
+
+def _has_display(env: Mapping[str, str]) -> bool:
+    return bool(env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))
+
+
+def _is_unit(env: Mapping[str, str]) -> bool:
+    """Report whether systemd started this process itself. Source: systemd.exec(5), SYSTEMD_EXEC_PID."""
+    return env.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 
 def user_manager() -> dict[str, str]:
