@@ -227,6 +227,51 @@ def test_the_state_is_in_words_for_a_screen_reader(
     run(body())
 
 
+@pytest.mark.parametrize(
+    ("choice", "used"), [("Reconnect all", False), ("Open terminal", True), ("e", False)]
+)
+def test_a_token_that_opens_no_window_is_refused(
+    desk: Desktop, tmp_path: Path, choice: str, used: bool
+) -> None:
+    """GNOME's pointer spins until the token is used or refused. The panel sends the choice right after the token."""
+    names = ("a", "b", "c", "d", "e", "f")
+    terminal = tmp_path / "term"
+    terminal.write_text(
+        f'#!/bin/sh\necho "$XDG_ACTIVATION_TOKEN" > {tmp_path}/token.part\nmv {tmp_path}/token.part {tmp_path}/token\n'
+    )
+    terminal.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TERMINAL": str(terminal)}
+
+    async def body() -> None:
+        with called("gnome-shell"):
+            async with shown(desk, tmp_path, view(*[host(name) for name in names]), env=env) as (_, panel, _):
+                items = await panel.items()
+                number = next(item[0] for label, item in items.items() if f" {choice} " in f" {label} ")
+                token = asyncio.ensure_future(
+                    panel.ask("ProvideXdgActivationToken", "s", "t0", on="org.kde.StatusNotifierItem")
+                )
+                await asyncio.sleep(0)
+                await panel.ask("Event", "isvu", number, "clicked", Variant("s", ""), 0)
+                answer = await token
+                assert answer == ([] if used else "org.freedesktop.DBus.Error.Failed")
+                if used:
+                    await until((tmp_path / "token").exists, "the terminal")
+                    assert (tmp_path / "token").read_text() == "t0\n"
+
+    run(body())
+
+
+def test_a_token_without_a_choice_is_accepted_soon(desk: Desktop, tmp_path: Path) -> None:
+    """For a click on the icon itself the panel waits for this answer before it reports the click."""
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(host("web"))) as (_, panel, _):
+            answer = await panel.ask("ProvideXdgActivationToken", "s", "t0", on="org.kde.StatusNotifierItem")
+            assert answer == []
+
+    run(body())
+
+
 def test_a_choice_that_cannot_be_carried_out_is_reported(desk: Desktop, tmp_path: Path) -> None:
     """If neither $TERMINAL nor another terminal exists, one message says what to do."""
 

@@ -96,6 +96,7 @@ class Desk:
             self._closed,
             self._opened,
             choices.activated_with,
+            self._click_token,
             self._show,
             self._clicked,
         )
@@ -171,6 +172,10 @@ class Desk:
         if command is not None:
             self._carry_out(command)
 
+    async def _click_token(self, token: str) -> bool:
+        self._choices.activated_with(token)
+        return await self._choices.token_is_used()
+
     def _clicked(self) -> None:
         self._carry_out(ShowStatus())
 
@@ -188,6 +193,8 @@ class Desk:
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Bring):
             self._brought = command.hosts
+            # Not now: the panel may have sent the token just before, and its handler has not begun yet.
+            asyncio.get_running_loop().call_soon(self._choices.opens_no_window)
             self._show()
             return
         if isinstance(command, Pause) and not command.hosts:

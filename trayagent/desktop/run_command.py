@@ -42,6 +42,10 @@ OPENER_S = 8.0
 _EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
 
 
+WITHOUT_WINDOW = (c.Do, c.Pause, c.StartAtLogin, c.Quit)
+"""Choices that start no program with a window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """The files that the user can open. `new_configuration` returns the text of a configuration to begin with."""
@@ -84,8 +88,18 @@ class Choices:
         """Keep the desktop's activation token for the next program that is started."""
         self._activation.given(token)
 
+    async def token_is_used(self) -> bool:
+        """Report whether the choice uses the present token, as far as that is known soon."""
+        return await self._activation.is_used()
+
+    def opens_no_window(self) -> None:
+        """Forget the token of a click whose choice is carried out without a window."""
+        self._activation.drop()
+
     async def carry_out(self, command: c.Command) -> None:
         """Do what the user chose. Returns when it is done or has begun."""
+        if isinstance(command, WITHOUT_WINDOW):
+            self._activation.drop()
         match command:
             case c.Do(op, hosts):
                 await self._do(op, hosts)

@@ -49,8 +49,9 @@ class Carrier(Protocol):
 class Asked:
     """The callbacks of the desktop.
 
-    A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, an
-    activation token arrived, another panel shows the icon, or the icon was clicked and no menu opened.
+    A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, or
+    another panel shows the icon. The icon was `clicked` and no menu opened. A `token` came with a message, or a
+    `click_token` with a click on the icon; the latter reports whether the token is used.
     """
 
     activated: Callable[[Hashable], None]
@@ -58,6 +59,7 @@ class Asked:
     closed: Callable[[str], None]
     opening: Callable[[], None]
     token: Callable[[str], None]
+    click_token: Callable[[str], Awaitable[bool]]
     panel_changed: Callable[[], None]
     clicked: Callable[[], None]
 
@@ -77,7 +79,7 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
     tray = StatusNotifierTray(
         asked.activated,
         opening=asked.opening,
-        activation=asked.token,
+        activation=asked.click_token,
         panel_changed=asked.panel_changed,
         clicked=asked.clicked,
     )

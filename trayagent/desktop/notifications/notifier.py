@@ -35,7 +35,7 @@ class Notifier:
         invoked: Callable[[str, str], None],
         closed: Callable[[str], None] = lambda _: None,
         *,
-        activation: Callable[[str], None] = lambda _: None,
+        activation: Callable[[str], object] = lambda _: None,
         program: str = "trayagent",
         late_s: float = LATE_S,
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from trayagent.desktop.connection import Connection
@@ -22,7 +22,7 @@ class Handlers:
     chosen: Callable[[int], None]
     opening: Callable[[], None]
     clicked: Callable[[], None]
-    activation: Callable[[str], None]
+    activation: Callable[[str], Awaitable[bool] | None]
 
 
 class Exported:

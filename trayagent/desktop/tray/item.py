@@ -4,11 +4,12 @@ Source: the StatusNotifierItem specification at freedesktop.org, and what xfce4-
 extension read. dbus-fast reads the annotations when the class is made, so there is no postponed evaluation here.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from dbus_fast import PropertyAccess
 from dbus_fast.annotations import DBusBool, DBusInt32, DBusObjectPath, DBusSignature, DBusStr
+from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 
 from trayagent.desktop.connection import bus_text
@@ -26,11 +27,15 @@ class StatusNotifierItem(ServiceInterface):
     """The icon on one connection.
 
     `clicked` is called if a panel reports a left click instead of opening the menu. `activation` is called with the
-    token that a panel on Wayland gives before a click.
+    token that a panel on Wayland gives before a click; it may return whether the token is used.
     """
 
     def __init__(
-        self, program: str, look: Look, clicked: Callable[[], None], activation: Callable[[str], None]
+        self,
+        program: str,
+        look: Look,
+        clicked: Callable[[], None],
+        activation: Callable[[str], Awaitable[bool] | None],
     ) -> None:
         super().__init__(NAME)
         self._program, self._look, self._clicked = program, look, clicked
@@ -138,8 +143,11 @@ class StatusNotifierItem(ServiceInterface):
         pass
 
     @dbus_method()
-    def ProvideXdgActivationToken(self, token: DBusStr) -> None:  # noqa: D102, N802
-        self._activation(token)
+    async def ProvideXdgActivationToken(self, token: DBusStr) -> None:  # noqa: D102, N802
+        # GNOME's extension sends the choice without waiting for this answer, and an error ends its spinning pointer.
+        used = self._activation(token)
+        if used is not None and not await used:
+            raise DBusError("org.freedesktop.DBus.Error.Failed", "this choice opens no window")
 
     @dbus_signal()
     def NewIcon(self) -> None:  # noqa: D102, N802

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING
 
 from trayagent.desktop.connection import Connection
@@ -29,8 +29,9 @@ class StatusNotifierTray:
 
     `activated` is called with the key of the item that the user chose. `opening` is called each time the menu is
     about to open, so that it can update "5 minutes ago" by calling `show`. `activation` is called with the token
-    that a panel gives for a click. `panel_changed` is called when another panel shows the icon, so that it can
-    `show` a look that suits the panel. `clicked` is called for a left click that does not open the menu.
+    that a panel gives for a click, and may return whether the token is used. `panel_changed` is called when another
+    panel shows the icon, so that it can `show` a look that suits the panel. `clicked` is called for a left click
+    that does not open the menu.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class StatusNotifierTray:
         *,
         program: str = "trayagent",
         opening: Callable[[], None] = lambda: None,
-        activation: Callable[[str], None] = lambda _: None,
+        activation: Callable[[str], Awaitable[bool] | None] = lambda _: None,
         panel_changed: Callable[[], None] = lambda: None,
         clicked: Callable[[], None] = lambda: None,
         interval_s: float = INTERVAL_S,
