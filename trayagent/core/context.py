@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from trayagent.core.facts.actions import Abort, Action, Publish
 from trayagent.core.facts.attempts import Trial
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
+from trayagent.core.facts.host_table import HostTable
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
@@ -50,7 +51,7 @@ class Context:
 
     def __init__(self, state: State, now: float) -> None:
         # Change one private copy in place. Otherwise each change would copy the facts of all hosts.
-        self._hosts = dict(state.hosts)
+        self._hosts = HostTable(state.hosts)
         self.state = with_changes(state, {"hosts": self._hosts})
         self.now = now
         self.actions: list[Action] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from trayagent.core.facts.attempts import Attempt
 from trayagent.core.facts.derived import derived_once
+from trayagent.core.facts.host_table import once
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER, REFUSED_MAX, REFUSED_WINDOW_S
@@ -129,8 +130,8 @@ def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
     """Return another host whose refused login equals the login that this host would make, or None."""
     refused = [
         other
-        for other in hosts.values()
-        if other.retry.kind in REFUSED_KINDS and not other.retry.due(now) and other.name != host.name
+        for other in once(hosts, "refused", lambda: _refused(hosts))
+        if not other.retry.due(now) and other.name != host.name
     ]
     if not refused:
         return None
@@ -185,11 +186,20 @@ def refused_accounts(host: Host) -> Iterator[tuple[float, frozenset[Account]]]:
         yield at, frozenset({(key, target.user)}) if target is not None else frozenset()
 
 
+def _refused(hosts: Hosts) -> tuple[Host, ...]:
+    return tuple(host for host in hosts.values() if host.retry.kind in REFUSED_KINDS)
+
+
 def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
-    for host in hosts.values():
-        for at, refusing in refused_accounts(host) if host.login.was_refused else ():
-            if now < at + REFUSED_WINDOW_S and not refusing.isdisjoint(login.accounts):
-                yield at
+    for at, refusing in once(hosts, "refusals", lambda: _all_refusals(hosts)):
+        if now < at + REFUSED_WINDOW_S and not refusing.isdisjoint(login.accounts):
+            yield at
+
+
+def _all_refusals(hosts: Hosts) -> tuple[tuple[float, frozenset[Account]], ...]:
+    return tuple(
+        refusal for host in hosts.values() if host.login.was_refused for refusal in refused_accounts(host)
+    )
 
 
 def _touch(logins: Collection[Login], login: Login) -> bool:
@@ -214,10 +224,16 @@ def _may_be_any_of(login: Login, under_way: Collection[tuple[Login, ...]], hosts
 
 def _proven(login: Login, hosts: Hosts) -> bool:
     """Report whether the account has accepted a login before."""
+    accounts = once(hosts, "proven accounts", lambda: _proven_accounts(hosts))
+    return not accounts.isdisjoint(login.accounts)
+
+
+def _proven_accounts(hosts: Hosts) -> frozenset[Account]:
     worked = (
         h for h in hosts.values() if h.login.worked_at != NEVER or h.master is not None or h.reached.networks
     )
-    return any(_touch([asked for asked in _both(h) if asked is not None], login) for h in worked)
+    logins = (asked for host in worked for asked in _both(host) if asked is not None)
+    return frozenset(account for login in logins for account in login.accounts)
 
 
 def _both(host: Host) -> tuple[Login | None, Login | None]:
@@ -226,9 +242,16 @@ def _both(host: Host) -> tuple[Login | None, Login | None]:
 
 def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
     """Yield, for each other login under way, the logins at the machines that may refuse it."""
+    for name, logins, trial in once(hosts, "under way", lambda: tuple(_all_under_way(hosts))):
+        if trial or name != host.name:
+            yield logins
+
+
+def _all_under_way(hosts: Hosts) -> Iterator[tuple[str, tuple[Login, ...], bool]]:
+    """Yield the host of each login under way, its logins at the machines that may refuse it, whether keys are tried."""
     for other in hosts.values():
-        attempt = other.attempt
+        attempt, trial = other.attempt, other.trial.running is not None
         asking = attempt is not None and not attempt.bare and attempt.positive_at is None
         by_user = attempt is not None and (attempt.at_terminal or attempt.refused is not None)
-        if (asking and not by_user and other.name != host.name) or other.trial.running is not None:
-            yield at_risk(other, hosts)
+        if (asking and not by_user) or trial:
+            yield other.name, at_risk(other, hosts), trial

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trayagent.core.facts.derived import derived_once
+from trayagent.core.facts.host_table import once
 from trayagent.core.facts.hosts import Host
 
 
 def names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
     """Return the names (`Host.server`) of a server: this one, and those of hosts that share a host key or address."""
+    return once(hosts, ("names", server), lambda: _names_of(server, hosts))
+
+
+def _names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
     marks = [(host.server, _marks(host)) for host in hosts.values()]
     own = frozenset({server}).union(*(found for name, found in marks if name == server))
     return frozenset({server, *(name for name, found in marks if not own.isdisjoint(found))})

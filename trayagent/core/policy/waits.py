@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.host_table import once
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.state import State
@@ -94,7 +95,11 @@ def server_free_at(host: Host, state: State, admitted: Admission, now: float) ->
     if host.server not in state.servers and not state.servers:
         return now
     names = names_of(host.server, state.hosts)
-    sharing = sum(other.server in names for other in state.hosts.values() if other.draining is None)
+    sharing = once(
+        state.hosts,
+        ("sharing", names),
+        lambda: sum(other.server in names for other in state.hosts.values() if other.draining is None),
+    )
     return free_at(
         state.servers,
         host.server,
