@@ -1,6 +1,7 @@
 # make demo    show a change of network in a sandbox: two networks, a real sshd
 # make test    run every test
 # make bench   measure recovery times, beside the alternatives
+# make prove HISTORIES=1000000    play that many random histories on all cores; it can be stopped and continued
 # make lint    check style and types
 # make coverage  measure how much of core, config, ipc and history the tests reach; fail below a floor
 # make deb     build the package for Debian 12 in dist/
@@ -33,13 +34,16 @@ TEST_TOOLS += groff shellcheck strip
 # busy cores (load 15) five took 28 % less time than three, but at a load of 20 two tests of timing failed.
 AT_ONCE := 4
 
+# Random histories that `make prove` plays.
+HISTORIES := 20000
+
 # Minimum coverage of each package in percent, one below the measured value.
 FLOORS := core:96 config:97 ipc:93 history:98
 
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test bench lint coverage deb reference fresh fleet-check
+.PHONY: help demo test bench prove lint coverage deb reference fresh fleet-check
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -60,6 +64,10 @@ demo: .venv/.for-use
 bench: .venv/.for-use
 	@installers/lab-tools $(LAB_TOOLS)
 	@$(PYTHON_OF_VENV) -m bench $(ARGS)
+
+# Only pure code: no tools are needed.
+prove: .venv/.for-development
+	@$(PYTHON_OF_VENV) -m tests.sim.prove $(HISTORIES) $(ARGS)
 
 # A missing tool skips its tests on a desktop. With CI set it is a failure.
 test: .venv/.for-development

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.sim.handshake import DEADLINE_S
 from trayagent.core.display_state import delay, display_problem
 from trayagent.core.facts import events as e
+from trayagent.core.policy.admission import admission
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -24,6 +25,7 @@ class Waits:
     """Raises AssertionError where a host is busy for longer than anything may last, or waits for nothing."""
 
     world: World
+    guards: set[str] = field(default_factory=set)  # what held logins back so far
     _last: float = -1.0
     _at_once: int = 0
     _since: dict[str, tuple[object, float]] = field(default_factory=dict)
@@ -61,8 +63,11 @@ class Waits:
             if not under_way and (living := world.listening(name)) is not None:
                 since = max(since, living.connection.changed_at)  # each change is judged by itself
             assert now - since <= longest, world.rules.says(name, f"{shown} for {now - since:.0f} s")
+        if shown in {"offline", "needs-vpn"}:
+            self.guards.add(admission(host, world.state, by_user=host.by_user).code or shown)
         if shown == "waiting":
             late = delay(host, world.state, now)
+            self.guards.add(late.wait.why if late is not None and late.wait is not None else "back-off")
             told = display_problem(host, world.state, now) is not None or (
                 late is not None and late.at is not None
             )
