@@ -276,6 +276,20 @@ KNOWN: dict[str, History] = {
             (0.0, "agent restarts", ""),
         ),
     ),
+    # The server penalized three cut logins until 49 s after the return, and the next check came 18 s later.
+    "home before the penalties are over": (
+        ("open", "adhoc", "git"),
+        0.3,
+        (
+            (0.0, "plug", "cable"),
+            (0.0, "unplug", "wlan0"),
+            (1.5, "docker", ""),
+            (0.0, "sleep", "office"),
+            (90.0, "docker", ""),
+            (20.0, "connect", "git"),
+            (20.0, "look", ""),
+        ),
+    ),
     # The kernel was queried twice; the second report was older than the new probe, and was counted for it.
     "two reports on one upload": (
         ("rack0", "rack1", "web"),

@@ -50,6 +50,11 @@ class Machine:
         """Nothing comes from it any more, and nothing says that it is over: it counts until LoginGraceTime."""
         self._ghosts[number] = source
 
+    @property
+    def penalized_until(self) -> float:
+        """When the last penalty ends for which sshd refuses connections, 0 without one."""
+        return max((until for until, enforced in self._penalties.values() if enforced), default=0.0)
+
     def reborn(self) -> None:
         """Forget everybody who was connecting."""
         self.up, self.boot = True, self.boot + 1
@@ -94,7 +99,10 @@ class Machines:
 
     def named(self, name: str) -> Machine:
         """Return the machine of that name; a stranger's lets nobody in."""
-        return self._named.setdefault(name, Machine(name, accepts_login=name != "foreign"))
+        known = self._named.get(name)
+        if known is None:
+            known = self._named[name] = Machine(name, accepts_login=name != "foreign")
+        return known
 
     def servers(self) -> tuple[Machine, ...]:
         """Return all but those that only pretend."""
