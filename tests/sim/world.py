@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf
 
@@ -24,7 +24,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
-from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.hosts import Host, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Problem
@@ -58,6 +58,8 @@ class World:
         self.agent = 0  # which agent: what an earlier one asked for comes to nobody
         self._queue: list[e.Event] = []
         self._deciding = False
+        self._answered_in = self.state.snapshot
+        self._answered_for: Mapping[str, Host] = {}
         self.start_agent()
         self._tick()
 
@@ -75,9 +77,17 @@ class World:
         self._deciding = True
         while self._queue:
             self._decide(self._queue.pop(0))
-            if not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
+            if self._lookup_missing():
                 self._queue.insert(0, self._read(Touched()))
         self._deciding = False
+
+    def _lookup_missing(self) -> bool:
+        """Report whether the snapshot lacks a host's look-up. Only hosts and snapshots that changed are checked."""
+        hosts, snapshot = self.state.hosts, self.state.snapshot
+        old = self._answered_for if snapshot is self._answered_in else {}
+        changed = [host for name, host in hosts.items() if old.get(name) is not host]
+        self._answered_for, self._answered_in = hosts, snapshot
+        return not lookups(changed) <= snapshot.matched.keys()
 
     def _decide(self, event: e.Event) -> None:
         event = replace(event, at=self.clock.now)
