@@ -12,6 +12,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Abort, Dial
 from trayagent.core.facts.hosts import Hop, Wish
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.resolved import HostKeyChecking
 
 INTERNAL = "10.99.0.10"
@@ -277,3 +278,19 @@ def test_accept_new_protects_only_once_the_key_is_known(story: Story) -> None:
     story.reconnected("nas", peer="192.168.10.50")
     story.after(60).network(CAFE)
     assert dialled(story, "nas") == 1
+
+
+def test_a_name_without_a_known_address_is_no_public_one_if_it_needed_a_vpn(story: Story) -> None:
+    """Without a host key check, a host that needed a VPN is not tried through another one.
+
+    Its address is unknown here, but it was private: only a learned VPN shows that.
+    """
+    story.network(CAFE + OTHER_VPN)
+    story.configured(db=ALWAYS)
+    there = frozenset({Network("tun0", "10.99.0.0/24")})
+    story.post(e.Remembered(story.t, "db", learned_vpn="tun0", reached=there), "remembered")
+    story.resolved("db", server="db.example.net", strict="no")
+    story.started()
+    story.after(60)
+    assert dialled(story) == 0
+    assert story.problem("db") == "not-here"
