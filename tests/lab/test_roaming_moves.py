@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,21 @@ def test_a_link_starts_no_process_on_the_server(lab: Lab, agent: Agent) -> None:
     assert session.end() == 0
     assert "no direct link" not in (agent.state_dir / "agent.log").read_text()
     assert not list(agent.runtime_dir.glob("connection-link-*"))
+
+
+def test_a_line_that_dies_without_a_word_is_found_when_somebody_types(lab: Lab, agent: Agent) -> None:
+    """A router forgot the connection, and nothing on this machine changes."""
+    outer = roaming(lab, agent)
+    session = Session(lab)
+    assert session.echoes()
+    events = agent.events()
+    lab.lose_connection("home", int(outer["local"].rpartition(":")[2]))
+    began = time.monotonic()
+    assert session.echoes()
+    took = time.monotonic() - began
+    print(f"a silent loss: {took:.1f} s")  # noqa: T201  # a figure on request: -s
+    events.wait("moved", HOST, deadline_s=60.0)
+    assert session.end() == 0
 
 
 def test_the_next_agent_goes_on_with_what_was_open(lab: Lab, agent: Agent) -> None:

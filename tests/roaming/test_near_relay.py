@@ -197,6 +197,25 @@ def test_end_closes_both_ends(local: Local) -> None:
     assert local.client.ask("status")["ended"][-1]["why"] == "ended"
 
 
+def test_data_without_an_acknowledgement_is_reported_once(local: Local) -> None:
+    """Nothing is reported while nothing is sent, and nothing wakes the relay up after the report."""
+    token, inner = local.connect()
+    with inner:
+        inner.sendall(b"x")
+        assert exactly(inner, 1) == b"x"
+        local.client.ask("watch")
+        far = local.relays()[0]["pid"]
+        os.kill(far, signal.SIGSTOP)
+        try:
+            inner.sendall(b"y")
+            assert local.client.event() == {"event": "stalled", "id": token[:16], "host": "web01"}
+            assert quiet(local.near.pid) == 0
+        finally:
+            os.kill(far, signal.SIGCONT)
+        assert exactly(inner, 1) == b"y"
+        assert local.state(token)
+
+
 def test_the_far_relays_end_closes_ssh(local: Local) -> None:
     """`end` on the server says a final goodbye."""
     token, inner = local.connect()

@@ -19,6 +19,7 @@ from trayagent.core.facts.actions import (
     EnsureForwards,
     Kill,
     RestorePath,
+    SendProbe,
     TakeOver,
 )
 from trayagent.core.facts.forward_spec import parse
@@ -355,3 +356,27 @@ def test_an_attach_that_is_faster_than_the_take_over_counts(story: Story) -> Non
     assert story.shown("web") == "connected"
     (told,) = story.told("moved")
     assert told.details["took_ms"] == pytest.approx(400)
+
+
+def test_a_silent_outer_master_is_found_while_it_is_used(story: Story) -> None:
+    """Nothing in the network changed, and what the user typed was not acknowledged."""
+    roaming(story)
+    story.post(r.RoamingStalled(story.t, "web"))
+    assert len(story.did(SendProbe)) == 1
+    story.due["web"] = 60.0
+    story.after(1.0)
+    assert len(story.did(Dial)) == 1
+    story.ready("web")
+    story.after(1.0)
+    assert len(story.did(TakeOver)) == 1
+    assert not story.did(EndRoaming)
+
+
+def test_a_stall_of_a_master_that_answers_changes_nothing(story: Story) -> None:
+    """The line is slow, or the far relay is busy."""
+    roaming(story)
+    story.post(r.RoamingStalled(story.t, "web"))
+    story.after(0.1).answered("web")
+    story.after(60)
+    assert not story.did(Dial)
+    assert story.shown("web") == "connected"

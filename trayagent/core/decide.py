@@ -65,6 +65,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     r.RoamingAttached: on_roaming.attached,
     r.RoamingAttachFailed: on_roaming.attach_failed,
     r.RoamingAway: on_roaming.away,
+    r.RoamingStalled: on_roaming.stalled,
     r.RoamingEnded: on_roaming.ended,
     r.MasterMoved: on_roaming.moved,
     e.ProbeAnswered: on_masters.probe_answered,

@@ -36,6 +36,9 @@ NOISE_MAX = 64 * 1024  # bytes that a shell's start-up files may print before th
 # What ssh wrote and we do not read yet, half of what Linux then allows. By default it is 208 KiB, and on 1 Mbit/s a
 # keystroke would wait 1.7 s behind it.
 INNER_BUFFER = 32 * 1024
+STALLED_S = (
+    3.0  # data without an acknowledgement for this long is reported, once; a slow line may be that slow
+)
 ATTACH_S = 60.0  # from the attach to its answer, even on a slow line
 _MARKER = MARKER.encode() + b" "
 
@@ -122,6 +125,7 @@ class NearSession(Session):
         self.machine: str | None = None
         self.boot: str | None = None
         self.trouble: str | None = None  # why the last link ended
+        self.stalled: tuple[int, float] | None = None  # the bytes whose silence was reported
         self.answers: dict[Wire, Callable[[dict[str, Any]], None]] = {}
 
     def open(self) -> socket.socket:
@@ -190,9 +194,15 @@ class NearSession(Session):
     # -- time ---------------------------------------------------------------------------------------
 
     @property
+    def _stalled_at(self) -> float | None:
+        """When the silence of the far relay is to be reported, None unless it owes an acknowledgement."""
+        timed = self.stream.link.timed if self.stream.link is not None else None
+        return timed[1] + STALLED_S if timed is not None and timed != self.stalled else None
+
+    @property
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        times = [super().deadline]
+        times = [super().deadline, self._stalled_at]
         if self.away_since is not None:
             times.append(self.away_since + self.roam_for_s)
         times += [wire.since + ATTACH_S for wire in self.wires if not wire.link.live]
@@ -200,6 +210,10 @@ class NearSession(Session):
 
     def tick(self, now: float) -> None:
         """Act on each deadline that has passed."""
+        stalled_at = self._stalled_at
+        if stalled_at is not None and now >= stalled_at and self.stream.link is not None:
+            self.stalled = self.stream.link.timed
+            self.tell({"event": "stalled", "id": self.name, "host": self.host})
         for wire in list(self.wires):
             if not wire.link.live and now >= wire.since + ATTACH_S:
                 self.drop(wire, "silent")

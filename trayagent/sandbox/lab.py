@@ -125,6 +125,10 @@ class Lab:
         """Configure a gateway: address translation, and whether it silently drops packets that it does not know."""
         build.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
 
+    def lose_connection(self, network: str, port: int) -> None:
+        """Make a gateway drop the packets of the TCP connection from this port of the laptop, without any sign."""
+        build.lose_connection(self.nodes[network], port)
+
     def liar(self, network: str, *, address: str = plan.SERVER, port: int = 22) -> Liar:
         """Make a network's gateway answer in a server's place, as a hostile café can; one liar per network."""
         return Liar(self.nodes[network], plan.NETWORKS[network], self.files, address, port)

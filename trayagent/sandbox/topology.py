@@ -205,6 +205,14 @@ def firewall(n: Network, *, nat: bool, silent: bool) -> str:
     return "\n".join(rules) + "\n"
 
 
+def without_connection(port: int) -> str:
+    """Return the nft rules of a gateway that silently drops the packets of one TCP connection of the laptop."""
+    return (
+        "table inet lost {\n chain through {\n  type filter hook forward priority 0;\n"
+        f"  tcp sport {port} drop\n  tcp dport {port} drop\n }}\n}}\n"
+    )
+
+
 def lie(address: str, port: int, own_port: int | None) -> str:
     """Return the nft rules of a gateway that answers for an address and port, at its own port.
 

@@ -42,3 +42,8 @@ def set_firewall(gateway: Node, network: plan.Network, *, nat: bool, silent: boo
         # Without this, conntrack accepts a connection whose start it did not see.
         strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
         gateway.check(["sh", "-c", strict], admin=True)
+
+
+def lose_connection(gateway: Node, port: int) -> None:
+    """Make a gateway drop the packets of the TCP connection from this port of the laptop."""
+    gateway.check([tool("nft"), "-f", "-"], admin=True, text=plan.without_connection(port))

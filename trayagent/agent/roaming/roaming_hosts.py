@@ -49,6 +49,7 @@ from trayagent.core.facts.roaming_events import (
     RoamingEnded,
     RoamingFound,
     RoamingNotPossible,
+    RoamingStalled,
 )
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
@@ -192,6 +193,8 @@ class RoamingHosts:
         now, why = time.monotonic(), str(event.get("why", ""))
         if event["event"] == "away" and kept.inner is not None:
             self._shell.post(RoamingAway(now, kept.host, why))
+        elif event["event"] == "stalled":
+            self._shell.post(RoamingStalled(now, kept.host))
         elif event["event"] == "ended":
             if why in {"closed", "unused"}:  # both ends know; the watch on the inner master reports its end
                 self._records.drop_roaming(token_id)

@@ -72,6 +72,13 @@ class RoamingAway(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RoamingStalled(Event):
+    """Data of a session got no acknowledgement through the outer master for some seconds."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoamingEnded(Event):
     """The inner master `pid` ended, and with it what it carried. `by_request`: it was asked to exit, or was idle."""
 

@@ -18,10 +18,12 @@ from trayagent.core.facts.roaming_events import (
     RoamingEnded,
     RoamingFound,
     RoamingNotPossible,
+    RoamingStalled,
 )
 from trayagent.core.facts.time_constants import RETRY_FIRST_S, RETRY_MAX_S, ROAMING_RETRY_FIRST_S
 from trayagent.core.on.network import forget_failure
 from trayagent.core.policy.backoff import doubling
+from trayagent.core.policy.probe_again import probe_again
 
 
 def began(context: Context, event: RoamingBegan) -> None:
@@ -124,6 +126,13 @@ def away(context: Context, event: RoamingAway) -> None:
         return
     context.put(host, roaming=replace(host.roaming, carrier=None, away_since=context.now))
     context.because(host.name, 0, "away", Evidence.of(why=event.why))
+
+
+def stalled(context: Context, event: RoamingStalled) -> None:
+    """Probe the outer master now: what the user sent through it was not acknowledged."""
+    host = context.get(event.name)
+    if host is not None and host.linked:
+        probe_again(context, host, older_s=0.0)
 
 
 def ended(context: Context, event: RoamingEnded) -> None:

@@ -16,13 +16,13 @@ from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import admission
 
 
-def probe_again(context: Context, host: Host) -> None:
-    """Probe the host's master if its last proof of life is old and the host may be contacted."""
+def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_S) -> None:
+    """Probe the host's master if its last proof of life is that old and the host may be contacted."""
     now = context.now
     if host.master is None or host.suspect or host.doubt.probe is not None or host.unnamed:
         return
     quiet = context.state.paused(host, now) or host.wish.connect == "never"
-    if quiet or now - host.doubt.proof_at < PROBE_ON_VIEW_S or not admission(host, context.state).open:
+    if quiet or now - host.doubt.proof_at < older_s or not admission(host, context.state).open:
         return
     context.put(host, doubt=replace(host.doubt, probe=Probe(now, host.path_here), observed=None))
     context.do(SendProbe(host.name, host.master))
