@@ -253,3 +253,26 @@ def test_the_warning_outlives_the_agent(story: Story, *, ours: bool) -> None:
     story.ended("web", by_request=True)
     story.found("web")
     assert story.problem("web") is None
+
+
+@pytest.mark.parametrize("host_key", [None, "ssh-ed25519 SHA256:somebody"])
+@pytest.mark.parametrize("verdict", ["refused", "passed"])
+def test_a_trial_at_another_machine_says_nothing_about_the_keys(
+    story: Story, verdict: e.TrialVerdict, host_key: str | None
+) -> None:
+    """In a café a gateway refuses the trial, or lets anybody in: the host stays as it is, and no account is warned.
+
+    The refusal counts for the servers with that key, since a login was refused there.
+    """
+    story.connected(scene=HOME, strict="no", host_key=HOST_KEY)
+    changed(story)
+    said = failure("auth", positive=True) if verdict == "refused" else None
+    evidence = Evidence.of(outcome="unknown")
+    ended = e.TrialEnded(story.t, "web", tried(story), verdict, evidence, said, host_key=host_key)
+    story.post(ended, "trial at another machine")
+    host = story.host("web")
+    assert (story.shown("web"), story.problem("web"), host.retry.kind) == ("connected", None, None)
+    assert not story.told("sign-in-needed")
+    assert not host.login.refused
+    counted = [key for _, key in host.login.refused_elsewhere]
+    assert counted == ([host_key] if verdict == "refused" and host_key is not None else [])
