@@ -165,3 +165,65 @@ def test_a_failure_of_a_host_that_is_not_missed_begins_no_outage() -> None:
     (outage,) = outages([event(0, "master-stale"), unmissed, event(4, "connected", took_ms=300.0)])
     assert outage.duration_ms == 4000.0
     assert len(outages([event(1, "connect-failed")])) == 1
+
+
+def network(second: int, online: bool | None) -> dict[str, Any]:
+    """Return a change of network; None: an older agent recorded it."""
+    return event(second, "network-changed", None, **({} if online is None else {"online": online}))
+
+
+@pytest.mark.parametrize(
+    ("events", "no_network_s"),
+    [
+        (
+            [
+                network(2, False),
+                network(22, True),
+                event(23, "master-stale"),
+                event(24, "connected", took_ms=900.0),
+            ],
+            20,
+        ),
+        (
+            [
+                event(1, "disconnected"),
+                network(2, False),
+                network(10, True),
+                event(12, "connected", took_ms=900.0),
+            ],
+            8,
+        ),
+        ([network(2, False), event(3, "disconnected"), event(9, "connected")], 7),
+        (
+            [
+                network(2, False),
+                network(3, False),
+                network(5, True),
+                event(6, "disconnected"),
+                event(7, "connected"),
+            ],
+            3,
+        ),
+        ([network(2, False), network(4, True), event(30, "disconnected"), event(31, "connected")], 0),
+        ([event(1, "disconnected"), event(2, "connected"), network(3, False), network(9, True)], 0),
+        ([network(2, None), event(3, "disconnected"), network(5, None), event(6, "connected")], 0),
+        ([network(2, False), event(3, "disconnected")], 0),
+    ],
+    ids=[
+        "before",
+        "within",
+        "until the end",
+        "repeated",
+        "long before",
+        "after",
+        "an older agent",
+        "both go on",
+    ],
+)
+def test_the_time_without_a_network_is_known_for_each_outage(
+    events: list[dict[str, Any]], no_network_s: float
+) -> None:
+    """The user sees which part of the wait the desktop needed to find a network."""
+    [outage] = outages([event(0, "connected"), *events])
+    assert outage.no_network_ms == no_network_s * 1000
+    assert outage.as_json()["no_network_ms"] == no_network_s * 1000

@@ -56,9 +56,12 @@ def history(args: argparse.Namespace) -> int:
     # before.
     where = file_paths.find(args.config)
     store = History(where.history_db)
-    events = store.events(args.host)
-    if args.host is not None and not events:
-        _check_known(args.host, sightings(store.events()), where.config_file)
+    events = store.events()
+    if args.host is not None:
+        everything = events
+        events = [e for e in events if e.get("host") in {None, args.host}]  # None: the network's events
+        if not any(e.get("host") for e in events):
+            _check_known(args.host, sightings(everything), where.config_file)
     found = [o for o in outages(events) if o.ended is None or times.read(o.ended) >= since]
     if args.json:
         shown = [outage.as_json() for outage in found]
@@ -101,7 +104,8 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
             else f"{times.ago(o.began, now)}, still"
         )
         took = f"back in {times.lasted(o.took_ms / 1000)}" if o.took_ms is not None else ""
-        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, took, o.reason))
+        network = f"no network for {times.lasted(o.no_network_ms / 1000)}" if o.no_network_ms else ""
+        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, took, network, o.reason))
     people.print_table(rows)
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)
     summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {times.lasted(since_s)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,13 +19,21 @@ would slow the start of the command.
 """
 
 
+ADJACENT = timedelta(seconds=10)
+"""A time without a network belongs to an outage that begins so soon after it.
+
+A connection is proven stale only on the next network. So an outage may begin when the network is back.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Outage:
     """A period in which a host was wanted and not connected.
 
     `began` and `ended` are RFC 3339; `ended` is None while it continues. `took_ms` is how long the recovery
     itself took. It is None without a timed recovery: the old connection came back, the user had to act, or
-    it was the first connection to this host.
+    it was the first connection to this host. `no_network_ms` is how long the machine had no network, during the
+    outage or right before it; no agent can shorten this time.
     """
 
     host: str
@@ -34,6 +42,7 @@ class Outage:
     duration_ms: float | None
     took_ms: float | None
     reason: str
+    no_network_ms: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `history --json` prints."""
@@ -43,6 +52,7 @@ class Outage:
             "ended": self.ended,
             "duration_ms": self.duration_ms,
             "took_ms": self.took_ms,
+            "no_network_ms": self.no_network_ms,
             "reason": self.reason,
         }
 
@@ -81,8 +91,11 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     going: dict[str, dict[str, Any]] = {}
     connected: set[str] = set()  # hosts that were connected at least once
     asked: set[str] = set()  # hosts whose current outage waited for the user
+    away: list[tuple[datetime, datetime | None]] = []  # the times without a network
     for event in events:
         host, name = event.get("host"), event.get("event")
+        if name == "network-changed":
+            _note_network(away, event)
         if host is None:
             continue
         if name == "disconnected" and _wished(event):
@@ -99,7 +112,33 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
         if name == "sign-in-needed" or event.get("code") in ASKS:
             asked.add(host)
     found += [_outage(begin, None) for begin in going.values()]
+    found = [replace(outage, no_network_ms=_no_network_ms(outage, away)) for outage in found]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
+
+
+def _note_network(away: list[tuple[datetime, datetime | None]], event: dict[str, Any]) -> None:
+    """Extend the times without a network by an event. An older agent does not report whether there is one."""
+    online, at = event.get("online"), datetime.fromisoformat(event["at"])
+    going = bool(away) and away[-1][1] is None
+    if online is False and not going:
+        away.append((at, None))
+    elif online is True and going:
+        away[-1] = (away[-1][0], at)
+
+
+def _no_network_ms(outage: Outage, away: Iterable[tuple[datetime, datetime | None]]) -> float:
+    """Return for how long there was no network during an outage or right before it.
+
+    A time that continues counts up to the end of the outage, or not at all while the outage continues, too.
+    """
+    began = datetime.fromisoformat(outage.began)
+    ended = datetime.fromisoformat(outage.ended) if outage.ended is not None else None
+    total = timedelta()
+    for left, back in away:
+        end = min(filter(None, (back, ended)), default=None)
+        if end is not None and end >= began - ADJACENT and end > left:
+            total += end - left
+    return total.total_seconds() * 1000
 
 
 def _proves(event: dict[str, Any]) -> bool:

@@ -120,9 +120,10 @@ def _each(outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
         going = f"{lasted(period.seconds_of(outage))}, still"
         took = lasted(outage.took_ms / 1000) if outage.took_ms is not None else ""
         duration = going if outage.duration_ms is None else lasted(outage.duration_ms / 1000)
-        rows.append((moment(begin), outage.host, duration, took, outage.reason))
+        network = lasted(outage.no_network_ms / 1000) if outage.no_network_ms else ""
+        rows.append((moment(begin), outage.host, duration, network, took, outage.reason))
     what = "Each outage" if len(outages) <= MOST_ROWS else f"The last {MOST_ROWS} of {len(outages)} outages"
-    table = _table(("began", "host", "lasted", "back in", "why"), rows, numbers={2, 3})
+    table = _table(("began", "host", "lasted", "no network for", "back in", "why"), rows, numbers={2, 3, 4})
     return f"<details><summary>{what}</summary>{table}</details>"
 
 

@@ -35,7 +35,7 @@ def network_read(context: Context, event: NetworkRead) -> None:
     touched = bool(delta) or bool(event.touched)
     context.change(snapshot=new, network_at=context.now if touched else context.state.network_at)
     if delta:
-        context.publish("network-changed", evidence=delta.evidence)
+        context.publish("network-changed", evidence=delta.evidence, online=bool(new.default_routes))
     for name in context.names:
         host = context.get(name)
         if host is None:

@@ -1,0 +1,26 @@
+"""The history of real outages."""
+
+from __future__ import annotations
+
+import json
+
+from trayagent.sandbox import Agent, Lab
+
+GAP_S = 3.0
+
+
+def test_an_outage_is_split_into_the_networks_part_and_ours(lab: Lab, agent: Agent) -> None:
+    """The laptop is in no network for a while, then joins another one. The recovery does not include that while."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    events = agent.events()
+    lab.switch("home", "cafe", gap_s=GAP_S)
+    events.wait("connected", "web01")
+    for host in ((), ("web01",)):
+        [outage] = json.loads(agent.cli("history", *host, "--json").stdout)["outages"]
+        assert outage["no_network_ms"] >= (GAP_S - 0.5) * 1000
+        assert outage["took_ms"] is not None
+    assert "no network for " in agent.cli("history").stdout
