@@ -195,3 +195,65 @@ def test_answers_that_come_together_are_one_decision(monkeypatch: pytest.MonkeyP
     assert {host.resolved.hostname for host in shell.state.hosts.values() if host.resolved is not None} == {
         f"203.0.113.{number}" for number in range(20)
     }
+
+
+def test_commands_and_signals_come_between_the_events_of_many_hosts() -> None:
+    """While events with slow actions are queued, other callbacks run, and each event is decided in its turn."""
+    names = [f"web{number:02}" for number in range(40)]
+    done: list[str] = []
+    ticks: list[int] = []
+
+    class Slow(Recorder):
+        def carry_out(self, action: Action) -> None:
+            super().carry_out(action)
+            if isinstance(action, SendProbe):
+                time.sleep(0.01)
+                done.append(action.name)
+
+    shell, slow = Shell(), Slow()
+
+    def tick() -> None:
+        ticks.append(len(done))
+        if len(done) < len(names):
+            asyncio.get_running_loop().call_soon(tick)
+
+    async def body() -> None:
+        shell.start(slow, Network())
+        await shell.decided(Configured(NOW, {name: Wish(listed=True, connect="always") for name in names}))
+        for number, name in enumerate(names):
+            peer = f"203.0.113.{number}"
+            shell.post(HostResolved(NOW, name, Resolved(name, peer), Hop(peer, 22)))
+            master = Master(
+                number + 10, 1, f"/cm/{name}", local="192.168.1.2", local_port=5, peer=peer, peer_port=22
+            )
+            shell.post(MasterFound(NOW, name, master))
+        asyncio.get_running_loop().call_soon(tick)
+        await shell.decided(Started(NOW))
+        assert done == names
+
+    asyncio.run(body())
+    assert len({count for count in ticks if 0 < count < len(names)}) > 5
+
+
+def test_an_action_that_fails_holds_up_no_other() -> None:
+    """An effect that raises loses neither the other actions nor the events after it."""
+
+    class Failing(Recorder):
+        failed = False
+
+        def carry_out(self, action: Action) -> None:
+            super().carry_out(action)
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError(action)
+
+    shell, failing = Shell(), Failing()
+
+    async def body() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        shell.start(failing, Network())
+        await shell.decided(LISTED, RESOLVED, Started(NOW))
+
+    asyncio.run(body())
+    assert failing.failed
+    assert any(isinstance(action, Dial) for action in failing.actions)

@@ -16,9 +16,13 @@ from trayagent.core.facts.events import Event, NetworkRead
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
+from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.usable_routes import lookups
 
 log = logging.getLogger(__name__)
+
+_SLICE_S = 0.02  # with many hosts, the events of a move take seconds; a command must not wait for all of them
+_UP_TO_DATE_S = 0.25  # what follows the state is at most this late while events keep coming
 
 
 class Effects(Protocol):
@@ -49,6 +53,8 @@ class Shell:
         self._effects: Effects | None = None
         self._network: Network | None = None
         self._queue: deque[Event] = deque()
+        self._actions: deque[Action] = deque()
+        self._all_decided_at = NEVER
         self._touched: Touched | None = None
         self._scheduled = False
         self._waiting: list[asyncio.Future[None]] = []
@@ -61,7 +67,7 @@ class Shell:
             self._schedule()
 
     def post(self, event: Event) -> None:
-        """Queue an event. It is decided in this iteration of the loop, after the events before it."""
+        """Queue an event. It is decided soon, after the events before it and their actions."""
         self._queue.append(event)
         self._schedule()
 
@@ -90,21 +96,39 @@ class Shell:
             asyncio.get_running_loop().call_soon(self._drain)
 
     def _drain(self) -> None:
+        """Decide and act for a short time. If something is left, let commands and signals in and continue."""
         effects, network = self._effects, self._network
         if effects is None or network is None:
             return
+        until = time.monotonic() + _SLICE_S
         try:
-            while self._queue or self._touched is not None:
-                event = self._next(network)
-                self._decide(effects, event, *self._alike(event))
-                self._read_what_is_missing()
+            while self._pending and time.monotonic() < until:
+                if self._actions:
+                    effects.carry_out(self._actions.popleft())
+                else:
+                    event = self._next(network)
+                    self._decide(effects, event, *self._alike(event))
+                    self._read_what_is_missing()
         finally:
-            self._scheduled = False
-            waiting, self._waiting = self._waiting, []
-            for drained in waiting:
-                if not drained.done():  # the waiting task may have been cancelled
-                    drained.set_result(None)
-        effects.all_decided()
+            if self._pending:
+                asyncio.get_running_loop().call_soon(self._drain)
+            else:
+                self._wake_waiting()
+        now = time.monotonic()
+        if not self._pending or now - self._all_decided_at > _UP_TO_DATE_S:
+            self._all_decided_at = now
+            effects.all_decided()
+
+    @property
+    def _pending(self) -> bool:
+        return bool(self._actions or self._queue or self._touched is not None)
+
+    def _wake_waiting(self) -> None:
+        self._scheduled = False
+        waiting, self._waiting = self._waiting, []
+        for drained in waiting:
+            if not drained.done():  # the waiting task may have been cancelled
+                drained.set_result(None)
 
     def _next(self, network: Network) -> Event:
         if self._touched is not None:
@@ -122,8 +146,7 @@ class Shell:
         self.state = decision.state
         if decision.whys:
             effects.decided(decision.whys)
-        for action in decision.actions:
-            effects.carry_out(action)
+        self._actions.extend(decision.actions)
 
     def _read_what_is_missing(self) -> None:
         """Read the network again if a new master or address needs a route that the last snapshot does not have."""
