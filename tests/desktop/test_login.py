@@ -415,7 +415,7 @@ def test_the_launch_agent_is_what_launchd_reads(tmp_path: Path) -> None:
     assert agent.disable()
     assert not agent.disable()
     assert not agent.enabled()
-    assert [type(way) for way in start._ways({"HOME": str(tmp_path)}, "darwin")] == [
+    assert [type(way) for way in start._methods({"HOME": str(tmp_path)}, "darwin")] == [
         macos_launchd.LaunchAgent
     ]
 

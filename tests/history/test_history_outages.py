@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trayagent.core.display_state import STATE_OF
-from trayagent.history.outages import ASKS, Outage, Sighting, outages, sightings
+from trayagent.history.outages import NEEDS_USER, Outage, Sighting, outages, sightings
 
 BY_USER = [["user", "disconnect"]]
 
@@ -51,7 +51,7 @@ def test_a_first_connection_is_no_recovery() -> None:
 @pytest.mark.parametrize(
     "asks",
     [
-        *(event(2, "connect-failed", code=code) for code in sorted(ASKS)),
+        *(event(2, "connect-failed", code=code) for code in sorted(NEEDS_USER)),
         event(2, "sign-in-needed"),
     ],
     ids=lambda asks: asks.get("code", asks["event"]),
@@ -66,7 +66,7 @@ def test_the_time_that_the_user_took_is_no_recovery_time(asks: dict[str, Any]) -
 
 def test_the_codes_that_wait_for_the_user_are_the_cores() -> None:
     """The list of codes here is the same as the core's."""
-    assert {code for code, state in STATE_OF.items() if state == "needs-sign-in"} == ASKS
+    assert {code for code, state in STATE_OF.items() if state == "needs-sign-in"} == NEEDS_USER
 
 
 def test_what_the_user_wished_is_no_outage() -> None:

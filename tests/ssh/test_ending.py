@@ -50,7 +50,7 @@ def test_the_family_of_another_process_is_left_alone(bystander: subprocess.Popen
     master = Master(bystander.pid, found.start_ticks, "/nonexistent/control-path")
     if case == "a recycled pid":
         master = replace(master, start_ticks=found.start_ticks - 1)
-    asyncio.run(asyncio.wait_for(end(master, ask=False), DEADLINE_S))
+    asyncio.run(asyncio.wait_for(end(master, politely=False), DEADLINE_S))
     for process in (found, *family):
         assert alive(process.pid, process.start_ticks), f"{process.comm} was ended"
     assert bystander.poll() is None

@@ -103,7 +103,7 @@ def test_a_held_connection_is_passed_only_after_its_release(tmp_path: Path) -> N
                 with accepted:
                     for _ in range(200):  # all ready callbacks have run by then; ten would be enough
                         await asyncio.sleep(0)
-                    assert connection.asked
+                    assert connection.helper_came
                     helper.setblocking(False)
                     with pytest.raises(BlockingIOError):
                         helper.recv(1)
@@ -161,7 +161,7 @@ def test_the_next_address_is_tried_beside_a_silent_one(
         async def look_up(*_: object) -> list[object]:
             return list(found)
 
-        monkeypatch.setattr(own_connection, "_look_up", look_up)
+        monkeypatch.setattr(own_connection, "_resolve", look_up)
         begun = time.monotonic()
         got = fetched(tmp_path, Resolved("web01", "two.example"))
         took = time.monotonic() - begun
@@ -205,7 +205,7 @@ def test_a_connection_that_ssh_never_requested_is_closed(tmp_path: Path) -> None
             accepted, _ = await asyncio.wait_for(loop.sock_accept(server), DEADLINE_S)
         with accepted:
             assert await asyncio.wait_for(loop.sock_recv(accepted, 1), DEADLINE_S) == b""
-        assert not connection.asked
+        assert not connection.helper_came
 
     with listening() as server:
         asyncio.run(offer(server))
@@ -224,7 +224,7 @@ def test_an_attempt_that_is_given_up_disturbs_no_other(tmp_path: Path) -> None:
             with pytest.raises(InterruptedError):
                 async with given_up.offered(tmp_path / "given-up"):
                     async with asyncio.timeout(DEADLINE_S):
-                        while not given_up._on_their_way:  # noqa: ASYNC110  # it has no event
+                        while not given_up._connecting_routes:  # noqa: ASYNC110  # it has no event
                             await asyncio.sleep(0)
                     raise InterruptedError
             async with contextlib.AsyncExitStack() as stack:  # their descriptors have the numbers of its own
@@ -243,16 +243,16 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second connection resolves the name again, and ssh gets the first connection that is established."""
-    found = own_connection._look_up
-    asked: list[str] = []
+    found = own_connection._resolve
+    helper_came: list[str] = []
 
     async def look_up(host: str, port: int, family: socket.AddressFamily) -> own_connection._Found:
-        asked.append(host)
-        if len(asked) == 1:
+        helper_came.append(host)
+        if len(helper_came) == 1:
             await asyncio.Event().wait()  # a name server that is gone
         return await found(host, port, family)
 
-    monkeypatch.setattr(own_connection, "_look_up", look_up)
+    monkeypatch.setattr(own_connection, "_resolve", look_up)
 
     async def ask(port: int) -> None:
         at, stands = tmp_path / "connection", list[str]()
@@ -264,7 +264,7 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
             async with connection.offered(at):
                 helper = await asyncio.create_subprocess_exec(*words_of(str(at)), stdout=its.fileno())
                 its.close()
-                while not connection.asked:  # noqa: ASYNC110  # no event reports this
+                while not connection.helper_came:  # noqa: ASYNC110  # no event reports this
                     await asyncio.sleep(0.01)
                 assert not stands
                 connection.again()
@@ -273,7 +273,7 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
             connection.close()
             _, rights, _, _ = socket.recv_fds(mine, 1, 1)
         assert stands == ["127.0.0.1"]
-        assert len(asked) == 2
+        assert len(helper_came) == 2
         with socket.socket(fileno=rights[0]) as got:
             assert got.getpeername() == ("127.0.0.1", port)
 

@@ -34,22 +34,22 @@ _FOR_THE_AGENT = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
 _ONCE_MORE = "Permission denied, please try again."  # the next prompt is on the screen already
 
 
-def log_in(host: str, tell: Callable[[str], None]) -> int:
+def log_in(host: str, print_line: Callable[[str], None]) -> int:
     """Log in to a host at this terminal; return 0 once it is connected, 130 when the user gave up.
 
-    `host` may be any name that ssh understands. Starts an agent if none runs. `tell` prints a line for the
+    `host` may be any name that ssh understands. Starts an agent if none runs. `print_line` prints a line for the
     user. ssh's own questions and errors go to the terminal (or to $SSH_ASKPASS, see ssh(1)). Raises
     TrayagentError.
     """
     _check_that_ssh_can_prompt(os.environ)
     log_file = ensure_agent()
     if log_file is not None:
-        tell(f"No agent was running. Started one; it logs to {log_file}")
+        print_line(f"No agent was running. Started one; it logs to {log_file}")
     begun = _request("login", _ANSWER_S, host=host, pid=os.getpid())
     status = _run(begun["words"], {**begun["env"], **os.environ}, Path(begun["log"]))
     outcome = _outcome(host, begun["attempt"], status)
     if outcome["state"] == "connected" and outcome["pid"] is not None and status == 0:
-        tell(f"{host}: connected")
+        print_line(f"{host}: connected")
         return 0
     if status == -signal.SIGTERM:
         hint = f"Log in again: trayagent login {host}"

@@ -46,7 +46,7 @@ def doctor(args: argparse.Namespace) -> int:
     from trayagent.doctor.run_checks import examine
 
     results = asyncio.run(examine(file_paths.find(args.config)))
-    findings = [told for result in results for told in result.as_json()]
+    findings = [finding for result in results for finding in result.as_json()]
     levels = [finding["level"] for finding in findings]
     counts = {level: levels.count(level) for level in ("ok", "advice", "problem")}
     well = not counts["problem"]

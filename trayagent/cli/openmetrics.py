@@ -159,11 +159,11 @@ def _counter(name: str, what: str, samples: list[Sample]) -> list[str]:
 def _family(name: str, kind: str, what: str, samples: list[Sample], unit: str) -> list[str]:
     """Return the lines of one metric family, without samples that lack a value; [] if no sample is left."""
     suffix = "_total" if kind == "counter" else ""
-    told = [f"{name}{suffix}{_labels(labels)} {_number(v)}" for labels, v in samples if v is not None]
-    if not told:
+    lines = [f"{name}{suffix}{_labels(labels)} {_number(v)}" for labels, v in samples if v is not None]
+    if not lines:
         return []
     head = [f"# TYPE {name} {kind}", *([f"# UNIT {name} {unit}"] if unit else []), f"# HELP {name} {what}"]
-    return head + told
+    return head + lines
 
 
 def _labels(labels: Labels) -> str:

@@ -70,6 +70,8 @@ async def _by_windows(host: str, words: list[str], env: Mapping[str, str]) -> No
         output.seek(0)
         lines = output.read().decode(errors="replace").strip().splitlines()
     if status not in {0, _GIVEN_UP}:
-        told = [line.strip().removeprefix("trayagent: ") for line in lines[-2:]]
-        title, hint = (told[0], told[1]) if len(told) == 2 else (f"{host}: the login failed", "".join(told))
+        errors = [line.strip().removeprefix("trayagent: ") for line in lines[-2:]]
+        title, hint = (
+            (errors[0], errors[1]) if len(errors) == 2 else (f"{host}: the login failed", "".join(errors))
+        )
         raise TrayagentError(title, code="login-failed", hint=hint)

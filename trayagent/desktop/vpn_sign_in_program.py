@@ -26,9 +26,9 @@ async def sign_in(vpn: str, words: Sequence[str], terminal: OpenTerminal | None)
     """Run the words and wait for their end. If they fail, raises TrayagentError with their last line."""
     status, last = await (_without_terminal(words) if terminal is None else _at_terminal(words, terminal))
     if status:
-        said = f": {last}" if last else f", with status {status}"
+        ending = f": {last}" if last else f", with status {status}"
         hint = f"Try it in a terminal: {shlex.join(words)}"
-        raise TrayagentError(f"Signing in to {vpn} failed{said}", code="sign-in-failed", hint=hint)
+        raise TrayagentError(f"Signing in to {vpn} failed{ending}", code="sign-in-failed", hint=hint)
 
 
 async def _at_terminal(words: Sequence[str], terminal: OpenTerminal) -> tuple[int, str]:
@@ -40,8 +40,8 @@ async def _at_terminal(words: Sequence[str], terminal: OpenTerminal) -> tuple[in
             if time.monotonic() > until:
                 return 1, "it gave no result for 15 minutes"
             await asyncio.sleep(_POLL_S)
-        told = json.loads(report.read_text())
-        return int(told["status"]), str(told["last"])
+        result = json.loads(report.read_text())
+        return int(result["status"]), str(result["last"])
 
 
 async def _without_terminal(words: Sequence[str]) -> tuple[int, str]:

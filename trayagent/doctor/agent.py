@@ -60,5 +60,5 @@ def _restart(case: Case) -> str:
 
 def _by_manager(case: Case) -> bool:
     """Report whether a service manager (systemd, launchd) starts the agent at login; it can also start it now."""
-    way = login.way_in_use(case.env)
-    return way is not None and way.name != "autostart"
+    method = login.method_in_use(case.env)
+    return method is not None and method.name != "autostart"

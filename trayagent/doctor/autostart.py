@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from trayagent.desktop.autostart import way_in_use
+from trayagent.desktop.autostart import method_in_use
 from trayagent.doctor.context import Case, shown
 from trayagent.doctor.findings import Finding, advice, ok, problem
 
@@ -20,20 +20,20 @@ _EXEC = re.compile(r"^Exec(?:Start)?=(.*)$", re.MULTILINE)
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report whether the agent starts at login, and whether that entry still works."""
-    way = way_in_use(case.env)
-    if way is None:
+    method = method_in_use(case.env)
+    if method is None:
         why = "After the next login no connection is kept up until you start the agent."
         return [
             advice(
                 "login-off", "The agent does not start at login", why, "To enable it:", "trayagent install"
             )
         ]
-    if (program := missing_program(way.path)) is not None:
+    if (program := missing_program(method.path)) is not None:
         title = f"The program that starts at login is missing: {program}"
-        why = f"{shown(way.path)} names it. It was moved or removed."
+        why = f"{shown(method.path)} names it. It was moved or removed."
         remedy = "To write it again with your current trayagent:"
         return [problem("login-broken", title, why, remedy, "trayagent install")]
-    return [ok(f"by {shown(way.path)}", _lasting(way.name))]
+    return [ok(f"by {shown(method.path)}", _lasting(method.name))]
 
 
 def missing_program(path: Path) -> str | None:
@@ -43,9 +43,9 @@ def missing_program(path: Path) -> str | None:
     return words[0] if words and shutil.which(words[0]) is None else None
 
 
-def _lasting(way: str) -> str:
+def _lasting(method: str) -> str:
     """Return a note about the end of the session, with which systemd ends the user's units."""
-    if way != "systemd" or (LINGER / _user()).exists():
+    if method != "systemd" or (LINGER / _user()).exists():
         return ""
     return "It ends with your last session. To keep it running, and start it at boot: loginctl enable-linger"
 

@@ -78,7 +78,7 @@ async def aside(work: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def settle(result: T | None, error: BaseException | None) -> None:
+    def set_outcome(result: T | None, error: BaseException | None) -> None:
         if done.done():
             return
         if error is not None:
@@ -93,7 +93,7 @@ async def aside(work: Callable[[], T]) -> T:
         except Exception as e:  # the caller raises it
             error = e
         with contextlib.suppress(RuntimeError):  # the loop is closed: no caller is waiting any more
-            loop.call_soon_threadsafe(settle, result, error)
+            loop.call_soon_threadsafe(set_outcome, result, error)
 
     threading.Thread(target=run, name="doctor", daemon=True).start()
     return await done

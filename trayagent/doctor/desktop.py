@@ -62,13 +62,13 @@ async def _connected(address: str) -> AsyncIterator[Connection]:
 
 
 async def _tray(case: Case, connection: Connection) -> list[Finding]:
-    told = case.view["agent"].get("no_tray") if case.view is not None else None
-    if told == "--no-tray":
+    reported = case.view["agent"].get("no_tray") if case.view is not None else None
+    if reported == "--no-tray":
         return [ok("the agent was started with --no-tray")]
-    reason = told or await _no_icon(connection)
+    reason = reported or await _no_icon(connection)
     if reason is None:
         return [ok("a panel shows the icon")]
-    title = "The icon is not visible" if told else "The icon would not be visible"
+    title = "The icon is not visible" if reported else "The icon would not be visible"
     remedy = "Choose a panel that shows StatusNotifierItem icons; `trayagent status --watch` shows the same."
     return [advice("no-tray", f"{title}: {reason}", "Everything else works without it.", remedy)]
 
@@ -110,12 +110,12 @@ async def _messages(case: Case, connection: Connection) -> list[Finding]:
 
 
 async def _has_owner(connection: Connection, name: str) -> bool:
-    ask = Call(_BUS, "/org/freedesktop/DBus", _BUS, "NameHasOwner")
-    (owned,) = await connection.call(ask, "s", [name], answer="b", timeout_s=ANSWER_S)
+    call = Call(_BUS, "/org/freedesktop/DBus", _BUS, "NameHasOwner")
+    (owned,) = await connection.call(call, "s", [name], answer="b", timeout_s=ANSWER_S)
     return bool(owned)
 
 
 async def _activatable(connection: Connection) -> list[str]:
-    ask = Call(_BUS, "/org/freedesktop/DBus", _BUS, "ListActivatableNames")
-    (names,) = await connection.call(ask, answer="as", timeout_s=ANSWER_S)
+    call = Call(_BUS, "/org/freedesktop/DBus", _BUS, "ListActivatableNames")
+    (names,) = await connection.call(call, answer="as", timeout_s=ANSWER_S)
     return list(names)

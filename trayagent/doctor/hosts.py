@@ -58,11 +58,11 @@ def _agent_socket(case: Case) -> Iterator[Finding]:
 
 def _stuck(case: Case) -> Iterator[Finding]:
     for host in case.view["hosts"] if case.view is not None else []:
-        name, told = host["name"], host["problem"]
-        if told is not None and host["state"] not in AWAY:
+        name, shown = host["name"], host["problem"]
+        if shown is not None and host["state"] not in AWAY:
             make = problem if host["state"] in NEEDS_USER else advice
             why = f"{name} {_MEANS.get(host['state'], 'is not connected')}."
-            yield make(told["code"], f"{name}: {told['title']}", why, told["hint"], host=name)
+            yield make(shown["code"], f"{name}: {shown['title']}", why, shown["hint"], host=name)
         for forward in host["forwards"]:
             if forward["state"] == "failed":
                 title = f"{name}: its forward -{forward['kind'][0].upper()} {forward['spec']} is not open"

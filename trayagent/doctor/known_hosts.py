@@ -24,14 +24,14 @@ async def check(case: Case) -> Iterable[Finding]:
         return await _examine(case, host[0], host[2])
 
     found, late = await each(wanted, one, at_once=_AT_ONCE, within_s=ANSWER_WITHIN_S)
-    told = [finding for finding in found if finding is not None]
+    findings = [finding for finding in found if finding is not None]
     if late:
         title = f"The keys of {len(late)} hosts could not be checked in time"
         why = "There are many hosts, or known_hosts is large. The others were checked."
-        told.append(
+        findings.append(
             advice("check-late", title, why, "To check one of them:", f"ssh-keygen -F {late[0][2].hostname}")
         )
-    return told or ([ok("every server's key is known, or comes with its first login")] if wanted else [])
+    return findings or ([ok("every server's key is known, or comes with its first login")] if wanted else [])
 
 
 async def _examine(case: Case, name: str, resolved: Resolved) -> Finding | None:

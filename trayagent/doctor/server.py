@@ -86,7 +86,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
     if process is None or not (process.comm == "ssh" or bound_by_master(case.control_path(name))):
         return []
     if host.probe == "forward":
-        return _no_shell(name, host, resolved, told=True)
+        return _no_shell(name, host, resolved, by_agent=True)
     try:
         lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
     except Refused:
@@ -101,7 +101,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
             advice("far-side-silent", f"{name}: {error}", why, remedy, f"trayagent why {name}", host=name)
         ]
     if lines is None:
-        return _no_shell(name, host, resolved, told=False)
+        return _no_shell(name, host, resolved, by_agent=False)
     far = read_answer(lines)
     summary = ", ".join([far.shell or "sh", *sorted(far.tools)])
     return [*judged(name, host, resolved, far)] or [ok(f"{name}: {summary}", host=name)]
@@ -174,7 +174,7 @@ def _late(name: str, far: Far) -> Iterator[Finding]:
         yield advice("client-alive", title, why, remedy, "ClientAliveInterval 15", host=name)
 
 
-def _no_shell(name: str, host: Host, resolved: Resolved, *, told: bool) -> list[Finding]:
+def _no_shell(name: str, host: Host, resolved: Resolved, *, by_agent: bool) -> list[Finding]:
     """Return what follows if the account runs no commands.
 
     The agent then uses a forward as proof of life, and it cannot end a dead session on the server.
@@ -184,7 +184,7 @@ def _no_shell(name: str, host: Host, resolved: Resolved, *, told: bool) -> list[
         why = "After a lost connection its remote forwards wait until the server notices."
         remedy = "Set this in the server's sshd_config:"
         return [advice("far-side-no-shell", title, why, remedy, "ClientAliveInterval 15", host=name)]
-    if not told:
+    if not by_agent:
         title = f"{name}: its account runs no commands"
         why = "It works anyway. With this line the agent does not try a command first."
         remedy = "Add to the configuration:"

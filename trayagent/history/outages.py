@@ -11,7 +11,7 @@ BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
 ENDS = frozenset({"connected", "master-kept", "master-adopted"})
 PROVES = ENDS | {"disconnected", "master-stale"}
 """A host that loses a connection had one."""
-ASKS = frozenset({"auth-denied", "host-key-unknown", "passphrase-needed", "vpn-needs-sign-in"})
+NEEDS_USER = frozenset({"auth-denied", "host-key-unknown", "passphrase-needed", "vpn-needs-sign-in"})
 """Codes that wait for the user. The user's time says nothing about the speed of a recovery.
 
 These are the codes that the core shows as needs-sign-in. They are repeated here because importing the core
@@ -90,7 +90,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     found: list[Outage] = []
     going: dict[str, dict[str, Any]] = {}
     connected: set[str] = set()  # hosts that were connected at least once
-    asked: set[str] = set()  # hosts whose current outage waited for the user
+    needed_user: set[str] = set()  # hosts whose current outage waited for the user
     away: list[tuple[datetime, datetime | None]] = []  # the times without a network
     for event in events:
         host, name = event.get("host"), event.get("event")
@@ -102,15 +102,15 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
             going.pop(host, None)
         elif name in BEGINS and event.get("missed") is not False:
             if host not in going:
-                asked.discard(host)
+                needed_user.discard(host)
             going.setdefault(host, event)
         elif name in ENDS and host in going:
-            timed = host in connected and host not in asked
+            timed = host in connected and host not in needed_user
             found.append(_outage(going.pop(host), event, timed=timed))
         if _proves(event):
             connected.add(host)
-        if name == "sign-in-needed" or event.get("code") in ASKS:
-            asked.add(host)
+        if name == "sign-in-needed" or event.get("code") in NEEDS_USER:
+            needed_user.add(host)
     found += [_outage(begin, None) for begin in going.values()]
     found = [replace(outage, no_network_ms=_no_network_ms(outage, away)) for outage in found]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))

@@ -27,16 +27,16 @@ Job = Row | Callable[[sqlite3.Connection], None] | threading.Event | None
 class History:
     """The history in the file `path`, which is created by the first record.
 
-    `record` and `prune` queue their work for one thread, which sleeps between events. `tell` receives, at
+    `record` and `prune` queue their work for one thread, which sleeps between events. `report` receives, at
     most once, the reason why no more events can be kept. It is called in that thread.
     """
 
-    def __init__(self, path: Path, tell: Callable[[str], None] = log.warning) -> None:
+    def __init__(self, path: Path, report: Callable[[str], None] = log.warning) -> None:
         self._path = path
-        self._tell = tell
+        self._report = report
         self._jobs: queue.Queue[Job] = queue.Queue(WAITING_MOST)
         self._thread: threading.Thread | None = None
-        self._said = False
+        self._reported = False
         self._put_aside = False
         self._closed = False
 
@@ -84,17 +84,17 @@ class History:
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
-            self._say_once("the disk is too slow, events are lost")
+            self._report_once("the disk is too slow, events are lost")
             return
         if self._thread is None:
             # A daemon thread, so that a hanging disk cannot keep the agent from ending.
             self._thread = threading.Thread(target=self._work, name="history", daemon=True)
             self._thread.start()
 
-    def _say_once(self, why: str) -> None:
-        if not self._said:
-            self._said = True
-            self._tell(f"The history {self._path} is no longer recorded: {why}.")
+    def _report_once(self, why: str) -> None:
+        if not self._reported:
+            self._reported = True
+            self._report(f"The history {self._path} is no longer recorded: {why}.")
 
     # The methods below run in the thread.
 
@@ -126,13 +126,13 @@ class History:
                 if callable(job):
                     job(db)
         except NewerSchema:
-            self._say_once("it was written by a newer trayagent")
+            self._report_once("it was written by a newer trayagent")
         except (sqlite3.Error, OSError) as error:
             if db is not None:
                 db.close()
             if database.is_broken(error) and self._start_over():
                 return self._carry_out(None, jobs)
-            self._say_once(str(error))
+            self._report_once(str(error))
             return None
         except Exception:  # one bad event must not cost all that follow
             log.exception("history: events are lost")

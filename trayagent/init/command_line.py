@@ -74,8 +74,8 @@ def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
     reader.read()
     if reader.destination is None:
         raise NotUnderstood("it names no host")
-    if asked := next((f"-{flag}" for flag in sorted(reader.flags & _QUERY_OPTIONS)), None):
-        raise NotUnderstood(f"{asked} keeps nothing connected")
+    if query := next((f"-{flag}" for flag in sorted(reader.flags & _QUERY_OPTIONS)), None):
+        raise NotUnderstood(f"{query} keeps nothing connected")
     user, host = _parts(reader.destination)
     if not host or reader.destination.startswith("-"):
         raise NotUnderstood(f'"{reader.destination}" is not a host')

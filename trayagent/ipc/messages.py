@@ -59,8 +59,8 @@ def item(value: dict[str, Any]) -> bytes:
 
 def failure(error: TrayagentError) -> bytes:
     """Return the line that refuses a request or ends a stream."""
-    told = {"code": error.code, "title": error.title, "hint": error.hint}
-    return line({"ok": False, "exit": 2 if getattr(error, "exit_status", 1) == 2 else 1, "error": told})
+    fields = {"code": error.code, "title": error.title, "hint": error.hint}
+    return line({"ok": False, "exit": 2 if getattr(error, "exit_status", 1) == 2 else 1, "error": fields})
 
 
 def read_reply(data: bytes, kind: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def read_reply(data: bytes, kind: str) -> dict[str, Any]:
         message = json.loads(data)
         if message.get("ok") is False:
             error, status = message["error"], 2 if message["exit"] == 2 else 1
-            told = {key: str(error[key]) for key in ("title", "code", "hint")}
+            fields = {key: str(error[key]) for key in ("title", "code", "hint")}
         else:
             carried: dict[str, Any] = message[kind]
             if not isinstance(carried, dict):
@@ -81,4 +81,4 @@ def read_reply(data: bytes, kind: str) -> dict[str, Any]:
     except (ValueError, AttributeError, KeyError, TypeError) as wrong:
         hint = "The agent may have another version. Restart it: trayagent stop && trayagent run"
         raise AgentSilent("The agent's answer is invalid.", code="bad-reply", hint=hint) from wrong
-    raise Refused(told["title"], code=told["code"], hint=told["hint"], exit_status=status)
+    raise Refused(fields["title"], code=fields["code"], hint=fields["hint"], exit_status=status)

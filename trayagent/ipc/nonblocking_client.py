@@ -49,9 +49,9 @@ class Heard:
         self._buffer += chunk
         if len(self._buffer) > messages.LONGEST_REPLY:
             raise AgentSilent("The agent's answer is too long.", code="bad-reply")
-        return self._said()
+        return self._messages()
 
-    def _said(self) -> list[dict[str, Any]]:
+    def _messages(self) -> list[dict[str, Any]]:
         found = []
         for line in client.whole_lines(self._buffer):
             value = messages.read_reply(line, self._kind)

@@ -43,9 +43,9 @@ def neighbours(text: str) -> dict[tuple[str, str], str]:
 def _query(*words: str) -> str:
     env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             words, env=env, capture_output=True, text=True, check=False, timeout=_QUERY_WITHIN_S
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return asked.stdout
+    return done.stdout

@@ -90,7 +90,7 @@ class SshResolver:
         if len(batch) > 1:
             texts = await self._outputs([q.name for q in batch], batch[0].options)
             for question, text in zip(batch, texts, strict=False):
-                _tell(question, text)
+                _set_answer(question, text)
             later = batch[len(texts) + 1 :]
             del batch[len(texts) + 1 :]
             self._waiting.extendleft(reversed(later))
@@ -150,7 +150,7 @@ def _is_plain(name: str) -> bool:
     return bool(name) and not name.startswith("-") and not set(name) & set("\n\0")
 
 
-def _tell(question: _Question, text: str) -> None:
+def _set_answer(question: _Question, text: str) -> None:
     """Answer with this text, unless no caller waits any more or the text is empty because of a failure."""
     if not text or question.answer.done():
         return

@@ -22,10 +22,10 @@ class EventBus:
         self._hooks = hooks
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
 
-    def publish(self, tell: Publish) -> None:
+    def publish(self, published: Publish) -> None:
         """Log an event, record it in the history, notify the listeners, and run its hook."""
-        event = event_object(tell, clock.now_text())
-        log.info("%s %s %s", tell.event, tell.name or "-", event["reason"])
+        event = event_object(published, clock.now_text())
+        log.info("%s %s %s", published.event, published.name or "-", event["reason"])
         self._history.record(event)
         for listener in list(self._listeners):
             listener(event)
@@ -37,20 +37,20 @@ class EventBus:
         return lambda: self._listeners.remove(listener)
 
 
-def event_object(tell: Publish, at: str) -> dict[str, Any]:
+def event_object(published: Publish, at: str) -> dict[str, Any]:
     """Return the JSON object of an event that happened `at` (RFC 3339).
 
     `evidence` repeats the pairs as text only where the reason is another text.
     """
-    evidence = tell.evidence
+    evidence = published.evidence
     event = {
         "at": at,
-        "event": tell.event,
-        "host": tell.name or None,
-        "reason": tell.reason or str(evidence),
-        **{k: v for k, v in tell.details.items() if v is not None},
+        "event": published.event,
+        "host": published.name or None,
+        "reason": published.reason or str(evidence),
+        **{k: v for k, v in published.details.items() if v is not None},
     }
-    if evidence and tell.reason:
+    if evidence and published.reason:
         event["evidence"] = str(evidence)
     if evidence:
         event["pairs"] = [list(pair) for pair in evidence.pairs]

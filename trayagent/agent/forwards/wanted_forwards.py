@@ -144,11 +144,11 @@ class Forwarding:
             return
         already = set(self._already(master))
         shown = {f.forward: f for f in host.forwards.states if f.forward in already and f.state == "open"}
-        asking = tuple(
+        opening = tuple(
             shown.get(r.forward, r) if r.state == "opening" else r for r in _still_opening(results)
         )
-        self._keep(master, (*(r.forward for r in asking if r.state == "open"),))
-        self._shell.post(ForwardsChanged(time.monotonic(), name, master.pid, asking, final=False))
+        self._keep(master, (*(r.forward for r in opening if r.state == "open"),))
+        self._shell.post(ForwardsChanged(time.monotonic(), name, master.pid, opening, final=False))
 
     def _living(self) -> set[int]:
         hosts = self._shell.state.hosts.values()
@@ -179,8 +179,8 @@ class Forwarding:
             results = await self._ensured(host.name, master, wanted, cleared)
             if not any(r.refused for r in results):
                 return results
-            asking = _still_opening(results)
-            self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, asking, final=False))
+            opening = _still_opening(results)
+            self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, opening, final=False))
             await asyncio.wait({clearing})
         except asyncio.CancelledError:
             clearing.cancel()

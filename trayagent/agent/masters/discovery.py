@@ -199,7 +199,7 @@ class Discovery:
             return
         master = describe(socket.pid, socket.path, ours=True)
         if master is not None:
-            await end(master, ask=False)
+            await end(master, politely=False)
             self._records.drop_master(master.pid)
 
     async def _found(self, socket: ControlSocket, state: State) -> None:

@@ -107,7 +107,7 @@ class MasterLauncher:
                 launched = await self._start(start, str(at), connection if jump is None else None)
             return replace(launched, release_connection=connection.close)
         except LaunchFailedError as failed:
-            if connection.asked or (
+            if connection.helper_came or (
                 jump is not None and _OLD_SSH not in failed.output.own + failed.output.others
             ):
                 # Only in a foreground master does ssh show the message of `fdpass`, its helper.

@@ -93,7 +93,7 @@ class MasterReplacer:
             if second_name is not None:
                 draining = await self._drainer.stop(host, old, second_name)
             if draining is None:
-                await self._gone(old, ask=False)
+                await self._gone(old, politely=False)
             self._records.drop_master(old.pid)
         took = TookOver(time.monotonic(), host.name, action.attempt, replace(new, control_path=path))
         if old is not None and draining is not None:
@@ -167,7 +167,7 @@ class MasterReplacer:
         """
         await self._unwanted(action.master)
         if action.old is not None:
-            await self._gone(action.old, ask=False)
+            await self._gone(action.old, politely=False)
         theirs = describe(holder.pid, path, ours=False) if holder.pid is not None else None
         if theirs is None:
             problem = Problem("unknown", f"{host.name}: another master took the control path and ended")
@@ -183,9 +183,9 @@ class MasterReplacer:
             await self._agent_sockets.release(action.name, action.master)
         await self._end(action.master)
 
-    async def _gone(self, master: Master, *, ask: bool = True) -> None:
+    async def _gone(self, master: Master, *, politely: bool = True) -> None:
         self._connector.release_connection(master.pid)
-        await end(master, ask=ask)
+        await end(master, politely=politely)
 
     async def _unwanted(self, master: Master) -> None:
         """End a master that never was in place. It is not watched, so it is also cleaned up here."""

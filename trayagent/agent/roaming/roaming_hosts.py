@@ -473,7 +473,7 @@ class RoamingHosts:
             await asyncio.sleep(_POLL_S)
         inner = describe(pid, kept.path, ours=True) if self._lost.has_inner(kept) else None
         if inner is not None:
-            await end(inner, ask=False)
+            await end(inner, politely=False)
 
     # The way back.
 

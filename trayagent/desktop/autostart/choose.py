@@ -15,7 +15,7 @@ from trayagent.desktop.autostart.linux_systemd import user_manager
 from trayagent.desktop.autostart.macos_launchd import LaunchAgent
 
 
-class Way(Protocol):
+class Method(Protocol):
     """One method of starting at login."""
 
     name: str
@@ -57,7 +57,7 @@ class Outcome:
 
 def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outcome:
     """Start the command at each login, by one method only. May wait for systemd. Raises TrayagentError."""
-    chosen, *others = _ways(env)
+    chosen, *others = _methods(env)
     changed = chosen.enable(command)
     for other in others:
         changed = other.disable() or changed  # otherwise the agent would start twice
@@ -67,7 +67,7 @@ def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outco
 def disable(env: Mapping[str, str] = os.environ) -> Outcome:
     """Start nothing at login any more. A running agent continues. Raises TrayagentError."""
     notes = spare_masters(env)
-    removed = tuple(way.path for way in _ways(env) if way.disable())
+    removed = tuple(method.path for method in _methods(env) if method.disable())
     return Outcome(removed, bool(removed), notes)
 
 
@@ -76,21 +76,21 @@ def spare_masters(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 
     The package's prerm calls this, too.
     """
-    doomed = sorted(pid for way in _ways(env) for pid in way.spare_masters())
+    doomed = sorted(pid for method in _methods(env) for pid in method.spare_masters())
     return (_DOOMED.format(pids=", ".join(map(str, doomed))),) if doomed else ()
 
 
 def enabled(env: Mapping[str, str] = os.environ) -> bool:
     """Report whether the agent starts at login. Reads only a few files."""
-    return way_in_use(env) is not None
+    return method_in_use(env) is not None
 
 
-def way_in_use(env: Mapping[str, str] = os.environ) -> Way | None:
+def method_in_use(env: Mapping[str, str] = os.environ) -> Method | None:
     """Return the method by which the agent starts at login, or None if it does not."""
-    return next((way for way in _ways(env) if way.enabled()), None)
+    return next((method for method in _methods(env) if method.enabled()), None)
 
 
-def _ways(env: Mapping[str, str], platform: str = sys.platform) -> list[Way]:
+def _methods(env: Mapping[str, str], platform: str = sys.platform) -> list[Method]:
     """Return the methods of this platform, the one to use first."""
     home = Path(env.get("HOME") or Path.home())
     if platform == "darwin":

@@ -74,8 +74,8 @@ def classify(
             _without_noise(_CARRIER_ENDED.split(text_of_carrier)[0]) or text_of_carrier, host, links
         )
     after = text if proven is None else _readable(proven)
-    if not after and (told := _PEERS_WORDS.search(text)):
-        return _direct(carrier + text[: told.start()], "", host) or _disconnected(host)
+    if not after and (from_peer := _PEERS_WORDS.search(text)):
+        return _direct(carrier + text[: from_peer.start()], "", host) or _disconnected(host)
     return _direct(carrier + text, after, host) or _unexplained(carrier + text, host, exit_status)
 
 

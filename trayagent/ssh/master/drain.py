@@ -54,8 +54,8 @@ async def stop(
         if await client.alive(timeout_s=STOP_S) != pid:
             raise Gone("another ssh master listens there")
         remote = any(forward.kind == "remote" for forward in forwards)
-        # The master is about to stop listening, so open each connection that is needed later now.
-        asking = (
+        # The master is about to stop listening, so open now each connection that is needed later.
+        for_round_trip = (
             await stack.enter_async_context(MuxClient.connected(name, timeout_s=STOP_S)) if remote else None
         )
         if unlinks_path:
@@ -65,20 +65,20 @@ async def stop(
         for forward in forwards:
             with contextlib.suppress(Refused):  # the forward was not open
                 await client.close_forward(forward, timeout_s=STOP_S)
-        if asking is not None:
-            await _round_trip(asking, wait_s)
+        if for_round_trip is not None:
+            await _round_trip(for_round_trip, wait_s)
 
 
 async def _stop_and_put_back(client: MuxClient, path: str) -> None:
     """Stop a master that unlinks `path`, and put the socket at that path back at once."""
     kept = second_name(path)
     try:
-        asked = asyncio.ensure_future(client.stop_listening(timeout_s=STOP_S))
+        stopping = asyncio.ensure_future(client.stop_listening(timeout_s=STOP_S))
         await asyncio.sleep(0)  # lets the request be sent
         until = time.monotonic() + PUT_BACK_S
         while not _put_back(kept, path) and time.monotonic() < until:
             pass  # a client that comes while the path is free makes its own connection
-        await asked
+        await stopping
         _put_back(kept, path)
     finally:
         remove_fresh(kept)

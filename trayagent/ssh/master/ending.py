@@ -19,16 +19,16 @@ _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
 _POLL_S = 0.001
 
 
-async def end(master: Master, *, ask: bool = True) -> None:
+async def end(master: Master, *, politely: bool = True) -> None:
     """End a master and its transport; return when the master is gone.
 
-    Pass `ask` False to skip TERMINATE: after a take-over, a polite end would unlink the new master's socket. If the
-    pid now belongs to another process, that process and its children are left alone.
+    Pass `politely` False to skip TERMINATE: after a take-over, a polite end would unlink the new master's socket. If
+    the pid now belongs to another process, that process and its children are left alone.
     """
     family = _family(master)
     if not _still(master):  # checked after `_family`, so that only children of this master can be ended
         return
-    if ask and await _terminate(master) and await _gone(master, TERMINATE_S):
+    if politely and await _terminate(master) and await _gone(master, TERMINATE_S):
         _kill_all(family, but=master.pid)
         return
     kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)

@@ -49,7 +49,7 @@ class PreconnectedSocket:
     """One TCP connection that the agent makes for an ssh.
 
     It begins at once, or with `at_once` false when ssh's helper requests it, because an ssh that uses another master
-    needs none. `established` is called with the local address. `asked` says whether ssh's helper requested the
+    needs none. `established` is called with the local address. `helper_came` says whether ssh's helper requested the
     connection. `why_not` is the reason that the helper got instead of a connection, or "".
     """
 
@@ -61,13 +61,13 @@ class PreconnectedSocket:
         at_once: bool = True,
         established: Callable[[str], None] = lambda _local: None,
     ) -> None:
-        self.asked = False
+        self.helper_came = False
         self.why_not = ""
         self._at_once = at_once
         self._established = established
         self._outcome: asyncio.Future[socket.socket | str] | None = None
         self._races: set[asyncio.Task[socket.socket | str]] = set()
-        self._on_their_way: set[tuple[_Address, str]] = set()
+        self._connecting_routes: set[tuple[_Address, str]] = set()
         self._released = asyncio.Event()
         self._released.set()
         self._resolved = resolved
@@ -156,7 +156,7 @@ class PreconnectedSocket:
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             helper, _ = listener.accept()
-            self.asked = True
+            self.helper_came = True
             self._begin().add_done_callback(partial(self._hand_over, helper))
 
     def _hand_over(self, helper: socket.socket, making: asyncio.Future[socket.socket | str]) -> None:
@@ -176,10 +176,10 @@ class PreconnectedSocket:
         """Return the first established connection, else the reason in the words of ssh."""
         host, port = self._resolved.hostname, self._resolved.port
         try:
-            found = await _look_up(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
+            found = await _resolve(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
         except socket.gaierror as error:
             return f"ssh: Could not resolve hostname {host}: {error.strerror}"
-        new = [one for one in found if (one[4], _source_to(one[0], one[4])) not in self._on_their_way]
+        new = [one for one in found if (one[4], _source_to(one[0], one[4])) not in self._connecting_routes]
         attempts = [partial(self._connect, one[0], one[4]) for one in new]
         connected, _, failed = await staggered_race(attempts, STAGGER_S)
         await self._released.wait()
@@ -195,8 +195,8 @@ class PreconnectedSocket:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._resolved.tcp_keep_alive:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        way = (address, _source_to(family, address))
-        self._on_their_way.add(way)
+        route = (address, _source_to(family, address))
+        self._connecting_routes.add(route)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.get_running_loop().sock_connect(one, address)
@@ -207,7 +207,7 @@ class PreconnectedSocket:
             one.close()
             raise
         finally:
-            self._on_their_way.discard(way)
+            self._connecting_routes.discard(route)
         self._established_sockets.append(one)
         _bound_back_off(one)
         one.setblocking(True)
@@ -231,7 +231,7 @@ def _source_to(family: socket.AddressFamily, address: _Address) -> str:
     return ""
 
 
-async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found:
+async def _resolve(host: str, port: int, family: socket.AddressFamily) -> _Found:
     """Return a name's addresses in the system's order. Raise socket.gaierror.
 
     A name server that does not answer blocks a separate thread. The agent does not wait for it when it ends.
@@ -242,7 +242,7 @@ async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[_Found] = loop.create_future()
 
-    def tell(found: _Found | OSError) -> None:
+    def resolved(found: _Found | OSError) -> None:
         if answer.done():
             return
         if isinstance(found, OSError):
@@ -256,7 +256,7 @@ async def _look_up(host: str, port: int, family: socket.AddressFamily) -> _Found
         except OSError as error:
             found = error
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(tell, found)
+            loop.call_soon_threadsafe(resolved, found)
 
     threading.Thread(target=ask, daemon=True).start()
     return await answer

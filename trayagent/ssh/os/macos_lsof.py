@@ -111,9 +111,9 @@ def _query(*which: str) -> str:
     """Return the output of lsof; its status is ignored, because it fails if one of several processes is gone."""
     env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             [*_WORDS, *which], env=env, capture_output=True, check=False, timeout=_QUERY_WITHIN_S
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return os.fsdecode(asked.stdout)
+    return os.fsdecode(done.stdout)

@@ -78,7 +78,7 @@ def _query(*which: str) -> str:
 def _run(words: list[str]) -> str:
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     try:
-        asked = subprocess.run(words, env=env, capture_output=True, check=False, timeout=_QUERY_WITHIN_S)
+        done = subprocess.run(words, env=env, capture_output=True, check=False, timeout=_QUERY_WITHIN_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return os.fsdecode(asked.stdout)
+    return os.fsdecode(done.stdout)

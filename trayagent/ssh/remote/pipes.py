@@ -13,7 +13,7 @@ async def chunks(fd: int) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     while True:
         readable = loop.create_future()
-        loop.add_reader(fd, _tell, readable)
+        loop.add_reader(fd, _set_readable, readable)
         try:
             await readable
         finally:
@@ -24,6 +24,6 @@ async def chunks(fd: int) -> AsyncIterator[bytes]:
         yield data
 
 
-def _tell(readable: asyncio.Future[None]) -> None:
+def _set_readable(readable: asyncio.Future[None]) -> None:
     if not readable.done():  # the waiting task may have been cancelled just before
         readable.set_result(None)
