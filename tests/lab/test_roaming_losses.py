@@ -195,3 +195,17 @@ def test_the_inner_master_checks_the_same_host_key(lab: Lab, agent: Agent, kind:
     assert session.echoes()
     assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
     assert session.end() == 0
+
+
+def test_a_server_may_forbid_forwards(lab: Lab, agent: Agent) -> None:
+    """Without a forward to the far relay's socket, each attach runs a command there. The agent tries a forward once."""
+    before = roaming(lab, agent, config=("DisableForwarding yes", "LogLevel DEBUG1"))
+    (kept,) = agent.records()["roaming"].values()
+    assert kept["far_path"] == ""
+    session = Session(lab)
+    for left, joined in (("home", "cafe"), ("cafe", "office")):
+        lab.switch(left, joined)
+        assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
+    assert lab.servers[0].said().count("ctype direct-streamlocal@openssh.com") == 1
+    assert session.end() == 0

@@ -139,20 +139,34 @@ class Fuzzer:
         return int(HELLO.unpack_from(attach, HEADER.size)[4])
 
     def false_near_relay(self) -> None:
-        """Attach to the far relay and send nonsense."""
+        """Attach to the far relay, by a program or directly at its socket, and send nonsense."""
         random = self.random
         token = self.token if random.random() < 0.8 else self.token[:17] + "0" * 32
         hello = HELLO.pack(MAGIC, 1, 1, 0, random.randint(1, 1000), token[:16].encode(), token[17:].encode())
-        with self.local.channel(self.token) as ours:
+        directly = random.random() < 0.5
+        with self._at_the_far_socket() if directly else self.local.channel(self.token) as ours:
             ours.settimeout(5)
             with contextlib.suppress(OSError):
+                if directly:
+                    ours.sendall(b'{"do": "link"}\n')
                 if random.random() < 0.8:
                     ours.sendall(frame(ATTACH, random.choice((0, 0, 0, 5)), hello))
                 ours.sendall(self.frames())
                 ours.recv(1 << 16)
                 ours.sendall(self.frames())
-        self.local.children[-1].wait(60)
-        self.local.children.pop()
+        if not directly:
+            self.local.children[-1].wait(60)
+            self.local.children.pop()
+
+    def _at_the_far_socket(self) -> socket.socket:
+        """Return a connection to the far relay's socket, or a dead one if the relay ended."""
+        raw = socket.socket(socket.AF_UNIX)
+        with (
+            contextlib.suppress(OSError),
+            contextlib.chdir(next(iter(self.local.home.glob(".cache/trayagent/*")))),
+        ):
+            raw.connect(f"{self.token[:16]}.roam")
+        return raw
 
     def nonsense_at_the_control_socket(self) -> None:
         """Send lines to the near relay, with descriptors that lead nowhere."""
@@ -174,14 +188,10 @@ class Fuzzer:
     def nonsense_at_the_far_socket(self) -> None:
         """Send lines to the far relay's own socket."""
         random = self.random
-        folder = next(iter(self.local.home.glob(".cache/trayagent/*")))
         line = random.choice(
             (b'{"do": "attach"}', b'{"do": "end"}', b'{"do": 7}', b"{", random.randbytes(5000))
         )
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as raw:
-            os.chdir(folder)
-            raw.connect(f"{self.token[:16]}.roam")
-            os.chdir("/")
+        with contextlib.suppress(OSError), self._at_the_far_socket() as raw:
             raw.sendall(line + random.choice((b"\n", b"")))
 
     def step(self) -> None:

@@ -68,6 +68,7 @@ ATTACH_S = 65.0  # the near relay gives up after 60 s
 _MAX_PATH = 4096
 _EXIT_S = 1.0  # an inner master whose connection was closed ends within milliseconds
 _POLL_S = 0.005
+_JUST_LOST_S = 5.0
 _KEPT_S = (
     86_400.0  # a far relay without its near relay ends after `roam_for`; this much longer it is remembered
 )
@@ -208,7 +209,12 @@ class RoamingHosts:
             return
         self._near_relay.running()  # collects its exit status
         instance = near.greeting.instance
-        lost = [k for k in self._records.roaming().values() if k.near == instance and k.lost_at is None]
+        recently = time.time() - _JUST_LOST_S  # the watch on the inner masters may be faster
+        lost = [
+            kept
+            for kept in self._records.roaming().values()
+            if kept.near == instance and (kept.lost_at is None or kept.lost_at > recently)
+        ]
         if lost:
             hosts = ", ".join(sorted({kept.host for kept in lost}))
             log.warning("the near relay ended, and with it the sessions of %s", hosts)
@@ -411,7 +417,7 @@ class RoamingHosts:
         A link straight to the far relay's socket comes first, because it starts no process on the server. If it fails,
         the far relay's own command gives the reason.
         """
-        token_id = kept.token[:16]
+        token_id, refused = kept.token[:16], False
         if kept.far_path:
             try:
                 local = self._file_paths.runtime_dir / f"connection-link-{outer.pid}"
@@ -420,13 +426,18 @@ class RoamingHosts:
                 if answer["ok"] is True:
                     return answer
                 log.info("%s: no direct link: %s", kept.host, answer.get("error"))
+                refused = answer.get("machine") is None
             except (TrayagentError, OSError) as error:
                 log.info("%s: no direct link: %s", kept.host, error)
         channel = await far.open_channel(self._present_path(kept.host, outer), token_id)
         try:
-            return await near.attach(token_id, channel.fds, within_s=ATTACH_S)
+            answer = await near.attach(token_id, channel.fds, within_s=ATTACH_S)
         finally:
             channel.close()
+        if answer["ok"] is True and refused:
+            kept.far_path = ""  # sshd allows no such forward, so the next attach saves that round trip
+            self._records.set_roaming(kept)
+        return answer
 
     def _present_path(self, name: str, outer: Master) -> str:
         """Return the control path of an outer master, which a take-over may have moved."""
