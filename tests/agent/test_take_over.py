@@ -17,6 +17,7 @@ from trayagent.agent.masters import take_over as taking_over
 from trayagent.agent.masters.discovery import Discovery, Holder
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.parts import Parts
+from trayagent.config import file_paths
 from trayagent.core.facts.masters import Master
 
 LISTENER = (
@@ -25,7 +26,7 @@ LISTENER = (
 )
 
 
-NO_PARTS = Parts(*[cast("Any", None)] * 6)
+NO_PARTS = Parts(file_paths.find(env={"TRAYAGENT_RUNTIME_DIR": "/nonexistent"}), *[cast("Any", None)] * 5)
 
 
 class Room:
