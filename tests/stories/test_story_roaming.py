@@ -380,3 +380,32 @@ def test_a_stall_of_a_master_that_answers_changes_nothing(story: Story) -> None:
     story.after(60)
     assert not story.did(Dial)
     assert story.shown("web") == "connected"
+
+
+def test_the_forwards_wait_until_the_master_is_back_at_its_path(story: Story) -> None:
+    """A request in the middle of the move would not find the socket."""
+    roaming(story, replace(ROAMS, forwards=(parse("local", "8080:localhost:80"),)))
+    story.ended("web", INNER.pid, kind="died")
+    assert not story.did(EnsureForwards)
+    story.post(r.MasterMoved(story.t, "web", 101, "/cm/web"))
+    assert len(story.did(EnsureForwards)) == 1
+
+
+def test_a_master_whose_path_is_taken_serves_where_it_is(story: Story) -> None:
+    """Another program listens at the user's control path. The agent tries to move the master once."""
+    roaming(story, replace(ROAMS, forwards=(parse("local", "8080:localhost:80"),)))
+    story.ended("web", INNER.pid, kind="died")
+    story.post(r.MasterMoved(story.t, "web", 101, OUTER_PATH))
+    assert len(story.did(EnsureForwards)) == 1
+    story.after(3600)
+    assert len(story.did(RestorePath)) == 1
+    assert story.shown("web") == "connected"
+
+
+def test_a_login_of_the_user_ends_a_master_that_is_not_back_at_its_path(story: Story) -> None:
+    """Their ssh came first, so the earlier outer master has no use any more."""
+    roaming(story)
+    story.ended("web", INNER.pid, kind="died")
+    theirs = story.found("web", control_path="/cm/web")
+    assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
+    assert story.living("web").pid == theirs.pid

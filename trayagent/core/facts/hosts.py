@@ -275,7 +275,7 @@ class Host:
     def linked(self) -> bool:
         """Whether data passes through the user's control path, as far as its master and the link are known."""
         if self.roaming is None or self.master is None:
-            return self.master is not None
+            return self.master is not None and (self.hidden_path is None or self.roaming_start.taken)
         return self.roaming.carrier == self.master.pid
 
     @property

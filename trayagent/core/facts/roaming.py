@@ -40,7 +40,8 @@ class RoamingStart:
 
     `through` is the pid of the master through which roaming is being started, `retry_at` when the next start may
     begin, and `reason` why the host does not roam: set until the configuration changes or the user reconnects it.
-    `restoring` is the pid of the master that is on its way back to the user's control path.
+    `restoring` is the pid of the master that is on its way back to the user's control path. `taken`: that path was
+    taken, so the master stays where it is.
     """
 
     through: int | None = None
@@ -48,3 +49,4 @@ class RoamingStart:
     failed: int = 0
     reason: str | None = None
     restoring: int | None = None
+    taken: bool = False

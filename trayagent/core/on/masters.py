@@ -31,7 +31,7 @@ def master_found(context: Context, event: MasterFound) -> None:
         return
     if event.master.pid in _own_pids(host):
         return
-    if host.roaming is not None and event.master.control_path != host.outer_path:
+    if host.hidden_path is not None and event.master.control_path != host.hidden_path:
         host = _without_outer(context, host)
     if host.attempt is not None and not host.attempt.taking_over:
         context.put(host)

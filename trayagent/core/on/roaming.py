@@ -177,7 +177,7 @@ def moved(context: Context, event: MasterMoved) -> None:
         host,
         master=replace(host.master, control_path=event.control_path),
         outer_path=None if there else host.outer_path,
-        roaming_start=replace(host.roaming_start, restoring=None if there else event.pid),
+        roaming_start=replace(host.roaming_start, restoring=None if there else event.pid, taken=not there),
     )
 
 
