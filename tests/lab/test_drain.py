@@ -31,12 +31,20 @@ class Session:
         assert self._child.stdout is not None
         return str(self._child.stdout.readline())
 
+    def types(self, line: str) -> None:
+        """Send a line."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"{line}\n")
+        self._child.stdin.flush()
+
+    def reads(self) -> str:
+        """Wait for the next line and return it."""
+        return self._line().rstrip("\n")
+
     def echoes(self) -> bool:
         """Report whether a line comes back."""
-        assert self._child.stdin is not None
-        self._child.stdin.write("line\n")
-        self._child.stdin.flush()
-        return self._line() == "line\n"
+        self.types("line")
+        return self.reads() == "line"
 
     def end(self) -> int:
         """End it from this side; return ssh's exit status."""

@@ -159,6 +159,37 @@ def test_the_next_agent_finds_what_is_still_attached(lab: Lab, agent: Agent) -> 
     assert session.end() == 0
 
 
+def test_a_session_survives_sleep_and_wakes_elsewhere(lab: Lab, agent: Agent) -> None:
+    """All processes of the laptop are stopped for 10 s, and it wakes in another network."""
+    inner = roaming(lab, agent)["roaming"]["pid"]
+    session = Session(lab)
+    lab.suspend()
+    lab.switch("home", "cafe")
+    time.sleep(10)
+    lab.resume()
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == inner
+    assert session.end() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_session_survives_a_minute_without_a_network(lab: Lab, agent: Agent) -> None:
+    """The user types while there is no network. Everything arrives afterwards, and nothing twice."""
+    inner = roaming(lab, agent)["roaming"]["pid"]
+    session = Session(lab)
+    lab.leave("home")
+    agent.wait_state(HOST, "offline")
+    session.types("typed while away")
+    time.sleep(60)
+    assert "wait for the next connection" in agent.cli("status").stdout
+    lab.join("cafe")
+    assert session.reads() == "typed while away"
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == inner
+    assert session.end() == 0
+
+
 def test_disconnect_ends_both_masters_and_what_is_on_the_server(lab: Lab, agent: Agent) -> None:
     """Nothing is left on either machine."""
     before = roaming(lab, agent)
