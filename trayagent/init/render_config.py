@@ -21,6 +21,7 @@ _HEAD = """\
 # keep_while_offline = "10m"    # how long a master may wait for its own network to return
 # notify = "problems"           # "all" | "problems" | "none"
 # history = "90d"
+# roam = true                   # open sessions survive a change of network; servers need python3
 """
 _EXAMPLE = """
 # Nothing was found that keeps a host connected. A host to be connected always:
