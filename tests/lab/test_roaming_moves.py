@@ -15,7 +15,7 @@ import pytest
 from tests.lab.matrix import alive, listener, until
 from tests.lab.test_drain import Session
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.topology import JUMP, OTHER, SERVER
 
 HOST = "web01"
 OPTIONS = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%n"}
@@ -263,4 +263,23 @@ def test_an_agent_that_is_killed_while_a_host_begins_to_roam(lab: Lab, agent: Ag
     session = Session(lab)
     lab.switch("home", "cafe")
     assert session.echoes()
+    assert session.end() == 0
+
+
+@pytest.mark.parametrize("door_roams", [True, False], ids=["both", "only the host behind"])
+def test_a_host_behind_a_jump_host_roams(lab: Lab, agent: Agent, door_roams: bool) -> None:
+    """Its sessions go on, whether the jump host's connection survives the move or is replaced."""
+    lab.join("home")
+    lab.sshd(JUMP)
+    lab.sshd(OTHER)
+    door = {**OPTIONS, "HostName": "jump"}
+    lab.ssh_config({HOST: {**OPTIONS, "HostName": OTHER, "ProxyJump": "door"}, "door": door})
+    agent.start(f"[hosts.door]\nroam = {str(door_roams).lower()}\n{ROAMS}")
+    inner = roams(agent)["roaming"]["pid"]
+    session = Session(lab)
+    for left, joined in (("home", "cafe"), ("cafe", "home")):
+        lab.switch(left, joined)
+        assert session.echoes()
+        assert roams(agent)["roaming"]["pid"] == inner
+    agent.wait_state("door", "connected")
     assert session.end() == 0
