@@ -173,6 +173,7 @@ def test_a_left_click_opens_the_status_page(
                 page = tmp_path / "status.html"
                 assert opened.read_text().strip() == page.as_uri()
                 assert "web01" in page.read_text()
+                assert page.stat().st_mode & 0o777 == 0o600
             else:
                 await until(lambda: server.shown, "the message")
                 assert server.shown[0][1][1] == "No agent is running."

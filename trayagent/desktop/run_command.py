@@ -165,6 +165,7 @@ class Choices:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            umask=0o077,  # the page has the names of hosts and networks
         )
         try:
             async with asyncio.timeout(PAGE_S):
