@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,9 +18,10 @@ from typing import Any
 
 import pytest
 
+import trayagent
 from trayagent.agent.roaming.near_relay_connection import NearRelayConnection, NearRelayError
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
-from trayagent.roaming.near_client import new_token
+from trayagent.roaming.near_client import near_command, new_token
 
 DEADLINE_S = 20.0
 
@@ -152,6 +155,44 @@ def test_a_relay_that_carries_something_is_adopted_and_never_ended(folder: Path)
         assert await process.find(Listener()) is None
 
     asyncio.run(check())
+
+
+def test_a_relay_of_the_earlier_version_goes_on_after_an_upgrade(folder: Path, tmp_path: Path) -> None:
+    """Its program is gone, as after an upgrade. The next agent adopts it, and every request still works."""
+    shutil.copytree(Path(trayagent.__file__).parent, tmp_path / "trayagent")
+    words = near_command(str(folder / "near-relay.sock"))
+    words[-2] = str(tmp_path / "trayagent/roaming/near_relay.py")
+    with subprocess.Popen(words) as relay:
+        limit = time.monotonic() + DEADLINE_S
+        while not (folder / "near-relay.sock").exists():
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        shutil.rmtree(tmp_path / "trayagent")
+
+        async def check() -> None:
+            listener = Listener()
+            first, second = new_token(), new_token()
+            earlier = await NearRelayConnection.connect(folder / "near-relay.sock", listener)
+            assert earlier is not None
+            inner = await earlier.start(first, 60.0, "web01")
+            earlier.close()
+            found = await process_in(folder).find(listener)
+            assert found is not None and found.greeting.pid == relay.pid
+            other = await found.start(second, 60.0, "web02")
+            ours, theirs = socket.socketpair()
+            theirs.sendall(b'TRAYAGENT-ROAM {"machine": "m", "boot": "b", "error": "unknown"}\n')
+            answer = await found.attach(first[:16], (ours.fileno(),), within_s=DEADLINE_S)
+            assert (answer["ok"], answer["error"]) == (False, "unknown")
+            await found.ask("end", id=first[:16])
+            await found.ask("end", id=second[:16])
+            await until(lambda: len(listener.events) == 2)
+            assert await found.quit_if_idle()
+            found.close()
+            for one in (inner, other, ours, theirs):
+                one.close()
+
+        asyncio.run(check())
+        assert relay.wait(DEADLINE_S) == 0
 
 
 def test_events_and_the_end_of_the_relay_are_reported(folder: Path) -> None:
