@@ -7,13 +7,14 @@ import shutil
 import statistics
 import sys
 
-from bench import attaching, decision, icon, recovery, resting, roaming
+from bench import attaching, decision, icon, moving, recovery, resting, roaming
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
 
 ATTACH = "attach"
 ROAM = "roam"
-KEYS = (*SCENARIOS, ATTACH, ROAM)
+MOVE = "move"
+KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE)
 
 
 def main() -> int:
@@ -37,6 +38,8 @@ def main() -> int:
         missed.append(attach(args.runs))
     if ROAM in wanted:
         missed.append(roam(max(args.runs, 7)))
+    if MOVE in wanted:
+        missed.append(move(max(args.runs, 7)))
     if not args.scenarios:
         missed += [decisions(args.runs), rest(args.runs)]
     return 1 if any(missed) else 0
@@ -59,6 +62,22 @@ def attach(runs: int) -> bool:
     say(f"  round trips above cold: median {median:+.1f}, worst {worst:+.1f} (bound {bound:+.0f})")
     say(f"  idle for 60 s: {switches} context switches (bound 1); RSS {rss_mb:.1f} MB")
     return median > bound or switches > 1
+
+
+def move(runs: int) -> bool:
+    """Print how soon what is open answers after a move. Report whether a goal was missed."""
+    say(f"\n{MOVE}  another network, roam = true: what is open answers, relative to a cold ssh")
+    slow = False
+    for key, gap_s in moving.GAPS_S.items():
+        found = moving.measure(runs, gap_s)
+        session_s, forwarded_s = statistics.median(found.session_s), statistics.median(found.forwarded_s)
+        median, worst = statistics.median(found.ratios), max(found.ratios)
+        say(
+            f"  {key}, gap {gap_s:.0f} s: session {session_s:.2f} s, -L {forwarded_s:.2f} s; x{median:.2f}, "
+            f"worst x{worst:.2f} (goals x{moving.MEDIAN_GOAL:.2f}, x{moving.WORST_GOAL:.2f})"
+        )
+        slow |= median > moving.MEDIAN_GOAL or worst > moving.WORST_GOAL
+    return slow
 
 
 def roam(runs: int) -> bool:

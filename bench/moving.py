@@ -1,0 +1,95 @@
+"""How soon what is open on a host that roams answers after a move, compared with a cold ssh of the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.recovery import QUIET_S, RTT_MS
+from bench.scenarios import HOST, SERVER
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.roaming import wait_for
+
+GAPS_S = {"S1": 0.0, "S2": 2.0}
+MEDIAN_GOAL, WORST_GOAL = 0.90, 1.2
+_CONFIG = f'[hosts.{HOST}]\nroam = true\nlocal = ["9000:127.0.0.1:8000"]\n'
+_THROUGH_FORWARD = """
+import socket, sys
+lines = socket.create_connection(("127.0.0.1", 9000)).makefile("rw")
+for line in sys.stdin:
+    lines.write(line); lines.flush()
+    print(lines.readline(), end="", flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What was measured in turn: seconds until a session and a forwarded connection answered, and of a cold ssh."""
+
+    session_s: list[float]
+    forwarded_s: list[float]
+    cold_s: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """The later of both answers relative to the cold ssh, run by run."""
+        later = map(max, self.session_s, self.forwarded_s)
+        return [ours / cold for ours, cold in zip(later, self.cold_s, strict=True)]
+
+
+def measure(runs: int, gap_s: float) -> Moves:
+    """Move between two networks that often, with this gap."""
+    found = Moves([], [], [])
+    with _roaming() as (lab, session, forwarded):
+        here, there = "home", "cafe"
+        for _ in range(runs):
+            time.sleep(QUIET_S)
+            t0 = lab.switch(here, there, gap_s=gap_s)
+            for child in (session, forwarded):
+                _type(child)
+            found.session_s.append(_answer(session) - t0)
+            found.forwarded_s.append(_answer(forwarded) - t0)
+            began = time.monotonic()
+            lab.laptop.check(["ssh", "-S", "none", HOST, "echo"])
+            found.cold_s.append(time.monotonic() - began)
+            here, there = there, here
+    return found
+
+
+@contextlib.contextmanager
+def _roaming() -> Iterator[tuple[Lab, subprocess.Popen[str], subprocess.Popen[str]]]:
+    """Yield a laboratory, a session of a host that roams, and a connection through its forward."""
+    with Lab(rtt_ms=RTT_MS) as lab, Agent(lab) as agent:
+        lab.join("home")
+        lab.sshd()
+        lab.echo(8000)
+        lab.ssh_config({HOST: {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}})
+        agent.start(_CONFIG)
+        wait_for(lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), "the host roams")
+        agent.wait_forwards(HOST, {"local": "open"})
+        pipe = subprocess.PIPE
+        session = lab.laptop.popen(["ssh", HOST, "cat"], stdin=pipe, stdout=pipe)
+        words = [sys.executable, "-I", "-c", _THROUGH_FORWARD]
+        forwarded = lab.laptop.popen(words, stdin=pipe, stdout=pipe)
+        for child in (session, forwarded):
+            _type(child)
+            _answer(child)
+        yield lab, session, forwarded
+
+
+def _type(child: subprocess.Popen[str]) -> None:
+    if child.stdin is not None:
+        child.stdin.write("x\n")
+        child.stdin.flush()
+
+
+def _answer(child: subprocess.Popen[str]) -> float:
+    """Wait for the answer and return the time. Raise TrayagentError if the connection ended."""
+    if child.stdout is None or child.stdout.readline() != "x\n":
+        raise TrayagentError("what was open ended at a move", code="sandbox-broken")
+    return time.monotonic()
