@@ -1,4 +1,4 @@
-"""Read the configuration file, reject an untrusted one, and build the frozen model."""
+"""Read the configuration file, reject an untrusted file, and build the frozen model."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def _syntax(message: str, text: str) -> str:
     position = re.search(r" \(at (.+)\)$", message)
     if not position:
         return message
-    where, text = position[1], message[: position.start()]
+    where, reason = position[1], message[: position.start()]
     if where == "end of document":
         lines = text.split("\n")
         where = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return f"{where}: {text[:1].lower()}{text[1:]}"
+    return f"{where}: {reason[:1].lower()}{reason[1:]}"
 
 
 def _build(raw: dict[str, Any]) -> Config:
@@ -152,7 +152,7 @@ def _refuse_twins(host: Host, key: str) -> None:
     heard: dict[tuple[bool, object], Forward] = {}
     for forward in host.forwards:
         if forward.listen.path is None and forward.listen.port == 0:
-            continue  # the server gives each of these its own port
+            continue  # the server chooses a port for each of these forwards
         end = (forward.kind == "remote", forward.listen)
         if end in heard:
             what = f'"{forward.spec}" listens on the same address as "{heard[end].spec}"'

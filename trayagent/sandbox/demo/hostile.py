@@ -120,12 +120,12 @@ def _reconnect(stage: HostileStage, screen: Screen) -> None:
     _verdict(stage, screen)
 
 
-def _verdict(stage: HostileStage, screen: Screen, text: str = "") -> None:
+def _verdict(stage: HostileStage, screen: Screen, note: str = "") -> None:
     living = [f"{name} {pid}" for name, pid in stage.living().items()]
     text = f"alive: {', '.join(living) or 'none'}; refused logins counted: {stage.refused()}"
     whole = len(living) == len(HOSTS) and not stage.refused()
-    if text:
-        screen.row("", text)
+    if note:
+        screen.row("", note)
     screen.row("", text, "bold green" if whole else "bold red")
 
 
