@@ -51,7 +51,7 @@ class Link:
 
     @property
     def again_in_s(self) -> float | None:
-        """Seconds until the next attempt to reach the agent, None while connected to it."""
+        """Seconds until the next attempt to reach the agent, None while connected to the agent."""
         return None if self._heard is not None else max(self._again_at - time.monotonic(), 0.0)
 
     def reconnect_often(self, often: bool) -> None:
@@ -77,7 +77,7 @@ class Link:
             self.view = None
 
     def ask(self, op: str, args: dict[str, Any]) -> None:
-        """Send a request, unless the same one is in progress. Its effect appears in the view."""
+        """Send a request, unless the same request is in progress. The effect appears in the view."""
         if op not in self._asked:
             with contextlib.suppress(TrayagentError):  # the next follow() meets the same error
                 self._asked[op] = Heard(_path(), op, args)

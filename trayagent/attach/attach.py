@@ -30,7 +30,7 @@ _FIRST_REFUSALS = 3
 
 
 def attach(host: str, name: str | None, config: str | None = None) -> int:
-    """Stay in a session on the host until the user leaves it, and return the exit status.
+    """Stay in a session on the host until the user leaves the session. Return the exit status.
 
     Raises TrayagentError when no session is possible, and KeyboardInterrupt for Ctrl-C while there is no
     session.

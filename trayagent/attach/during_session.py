@@ -69,7 +69,7 @@ class Journey:
         self._covered = False
 
     def go(self) -> Literal["stuck", "left"] | None:
-        """Return None when ssh has ended by itself, or the reason why it must be ended; raises KeyboardInterrupt."""
+        """Return None when ssh has ended, or the reason why ssh must be ended; raises KeyboardInterrupt."""
         with _bell() as bell:
             while self._child.poll() is None:
                 with contextlib.suppress(TrayagentError):  # a failing agent must not harm a session
@@ -90,7 +90,7 @@ class Journey:
         return None
 
     def _cover(self, input_state: InputState, now: float) -> None:
-        """Cover the screen with a line while nothing gets through, and have it redrawn afterwards."""
+        """Cover the screen with a line while nothing gets through, and have the screen redrawn afterwards."""
         waited = now - self._doubt.since if self._doubt.since is not None else 0.0
         if input_state != "open" and waited >= _SHOWN_S:
             words = status_line.line(
@@ -113,7 +113,7 @@ class Journey:
 
     def _resize(self, *, rows_less: int = 0) -> None:
         if self._keyboard.fit(rows_less=rows_less):
-            self._child.send_signal(signal.SIGWINCH)  # ssh passes it on to the master
+            self._child.send_signal(signal.SIGWINCH)  # ssh passes the signal on to the master
 
     def _probe_if_slow(self, now: float) -> None:
         """Have the agent probe the master if ssh has waited too long for a session."""
@@ -143,7 +143,7 @@ class Journey:
         return 0 in readable and self._typed(input_state)
 
     def _typed(self, input_state: InputState) -> bool:
-        """Pass keys on, or only check whether they ask to leave; report whether the user leaves."""
+        """Pass keys on, or only check whether the keys mean to leave. Report whether the user leaves."""
         keys = self._terminal.keys()
         if not keys:
             return True  # the terminal was closed
@@ -156,7 +156,7 @@ class Journey:
 
 
 class Doubt:
-    """Tracks whether the connection carries anything, as the agent sees it; pure. `since`: when the doubt began."""
+    """Tracks whether the connection carries anything, by the agent's view; pure. `since`: when the doubt began."""
 
     def __init__(self) -> None:
         self._input_state: InputState = "open"

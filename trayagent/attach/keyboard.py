@@ -1,4 +1,4 @@
-"""Pass keys to ssh through a pseudo-terminal, and discard those that are typed while the network is away.
+"""Pass keys to ssh through a pseudo-terminal, and discard keys that are typed while the network is away.
 
 With a shared connection the master itself reads the keys: it gets ssh's standard input as a descriptor
 (PROTOCOL.mux, section 3). Without a network they would wait in the master's buffers and arrive minutes
@@ -36,7 +36,7 @@ class Keyboard:
 
     @property
     def is_open(self) -> bool:
-        """Whether ssh reads single keys, which it does once it has a session."""
+        """Whether ssh reads single keys. ssh does so once it has a session."""
         if not self._open:
             self._open = not termios.tcgetattr(self.slave)[3] & termios.ICANON
         return self._open

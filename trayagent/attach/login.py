@@ -29,7 +29,7 @@ _ANSWER_S = 30.0  # includes `ssh -G`, which may run a slow Match exec
 _POLL_S = (
     0.01  # an event for ssh's log would need a library; a user is waiting anyway, so polling costs nothing
 )
-# Lines that ssh logs at VERBOSE only; they are for the agent, not for users.
+# Lines that ssh logs only at VERBOSE. The agent needs these lines, users do not.
 _FOR_THE_AGENT = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
 _ONCE_MORE = "Permission denied, please try again."  # the next prompt is on the screen already
 
@@ -91,7 +91,7 @@ def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:
 
 
 def _run(words: Sequence[str], env: Mapping[str, str], log: Path) -> int:
-    """Run ssh at the terminal and print what it logs. Return its exit status, negative for a signal."""
+    """Run ssh at the terminal, and print ssh's log. Return ssh's exit status, negative for a signal."""
     with _terminal() as tty:
         try:
             child = subprocess.Popen(
@@ -126,7 +126,7 @@ def _terminal() -> Iterator[int | None]:
     except OSError:
         yield None
         return
-    # This process is in the background while it hands the terminal over, and SIGTTOU would stop it.
+    # This process is in the background while it hands the terminal over, and SIGTTOU would stop the process.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         yield tty if os.tcgetpgrp(tty) == os.getpgrp() else None

@@ -1,4 +1,4 @@
-"""Run one ssh through the host's master, and find out how it ended: the connection died, or the user left.
+"""Run one ssh through the host's master, and find out how ssh ended: the connection died, or the user left.
 
 Theory of operation. An ssh that uses a master ends with 255 the moment the master dies, but also after `~.`
 and after a program that ended with 255. The difference is whether the master still runs. So we hold our own
@@ -100,7 +100,7 @@ class Passenger:
             except OSError as error:
                 title = f"{words[0]} cannot be run: {error.strerror}"
                 raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
-            if not self._ridden:  # the user is here at the first start; later ones may happen without them
+            if not self._ridden:  # the user is here at the first start, but perhaps not at later ones
                 self._ridden = True
                 self._link.ask("attached", {"host": self._session.host})
             try:
@@ -108,7 +108,7 @@ class Passenger:
             finally:
                 status = _end(child)
         finally:
-            # With another status the remote program ended normally, and left the terminal as it found it.
+            # With another status the remote program ended normally and restored the terminal.
             self._terminal.take_back(
                 broken=status == LOST or status < 0, behind_words=not self._session.stays
             )
@@ -123,7 +123,7 @@ def _options(control_path: str, log: str) -> list[str]:
         "-E", log,
         "-o", "LogLevel=ERROR",
         "-o", "ControlMaster=no",
-        # ssh would request the forwards of ssh_config again, and a failed one makes ssh bypass the master.
+        # ssh would request the forwards of ssh_config again, and a failed forward makes ssh bypass the master.
         "-o", "ClearAllForwardings=yes",
         "-o", "ProxyCommand=false",
         "-o", "BatchMode=yes",

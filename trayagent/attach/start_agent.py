@@ -40,7 +40,7 @@ def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
     while not _answers(env):
         ended = (
             child.poll() is not None
-        )  # the agent may have lost a race with another one, which answers soon
+        )  # the agent may have lost a race with another agent, which answers soon
         if time.monotonic() > deadline or (ended and not _is_locked(found)):
             output = found.log_file.read_bytes()[begin:].decode(errors="replace").strip()
             raise TrayagentError(
@@ -75,8 +75,8 @@ def _is_locked(found: file_paths.FilePaths) -> bool:
 
 
 def _spawn(env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
-    # The agent runs in the root directory, so that it keeps no file system busy. Relative paths refer to
-    # ours.
+    # The agent runs in the root directory, so that it keeps no file system busy. Relative paths refer to the
+    # directory of this process.
     absolute = {name: os.path.abspath(env[name]) for name in _PATHS if env.get(name, "~")[0] not in "/~"}  # noqa: PTH100
     return subprocess.Popen(
         own_module("trayagent", "run"),

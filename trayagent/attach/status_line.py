@@ -54,7 +54,7 @@ def of(view: View, host: str) -> View | None:
 
 
 def for_the_terminal(seen: View) -> bool:
-    """Report whether the user can sign in at this terminal, which is not so for the sign-in of a VPN."""
+    """Report whether the user can sign in at this terminal. The sign-in of a VPN needs another place."""
     return seen["state"] == "needs-sign-in" and (seen["problem"] or {}).get("code") != "vpn-needs-sign-in"
 
 

@@ -14,12 +14,12 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-# The modes that a full-screen program resets at its end, which it cannot do when its connection dies. From
-# xterm's ctlseqs and from what tmux and screen send. Resetting an unchanged mode has no effect.
+# The modes that a full-screen program resets at its end. When its connection dies, the program cannot reset them.
+# From xterm's ctlseqs and from what tmux and screen send. Resetting an unchanged mode has no effect.
 RESET = "".join((
-    "\x1b\\",  # the end of a string: `tmux -CC` sends one
-    "\x1b7\x1b[r\x1b8",  # scroll the whole screen; this moves the cursor, so save and restore it
-    "\x1b7\x1b[?1049l",  # the main screen; if it is shown already, the cursor stays
+    "\x1b\\",  # the end of a string: `tmux -CC` sends a string
+    "\x1b7\x1b[r\x1b8",  # scroll the whole screen; the sequence moves the cursor, so save and restore the cursor
+    "\x1b7\x1b[?1049l",  # the main screen; if the main screen is shown already, the cursor stays
     "\x1b[0m\x1b(B\x0f",  # colours, character set
     "\x1b[?1l\x1b>\x1b[>4m",  # normal keys
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l",  # mouse
@@ -79,8 +79,7 @@ class Terminal:
         """Set raw mode for ssh: the remote terminal handles what the local modes are for."""
         self.clear()
         mode: list[Any] = [*self._saved[:6], [*self._saved[6]]]
-        # As ssh does it (sshtty.c). ssh itself changes the terminal that is its input, and that is our
-        # pseudo-terminal.
+        # Set the same modes as ssh (sshtty.c). ssh itself changes only its own input, which is the pseudo-terminal.
         mode[0] &= ~(termios.IGNPAR | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | _IXALL)
         mode[1] &= ~termios.OPOST
         mode[3] &= ~(termios.ISIG | termios.ICANON | termios.ECHO | _ECHO_ALL | termios.IEXTEN)
@@ -134,12 +133,12 @@ class Terminal:
             return b""
 
     def wants_to_leave(self, keys: bytes) -> bool:
-        """Report whether these keys, with the one before, contain `~.`, as in ssh."""
+        """Report whether these keys, with the previous key, contain `~.`, as in ssh."""
         typed, self._typed = self._typed + keys, keys[-1:]
         return LEAVE in typed
 
     def show(self, line: str) -> None:
-        """Replace the current line by this one; a dumb terminal gets each new line beneath."""
+        """Replace the current line by another line. A dumb terminal gets each new line beneath."""
         line = line[: max(self._columns() - 1, 1)]
         if line == self._shown:
             return
@@ -151,7 +150,7 @@ class Terminal:
         self._shown = line
 
     def clear(self) -> None:
-        """Remove the line, and the row that was opened for it."""
+        """Remove the line, and the row that was opened for the line."""
         if self._shown and not self._dumb:
             self._write(ERASE if self._fresh else ERASE + UP)
         self._shown = ""

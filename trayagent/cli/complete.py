@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_S = 1.0
 FILES = {":files": ""}
 TIMES = {"10m": "", "30m": "", "2h": "", "1d": "", "7d": ""}
-# Commands that list the sessions on a host, one per line; screen's list has PID.NAME and more.
+# Commands that list the sessions on a host, one per line. In screen's list a line begins with PID.NAME.
 SESSIONS = {
     "tmux": "tmux list-sessions -F '#S'",
     "screen": "screen -ls | awk '$1 ~ /^[0-9]+[.]/ { sub(/^[0-9]+[.]/, \"\", $1); print $1 }'",
@@ -68,7 +68,7 @@ def offers(before: list[str], current: str) -> Offers:
 
 
 def _command_at(before: list[str]) -> int | None:
-    """Return the index of the command among the words, None if it is still to come."""
+    """Return the index of the command among the words, None before a command."""
     at = 0
     while at < len(before):
         if not before[at].startswith("-"):
@@ -103,7 +103,7 @@ def _within(command: described.Command, before: list[str], current: str) -> Offe
 
 
 def _options(options: Iterable[described.Argument], used: Iterable[str]) -> Offers:
-    """Return the names of the options, without those that are used already."""
+    """Return the names of the options that the words do not contain yet."""
     gone = set(used)
     return {
         flag: option.help
@@ -132,7 +132,7 @@ def _hosts(command: str, given: Iterable[str]) -> Offers:
         found = {
             host["name"]: host["state"] for host in request("status", ANSWER_WITHIN_S, hosts=[])["hosts"]
         }
-    except TrayagentError:  # no agent is running, or it is busy
+    except TrayagentError:  # no agent is running, or the agent is busy
         found = dict.fromkeys(_configuration().hosts, "listed")
     if command in BEGINNERS:
         found |= {name: "in ssh_config" for name in _aliases() if name not in found}

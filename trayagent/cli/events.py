@@ -44,7 +44,7 @@ def in_words(event: dict[str, Any]) -> str:
 
 
 def _word(key: str, value: Any) -> str:
-    """Return the text for one key, "" if it has no value."""
+    """Return the text for one key, "" for a key without a value."""
     if value in (None, "", {}, []):
         return ""
     if key == "reason":

@@ -27,7 +27,7 @@ class Argument:
 
     @property
     def most(self) -> int:
-        """The largest number of words that it takes."""
+        """The largest number of words that the argument takes."""
         if isinstance(self.nargs, int):
             return self.nargs
         return ANY_NUMBER if self.repeatable and not self.flags else 1
@@ -52,7 +52,7 @@ class Command:
 
 
 def command(name: str) -> Command | None:
-    """Return one command, None if there is none with this name; only its own module is imported."""
+    """Return the command with a name, or None. Only the command's own module is imported."""
     return next((found for found in _commands(name) if found.name == name), None) if name in NAMES else None
 
 
@@ -83,7 +83,7 @@ def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _metavar(action: argparse.Action) -> str:
-    """Return the placeholder of its value, "" for an option without one."""
+    """Return the placeholder of an argument's value, "" for an option without a value."""
     if action.option_strings and action.nargs == 0:
         return ""
     shown = action.metavar if isinstance(action.metavar, str) else None

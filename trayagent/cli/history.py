@@ -59,7 +59,7 @@ def history(args: argparse.Namespace) -> int:
     events = store.events()
     if args.host is not None:
         everything = events
-        events = [e for e in events if e.get("host") in {None, args.host}]  # None: the network's events
+        events = [e for e in events if e.get("host") in {None, args.host}]  # None: events of the network
         if not any(e.get("host") for e in events):
             _check_known(args.host, sightings(everything), where.config_file)
     found = [o for o in outages(events) if o.ended is None or times.read(o.ended) >= since]

@@ -145,7 +145,7 @@ def _leave(number: int, _frame: object) -> None:
 
 
 class _Progress:
-    """Shows what is being read, on one line of the terminal, if it takes longer than a moment."""
+    """Shows what is being read, on one line of the terminal, if the step takes longer than a moment."""
 
     def __init__(self, stream: TextIO) -> None:
         import time
@@ -156,7 +156,7 @@ class _Progress:
         self._shown = False
 
     def progress(self, what: str) -> None:
-        """Show the step, unless the last one was shown a moment ago. Without a terminal, print a single line."""
+        """Show the step, unless the last step was shown a moment ago. Without a terminal, print a single line."""
         now = self._clock()
         on_terminal = self._stream.isatty()
         if now < self._next or (self._shown and not on_terminal):

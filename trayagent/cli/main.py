@@ -84,7 +84,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
 
 
 def _silence_stdout() -> None:
-    """Discard the interpreter's last flush, so that it prints no error of its own."""
+    """Discard the interpreter's last flush, so that the interpreter prints no error of its own."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):

@@ -52,7 +52,7 @@ def _agent(agent: dict[str, Any]) -> Iterable[list[str]]:
         unit="seconds",
     )
     yield _gauge("trayagent_paused", "Whether everything is paused.", [({}, agent["paused"])])
-    rejected = agent.get("config_error") is not None  # an older agent does not report it
+    rejected = agent.get("config_error") is not None  # an older agent does not report the value
     yield _gauge(
         "trayagent_configuration_rejected",
         "Whether the current configuration file was rejected; the previous configuration stays in force.",
@@ -136,7 +136,7 @@ def _of(host: dict[str, Any]) -> Labels:
 def _states(
     name: str, what: str, things: list[dict[str, Any]], label: str, known: tuple[str, ...]
 ) -> list[str]:
-    """Return one sample for each state, so that a rule can count them and no series appears only in trouble."""
+    """Return one sample for each state. So a rule can count the states, and no series appears only in trouble."""
     return _gauge(
         name,
         what,

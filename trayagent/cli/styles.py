@@ -26,7 +26,7 @@ def show(view: dict[str, Any]) -> None:
 
 
 def repaint(views: Iterator[dict[str, Any]]) -> None:
-    """Paint each view over the one before; without a terminal, print one after the other."""
+    """Paint each view over the previous view. Without a terminal, print one view after the other."""
     from rich.live import Live
 
     console = _console()

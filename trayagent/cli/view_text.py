@@ -59,7 +59,7 @@ def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
 
 
 def _count(view: dict[str, Any]) -> Iterator[str]:
-    """Yield how many of the wanted hosts are connected, as the menu counts them."""
+    """Yield how many of the wanted hosts are connected, by the same count as the menu."""
     if not view["hosts"]:
         yield "No hosts yet: list them, or just use ssh"
     else:

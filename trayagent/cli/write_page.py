@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_page(name: str, text: str, example: str) -> Path:
-    """Write the page completely or not at all, because a reader may have the old one open.
+    """Write the page completely or not at all, because a reader may have the old page open.
 
     Returns the file. Raises TrayagentError, whose hint names the example.
     """

@@ -8,7 +8,7 @@ from trayagent.config import durations
 from trayagent.core.facts.forward_spec import parse as parse_forward
 from trayagent.core.facts.forwards import ForwardKind
 
-# ssh 9.6 and later refuse these characters in a host's name, because they mean something to a shell.
+# Characters that ssh 9.6 and later refuse in a host's name, because a shell interprets them.
 SHELL_SIGNS = frozenset("'`\"$\\;&<>|(){}")
 PATTERN_SIGNS = frozenset("*?!")
 LONGEST_SOCKET = (

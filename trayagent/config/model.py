@@ -1,6 +1,6 @@
 """Define the configuration as the user wrote it, frozen; running state has other types.
 
-The attributes are the file's keys. Properties beside them compute what they mean.
+The attributes are the file's keys. The properties compute values from these attributes.
 """
 
 from __future__ import annotations

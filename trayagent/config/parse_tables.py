@@ -89,7 +89,7 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 
 def _expectation(kind: Any) -> str:
-    """Return a hint that describes valid values, "" if the error describes them already."""
+    """Return a hint that describes valid values, "" if the error already describes the valid values."""
     choices, described = _choices(kind), _described(kind)
     if choices:
         return _offer("", choices, described)
@@ -99,7 +99,7 @@ def _expectation(kind: Any) -> str:
 
 
 def _described(kind: Any) -> str:
-    """Return the description of an annotated type, or of the first one inside it."""
+    """Return the description of an annotated type, or of the first annotated type inside it."""
     if get_origin(kind) is Annotated:
         return next((m.description for m in get_args(kind)[1:] if m.description), "")
     inner = (_described(part) for part in get_args(kind) if part is not Ellipsis)
@@ -127,7 +127,7 @@ def _check(kind: Any, value: Any, key: str) -> None:
 
 
 def _fits(kind: Any, value: Any) -> bool:
-    """Report whether the value was converted to this part of a union."""
+    """Report whether the value has the type of this part of a union."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     return isinstance(value, get_origin(bare) or bare) if get_origin(bare) is not Literal else False
 

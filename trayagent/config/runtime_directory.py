@@ -41,8 +41,8 @@ def ipc_socket(env: Mapping[str, str]) -> str:
 def make_private(path: str, *, repair: bool = False) -> None:
     """Create the directory with mode 0700, or check that an existing one is private to this user.
 
-    `repair`: if our own directory (or the target of a link) is open to others, close it instead of refusing
-    it. Raises UnsafeFolder.
+    `repair`: if the user's own directory (or the target of a link) is open to others, change its mode instead of
+    refusing the directory. Raises UnsafeFolder.
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)

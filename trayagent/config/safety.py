@@ -10,8 +10,8 @@ from pathlib import Path
 def danger(found: os.stat_result) -> str | None:
     """Return why a file or directory with this status cannot be trusted, or None.
 
-    As in ssh, its owner must be this user or root, and neither group nor others may write it. A directory
-    with the sticky bit is trusted: others may add to it but not replace our files.
+    As in ssh, its owner must be this user or root, and neither group nor others may write it. A directory with the
+    sticky bit is trusted: others may add files there, but not replace the user's files.
     """
     if found.st_uid not in {0, os.geteuid()}:
         return f"belongs to another user (uid {found.st_uid})"

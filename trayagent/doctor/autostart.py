@@ -37,7 +37,7 @@ async def check(case: Case) -> Iterable[Finding]:
 
 
 def missing_program(path: Path) -> str | None:
-    """Return the program of a unit or an autostart entry if it does not exist, None otherwise."""
+    """Return the program of a unit or an autostart entry if the program does not exist. Otherwise return None."""
     found = _EXEC.search(path.read_text(errors="replace"))
     words = shlex.split(found[1].replace("%%", "%")) if found else []
     return words[0] if words and shutil.which(words[0]) is None else None

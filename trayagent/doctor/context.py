@@ -59,7 +59,7 @@ class Case:
         return self.resolved[name].control_path or default_in(self.file_paths.runtime_dir, name)
 
     def state(self, name: str) -> str | None:
-        """Return the state of a host in the agent's view, or None without a view of it."""
+        """Return the state of a host in the agent's view, or None if the view lacks the host."""
         hosts = self.view["hosts"] if self.view is not None else []
         return next((host["state"] for host in hosts if host["name"] == name), None)
 

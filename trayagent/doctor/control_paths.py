@@ -130,7 +130,7 @@ def _owner(path: str) -> int | None:
 
 
 def _without_path(case: Case) -> Iterator[Finding]:
-    """Yield one finding that names all hosts whose master a plain ssh cannot find, with the lines to add."""
+    """Yield one finding that names all hosts whose master a plain ssh cannot find. It has the lines to add."""
     names = [name for name, _, resolved in case.wanted() if resolved.control_path is None]
     if not names:
         return

@@ -19,7 +19,7 @@ _OUTPUT_MAX = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """A program's exit status and what it printed."""
+    """A program's exit status and output."""
 
     status: int
     output: str
@@ -49,7 +49,7 @@ async def each(
 
 
 async def run_program(words: Sequence[str]) -> ProgramResult:
-    """Run a program to its end and return what it printed.
+    """Run a program to its end, and return its output.
 
     When the caller's deadline passes, the program and everything that it started are killed. Raises OSError if the
     program cannot be started.
@@ -90,7 +90,7 @@ async def aside(work: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = work()
-        except Exception as e:  # the caller raises it
+        except Exception as e:  # the caller raises the error
             error = e
         with contextlib.suppress(RuntimeError):  # the loop is closed: no caller is waiting any more
             loop.call_soon_threadsafe(set_outcome, result, error)

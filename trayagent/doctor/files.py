@@ -69,12 +69,12 @@ def _folders(file_paths: FilePaths) -> Iterator[Finding]:
         )
     for folder in (file_paths.runtime_dir, file_paths.state_dir):
         if not os.path.lexists(folder):
-            continue  # the agent's first start creates it
+            continue  # the agent's first start creates the directory
         try:
             make_private(str(folder))
         except UnsafeFolder as error:
             if folder == file_paths.state_dir and "open to other" in error.title:
-                continue  # the agent's next start fixes it
+                continue  # the agent's next start fixes the mode
             yield problem("folder-unsafe", error.title, "The agent does not start.", error.hint)
             continue
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -61,7 +61,7 @@ def _local(forwards: Iterable[Forward]) -> Iterator[Forward]:
 
 
 async def _reason(case: Case, name: str, pid: int, forward: Forward) -> str | None:
-    """Return why the server cannot connect to the target, "" if it can, None if it does not say."""
+    """Return why the server cannot connect to the target, "" if it can, None if the reason is unknown."""
     if forward.target is None:
         return None
     log = case.file_paths.master_log(pid)

@@ -57,7 +57,7 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
 
 
 def _keys(host: Host, missing: list[Forward]) -> Iterator[str]:
-    """Yield the configuration lines that hold these forwards and those that the host already has."""
+    """Yield the configuration lines with these forwards, and with the forwards that the host already has."""
     for kind in ("local", "remote", "dynamic"):
         specs = [forward.spec for forward in (*host.forwards, *missing) if forward.kind == kind]
         if any(forward.kind == kind for forward in missing):

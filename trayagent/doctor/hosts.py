@@ -9,7 +9,7 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.presentation.states import NEEDS_USER
 
 LATE = "check-late"
-# States that are not reported: there is no network, it is the wrong one, or the user paused the host.
+# States that are not reported: no network, a network that is not allowed, or a pause by the user.
 AWAY = {"offline", "paused"}
 _MEANS = {
     "connected": "is still connected",
@@ -23,7 +23,7 @@ async def check(case: Case) -> Iterable[Finding]:
     """Report hosts that ssh cannot resolve, and hosts that do not connect."""
     found = [*_unresolved(case), *_late(case), *_agent_socket(case), *_stuck(case)]
     if found or not case.config.hosts or case.unresolved:
-        return found  # if ssh could not run, it knows none of the hosts
+        return found  # if ssh could not run, there is no answer for any host
     number = len(case.config.hosts)
     return [ok(f"ssh knows {'the listed host' if number == 1 else f'all {number} listed hosts'}")]
 

@@ -19,7 +19,7 @@ Held = Callable[[str | None], int | None]
 TRIES = 6
 """Keys that a server tries before it disconnects: sshd_config(5), MaxAuthTries."""
 
-# The keys that ssh tries if no IdentityFile is set (ssh_config(5)). Missing ones are normal.
+# The keys that ssh tries if no IdentityFile is set (ssh_config(5)). Missing keys are normal.
 _DEFAULT = {
     f"id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss", "dsa", "mldsa")
 }

@@ -141,7 +141,7 @@ def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Find
 
 
 def _client_alive_s(server: RoamingServer) -> int | None:
-    """Return after how many seconds without an answer sshd ends a connection, None if it never does."""
+    """Return after how many seconds without an answer sshd ends a connection, None if sshd never does."""
     interval, count = server.sshd.get("clientaliveinterval", "0"), server.sshd.get("clientalivecountmax", "")
     if not interval.isdecimal():
         return None  # sshd also accepts "10m", which is long enough for most moves

@@ -35,7 +35,7 @@ Check = Callable[[Case], Awaitable[Iterable[Finding]]]
 CHECK_S = 4.0
 """Time limit for one check in seconds. With `gather` before the checks, everything is reported within 10 s."""
 
-# In the order of the report: what the other topics depend on comes first.
+# In the order of the report: the topics on which others depend come first.
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("configuration", configuration.check),
     ("agent", agent.check),
@@ -65,7 +65,7 @@ async def examine(file_paths: FilePaths, env: Mapping[str, str] = os.environ) ->
 
 
 async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CHECK_S) -> Result:
-    """Return what one check found, or that it failed or took too long."""
+    """Return the findings of one check, or a finding that the check failed or took too long."""
     try:
         async with asyncio.timeout(deadline_s):
             return Result(topic, tuple(await check(case)))

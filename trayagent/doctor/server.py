@@ -36,7 +36,7 @@ also=
 grep -qi '^[[:space:]]*Include.*sshd_config\.d' "$file" 2>/dev/null && also='/etc/ssh/sshd_config.d/*.conf'
 """
 
-# Lines after a Match are skipped, because they hold only for some connections.
+# Lines after a Match are skipped, because such lines hold only for some connections.
 SCRIPT = (
     r"""
 for tool in tmux screen; do command -v $tool >/dev/null 2>&1 && echo "has $tool"; done

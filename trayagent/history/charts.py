@@ -17,7 +17,7 @@ from trayagent.presentation.text import clean
 Lasted = Callable[[float], str]
 """Formats a duration in seconds for the user."""
 
-# Upper limits in seconds. A recovery takes a second; a longer one needed the user or another network.
+# Upper limits in seconds. A recovery takes a second; a longer recovery needed the user or another network.
 STEPS_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 STEP_WORDS = ("< 0.5 s", "< 1 s", "< 2 s", "< 5 s", "< 15 s", "< 1 min", "more")
 TICKS = 5

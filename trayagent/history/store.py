@@ -107,7 +107,7 @@ class History:
             with contextlib.suppress(queue.Empty):
                 while True:
                     jobs.append(self._jobs.get_nowait())
-            # A full queue has no room for the None; then another round sees the flag.
+            # A full queue has no room for the None. Then a later round sees the flag.
             going = None not in jobs and not (self._closed and self._jobs.empty())
             db = self._carry_out(db, jobs)
             for job in jobs:
@@ -134,7 +134,7 @@ class History:
                 return self._carry_out(None, jobs)
             self._report_once(str(error))
             return None
-        except Exception:  # one bad event must not cost all that follow
+        except Exception:  # one bad event must not cost all later events
             log.exception("history: events are lost")
         return db
 

@@ -90,5 +90,5 @@ def _size() -> tuple[int, int]:
         found = os.get_terminal_size(sys.stdout.fileno())
     except OSError:
         return 80, 24
-    # A terminal that does not know its size reports 0.
+    # A terminal without a known size reports 0.
     return found.columns or 80, found.lines or 24

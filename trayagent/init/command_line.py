@@ -15,7 +15,7 @@ from trayagent.core.facts.forwards import ForwardKind
 
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 _FORWARDS: Mapping[str, ForwardKind] = {"L": "local", "R": "remote", "D": "dynamic"}
-# Options that decide where the connection goes and what it may do. The others concern this one process.
+# Options that decide where the connection goes and what it may do. Other options concern the single ssh process.
 _CARRIED = frozenset("46AaCgKkXxYyBbcDFIiJLlmoPpRw")
 _QUERY_OPTIONS = frozenset("GOQVW")
 """Options with which ssh keeps nothing connected: it prints, commands a master, or serves as a jump's pipe."""
@@ -51,7 +51,7 @@ class Call:
 
     @property
     def keeps(self) -> bool:
-        """Whether it exists to keep a connection: autossh, or ssh without a session or with forwards."""
+        """Whether the call exists to keep a connection: autossh, or ssh without a session or with forwards."""
         bare = "N" in self.flags or self.settings.get("sessiontype", "").lower() == "none"
         return self.program == "autossh" or bare or ("f" in self.flags and bool(self.forwards))
 

@@ -1,4 +1,4 @@
-"""Define the records of what keeps ssh connected on the machine, before they are interpreted; plain data."""
+"""Define the records of what keeps ssh connected on the machine, before the interpretation; plain data."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ Finding = Found | Skipped
 
 
 def text_of(path: Path) -> str | Skipped | None:
-    """Return a file's text, None if it does not exist, or the reason why it cannot be read."""
+    """Return a file's text, None if the file does not exist, or the reason why the file cannot be read."""
     try:
         if not path.is_file():
             return None  # a FIFO would block us

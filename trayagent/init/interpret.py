@@ -24,8 +24,8 @@ from trayagent.init.ssh_config_text import SshText
 _WHO = ("hostname", "user", "port", "proxyjump", "proxycommand", "identityfile", "certificatefile",
         "identityagent", "identitiesonly", "pkcs11provider", "hostkeyalias", "addressfamily", "bindaddress",
         "bindinterface")  # fmt: skip
-# Options that only change how the connection works. They go into the same Host block, if the user still
-# wants them.
+# Options that only change how the connection works. If the user still wants such options, they go into the same Host
+# block.
 _HOW = {
     "streamlocalbindunlink": "StreamLocalBindUnlink", "streamlocalbindmask": "StreamLocalBindMask",
     "compression": "Compression", "ciphers": "Ciphers", "macs": "MACs", "kexalgorithms": "KexAlgorithms",
@@ -101,7 +101,7 @@ class Meanings:
         return None
 
     async def _new(self, call: Call, effective: Answer) -> Meaning:
-        """Return the meaning by a new host, with the lines that define it."""
+        """Return the meaning of a call as a new host, with the lines that define the host."""
         who = tuple(f"{key} {value}" for key in _WHO for value in sorted(effective.lines.get(key, ())))
         taken = {*self._text.aliases, *self._invented.values()}
         name = self._invented.setdefault(who, _invent(call.host, taken))
@@ -178,7 +178,7 @@ def _as_written(forward: Forward, call: Call) -> Forward:
 
 
 def _differing(one: Lines, other: Lines) -> list[str]:
-    """Return the options that make it another host. A key that ssh would try anyway does not."""
+    """Return the options that make the call lead to another host. A key that ssh would try anyway does not count."""
     added = _added(one, other, _WHO)
     return [key for key in _WHO if key in added or (key not in _SEVERAL and one.get(key) != other.get(key))]
 

@@ -24,7 +24,7 @@ _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitL
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process and the unit that it belongs to, "" for none."""
+    """A process and its unit, "" for a process without a unit."""
 
     found: Found
     unit: str
@@ -51,7 +51,7 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
     running, masters = [], []
     for process in processes:
         if process.ppid in supervised and process.comm == "ssh":
-            continue  # the child of an autossh, whose own command line is the one to report
+            continue  # the child of an autossh; report the command line of the autossh
         words = _plain(process.argv)
         if _keeps(words):
             running.append(_running(machine, process, words, is_master=process.pid in paths))
@@ -77,7 +77,7 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
     unit = unit_of(cgroup)
     where, end = f"{process.comm} with pid {process.pid}", f"kill {process.pid}"
     if unit and _GENERAL.fullmatch(unit) is None and _started_by_manager(process):
-        # The unit runs a script of its own. Killing the process would only restart it.
+        # The unit runs a script. If the process were killed, the unit would only restart it.
         where, end = f"{where} of {unit}", disable(unit, cgroup, machine)
     found = Found(
         "process",
@@ -139,7 +139,7 @@ def disable(unit: str, cgroup: str, machine: Machine) -> str:
 
 
 def _started_by_manager(process: Process) -> bool:
-    """Report whether a service manager started it, directly or by a script, and not a user in a terminal."""
+    """Report whether a service manager started the process, directly or by a script, and not a user in a terminal."""
     parent = read(process.ppid)
     if parent is not None and parent.comm in _SHELLS:
         parent = read(parent.ppid)

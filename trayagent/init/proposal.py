@@ -47,7 +47,7 @@ class HostProposal:
 
     @property
     def listed(self) -> bool:
-        """Whether it goes into the configuration."""
+        """Whether the host goes into the configuration."""
         return self.wish != "leave"
 
 
@@ -68,7 +68,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
     """Return the proposals, the wanted ones first, and what could not be combined."""
     gathered: dict[str, _Gathering] = {}
     skipped: list[Skipped] = []
-    # The most certain sources come first: of two forwards that want one port, the first gets it.
+    # The most certain sources come first. If two forwards want the same port, the first gets the port.
     for one in sorted(understood, key=lambda one: -_STRENGTH[_wish(one)]):
         host = gathered.setdefault(one.meaning.name, _Gathering())
         wish = _wish(one)
@@ -104,7 +104,7 @@ def _wish(one: Understood) -> Wish:
     if not one.found.active:
         return "leave"
     if one.found.kind == "master":
-        return "on-use"  # the agent adopts it anyway, and nothing shows that the user always wants it
+        return "on-use"  # the agent adopts the master anyway, and nothing shows that the user always wants the host
     if one.found.by_hand and (one.call is None or one.call.program != "autossh" or session_of(one.call)):
         return "on-use"
     return "always"
@@ -124,7 +124,7 @@ def session_of(call: Call | None) -> Session | None:
 def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str | None:
     """Return why a forward is impossible: another forward listens on the same address."""
     if forward.listen.path is None and forward.listen.port == 0:
-        return None  # the server gives each of these its own port
+        return None  # the server chooses a port for each of these forwards
     here = forward.kind != "remote"
     for other_name, other in gathered.items():
         if other_name != name and not here:

@@ -72,7 +72,7 @@ class SshQueries:
         if "UNKNOWN" in lines.get("compression", ()):
             lines["compression"] = frozenset(
                 {"yes"}
-            )  # how OpenSSH 10 and later print -C, and do not accept it
+            )  # OpenSSH 10 and later print -C as this value, but do not accept the value
         resolved = resolve.parse(text)
         if is_address(resolved.hostname):
             lines.pop("addressfamily", None)  # -6 has no effect on an address

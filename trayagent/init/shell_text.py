@@ -56,7 +56,7 @@ class _Reader:
         return words
 
     def _redirection(self, words: list[str]) -> None:
-        """Skip the target of a redirection, and the descriptor's number before it."""
+        """Skip the target of a redirection, and the number of the descriptor."""
         if words and words[-1].isdigit() and self._text[self._at - 1].isdigit():
             words.pop()
         while not self.done and self._text[self._at] in "<>&|":

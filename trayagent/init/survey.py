@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _end(one: Understood) -> str:
-    """Return how to end it permanently, "" if nothing needs to be ended."""
+    """Return how to end what was found permanently, "" if nothing needs to be ended."""
     if not one.found.active:
         return ""
     if one.found.kind != "shell":

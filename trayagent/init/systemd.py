@@ -127,7 +127,7 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
         elif text is not None:
             texts.append(text)
     if not any(_CALLS_SSH.search(text) for text in texts):
-        return  # this also skips masked units: a link to /dev/null has no text
+        return  # the test also skips masked units: a link to /dev/null has no text
     unit = systemd_text.parse(*texts)
     table = systemd_text.specifiers(name, manager.specifiers)
     user = systemd_text.resolved(

@@ -70,7 +70,7 @@ def specifiers(name: str, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def unescape(text: str) -> str:
-    r"""Return a name as it was before systemd-escape: `-` becomes a slash, `\x2d` a character."""
+    r"""Undo systemd-escape in a name: `-` becomes a slash, `\x2d` a character."""
     return re.sub(r"\\x([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), text.replace("-", "/"))
 
 
@@ -113,7 +113,7 @@ def commands(unit: Unit, env: Mapping[str, str], table: Mapping[str, str]) -> It
         prefix = value[: len(value) - len(stripped)]
         line = [resolved(word, table) for word in words(stripped)]
         if "@" in prefix:
-            del line[1:2]  # with @, this word is only the displayed name
+            del line[1:2]  # with @, the word is only the displayed name
         if ":" not in prefix:
             line = list(_substituted(line, env))
         while ";" in line:  # one line may have several commands

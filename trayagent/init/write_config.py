@@ -1,4 +1,4 @@
-"""Write the configuration file in one step, and never over an existing one."""
+"""Write the configuration file in one step, and never over an existing file."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def send(sock: socket.socket, op: str, args: dict[str, Any]) -> None:
 
 
 def whole_lines(buffer: bytearray) -> Iterator[bytes]:
-    """Yield the whole lines at the front of the buffer, and remove them from it."""
+    """Yield the whole lines at the front of the buffer, and remove these lines."""
     while (end := buffer.find(b"\n")) >= 0:
         data = bytes(buffer[:end])
         del buffer[: end + 1]

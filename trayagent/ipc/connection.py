@@ -1,4 +1,4 @@
-"""Serve one client: limit what it may send, and how much may wait for it.
+"""Serve one client: limit what the client may send, and how much may wait for the client.
 
 Theory of operation. A connection is in one of four states. *Reading*: it accepts request lines. *Busy*: one
 request is in progress and nothing is read. *Streaming*: items go out; input is dropped, but the client's
@@ -33,7 +33,7 @@ class Handler(Protocol):
     def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
-        """Call `push` for each item from now on, and return a function that ends it; raises TrayagentError.
+        """Call `push` for each item from now on, and return a function that stops the calls; raises TrayagentError.
 
         A watcher's first view is pushed at once, during this call. A pushed object must not be changed
         afterwards, because it may have to wait.
@@ -46,7 +46,7 @@ class Owner(Protocol):
     handler: Handler
 
     def admit(self, connection: Connection) -> bool:
-        """Report whether the new connection may stay, after making room for it."""
+        """Make room for a new connection, and report whether the connection may stay."""
 
     def active(self, connection: Connection) -> None:
         """Note that the connection has just been used."""

@@ -36,7 +36,7 @@ class BadRequest(Refused):
 
 
 class AlreadyRunning(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
-    """Another agent of this user holds the lock; `pid` is None if it could not be read."""
+    """Another agent of this user holds the lock; `pid` is None if the lock's file could not be read."""
 
     exit_status = 1
 

@@ -1,4 +1,4 @@
-"""Ensure one agent per user and runtime directory, with a lock that the kernel drops when its holder ends."""
+"""Ensure one agent per user and runtime directory, with a lock that the kernel releases when the holder ends."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Detect a captive portal, as NetworkManager's check of the internet connection reports it.
 
-The agent makes no check of its own: that would send something from a network that the user may not trust.
+The agent makes no check of its own, because a check would send packets from a network that the user may not trust.
 `core/policy/admission.py` decides what a portal means for a host.
 
 Source: NetworkManager's D-Bus API, NMConnectivityState.

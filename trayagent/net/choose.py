@@ -1,4 +1,4 @@
-"""Choose the watchers and the reader for this machine, and say why."""
+"""Choose the watchers and the reader for this machine, with the reasons."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def choose(env: Environment) -> Choice:
 
 
 def look() -> Environment:
-    """Return what this machine offers."""
+    """Return which sources of network changes this machine has."""
     if not sys.platform.startswith("linux"):
         return Environment(sys.platform, netlink=False, logind=False)
     from trayagent.net.linux_logind import system_bus_exists

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from trayagent.net.hints import Hint, Woke
 
-# Two clocks are read one after the other, and the scheduler may pause between. No suspend is that short.
+# Two clocks are read one after the other, and the scheduler may pause between the two. No suspend is that short.
 SHORTEST_SLEEP_S = 0.5
 
 _NEVER_S = 9_000_000_000  # the year 2255; the kernel's clock ends in 2262

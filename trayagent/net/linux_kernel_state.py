@@ -1,10 +1,10 @@
-"""Track what the kernel's notifications have reported, and what a new one changes. Pure except for its state.
+"""Track what the kernel's notifications have reported, and what a new notification changes.
 
-The kernel repeats itself: a Wi-Fi scan sends NEWLINK, and each router advertisement sends NEWADDR and
-NEWROUTE for what exists already. It is also silent at times. An IPv4 route that vanishes with its interface
-or its source address causes no DELROUTE (fib_frontend.c, fib_disable_ip and fib_sync_down_addr). A replaced
-route causes only a NEWROUTE with NLM_F_REPLACE. So this module keeps the known state and compares every
-message with it.
+Pure except for the stored state. The kernel repeats itself: a Wi-Fi scan sends NEWLINK, and each router advertisement
+sends NEWADDR and NEWROUTE for what exists already. It is also silent at times. An IPv4 route that vanishes with its
+interface or its source address causes no DELROUTE (fib_frontend.c, fib_disable_ip and fib_sync_down_addr). A replaced
+route causes only a NEWROUTE with NLM_F_REPLACE. So this module keeps the known state and compares every message with
+it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Known:
                 if message.type == rt.RTM_DELROUTE:
                     return self._forget(
                         set(_route_hops(route))
-                    )  # report a removed route even if it was never seen
+                    )  # report a removed route even if the route was never seen
                 return self._route_is(route, replaces=bool(message.flags & NLM_F_REPLACE))
             case rt.RTM_NEWRULE | rt.RTM_DELRULE:
                 return _NOTHING  # the choice of the table changed, and no route was touched
@@ -141,7 +141,10 @@ class Known:
         return self._forget({hop for hop in self.hops if gone(hop)}, name) or _NOTHING
 
     def _forget(self, gone: set[_RouteHop], name: str = "") -> Touched | None:
-        """Drop next hops and return the interfaces that lost a unicast one; None if there is nothing to drop."""
+        """Drop next hops, and return the interfaces that lost a unicast next hop.
+
+        Return None if there is no next hop to drop.
+        """
         if not gone:
             return None
         self.hops -= gone

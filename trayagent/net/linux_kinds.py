@@ -12,7 +12,7 @@ from trayagent.netlink.rtnetlink import Link, RouteEntry
 
 ARPHRD_PPP, ARPHRD_LOOPBACK, ARPHRD_NONE = 512, 772, 0xFFFE
 ARPHRD_TUNNEL, ARPHRD_TUNNEL6, ARPHRD_SIT, ARPHRD_IPGRE, ARPHRD_IP6GRE = 768, 769, 776, 778, 823
-# An interface of one of these types is a tunnel of an old driver, if it has no driver name.
+# An interface with one of these types and without a driver name is a tunnel of an old driver.
 _TUNNEL_TYPES = frozenset({ARPHRD_TUNNEL, ARPHRD_TUNNEL6, ARPHRD_SIT, ARPHRD_IPGRE, ARPHRD_IP6GRE})
 
 _VPN = frozenset({"tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "ipsec", "vti", "vti6"})
@@ -71,12 +71,12 @@ class _Judge:
             return "physical" if self._is_wire_of_a_container(link) else "virtual"
         if link.kind or self._has_device(link):
             return "physical"
-        # A modem without Ethernet framing has no ARP type either, but it has a device. A tunnel has none.
+        # A modem without Ethernet framing has no ARP type, either, but a modem has a device. A tunnel has no device.
         return "vpn" if link.arp_type in _TUNNEL_TYPES or link.arp_type == ARPHRD_NONE else "physical"
 
     def _of_lower(self, link: Link, above: frozenset[int]) -> Kind:
         if link.parent_elsewhere:
-            return "physical"  # a container's macvlan: its card is in another namespace
+            return "physical"  # a container's macvlan: the network card is in another namespace
         names = lower(link, self._links)
         found = {self.kind(self._by_name[n], above) for n in names if self._by_name[n].index not in above}
         for kind in ("physical", "vpn", "virtual"):

@@ -25,7 +25,7 @@ from trayagent.netlink.rtnetlink import (
 )
 from trayagent.netlink.wire import messages
 
-# Also watch rules: wg-quick first adds its routes to its own table, then the rule that activates them.
+# Also watch rules: wg-quick first adds routes to a table of its own, then the rule that activates this table.
 GROUPS = (
     RTMGRP_LINK
     | RTMGRP_IPV4_IFADDR

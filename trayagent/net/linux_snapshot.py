@@ -104,7 +104,7 @@ def _route(entry: rt.RouteEntry, hop: rt.NextHop, interface: str, source: str | 
 
 
 def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
-    """Query the route to one peer, twice: the resolved route, and the table entry that it came from."""
+    """Query the route to one peer twice: for the resolved route, and for the table entry from which it came."""
     peer, _, zone = lookup.peer.partition("%")
     scope = lookup.scope or zone
     oif = next((index for index, name in names.items() if name == scope), 0)

@@ -22,7 +22,7 @@ from ipaddress import IPv6Address, ip_address
 from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched, Woke
 
-SHORTEST_SLEEP_S = 0.5  # two clocks are read one after the other, and the scheduler may pause between
+SHORTEST_SLEEP_S = 0.5  # two clocks are read one after the other, and the scheduler may pause between the two
 
 _AF_ROUTE = 17
 _AF_INET, _AF_INET6 = 2, 30  # Darwin's numbers; 30 differs from Linux's
@@ -46,7 +46,7 @@ _ROUTE_BYTES = 92  # with the use count, initial values and metrics
 _INTERFACE = struct.Struct("=HBBiiH")  # addresses, flags, index; if_data follows
 _ADDRESS = struct.Struct("=HBBiiHxxi")  # addresses, flags, index, metric
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
-# Neighbour entries, cloned host routes, multicast and broadcast routes: they come and go automatically.
+# Neighbour entries, cloned host routes, multicast and broadcast routes come and go automatically.
 _UNREACHABLE_FLAGS = 0x400 | 0x20000 | 0x800000 | 0x400000
 _RTA_IFA = 0x20
 
@@ -119,7 +119,7 @@ class Known:
         self._state: dict[int, int] = {}
 
     def apply(self, message: bytes) -> Touched | None:
-        """Process one message; None if it is no news, an empty Touched if something only appeared."""
+        """Process one message. Return None if the message is no news, an empty Touched if it only adds an entry."""
         match message[3]:
             case _Kind.IFINFO if len(message) >= _INTERFACE.size:
                 return self._link(message)

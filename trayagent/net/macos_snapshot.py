@@ -23,7 +23,7 @@ _NDP = re.compile(rf"^(?P<ip>[0-9a-f:]+)(?:%\S+)?\s+{_MAC}\s+(?P<name>\S+)", re.
 
 
 def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
-    """Return the network, as far as it can be read without privileges."""
+    """Return the parts of the network that can be read without privileges."""
     seen = polling.read(lookups)
     gateways = {route.gateway for route in seen.routes if route.gateway}
     found: dict[tuple[str, str], str] = {}

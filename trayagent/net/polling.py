@@ -65,7 +65,7 @@ def touched_between(before: Snapshot, now: Snapshot) -> Touched:
 
 
 def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
-    """Return the network, as far as this module can read it."""
+    """Return the parts of the network that this module can read."""
     interfaces = tuple(_interfaces())
     defaults = tuple(_default_routes())
     matched = {lookup: _match(lookup, interfaces, defaults) for lookup in lookups}

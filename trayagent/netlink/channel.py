@@ -70,7 +70,10 @@ class Channel:
         return [message for part in parts for message in part if message.type != NLMSG_DONE]
 
     def dump_once(self, kind: int, body: bytes) -> list[list[Message]]:
-        """Return a dump as the kernel sent it: one list for each datagram. The last message is NLMSG_DONE."""
+        """Return a dump in the kernel's datagrams: one list of messages for each datagram.
+
+        The last message is NLMSG_DONE.
+        """
         self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
         parts: list[list[Message]] = []
         while True:
@@ -101,7 +104,7 @@ class Channel:
 
 
 def works(protocol: int) -> bool:
-    """Report whether this kernel lets us open a netlink socket of this protocol."""
+    """Report whether the kernel allows a netlink socket of this protocol."""
     with contextlib.suppress(NetlinkError):
         Channel(protocol).close()
         return True

@@ -44,7 +44,7 @@ class UnixSocket:
 
 
 def parse_unix(body: bytes) -> UnixSocket:
-    """Read one answer to a UNIX_DIAG request; raises NetlinkError if it is too short."""
+    """Read one answer to a UNIX_DIAG request; raises NetlinkError if the answer is too short."""
     if len(body) < _ANSWER.size:
         raise NetlinkError(f"a Unix socket's record has {len(body)} bytes instead of {_ANSWER.size}")
     _, kind, state, _, inode, _, _ = _ANSWER.unpack_from(body)

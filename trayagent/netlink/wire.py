@@ -18,7 +18,7 @@ ATTRIBUTE_TYPE_MASK = 0x3FFF  # the two high bits mean "nested" and "network ord
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLM_F_DUMP_INTR = 0x10
-NLM_F_REPLACE = 0x100  # in a notification: it replaces an existing entry
+NLM_F_REPLACE = 0x100  # in a notification: the message replaces an existing entry
 
 Attributes = dict[int, bytes]
 
@@ -68,12 +68,12 @@ def attributes(data: bytes, start: int = 0) -> Attributes:
 
 
 def number(value: bytes | None, default: int = 0) -> int:
-    """Return an unsigned integer attribute of any width, `default` if it is absent."""
+    """Return an unsigned integer attribute of any width, `default` if the attribute is absent."""
     return default if value is None else int.from_bytes(value, "little" if LITTLE else "big")
 
 
 def text(value: bytes | None) -> str:
-    """Return a NUL-terminated attribute as text, "" if it is absent."""
+    """Return a NUL-terminated attribute as text, "" if the attribute is absent."""
     return "" if value is None else value.partition(b"\0")[0].decode(errors="surrogateescape")
 
 

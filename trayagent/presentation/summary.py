@@ -44,7 +44,7 @@ def overall(view: View) -> Overall:
         return "paused" if view["hosts"] and _any_paused(view) else "nothing-to-do"
     connected = wanted.count("connected")
     if not view["network"]["online"] and not connected:
-        return "offline"  # the network comes first; without it the user can do nothing
+        return "offline"  # the network comes first; without a network the user can do nothing
     if needs_you(view):
         return "needs-you"
     if WORKING.intersection(wanted):

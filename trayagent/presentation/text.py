@@ -28,7 +28,7 @@ def isolated(name: str) -> str:
     A name with letters that are written from right to left gets isolates. Otherwise it would turn the line around.
     """
     from unicodedata import (
-        bidirectional,  # here, because few names need it and the command line must start fast
+        bidirectional,  # imported here, because few names need the module and the command line must start fast
     )
 
     if name.isascii() or not any(bidirectional(c) in _RIGHT_TO_LEFT for c in name):

@@ -35,7 +35,7 @@ def ago(moment: str | None, now: datetime) -> str:
 
 
 def until(moment: str | None, now: datetime) -> str:
-    """Return how long it is until an RFC 3339 time, "" for none."""
+    """Return the duration until an RFC 3339 time, "" without a time."""
     if not moment:
         return ""
     seconds = (datetime.fromisoformat(moment) - now).total_seconds()
@@ -45,7 +45,7 @@ def until(moment: str | None, now: datetime) -> str:
 def clock(moment: str | None, now: datetime, *, exact: bool = False) -> str:
     """Return an RFC 3339 time in local time, with the day or date if it is not today; "" for none.
 
-    `exact` adds the seconds. A time of day stays true while it is on the screen; "5 minutes ago" would not.
+    `exact` adds the seconds. A time of day stays true while it is on the screen, unlike "5 minutes ago".
     """
     if not moment:
         return ""

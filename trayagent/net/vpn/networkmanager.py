@@ -123,7 +123,10 @@ class NetworkManager:
         self._forget()
 
     def _owned_by(self, owner: str | None) -> None:
-        """Start a new picture for a NetworkManager that appeared, or drop the picture of one that ended."""
+        """Start a new picture for a NetworkManager that appeared.
+
+        Without an owner, drop the picture.
+        """
         if owner == self._owner and owner is not None:
             return
         self._forget()

@@ -23,9 +23,9 @@ RULES = (
     f"{_SENT_BY_IT},path_namespace='{words.ACTIVE_PATHS[:-1]}',interface='{words.PROPERTIES}'",
     f"{_SENT_BY_IT},interface='{words.ACTIVE}',member='StateChanged'",
     f"{_SENT_BY_IT},path='{words.OBJECTS}',interface='{words.OBJECT_MANAGER}',arg0path='{words.ACTIVE_PATHS}'",
-    # The plug-in, which is a separate process, sends this signal.
+    # A plug-in, which is a separate process, sends this signal.
     f"type='signal',interface='{words.PLUGIN}',member='Failure'",
-    # NetworkManager itself and its plug-ins, whose names begin with its own.
+    # NetworkManager itself and its plug-ins, whose names begin with NetworkManager's name.
     f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0namespace='{words.NAME}'",
 )
 
@@ -82,7 +82,7 @@ class Bus:
     async def ask(
         self, path: str, interface: str, member: str, signature: str = "", body: list[Any] | None = None
     ) -> list[Any]:
-        """Call NetworkManager without starting it, and return its answer; raises DBusError, TimeoutError."""
+        """Call NetworkManager, but do not start it, and return the answer; raises DBusError, TimeoutError."""
         return await self._call(words.NAME, path, interface, member, signature, body or [])
 
     async def properties(self, path: str, interface: str) -> dict[str, Any]:

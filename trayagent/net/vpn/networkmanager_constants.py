@@ -12,7 +12,7 @@ NAME = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"
 SETTINGS = f"{ROOT}/Settings"
 ACTIVE_PATHS = f"{ROOT}/ActiveConnection/"
-# Objects of all kinds appear and vanish below this one.
+# Objects of all kinds appear and vanish below this object.
 OBJECTS = "/org/freedesktop"
 
 ACTIVE = f"{NAME}.Connection.Active"
@@ -33,16 +33,16 @@ NEED_AUTH = 2  # a value of a VPN's own state
 UNKNOWN, USER_DISCONNECTED, DEVICE_DISCONNECTED, SERVICE_STOPPED, NO_SECRETS, LOGIN_FAILED = 0, 2, 3, 4, 9, 10
 PLUGIN_LOGIN_FAILED = 0
 
-# The VPN did not fail: it, its network or its device was removed (device disconnected, connection removed,
-# dependency failed, device removed), or it ended without a reason (1).
+# The VPN did not fail. The VPN, its network or its device was removed (device disconnected, connection removed,
+# dependency failed, device removed), or the VPN ended without a reason (1).
 _TAKEN_AWAY = frozenset({1, USER_DISCONNECTED, DEVICE_DISCONNECTED, 11, 12, 14})
 
 
 def ended_by_user(kind: str, reason: int) -> bool:
     """Report whether the user took a VPN of this connection type down.
 
-    If the user takes WireGuard down, NetworkManager reports its device as disconnected (measured with 1.42). Nothing
-    else disconnects that device, since it has no carrier and no session.
+    If the user takes WireGuard down, NetworkManager reports its device as disconnected (measured with 1.42). No other
+    cause disconnects that device, since WireGuard has no carrier and no session.
     """
     return reason == USER_DISCONNECTED or (kind == WIREGUARD and reason == DEVICE_DISCONNECTED)
 

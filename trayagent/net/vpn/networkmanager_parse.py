@@ -19,18 +19,18 @@ class Reader:
         self._complain = complain
 
     def text(self, properties: Properties, key: str) -> str:
-        """Return a string or object path, "" if it is missing or has another type."""
+        """Return a string or object path, "" if the value is missing or has another type."""
         value = properties.get(key, "")
         return value if isinstance(value, str) else self._wrong(key, value, "")
 
     def number(self, properties: Properties, key: str) -> int:
-        """Return an unsigned number, 0 if it is missing or has another type."""
+        """Return an unsigned number, 0 if the value is missing or has another type."""
         value = properties.get(key, 0)
         fits = isinstance(value, int) and not isinstance(value, bool)
         return value if fits else self._wrong(key, value, 0)
 
     def texts(self, properties: Properties, key: str) -> tuple[str, ...]:
-        """Return a list of strings or object paths, () if it is missing or has another type."""
+        """Return a list of strings or object paths, () if the value is missing or has another type."""
         value = properties.get(key, [])
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)

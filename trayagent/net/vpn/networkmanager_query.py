@@ -64,7 +64,7 @@ def _name_of(device: dict[str, Any]) -> str | None:
 
 
 async def _properties(bus: Bus, path: str, interface: str) -> dict[str, Any]:
-    """Return an object's properties, {} if it is gone or nothing answers."""
+    """Return an object's properties, {} if the object is gone or there is no answer."""
     from dbus_fast.errors import DBusError, InvalidObjectPathError
 
     try:

@@ -41,7 +41,7 @@ async def vpn_profiles(bus: Bus | None) -> list[Profile]:
 
 
 async def activate(bus: Bus | None, name: str, *, restart: bool = False) -> None:
-    """Activate the VPN connection with this name or UUID; `restart`: take an active one down first.
+    """Activate the VPN connection with this name or UUID; `restart`: take an active connection down first.
 
     Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active, vpn-refused.
     """
@@ -65,7 +65,10 @@ async def activate(bus: Bus | None, name: str, *, restart: bool = False) -> None
 
 
 async def _take_down(bus: Bus, profile: Profile) -> None:
-    """Take the connection down and wait for that, because NetworkManager refuses to bring up one that is going down."""
+    """Take the connection down, and wait until it is down.
+
+    NetworkManager refuses to bring up a connection that is going down.
+    """
     from dbus_fast.errors import DBusError
 
     for path in await _active(bus, profile):
@@ -94,7 +97,7 @@ async def _active(bus: Bus, profile: Profile) -> list[str]:
 
 
 async def _profile(bus: Bus, path: str) -> Profile | None:
-    """Return a saved connection if it is a VPN; None otherwise, also if it vanished meanwhile."""
+    """Return a saved connection if it is a VPN. Return None for any other, or if it vanished meanwhile."""
     from dbus_fast.errors import DBusError
 
     try:
@@ -118,7 +121,7 @@ def _missing(what: str) -> TrayagentError:
 def _refused(name: str, kind: str, text: str) -> TrayagentError:
     quoted = shlex.quote(name)
     if kind == "ConnectionAlreadyActive":
-        # After a session died at the server, NetworkManager still considers it active.
+        # If a session dies at the server, NetworkManager still considers its connection active.
         hint = f"If nothing behind it answers: nmcli connection down {quoted}, then sign in again."
         title = f'VPN connection "{name}" is up or connecting already'
         return TrayagentError(title, code="vpn-active", hint=hint)

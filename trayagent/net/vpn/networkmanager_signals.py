@@ -34,7 +34,7 @@ class Plugins:
         return sender in self._path_of
 
     def path(self, sender: str) -> str | None:
-        """Return the active connection's path, None if the plug-in's name does not contain it."""
+        """Return the path of the active connection, None if the plug-in's name does not contain the path."""
         return self._path_of.get(sender)
 
 

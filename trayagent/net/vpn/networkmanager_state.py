@@ -138,7 +138,7 @@ class Picture:
         )
 
     def _living(self, active: _Active) -> VpnConnection | None:
-        """Return a VPN that is up or connecting, None for one that has ended."""
+        """Return a VPN that is up or connecting, None for a VPN that has ended."""
         state, uuid = self._state(active), self.read.text(active.properties, "Uuid")
         name = self.read.text(active.properties, "Id")
         if not uuid or state not in {words.ACTIVATING, words.ACTIVATED}:
@@ -174,8 +174,8 @@ class Picture:
         if kind != "vpn":
             point = self.read.text(properties, "SpecificObject") if kind == words.WIFI else ""
             return Question(path, self.read.texts(properties, "Devices"), access_point=point)
-        # The connection's devices are its underlay, not the plug-in's tunnel. The tunnel is the device with
-        # the connection's IP configuration. Once it is found, other devices may come and go.
+        # The connection's devices are its underlay, not the plug-in's tunnel. The tunnel is the device with the
+        # connection's IP configuration. Once the tunnel is found, other devices may come and go.
         configs = {self.read.text(properties, key) for key in ("Ip4Config", "Ip6Config")}
         found = active.answered if active.interface is not None else None
         devices = self.read.texts(self._root, "Devices") if found is None else found.devices
