@@ -33,7 +33,7 @@ class BusUser(Protocol):
 
 
 def session_bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the address of the session bus, or None if it is unknown.
+    """Return the address of the session bus, or None if the address is unknown.
 
     A systemd user unit may have no DBUS_SESSION_BUS_ADDRESS. The bus then has a fixed path in XDG_RUNTIME_DIR.
     """
@@ -51,7 +51,7 @@ def session_bus_addresses(environment: Mapping[str, str] = os.environ) -> list[s
 
 
 def session_bus_socket(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the socket file of the session bus, or None if it has none.
+    """Return the socket file of the session bus, or None for a bus without one.
 
     The file's existence shows that the bus runs.
     """

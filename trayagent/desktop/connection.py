@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-# A running service answers in milliseconds. One that starts by activation takes a second or two.
+# A running service answers in milliseconds. A service that starts by activation takes a second or two.
 CALL_TIMEOUT_S = 5.0
 BUS, BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 

@@ -18,7 +18,7 @@ async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float =
     Raises OSError if it cannot be started.
     """
     null = subprocess.DEVNULL
-    # Not asyncio's subprocess: it kills a child that still runs when the interpreter ends.
+    # Do not use asyncio's subprocess. It kills a child that still runs when the interpreter ends.
     process = subprocess.Popen(  # noqa: ASYNC220  # it returns once the program runs, in a millisecond
         words, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
     )
@@ -40,7 +40,7 @@ def _reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
 
     def wait() -> None:
         code = process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: no one waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no caller waits any more
             loop.call_soon_threadsafe(tell, code)
 
     threading.Thread(target=wait, name=f"started {process.pid}", daemon=True).start()

@@ -160,7 +160,7 @@ class Lab:
         return time.monotonic()
 
     def switch(self, old: str, new: str, *, gap_s: float = 0.0, interface: str = "wlan0") -> float:
-        """Go from one network to another; return t0. With a gap the laptop is in no network in between."""
+        """Go from one network to another; return t0. `gap` is the time without a network in between."""
         if gap_s > 0:
             self.leave(old)
             time.sleep(gap_s)
@@ -205,11 +205,11 @@ class Lab:
     # -- other users and programs -------------------------------------------------------------------
 
     def other_user(self, uid: int = 61_234) -> Node:
-        """Return the laptop as another user of it sees it, who has no home. Requires root."""
+        """Return the laptop for another user, who has no home. Requires root."""
         return others.other_user(self.laptop, uid)
 
     def container(self, *, network: str | None = "office", mounts: bool = True) -> Node:
-        """Return the laptop as a container of its user sees it. The container shares the home folder.
+        """Return the laptop for a container of its user. The container shares the home folder.
 
         It is on that network, whatever network the laptop is on (None: in the laptop's own network namespace). With
         `mounts`, each command has a mount namespace of its own.

@@ -1,4 +1,4 @@
-"""The interfaces of the laptop and the networks that they are in."""
+"""The interfaces of the laptop, and the network of each interface."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class LaptopNetworks:
             return []
         lines = [f"addr flush dev {interface} scope global"]
         if self._ipv6:
-            # An IPv6 route needs no source address, so it outlives all of them.
+            # An IPv6 route needs no source address, so the route outlives all addresses.
             lines.append(f"route del default via {stay.network.subnet_6}1 dev {interface}")
         if stay.endpoint is not None:
             lines.append(f"mptcp endpoint delete id {stay.endpoint}")

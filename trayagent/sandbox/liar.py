@@ -42,7 +42,7 @@ class Liar:
 
     @property
     def visits(self) -> int:
-        """How many TCP connections it accepted, without those to its ssh server."""
+        """How many TCP connections the gateway accepted, without those to its own ssh server."""
         return int(self._program.ask({})["visits"])
 
     def disconnects(self, text: str, *, prelude: Sequence[str] = (), debug: Sequence[str] = ()) -> None:
@@ -103,12 +103,12 @@ class Liar:
         self._play("certificate", blob=blob, algorithm=algorithm)
 
     def relays(self, limit: int | None = None) -> None:
-        """Relay connections to the real server, and swallow what it sends after its first `limit` bytes."""
+        """Relay connections to the real server, and swallow the server's data after the first `limit` bytes."""
         self._play("relay", address=self._address, port=self._port, limit=limit)
 
     @property
     def relayed(self) -> list[int]:
-        """How many bytes the server sent in each relayed connection that it ended."""
+        """How many bytes the server sent in each relayed connection that has ended."""
         return [int(sent) for sent in self._program.ask({})["relayed"]]
 
     def is_honest(self) -> None:

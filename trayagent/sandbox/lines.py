@@ -6,7 +6,7 @@ from trayagent.sandbox import topology as plan
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.program import Program
 
-# The kernel's default number of segments in a frame. With 1, every frame is one packet, as on a real wire.
+# The kernel's maximum number of segments in a frame. With 1, every frame is one packet, as on a real wire.
 _SEGMENTS_PER_FRAME = 65535
 
 

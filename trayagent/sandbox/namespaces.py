@@ -36,7 +36,7 @@ def script(name: str, *args: str, python: str = sys.executable) -> list[str]:
 
 
 class World:
-    """The holder process and what it holds.
+    """The holder process and its namespaces.
 
     `nodes` maps each node to the sysctls of its network namespace. `mounts` maps some of them to the steps of a
     mount namespace. `prepare` is called once the holder guards the folder and before the namespaces are created, so
@@ -112,7 +112,8 @@ class World:
             return words
         words += [f"--user={self._path(self._held['user'])}", "--preserve-credentials"]
         if not admin:
-            # One step at a time, because from the user's own namespace no other one could be entered.
+            # Enter one namespace at a time, because from the user's own namespace no other namespace could be
+            # entered.
             words += [tool("nsenter"), f"--user={self._path(self._held['own'])}", "--preserve-credentials"]
         return words
 
@@ -154,7 +155,7 @@ class World:
             self._holder.kill()
             self._holder.wait()
         self._holder.stdout.close()
-        holder.end_processes(self._networks)  # this finds no process, unless the holder was killed
+        holder.end_processes(self._networks)  # the search finds no process, unless the holder was killed
         self._networks = set()
         for pin in self._pins:
             os.close(pin)

@@ -108,7 +108,7 @@ class Node:
     def ping(
         self, address: str, *, count: int = 1, wait_s: float = 1.0, size: int = 44
     ) -> list[float | None]:
-        """Return the round trips in ms of ICMP echoes to an IPv4 address, None for each unanswered one.
+        """Return the round trips in ms of ICMP echoes to an IPv4 address, None for each echo without an answer.
 
         `size` is that of the IP packets in bytes.
         """

@@ -16,7 +16,7 @@ Manner = Literal["claims", "silent", "endless", "huge", "agrees"]
 
 
 def other_user(laptop: Node, uid: int) -> Node:
-    """Return the laptop as another user of it sees it. Raises TrayagentError (sandbox-usage) unless root calls it."""
+    """Return the laptop for another user. Raises TrayagentError (sandbox-usage) unless root calls this."""
     if os.getuid() != 0:
         raise TrayagentError("only root can act for another user", code="sandbox-usage")
     rights = (tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
@@ -24,7 +24,7 @@ def other_user(laptop: Node, uid: int) -> Node:
 
 
 def container(laptop: Node, network: str | None, *, mounts: bool) -> Node:
-    """Return the laptop as a container of its user sees it, on that network (None: on the laptop's own)."""
+    """Return the laptop for a container of its user, on that network (None: on the laptop's own)."""
     words: tuple[str, ...] = ()
     if mounts:
         mapped = () if os.getuid() == 0 else ("--user", "--map-current-user")

@@ -81,7 +81,7 @@ class Program:
         return self._child.pid
 
     def answer(self, deadline_s: float = ANSWER_DEADLINE_S) -> dict[str, Any]:
-        """Return the next line that it prints."""
+        """Return the next line that the program prints."""
         return self._lines.next(deadline_s)
 
     def tell(self, order: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ class Program:
         close_streams(self._child)
 
     def end(self) -> None:
-        """Kill it and wait until it is gone."""
+        """Kill the program, and wait until it is gone."""
         self._child.kill()
         self._child.wait()
         close_streams(self._child)

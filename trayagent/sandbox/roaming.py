@@ -38,12 +38,12 @@ class NearRelay:
         return self.process.pid
 
     def session(self, token: str) -> dict[str, Any] | None:
-        """Return what `status` says about a connection, None if it is over."""
+        """Return the entry of a connection in `status`, None if the connection is over."""
         found = self.client.ask("status")["sessions"]
         return next((one for one in found if one["id"] == token[:16]), None)
 
     def close(self) -> None:
-        """End it with everything that it carries."""
+        """End the connection with everything that it carries."""
         self.client.close()
         self.process.kill()
         self.process.wait()
@@ -157,7 +157,7 @@ class RoamingHost:
         return ["ssh", "-S", self.control_path, "-o", "ControlMaster=no", *words]
 
     def exit(self) -> None:
-        """End the inner master as `ssh -O exit` does, and return when both relays know it."""
+        """End the inner master as `ssh -O exit` does, and return when both relays have noticed."""
         assert self.master  # noqa: S101 - it was launched
         self.master.send_signal(signal.SIGTERM)
         wait_for(lambda: self.near.session(self.token) is None, "the connection is over")

@@ -19,7 +19,7 @@ from trayagent.sandbox.tools import SYSTEM_FOLDERS, tool
 
 START_DEADLINE_S = 30.0
 END_DEADLINE_S = 30.0
-# sshd ends its sessions within milliseconds, unless it loses the signal.
+# sshd ends its sessions within milliseconds, unless sshd loses the signal.
 _SIGNAL_AGAIN_S = 0.2
 
 

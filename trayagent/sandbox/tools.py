@@ -23,7 +23,7 @@ PACKAGES = {
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 REQUIRED = ("ssh", "ssh-keygen", "sshd", "ip", "nsenter")
 
-# Settings that forbid namespaces to an ordinary user: file, the value that forbids them, how to fix it.
+# Settings that forbid namespaces to an ordinary user: the file, the forbidding value, and how to fix the setting.
 SWITCHES = (
     (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",

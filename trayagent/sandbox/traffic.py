@@ -44,7 +44,7 @@ class Traffic:
 
     @property
     def ended(self) -> str | None:
-        """How it ended ("status 255", an error), None while it flows."""
+        """How the traffic ended ("status 255", an error), None while it flows."""
         ended: str | None = self._program.ask({})["ended"]
         return ended
 

@@ -39,7 +39,7 @@ def set_firewall(gateway: Node, network: plan.Network, *, nat: bool, silent: boo
     """Make a gateway translate addresses, or drop unknown packets silently, or neither."""
     gateway.check([tool("nft"), "-f", "-"], admin=True, text=plan.firewall(network, nat=nat, silent=silent))
     if silent:
-        # Without this, conntrack accepts a connection whose start it did not see.
+        # Without this setting, conntrack accepts a connection whose start it did not see.
         strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
         gateway.check(["sh", "-c", strict], admin=True)
 

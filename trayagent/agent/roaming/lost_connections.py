@@ -17,7 +17,7 @@ from trayagent.ssh.os.process import alive
 log = logging.getLogger(__name__)
 
 _KEPT_S = (
-    86_400.0  # a far relay that nobody attaches to ends after `roam_for`; this much longer it is remembered
+    86_400.0  # a far relay without an attach ends after `roam_for`; the agent remembers it this much longer
 )
 
 

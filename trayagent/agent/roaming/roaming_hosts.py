@@ -69,9 +69,7 @@ _MAX_PATH = 4096
 _EXIT_S = 1.0  # an inner master whose connection was closed ends within milliseconds
 _POLL_S = 0.005
 _JUST_LOST_S = 5.0
-_KEPT_S = (
-    86_400.0  # a far relay without its near relay ends after `roam_for`; this much longer it is remembered
-)
+_KEPT_S = 86_400.0  # a far relay without its near relay ends after `roam_for`; the agent remembers it this much longer
 # The far relay's codes after which the next start would fail in the same way.
 _LASTING = frozenset({"no-shell", "no-python", "no-answer", "unsafe-folder", "not-installed"})
 
@@ -274,7 +272,7 @@ class RoamingHosts:
             said = "CanonicalizeHostname is set for it, which ssh ignores behind a relay"
             raise NotPossibleError("canonicalize-hostname", said, lasting=True)
         at = self._file_paths.runtime_dir / "connection"
-        plain = replace(resolved, jump=None, plain_connect=True)  # the way to the server does not matter
+        plain = replace(resolved, jump=None, plain_connect=True)  # the route to the server does not matter
         if not may_be_handed_over(plain, str(at)):
             said = f"The path of Python or of {at.parent} has characters that ssh would change"
             raise NotPossibleError("path", said, lasting=True)

@@ -1,4 +1,4 @@
-"""Chooses how the agent starts at login on this machine, and turns that on and off."""
+"""Chooses how the agent starts at login on this machine, and turns the start at login on and off."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ class Method(Protocol):
         """Report whether the method works on this machine."""
 
     def enabled(self) -> bool:
-        """Report whether it is on."""
+        """Report whether the start at login is on."""
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Turn it on, and return whether anything changed. Raises TrayagentError."""
+        """Turn the start at login on, and return whether anything changed. Raises TrayagentError."""
 
     def disable(self) -> bool:
-        """Turn it off, and return whether anything changed. Raises TrayagentError."""
+        """Turn the start at login off, and return whether anything changed. Raises TrayagentError."""
 
     def spare_masters(self) -> tuple[int, ...]:
-        """Prepare to turn it off: free the masters that depend on it. Return the pids of those that still do."""
+        """Free the masters that depend on this method, before it is turned off.
+
+        Return the pids that still depend on it.
+        """
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the user should know once it is on."""
+        """Return what the user should know once the start at login is on."""
 
 
 _DOOMED = (
@@ -91,7 +94,7 @@ def method_in_use(env: Mapping[str, str] = os.environ) -> Method | None:
 
 
 def _methods(env: Mapping[str, str], platform: str = sys.platform) -> list[Method]:
-    """Return the methods of this platform, the one to use first."""
+    """Return the methods of this platform, the preferred method first."""
     home = Path(env.get("HOME") or Path.home())
     if platform == "darwin":
         return [LaunchAgent(home)]

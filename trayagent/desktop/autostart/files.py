@@ -1,4 +1,4 @@
-"""Writes small files for other programs, each one completely or not at all."""
+"""Writes small files for other programs, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(path: Path, content: bytes) -> bool:
 
 
 def remove(path: Path) -> bool:
-    """Remove the file if trayagent wrote it, and return whether it did. Raises TrayagentError."""
+    """Remove the file if trayagent wrote it. Return whether the file was removed. Raises TrayagentError."""
     if not is_ours(path):
         return False
     unlink(path)
@@ -52,7 +52,7 @@ def unlink(path: Path) -> None:
 
 
 def read(path: Path) -> bytes | None:
-    """Return the content of a file, or None if it cannot be read."""
+    """Return the content of a file, or None if the file cannot be read."""
     try:
         return path.read_bytes()
     except OSError:

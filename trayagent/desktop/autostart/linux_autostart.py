@@ -20,7 +20,7 @@ Comment=ssh connections that survive changes of network
 Exec={command}
 Terminal=false
 """
-# The desktop's settings disable an entry by such a line, and do not remove it.
+# The desktop's settings disable an entry by such a line. They do not remove the entry.
 _SWITCHED_OFF = re.compile(
     rb"^\s*(Hidden\s*=\s*true|X-GNOME-Autostart-enabled\s*=\s*false)\s*$", re.MULTILINE
 )
@@ -42,7 +42,7 @@ class Autostart:
         return True
 
     def enabled(self) -> bool:
-        """Report whether the desktop starts it at login."""
+        """Report whether the desktop starts the agent at login."""
         return files.is_ours(self.path) and not _SWITCHED_OFF.search(files.read(self.path) or b"")
 
     def enable(self, command: Sequence[str]) -> bool:

@@ -103,7 +103,7 @@ class Systemd:
 
         An older version started them. Without the unit's file systemd would end them with the agent.
         """
-        for _ in range(_TRIES):  # the move fails if one of the processes has just ended
+        for _ in range(_TRIES):  # the move fails if any of the processes has just ended
             output = self._systemctl("show", "--property=MainPID", "--value", UNIT)
             if output is None or not output.strip().isdecimal():
                 return ()
@@ -156,7 +156,7 @@ class Systemd:
             )
 
     def _systemctl(self, *words: str) -> str | None:
-        """Return the output of systemctl, or None if it fails or does not answer."""
+        """Return the output of systemctl, or None if systemctl fails or does not answer."""
         env = os.environ | {"XDG_RUNTIME_DIR": str(self._runtime)}
         env.pop(
             "DBUS_SESSION_BUS_ADDRESS", None

@@ -25,7 +25,7 @@ class LaunchAgent:
         return True
 
     def enabled(self) -> bool:
-        """Report whether launchd starts it at login."""
+        """Report whether launchd starts the agent at login."""
         return files.is_ours(self.path)
 
     def enable(self, command: Sequence[str]) -> bool:

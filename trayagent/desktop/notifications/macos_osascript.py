@@ -53,7 +53,7 @@ class OsascriptNotifier:
 
 
 async def _run(words: list[str]) -> str | None:
-    """Return why the program failed, or None if it did not."""
+    """Return why the program failed, or None after a success."""
     null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
     try:
         child = await asyncio.create_subprocess_exec(*words, stdin=null, stdout=null, stderr=pipe)

@@ -91,7 +91,7 @@ class Notifier:
         """Start over with another server. No owner at first is fine: the first request starts the server."""
         first, self._server = self._server is None, server
         if owner is None and not first:
-            self._forget()  # the server died: show everything when it is back, but do not restart it repeatedly
+            self._forget()  # show everything when a server is back, but do not restart it repeatedly
             self.problem = "the notification server went away"
             return
         if self._ids:
@@ -184,7 +184,7 @@ class Notifier:
         if action is None:
             del self._ids[key]
             if self._wanted.get(key) == self._sent.pop(key, None) and key not in self._again:
-                del self._wanted[key]  # so that a restarted server does not show it again
+                del self._wanted[key]  # so that a restarted server does not show the message again
             self._closed(key)
         elif (chosen := _chosen(self._sent[key], action)) is not None:
             self._invoked(key, chosen)

@@ -59,7 +59,8 @@ def _failed(code: str, title: str, text: str = "{problem}") -> Row:
 
 
 _ROWS = (
-    # Being offline is never shown: the user knows, and the icon shows it. All other messages wait until it is over.
+    # No message reports that the machine is offline: the user knows, and the icon shows it. All other messages wait
+    # until the machine is online.
     Row("offline", "Offline", "", visible_after_s=float("inf"), depends_on=()),
     Row(
         "configuration-rejected",

@@ -11,7 +11,7 @@ class Keeper(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether a new process should wait for it."""
+        """Whether a new process should wait for its scope."""
 
     async def open(self) -> None:
         """Connect, and move masters that an earlier agent left in our control group. Never raises."""

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WITHIN_S = 0.050  # a new ssh waits this long at most; an idle manager takes 2 to 5 ms
+WITHIN_S = 0.050  # the longest wait of a new ssh; an idle manager takes 2 to 5 ms
 CONNECT_S = 1.0  # at the agent's start, in parallel with everything else
 SLOW_IN_A_ROW = 3  # a busy machine may be late once
 PAUSE_S = 600.0  # if the manager is late repeatedly, or missing: recoveries must not wait for it
 _POLL_S = 0.0005
 _STOP_US = (
-    5_000_000  # at the end of the session ssh ends at SIGTERM; one that hangs must not delay a shutdown
+    5_000_000  # at the end of the session ssh ends at SIGTERM; an ssh that hangs must not delay a shutdown
 )
 _NAME_MAX = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
