@@ -165,6 +165,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "recoveries": 0,
             "last_recovery_ms": None,
             "draining": [],
+            "beside": [],
         }
     ]
 

@@ -27,6 +27,7 @@ from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.handler import AgentHandler
 from trayagent.agent.load_configuration import CurrentConfiguration
 from trayagent.agent.masters.bare_control import BareControls
+from trayagent.agent.masters.beside import BesideSessions
 from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.control_paths import ControlPaths
 from trayagent.agent.masters.discovery import Discovery
@@ -110,6 +111,8 @@ class Agent:
         self._discovery = Discovery(parts, resolver)
         schedule = DiscoverySchedule(parts, self._discovery)
         self._events.subscribe(schedule.happened)
+        beside = BesideSessions(parts)
+        self._events.subscribe(beside.happened)
         self._obstacles = Obstacles(self._shell, self._discovery)
         paths = ControlPaths(parts, self._discovery, self._obstacles)
         self._keeper = keeper()
@@ -146,6 +149,7 @@ class Agent:
             schedule=schedule,
             agent_sockets=agent_sockets,
             resolver=resolver,
+            beside=beside,
         )
         self._server = Server(file_paths.ipc_socket, handler)
         if tray:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
+from trayagent.agent.masters.beside import BesideSessions
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
 from trayagent.agent.shell import Shell
@@ -59,6 +60,7 @@ class AgentHandler:
         schedule: DiscoverySchedule,
         agent_sockets: AgentSocketLinks,
         resolver: Resolver,
+        beside: BesideSessions,
     ) -> None:
         self._agent = agent
         self._shell = shell
@@ -69,6 +71,7 @@ class AgentHandler:
         self._schedule = schedule
         self._agent_sockets = agent_sockets
         self._resolver = resolver
+        self._beside = beside
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation. Raises TrayagentError."""
@@ -126,6 +129,7 @@ class AgentHandler:
     async def _status(self, names: list[str]) -> dict[str, Any]:
         self._known(names)
         self._note_view(names)
+        await self._beside.scan()
         await self._shell.decided()  # draining masters are counted at once
         return self._views.current(names)
 

@@ -57,7 +57,13 @@ class CurrentConfiguration:
         )
         agent = config.agent
         return Configured(
-            time.monotonic(), wishes, vpns, agent.adopt, agent.keep_while_offline_s, agent.learn_vpn
+            time.monotonic(),
+            wishes,
+            vpns,
+            agent.adopt,
+            agent.keep_while_offline_s,
+            agent.learn_vpn,
+            agent.beside == "end",
         )
 
     def agent_socket(self, name: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from trayagent.presentation import states, summary, times
+from trayagent.presentation.beside import beside_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
@@ -134,7 +135,7 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
         yield _indented(
             f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
         )
-    for line in (*roaming_lines(host), *draining_lines(host, now)):
+    for line in (*roaming_lines(host), *draining_lines(host, now), *beside_lines(host)):
         yield _indented(line, "dim")
     for forward in host["forwards"]:
         if forward["error"]:

@@ -13,6 +13,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("drained", None, ("killed=True",), "the old connection was ended, with everything that still used it"),
     ("drained", None, ("carries=nothing",), "the old connection carries nothing any more: it was ended"),
     ("drained", None, (), "the old connection ended"),
+    ("beside-ended", None, (), "an ssh beside the master was dead and was ended: its terminal is free"),
     ("suspect", None, ("draining",), "the network under the old connection changed: its sessions are kept"),
     ("offline", None, ("draining",), "there is no usable route: the sessions of the old connection wait"),
     ("moved", None, ("draining",), "the kernel moved the old connection to another address"),

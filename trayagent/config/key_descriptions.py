@@ -74,6 +74,14 @@ TABLES = (
                 "reached at a public address waits for no VPN. With `false`, only the key `vpn` of a host counts.",
             ),
             Key(
+                "beside",
+                "What to do with ssh sessions that have a connection of their own beside a master: `show` or `end`.",
+                "Such a session hangs after a change of network, because the agent cannot replace it. With `end`, the "
+                "agent ends it once its local address is gone and its server answers from the new network. Its "
+                "terminal is free at once, and autossh or a unit starts it again. This also applies to ssh of hosts "
+                "that are not listed. A session whose address is still there is never ended.",
+            ),
+            Key(
                 "notify",
                 "Which notifications you get: `problems` (only you can solve it, or a loss lasts), `all` (also each "
                 "recovery) or `none`.",

@@ -51,6 +51,7 @@ class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     adopt: bool = True
     keep_while_offline: Duration = "10m"
     learn_vpn: bool = True
+    beside: Literal["show", "end"] = "show"
     notify: Literal["all", "problems", "none"] = "problems"
     history: Duration = "90d"
     roam: bool = False

@@ -50,6 +50,7 @@ def view(  # each is a part of what is shown
     If hosts are named, it has only those.
     """
     draining = _draining(state, wall)
+    beside = _beside(state)
     until = state.paused_until if state.paused_until is not None and state.paused_until > now else None
     return {
         "schema": SCHEMA,
@@ -66,7 +67,8 @@ def view(  # each is a part of what is shown
         "network": _network(state),
         "vpns": [_vpn(state, name, since, wall, now) for name in vpn_names(state)],
         "hosts": [
-            _host(state, h, since, wall, now) | {"draining": draining.get(h.name, [])}
+            _host(state, h, since, wall, now)
+            | {"draining": draining.get(h.name, []), "beside": beside.get(h.name, [])}
             for h in state.hosts.values()
             if h.draining is None and (not names or h.name in names)
         ],
@@ -200,7 +202,8 @@ def _forward(state: ForwardState) -> dict[str, Any]:
 def _draining(state: State, wall: Wall) -> dict[str, list[dict[str, Any]]]:
     """Return the earlier masters that still carry sessions, by host, oldest first."""
     found: dict[str, list[dict[str, Any]]] = {}
-    living = [(h.draining, h.master) for h in state.hosts.values() if h.draining and h.master]
+    every = [(h.draining, h.master) for h in state.hosts.values() if h.draining and h.master]
+    living = [(draining, master) for draining, master in every if draining.beside is None]
     for draining, master in sorted(living, key=lambda one: one[0].made_at):
         found.setdefault(draining.owner, []).append(
             {
@@ -211,6 +214,23 @@ def _draining(state: State, wall: Wall) -> dict[str, list[dict[str, Any]]]:
             }
         )
     return found
+
+
+def _beside(state: State) -> dict[str, list[dict[str, Any]]]:
+    """Return the ssh sessions beside the masters, by host, oldest first."""
+    found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    for host in state.hosts.values():
+        draining = host.draining
+        if draining is None or draining.beside is None or host.master is None:
+            continue
+        shown = {
+            "pid": host.master.pid,
+            "terminal": draining.beside.terminal or None,
+            "program": draining.beside.program or None,
+            "stale": host.doubt.gone_at is not None,
+        }
+        found.setdefault(draining.owner, []).append((draining.made_at, shown))
+    return {owner: [one for _, one in sorted(all_, key=lambda x: x[0])] for owner, all_ in found.items()}
 
 
 def _end(ip: str | None, port: int) -> str | None:

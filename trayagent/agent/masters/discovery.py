@@ -263,7 +263,9 @@ class Discovery:
 
 def _known_pids(state: State) -> frozenset[int]:
     """Return the pids of the known masters, and of new masters that are about to take over a control path."""
-    masters = [master for h in state.hosts.values() for master in h.masters]
+    # An ssh that was found beside a master may begin to listen later.
+    hosts = [h for h in state.hosts.values() if h.draining is None or h.draining.beside is None]
+    masters = [master for h in hosts for master in h.masters]
     ready = [h.attempt.ready for h in state.hosts.values() if h.attempt is not None]
     return frozenset(m.pid for m in (*masters, *ready) if m is not None)
 

@@ -23,7 +23,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
 from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.master.ending import end
+from trayagent.ssh.master.ending import end, end_session
 from trayagent.ssh.os.exchange import exchange, rename_new
 
 _TRIES = 3
@@ -181,6 +181,10 @@ class MasterReplacer:
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:
             await self._agent_sockets.release(action.name, action.master)
+        host = self._shell.state.hosts.get(action.name)
+        if host is not None and host.draining is not None and host.draining.beside is not None:
+            await end_session(action.master)
+            return
         await self._end(action.master)
 
     async def _gone(self, master: Master, *, politely: bool = True) -> None:

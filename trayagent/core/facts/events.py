@@ -50,6 +50,7 @@ class Configured(Event):
     adopt: bool = True
     keep_while_offline_s: float = 600.0
     learn_vpn: bool = True
+    end_beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,7 @@ class TookOver(Event):
 
 @dataclass(frozen=True, slots=True)
 class DrainingFound(Event):
-    """A draining master that an earlier agent left still lives."""
+    """A draining master that an earlier agent left still lives, or an ssh beside a master was found."""
 
     master: Master
     draining: Draining

@@ -36,6 +36,7 @@ class State:
     adopt: bool = True
     keep_while_offline_s: float = 600.0
     learn_vpn: bool = True
+    end_beside: bool = False
     paused_until: float | None = None
     woke_at: float = NEVER
     next_attempt: int = 1
@@ -73,7 +74,7 @@ class State:
     def draining(self, name: str) -> tuple[Host, ...]:
         """Return the earlier masters of a host that still carry sessions, each as a host of its own."""
         found = (h for h in self.hosts.values() if h.draining is not None and h.draining.owner == name)
-        return tuple(found)
+        return tuple(h for h in found if h.draining is not None and h.draining.beside is None)
 
     def doubtful(self, host: Host, now: float) -> bool:
         """Report whether this host's master is suspect. If the master ends now, the network is the likely cause."""

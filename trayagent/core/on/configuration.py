@@ -24,6 +24,7 @@ def configured(context: Context, event: Configured) -> None:
         adopt=event.adopt,
         keep_while_offline_s=event.keep_while_offline_s,
         learn_vpn=event.learn_vpn,
+        end_beside=event.end_beside,
     )
     for name, wish in event.wishes.items():
         host = context.get(name)

@@ -20,7 +20,7 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
     So it is judged as an unnamed master is, within the limits on where its owner may be connected.
     """
     host = Host(
-        f"{owner.name} draining {master.pid}",
+        f"{owner.name} {'draining' if draining.beside is None else 'beside'} {master.pid}",
         Wish(vpn=owner.wish.vpn, networks=owner.wish.networks),
         resolved=owner.resolved,
         hop=owner.hop,
@@ -33,7 +33,7 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
         ),
         login=LoginHistory(host_key=master.host_key),
     )
-    idle = draining.sessions == draining.connections == 0
+    idle = draining.sessions == draining.connections == 0 and draining.beside is None
     draining = replace(
         draining, owner=owner.name, counted_at=context.now, idle_at=context.now if idle else None
     )
@@ -43,9 +43,12 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
 
 
 def found(context: Context, event: DrainingFound) -> None:
-    """Follow a draining master that an earlier agent left."""
+    """Follow a draining master that an earlier agent left, or an ssh beside a host's master."""
     owner = context.get(event.draining.owner) or Host(event.draining.owner)
     if any(h.master is not None and h.master.pid == event.master.pid for h in context.state.hosts.values()):
+        return
+    if event.draining.beside is not None:
+        begin(context, owner, event.master, event.draining, proven=False)
         return
     context.put(owner)
     begin(context, owner, event.master, event.draining, proven=False)
@@ -93,16 +96,31 @@ def ended(context: Context, host: Host, event: MasterEnded) -> None:
     failure = event.failure.kind if event.failure is not None else None
     evidence = Evidence.of(pid=event.pid, killed=killed, failure=failure)
     owner = host.draining.owner
+    if host.draining.beside is not None:
+        if killed:
+            context.because(owner, 0, "beside-ended", evidence)
+        context.forget(host.name)
+        return
     context.because(owner, 0, "drained", evidence)
     context.publish("drained", owner, evidence, pid=event.pid, killed=killed)
     context.forget(host.name)
+
+
+def forget_beside(context: Context, pid: int) -> None:
+    """Forget an ssh that was found beside a master, because it became a master itself."""
+    for name in context.names:
+        host = context.get(name)
+        if host is None or host.draining is None or host.draining.beside is None or host.master is None:
+            continue
+        if host.master.pid == pid:
+            context.forget(name)
 
 
 def count(context: Context, names: tuple[str, ...]) -> None:
     """Count what the draining masters of these hosts carry. Without names, count for all hosts."""
     for name in context.names:
         host = context.get(name)
-        if host is None or host.draining is None or host.master is None:
+        if host is None or host.draining is None or host.master is None or host.draining.beside is not None:
             continue
         if not names or host.draining.owner in names:
             context.do(CountCarried(name, host.master))

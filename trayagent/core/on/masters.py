@@ -22,6 +22,7 @@ from trayagent.core.policy.retry import REFUSED_KINDS, VANISHED_KINDS, after_suc
 
 def master_found(context: Context, event: MasterFound) -> None:
     """Adopt a master that another program started, or that an earlier agent left behind."""
+    draining.forget_beside(context, event.master.pid)
     host = context.get(event.name)
     if host is None:
         if not context.state.adopt:

@@ -80,6 +80,8 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     master = _living(host)
     if not host.suspect:
         return Verdict(6, "keep", Evidence.of(proof="current"))
+    if host.draining is not None and host.draining.beside is not None and not state.end_beside:
+        return Verdict(6, "keep", Evidence.of(beside="shown"))
     if not admitted.open:
         return _offline(host, state, admitted, now)
     if host.draining is not None:  # a draining master accepts no probe, so judge only the loss of its address

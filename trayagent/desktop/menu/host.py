@@ -8,6 +8,7 @@ from trayagent.desktop.menu.forwards import forward_items
 from trayagent.desktop.menu.items import Item, action, label, sections, submenu
 from trayagent.desktop.menu.scene import Host, Scene
 from trayagent.presentation import states, summary
+from trayagent.presentation.beside import beside_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
@@ -50,6 +51,8 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
         found.append(label((*key, "roaming"), line[0].upper() + line[1:]))
     for number, line in enumerate(draining_lines(host, scene.now)):
         found.append(label((*key, "draining", str(number)), line[0].upper() + line[1:]))
+    for line in beside_lines(host):
+        found.append(label((*key, "beside"), line))
     if host["next_retry"]:
         due = clock(host["next_retry"], scene.now, exact=True)
         found.append(label((*key, "retry"), f"Next try at {due}"))

@@ -15,6 +15,8 @@ from trayagent.ssh.os.flows import transport_of
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
 
 TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; a master that hangs never ends
+SESSION_END_S = 0.3  # a terminal is restored in a few milliseconds; an ssh whose buffer is full never ends
+_GIVES_UP = "autossh"
 _KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
 _POLL_S = 0.001
 
@@ -34,6 +36,29 @@ async def end(master: Master, *, politely: bool = True) -> None:
     kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
     _kill_all(family, but=master.pid)
     await _gone(master, _KILLED_S)
+
+
+async def end_session(master: Master) -> None:
+    """End an ssh that is no master, as the end of its connection would: it restores its terminal and exits with 255.
+
+    After SIGTERM, `ssh -N` exits with 0 (clientloop.c), and autossh and units do not start it again. nohup ignores
+    SIGHUP. autossh gives up on an ssh that SIGKILL ended.
+    """
+    if not _still(master):
+        return
+    supervised = _parent_of(master.pid) == _GIVES_UP
+    for sig in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        kill_checked(master.pid, master.start_ticks, {master.program}, sig)
+        if await _gone(master, SESSION_END_S):
+            return
+    if not supervised:
+        await end(master, politely=False)
+
+
+def _parent_of(pid: int) -> str:
+    process = read(pid)
+    parent = read(process.ppid) if process is not None else None
+    return parent.comm if parent is not None else ""
 
 
 async def abandon(process: Process) -> None:

@@ -1,0 +1,138 @@
+"""ssh sessions beside a master are shown, and with `beside = "end"` the provably dead ones are ended."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tests.lab.matrix import until
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Agent, Lab, Sshd
+
+HOST = "web01"
+SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
+SHOW = f"[hosts.{HOST}]\n"
+END = f'[agent]\nbeside = "end"\n[hosts.{HOST}]\n'
+STAYS_S = 3.0
+STARTS_S = 0.1
+
+
+def up(lab: Lab, agent: Agent, config: str) -> Sshd:
+    """Connect the host at home."""
+    lab.join("home")
+    server = lab.sshd()
+    lab.ssh_config({HOST: SERVER})
+    agent.start(config)
+    agent.wait_state(HOST, "connected")
+    return server
+
+
+def bypass(lab: Lab, *options: str, name: str = HOST) -> subprocess.Popen[str]:
+    """Open a session with its own connection."""
+    words = ["ssh", "-o", "ControlPath=none", *options, name, "echo there; exec cat"]
+    child = lab.laptop.popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout
+    assert child.stdout.readline() == "there\n"
+    return child
+
+
+def beside(agent: Agent) -> list[dict[str, Any]]:
+    """Return the sessions beside the host's master."""
+    found: list[dict[str, Any]] = agent.listed_host(HOST)["beside"]
+    return found
+
+
+def answers(child: subprocess.Popen[str]) -> bool:
+    """Report whether a session still echoes."""
+    assert child.stdin
+    assert child.stdout
+    child.stdin.write("again\n")
+    child.stdin.flush()
+    return child.stdout.readline() == "again\n"
+
+
+def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -> None:
+    """`status` names it before and after a move, and forgets it when it has ended."""
+    up(lab, agent, SHOW)
+    with bypass(lab) as child:
+        try:
+            assert [(one["pid"], one["stale"]) for one in beside(agent)] == [(child.pid, False)]
+            assert "1 ssh session beside the master" in agent.cli("status").stdout
+            events = agent.events()
+            lab.switch("home", "cafe")
+            events.wait("connected", HOST)
+            until("its address is gone", lambda: [one["stale"] for one in beside(agent)] == [True])
+            time.sleep(STAYS_S)
+            assert child.poll() is None
+        finally:
+            child.kill()
+    until("it is forgotten", lambda: beside(agent) == [])
+
+
+def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent) -> None:
+    """Its terminal is free soon after the move. A session through another interface goes on."""
+    lab.join("home", interface="eth0", metric=900)
+    lab.sshd()
+    lab.ssh_config({HOST: SERVER})
+    with bypass(lab) as living:
+        lab.join("cafe", interface="wlan0", metric=100)
+        dead = bypass(lab)
+        try:
+            agent.start(END)
+            agent.wait_state(HOST, "connected")
+            events = agent.events()
+            lab.leave("cafe")
+            events.wait("connected", HOST)
+            until("it is ended", lambda: dead.poll() is not None)
+            assert dead.returncode == 255
+            assert "an ssh beside the master was dead" in agent.cli("why", HOST).stdout
+            time.sleep(STAYS_S)
+            assert living.poll() is None
+            assert answers(living)
+        finally:
+            dead.kill()
+            living.kill()
+
+
+TUNNEL = f"-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:8000 {HOST}"
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not-listed"])
+@pytest.mark.parametrize("supervisor", ["autossh", "on-failure"])
+def test_a_supervised_tunnel_is_back_without_migrating(
+    lab: Lab, agent: Agent, listed: bool, supervisor: str
+) -> None:
+    """autossh, or a unit with Restart=on-failure, starts its next ssh soon after the move."""
+    if supervisor == "autossh" and shutil.which("autossh") is None:
+        pytest.skip("autossh is not installed")
+    lab.join("home")
+    server = lab.sshd()
+    lab.echo(8000)
+    lab.ssh_config({HOST: SERVER})
+    agent.start(END if listed else '[agent]\nbeside = "end"\n')
+    loop = f"until ssh {TUNNEL}; do sleep {STARTS_S}; done"
+    words = f"AUTOSSH_GATETIME=0 exec autossh -M 0 {TUNNEL}" if supervisor == "autossh" else loop
+    child = lab.laptop.popen(["sh", "-c", words])
+    try:
+        until("the tunnel is up", lambda: reached(lab))
+        logins = server.logins()
+        lab.switch("home", "cafe")
+        until("the tunnel is back", lambda: reached(lab))
+        assert server.logins() > logins
+    finally:
+        child.kill()
+        child.wait()
+
+
+def reached(lab: Lab) -> bool:
+    """Report whether the tunnel carries data."""
+    with lab.probe(8080) as probe:
+        probe.release()
+        try:
+            return probe.result(3.0) > 0
+        except TrayagentError:
+            return False

@@ -1,0 +1,140 @@
+"""Finds ssh processes that have a connection of their own beside a master, such as a terminal that bypassed it.
+
+No socket leads to such an ssh, so it cannot be probed. It is searched for when the user looks, and with
+`beside = "end"` also at each change of network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePath
+
+from trayagent.agent.parts import Parts
+from trayagent.core.facts.draining import Beside, Draining
+from trayagent.core.facts.events import DrainingFound
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.errors import TrayagentError
+from trayagent.ssh.master.naming import unnamed_master_name
+from trayagent.ssh.os.control_sockets import listening
+from trayagent.ssh.os.flows import Flow, flow_of, transport_of
+from trayagent.ssh.os.namespaces import in_other_namespace
+from trayagent.ssh.os.process import Process, age_s, read, ssh_processes
+from trayagent.ssh.os.terminals import terminal_of
+
+# An ssh that was started from one of these was typed by the user, or is a service of its own.
+_SHELLS = {
+    "sh",
+    "bash",
+    "dash",
+    "zsh",
+    "fish",
+    "ksh",
+    "tcsh",
+    "csh",
+    "login",
+    "systemd",
+    "init",
+    "tmux",
+    "screen",
+}
+_OWN_OPTION = "LogVerbose="  # each ssh that the agent starts has it
+
+
+class BesideSessions:
+    """Posts what it finds. A process is found once."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._configuration = parts.configuration
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+
+    def happened(self, event: dict[str, object]) -> None:
+        """Search at a change of network if sessions beside a master may be ended."""
+        ends = self._configuration.config.agent.beside == "end"
+        if event["event"] == "network-changed" and ends and not self._tasks.running("beside"):
+            self._tasks.start("beside", self.scan())
+
+    async def scan(self) -> None:
+        """Search now, and post each new session of a host that the agent knows.
+
+        With `beside = "end"`, sessions of other hosts count, too, since a supervisor may wait for their end.
+        """
+        if sys.platform != "linux":
+            return
+        hosts = {h.name: h for h in self._shell.state.hosts.values() if h.draining is None}
+        known = {m.pid for h in self._shell.state.hosts.values() for m in h.masters}
+        try:
+            found = await asyncio.to_thread(lambda: [*_sessions(known)])
+        except TrayagentError:
+            return
+        others = self._configuration.config.agent.beside == "end"
+        for process, flow in found:
+            owner = _owner(process, flow, hosts)
+            master = _master(process, flow)
+            if owner is None and others:
+                owner = unnamed_master_name(master, process)
+            if owner is not None:
+                made_at = time.monotonic() - age_s(process)
+                beside = Beside(terminal_of(process.pid), _caller(process))
+                draining = Draining(owner, made_at, sessions=1, beside=beside)
+                self._shell.post(DrainingFound(time.monotonic(), master, draining))
+
+
+def _sessions(known: set[int]) -> Iterator[tuple[Process, Flow]]:
+    """Yield each ssh with its own connection that is no master, serves none and was not started by the agent."""
+    uid = os.getuid()
+    processes = {process.pid: process for process in ssh_processes(uid)}
+    masters = known | {socket.pid for socket in listening(uid)}
+    serving = {one.pid for pid in masters for one in transport_of(pid)}
+    for process in processes.values():
+        if process.pid in masters | serving or process.ppid in processes or process.ppid == os.getpid():
+            continue
+        if any(word.startswith(_OWN_OPTION) for word in process.argv) or in_other_namespace(process.pid):
+            continue
+        flow = flow_of(process.pid)
+        if flow is not None and flow.via != "carried":
+            yield process, flow
+
+
+def _owner(process: Process, flow: Flow, hosts: Mapping[str, Host]) -> str | None:
+    """Return the host to which an ssh is connected: by its command line, or else by the server's address."""
+    words = process.argv[1:]
+    named = [name for name in hosts if any(w == name or w.endswith(f"@{name}") for w in words)]
+    if named:
+        return named[0]
+    peer = (flow.peer_ip, flow.peer_port)
+    return next((name for name, host in hosts.items() if peer in _ends(host)), None)
+
+
+def _ends(host: Host) -> Iterable[tuple[str, int]]:
+    if host.master is not None and host.master.peer is not None:
+        yield host.master.peer, host.master.peer_port
+    if host.hop is not None:
+        yield from ((address, host.hop.port) for address in host.addresses)
+
+
+def _caller(process: Process) -> str:
+    """Return the program that started an ssh, such as git, "" for a shell."""
+    parent = read(process.ppid)
+    if parent is None or parent.comm.lstrip("-").partition(":")[0] in _SHELLS:
+        return ""
+    return PurePath(parent.comm).name
+
+
+def _master(process: Process, flow: Flow) -> Master:
+    return Master(
+        process.pid,
+        process.start_ticks,
+        "",
+        local=flow.local_ip,
+        local_port=flow.local_port,
+        peer=flow.peer_ip,
+        peer_port=flow.peer_port,
+        direct=flow.via == "direct",
+        program=process.comm,
+    )
