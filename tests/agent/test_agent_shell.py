@@ -233,6 +233,9 @@ def test_commands_and_signals_come_between_the_events_of_many_hosts() -> None:
 
     asyncio.run(body())
     assert len({count for count in ticks if 0 < count < len(names)}) > 5
+    assert (
+        slow.settled_count == 2
+    )  # what follows the state never sees one that is older than the events it posted
 
 
 def test_an_action_that_fails_holds_up_no_other() -> None:

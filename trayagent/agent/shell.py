@@ -16,13 +16,11 @@ from trayagent.core.facts.events import Event, NetworkRead
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
-from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.usable_routes import lookups
 
 log = logging.getLogger(__name__)
 
 _SLICE_S = 0.02  # with many hosts, the events of a move take seconds; a command must not wait for all of them
-_UP_TO_DATE_S = 0.25  # what follows the state is at most this late while events keep coming
 
 
 class Effects(Protocol):
@@ -54,7 +52,6 @@ class Shell:
         self._network: Network | None = None
         self._queue: deque[Event] = deque()
         self._actions: deque[Action] = deque()
-        self._all_decided_at = NEVER
         self._touched: Touched | None = None
         self._scheduled = False
         self._waiting: list[asyncio.Future[None]] = []
@@ -114,9 +111,7 @@ class Shell:
                 asyncio.get_running_loop().call_soon(self._drain)
             else:
                 self._wake_waiting()
-        now = time.monotonic()
-        if not self._pending or now - self._all_decided_at > _UP_TO_DATE_S:
-            self._all_decided_at = now
+        if not self._pending:  # before that, effects would see a state older than the events that they posted
             effects.all_decided()
 
     @property
