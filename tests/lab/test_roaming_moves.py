@@ -283,3 +283,36 @@ def test_a_host_behind_a_jump_host_roams(lab: Lab, agent: Agent, door_roams: boo
         assert roams(agent)["roaming"]["pid"] == inner
     agent.wait_state("door", "connected")
     assert session.end() == 0
+
+
+def test_an_on_use_host_ends_when_it_is_idle(lab: Lab, agent: Agent) -> None:
+    """ControlPersist counts for the inner master, and the outer one ends with it."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, "ControlPersist": "4"}})
+    agent.start(f'[hosts.{HOST}]\nconnect = "on-use"\nroam = true\n')
+    assert agent.cli("reconnect", HOST).returncode == 0
+    host = roams(agent)
+    session = Session(lab)
+    lab.switch("home", "cafe")
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == host["roaming"]["pid"]
+    assert session.end() == 0
+    last = roams(agent)["pid"]
+    agent.wait_state(HOST, "idle", 60.0)
+    until("both ended", lambda: not alive(last) and not alive(host["roaming"]["pid"]), 20.0)
+
+
+def test_a_login_at_a_terminal_replaces_the_outer_master(lab: Lab, agent: Agent) -> None:
+    """The sessions go on: the login makes a new way for them."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    terminal = agent.at_terminal("login", HOST)
+    with terminal:
+        until("there is another outer master", lambda: (agent.host(HOST) or {})["pid"] != before["pid"], 60.0)
+    now = roams(agent)
+    assert now["roaming"]["pid"] == before["roaming"]["pid"]
+    assert session.echoes()
+    lab.switch("home", "cafe")
+    assert session.echoes()
+    assert session.end() == 0

@@ -409,3 +409,37 @@ def test_a_login_of_the_user_ends_a_master_that_is_not_back_at_its_path(story: S
     theirs = story.found("web", control_path="/cm/web")
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
     assert story.living("web").pid == theirs.pid
+
+
+def test_an_idle_on_use_host_ends_with_its_inner_master(story: Story) -> None:
+    """ControlPersist ended the inner one. Nothing failed, so nothing begins again."""
+    roaming(story, replace(ON_USE, roam=True))
+    story.ended("web", INNER.pid)
+    assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
+    story.ended("web", 101)
+    story.after(3600)
+    assert not story.did(BeginRoaming) and not story.did(Dial)
+    assert story.shown("web") == "idle"
+    assert not story.told("roaming-failed")
+
+
+def test_inner_masters_that_end_soon_are_started_less_and_less_often(story: Story) -> None:
+    """Each start is a login. The first is repeated at once, the next ones after a minute, two, and so on."""
+    outer = replace(story.connected(wish=ROAMS, scene=HOME), control_path=OUTER_PATH)
+    begun = []
+    for number in range(5):
+        story.post(r.RoamingBegan(story.t, "web", replace(INNER, pid=900 + number), outer))
+        story.after(5).ended("web", 900 + number, kind="died")
+        story.forget()
+        story.post(r.MasterMoved(story.t, "web", 101, "/cm/web"))
+        ended_at = story.t
+        while not story.did(BeginRoaming):
+            story.after(1)
+        begun.append(round(story.t - ended_at))
+    assert begun == [0, 60, 120, 240, 300]
+    story.after(10)
+    story.post(r.RoamingBegan(story.t, "web", INNER, outer))
+    story.after(3600).ended("web", INNER.pid, kind="died")
+    story.forget()
+    story.post(r.MasterMoved(story.t, "web", 101, "/cm/web"))
+    assert len(story.did(BeginRoaming)) == 1

@@ -117,6 +117,8 @@ BARE_CONTROL_DEADLINE_S = 5.0
 ROAM_FOR_S = 12 * HOUR_S
 # The pause after roaming could not be started. The host is connected meanwhile, and each start costs a login.
 ROAMING_RETRY_FIRST_S = 60.0
+# An inner master that ends sooner than this may end soon again.
+ROAMING_SHORT_LIFE_S = 300.0
 
 # A failed forward is requested again, slowly enough for a server's log.
 FORWARD_RETRY_FIRST_S = 1.0

@@ -20,7 +20,12 @@ from trayagent.core.facts.roaming_events import (
     RoamingNotPossible,
     RoamingStalled,
 )
-from trayagent.core.facts.time_constants import RETRY_FIRST_S, RETRY_MAX_S, ROAMING_RETRY_FIRST_S
+from trayagent.core.facts.time_constants import (
+    RETRY_FIRST_S,
+    RETRY_MAX_S,
+    ROAMING_RETRY_FIRST_S,
+    ROAMING_SHORT_LIFE_S,
+)
 from trayagent.core.on.network import forget_failure
 from trayagent.core.policy.backoff import doubling
 from trayagent.core.policy.probe_again import probe_again
@@ -34,10 +39,16 @@ def began(context: Context, event: RoamingBegan) -> None:
     host = context.put(
         host,
         master=event.outer,
-        roaming=Roaming(event.inner, carrier=event.outer.pid),
+        roaming=Roaming(
+            event.inner,
+            carrier=event.outer.pid,
+            began_at=context.now,
+            short_lives=host.roaming_start.failed,
+        ),
         outer_path=event.outer.control_path,
         roaming_start=RoamingStart(),
         forwards=_to_be_opened(host),
+        login=replace(host.login, times=(*host.login.times, context.now)),  # one more login, for its limits
     )
     evidence = Evidence.of(inner=event.inner.pid, outer=event.outer.pid)
     context.because(host.name, 0, "roams", evidence)
@@ -146,17 +157,20 @@ def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> 
     """Keep the outer master as the host's plain master. If the user ended the inner master, end the outer one, too."""
     if host.roaming is None:
         return
-    ending = host.roaming.ending
-    evidence = Evidence.of(pid=host.roaming.inner.pid, why=why, by_request=by_request)
+    ended = host.roaming
+    # Row 1: an on-use host comes back only if something failed. ControlPersist ends an idle one.
+    intended = by_request or (host.wish.connect == "on-use" and not why)
+    evidence = Evidence.of(pid=ended.inner.pid, why=why, by_request=by_request)
     context.because(host.name, 1, "roaming-ended", evidence)
     host = context.put(
         host,
         roaming=None,
+        roaming_start=_next_start(ended, context.now),
         forwards=_to_be_opened(host) if host.master is not None else _closed(host),
     )
-    if ending or host.user.held:
+    if ended.ending or host.user.held:
         _end_outer(context, host)
-    elif by_request:  # like `ssh -O exit` on a plain master
+    elif intended:  # like `ssh -O exit` on a plain master
         held = host.wish.connect == "always"
         host = context.put(host, user=replace(host.user, held=held), lost=False)
         _end_outer(context, host)
@@ -165,6 +179,14 @@ def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> 
         context.publish("disconnected", host.name, evidence, wished=True)
     else:
         context.publish("roaming-failed", host.name, evidence, code="ended")
+
+
+def _next_start(ended: Roaming, now: float) -> RoamingStart:
+    """Begin again at once after an inner master that lived long. If the last ones ended soon, wait longer each time."""
+    soon = now - ended.began_at < ROAMING_SHORT_LIFE_S
+    failed = ended.short_lives + 1 if soon else 0
+    pause_s = doubling(ROAMING_RETRY_FIRST_S, failed - 1, RETRY_MAX_S) if failed > 1 else 0.0
+    return RoamingStart(retry_at=now + pause_s, failed=failed)
 
 
 def moved(context: Context, event: MasterMoved) -> None:
