@@ -145,6 +145,7 @@ class AgentHandler:
         """
         self._known(names)
         chosen = tuple(names) or self._default_names()
+        left_out = {} if names else self._left_out()
         if if_down:
             self._note_view(chosen)
             await self._shell.decided()
@@ -167,7 +168,7 @@ class AgentHandler:
                 outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
             if outcome["name"] in names and outcome.get("replaced"):
                 self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
-        return {"hosts": outcomes}
+        return {"hosts": outcomes, "left_out": left_out}
 
     def _sessions(self, name: str, old: int | None, before: int | None) -> dict[str, Any]:
         """Return how many sessions of a replaced master ended, or go on while it drains."""
@@ -185,6 +186,23 @@ class AgentHandler:
         await self._shell.decided()
         await self._until(lambda: not self._busy(name))
         return self._outcome(name, None)
+
+    def _left_out(self) -> dict[str, str]:
+        """Return the listed hosts that a reconnect without names leaves out, each with the reason."""
+        now, state = time.monotonic(), self._shell.state
+        found: dict[str, str] = {}
+        for host in state.hosts.values():
+            if not host.wish.listed or host.wish.connect != "always":
+                continue
+            if host.user.held:
+                found[host.name] = "disconnected"
+            elif state.paused(host, now):
+                found[host.name] = "paused"
+            elif would_be_refused(host):
+                found[host.name] = "refused"
+            elif host.at_prompt:
+                found[host.name] = "at-prompt"
+        return found
 
     def _default_names(self) -> tuple[str, ...]:
         """Return the listed hosts that are wanted up and not paused, disconnected, refused or at a prompt."""

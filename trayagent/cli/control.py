@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ALL = "without any: all hosts"
 # The text if the agent gives no reason.
+_LEFT_OUT = {"refused": "refused", "paused": "paused", "disconnected": "disconnected by you"}
 WITHOUT_PROBLEM = {"connected": "no new connection was made"}
 
 
@@ -76,9 +77,11 @@ def reconnect(args: argparse.Namespace) -> int:
     """Print the result for each host; return 1 if one failed."""
     # An agent of an earlier version does not know these arguments.
     only = {"if_down": True} if args.if_down else {"now": True} if args.now else {}
-    outcomes = request("reconnect", None, hosts=args.hosts, **only)["hosts"]
+    answer = request("reconnect", None, hosts=args.hosts, **only)
+    outcomes = answer["hosts"]
     if not outcomes:
         print_line("Nothing to reconnect.")
+    _print_left_out(answer.get("left_out", {}))
     status = 0
     for outcome in outcomes:
         problem, name, resume = outcome["problem"], clean(outcome["name"]), outcome.get("resume")
@@ -101,6 +104,17 @@ def reconnect(args: argparse.Namespace) -> int:
             complain(TrayagentError(f"{name}: {title}", hint=hint))
             status = 1
     return status
+
+
+def _print_left_out(left_out: dict[str, str]) -> None:
+    """Name the hosts that were left out, by reason. An older agent names none."""
+    for reason, words in _LEFT_OUT.items():
+        names = [clean(name) for name, why in left_out.items() if why == reason]
+        if names:
+            verb = "was" if len(names) == 1 else "were"
+            print_line(
+                f"Left out: {', '.join(names)} {verb} {words}. To try anyway: trayagent reconnect {' '.join(names)}"
+            )
 
 
 def _sessions(outcome: dict[str, Any]) -> str:
