@@ -227,3 +227,22 @@ def test_the_time_without_a_network_is_known_for_each_outage(
     [outage] = outages([event(0, "connected"), *events])
     assert outage.no_network_ms == no_network_s * 1000
     assert outage.as_json()["no_network_ms"] == no_network_s * 1000
+
+
+def test_the_sessions_of_a_host_that_roams_are_counted() -> None:
+    """They move shortly before the outage ends, or after. A later move belongs to no earlier outage."""
+    found = outages(
+        [
+            event(0, "connected"),
+            event(10, "master-stale"),
+            event(11, "connected", took_ms=700.0),
+            event(11, "moved", sessions=3, took_ms=800.0),
+            event(20, "master-stale"),
+            event(21, "moved", sessions=2, took_ms=800.0),
+            event(21, "connected", took_ms=700.0),
+            event(30, "master-stale", "db"),
+            event(31, "connected", "db", took_ms=700.0),
+            event(55, "moved", sessions=1, took_ms=800.0),
+        ]
+    )
+    assert [(o.host, o.sessions_kept) for o in found] == [("web", 3), ("web", 2), ("db", None)]

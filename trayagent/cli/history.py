@@ -105,6 +105,8 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
         )
         took = f"back in {times.lasted(o.took_ms / 1000)}" if o.took_ms is not None else ""
         network = f"no network for {times.lasted(o.no_network_ms / 1000)}" if o.no_network_ms else ""
+        if took and o.sessions_kept:
+            took += f", {o.sessions_kept} session{'s' * (o.sessions_kept != 1)} kept"
         rows.append((times.clock(o.began, now, exact=True), o.host, lasted, took, network, o.reason))
     people.print_table(rows)
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)

@@ -33,7 +33,8 @@ class Outage:
     `began` and `ended` are RFC 3339; `ended` is None while it continues. `took_ms` is how long the recovery
     itself took. It is None without a timed recovery: the old connection came back, the user had to act, or
     it was the first connection to this host. `no_network_ms` is how long the machine had no network, during the
-    outage or right before it; no agent can shorten this time.
+    outage or right before it; no agent can shorten this time. `sessions_kept` is how many sessions went on
+    afterwards, None on a host that does not roam.
     """
 
     host: str
@@ -43,6 +44,7 @@ class Outage:
     took_ms: float | None
     reason: str
     no_network_ms: float = 0.0
+    sessions_kept: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `history --json` prints."""
@@ -53,6 +55,7 @@ class Outage:
             "duration_ms": self.duration_ms,
             "took_ms": self.took_ms,
             "no_network_ms": self.no_network_ms,
+            "sessions_kept": self.sessions_kept,
             "reason": self.reason,
         }
 
@@ -91,6 +94,8 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     going: dict[str, dict[str, Any]] = {}
     connected: set[str] = set()  # hosts that were connected at least once
     needed_user: set[str] = set()  # hosts whose current outage waited for the user
+    events = list(events)
+    moves = [event for event in events if event.get("event") == "moved" and event.get("host")]
     away: list[tuple[datetime, datetime | None]] = []  # the times without a network
     for event in events:
         host, name = event.get("host"), event.get("event")
@@ -112,8 +117,22 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
         if name == "sign-in-needed" or event.get("code") in NEEDS_USER:
             needed_user.add(host)
     found += [_outage(begin, None) for begin in going.values()]
-    found = [replace(outage, no_network_ms=_no_network_ms(outage, away)) for outage in found]
+    found = [
+        replace(o, no_network_ms=_no_network_ms(o, away), sessions_kept=_sessions_kept(o, moves))
+        for o in found
+    ]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
+
+
+def _sessions_kept(outage: Outage, moves: Iterable[dict[str, Any]]) -> int | None:
+    """Return how many sessions went on after an outage. They may move shortly before its end, or after it."""
+    began = datetime.fromisoformat(outage.began)
+    until = datetime.fromisoformat(outage.ended) + ADJACENT if outage.ended is not None else None
+    for event in moves:
+        at = datetime.fromisoformat(event["at"])
+        if event["host"] == outage.host and at >= began and (until is None or at <= until):
+            return int(event.get("sessions", 0))
+    return None
 
 
 def _note_network(away: list[tuple[datetime, datetime | None]], event: dict[str, Any]) -> None:

@@ -114,7 +114,10 @@ def attached(context: Context, event: RoamingAttached) -> None:
         host.name, 0, "attached", Evidence.of(outer=event.pid, sessions=event.sessions, took_ms=took_ms)
     )
     if moved:
-        context.publish("moved", host.name, sessions=event.sessions, took_ms=took_ms, pid=event.pid)
+        network = context.state.snapshot.name
+        context.publish(
+            "moved", host.name, network=network, sessions=event.sessions, took_ms=took_ms, pid=event.pid
+        )
 
 
 def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
