@@ -18,7 +18,17 @@ from tests.desktop.test_menu import (
     vpn,
 )
 from trayagent.desktop import menu
-from trayagent.desktop.menu.commands import Bring, Copy, Do, EditConfiguration, LogIn, OpenUrl, Pause, Quit
+from trayagent.desktop.menu.commands import (
+    Bring,
+    Copy,
+    Do,
+    EditConfiguration,
+    LogIn,
+    OpenUrl,
+    Pause,
+    Quit,
+    ShowStatus,
+)
 from trayagent.desktop.menu.items import Menu
 
 FIT = 18
@@ -78,7 +88,11 @@ def test_what_can_be_done_comes_before_what_can_be_read() -> None:
     first = [child.label for child in at(whole, "host", "web0").children]
     assert first[:6] == ["Log in…", "Reconnect", "Disconnect", "Pause", "Open terminal", "Show why"]
     assert at(whole, "host", "web0").children[0].command == LogIn("web0")
-    assert "39 more forwards" in first or "40 more forwards" in first
+    assert first[-1] == "40 forwards…"
+    assert [child.label for child in at(whole, "host", "web4").children][-1] == "40 forwards…"
+    connected = short(view(host("web", forwards=[forward("dynamic", str(n)) for n in range(40)])))
+    assert at(connected, "host", "web").children[-1].label == "37 more forwards…"
+    assert at(connected, "host", "web").children[-1].command == ShowStatus()
 
 
 def test_the_whole_short_menu_reads_as_it_should() -> None:
@@ -148,6 +162,13 @@ def test_a_host_of_many_is_reached_by_two_choices() -> None:
         assert whole.command(("host", wanted, "reconnect")) == Do("reconnect", (wanted,))
         if choices:
             assert whole.command(("bring",)) == Bring(())
+
+
+def test_a_host_with_a_failed_forward_is_in_the_root() -> None:
+    """It comes after the hosts that need the user or are away, and before those that lack nothing."""
+    broken = host("z", forwards=[forward("local", "80:x:80", "failed")])
+    whole = short(view(*[host(f"h{n}") for n in range(9)], broken, host("y", "failed"), host("x", "waiting")))
+    assert hosts_in_root(whole) == ["y", "x", "z", "h0"]
 
 
 def test_a_host_that_is_gone_is_not_missed() -> None:

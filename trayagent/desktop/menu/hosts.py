@@ -15,7 +15,7 @@ from trayagent.desktop.menu.host import host_item
 from trayagent.desktop.menu.items import Item, submenu
 from trayagent.desktop.menu.scene import Host, Scene
 from trayagent.presentation import states
-from trayagent.presentation.summary import host_needs_you
+from trayagent.presentation.summary import host_needs_you, lacks
 
 FEW = 10
 """Hosts that need no folding. With the other lines, the menu still fits a small screen."""
@@ -62,8 +62,8 @@ def host_items(scene: Scene) -> list[Item]:
 
 
 def in_order(hosts: Sequence[Host]) -> list[Host]:
-    """Return the hosts in the order of the groups, and by name in each group."""
-    return sorted(hosts, key=lambda host: (GROUPS.index(_group(host)), by_name(host)))
+    """Return the hosts in the order of the groups. In each group, incomplete ones come first, then it goes by name."""
+    return sorted(hosts, key=lambda host: (GROUPS.index(_group(host)), not lacks(host), by_name(host)))
 
 
 def _group(host: Host) -> Group:

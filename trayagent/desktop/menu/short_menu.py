@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from trayagent.desktop.menu import words
-from trayagent.desktop.menu.commands import Bring
+from trayagent.desktop.menu.commands import Bring, ShowStatus
 from trayagent.desktop.menu.forwards import failed_first, forward_action
 from trayagent.desktop.menu.host import connection_items, host_text, news_items, remedy_items, tool_items
 from trayagent.desktop.menu.hosts import by_name, in_order
-from trayagent.desktop.menu.items import Item, action, label, submenu
+from trayagent.desktop.menu.items import Item, action, submenu
 from trayagent.desktop.menu.scene import Host, Scene
 
 HOSTS = 4
@@ -58,10 +58,16 @@ def _host(host: Host, scene: Scene) -> Item:
     lines = [*does, *told]
     if len(forwards) > room > 0:
         lines += [forward_action(name, forward) for forward in forwards[: room - 1]]
-        lines.append(label(("host", name, "more-forwards"), f"{len(forwards) - room + 1} more forwards"))
+        lines.append(_more_forwards(name, room - 1, len(forwards)))
     else:
         lines += [forward_action(name, forward) for forward in forwards[:room]]
     return submenu(("host", name), host_text(host, scene), lines)
+
+
+def _more_forwards(host: str, shown: int, count: int) -> Item:
+    """Return the line for the forwards that have none. The status page lists all of them."""
+    text = f"{count - shown} more forwards…" if shown else f"{count} forwards…"
+    return action(("host", host, "more-forwards"), text, ShowStatus())
 
 
 def _more(left: Sequence[Host], scene: Scene, back_to: int | None) -> Item:
