@@ -96,8 +96,8 @@ def test_the_link_has_the_newest_view_and_survives_a_refused_request(agent: Agen
     followed(link, lambda: link.host is not None)
     assert link.again_in_s is None
     assert link.interface == "wlan0"
-    link.ask("reconnect", {"hosts": ["web01"]})
-    link.ask("reconnect", {"hosts": ["web01"]})
+    link.request("reconnect", {"hosts": ["web01"]})
+    link.request("reconnect", {"hosts": ["web01"]})
     followed(link, lambda: len(link.sources) == 1)
     agent.push(view("offline"))
     followed(link, lambda: (link.host or {})["state"] == "offline")

@@ -119,7 +119,7 @@ def test_a_printed_line_replaces_old_text(opened: Opened) -> None:
     words = r"\r\n" + "old words " * 6
     moved = f'sys.stdout.write("{words}\\x1b[A"); sys.stdout.flush()\n'
     mended = "terminal.take_back(broken=True, behind_words=True)\n"
-    said = "terminal.say('it was lost')\n"
+    said = "terminal.print_line('it was lost')\n"
     whole = opened.screen(f"{moved}{mended}{said}")
     assert "it was lost" in whole
     assert "old words" not in whole

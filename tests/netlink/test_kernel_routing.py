@@ -43,7 +43,7 @@ def test_no_route_differs_from_a_failure(channel: Channel) -> None:
         rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
     assert means_no_route(gone.value)
     with pytest.raises(NetlinkError) as unknown:
-        channel.ask(1001, b"\0" * 16)
+        channel.query(1001, b"\0" * 16)
     assert unknown.value.errno == errno.EOPNOTSUPP
     assert not means_no_route(unknown.value)
 

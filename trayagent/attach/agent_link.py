@@ -32,7 +32,7 @@ class Link:
     def __init__(self, host: str) -> None:
         self._host = host
         self._heard: Heard | None = None
-        self._asked: dict[str, Heard] = {}
+        self._requests: dict[str, Heard] = {}
         self._again_at = 0.0
         self._again_s = _AGAIN_S
         self._often = False
@@ -47,7 +47,7 @@ class Link:
     @property
     def sources(self) -> list[Heard]:
         """The objects to select(2) on."""
-        return [*([self._heard] if self._heard is not None else []), *self._asked.values()]
+        return [*([self._heard] if self._heard is not None else []), *self._requests.values()]
 
     @property
     def again_in_s(self) -> float | None:
@@ -76,13 +76,13 @@ class Link:
             self._try_later()
             self.view = None
 
-    def ask(self, op: str, args: dict[str, Any]) -> None:
+    def request(self, op: str, args: dict[str, Any]) -> None:
         """Send a request, unless the same request is in progress. The effect appears in the view."""
-        if op not in self._asked:
+        if op not in self._requests:
             with contextlib.suppress(TrayagentError):  # the next follow() meets the same error
-                self._asked[op] = Heard(_path(), op, args)
+                self._requests[op] = Heard(_path(), op, args)
 
-    def look(self) -> None:
+    def request_probe(self) -> None:
         """Have the agent probe the master: a new `watch` request makes it do so."""
         self.close()
         self._again_at = 0.0
@@ -91,7 +91,7 @@ class Link:
         """Close the connection; `follow` connects again."""
         for heard in self.sources:
             heard.close()
-        self._asked.clear()
+        self._requests.clear()
         self._heard = None
 
     def _try_later(self) -> None:
@@ -100,14 +100,14 @@ class Link:
         self._again_s = min(self._again_s * 2, _AGAIN_OFTEN_S if self._often else _AGAIN_MOST_S)
 
     def _hear_answers(self) -> None:
-        for op, heard in list(self._asked.items()):
+        for op, heard in list(self._requests.items()):
             try:
                 if not heard.take():
                     continue
             except TrayagentError:  # the view shows the result
                 pass
             heard.close()
-            del self._asked[op]
+            del self._requests[op]
 
     def _received(self, view: View) -> None:
         self.view = view

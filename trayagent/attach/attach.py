@@ -42,13 +42,13 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
         signal.signal(number, _leave)
     own = {"TRAYAGENT_CONFIG": str(found.config_file)} if config is not None else {}
     if log := ensure_agent({**os.environ, **own}):
-        terminal.say(f"trayagent: no agent was running. Started one; it logs to {log}")
+        terminal.print_line(f"trayagent: no agent was running. Started one; it logs to {log}")
     if session.note:
-        terminal.say(f"trayagent: {session.note}")
+        terminal.print_line(f"trayagent: {session.note}")
     link = Link(host)
     words = [found.ssh, *(["-F", str(found.ssh_config)] if found.ssh_config is not None else [])]
     passenger = Passenger(words, session, terminal, link)
-    waiting = Waiting(host, terminal, link, lambda name: log_in(name, terminal.say))
+    waiting = Waiting(host, terminal, link, lambda name: log_in(name, terminal.print_line))
     try:
         return _sessions(session, terminal, passenger, waiting)
     except Left as left:
@@ -79,7 +79,9 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
         if ended.how != "no-master":
             again = True
             if not session.stays:
-                terminal.say(f"trayagent: the connection to {session.host} was lost; this is a new shell")
+                terminal.print_line(
+                    f"trayagent: the connection to {session.host} was lost; this is a new shell"
+                )
 
 
 def _ended(ended: Ride, host: str) -> int:

@@ -132,7 +132,7 @@ class Waiting:
             except Left:
                 return  # the user may want to try again
             except TrayagentError as error:
-                self._terminal.say(f"trayagent: {clean(error.title)}")
+                self._terminal.print_line(f"trayagent: {clean(error.title)}")
         elif seen is None or seen["state"] in status_line.ENTER:
             self._connect()
 
@@ -141,7 +141,7 @@ class Waiting:
             raise Left(status)
 
     def _connect(self) -> None:
-        self._link.ask("reconnect", {"hosts": [self._host]})
+        self._link.request("reconnect", {"hosts": [self._host]})
 
     # The user.
 

@@ -120,7 +120,7 @@ class Journey:
         if self._probe_at is not None and now >= self._probe_at:
             self._probe_at = None
             if not self._keyboard.is_open:
-                self._link.look()
+                self._link.request_probe()
 
     def _wait(self, bell: int, input_state: InputState, now: float) -> bool:
         """Wait for the next event; report whether the user wants to leave."""

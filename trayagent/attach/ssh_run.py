@@ -102,7 +102,7 @@ class Passenger:
                 raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
             if not self._ridden:  # the user is here at the first start, but perhaps not at later ones
                 self._ridden = True
-                self._link.ask("attached", {"host": self._session.host})
+                self._link.request("attached", {"host": self._session.host})
             try:
                 why = Journey(child, keyboard, self._session, self._terminal, self._link).go()
             finally:

@@ -155,7 +155,7 @@ class Terminal:
             self._write(ERASE if self._fresh else ERASE + UP)
         self._shown = ""
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line that stays, in place of the current one."""
         self.clear()
         erase = "" if self._dumb else ERASE  # a remote program may have moved the cursor up onto old text

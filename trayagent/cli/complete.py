@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trayagent.config.model import Config
 
-    Offers = dict[str, str]
+    Completions = dict[str, str]
 
 ANSWER_WITHIN_S = 1.0
 FILES = {":files": ""}
@@ -45,7 +45,7 @@ def complete(args: argparse.Namespace) -> int:
     """Print the offers that start with the last word."""
     *before, current = args.words or [""]
     try:
-        found = offers(before, current)
+        found = completions(before, current)
     except Exception:  # after any error, no offer is the right answer
         return 0
     for word, what in found.items():
@@ -54,7 +54,7 @@ def complete(args: argparse.Namespace) -> int:
     return 0
 
 
-def offers(before: list[str], current: str) -> Offers:
+def completions(before: list[str], current: str) -> Completions:
     """Return the words that may follow `before`, each with its meaning."""
     at = _command_at(before)
     if at is None:
@@ -77,7 +77,7 @@ def _command_at(before: list[str]) -> int | None:
     return None
 
 
-def _within(command: described.Command, before: list[str], current: str) -> Offers:
+def _within(command: described.Command, before: list[str], current: str) -> Completions:
     """Return the offers for a word of a command."""
     options = {flag: option for option in command.options for flag in option.flags}
     wants, only_words, words = None, False, list[str]()
@@ -102,7 +102,7 @@ def _within(command: described.Command, before: list[str], current: str) -> Offe
     return {}
 
 
-def _options(options: Iterable[described.Argument], used: Iterable[str]) -> Offers:
+def _options(options: Iterable[described.Argument], used: Iterable[str]) -> Completions:
     """Return the names of the options that the words do not contain yet."""
     gone = set(used)
     return {
@@ -113,21 +113,21 @@ def _options(options: Iterable[described.Argument], used: Iterable[str]) -> Offe
     }
 
 
-def _values(argument: described.Argument, command: described.Command, words: list[str]) -> Offers:
+def _values(argument: described.Argument, command: described.Command, words: list[str]) -> Completions:
     if argument.choices:
         return dict.fromkeys(argument.choices, "")
-    offer: Callable[[], Offers] | None = {
+    find: Callable[[], Completions] | None = {
         "FILE": lambda: FILES,
         "TIME": lambda: TIMES,
         "HOST": lambda: _hosts(command.name, words if argument.repeatable else ()),
         "NAME": lambda: _sessions(words[0]) if words else {},
     }.get(argument.metavar)
-    return offer() if offer is not None else {}
+    return find() if find is not None else {}
 
 
-def _hosts(command: str, given: Iterable[str]) -> Offers:
+def _hosts(command: str, given: Iterable[str]) -> Completions:
     """Return the hosts from the agent or, without one, from the configuration, except those `given`."""
-    found: Offers = {}
+    found: Completions = {}
     try:
         found = {
             host["name"]: host["state"] for host in request("status", ANSWER_WITHIN_S, hosts=[])["hosts"]
@@ -152,7 +152,7 @@ def _aliases() -> tuple[str, ...]:
     return tuple(alias for path in file_paths.find().ssh_config_files for alias in config_text.aliases(path))
 
 
-def _sessions(host: str) -> Offers:
+def _sessions(host: str) -> Completions:
     """Return the sessions on the host, listed through its living master; {} without a connection."""
     import asyncio
 

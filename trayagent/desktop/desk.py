@@ -101,7 +101,7 @@ class Desk:
             self._clicked,
         )
         self._tray, self._notifier, self._bus = session(asked, buses)
-        self._teller = Dispatcher(lambda: self._notifier, self._asked, notify=door.notify())
+        self._dispatcher = Dispatcher(lambda: self._notifier, self._asked, notify=door.notify())
 
     @property
     def state(self) -> DeskState:
@@ -116,7 +116,7 @@ class Desk:
     async def close(self) -> None:
         """Remove the icon, stop the messages, and leave the bus."""
         self._end()
-        self._teller.close()
+        self._dispatcher.close()
         self._tray.close()
         self._notifier.close()
         for task in list(self._tasks):
@@ -126,7 +126,7 @@ class Desk:
 
     def settings_changed(self) -> None:
         """Apply a changed configuration."""
-        self._teller.set_notify(self._door.notify())
+        self._dispatcher.set_notify(self._door.notify())
         self._show()
 
     def nudge(self) -> None:
@@ -137,7 +137,7 @@ class Desk:
 
     def _seen(self, view: View) -> None:
         self._view = view
-        self._teller.look(view)
+        self._dispatcher.look(view)
         self._show()
 
     def _opened(self) -> None:
@@ -223,7 +223,7 @@ class Desk:
             at = datetime.now().astimezone().strftime("%H:%M:%S")
             self._door.sign_in_failure(command.vpn, f"{error.title.rstrip('.')} ({at}). {error.hint}")
             await asyncio.sleep(SETTLED_S)
-            if self._teller.tells("vpn-needs-sign-in", command.vpn):
+            if self._dispatcher.tells("vpn-needs-sign-in", command.vpn):
                 return
         self._notifier.show(Message(f"failed {command}", error.title, error.hint, passing=True))
 
@@ -238,7 +238,7 @@ class Desk:
             log.error("a choice in the menu failed", exc_info=error)
 
     def _invoked(self, key: str, action: str) -> None:
-        self._teller.invoked(key, action)
+        self._dispatcher.invoked(key, action)
 
     def _closed(self, key: str) -> None:
-        self._teller.closed(key)
+        self._dispatcher.closed(key)

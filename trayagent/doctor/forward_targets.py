@@ -18,7 +18,7 @@ from trayagent.ssh.master.launch import read_own_log
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
 
-ASK_S, BEGIN_S = 1.5, 1.0
+ANSWER_WITHIN_S, BEGIN_S = 1.5, 1.0
 _AT_ONCE = 8
 _MOST = 8  # for each host; more would take longer than the limit of a check
 _REASON = re.compile(r"^channel \d+: open failed: (?P<why>.+)$", re.MULTILINE)
@@ -68,8 +68,10 @@ async def _reason(case: Case, name: str, pid: int, forward: Forward) -> str | No
     before = len(read_own_log(log))
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        async with MuxClient.connected(case.control_path(name), timeout_s=ASK_S) as client:
-            await client.stdio_forward(forward.target.host, forward.target.port, null, null, timeout_s=ASK_S)
+        async with MuxClient.connected(case.control_path(name), timeout_s=ANSWER_WITHIN_S) as client:
+            await client.stdio_forward(
+                forward.target.host, forward.target.port, null, null, timeout_s=ANSWER_WITHIN_S
+            )
     except Refused:
         reasons = _REASON.findall(read_own_log(log)[before:])
         return reasons[-1].strip() if reasons else "the server refused the connection"

@@ -28,14 +28,14 @@ def call(
     Raises NoAgent, AgentSilent, or Refused with the agent's own text.
     """
     with connected(path) as sock:
-        lines = _ask(sock, op, args, timeout_s)
+        lines = _send_request(sock, op, args, timeout_s)
         return messages.read_reply(next(lines), "result")
 
 
 def stream(path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Request a stream and yield its items; raises the same errors as `call`, and NoAgent when the agent ends."""
     with connected(path) as sock:
-        lines = _ask(sock, op, args, None)
+        lines = _send_request(sock, op, args, None)
         messages.read_reply(next(lines), "result")
         for data in lines:
             yield messages.read_reply(data, "item")
@@ -79,7 +79,9 @@ def _connect(sock: socket.socket, path: str) -> None:
             time.sleep(0.01)
 
 
-def _ask(sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | None) -> Iterator[bytes]:
+def _send_request(
+    sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | None
+) -> Iterator[bytes]:
     """Send the request and yield the agent's lines; ends only by an exception."""
     sock.settimeout(timeout_s)
     buffer = bytearray()

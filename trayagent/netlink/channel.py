@@ -52,7 +52,7 @@ class Channel:
         """Close the socket; a second call does nothing."""
         self._socket.close()
 
-    def ask(self, kind: int, body: bytes) -> Message:
+    def query(self, kind: int, body: bytes) -> Message:
         """Return the single answer to a request; raises NetlinkError with the kernel's errno."""
         self._send(kind, NLM_F_REQUEST, body)
         while True:

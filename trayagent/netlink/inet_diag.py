@@ -123,7 +123,7 @@ def tcp_socket(
         bound,
     )
     try:
-        answer = channel.ask(SOCK_DIAG_BY_FAMILY, _request(family, True, 0xFFF, wanted))
+        answer = channel.query(SOCK_DIAG_BY_FAMILY, _request(family, True, 0xFFF, wanted))
     except NetlinkError as e:
         if e.errno == errno.ENOENT:
             return None

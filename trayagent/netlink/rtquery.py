@@ -90,7 +90,7 @@ def route_to(
         body += attribute(RTA_SRC, socket.inet_pton(family, source))
     if oif:
         body += attribute(RTA_OIF, struct.pack("=I", oif))
-    entry = parse_route(channel.ask(RTM_GETROUTE, body).body)
+    entry = parse_route(channel.query(RTM_GETROUTE, body).body)
     if entry is None:
         raise NetlinkError(f"the kernel answered with a route of another family for {peer}")
     return entry

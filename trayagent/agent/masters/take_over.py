@@ -168,15 +168,15 @@ class MasterReplacer:
         await self._unwanted(action.master)
         if action.old is not None:
             await self._gone(action.old, politely=False)
-        theirs = describe(holder.pid, path, ours=False) if holder.pid is not None else None
-        if theirs is None:
+        users_master = describe(holder.pid, path, ours=False) if holder.pid is not None else None
+        if users_master is None:
             problem = Problem("unknown", f"{host.name}: another master took the control path and ended")
             self._shell.post(
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "unknown"))
             )
             return
-        took = took or TookOver(0.0, host.name, action.attempt, theirs)
-        self._shell.post(replace(took, at=time.monotonic(), master=theirs, adopted=True))
+        took = took or TookOver(0.0, host.name, action.attempt, users_master)
+        self._shell.post(replace(took, at=time.monotonic(), master=users_master, adopted=True))
 
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:

@@ -180,10 +180,10 @@ def probe_answered(context: Context, event: ProbeAnswered) -> None:
     host = context.with_master(event.name, event.pid)
     if host is None or host.doubt.probe is None:
         return
-    asked_before = (
+    sent_before = (
         host.doubt.probe.sent_at < host.doubt.began_at and context.now - host.doubt.began_at < CROSSED_S
     )
-    if host.doubt.gone_at is not None or asked_before:
+    if host.doubt.gone_at is not None or sent_before:
         # The server may have sent the answer before the cause of the doubt. Probe again.
         context.put(host, doubt=replace(host.doubt, probe=None, observed=None))
         return

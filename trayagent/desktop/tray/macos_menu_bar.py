@@ -47,7 +47,7 @@ class MenuBarTray:
     def show(self, look: Look) -> None:
         """Show this from now on. The same look again costs nothing."""
         self._wanted = look
-        self._pace.ask()
+        self._pace.request()
 
     def close(self) -> None:
         """Remove the icon. Returns at once, see `ended`."""

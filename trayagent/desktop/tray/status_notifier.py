@@ -70,7 +70,7 @@ class StatusNotifierTray:
         self._wanted = look
         self._looked.set()
         if look != self._shown:
-            self._pace.ask()
+            self._pace.request()
 
     def close(self) -> None:
         """Remove the icon. Panels remove it when the connection ends."""

@@ -10,14 +10,14 @@ INTERVAL_S = 0.25
 
 
 class Pace:
-    """Runs `action` soon after each `ask`, never twice within the interval. Idle without requests."""
+    """Runs `action` soon after each `request`, never twice within the interval. Idle without requests."""
 
     def __init__(self, action: Callable[[], None], interval_s: float = INTERVAL_S) -> None:
         self._action, self._interval_s = action, interval_s
         self._last_s = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Run the action now if the interval has passed, otherwise at its end."""
         if self._timer is not None:
             return

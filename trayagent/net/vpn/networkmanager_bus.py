@@ -79,7 +79,7 @@ class Bus:
             return None
         return answer[0] if answer and isinstance(answer[0], str) else None
 
-    async def ask(
+    async def call_method(
         self, path: str, interface: str, member: str, signature: str = "", body: list[Any] | None = None
     ) -> list[Any]:
         """Call NetworkManager, but do not start it, and return the answer; raises DBusError, TimeoutError."""
@@ -87,7 +87,7 @@ class Bus:
 
     async def properties(self, path: str, interface: str) -> dict[str, Any]:
         """Return all properties of an object's interface; raises DBusError, TimeoutError."""
-        answer = await self.ask(path, words.PROPERTIES, "GetAll", "s", [interface])
+        answer = await self.call_method(path, words.PROPERTIES, "GetAll", "s", [interface])
         return answer[0] if answer and isinstance(answer[0], dict) else {}
 
     async def _call(

@@ -33,7 +33,7 @@ async def vpn_profiles(bus: Bus | None) -> list[Profile]:
     if bus is None:
         raise _missing("NetworkManager is not running")
     try:
-        (paths,) = await bus.ask(words.SETTINGS, f"{words.NAME}.Settings", "ListConnections")
+        (paths,) = await bus.call_method(words.SETTINGS, f"{words.NAME}.Settings", "ListConnections")
         found = [await _profile(bus, path) for path in paths]
     except (DBusError, TimeoutError, EOFError, OSError, ValueError) as e:
         raise _missing(f"NetworkManager does not list its connections: {e}") from e
@@ -57,7 +57,7 @@ async def activate(bus: Bus | None, name: str, *, restart: bool = False) -> None
         if restart:
             await _take_down(bus, profile)
         # No device and no object: NetworkManager chooses the underlay.
-        await bus.ask(words.ROOT, words.NAME, "ActivateConnection", "ooo", [profile.path, "/", "/"])
+        await bus.call_method(words.ROOT, words.NAME, "ActivateConnection", "ooo", [profile.path, "/", "/"])
     except DBusError as e:
         raise _refused(profile.name, e.type.removeprefix(_ERROR), e.text) from e
     except (TimeoutError, EOFError, OSError, ValueError) as e:
@@ -73,7 +73,7 @@ async def _take_down(bus: Bus, profile: Profile) -> None:
 
     for path in await _active(bus, profile):
         with contextlib.suppress(DBusError):  # the connection ended meanwhile
-            await bus.ask(words.ROOT, words.NAME, "DeactivateConnection", "o", [path])
+            await bus.call_method(words.ROOT, words.NAME, "DeactivateConnection", "o", [path])
     until = asyncio.get_running_loop().time() + DOWN_S
     while await _active(bus, profile):
         if asyncio.get_running_loop().time() > until:
@@ -101,7 +101,7 @@ async def _profile(bus: Bus, path: str) -> Profile | None:
     from dbus_fast.errors import DBusError
 
     try:
-        (settings,) = await bus.ask(path, f"{words.NAME}.Settings.Connection", "GetSettings")
+        (settings,) = await bus.call_method(path, f"{words.NAME}.Settings.Connection", "GetSettings")
     except (DBusError, TimeoutError, ValueError):
         return None
     table: Any = settings.get("connection", {}) if isinstance(settings, dict) else {}

@@ -88,7 +88,7 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
     """
     process = spawn(words, log, environment, waits=waits)
     deadline, extended = time.monotonic() + deadline_s, False
-    look_at = 0.0
+    query_at = 0.0
     try:
         await prepared(process, prepare)
         while True:
@@ -106,8 +106,8 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
             master_log.shorten(log)
             if hopeless(process.pid):
                 raise LaunchFailedError(master_log.read(log), process.pid, None)
-            if established is not None and now >= look_at:
-                look_at = now + QUERY_INTERVAL_S
+            if established is not None and now >= query_at:
+                query_at = now + QUERY_INTERVAL_S
                 if established(process.pid):
                     established = None
             await asyncio.sleep(_POLL_S)

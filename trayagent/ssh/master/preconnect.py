@@ -250,7 +250,7 @@ async def _resolve(host: str, port: int, family: socket.AddressFamily) -> _Found
         else:
             answer.set_result(found)
 
-    def ask() -> None:
+    def run_resolver() -> None:
         try:
             found: _Found | OSError = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
         except OSError as error:
@@ -258,7 +258,7 @@ async def _resolve(host: str, port: int, family: socket.AddressFamily) -> _Found
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(resolved, found)
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=run_resolver, daemon=True).start()
     return await answer
 
 
