@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -30,6 +32,8 @@ from trayagent.core.facts.user_events import (
 from trayagent.core.policy.waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
+
+_STATUS_S = 0.3  # a status never waits longer for what is queued
 
 
 class ServedAgent(Protocol):
@@ -130,7 +134,10 @@ class AgentHandler:
         self._known(names)
         self._note_view(names)
         await self._beside.scan()
-        await self._shell.decided()  # draining masters are counted at once
+        # Draining masters are counted at once. While many hosts are recovered, the queue is empty only at the end.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STATUS_S):
+                await self._shell.decided()
         return self._views.current(names)
 
     def _note_view(self, names: Iterable[str]) -> None:

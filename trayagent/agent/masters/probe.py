@@ -11,7 +11,7 @@ from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.masters.acknowledgements import Mark
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import Doubt, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
@@ -54,6 +54,7 @@ class MasterProber:
         self._sentinels: dict[int, Sentinel] = {}
         self._hosts: dict[int, tuple[str, Master]] = {}  # of the sentinels
         self._watched: dict[int, _Watched] = {}
+        self._reported: dict[str, tuple[Doubt, int, float | None]] = {}
 
     def send(self, name: str, master: Master, *, large: bool = False, second: bool = False) -> None:
         """Probe a master: with a line through the sentinel, or with a forward to a closed port.
@@ -84,8 +85,14 @@ class MasterProber:
     def observe(self, name: str, master: Master, probed_at: float | None) -> None:
         """Post what the kernel knows of the connection: bytes acknowledged since the probe, present addresses.
 
-        `probed_at` is when that probe was sent.
+        `probed_at` is when that probe was sent. While a report is queued and what is known of the master's life is the
+        same as when it was read, another one would say nothing else.
         """
+        host = self._shell.state.hosts.get(name)
+        if host is not None:
+            doubt, pid, at = self._reported.get(name, (None, 0, None))
+            if doubt is host.doubt and (pid, at) == (master.pid, probed_at):
+                return
         watched, facts = self._facts(master)
         flow, mark = watched.flow, watched.mark
         now = None
@@ -112,6 +119,8 @@ class MasterProber:
                 probed_at=probed_at,
             )
         )
+        if host is not None:
+            self._reported[name] = (host.doubt, master.pid, probed_at)
 
     def keep_sentinels(self, state: State) -> None:
         """Start and end sentinels, so that each healthy master has the sentinel that the configuration wants."""
@@ -122,6 +131,7 @@ class MasterProber:
                 self._sentinels[pid].close()
                 self._drop(pid)
         self._without &= living
+        self._reported = {name: one for name, one in self._reported.items() if name in state.hosts}
         for pid in [*self._watched]:
             if pid not in living:
                 del self._watched[pid]

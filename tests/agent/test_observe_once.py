@@ -1,0 +1,60 @@
+"""A master is observed once for each state of knowledge, however many decisions ask for it meanwhile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+
+from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
+from trayagent.agent.masters.probe import MasterProber
+from trayagent.agent.parts import Parts
+from trayagent.agent.shell import Shell
+from trayagent.core.facts.events import Observed
+from trayagent.core.facts.hosts import Doubt, Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.state import State
+
+MASTER = Master(os.getpid(), 1, "/run/cm", ours=True)
+
+
+class Posts(Shell):
+    """A shell that only collects reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = State(hosts={"web": Host("web", master=MASTER)})
+        self.reports: list[Observed] = []
+
+    def post(self, event: object) -> None:
+        """Collect the report."""
+        assert isinstance(event, Observed)
+        self.reports.append(event)
+
+    def doubted(self, at: float) -> None:
+        """Change what is known of the master's life, as a decision does."""
+        host = replace(self.state.hosts["web"], doubt=Doubt(changed_at=at))
+        self.state = State(hosts={"web": host})
+
+
+def test_a_master_is_observed_again_only_when_something_changed() -> None:
+    """Repeated requests give one report; a new doubt, another probe and another master each give a new one."""
+    shell = Posts()
+    parts = SimpleNamespace(shell=shell, configuration=None, tasks=None, records=None)
+    prober = MasterProber(cast("Parts", parts), cast("RemoteCleanup", None))
+    for _ in range(5):
+        prober.observe("web", MASTER, None)
+    assert len(shell.reports) == 1
+    shell.doubted(1.0)
+    for _ in range(5):
+        prober.observe("web", MASTER, None)
+    assert len(shell.reports) == 2
+    for _ in range(5):
+        prober.observe("web", MASTER, 3.0)
+    assert len(shell.reports) == 3
+    prober.observe("web", replace(MASTER, pid=os.getppid()), 3.0)
+    assert len(shell.reports) == 4
+    shell.doubted(1.0)  # equal, but decided again: the earlier report was taken into account
+    prober.observe("web", replace(MASTER, pid=os.getppid()), 3.0)
+    assert len(shell.reports) == 5
