@@ -132,6 +132,21 @@ def test_a_line_that_dies_without_a_word_is_found_when_somebody_types(lab: Lab, 
     assert session.end() == 0
 
 
+def test_moves_leave_no_sessions_on_the_server(lab: Lab, agent: Agent) -> None:
+    """Each new outer master ends the sshd of the one before, which would wait for hours."""
+    roaming(lab, agent)
+    session = Session(lab)
+    before = len(lab.servers[0].sessions())
+    for left, joined in (("home", "cafe"), ("cafe", "office")):
+        events = agent.events()
+        lab.switch(left, joined)
+        events.wait("moved", HOST, deadline_s=60.0)
+        assert session.echoes()
+    until("the server is clean", lambda: len(lab.servers[0].sessions()) <= before, 20.0)
+    assert session.echoes()
+    assert session.end() == 0
+
+
 def test_the_next_agent_goes_on_with_what_was_open(lab: Lab, agent: Agent) -> None:
     """The agent is killed while there is no network, and started again elsewhere."""
     inner = roaming(lab, agent)["roaming"]["pid"]

@@ -193,6 +193,19 @@ class Forwarding:
                 return results
         return tuple(_explained(r, self._remote_cleanup.outcome(master)) if r.refused else r for r in results)
 
+    def end_lost_sessions(self, host: Host, outer: Master) -> None:
+        """Record the session of an outer master on the server, and end those of earlier ones that are dead.
+
+        Otherwise each move leaves one more sshd there. Returns immediately.
+        """
+        self._remote_cleanup.note(host, outer)
+        task = f"reap {outer.pid}"
+        if not self._tasks.running(task):
+            self._tasks.start(task, self._clear(host, outer))
+
+    async def _clear(self, host: Host, outer: Master) -> None:
+        await self._remote_cleanup.clear(host, outer, (), refused=False)
+
     def opened(self, host: Host, master: Master) -> tuple[Forward, ...]:
         """Return the forwards that a master may have open: those that are wanted, and those that this agent opened."""
         return tuple(dict.fromkeys((*wanted_forwards(host), *self._already(master))))

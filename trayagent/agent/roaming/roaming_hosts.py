@@ -105,6 +105,7 @@ class RoamingHosts:
         self._near_relay = near_relay
         self._lost = lost
         self._locks = locks
+        self._carriers: set[int] = set()  # outer masters whose predecessors' sessions were ended
         self._ending: set[str] = set()  # IDs of connections that this agent ends
 
     # Actions.
@@ -131,6 +132,17 @@ class RoamingHosts:
         for kept in self._records.roaming().values():
             if kept.inner not in {None, *inner} and not self._lost.has_inner(kept):
                 self._lost.mark(kept)
+
+        self._end_lost_sessions(state)
+
+    def _end_lost_sessions(self, state: State) -> None:
+        """Through each outer master that carries a link now, end what earlier ones left on the server."""
+        linked = {h.master.pid: h for h in state.hosts.values() if h.roaming and h.master and h.linked}
+        self._carriers &= linked.keys()
+        for pid, host in linked.items():
+            if pid not in self._carriers and host.master is not None and not host.suspect:
+                self._carriers.add(pid)
+                self._forwarding.end_lost_sessions(host, host.master)
 
     # The agent's start and end.
 
