@@ -1,8 +1,9 @@
 """Identify and end the server's process of our own connections.
 
 The parent of a mux session's shell is sshd's process for that connection (`sshd: user@notty`, since 9.8
-`sshd-session: user@notty`). It runs as the user and holds the listeners of remote forwards. SIGTERM ends it, even
-if its send buffer is full. Source: proc(5), sshd's session.c, measured with OpenSSH 9.2 and 10.5.
+`sshd-session: user@notty`), or Dropbear's. It runs as the user and holds the listeners of remote forwards. SIGTERM
+ends it, even if its send buffer is full. Source: proc(5), sshd's session.c, measured with OpenSSH 9.2 and 10.5, and
+with Dropbear 2022.83.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ if [ -r "/proc/$1/stat" ] && read -r b </proc/sys/kernel/random/boot_id; then
 n=$(readlink /proc/self/ns/pid)
 read -r s <"/proc/$1/stat"
 set -- $s
-case "$2$3" in "(sshd"*")Z") ;; "(sshd"*) echo "$b/${n#pid:}/${22}" ;; esac
+case "$2$3" in *")Z") ;; "(sshd"*|"(dropbear"*) echo "$b/${n#pid:}/${22}" ;; esac
 else
-case $(ps -o comm= -p "$1") in *sshd*)
+case $(ps -o comm= -p "$1") in *sshd*|*dropbear*)
 s=$(TZ=UTC LC_ALL=C ps -o lstart= -p "$1")
 set -- "$(uname -n)" $s
 b=$1 && shift && IFS=_ && echo "$b//$*"
