@@ -22,7 +22,9 @@ TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of the tray and the notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
 # Programs for ProxyCommand.
-TEST_TOOLS += socat ncat corkscrew dropbear
+TEST_TOOLS += socat ncat corkscrew
+# Another ssh server.
+TEST_TOOLS += dropbear
 # Programs that users run through a connection.
 TEST_TOOLS += git rsync vim
 # The macOS code uses lsof; Linux has it, too.

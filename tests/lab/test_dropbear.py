@@ -14,7 +14,9 @@ from tests.lab.test_remote_cleanup import CONFIG, HOST, decisions, far_pid, kept
 from trayagent.sandbox import Agent, Lab
 
 ADDRESS = "203.0.113.10"
-MISSING = [name for name in ("dropbear", "dropbearkey") if shutil.which(name, path="/usr/sbin:/usr/bin") is None]
+MISSING = [
+    name for name in ("dropbear", "dropbearkey") if shutil.which(name, path="/usr/sbin:/usr/bin") is None
+]
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
