@@ -130,9 +130,7 @@ def history(seed: int) -> History:
             words = sorted(HARMLESS)
         case 1 | 2 | 3 | 4:
             words = random.sample(words, random.randint(3, 10))
-    count = random.randint(0, LONG if seed % 2 else SHORT)
-    steps = tuple(_step(random, words, names) for _ in range(count))
-    return names, random.choice(RTTS_S), steps
+    return _drawn(random, names, words, 0, LONG if seed % 2 else SHORT)
 
 
 def history_of_processes(seed: int) -> History:
@@ -140,8 +138,7 @@ def history_of_processes(seed: int) -> History:
     random = Random(seed)  # noqa: S311  # as above
     names = _names(random, many=False)
     words = [*PROCESSES, *AROUND_THEM, "vpn up", "vpn down", "agent restarts"]
-    steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 25)))
-    return names, random.choice(RTTS_S), steps
+    return _drawn(random, names, words, 1, 25)
 
 
 def history_of_sessions(seed: int) -> History:
@@ -150,8 +147,7 @@ def history_of_sessions(seed: int) -> History:
     names = _names(random, many=False)
     words = ["session", *SESSIONS, *PROCESSES, *BESIDE_THEM, "vpn up", "vpn down"]
     begin = tuple((at, word, name) for at, word in ((0.0, "session"), (0.3, "reconnect")) for name in names)
-    steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 30)))
-    return names, random.choice(RTTS_S), (*begin, *steps)
+    return _drawn(random, names, words, 1, 30, begin)
 
 
 def history_of_roaming(seed: int) -> History:
@@ -170,8 +166,7 @@ def history_of_roaming(seed: int) -> History:
         "stuck",
     ]
     words += random.sample(sorted(WORDS), 3)
-    steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 40)))
-    return names, random.choice(RTTS_S), ((0.0, "roam", ""), *steps)
+    return _drawn(random, names, words, 1, 40, ((0.0, "roam", ""),))
 
 
 def _names(random: Random, *, many: bool) -> tuple[str, ...]:
@@ -184,6 +179,19 @@ def _names(random: Random, *, many: bool) -> tuple[str, ...]:
         case 2:
             names = [*FLEET[: random.choice((3, 4, 12)) if many else 3], *names[:1]]
     return tuple(dict.fromkeys(other for name in names for other in (*jumps(name), name)))
+
+
+def _drawn(
+    random: Random,
+    names: tuple[str, ...],
+    words: list[str],
+    least: int,
+    most: int,
+    begin: tuple[Step, ...] = (),
+) -> History:
+    """Return a history that begins with `begin`, and then has from `least` to `most` steps with these words."""
+    steps = tuple(_step(random, words, names) for _ in range(random.randint(least, most)))
+    return names, random.choice(RTTS_S), (*begin, *steps)
 
 
 def _step(random: Random, words: list[str], names: tuple[str, ...]) -> Step:
