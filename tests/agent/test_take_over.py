@@ -85,7 +85,7 @@ class Interrupted(Discovery):
 def placed(room: Room, act: Callable[[], object], old: Master | None = None) -> Holder | None:
     """Put the fresh socket in place."""
     nothing: Any = None
-    taking = MasterReplacer(NO_PARTS, Interrupted(act), *[nothing] * 5)
+    taking = MasterReplacer(NO_PARTS, Interrupted(act), *[nothing] * 6)
     return asyncio.run(taking._placed(str(room.fresh), str(room.path), old))
 
 

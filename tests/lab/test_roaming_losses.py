@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.lab.matrix import alive, listener, until
+from tests.lab.test_chaos_kills import ssh_pids
 from tests.lab.test_drain import Session
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.roaming import FAR, marked
@@ -209,3 +210,21 @@ def test_a_server_may_forbid_forwards(lab: Lab, agent: Agent) -> None:
     assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
     assert lab.servers[0].said().count("ctype direct-streamlocal@openssh.com") == 1
     assert session.end() == 0
+
+
+@pytest.mark.parametrize("how", ["idle", "exit", "disconnect"])
+def test_the_server_is_clean_after_the_end(lab: Lab, agent: Agent, how: str) -> None:
+    """However the user's master ends, its far relay ends before the connection that carried it."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, "ControlPersist": "2"}})
+    agent.start(f'[hosts.{HOST}]\nconnect = "{"on-use" if how == "idle" else "always"}"\nroam = true\n')
+    assert agent.cli("reconnect", HOST).returncode == 0
+    until("it roamed", lambda: "roams: inner=" in said(agent), LONG_S)
+    if how == "exit":
+        lab.laptop.run(["ssh", "-O", "exit", HOST])
+    elif how == "disconnect":
+        agent.cli("disconnect", HOST)
+    until("both ended", lambda: not ssh_pids(lab), LONG_S)
+    until("no far relay waits", lambda: not relays(lab))
+    until("no record is left", lambda: not agent.records().get("roaming"))

@@ -173,7 +173,14 @@ class Agent:
             connector=connector,
             bare_controls=BareControls(parts),
             replacer=MasterReplacer(
-                parts, self._discovery, self._obstacles, self._drainer, connector, agent_sockets, locks
+                parts,
+                self._discovery,
+                self._obstacles,
+                self._drainer,
+                connector,
+                agent_sockets,
+                locks,
+                lost_connections,
             ),
             drainer=self._drainer,
             prober=self._prober,

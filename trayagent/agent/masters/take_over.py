@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import time
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trayagent.agent.forwards.agent_socket import AgentSocketLinks
+from trayagent.agent.forwards.wanted_forwards import LostConnections
 from trayagent.agent.masters.connect import MasterConnector, bug
 from trayagent.agent.masters.control_paths import taken
 from trayagent.agent.masters.discovery import Discovery, Holder, describe
@@ -27,6 +29,7 @@ from trayagent.ssh.master.ending import end, end_session
 from trayagent.ssh.os.exchange import exchange, rename_new
 
 _TRIES = 3
+_FAREWELL_S = 2.0  # for an inner master that just ended, and that the far relay may still wait for
 
 
 class MasterReplacer:
@@ -41,6 +44,7 @@ class MasterReplacer:
         connector: MasterConnector,
         agent_sockets: AgentSocketLinks,
         locks: PathLocks,
+        lost_connections: LostConnections,
     ) -> None:
         self._shell = parts.shell
         self._tasks = parts.tasks
@@ -51,6 +55,7 @@ class MasterReplacer:
         self._connector = connector
         self._agent_sockets = agent_sockets
         self._locks = locks
+        self._lost_connections = lost_connections
 
     def take_over(self, action: a.TakeOver, host: Host) -> None:
         """Move a new master to the control path of the old master."""
@@ -181,6 +186,9 @@ class MasterReplacer:
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:
             await self._agent_sockets.release(action.name, action.master)
+            with contextlib.suppress(TimeoutError):  # without a network, nothing can be ended there
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._lost_connections.end_all(action.name, action.master)
         host = self._shell.state.hosts.get(action.name)
         if host is not None and host.draining is not None and host.draining.beside is not None:
             await end_session(action.master)
