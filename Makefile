@@ -1,5 +1,6 @@
 # make demo    show a change of network in a sandbox: two networks, a real sshd
 # make test    run every test
+# make roam-long  random moves, outages and kills for hosts that roam, and fuzzing; about an hour
 # make bench   measure recovery times, beside the alternatives
 # make prove HISTORIES=1000000    play that many random histories on all cores; it can be stopped and continued
 # make lint    check style and types
@@ -45,7 +46,7 @@ FLOORS := core:96 config:97 ipc:93 history:98
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test bench prove lint coverage deb reference fresh fleet-check
+.PHONY: help demo test roam-long bench prove lint coverage deb reference fresh fleet-check
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -77,6 +78,12 @@ test: .venv/.for-development
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
 	@$(PYTHON_OF_VENV) -m compileall -q trayagent
 	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) --dist worksteal $(ARGS)
+
+# Once per release.
+roam-long: .venv/.for-development
+	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
+	@TRAYAGENT_ROAM_CHAOS=300 TRAYAGENT_ROAM_MOVES=100 TRAYAGENT_ROAM_FUZZ_S=600 \
+		$(PYTHON_OF_VENV) -m pytest tests/roaming/test_roaming_fuzz.py tests/roaming/test_roaming_ssh.py tests/lab/test_roaming_chaos.py $(ARGS)
 
 lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .
