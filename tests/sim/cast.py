@@ -86,6 +86,7 @@ def _listed(**words: object) -> Wish:
 
 
 VPNS = (Vpn("corp", "tun*"),)
+RESTRICTED = ("desk",)  # only allowed on a network whose name the network manager reports
 SEVERAL = ("web1", "web2", "web3", "web4")  # on one server, with one account
 # more names of the server and account of SEVERAL; known_hosts has two of them
 ALIASES: dict[str, HostKeyChecking] = {"git": "ask", "wiki": "accept-new", "mail": "accept-new", "old": "no"}
@@ -108,6 +109,7 @@ CAST = {
         Role("deploy", HOME_ONLY, "home", None, strict="no", alias=False),
         Role("open", PUBLIC, "web", _listed(), strict="no", user="guest"),
         Role("fresh", HOME_ONLY, "home", _listed(), strict="accept-new"),
+        Role("desk", PUBLIC, "web", _listed(networks=("home",)), by_name=True, user="desk"),
         Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
         *(Role(name, PUBLIC, "web", _listed(), by_name=True, user="ops") for name in SEVERAL),
         *(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.sim.cast import ALIASES, CAST, FLEET, SEVERAL, jumps
+from tests.sim.cast import ALIASES, CAST, FLEET, RESTRICTED, SEVERAL, jumps
 from tests.sim.net import SPOTS
 from trayagent.core.facts.network import Touched
 
@@ -116,6 +116,9 @@ BESIDE_THEM = (
 # Hosts that are reached without a jump host, and whose key ssh checks.
 ROAMERS = ("web", "lab", "db", "use", "fresh", *SEVERAL)
 
+# What a network manager reports.
+REPORTS: dict[str, tuple[str, ...]] = {"portal": ("home", "cafe", "office"), "portal over": ("",)}
+
 # What leaves no server at home with a reason to keep us waiting, if it does not happen too often.
 HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
 
@@ -169,9 +172,19 @@ def history_of_roaming(seed: int) -> History:
     return _drawn(random, names, words, 1, 40, ((0.0, "roam", ""),))
 
 
+def history_of_reports(seed: int) -> History:
+    """Return the history of a seed in which a network manager names networks and notices captive portals."""
+    random = Random(seed)  # noqa: S311  # as above
+    names = tuple(dict.fromkeys((*RESTRICTED, *_names(random, many=False))))
+    words = [*REPORTS, "plug", "unplug", *AROUND_THEM, "vpn up", "vpn down", "agent restarts", "reconnect"]
+    words += random.sample(sorted(WORDS), 5)
+    steps = tuple(_step(random, words, names) for _ in range(random.randint(1, 25)))
+    return names, random.choice(RTTS_S), ((0.0, "manager runs", ""), *steps)
+
+
 def _names(random: Random, *, many: bool) -> tuple[str, ...]:
     """Return some hosts, with their jump hosts; now and then several of one server, or more behind one bastion."""
-    singles = sorted(set(CAST) - set(FLEET))
+    singles = sorted(set(CAST) - set(FLEET) - set(RESTRICTED))
     names = random.sample(singles, random.randint(1, 4))
     match random.randint(0, 9):
         case 0 | 1:
@@ -196,7 +209,7 @@ def _drawn(
 
 def _step(random: Random, words: list[str], names: tuple[str, ...]) -> Step:
     word = random.choice(words)
-    which = random.choice((WORDS | PROCESSES | SESSIONS)[word])
+    which = random.choice((WORDS | PROCESSES | SESSIONS | REPORTS)[word])
     return random.choice(PAUSES_S), word, random.choice(names) if which == "*" else which
 
 

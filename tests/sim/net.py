@@ -283,6 +283,12 @@ class Net:
         """Return where a new flow leaves: its segment by its interface, or the tunnel."""
         return TUN if flow.tunnel is not None else f"{self._bearer(flow.local)}@{flow.segment}"
 
+    def outside(self) -> tuple[str, str] | None:
+        """Return the interface that leads out, and the segment behind it, None without one."""
+        interface = self._default()
+        segment = self._segment_of(interface)
+        return (interface, segment) if interface is not None and segment is not None else None
+
     def _tunnel_stands(self) -> bool:
         return (
             self._segment_of(self._default()) == self.tunnel_segment and self.tunnel_segment not in self.holes

@@ -178,6 +178,14 @@ def _hole(world: World, word: str, which: str) -> bool:
             world.net.liars[segment] = lie
         case "liar gone":
             world.net.liars.clear()
+        case "manager runs":
+            world.manager.start()
+        case "portal":
+            world.manager.portals.add(which)
+            world.manager.report()
+        case "portal over":
+            world.manager.portals.clear()
+            world.manager.report()
         case _:
             return False
     world.look()
@@ -293,6 +301,7 @@ def heal(world: World) -> None:
     """Make the world well: at home, the VPN up, servers up, logins valid; then let some time pass, quietly."""
     world.net.holes.clear()
     world.net.liars.clear()
+    world.manager.portals.clear()
     for name in world.roles:
         world.go_on(name)
     for machine in world.machines.servers():

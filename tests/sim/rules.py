@@ -210,6 +210,8 @@ class Rules:
         by_user, name = world.state.hosts[name].by_user, role.name
         if not by_user:
             assert world.net.online(), self.says(name, f"{what} without a network")
+            assert not world.manager.in_portal(), self.says(name, f"{what} in a captive portal")
+            assert world.manager.allows(role), self.says(name, f"{what} on a network that is not allowed")
             flow = world.net.way(first_hop(role).peer)
             through_tunnel = flow is not None and flow.segment == TUN
             if not through_tunnel:
@@ -281,7 +283,7 @@ class Rules:
         flow = self.world.net.way(first_hop(role).peer)
         if self._loose(role) and role.peer in {HOME_ONLY, INTERNAL}:
             return flow is not None and self._here(flow) in self.reached_at[name]
-        return True
+        return self.world.manager.allows(role)
 
     # 4. One each, and hands off what is paused.
 

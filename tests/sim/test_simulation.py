@@ -16,6 +16,7 @@ from tests.sim.histories import (
     History,
     history,
     history_of_processes,
+    history_of_reports,
     history_of_roaming,
     history_of_sessions,
     shortest,
@@ -26,6 +27,7 @@ from tests.sim.playing import play
 _AT_A_TIME = 50
 _BRIEF = "500"
 _OF_PROCESSES = 100
+_OF_REPORTS = 50
 _OF_ROAMING = int(os.environ.get("TRAYAGENT_ROAMING_HISTORIES", "100"))
 _OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "50"))
 
@@ -46,6 +48,12 @@ def test_the_invariants_hold(seeds: range) -> None:
 def test_a_process_that_does_not_run_is_not_dead(first: int) -> None:
     """Masters are suspended and continue, and sentinels hang, while networks change."""
     _play(range(first, first + _AT_A_TIME), history_of_processes)
+
+
+@pytest.mark.parametrize("first", range(0, _OF_REPORTS, _AT_A_TIME))
+def test_nothing_is_sent_into_a_portal_or_from_a_forbidden_network(first: int) -> None:
+    """A network manager reports captive portals and names of networks, and only some names are allowed."""
+    _play(range(first, first + _AT_A_TIME), history_of_reports)
 
 
 @pytest.mark.parametrize("first", range(0, _OF_SESSIONS, _AT_A_TIME))

@@ -12,6 +12,7 @@ from tests.sim.hands import Hands
 from tests.sim.handshake import Handshake, Leg, Outcome, shown_key
 from tests.sim.inners import Inners
 from tests.sim.living import Living, in_words
+from tests.sim.manager import Manager
 from tests.sim.net import SPOTS, Net, Spot
 from tests.sim.rules import Rules
 from tests.sim.sessions import Sessions
@@ -46,6 +47,7 @@ class World:
         self.rules = Rules(self)
         self.hands = Hands(self)
         self.sessions = Sessions(self)
+        self.manager = Manager(self)
         self.inners = Inners(self)
         self.roams = False  # whether the listed hosts are to roam
         self.roles = {name: CAST[name] for name in CAST if name in names}
@@ -113,7 +115,13 @@ class World:
             if seen and self.net.touches(living.connection.flow, seen):
                 living.connection.changed_at = self.clock.now
         self.log.append((self.clock.now, f"network: {self.net.scene().label}"))
-        self.post(self._read(touched))
+        # A manager knows the network that it joins before the routes are there, and its loss after the kernel.
+        if self.net.outside() is not None:
+            self.manager.report()
+            self.post(self._read(touched))
+        else:
+            self.post(self._read(touched))
+            self.manager.report()
 
     def look(self) -> None:
         """Let every connection notice what is another way now."""
@@ -139,6 +147,7 @@ class World:
             self.die(living)
         wishes = self._wishes()
         self.post(self._read(Touched()))
+        self.manager.report()
         self.post(e.Configured(0, wishes, VPNS, True, 600.0))
         for name in wishes:
             self.post(self._resolved(self.roles[name]))
