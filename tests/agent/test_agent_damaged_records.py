@@ -61,7 +61,8 @@ WHOLE: dict[str, Any] = {
         "0123456789abcdef": {
             "host": "web01", "token": "0123456789abcdef.0123456789abcdef0123456789abcdef", "near": "n", "boot": BOOT,
             "path": "/run/cm", "outer_path": "/run/cm.1", "address": "192.0.2.9", "port": 22, "machine": "m",
-            "far_boot": "b", "roam_for_s": 43200.0, "inner": 44, "start": 8, "lost_at": 1.7e9,
+            "far_boot": "b", "far_path": "/run/b.roam", "roam_for_s": 43200.0, "inner": 44, "start": 8,
+            "lost_at": 1.7e9,
         },
     },
 }  # fmt: skip
