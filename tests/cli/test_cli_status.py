@@ -274,6 +274,18 @@ def test_watch_repaints_on_a_terminal_until_interrupted(agent: Agent, cli_env: d
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
 
 
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_watch_works_on_a_dumb_or_narrow_terminal(agent: Agent, cli_env: dict[str, str], term: str) -> None:
+    """Each view is shown when it comes. A dumb terminal gets one view after the other, without control sequences."""
+    second = deepcopy(agent.view)
+    second["hosts"][2]["state"] = "connected"
+    agent.streams["watch"] = [agent.view, second]
+    env = {**cli_env, "TERM": term}
+    status, seen = on_a_terminal(["status", "--watch"], env, columns=40, interrupt_after="2 of 3")
+    assert status == 130
+    assert ("\x1b" in seen) == (term == "xterm")
+
+
 def test_watch_prints_one_view_after_the_other_into_a_pipe(agent: Agent, cli_env: dict[str, str]) -> None:
     """JSON has one line for each view, text one block; an interrupt ends both with 130 and no output."""
     agent.streams["watch"] = [agent.view]

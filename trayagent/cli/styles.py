@@ -26,11 +26,14 @@ def show(view: dict[str, Any]) -> None:
 
 
 def repaint(views: Iterator[dict[str, Any]]) -> None:
-    """Paint each view over the previous view. Without a terminal, print one view after the other."""
+    """Paint each view over the previous view.
+
+    Without a terminal, or on one without control sequences (TERM=dumb), print one view after the other.
+    """
     from rich.live import Live
 
     console = _console()
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         for view in views:
             _print(console, [*_render(console, view, watching=True), Text()])
             sys.stdout.flush()
