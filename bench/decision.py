@@ -77,7 +77,7 @@ async def once(masters: int, ip: subprocess.Popen[str]) -> float:
         shell.post(MasterFound(now, name, master, fresh=True))
     shell.post(Started(now))
     shell.start(watch, linux_snapshot)
-    await asyncio.sleep(0.1)
+    await shell.decided()  # the events of the start
     source.start(hint)
     t0 = time.monotonic()
     tell(
