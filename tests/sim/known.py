@@ -324,4 +324,18 @@ KNOWN: dict[str, History] = {
             (4.0, "files touched", ""),
         ),
     ),
+    # All hosts tried again at once, were dropped together, and used up what the server allows in a minute.
+    "three hosts that a server drops": (
+        ("roams", "adhoc", "git"),
+        0.3,
+        (
+            (0.0, "plug", "cable"),
+            (0.0, "unplug", "wlan0"),
+            (1.5, "docker", ""),
+            (0.0, "sleep", "office"),
+            (90.0, "docker", ""),
+            (20.0, "connect", "git"),
+            (20.0, "look", ""),
+        ),
+    ),
 }
