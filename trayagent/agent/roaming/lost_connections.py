@@ -38,6 +38,16 @@ class LostConnections:
         """Report whether the inner master of a connection lives."""
         return kept.boot == self._records.boot and kept.inner is not None and alive(kept.inner, kept.start)
 
+    def forget_old(self) -> None:
+        """Forget the connections whose far relay must have ended long ago: their host was not connected again."""
+        for token_id, kept in self._records.roaming().items():
+            if self._is_old(kept):
+                self._records.drop_roaming(token_id)
+
+    @staticmethod
+    def _is_old(kept: KeptRoaming) -> bool:
+        return kept.lost_at is not None and time.time() - kept.lost_at > kept.roam_for_s + _KEPT_S
+
     async def end_all(self, name: str, master: Master) -> None:
         """End the far relays of a host's lost connections through this master of the host.
 
@@ -52,7 +62,7 @@ class LostConnections:
                 await self.end(kept, master)
             except (TrayagentError, OSError) as error:
                 log.info("%s: the far relay of a lost connection was not ended: %s", name, error)
-                if time.time() - (kept.lost_at or 0.0) > kept.roam_for_s + _KEPT_S:
+                if self._is_old(kept):
                     self._records.drop_roaming(token_id)
 
     async def end(self, kept: KeptRoaming, master: Master) -> None:

@@ -149,6 +149,7 @@ class RoamingHosts:
     async def find(self) -> None:
         """Follow the inner masters of an earlier agent, and end those that cannot go on. Never raises."""
         living: set[Any] = set()
+        self._lost.forget_old()
         try:
             near = await self._near_relay.find(self)
             living = {one["id"] for one in await near.sessions()} if near is not None else set()
