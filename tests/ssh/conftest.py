@@ -149,6 +149,7 @@ class Sshd:
             "KbdInteractiveAuthentication no",
             "PermitRootLogin prohibit-password",
             "AcceptEnv TRAY_*",
+            f"SetEnv HOME={self._home()}",
         )
         config = self.folder / "sshd_config"
         config.write_text("\n".join(lines) + "\n")
@@ -161,6 +162,12 @@ class Sshd:
         process = self._process
         poll(lambda: "Server listening" in self.log()[begin:] or process.poll() is not None, "sshd starts")
         assert process.poll() is None, self.log()
+
+    def _home(self) -> Path:
+        """Return an empty home for sessions. The start-up files of the user's shell may lock files or take long."""
+        home = self.folder / "home-of-sessions"
+        home.mkdir(exist_ok=True)
+        return home
 
     def stop(self) -> None:
         """End sshd and all its connections."""
