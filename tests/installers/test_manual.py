@@ -105,8 +105,9 @@ def words_of(kind: Any) -> list[str]:
 
 def test_the_commands_of_the_examples_are_valid(rendered: str) -> None:
     """The parser accepts each example line that begins with trayagent."""
-    lines = re.findall(r"^ +trayagent (.*?)(?: &&.*)?$", rendered.split("\nEXAMPLES\n")[1], re.MULTILINE)
-    shown = [line.split() for line in lines if not line.startswith("0")]
+    examples = re.split(r"^[A-Z ]+$", rendered.split("\nEXAMPLES\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+    lines = re.findall(r"^ +trayagent (.*?)(?: &&.*)?$", examples, re.MULTILINE)
+    shown = [line.split() for line in lines]
     assert len(shown) == 4
     for words in shown:
         assert main.parser(words[0]).parse_args(words).carry_out
