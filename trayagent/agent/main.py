@@ -17,6 +17,7 @@ import asyncio  # noqa: E402  # after TLS was left out
 from trayagent.agent import terminal_output  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.load_configuration import CurrentConfiguration  # noqa: E402
+from trayagent.agent.open_files import allow_many_files  # noqa: E402
 from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
 from trayagent.ipc.lock import Lock  # noqa: E402
 
@@ -33,6 +34,7 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
     """
     configuration = CurrentConfiguration(config_path)
     prepare(file_paths)
+    allow_many_files()
     lock = Lock(file_paths.lock_file)
     lock.acquire()
     try:

@@ -1,0 +1,22 @@
+"""The agent may open as many files as the system allows."""
+
+from __future__ import annotations
+
+import resource
+
+from tests.lab.matrix import until
+from trayagent.sandbox import Agent, Lab
+
+
+def test_an_agent_that_starts_with_few_files_has_many(lab: Lab, agent: Agent) -> None:
+    """An agent that is started with a soft limit of 256 raises it."""
+    del lab
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        agent.start("")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    pid = agent.pid
+    assert pid is not None
+    until("the limit is raised", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == before[1])
