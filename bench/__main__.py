@@ -6,8 +6,9 @@ import argparse
 import shutil
 import statistics
 import sys
+from collections.abc import Sequence
 
-from bench import attaching, decision, icon, moving, recovery, resting, roaming
+from bench import attaching, decision, icon, moving, recovery, resting, roaming, scale
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
 
@@ -15,6 +16,8 @@ ATTACH = "attach"
 ROAM = "roam"
 MOVE = "move"
 KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE)
+SCALE = (10, 30, 60, 100)
+UNUSED = 300
 
 
 def main() -> int:
@@ -25,7 +28,16 @@ def main() -> int:
     parser.add_argument(
         "--peers", action="store_true", help="measure the alternatives too, once each (minutes)"
     )
+    parser.add_argument(
+        "--scale",
+        nargs="*",
+        type=int,
+        metavar="N",
+        help=f"measure these numbers of hosts instead ({' '.join(map(str, SCALE))})",
+    )
     args = parser.parse_args()
+    if args.scale is not None:
+        return 1 if many_hosts(args.scale or SCALE) else 0
     unknown = [s for s in args.scenarios if s not in KEYS]
     if unknown:
         parser.error(f"no scenario {unknown[0]}; there are {' '.join(KEYS)}")
@@ -43,6 +55,28 @@ def main() -> int:
     if not args.scenarios:
         missed += [decisions(args.runs), rest(args.runs)]
     return 1 if any(missed) else 0
+
+
+def many_hosts(numbers: Sequence[int]) -> bool:
+    """Print what many hosts on five servers cost, beside a shell loop. Report whether a goal was missed."""
+    say(
+        f"\nhosts on 5 servers, MaxStartups 10:30:100, round trip {scale.RTT_MS:.0f} ms; the loop starts plain ssh"
+    )
+    say("  hosts   loop  start   move  of the loop  CPU per host  status p95   max  log lines  stop      RSS")
+    missed = False
+    for number in numbers:
+        found = scale.measure(number)
+        answers = sorted(found.status_s)
+        ratio, cpu_ms = found.move_s / found.loop_s, 1e3 * found.move_cpu_s / number
+        p95_ms, max_ms = 1e3 * answers[int(0.95 * len(answers))], 1e3 * answers[-1]
+        say(
+            f"  {number:>5} {found.loop_s:5.1f}s {found.start_s:5.1f}s {found.move_s:5.1f}s       x{ratio:5.2f} "
+            f"{cpu_ms:10.0f} ms  {p95_ms:7.0f} ms {max_ms:5.0f} ms {found.log_lines:6} {found.stop_s:6.2f}s "
+            f"{found.rss_mb:6.1f} MB"
+        )
+        missed |= ratio > scale.RATIO_GOAL or found.refused > 0 or found.stop_s > 1
+    say(f"  {UNUSED} unused hosts: `status` answers {scale.unused_hosts(UNUSED):.1f} s after the start")
+    return missed
 
 
 def attach(runs: int) -> bool:
