@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import resource
+from pathlib import Path
 
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
@@ -19,4 +21,5 @@ def test_an_agent_that_starts_with_few_files_has_many(lab: Lab, agent: Agent) ->
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     pid = agent.pid
     assert pid is not None
-    until("the limit is raised", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == before[1])
+    limits = Path(f"/proc/{pid}/limits")
+    until("the limit is raised", lambda: re.search(rf"Max open files +{before[1]} ", limits.read_text()))
