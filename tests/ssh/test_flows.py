@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -280,8 +279,10 @@ def test_a_new_connection_with_the_same_ports_is_another_one(start_master: Start
     assert tcp_facts(replace(flow, inode=flow.inode + 1)) is None
 
 
-def test_a_process_without_a_connection_has_none(short_folder: Path) -> None:
+def test_a_process_without_a_connection_has_none() -> None:
     """A process without a connection and an unused pid have no flow."""
-    assert short_folder.exists()
-    assert flow_of(os.getpid()) is None
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        assert flow_of(process.pid) is None
+        assert process.stdin is not None
+        process.stdin.close()
     assert flow_of(2**22 + 1) is None
