@@ -78,9 +78,10 @@ def test_what_the_user_ended_meanwhile_stays_ended(lab: Lab, agent: Agent, serve
     exited = lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "exit", "web01"])
     assert exited.returncode == 0, exited.stderr
     until("it is gone", lambda: gone(pid))
+    logins = lab.servers[0].logins()
     agent.start()
     assert agent.wait_state("web01", "idle")["pid"] is None
-    assert "dial" not in agent.cli("why", "web01", "--all").stdout
+    assert lab.servers[0].logins() == logins
 
 
 def test_a_host_that_waits_to_be_recovered_is_so_by_the_next_agent(lab: Lab, agent: Agent) -> None:
