@@ -144,7 +144,7 @@ class MasterConnector:
         expired = expired_meanwhile(host, time.monotonic())
         if expired is not None:
             raise FailedError(expired)
-        path = self._discovery.control_path(host)
+        path = self._discovery.path_of_next(host)
         await self._paths.check(path, host)
         fresh = fresh_for(path)
         starting = self._file_paths.attempt_log(action.attempt)

@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from trayagent.agent.masters.own_links import is_own_link
 from trayagent.agent.parts import Parts
@@ -132,6 +133,18 @@ class Discovery:
         if host.resolved is not None and host.resolved.control_path is not None:
             return host.resolved.control_path
         return default_in(self._file_paths.runtime_dir, host.name)
+
+    def path_of_next(self, host: Host) -> str:
+        """Return the path that the host's next master will take over.
+
+        If ssh_config got a ControlPath after the present master began to listen in the runtime directory, that master's
+        path remains, and the new one leads there (`path_links`). A rename cannot move a socket to another file system.
+        """
+        path, master = self.control_path(host), host.master
+        if host.hidden_path is not None or master is None:
+            return path
+        in_runtime = Path(master.control_path).parent == self._file_paths.runtime_dir / "cm"
+        return master.control_path if in_runtime else path
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
         """Return the socket that occupies this path now, even if the socket was bound under another path.

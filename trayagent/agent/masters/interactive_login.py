@@ -85,7 +85,7 @@ class InteractiveLogins:
             raise TrayagentError(f"ssh knows no host by the name {name}.", code="unknown-host", hint=hint)
         answer = await self._resolver.resolve(name)
         host = replace(known or Host(name), resolved=answer.resolved, hop=answer.hop)
-        path = self._discovery.control_path(host)
+        path = self._discovery.path_of_next(host)
         try:
             await self._paths.check(path, host)
             fresh = fresh_for(path)
