@@ -32,9 +32,10 @@ def test_an_added_control_path_leads_to_the_living_master(lab: Lab, agent: Agent
     lab.switch("home", "cafe")
     events.wait("connected", "web01")
     assert shares(lab, server)
+    pid = agent.wait_state("web01", "connected")["pid"]
     agent.kill9()
     agent.start()
-    agent.wait_state("web01", "connected")
+    assert agent.wait_state("web01", "connected")["pid"] == pid
     assert shares(lab, server)
     assert agent.cli("disconnect", "web01").returncode == 0
     until("the path is gone", lambda: not gone_or_link(path))
