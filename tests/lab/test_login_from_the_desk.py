@@ -59,9 +59,9 @@ def test_the_messages_button_logs_in_and_the_message_goes(lab: Lab, desk: Desk, 
         number, (_, title, text, actions, *_) = server.shown[-1]
         assert "web01" in title
         assert "trayagent login web01" in text
-        assert "terminal" in actions
+        assert "login" in actions
         server.ActivationToken(number, "token-of-this-click")
-        server.ActionInvoked(number, "terminal")
+        server.ActionInvoked(number, "login")
         await asyncio.to_thread(agent.wait_state, "web01", "connected")
         await until(lambda: number in server.closed, "the message stays")
         if way == "terminal":
