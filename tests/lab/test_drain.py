@@ -424,3 +424,22 @@ def test_an_agent_that_ended_right_after_the_swap_is_followed_by_one_that_stops_
     assert session.end() == 0
     assert events.wait("drained", "web01")["killed"] is False
     assert agent.wait_state("web01", "connected")["pid"] == host["pid"]
+
+
+def test_a_paused_host_stays_paused_in_the_next_agent(lab: Lab, agent: Agent) -> None:
+    """An unlisted host is paused while its earlier connection drains. The next agent knows that, too."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": BY_HAND})
+    agent.start()
+    master = lab.laptop.popen(["ssh", "-M", "-N", "web01"])
+    agent.wait_state("web01", "connected")
+    session = Session(lab)
+    assert agent.cli("reconnect", "web01").returncode == 0
+    assert agent.cli("pause", "web01").returncode == 0
+    agent.wait_state("web01", "paused")
+    agent.kill9()
+    agent.start()
+    assert agent.wait_state("web01", "paused")["draining"]
+    assert session.end() == 0
+    assert master.wait(20) is not None

@@ -338,4 +338,15 @@ KNOWN: dict[str, History] = {
             (20.0, "look", ""),
         ),
     ),
+    # The next agent found the draining master first, and forgot that its unlisted host was paused.
+    "a pause while a master drains": (
+        ("adhoc",),
+        0.004,
+        (
+            (0.0, "session", "adhoc"),
+            (0.0, "reconnect", "adhoc"),
+            (4.0, "pause", "adhoc"),
+            (0.0, "agent restarts", ""),
+        ),
+    ),
 }

@@ -151,6 +151,8 @@ class World:
         self.post(e.Configured(0, wishes, VPNS, True, 600.0))
         for name in wishes:
             self.post(self._resolved(self.roles[name]))
+        owners = {living.host for living in self.living.values() if living.draining}
+        for name in (*wishes, *sorted(owners - wishes.keys())):
             if name in self.kept:
                 self.post(self._aged(name))
         self.inners.found()

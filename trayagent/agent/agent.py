@@ -258,7 +258,10 @@ class Agent:
         lost = self._lost.meanwhile()
         if not self._configuration.config.agent.adopt:
             lost &= names
-        past = {name: kept for name, kept in self._records.hosts().items() if name in names | lost}
+        # Their hosts exist before the scan finds a master that is still in place.
+        owners = {kept.host for kept in self._records.draining().values()}
+        owners |= {kept.host for kept in self._records.roaming().values()}
+        past = {name: kept for name, kept in self._records.hosts().items() if name in names | lost | owners}
         for name, kept in past.items():
             self._shell.post(remembered(name, kept, now, lost=name in lost))
         self._shell.start(self._effects, self._network)
