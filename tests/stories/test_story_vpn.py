@@ -8,7 +8,7 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, VPN, Scene, nic, tunnel
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
-from trayagent.core.facts.actions import Dial, Remember, SendProbe
+from trayagent.core.facts.actions import Dial, Kill, Remember, SendProbe
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.network_manager import Connectivity, ManagerFacts, VpnConnection, VpnState
@@ -264,6 +264,18 @@ def test_behind_a_captive_portal_only_the_user_causes_an_attempt(story: Story, b
     else:
         says(story, "down", connectivity="full")
     assert story.did(Dial)
+
+
+def test_the_time_behind_a_captive_portal_does_not_end_a_living_connection(story: Story) -> None:
+    """The time of `keep_while_offline` begins with the doubt, not with the portal that only blocks new logins."""
+    story.connected(scene=HOME)
+    says(story, "down", connectivity="portal")
+    story.after(700).network(HOME.down("wlan0"))
+    assert story.shown("web") == "offline"
+    story.after(599)
+    assert not story.did(Kill)
+    story.after(2)
+    assert story.did(Kill)
 
 
 def taken_out(story: Story, *, tables: bool) -> None:

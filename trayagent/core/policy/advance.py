@@ -54,15 +54,18 @@ def _step(context: Context, host: Host) -> Step:
 
 
 def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
-    """Note since when there is no route, and since when there is a route that the old connection may lack."""
+    """Note since when there is no route, and since when there is a route that the old connection may lack.
+
+    A connection that is beyond doubt is not offline where a new login may not begin, such as behind a captive portal.
+    """
     now = context.now
-    if not admitted.open:
+    well = host.master is not None and not host.suspect
+    if not admitted.open and not well:
         if host.outage.offline_since is not None:
             return host
         return context.put(host, outage=replace(host.outage, offline_since=now, began_at=None))
     if host.outage.offline_since is not None:
         host = context.put(host, outage=replace(host.outage, offline_since=None))
-    well = host.master is not None and not host.suspect
     if well and host.outage.began_at is not None:
         return context.put(host, outage=replace(host.outage, began_at=None))
     if not well and host.outage.began_at is None and (host.master is not None or wanted(host)):
