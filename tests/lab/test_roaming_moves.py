@@ -331,3 +331,18 @@ def test_a_login_at_a_terminal_replaces_the_outer_master(lab: Lab, agent: Agent)
     lab.switch("home", "cafe")
     assert session.echoes()
     assert session.end() == 0
+
+
+def test_a_reconnect_returns_when_the_sessions_go_on(lab: Lab, agent: Agent) -> None:
+    """The inner master stays. The command waits until the new outer master carries it."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    done = agent.cli("reconnect", HOST)
+    assert done.returncode == 0, done.stderr
+    assert f"{HOST}: connected in" in done.stdout
+    now = agent.host(HOST) or {}
+    assert now["roaming"]["attached"]
+    assert now["roaming"]["pid"] == before["roaming"]["pid"]
+    assert now["pid"] != before["pid"]
+    assert session.echoes()
+    assert session.end() == 0

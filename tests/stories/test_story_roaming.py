@@ -443,3 +443,21 @@ def test_inner_masters_that_end_soon_are_started_less_and_less_often(story: Stor
     story.forget()
     story.post(r.MasterMoved(story.t, "web", 101, "/cm/web"))
     assert len(story.did(BeginRoaming)) == 1
+
+
+def test_a_reconnect_is_over_when_the_new_outer_master_is_attached(story: Story) -> None:
+    """While the attach is in progress, the host is not connected. If the attach fails, the agent tries again later."""
+    roaming(story)
+    story.post(user_events.UserReconnect(story.t, ("web",)))
+    story.after(0.1).old_answers("web")
+    story.after(0.3).ready("web")
+    story.after(0.1).took_over("web")
+    assert story.host("web").attaching
+    assert story.shown("web") == "connecting"
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, "silent"))
+    assert not story.host("web").attaching
+    story.after(1.1)
+    assert story.host("web").attaching
+    attached(story)
+    assert not story.host("web").attaching
+    assert story.shown("web") == "connected"

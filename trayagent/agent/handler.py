@@ -171,8 +171,10 @@ class AgentHandler:
         for outcome in outcomes:
             host = self._host(outcome["name"])
             if outcome["replaced"] and host is not None and host.login.worked_at >= began:
-                outcome["took_ms"] = round((host.login.worked_at - began) * 1e3, 1)
-                outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
+                done = host.login.worked_at if host.roaming is None else time.monotonic()  # after the attach
+                outcome["took_ms"] = round((done - began) * 1e3, 1)
+                if host.roaming is None:  # else its sessions go on in any case, through the new connection
+                    outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
             if outcome["name"] in names and outcome.get("replaced"):
                 self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
         return {"hosts": outcomes, "left_out": left_out}
@@ -249,7 +251,7 @@ class AgentHandler:
 
     def _busy(self, name: str) -> bool:
         host = self._host(name)
-        return host is not None and (host.user.reconnect or host.attempt is not None)
+        return host is not None and (host.user.reconnect or host.attempt is not None or host.attaching)
 
     def _at_prompt(self, name: str) -> bool:
         host = self._host(name)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 ALL = "without any: all hosts"
 # The text if the agent gives no reason.
 _LEFT_OUT = {"refused": "refused", "paused": "paused", "disconnected": "disconnected by you"}
-WITHOUT_PROBLEM = {"connected": "no new connection was made"}
+WITHOUT_PROBLEM = {
+    "connected": "no new connection was made",
+    "connecting": "not connected yet; the agent tries again",
+}
 
 
 def add(commands: Any) -> None:

@@ -279,6 +279,14 @@ class Host:
         return self.roaming.carrier == self.master.pid
 
     @property
+    def attaching(self) -> bool:
+        """Whether an attach through the present outer master is in progress, so that its sessions may soon go on."""
+        roaming, master = self.roaming, self.master
+        return (
+            roaming is not None and master is not None and not self.linked and roaming.attaching == master.pid
+        )
+
+    @property
     def ending(self) -> bool:
         """Whether we have killed the master and wait only for its end."""
         replaced = self.attempt is not None and self.attempt.taking_over
