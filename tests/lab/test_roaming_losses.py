@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,46 @@ def test_the_server_is_clean_after_the_end(lab: Lab, agent: Agent, how: str) -> 
     until("both ended", lambda: not ssh_pids(lab), LONG_S)
     until("no far relay waits", lambda: not relays(lab))
     until("no record is left", lambda: not agent.records().get("roaming"))
+
+
+def test_the_program_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
+    """The server allows no direct link, so each attach needs the program. The agent installs it again."""
+    before = roaming(lab, agent, config=("DisableForwarding yes",))
+    session = Session(lab)
+    lab.server.run(["sh", "-c", "cd ~/.cache/trayagent && rm -rf far_relay.py __pycache__"])
+    lab.switch("home", "cafe")
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
+    assert "is installed again" in said(agent)
+    assert session.end() == 0
+
+
+def test_the_cache_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
+    """The program and the relay's socket are gone. The session ends at the next move, and the host roams again."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    lab.server.run(["sh", "-c", "rm -rf ~/.cache"])
+    lab.switch("home", "cafe")
+    assert session.ended() == 255
+    assert roams_anew(agent, before)["state"] == "connected"
+    assert "the relay that kept its sessions" in agent.cli("why", HOST).stdout
+    assert Session(lab).end() == 0
+
+
+def test_another_machine_without_the_program_waits(lab: Lab, agent: Agent) -> None:
+    """The name leads to a machine that has neither program nor relay. Its answer ends no session."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    machine, far_home = lab.files.root / "etc/machine-id", lab.files.far_home
+    mine = machine.read_text()
+    (far_home / ".cache").rename(far_home / ".cache-of-the-first")
+    machine.write_text("f" * 32 + "\n")
+    lab.switch("home", "cafe")
+    until("it is told", lambda: "code=other-machine" in said(agent), LONG_S)
+    shutil.rmtree(far_home / ".cache")
+    (far_home / ".cache-of-the-first").rename(far_home / ".cache")
+    machine.write_text(mine)
+    lab.switch("cafe", "home")
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
+    assert session.end() == 0

@@ -29,6 +29,13 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("attach", None, (), "its sessions go to the new connection"),
     ("attached", None, (), "its sessions go on"),
     ("attach-failed", None, ("code=other-machine",), "its name led to another machine: its sessions wait"),
+    ("attach-failed", None, ("code=server-rebooted",), "its server rebooted: its sessions end"),
+    (
+        "attach-failed",
+        None,
+        ("code=far-relay-lost",),
+        "the relay that kept its sessions on the server is gone or unreachable: they end",
+    ),
     ("attach-failed", None, (), "its sessions could not go on yet: they wait"),
     ("away", None, (), "its connection was lost: its sessions wait"),
     ("roaming-ended", None, ("by_request=True",), "you ended the connection with its sessions"),

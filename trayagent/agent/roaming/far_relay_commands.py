@@ -140,6 +140,17 @@ async def install(control_path: str) -> None:
         raise FarError("not-installed")
 
 
+async def install_if_missing(control_path: str) -> bool:
+    """Install the program if it is missing or another version; report whether it was.
+
+    Raise FarError, or the errors of a master that does not answer.
+    """
+    if _ABSENT not in (await oneshot.run(control_path, _check()) or []):
+        return False
+    await install(control_path)
+    return True
+
+
 async def open_channel(control_path: str, token_id: str, *, timeout_s: float = ROUND_TRIP_S) -> Channel:
     """Open a channel to a far relay. Raise Timeout, Gone or Refused.
 
@@ -191,8 +202,12 @@ class _AbsentError(Exception):
 
 async def _checked(control_path: str, script: str, token: str) -> FarAnswer:
     """Run a command if this version of the far relay is installed. Raise _AbsentError, FarError."""
-    check = _CHECK % hashlib.sha256(FAR_RELAY.read_bytes()).hexdigest()
-    return await _run(control_path, check + script, token)
+    return await _run(control_path, _check() + script, token)
+
+
+def _check() -> str:
+    """Return the script that ends with a word if this version of the far relay is not installed."""
+    return _CHECK % hashlib.sha256(FAR_RELAY.read_bytes()).hexdigest()
 
 
 async def _run(control_path: str, script: str, token: str) -> FarAnswer:

@@ -73,6 +73,9 @@ _KEPT_S = 86_400.0  # a far relay without its near relay ends after `roam_for`; 
 # The far relay's codes after which the next start would fail in the same way.
 _LASTING = frozenset({"no-shell", "no-python", "no-answer", "unsafe-folder", "not-installed"})
 
+# The near relay's codes for a channel whose command ended, or printed an error, before a far relay answered.
+_NO_PROGRAM = frozenset({"closed", "no-marker"})
+
 
 class NotPossibleError(Exception):
     """Roaming cannot begin. `said` explains the reason to the user. `lasting`: the next start would fail, too."""
@@ -408,6 +411,8 @@ class RoamingHosts:
             return
         try:
             answer = await self._attached(near, kept, outer)
+            if answer.get("error") in _NO_PROGRAM and await self._is_installed_again(name, outer):
+                answer = await self._attached(near, kept, outer)
         except (TrayagentError, OSError) as error:
             said = error.title if isinstance(error, TrayagentError) else str(error)
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, "no-channel", said))
@@ -416,9 +421,9 @@ class RoamingHosts:
         if answer["ok"] is True and not rebooted:
             self._shell.post(RoamingAttached(now(), name, outer.pid, carried_by(pid).sessions))
         elif rebooted:
-            await self._dead(kept, "server-rebooted")
+            await self._dead(kept, outer, "server-rebooted")
         elif answer.get("error") == "unknown" and answer.get("machine") == kept.machine:
-            await self._dead(kept, "far-relay-lost")
+            await self._dead(kept, outer, "far-relay-lost")
         else:
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, str(answer.get("error"))))
 
@@ -450,14 +455,31 @@ class RoamingHosts:
             self._records.set_roaming(kept)
         return answer
 
+    async def _is_installed_again(self, name: str, outer: Master) -> bool:
+        """Install the far relay's program if it was deleted; report whether an attach through this master may follow.
+
+        Meanwhile the agent may have begun to attach through another outer master. A second attach would replace it.
+        """
+        try:
+            if not await far.install_if_missing(self._present_path(name, outer)):
+                return False
+        except (TrayagentError, OSError) as error:
+            log.info("%s: the far relay's program was not installed again: %s", name, error)
+            return False
+        log.info("%s: the far relay's program was missing on the server, and is installed again", name)
+        host = self._shell.state.hosts.get(name)
+        return host is not None and host.roaming is not None and host.roaming.attaching == outer.pid
+
     def _present_path(self, name: str, outer: Master) -> str:
         """Return the control path of an outer master, which a take-over may have moved."""
         host = self._shell.state.hosts.get(name)
         master = host.master if host is not None else None
         return master.control_path if master is not None and master.pid == outer.pid else outer.control_path
 
-    async def _dead(self, kept: KeptRoaming, why: str) -> None:
+    async def _dead(self, kept: KeptRoaming, outer: Master, why: str) -> None:
         """End a connection whose far relay is gone: the same machine said so."""
+        # The watch on the inner master reports only that it died.
+        self._shell.post(RoamingAttachFailed(time.monotonic(), kept.host, outer.pid, why))
         log.info("%s: the inner master %s ends: %s", kept.host, kept.inner, why)
         await self._end_here(kept, why)
         self._records.drop_roaming(kept.token[:16])
