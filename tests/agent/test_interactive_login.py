@@ -32,7 +32,7 @@ class _Around:
     async def resolve(self, _: str) -> Answer:
         return Answer(self.resolved, None, 0.0, False, True)
 
-    def control_path(self, _: object) -> str:
+    def path_of_next(self, _: object) -> str:
         return str(self.path)
 
     async def check(self, *_: object) -> None:

@@ -85,9 +85,11 @@ def test_each_option_in_the_table_is_one_of_its_command(capsys: pytest.CaptureFi
 
 def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
     """The configuration means what its comments say."""
-    [text] = blocks("toml")
+    text, roaming = blocks("toml")
     path = tmp_path / "config.toml"
     path.touch(mode=0o600)
+    path.write_text(roaming)
+    assert load(path).hosts["web01"].roam
     path.write_text(text)
     config = load(path)
     assert config.hosts["web01"].connect == "always"
