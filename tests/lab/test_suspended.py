@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,3 +159,32 @@ def frozen(pid: int, groups: Path) -> Iterator[None]:
             (groups / before.lstrip("/") / "cgroup.procs").write_text(str(pid))
         until("the group is empty", lambda: "populated 0" in (own / "cgroup.events").read_text())
         own.rmdir()
+
+
+def test_a_master_that_waits_for_its_user_survives_a_flicker(lab: Lab, agent: Agent) -> None:
+    """With `ControlMaster ask`, ssh reads nothing while it asks. The agent's own question may be the cause."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "ask"}})
+    asked, answer = lab.files.root / "asked", lab.files.root / "answer"
+    asker = lab.files.root / "asker"
+    asker.write_text(f"#!/bin/sh\n: > {asked}\nwhile [ ! -e {answer} ]; do sleep 0.1; done\necho yes\n")
+    asker.chmod(0o700)
+    env = {"SSH_ASKPASS": str(asker), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":77"}
+    agent.start("")
+    pipe = subprocess.PIPE
+    session = lab.laptop.popen(["ssh", HOST, "echo up; exec cat"], stdin=pipe, stdout=pipe, env=env)
+    assert session.stdin is not None
+    assert session.stdout is not None
+    assert session.stdout.readline() == "up\n"
+    agent.wait_state(HOST, "connected")
+    flicker(lab)
+    until_suspended(agent, HOST)
+    assert asked.exists()
+    answer.touch()
+    assert agent.wait_state(HOST, "connected")["pid"] == session.pid
+    session.stdin.write("still\n")
+    session.stdin.flush()
+    assert session.stdout.readline() == "still\n"
+    session.stdin.close()
+    assert session.wait(20) == 0

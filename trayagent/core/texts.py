@@ -41,8 +41,10 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
             title = f"Nothing can tell from here whether the connection of {host.name} still works"
             return Problem("not-here", title, "The agent checks again on the next network")
         case "stopped":
-            title = f"The ssh of {host.name} is suspended"
-            hint = f"Continue it (fg). To replace it: trayagent reconnect {host.name}"
+            title = f"The ssh of {host.name} is suspended or blocked"
+            hint = (
+                f"Continue it (fg, or Ctrl-Q in its terminal). To replace it: trayagent reconnect {host.name}"
+            )
             return Problem("suspended", title, hint)
         case "account":
             title = f"{host.name} waits for its turn: another login to its account is under way"

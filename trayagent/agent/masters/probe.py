@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -30,6 +31,10 @@ _LATE_ANSWER_S = 3600.0
 SESSIONS_MOST = 6
 """With so many sessions of the user on a master, the agent's own ends. Three of the usual 10 are free then, because the
 server notices the end only after a round trip, and a user may open terminals in quick succession."""
+CHECK_AFTER_S = 0.05
+"""The local check follows the probe, because the probe itself may block the master (`ControlMaster ask`)."""
+BLOCKED_AFTER_S = 0.1
+"""A master that waits for the network answers a local check within a millisecond, on a busy machine within this."""
 _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
 
@@ -55,6 +60,7 @@ class MasterProber:
         self._hosts: dict[int, tuple[str, Master]] = {}  # of the sentinels
         self._watched: dict[int, _Watched] = {}
         self._reported: dict[str, tuple[Doubt, int, float | None]] = {}
+        self._blocked: set[int] = set()  # the masters whose own process does not answer
 
     def send(self, name: str, master: Master, *, large: bool = False, second: bool = False) -> None:
         """Probe a master: with a line through the sentinel, or with a forward to a closed port.
@@ -62,6 +68,7 @@ class MasterProber:
         `large`: the line fills an MTU in both directions; a forward cannot do that. `second`: the first question was
         silent. If it went to the sentinel, this one is a forward.
         """
+        self._check_locally(name, master)
         if second:
             if master.pid in self._sentinels:
                 self._probe_by_forward(name, master)
@@ -115,12 +122,46 @@ class MasterProber:
                 rtt_s=facts.rtt_s if facts is not None else None,
                 now=now,
                 adrift=flow is None and master.local is not None,
-                stopped=carried_by_stopped(master.pid, flow),
+                stopped=carried_by_stopped(master.pid, flow) or master.pid in self._blocked,
                 probed_at=probed_at,
             )
         )
         if host is not None:
             self._reported[name] = (host.doubt, master.pid, probed_at)
+
+    def _check_locally(self, name: str, master: Master) -> None:
+        """Check whether the master's own process answers at all, beside a probe of its connection.
+
+        A master is one thread. While it writes to a held terminal (Ctrl-S), resolves a name, or waits for an answer to
+        `ControlMaster ask`, it reads no answer of the server. Then its silence says nothing about its connection.
+        """
+        task = _local_check_of(master.pid)
+        if not self._tasks.running(task):
+            self._tasks.start(task, self._local_check(name, master))
+
+    async def _local_check(self, name: str, master: Master) -> None:
+        await asyncio.sleep(CHECK_AFTER_S)
+        late = asyncio.get_running_loop().call_later(BLOCKED_AFTER_S, self._block, name, master)
+        try:
+            async with MuxClient.connected(master.control_path, timeout_s=_LATE_ANSWER_S) as client:
+                await client.alive(timeout_s=_LATE_ANSWER_S)
+        except TrayagentError:
+            pass  # without a control path, the local process cannot be asked
+        finally:
+            late.cancel()
+        if master.pid in self._blocked:
+            self._blocked.discard(master.pid)
+            self._report(name, master)
+
+    def _block(self, name: str, master: Master) -> None:
+        self._blocked.add(master.pid)
+        self._report(name, master)
+
+    def _report(self, name: str, master: Master) -> None:
+        host = self._shell.state.hosts.get(name)
+        if host is not None and host.master is not None and host.master.pid == master.pid:
+            self._reported.pop(name, None)
+            self.observe(name, host.master, host.probed_at)
 
     def keep_sentinels(self, state: State) -> None:
         """Start and end sentinels, so that each healthy master has the sentinel that the configuration wants."""
@@ -131,11 +172,12 @@ class MasterProber:
                 self._sentinels[pid].close()
                 self._drop(pid)
         self._without &= living
+        self._blocked &= living
         self._reported = {name: one for name, one in self._reported.items() if name in state.hosts}
         for pid in [*self._watched]:
             if pid not in living:
                 del self._watched[pid]
-                for task in _tasks_of(pid):
+                for task in (*_tasks_of(pid), _local_check_of(pid)):
                     self._tasks.cancel(task)
                 self._tasks.cancel(f"sentinel {pid}")
         for host in hosts:
@@ -234,6 +276,10 @@ def sessions_of(pid: int) -> int:
         return carried_by(pid).sessions
     except NetlinkError:
         return 0
+
+
+def _local_check_of(pid: int) -> str:
+    return f"local check {pid}"
 
 
 def _tasks_of(pid: int) -> tuple[str, str]:
