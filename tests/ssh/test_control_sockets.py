@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,6 +173,8 @@ def test_a_known_owner_that_closed_its_socket_is_not_believed(
         Path(f"{path}.0123456789abcdef").rename(path)
         started = [subprocess.Popen([str(program), "600"], pass_fds=[listener.fileno()]) for _ in range(2)]
     try:
+        for one in started:  # the first search is trusted, so both must run their program before it
+            poll(partial(_runs_ssh, one.pid), "the program runs")
         for known, other in ((started[1], started[0]), (started[0], None)):
             await_owner(short_folder, known.pid)
             known.kill()
@@ -181,6 +184,10 @@ def test_a_known_owner_that_closed_its_socket_is_not_believed(
         for one in started:
             one.kill()
             one.wait(DEADLINE_S)
+
+
+def _runs_ssh(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text() == "ssh\n"
 
 
 def await_owner(folder: Path, pid: int) -> None:
