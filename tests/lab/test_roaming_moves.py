@@ -346,3 +346,15 @@ def test_a_reconnect_returns_when_the_sessions_go_on(lab: Lab, agent: Agent) -> 
     assert now["pid"] != before["pid"]
     assert session.echoes()
     assert session.end() == 0
+
+
+def test_a_reconnect_at_once_ends_the_sessions(lab: Lab, agent: Agent) -> None:
+    """`--now` ends the inner master. The host is connected again, and roams again."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    done = agent.cli("reconnect", "--now", HOST)
+    assert done.returncode == 0, done.stderr
+    assert "1 session through the old connection ended" in done.stdout
+    assert session.end() != 0
+    until("the inner master ended", lambda: not alive(before["roaming"]["pid"]), 20.0)
+    assert roams(agent)["roaming"]["pid"] != before["roaming"]["pid"]

@@ -36,6 +36,7 @@ class Rules:
     wished_down: set[str] = field(default_factory=set)
     disconnected: set[str] = field(default_factory=set)
     ended_at_once: set[str] = field(default_factory=set)
+    renewed: set[str] = field(default_factory=set)  # the last `reconnect` of the user was with `--now`
     exiting: set[str] = field(default_factory=set)  # the user asks an inner master to exit, which ends both
     woke_at: float = -1e9
 
@@ -55,7 +56,7 @@ class Rules:
                 assert action.master.control_path, self.says(action.name, "asked although it drains")
                 self._may_be_tried(action.name, "probe")
             case a.EndRoaming():
-                wanted = action.name in self.disconnected
+                wanted = action.name in self.disconnected | self.renewed
                 assert wanted, self.says(action.name, "an inner master ended, and no user wanted that")
             case a.Kill():
                 self._kill(action.name, action.master.pid, self._reason(action.name, state))

@@ -304,6 +304,9 @@ class World:
                 self.rules.disconnected |= set(names)
             case user_events.UserReconnect():
                 self.rules.disconnected -= set(names)
+                self.rules.renewed -= set(names)
+                if event.at_once:
+                    self.rules.renewed |= set(names)
                 self.rules.wished_down -= set(names)
                 for name in names:
                     self._paused.pop(name, None)

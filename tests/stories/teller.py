@@ -234,7 +234,7 @@ class Story:
         `stays`: it could not be stopped.
         """
         asked = next(x for x in reversed(self.actions) if isinstance(x, a.TakeOver) and x.name == name)
-        new = replace(asked.master, control_path=f"/cm/{name}")
+        new = replace(asked.master, control_path=self.host(name).hidden_path or f"/cm/{name}")
         done, words = e.TookOver(self.t, name, asked.attempt, new), f"took over {name} pid={new.pid}"
         if asked.drain and asked.old is not None and sessions:
             old = replace(asked.old, control_path="")

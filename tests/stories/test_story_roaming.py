@@ -461,3 +461,62 @@ def test_a_reconnect_is_over_when_the_new_outer_master_is_attached(story: Story)
     attached(story)
     assert not story.host("web").attaching
     assert story.shown("web") == "connected"
+
+
+def reconnected_at_once(story: Story) -> None:
+    """Let the user end the sessions: the new outer master is ready and takes over."""
+    story.post(user_events.UserReconnect(story.t, ("web",), at_once=True))
+    story.after(0.3).ready("web")
+    assert not story.did(EndRoaming)
+    story.after(0.1).took_over("web")
+
+
+def test_a_reconnect_at_once_ends_the_inner_master(story: Story) -> None:
+    """The new outer master gets the user's control path, without one more login, and roaming begins again."""
+    roaming(story)
+    reconnected_at_once(story)
+    assert len(story.did(EndRoaming)) == 1
+    assert story.host("web").renewing
+    story.ended("web", INNER.pid)
+    assert len(story.did(RestorePath)) == 1
+    assert story.host("web").renewing
+    story.post(r.MasterMoved(story.t, "web", 102, "/cm/web"))
+    assert not story.host("web").renewing
+    assert story.shown("web") == "connected"
+    assert len(story.did(BeginRoaming)) == 1
+    assert len(story.did(Dial)) == 1
+    assert not story.did(Kill)
+    assert not story.told("roaming-failed")
+    assert not story.told("disconnected")
+
+
+def test_a_reconnect_at_once_that_fails_ends_nothing(story: Story) -> None:
+    """The sessions stay until the new connection is ready. A later automatic login does not end them."""
+    roaming(story)
+    story.post(user_events.UserReconnect(story.t, ("web",), at_once=True))
+    story.after(0.3).fails("web", "timed-out")
+    assert story.host("web").attempt is None
+    moved_to_cafe(story)
+    attached(story)
+    assert story.shown("web") == "connected"
+    assert not story.did(EndRoaming)
+
+
+def test_a_disconnect_after_a_reconnect_at_once_ends_both_masters(story: Story) -> None:
+    """The inner one is still ending when the user changes their mind."""
+    roaming(story)
+    reconnected_at_once(story)
+    story.post(user_events.UserDisconnect(story.t, ("web",)))
+    story.ended("web", INNER.pid)
+    assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [102]
+    story.ended("web", 102)
+    assert story.shown("web") == "idle"
+
+
+def test_a_reconnect_at_once_during_a_pause_leaves_a_master_at_the_control_path(story: Story) -> None:
+    """The user's request goes before the pause of all hosts."""
+    roaming(story)
+    story.post(user_events.UserPause(story.t, ()))
+    reconnected_at_once(story)
+    story.ended("web", INNER.pid)
+    assert len(story.did(RestorePath)) == 1

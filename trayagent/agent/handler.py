@@ -160,7 +160,10 @@ class AgentHandler:
         kept = frozenset(n for n in chosen if if_down and self._proven(n))
         left = kept | frozenset(n for n in chosen if if_down and not self._scripted(n))
         masters = {n: h.master for n in chosen if (h := self._host(n)) is not None and h.master is not None}
-        sessions = {n: clients_of(m.control_path) for n, m in masters.items() if n not in left}
+        known = {n: h for n in chosen if (h := self._host(n)) is not None and h.masters}
+        paths = {n: h.masters[-1].control_path for n, h in known.items()}
+        inner = {n: h.roaming.inner.pid for n, h in known.items() if h.roaming is not None}
+        sessions = {n: clients_of(path) for n, path in paths.items() if n not in left}
         began = time.monotonic()
         await self._shell.decided(UserReconnect(began, tuple(n for n in chosen if n not in left), at_once))
         await self._until(
@@ -171,9 +174,12 @@ class AgentHandler:
         for outcome in outcomes:
             host = self._host(outcome["name"])
             if outcome["replaced"] and host is not None and host.login.worked_at >= began:
-                done = host.login.worked_at if host.roaming is None else time.monotonic()  # after the attach
+                kept_inner = host.roaming is not None and host.roaming.inner.pid == inner.get(host.name)
+                done = (
+                    time.monotonic() if kept_inner else host.login.worked_at
+                )  # a roaming host: after the attach
                 outcome["took_ms"] = round((done - began) * 1e3, 1)
-                if host.roaming is None:  # else its sessions go on in any case, through the new connection
+                if not kept_inner:  # else its sessions go on in any case, through the new connection
                     outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
             if outcome["name"] in names and outcome.get("replaced"):
                 self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
@@ -251,7 +257,9 @@ class AgentHandler:
 
     def _busy(self, name: str) -> bool:
         host = self._host(name)
-        return host is not None and (host.user.reconnect or host.attempt is not None or host.attaching)
+        if host is None:
+            return False
+        return host.user.reconnect or host.attempt is not None or host.attaching or host.renewing
 
     def _at_prompt(self, name: str) -> bool:
         host = self._host(name)

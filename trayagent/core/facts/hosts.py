@@ -279,6 +279,13 @@ class Host:
         return self.roaming.carrier == self.master.pid
 
     @property
+    def renewing(self) -> bool:
+        """Whether the inner master ends at the user's request, or the outer one is on its way to the user's path."""
+        if self.roaming is not None or self.master is None:
+            return self.roaming is not None and self.roaming.renewed
+        return not self.linked and self.roaming_start.restoring == self.master.pid
+
+    @property
     def attaching(self) -> bool:
         """Whether an attach through the present outer master is in progress, so that its sessions may soon go on."""
         roaming, master = self.roaming, self.master

@@ -20,6 +20,7 @@ class Roaming:
     is when a route for the next outer master became available. `failed` counts the failed attaches, and `retry_at` is
     when the next may begin (inf: with the next outer master). `moves` counts the outer masters after the first.
     `sessions` is how many sessions there were at the last attach. `ending`: the user wants the connection to end.
+    `renewed`: the user requested a new connection without the old sessions, so the outer master stays.
     `began_at` is when roaming began, and `short_lives` is how many inner masters before this one ended soon.
     """
 
@@ -33,6 +34,7 @@ class Roaming:
     moves: int = 0
     sessions: int = 0
     ending: bool = False
+    renewed: bool = False
     began_at: float = NEVER
     short_lives: int = 0
 

@@ -25,6 +25,7 @@ from trayagent.core.facts.user_events import LoginGivenUp
 from trayagent.core.on import draining
 from trayagent.core.on.masters import forget_if_done
 from trayagent.core.on.new_master import install
+from trayagent.core.on.roaming import end_sessions
 from trayagent.core.policy.account_limits import at_risk, refused_login
 from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict
@@ -265,6 +266,7 @@ def took_over(context: Context, event: TookOver) -> None:
     if host.attempt is not None:
         host = answered_by(host, host.attempt)
     user = host.attempt is not None and host.attempt.purpose == "user"
+    at_once = user and host.user.at_once
     recovered = began is not None and not user and (old is not None or host.lost)
     if event.drained is not None and event.draining is not None:
         draining.begin(context, host, event.drained, event.draining, proven=not host.suspect)
@@ -282,6 +284,8 @@ def took_over(context: Context, event: TookOver) -> None:
         event.master,
         proven=True,
     )
+    if at_once and not host.user.held:
+        host = end_sessions(context, host)
     if host.user.held:  # the user disconnected the host in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))

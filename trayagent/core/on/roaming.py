@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trayagent.core.context import Context
-from trayagent.core.facts.actions import Kill, Remember
+from trayagent.core.facts.actions import EndRoaming, Kill, Remember
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Forwards, Host
 from trayagent.core.facts.roaming import Roaming, RoamingStart
@@ -156,6 +156,17 @@ def ended(context: Context, event: RoamingEnded) -> None:
         inner_ended(context, host, event.why, by_request=event.by_request)
 
 
+def end_sessions(context: Context, host: Host) -> Host:
+    """End the inner master, because the user requested a new connection without the old sessions. Return the host.
+
+    The outer master stays. It gets the user's control path, and roaming begins again.
+    """
+    if host.roaming is None or host.roaming.ending:
+        return host
+    context.do(EndRoaming(host.name, host.roaming.inner.pid))
+    return context.put(host, roaming=replace(host.roaming, ending=True, renewed=True))
+
+
 def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> None:
     """Keep the outer master as the host's plain master. If the user ended the inner master, end the outer one, too."""
     if host.roaming is None:
@@ -163,16 +174,18 @@ def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> 
     ended = host.roaming
     # Row 1: an on-use host comes back only if something failed. ControlPersist ends an idle one.
     intended = by_request or (host.wish.connect == "on-use" and not why)
-    evidence = Evidence.of(pid=ended.inner.pid, why=why, by_request=by_request)
+    evidence = Evidence.of(pid=ended.inner.pid, why=why, by_request=by_request or ended.renewed)
     context.because(host.name, 1, "roaming-ended", evidence)
     host = context.put(
         host,
         roaming=None,
-        roaming_start=_next_start(ended, context.now),
+        roaming_start=RoamingStart() if ended.renewed else _next_start(ended, context.now),
         forwards=_to_be_opened(host) if host.master is not None else _closed(host),
     )
-    if ended.ending or host.user.held:
+    if host.user.held or (ended.ending and not ended.renewed):
         _end_outer(context, host)
+    elif ended.renewed:
+        pass  # the user requested that, so there is nothing to report
     elif intended:  # like `ssh -O exit` on a plain master
         held = host.wish.connect == "always"
         host = context.put(host, user=replace(host.user, held=held), lost=False)

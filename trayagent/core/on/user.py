@@ -128,7 +128,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
         if host.roaming is not None:
             # The server learns of the end through the outer master, which ends after that.
             context.do(EndRoaming(name, host.roaming.inner.pid))
-            context.put(context.state.hosts[name], roaming=replace(host.roaming, ending=True))
+            context.put(context.state.hosts[name], roaming=replace(host.roaming, ending=True, renewed=False))
         draining.end_all(context, name)
         context.do(Remember(name))
 

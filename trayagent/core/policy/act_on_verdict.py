@@ -19,7 +19,7 @@ from trayagent.core.policy.draining import end_if_idle, fate_of_old, needs_probe
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.needs_user import login_needs_user
 from trayagent.core.policy.retry import REFUSED_KINDS
-from trayagent.core.policy.roaming import keep_link
+from trayagent.core.policy.roaming import keep_link, make_usable
 from trayagent.core.policy.silence import grace_until, is_timely, patience_s, retransmission_near
 from trayagent.core.policy.verdict import Do, Verdict, judge
 from trayagent.core.policy.wanted import needs_bare_control
@@ -123,12 +123,14 @@ def _keep(context: Context, host: Host, master: Master, admitted: Admission, _ve
 
 
 def finish(context: Context, host: Host) -> float | None:
-    """Do nothing for a paused host, except request the forwards that a reconnect still owes.
+    """Do nothing for a paused host, except finish a reconnect: its control path and its forwards.
 
     Return when to continue.
     """
     if host.master is None or host.suspect or host.ending or not host.forwards.owed:
         return None
+    if not host.linked:
+        return make_usable(context, host, host.master) if host.attempt is None else None
     return _request_forwards(context, host, host.master)
 
 

@@ -19,12 +19,22 @@ def keep_link(context: Context, host: Host, master: Master, admitted: Admission)
     """Do what roaming needs next on a host whose outer master is beyond doubt. Return when to continue."""
     if host.draining is not None or host.attempt is not None:
         return None
+    if host.roaming is not None or _left_there(host, master):
+        return make_usable(context, host, master)
+    return _begin(context, host, master, admitted)
+
+
+def make_usable(context: Context, host: Host, master: Master) -> float | None:
+    """Lead the user's control path to this master: attach, or move it there. Return when to continue. No login."""
     if host.roaming is not None:
         return _attach(context, host, host.roaming, master)
-    if host.outer_path is not None and master.control_path == host.outer_path:
+    if _left_there(host, master):
         _restore(context, host, master)
-        return None
-    return _begin(context, host, master, admitted)
+    return None
+
+
+def _left_there(host: Host, master: Master) -> bool:
+    return host.outer_path is not None and master.control_path == host.outer_path
 
 
 def attach_early(context: Context, host: Host, new: Master) -> Host:
