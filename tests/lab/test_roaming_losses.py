@@ -244,13 +244,18 @@ def test_the_program_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
 
 
 def test_the_cache_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
-    """The program and the relay's socket are gone. The session ends at the next move, and the host roams again."""
-    before = roaming(lab, agent)
+    """Program and socket are gone. The session ends at the next move; the host roams again, and has its -R port."""
+    before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')
+    agent.wait_forwards(HOST, {"remote": "open"})
+    (old,) = relays(lab)
     session = Session(lab)
     lab.server.run(["sh", "-c", "rm -rf ~/.cache"])
     lab.switch("home", "cafe")
     assert session.ended() == 255
     assert roams_anew(agent, before)["state"] == "connected"
+    agent.wait_forwards(HOST, {"remote": "open"}, LONG_S)
+    until("the old far relay ended", lambda: not alive(old["pid"]), LONG_S)
+    until("only the new one is recorded", lambda: list(agent.records()["roaming"]) == [relays(lab)[0]["id"]])
     assert "the relay that kept its sessions" in agent.cli("why", HOST).stdout
     assert Session(lab).end() == 0
 

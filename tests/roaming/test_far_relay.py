@@ -9,6 +9,7 @@ import socket
 import stat
 from pathlib import Path
 
+from tests.lab.matrix import alive
 from tests.roaming.ends import written
 from tests.roaming.local import Local, exactly, quiet, to_the_end
 from trayagent.roaming.far_relay import BYE, DATA, HEADER, Budget, Stream, frame
@@ -115,6 +116,21 @@ def test_a_dead_relays_socket_is_removed(local: Local) -> None:
     wait_for(lambda: not local.relays(), "the relay is gone")
     assert [one.name for one in sockets(local)] == ["notes.txt"]
     assert local.far("attach", token[:16])["error"] == "unknown"
+
+
+def test_end_finds_a_relay_whose_socket_was_deleted(local: Local) -> None:
+    """No `attach` reaches it any more. `end` finds its process, and leaves the other relays alone."""
+    first, second = local.serve(), local.serve()
+    pids = {one["id"]: one["pid"] for one in local.relays()}
+    for found in sockets(local):
+        found.unlink()
+    assert local.far("attach", first[:16])["error"] == "unknown"
+    assert local.far("end", text=first + "\n")["id"] == first[:16]
+    wait_for(lambda: not alive(pids[first[:16]]), "the first one ended")
+    assert alive(pids[second[:16]])
+    assert local.far("end", text=first + "\n")["error"] == "unknown"
+    assert local.far("end", text=second + "\n")["id"] == second[:16]
+    wait_for(lambda: not alive(pids[second[:16]]), "the second one ended")
 
 
 def test_sigterm_ends_it_without_a_trace(local: Local) -> None:

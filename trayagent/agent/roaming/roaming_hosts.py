@@ -422,8 +422,10 @@ class RoamingHosts:
             self._shell.post(RoamingAttached(now(), name, outer.pid, carried_by(pid).sessions))
         elif rebooted:
             await self._dead(kept, outer, "server-rebooted")
+            self._records.drop_roaming(kept.token[:16])
         elif answer.get("error") == "unknown" and answer.get("machine") == kept.machine:
             await self._dead(kept, outer, "far-relay-lost")
+            self._lost.mark(kept)  # it may run without its socket, and hold remote forwards
         else:
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, str(answer.get("error"))))
 
@@ -477,12 +479,11 @@ class RoamingHosts:
         return master.control_path if master is not None and master.pid == outer.pid else outer.control_path
 
     async def _dead(self, kept: KeptRoaming, outer: Master, why: str) -> None:
-        """End a connection whose far relay is gone: the same machine said so."""
+        """End a connection here whose far relay is gone: the same machine said so."""
         # The watch on the inner master reports only that it died.
         self._shell.post(RoamingAttachFailed(time.monotonic(), kept.host, outer.pid, why))
         log.info("%s: the inner master %s ends: %s", kept.host, kept.inner, why)
         await self._end_here(kept, why)
-        self._records.drop_roaming(kept.token[:16])
 
     def _of_inner(self, pid: int) -> KeptRoaming | None:
         return next((kept for kept in self._records.roaming().values() if kept.inner == pid), None)
