@@ -89,7 +89,7 @@ TABLES = (
             Key("history", "How long events are kept for `trayagent history`."),
             Key(
                 "roam",
-                "Keep the sessions of all hosts open across changes of network, where the server allows it.",
+                "Keep the sessions of all listed hosts open across changes of network, where the server allows it.",
                 "A shell, an rsync or a forwarded connection continues. The server needs a shell and python3 "
                 "(docs/roaming.md). "
                 "The key `roam` of a host overrides this one. A host whose login needs you does "
