@@ -12,12 +12,14 @@ from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.display_state import STATE_OF, display_state
 from trayagent.core.facts import events as e
+from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.attempts import Retry
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import CODES, Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S, UNAUTHENTICATED_IN_ALL
 from trayagent.core.view import AgentFacts, view
@@ -195,6 +197,26 @@ def test_a_forward_is_open_only_while_its_connection_is_not_in_doubt(story: Stor
         ("checking", ["closed", "failed"]),
         ("connected", ["open", "failed"]),
     ]
+
+
+def test_sessions_that_roam_wait_as_soon_as_their_path_is_gone(story: Story) -> None:
+    """The near relay reports nothing while nobody types. In doubt alone, the sessions are not said to wait."""
+    plain = story.connected(wish=replace(ALWAYS, roam=True), scene=HOME)
+    outer = replace(plain, control_path="/cm/web.outer")
+    inner = Master(900, 7, "/cm/web", ours=True, direct=False)
+    story.post(r.RoamingBegan(story.t, "web", inner, outer))
+
+    def seen() -> tuple[str, bool, bool]:
+        host = shown(story)["hosts"][0]
+        return host["state"], host["roaming"]["attached"], host["roaming"]["away_since"] is None
+
+    assert seen() == ("connected", True, True)
+    story.after(60).network(NOTHING)
+    assert seen() == ("offline", False, False)
+    story.after(5).network(HOME)
+    assert seen() == ("checking", True, True)
+    story.after(0.05).answered("web")
+    assert seen() == ("connected", True, True)
 
 
 def test_a_waiting_host_always_has_a_hint(story: Story) -> None:

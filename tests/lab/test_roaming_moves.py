@@ -358,3 +358,18 @@ def test_a_reconnect_at_once_ends_the_sessions(lab: Lab, agent: Agent) -> None:
     assert session.end() != 0
     until("the inner master ended", lambda: not alive(before["roaming"]["pid"]), 20.0)
     assert roams(agent)["roaming"]["pid"] != before["roaming"]["pid"]
+
+
+def test_sessions_are_shown_as_waiting_when_the_network_is_gone(lab: Lab, agent: Agent) -> None:
+    """Nobody types, so the near relay does not notice. The address of the outer master is gone, which is enough."""
+    roaming(lab, agent)
+    session = Session(lab)
+    lab.leave("home")
+    host = agent.wait_state(HOST, "offline")
+    assert not host["roaming"]["attached"]
+    assert host["roaming"]["away_since"] is not None
+    assert "wait for the next connection" in agent.cli("status").stdout
+    lab.join("home")
+    assert session.echoes()
+    assert roams(agent)["roaming"]["away_since"] is None
+    assert session.end() == 0

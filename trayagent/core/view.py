@@ -11,6 +11,7 @@ from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnObservation
+from trayagent.core.policy.admission import admission
 from trayagent.core.texts import vpn_problem
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
 
@@ -152,7 +153,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
         "held": host.user.held,
-        "roaming": _roaming(host, wall),
+        "roaming": _roaming(host, state, wall),
         "recoveries": host.outage.recoveries,
         "last_recovery_ms": None
         if host.outage.last_recovery_s is None
@@ -160,17 +161,30 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
     }
 
 
-def _roaming(host: Host, wall: Wall) -> dict[str, Any] | None:
+def _roaming(host: Host, state: State, wall: Wall) -> dict[str, Any] | None:
     roaming = host.roaming
     if roaming is None:
         return None
+    lost_at = _path_lost_at(host, state)
     return {
         "pid": roaming.inner.pid,
-        "attached": host.linked,
-        "away_since": _wall(roaming.away_since, wall),
+        "attached": host.linked and lost_at is None,
+        "away_since": _wall(roaming.away_since if roaming.away_since is not None else lost_at, wall),
         "moves": roaming.moves,
         "sessions": roaming.sessions,
     }
+
+
+def _path_lost_at(host: Host, state: State) -> float | None:
+    """Return since when the outer master cannot reach its server. Return None if that is not known.
+
+    The near relay notices the loss only when somebody types. The address and the routes tell it before that.
+    """
+    if not host.suspect:
+        return None
+    if host.doubt.gone_at is not None:
+        return host.doubt.gone_at
+    return host.doubt.began_at if admission(host, state).route is None else None
 
 
 def _control_path(host: Host) -> str | None:
