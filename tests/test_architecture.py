@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "status_page": {"core", "history", "presentation"},
     "init": {"core", "config", "ssh", "presentation"},
     "roaming": set(),
-    "sandbox": {"roaming"},
+    "sandbox": {"config", "ipc", "roaming"},
     "cli": {"ipc", "config", "presentation"},
     "attach": {"ipc", "config", "presentation"},
     "doctor": {

@@ -1,6 +1,8 @@
 """The real agent inside the laptop, with every path redirected into the laboratory, and its command line.
 
 It is driven only from outside, as a user or a script would do it: commands, exit statuses, JSON.
+While `wait_state` and `wait_forwards` wait, they read the agent's socket, because each command costs processor time.
+The view that they return comes from a command.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from trayagent.config.runtime_directory import SOCKET
 from trayagent.errors import TrayagentError
+from trayagent.ipc import client, messages
+from trayagent.ipc.errors import NoAgent
 from trayagent.own_module import own_module
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.namespaces import close_streams
@@ -33,6 +38,8 @@ WAIT_S = 15.0
 END_DEADLINE_S = 30.0
 # How often a state is requested. A command costs about 40 ms of processor time.
 POLL_S = 0.05
+# A running agent answers within milliseconds. After this time the command is the judge.
+ANSWER_WITHIN_S = 5.0
 
 
 class Events:
@@ -206,7 +213,28 @@ class Agent:
 
     def host(self, name: str) -> dict[str, Any] | None:
         """Return what `status --json` shows for a host, None if the agent does not know it."""
-        return next((host for host in self.status()["hosts"] if host["name"] == name), None)
+        return _listed(self.status(), name)
+
+    def _polled_host(self, name: str) -> dict[str, Any] | None:
+        """Return the same as `host`, without a command if the agent's socket answers."""
+        try:
+            view = self._view()
+        except (TrayagentError, OSError):  # it does not run, it is silent, or it belongs to another user
+            view = self.status()
+        return _listed(view, name)
+
+    def _view(self) -> dict[str, Any]:
+        """Return what `status --json` prints, from the agent's socket. Raises TrayagentError, OSError."""
+        if self.pid is None:
+            raise NoAgent
+        # The mount namespace of the agent may have another file at that path than ours.
+        path = f"/proc/{self.pid}/root{self.env['TRAYAGENT_RUNTIME_DIR']}/{SOCKET}"
+        passed = {**self._node.env, **self.env}
+        env = {name: passed[name] for name in messages.PASSED_ENV if name in passed}
+        with client.connected(path) as connection, connection.makefile("rb") as answers:
+            connection.settimeout(ANSWER_WITHIN_S)
+            connection.sendall(messages.request("status", {"hosts": []}, env))
+            return messages.read_reply(answers.readline(), "result")
 
     def listed_host(self, name: str) -> dict[str, Any]:
         """Return one host of `status --json`. Raises TrayagentError (sandbox-broken) if it is not listed."""
@@ -219,9 +247,11 @@ class Agent:
         """Poll until the host is in that state, and return its view. The error contains the last view."""
         limit = time.monotonic() + deadline_s
         while True:
-            view = self.host(host)
+            view = self._polled_host(host)
             if view and view["state"] == state:
-                return view
+                view = self.host(host)
+                if view and view["state"] == state:
+                    return view
             if time.monotonic() > limit:
                 what = f"{host} was not {state} within {deadline_s:g} s"
                 raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(view))
@@ -233,9 +263,11 @@ class Agent:
         """Poll until the host's forwards of these kinds have these states; return all its forwards."""
         limit = time.monotonic() + deadline_s
         while True:
-            forwards: list[dict[str, Any]] = (self.host(host) or {}).get("forwards", [])
-            if all({f["state"] for f in forwards if f["kind"] == kind} == {s} for kind, s in states.items()):
-                return forwards
+            forwards: list[dict[str, Any]] = (self._polled_host(host) or {}).get("forwards", [])
+            if _have_states(forwards, states):
+                forwards = (self.host(host) or {}).get("forwards", [])
+                if _have_states(forwards, states):
+                    return forwards
             if time.monotonic() > limit:
                 what = f"the forwards of {host} were not {states} within {deadline_s:g} s"
                 raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(forwards))
@@ -272,6 +304,14 @@ class Agent:
             reader.end()
         if self.pid:
             self.stop()
+
+
+def _listed(view: dict[str, Any], name: str) -> dict[str, Any] | None:
+    return next((host for host in view["hosts"] if host["name"] == name), None)
+
+
+def _have_states(forwards: list[dict[str, Any]], states: dict[str, str]) -> bool:
+    return all({f["state"] for f in forwards if f["kind"] == kind} == {s} for kind, s in states.items())
 
 
 def _has_socket(pid: int) -> bool:
