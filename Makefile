@@ -33,9 +33,9 @@ TEST_TOOLS += lsof
 # For the manual page, the scripts and the package.
 TEST_TOOLS += groff shellcheck strip
 
-# Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor. On two
-# busy cores (load 15) five took 28 % less time than three, but at a load of 20 two tests of timing failed.
-AT_ONCE := 4
+# Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor. With four
+# at once, a third of the time of two processors was idle.
+AT_ONCE := 6
 
 # Random histories that `make prove` plays.
 HISTORIES := 20000

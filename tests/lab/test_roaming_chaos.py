@@ -22,7 +22,7 @@ from tests.lab.test_chaos_kills import ssh_pids
 from tests.lab.test_roaming_losses import HOST, relays, roaming, roams
 from trayagent.sandbox import Agent, Lab
 
-STEPS = int(os.environ.get("TRAYAGENT_ROAM_CHAOS", "6"))
+STEPS = int(os.environ.get("TRAYAGENT_ROAM_CHAOS", "4"))
 SEED = int(os.environ.get("TRAYAGENT_ROAM_SEED", "1"))
 NETWORKS = ("home", "cafe", "office")
 LONG_S = 120.0

@@ -22,7 +22,7 @@ from tests.roaming.local import Local, exactly
 from trayagent.roaming.far_relay import ATTACH, HEADER, HELLO, MAGIC, WELCOME, frame
 from trayagent.roaming.near_client import NearClient, new_token
 
-SECONDS = float(os.environ.get("TRAYAGENT_ROAM_FUZZ_S", "6"))
+SECONDS = float(os.environ.get("TRAYAGENT_ROAM_FUZZ_S", "3"))
 SEED = int(os.environ.get("TRAYAGENT_ROAM_SEED", "1"))
 RSS_MAX_MB = 100.0
 STEP_S = 0.05

@@ -26,7 +26,7 @@ from trayagent.sandbox.roaming import FAR, NearRelay, RoamingHost, wait_for
 
 BODY = 200_000_000
 AT_ONCE = 1_000_000
-MOVES = int(os.environ.get("TRAYAGENT_ROAM_MOVES", "8"))
+MOVES = int(os.environ.get("TRAYAGENT_ROAM_MOVES", "4"))
 
 
 @pytest.fixture
