@@ -331,3 +331,19 @@ def test_the_attach_process_ends_with_its_link(local: Local) -> None:
         assert local.children[0].wait(60) == 0
         inner.sendall(b"x")
         assert exactly(inner, 1) == b"x"
+
+
+def test_attach_reports_a_socket_that_takes_no_connection_as_silent(local: Local) -> None:
+    """The code `unknown` would end the connection, and the relay may only be busy."""
+    token = local.serve()
+    (path,) = sockets(local)
+    kept = path.rename(path.with_name("kept"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:  # connect(2) gives EPROTOTYPE
+        folder = os.open(path.parent, os.O_RDONLY)
+        other.bind(f"/proc/self/fd/{folder}/{path.name}")
+        os.close(folder)
+        assert local.far("attach", token[:16])["error"] == "silent"
+        assert path.exists()
+    path.unlink()
+    assert local.far("attach", token[:16])["error"] == "unknown"
+    kept.rename(path)

@@ -1213,8 +1213,12 @@ def detach(run: Callable[[], None]) -> None:
 def attach(name: str) -> None:
     """Pass stdin and stdout to a relay, and wait until it releases them."""
     for folder, one in sockets():
-        sock = call(folder, one) if one == name + ".roam" else None
+        if one != name + ".roam":
+            continue
+        sock = call(folder, one)
         if sock is None:
+            if os.path.exists(os.path.join(folder, one)):
+                raise Failure("silent")  # the relay may be busy, and "unknown" would end the connection
             continue
         say(id=name)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", 0, 1))]
