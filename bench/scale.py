@@ -71,7 +71,7 @@ def measure(hosts: int, at_once: Sequence[int] = AT_ONCE) -> Found:
 
 
 def unused_hosts(hosts: int) -> float:
-    """Return the seconds from the start of an agent until it answers `status`, with hosts that nobody uses yet."""
+    """Return the seconds from the start of an agent until it answers `status`, with unused hosts."""
     with Lab() as lab, Agent(lab) as agent:
         names = _prepared(lab, hosts)
         lab.join("home")

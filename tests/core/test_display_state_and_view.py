@@ -200,7 +200,7 @@ def test_a_forward_is_open_only_while_its_connection_is_not_in_doubt(story: Stor
 
 
 def test_sessions_that_roam_wait_as_soon_as_their_path_is_gone(story: Story) -> None:
-    """The near relay reports nothing while nobody types. In doubt alone, the sessions are not said to wait."""
+    """The near relay reports nothing until the user types. In doubt alone, the view shows no waiting sessions."""
     plain = story.connected(wish=replace(ALWAYS, roam=True), scene=HOME)
     outer = replace(plain, control_path="/cm/web.outer")
     inner = Master(900, 7, "/cm/web", ours=True, direct=False)

@@ -51,7 +51,7 @@ def roams_anew(agent: Agent, before: dict[str, Any]) -> dict[str, Any]:
         found = (agent.host(HOST) or {}).get("roaming") or before["roaming"]
         return bool(found["pid"] != before["roaming"]["pid"])
 
-    until("it roams anew", has_another, LONG_S)
+    until("it roams again", has_another, LONG_S)
     return roams(agent)
 
 
@@ -147,7 +147,7 @@ def test_another_machine_behind_the_name_waits(lab: Lab, agent: Agent) -> None:
     mine = path.read_text()
     path.write_text("f" * 32 + "\n")
     lab.switch("home", "cafe")
-    until("it is told", lambda: "other-machine" in said(agent), LONG_S)
+    until("the agent reports it", lambda: "other-machine" in said(agent), LONG_S)
     path.write_text(mine)
     lab.switch("cafe", "home")
     assert session.echoes()
@@ -269,7 +269,7 @@ def test_another_machine_without_the_program_waits(lab: Lab, agent: Agent) -> No
     (far_home / ".cache").rename(far_home / ".cache-of-the-first")
     machine.write_text("f" * 32 + "\n")
     lab.switch("home", "cafe")
-    until("it is told", lambda: "code=other-machine" in said(agent), LONG_S)
+    until("the agent reports it", lambda: "code=other-machine" in said(agent), LONG_S)
     shutil.rmtree(far_home / ".cache")
     (far_home / ".cache-of-the-first").rename(far_home / ".cache")
     machine.write_text(mine)

@@ -1,6 +1,6 @@
 """Run `ssh -G` for many names with few processes of ours: a shell starts one ssh after the other.
 
-To start a program takes the agent several milliseconds, in which it answers nobody. A shell does it in one.
+The agent needs several milliseconds to start a program and answers no client meanwhile. A shell needs one.
 """
 
 from __future__ import annotations

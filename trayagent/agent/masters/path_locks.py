@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 
 class PathLocks:
-    """One lock for each host. A lock that nobody holds or waits for is forgotten."""
+    """One lock for each host. A lock without a holder and without waiters is forgotten."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
