@@ -209,19 +209,20 @@ def _link(path: Path, target: Path) -> None:
 
 
 def _extras(fresh: Path, command: Path) -> dict[str, bytes]:
-    """Return the manual page of the new program, the completions, the desktop file and the icons."""
-    completions = SOURCE / "installers" / "completions"
-    python, maker = fresh / "bin" / "python", SOURCE / "installers" / "manual" / "make_manual.py"
-    page = subprocess.run([str(python), "-P", str(maker)], capture_output=True, check=True).stdout
-    names = {"bash": f"{NAME}.bash", "zsh": f"_{NAME}", "fish": f"{NAME}.fish"}
-    entry = (SOURCE / "installers" / "linux" / f"{NAME}.desktop").read_text(encoding="utf-8")
-    return {
-        "manual": page,
-        "desktop": entry.replace(f"Exec={NAME} run", f"Exec={_quoted(command)} run").encode(),
-        "icon": (SOURCE / "assets" / "icon.svg").read_bytes(),
-        **{path.stem: path.read_bytes() for path in _symbolic_icons()},
-        **{shell: (completions / name).read_bytes() for shell, name in names.items()},
+    """Return the manual page, the completions, the desktop file and the icons that the new program brings."""
+    share = fresh / "share"
+    sources = {
+        "manual": share / "man" / "man1" / f"{NAME}.1",
+        "bash": share / "bash-completion" / "completions" / NAME,
+        "zsh": share / "zsh" / "site-functions" / f"_{NAME}",
+        "fish": share / "fish" / "vendor_completions.d" / f"{NAME}.fish",
+        "desktop": share / "applications" / f"{NAME}.desktop",
+        "icon": share / "icons" / "hicolor" / "scalable" / "apps" / f"{NAME}.svg",
     }
+    sources |= {path.stem: path for path in (share / "icons" / "hicolor" / "symbolic" / "apps").iterdir()}
+    contents = {kind: path.read_bytes() for kind, path in sources.items()}
+    here = f"Exec={_quoted(command)} run".encode()
+    return contents | {"desktop": contents["desktop"].replace(f"Exec={NAME} run".encode(), here)}
 
 
 def _quoted(path: Path) -> str:

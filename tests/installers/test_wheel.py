@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from installers.manual.make_manual import manual
+
+ROOT = Path(__file__).parents[2]
+DAY = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Build the wheel as pip does for a user. Skip if the package index is missing, but not in CI."""
+    into = tmp_path_factory.mktemp("wheel")
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "wheel",
+        "--no-deps",
+        "--wheel-dir",
+        str(into),
+        str(ROOT),
+    ]
+    env = os.environ | {"SOURCE_DATE_EPOCH": str(int(DAY.timestamp()))}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    if "No matching distribution" in done.stderr and not os.environ.get("CI"):
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+    [built] = into.glob("trayagent-*.whl")
+    return zipfile.ZipFile(built)
+
+
+def test_the_wheel_brings_what_a_program_needs_beside_its_code(wheel: zipfile.ZipFile) -> None:
+    share = {name.partition(".data/data/")[2] for name in wheel.namelist() if ".data/data/" in name}
+    icons = {path.name for path in (ROOT / "assets" / "icons").iterdir()}
+    assert share == {
+        "share/man/man1/trayagent.1",
+        "share/bash-completion/completions/trayagent",
+        "share/zsh/site-functions/_trayagent",
+        "share/fish/vendor_completions.d/trayagent.fish",
+        "share/applications/trayagent.desktop",
+        "share/icons/hicolor/scalable/apps/trayagent.svg",
+        *(f"share/icons/hicolor/symbolic/apps/{name}" for name in icons),
+    }
+    assert any(name.endswith("/licenses/LICENSE") for name in wheel.namelist())
+
+
+def test_every_file_of_the_package_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "trayagent"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("the sources are no clone")
+    tracked = {name for name in listed.stdout.splitlines() if (ROOT / name).exists()}
+    assert tracked <= set(wheel.namelist())
+
+
+def test_its_manual_page_is_that_of_the_program_and_has_the_date_of_the_sources(
+    wheel: zipfile.ZipFile,
+) -> None:
+    [page] = [name for name in wheel.namelist() if name.endswith("trayagent.1")]
+    assert wheel.read(page).decode() == manual(DAY.date())
