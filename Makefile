@@ -6,6 +6,7 @@
 # make lint    check style and types
 # make coverage  measure how much of core, config, ipc and history the tests reach; fail below a floor
 # make deb     build the package for Debian 12 in dist/
+# make release  build sdist, wheel and package in dist/, check them, and print what to upload
 # make fleet-check  check the Ansible role with ansible-lint and a run against a real sshd
 # make reference  regenerate docs/configuration.md from the model
 # make fresh   create a Debian 12 tree, then run demo, package (also under systemd) and tests in it (root, debootstrap)
@@ -46,7 +47,7 @@ FLOORS := core:96 config:97 ipc:93 history:98
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test roam-long bench prove lint coverage deb reference fresh fleet-check
+.PHONY: help demo test roam-long bench prove lint coverage deb release reference fresh fleet-check
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -102,6 +103,10 @@ coverage: .venv/.for-development
 
 deb: .venv/.for-use
 	@installers/linux/build-deb.sh
+
+release: .venv/.for-use
+	@installers/lab-tools $(LAB_TOOLS)
+	@installers/release $(ARGS)
 
 reference: .venv/.for-use
 	@$(PYTHON_OF_VENV) installers/manual/make_reference.py > docs/configuration.md.new && mv docs/configuration.md{.new,}
