@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from trayagent.agent.shell import Shell
-from trayagent.core.context import Why
+from trayagent.core.decision_context import Why
 from trayagent.core.facts.actions import Action, Dial, Observe
 from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Observed, Started
 from trayagent.core.facts.hosts import Hop, Wish

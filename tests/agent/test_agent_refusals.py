@@ -13,7 +13,7 @@ from trayagent.agent.state import refusals
 from trayagent.agent.state.record_types import KeptHost, KeptRefusal
 from trayagent.agent.state.records import Begun, Records, remembered
 from trayagent.config.file_paths import find
-from trayagent.core.facts.attempts import Retry
+from trayagent.core.facts.attempt import Retry
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Network

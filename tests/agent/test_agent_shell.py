@@ -9,8 +9,8 @@ import pytest
 
 from trayagent.agent import shell as shell_module
 from trayagent.agent.shell import Shell
-from trayagent.core.context import Why
 from trayagent.core.decide import Decision, decide
+from trayagent.core.decision_context import Why
 from trayagent.core.facts.actions import Action, Dial, Observe, SendProbe
 from trayagent.core.facts.events import Configured, Event, HostResolved, MasterFound, Observed, Started
 from trayagent.core.facts.hosts import Hop, Wish

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from trayagent.core.context import with_changes
+from trayagent.core.decision_context import with_changes
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.facts.attempts import AT_ONCE, Attempt, Retry
+from trayagent.core.facts.attempt import AT_ONCE, Attempt, Retry
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
-from trayagent.core.policy.retry import rearmed, with_failure, with_new_credentials
+from trayagent.core.policy.retry_backoff import rearmed, with_failure, with_new_credentials
 
 HOME, CAFE = Network("wlan0", "aa:01"), Network("wlan0", "cc:01")
 

@@ -15,7 +15,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial
-from trayagent.core.facts.attempts import Retry
+from trayagent.core.facts.attempt import Retry
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState

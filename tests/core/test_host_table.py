@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.host_table import HostTable, once
 from trayagent.core.facts.hosts import Hop, Host
 from trayagent.core.facts.state import State

@@ -9,7 +9,7 @@ from trayagent.core.facts.hosts import Hop, Host, Reached
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Network, Touched
 from trayagent.core.network_changes import compare
-from trayagent.core.tunnels import underlay
+from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import is_private, lookups, path_of, usable_interface, usable_route
 
 PUBLIC = "203.0.113.10"

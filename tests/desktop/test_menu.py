@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trayagent.core.texts import vpn_problem
+from trayagent.core.problem_texts import vpn_problem
 from trayagent.desktop import menu
 from trayagent.desktop.menu import commands
 from trayagent.desktop.menu.commands import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.sim.tcp import Connection, Mark
-from trayagent.core.context import Why
+from trayagent.core.decision_context import Why
 from trayagent.core.facts import events as e
 from trayagent.core.facts.masters import Master
 

@@ -11,7 +11,7 @@ from tests.sim.handshake import Leg, Outcome
 from tests.sim.logins import Logins, Tried
 from tests.sim.net import HOME_ONLY, INTERNAL, TUN, Flow
 from tests.sim.waits import Waits
-from trayagent.core.context import Why
+from trayagent.core.decision_context import Why
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.state import State
 

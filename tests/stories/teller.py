@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from tests.stories.scenes import NOTHING, Scene
-from trayagent.core.context import Why
 from trayagent.core.decide import decide
+from trayagent.core.decision_context import Why
 from trayagent.core.display_state import display_problem, display_state
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e

@@ -25,7 +25,7 @@ from trayagent.agent.parts import Parts
 from trayagent.agent.roaming.roaming_hosts import RoamingHosts
 from trayagent.agent.state.resolve import HostResolver
 from trayagent.agent.views import Views
-from trayagent.core.context import Why
+from trayagent.core.decision_context import Why
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import TimerExpired
 from trayagent.core.facts.hosts import Host

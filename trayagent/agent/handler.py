@@ -29,7 +29,7 @@ from trayagent.core.facts.user_events import (
     UserResume,
     UserViewedStatus,
 )
-from trayagent.core.policy.waits import may_be_scripted, would_be_refused
+from trayagent.core.policy.login_waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from trayagent.core.context import Why
 from trayagent.core.decide import TOGETHER, decide
+from trayagent.core.decision_context import Why
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.events import Event, NetworkRead
 from trayagent.core.facts.masters import Master

@@ -1,7 +1,7 @@
 """Takes an event and returns the actions to carry out: the entry point of the core; pure.
 
 Theory of operation. The modules of `on` change *facts* according to the event. Then `advance` takes every host as far
-as its facts allow: `admission` decides whether a connection may be tried, `verdict` judges a living master by the
+as its facts allow: `admission` decides whether a connection may be tried, `judge_master` judges a living master by the
 table of docs/architecture.md, and `advance` turns that into actions and marks them in the facts. Nothing here reads a
 clock or has side effects, so a history of events always gives the same decisions.
 """
@@ -12,23 +12,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.core.context import Context, Why
+from trayagent.core.decision_context import Context, Why
 from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.state import State
-from trayagent.core.on import attempts as on_attempts
+from trayagent.core.on import attempt_progress as on_attempts
 from trayagent.core.on import configuration as on_configuration
-from trayagent.core.on import draining as on_draining
+from trayagent.core.on import draining_progress as on_draining
 from trayagent.core.on import forwards as on_forwards
 from trayagent.core.on import kernel_reports as on_reports
-from trayagent.core.on import masters as on_masters
-from trayagent.core.on import network as on_network
-from trayagent.core.on import remembered as on_records
-from trayagent.core.on import resolved as on_answers
-from trayagent.core.on import roaming as on_roaming
-from trayagent.core.on import user as on_user
+from trayagent.core.on import master_events as on_masters
+from trayagent.core.on import network_change as on_network
+from trayagent.core.on import resolve_results as on_answers
+from trayagent.core.on import restored_records as on_records
+from trayagent.core.on import roaming_progress as on_roaming
+from trayagent.core.on import user_requests as on_user
 from trayagent.core.on import vpns as on_vpns
 from trayagent.core.policy import key_trials as trials
 from trayagent.core.policy.advance import advance

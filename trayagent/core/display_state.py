@@ -9,12 +9,12 @@ from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.needs_user import login_needs_user
-from trayagent.core.policy.retry import REFUSED_KINDS
-from trayagent.core.policy.verdict import judge
-from trayagent.core.policy.waits import Wait, before_login
-from trayagent.core.policy.wanted import wanted, wanted_forwards
-from trayagent.core.texts import admission_problem, refused_next_time, user_needed, wait_problem
+from trayagent.core.policy.judge_master import judge
+from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.login_waits import Wait, before_login
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS
+from trayagent.core.policy.wanted_connection import wanted, wanted_forwards
+from trayagent.core.problem_texts import admission_problem, refused_next_time, user_needed, wait_problem
 
 DisplayState = Literal[
     "connected",

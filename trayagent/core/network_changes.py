@@ -8,7 +8,7 @@ from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Snapshot, Touched
-from trayagent.core.tunnels import tunnels_up, underlay
+from trayagent.core.tunnel_underlay import tunnels_up, underlay
 from trayagent.core.usable_routes import network_of, path_of
 
 

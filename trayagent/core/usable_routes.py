@@ -14,7 +14,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, MasterPath
 from trayagent.core.facts.network import Lookup, Network, Route, Snapshot
 from trayagent.core.interface_addresses import first_address
-from trayagent.core.tunnels import underlay
+from trayagent.core.tunnel_underlay import underlay
 
 # Addresses without a meaning outside their own network: RFC 1918, RFC 6598 (carrier-grade NAT, overlay networks), IPv4
 # and IPv6 link-local, RFC 4193. `ip_address.is_private` also includes documentation and benchmark prefixes.

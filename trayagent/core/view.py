@@ -12,7 +12,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.policy.admission import admission
-from trayagent.core.texts import vpn_problem
+from trayagent.core.problem_texts import vpn_problem
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
 
 SCHEMA = 1

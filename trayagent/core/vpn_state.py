@@ -17,7 +17,7 @@ from trayagent.core.facts.network_manager import VpnConnection
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import SECRET_ENTRY_S
 from trayagent.core.facts.vpns import VpnObservation
-from trayagent.core.tunnels import underlay
+from trayagent.core.tunnel_underlay import underlay
 
 VpnDisplayState = Literal["up", "down", "connecting", "needs-sign-in"]
 

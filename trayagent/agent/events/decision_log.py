@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from trayagent.agent import clock
-from trayagent.core.context import Why
+from trayagent.core.decision_context import Why
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
-from trayagent.core.policy.wanted import wanted_forwards
+from trayagent.core.policy.wanted_connection import wanted_forwards
 from trayagent.errors import TrayagentError
 from trayagent.ssh.forwarding import ensure
 from trayagent.ssh.os.listeners import all_listeners

@@ -24,7 +24,7 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.hostname_edited import replaced_by_edit
-from trayagent.core.texts import large_packets_lost
+from trayagent.core.problem_texts import large_packets_lost
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.background_guard import wants_browser, without_windows

@@ -28,7 +28,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.user_events import LoginBegun, LoginGivenUp
 from trayagent.core.policy.admission import admission
-from trayagent.core.texts import admission_problem
+from trayagent.core.problem_texts import admission_problem
 from trayagent.errors import TrayagentError
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.failures import classify

@@ -19,7 +19,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.login_deadline import deadline_s
-from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.credentials import agent_socket, identities, kind_of, wants_passphrase
 from trayagent.ssh.login.failures import classify, perhaps_refused

@@ -14,7 +14,7 @@ from pathlib import Path
 from trayagent.agent.masters.discovery import describe
 from trayagent.agent.state.records import Begun, Records
 from trayagent.config.file_paths import FilePaths
-from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.failures import classify, perhaps_refused
 from trayagent.ssh.login.key_exchange import read_key_exchange

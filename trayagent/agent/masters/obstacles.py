@@ -9,7 +9,7 @@ from pathlib import Path
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.shell import Shell
 from trayagent.core.facts.events import ObstacleGone
-from trayagent.core.policy.retry import LOCAL_KINDS
+from trayagent.core.policy.retry_backoff import LOCAL_KINDS
 from trayagent.ssh.os.process import PidWatch
 
 

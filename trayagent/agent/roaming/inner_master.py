@@ -21,7 +21,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.login_deadline import deadline_s
-from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 from trayagent.errors import TrayagentError
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.failures import classify, perhaps_refused

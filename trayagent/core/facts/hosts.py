@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trayagent.core.facts.attempts import Attempt, Retry, Trial
+from trayagent.core.facts.attempt import Attempt, Retry, Trial
 from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.forwards import Forward

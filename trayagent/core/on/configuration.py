@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.events import Configured
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Wish
 from trayagent.core.facts.time_constants import NEVER
-from trayagent.core.on.network import forget_failure
-from trayagent.core.policy.attempts import give_up_attempt, publish_given_up, request_resolve
-from trayagent.core.policy.retry import with_new_credentials
-from trayagent.core.policy.wanted import wanted
+from trayagent.core.on.network_change import forget_failure
+from trayagent.core.policy.begin_attempt import give_up_attempt, publish_given_up, request_resolve
+from trayagent.core.policy.retry_backoff import with_new_credentials
+from trayagent.core.policy.wanted_connection import wanted
 
 
 def configured(context: Context, event: Configured) -> None:

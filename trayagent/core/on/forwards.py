@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.events import ForwardsChanged, RemoteCleanedUp
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
-from trayagent.core.policy.backoff import doubling
+from trayagent.core.policy.doubling_pause import doubling
 
 
 def forwards_changed(context: Context, event: ForwardsChanged) -> None:

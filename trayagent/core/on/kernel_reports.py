@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.events import Observed
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Observation
-from trayagent.core.on.new_master import with_peer
+from trayagent.core.on.adopt_master import with_peer
 from trayagent.core.usable_routes import master_lookup, path_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import SetTimer
 from trayagent.core.facts.events import ManagerReported, SignInFailed
 from trayagent.core.facts.evidence import Evidence

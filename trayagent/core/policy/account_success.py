@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER
-from trayagent.core.policy.account_limits import (
+from trayagent.core.policy.account_lockout import (
     Account,
     LetIn,
     at_target,
@@ -20,7 +20,7 @@ from trayagent.core.policy.account_limits import (
     refused_accounts,
     refused_login,
 )
-from trayagent.core.policy.retry import AWAY_KINDS, refusable_at
+from trayagent.core.policy.retry_backoff import AWAY_KINDS, refusable_at
 from trayagent.core.policy.server_names import names_of
 
 

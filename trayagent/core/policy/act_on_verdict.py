@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProbe
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.attempts import Step, give_up_attempt, holds, publish_failure, put_in_place, start
 from trayagent.core.policy.banner_check_in_backoff import check_banner
+from trayagent.core.policy.begin_attempt import (
+    Step,
+    give_up_attempt,
+    holds,
+    publish_failure,
+    put_in_place,
+    start,
+)
+from trayagent.core.policy.begin_roaming import keep_link, make_usable
 from trayagent.core.policy.better_route import race
-from trayagent.core.policy.draining import end_if_idle, fate_of_old, needs_probe
+from trayagent.core.policy.drain_or_end import end_if_idle, fate_of_old, needs_probe
+from trayagent.core.policy.judge_master import Do, Verdict, judge
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
-from trayagent.core.policy.needs_user import login_needs_user
-from trayagent.core.policy.retry import REFUSED_KINDS
-from trayagent.core.policy.roaming import keep_link, make_usable
-from trayagent.core.policy.silence import grace_until, is_timely, patience_s, retransmission_near
-from trayagent.core.policy.verdict import Do, Verdict, judge
-from trayagent.core.policy.wanted import needs_bare_control
-from trayagent.core.texts import user_needed
+from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS
+from trayagent.core.policy.silence_limits import grace_until, is_timely, patience_s, retransmission_near
+from trayagent.core.policy.wanted_connection import needs_bare_control
+from trayagent.core.problem_texts import user_needed
 
 
 def step(context: Context, host: Host, master: Master, admitted: Admission) -> Step:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import DialBare
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.attempts import Step, begin
+from trayagent.core.policy.begin_attempt import Step, begin
+from trayagent.core.policy.login_waits import server_free_at
 from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.waits import server_free_at
 
 # The kinds of failures that are over once the server shows its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})

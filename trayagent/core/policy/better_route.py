@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Redial
-from trayagent.core.facts.attempts import Attempt, RouteOut
+from trayagent.core.facts.attempt import Attempt, RouteOut
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.rate_limits import ended, started
-from trayagent.core.policy.waits import before_login, origin_of
+from trayagent.core.policy.login_waits import before_login, origin_of
+from trayagent.core.policy.server_rate_limits import ended, started
 from trayagent.core.usable_routes import usable_routes
 
 

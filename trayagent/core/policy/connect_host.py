@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
-from trayagent.core.facts.attempts import Attempt, Purpose
+from trayagent.core.facts.attempt import Attempt, Purpose
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.attempts import (
+from trayagent.core.policy.banner_check_in_backoff import check_banner
+from trayagent.core.policy.begin_attempt import (
     Step,
     give_up_attempt,
     holds,
@@ -19,11 +20,10 @@ from trayagent.core.policy.attempts import (
     request_resolve,
     start,
 )
-from trayagent.core.policy.banner_check_in_backoff import check_banner
 from trayagent.core.policy.better_route import race
-from trayagent.core.policy.needs_user import login_needs_user
-from trayagent.core.policy.wanted import wanted
-from trayagent.core.texts import user_needed
+from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.wanted_connection import wanted
+from trayagent.core.problem_texts import user_needed
 
 
 def step(context: Context, host: Host, admitted: Admission) -> Step:

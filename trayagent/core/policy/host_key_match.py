@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.events import AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Abort, Remember, TryKeys
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.events import TrialEnded, TrialVerdict
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure
@@ -18,13 +18,13 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.facts.user_events import KeysChanged
 from trayagent.core.find_jump_host import last_jump
-from trayagent.core.policy.account_limits import account_free_at
+from trayagent.core.policy.account_lockout import account_free_at
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.attempts import count_failure
+from trayagent.core.policy.begin_attempt import count_failure
 from trayagent.core.policy.host_key_match import is_another
-from trayagent.core.policy.needs_user import foreign_proxy, login_needs_user
-from trayagent.core.policy.rate_limits import End, ended, established, may_abort, started
-from trayagent.core.policy.retry import (
+from trayagent.core.policy.login_needs_user import foreign_proxy, login_needs_user
+from trayagent.core.policy.login_waits import origin_of, server_free_at
+from trayagent.core.policy.retry_backoff import (
     REFUSED_KINDS,
     after_success,
     may_be_refusal,
@@ -34,8 +34,8 @@ from trayagent.core.policy.retry import (
     with_refusal_elsewhere,
 )
 from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.waits import origin_of, server_free_at
-from trayagent.core.texts import refused_next_time
+from trayagent.core.policy.server_rate_limits import End, ended, established, may_abort, started
+from trayagent.core.problem_texts import refused_next_time
 
 
 def keys_changed(context: Context, event: KeysChanged) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import SendProbe
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Probe

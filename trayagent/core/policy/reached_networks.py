@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host
 from trayagent.core.facts.network import Network

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from trayagent.core.texts import vpn_problem
+from trayagent.core.problem_texts import vpn_problem
 from trayagent.desktop.menu import words
 from trayagent.desktop.menu.commands import (
     SPAN_S,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import CountCarried, Kill
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Carried, DrainingFound, MasterEnded
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Reached, Wish
 from trayagent.core.facts.masters import Master
-from trayagent.core.on.new_master import install
+from trayagent.core.on.adopt_master import install
 
 
 def begin(context: Context, owner: Host, master: Master, draining: Draining, *, proven: bool) -> None:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Kill, Remember
 from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, ProbeAnswered
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Forwards, Host, LoginKind
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S
-from trayagent.core.on import draining
-from trayagent.core.on.network import forget_failure
-from trayagent.core.on.new_master import install
-from trayagent.core.on.roaming import inner_ended
-from trayagent.core.policy.attempts import give_up_attempt
+from trayagent.core.on import draining_progress
+from trayagent.core.on.adopt_master import install
+from trayagent.core.on.network_change import forget_failure
+from trayagent.core.on.roaming_progress import inner_ended
+from trayagent.core.policy.begin_attempt import give_up_attempt
 from trayagent.core.policy.reached_networks import note_reached
-from trayagent.core.policy.retry import REFUSED_KINDS, VANISHED_KINDS, after_success
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS, VANISHED_KINDS, after_success
 
 
 def master_found(context: Context, event: MasterFound) -> None:
     """Adopt a master that another program started, or that an earlier agent left behind."""
-    draining.forget_beside(context, event.master.pid)
+    draining_progress.forget_beside(context, event.master.pid)
     host = context.get(event.name)
     if host is None:
         if not context.state.adopt:
@@ -103,7 +103,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     if host is None:
         return
     if host.draining is not None:
-        draining.ended(context, host, event)
+        draining_progress.ended(context, host, event)
         forget_if_done(context, host.draining.owner)
         return
     we_ended_it = event.pid in host.killing

@@ -6,7 +6,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.waits import Wait
+from trayagent.core.policy.login_waits import Wait
 
 
 def admission_problem(host: Host, admitted: Admission) -> Problem:

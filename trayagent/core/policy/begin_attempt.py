@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remember, Resolve, TakeOver
-from trayagent.core.facts.attempts import Attempt, Purpose
+from trayagent.core.facts.attempt import Attempt, Purpose
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
-from trayagent.core.policy.account_limits import is_carried, refused_alike
+from trayagent.core.policy.account_lockout import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
+from trayagent.core.policy.begin_roaming import attach_early
 from trayagent.core.policy.better_route import routes_out
-from trayagent.core.policy.needs_user import login_needs_user
-from trayagent.core.policy.rate_limits import End, dropped, ended, may_abort, started, visit_of
+from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.login_waits import before_login, origin_of
 from trayagent.core.policy.resolve_again import outdated
-from trayagent.core.policy.retry import server_saw
-from trayagent.core.policy.roaming import attach_early
+from trayagent.core.policy.retry_backoff import server_saw
 from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.waits import before_login, origin_of
-from trayagent.core.policy.wanted import needs_bare_control, wanted
-from trayagent.core.texts import held_back
+from trayagent.core.policy.server_rate_limits import End, dropped, ended, may_abort, started, visit_of
+from trayagent.core.policy.wanted_connection import needs_bare_control, wanted
+from trayagent.core.problem_texts import held_back
 from trayagent.core.usable_routes import is_private
 
 Step = tuple[bool, float | None]

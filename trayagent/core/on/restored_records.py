@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.events import Remembered
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
-from trayagent.core.policy.attempts import request_resolve
+from trayagent.core.policy.begin_attempt import request_resolve
 from trayagent.core.policy.reached_networks import has_public_address
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.host_table import once
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.find_jump_host import last_jump
-from trayagent.core.policy.retry import REFUSED_KINDS
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 
 Hosts = Mapping[str, Host]
 Account = tuple[str, str]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Discard, Kill, Remember
-from trayagent.core.facts.attempts import Attempt, Retry
+from trayagent.core.facts.attempt import Attempt, Retry
 from trayagent.core.facts.events import (
     AttemptEstablished,
     AttemptFailed,
@@ -22,21 +22,20 @@ from trayagent.core.facts.network import Origin
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S, NEVER
 from trayagent.core.facts.user_events import LoginGivenUp
-from trayagent.core.on import draining
-from trayagent.core.on.masters import forget_if_done
-from trayagent.core.on.new_master import install
-from trayagent.core.on.roaming import end_sessions
-from trayagent.core.policy.account_limits import at_risk, refused_login
+from trayagent.core.on import draining_progress
+from trayagent.core.on.adopt_master import install
+from trayagent.core.on.master_events import forget_if_done
+from trayagent.core.on.roaming_progress import end_sessions
+from trayagent.core.policy.account_lockout import at_risk, refused_login
 from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict
-from trayagent.core.policy.attempts import count_failure, hold, publish_connect_failed, publish_failure
 from trayagent.core.policy.banner_check_in_backoff import answered
+from trayagent.core.policy.begin_attempt import count_failure, hold, publish_connect_failed, publish_failure
 from trayagent.core.policy.host_key_match import judged_failure, may_replace, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
-from trayagent.core.policy.needs_user import login_needs_user
+from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.probe_again import probe_carriers
-from trayagent.core.policy.rate_limits import End, ended, established, visit_of
-from trayagent.core.policy.retry import (
+from trayagent.core.policy.retry_backoff import (
     CREDENTIAL_KINDS,
     LOCAL_KINDS,
     REFUSED_KINDS,
@@ -46,8 +45,9 @@ from trayagent.core.policy.retry import (
     with_refusal_elsewhere,
 )
 from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.silence import is_timely
-from trayagent.core.texts import not_here, proxy_failed, user_needed
+from trayagent.core.policy.server_rate_limits import End, ended, established, visit_of
+from trayagent.core.policy.silence_limits import is_timely
+from trayagent.core.problem_texts import not_here, proxy_failed, user_needed
 
 
 def attempt_established(context: Context, event: AttemptEstablished) -> None:
@@ -269,8 +269,8 @@ def took_over(context: Context, event: TookOver) -> None:
     at_once = user and host.user.at_once
     recovered = began is not None and not user and (old is not None or host.lost)
     if event.drained is not None and event.draining is not None:
-        draining.begin(context, host, event.drained, event.draining, proven=not host.suspect)
-        draining.publish_begun(context, host.name, event.drained, event.draining)
+        draining_progress.begin(context, host, event.drained, event.draining, proven=not host.suspect)
+        draining_progress.publish_begun(context, host.name, event.drained, event.draining)
         old = None
     host = replace(
         host,
@@ -289,7 +289,7 @@ def took_over(context: Context, event: TookOver) -> None:
     if host.user.held:  # the user disconnected the host in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
-        draining.end_all(context, host.name)
+        draining_progress.end_all(context, host.name)
     took_s = now - began if began is not None else None
     host = context.put(
         host,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Abort, EndRoaming, Kill, Observe, Remember
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import NEVER
@@ -20,14 +20,14 @@ from trayagent.core.facts.user_events import (
     UserResume,
     UserViewedStatus,
 )
-from trayagent.core.on import draining
+from trayagent.core.on import draining_progress
 from trayagent.core.policy.admission import admission
-from trayagent.core.policy.attempts import begin, give_up_attempt, publish_given_up, request_resolve
+from trayagent.core.policy.begin_attempt import begin, give_up_attempt, publish_given_up, request_resolve
 from trayagent.core.policy.probe_again import probe_again
-from trayagent.core.policy.rate_limits import ended, forgiven
-from trayagent.core.policy.retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
+from trayagent.core.policy.retry_backoff import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.policy.server_names import names_of
-from trayagent.core.tunnels import underlay
+from trayagent.core.policy.server_rate_limits import ended, forgiven
+from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import next_lookups
 
 
@@ -48,7 +48,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
         )
         host = context.put(host, user=replace(host.user, at_once=event.at_once))
         if event.at_once:
-            draining.end_all(context, name)
+            draining_progress.end_all(context, name)
         attempt = host.attempt
         if attempt is not None and (attempt.bare or attempt.refused is not None):
             host = give_up_attempt(context, host)  # the current attempt cannot succeed
@@ -129,7 +129,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
             # The server learns of the end through the outer master, which ends after that.
             context.do(EndRoaming(name, host.roaming.inner.pid))
             context.put(context.state.hosts[name], roaming=replace(host.roaming, ending=True, renewed=False))
-        draining.end_all(context, name)
+        draining_progress.end_all(context, name)
         context.do(Remember(name))
 
 
@@ -169,7 +169,7 @@ def resume(context: Context, event: UserResume) -> None:
 
 def status_viewed(context: Context, event: UserViewedStatus) -> None:
     """Row 12: probe living masters whose last proof is old, so that what the user sees is true."""
-    draining.count(context, event.names)
+    draining_progress.count(context, event.names)
     for name in event.names or context.names:
         host = context.get(name)
         if host is None:

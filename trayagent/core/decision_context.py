@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from trayagent.core.facts.actions import Abort, Action, Publish
-from trayagent.core.facts.attempts import Trial
+from trayagent.core.facts.attempt import Trial
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.host_table import HostTable
 from trayagent.core.facts.hosts import Host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import EndRoaming, Kill, Remember
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Forwards, Host
@@ -26,8 +26,8 @@ from trayagent.core.facts.time_constants import (
     ROAMING_RETRY_FIRST_S,
     ROAMING_SHORT_LIFE_S,
 )
-from trayagent.core.on.network import forget_failure
-from trayagent.core.policy.backoff import doubling
+from trayagent.core.on.network_change import forget_failure
+from trayagent.core.policy.doubling_pause import doubling
 from trayagent.core.policy.probe_again import probe_again
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF
-from trayagent.core.facts.attempts import Retry
+from trayagent.core.facts.attempt import Retry
 from trayagent.core.facts.events import NetworkRead, Started, Woke
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Touched
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
-from trayagent.core.on.resolved import follow_answer
+from trayagent.core.on.resolve_results import follow_answer
 from trayagent.core.policy.reached_networks import in_tunnel, note_reached
-from trayagent.core.policy.retry import (
+from trayagent.core.policy.retry_backoff import (
     ONCE_KINDS,
     is_unproven,
     rearmable,
     rearmed,
     refusable_at,
 )
-from trayagent.core.policy.wanted import wanted
-from trayagent.core.tunnels import carriers
+from trayagent.core.policy.wanted_connection import wanted
+from trayagent.core.tunnel_underlay import carriers
 from trayagent.core.usable_routes import UsableRoute, usable_route
 
 

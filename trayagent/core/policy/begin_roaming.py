@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import AttachRoaming, BeginRoaming, RestorePath
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.roaming import Roaming
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.needs_user import login_needs_user
-from trayagent.core.policy.waits import before_login
+from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.login_waits import before_login
 
 
 def keep_link(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
@@ -28,9 +28,10 @@ from trayagent.core.facts.time_constants import (
     WOKEN_S,
 )
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.attempts import control_possible
+from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.host_key_match import proves
-from trayagent.core.policy.silence import (
+from trayagent.core.policy.login_waits import Wait, before_login
+from trayagent.core.policy.silence_limits import (
     is_positive,
     kept_offline_until,
     patience_s,
@@ -38,8 +39,7 @@ from trayagent.core.policy.silence import (
     rtt_of_now_s,
     silent_after_s,
 )
-from trayagent.core.policy.waits import Wait, before_login
-from trayagent.core.policy.wanted import needs_bare_control
+from trayagent.core.policy.wanted_connection import needs_bare_control
 
 Do = Literal[
     "keep",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.facts.attempts import Attempt, Retry
+from trayagent.core.facts.attempt import Attempt, Retry
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Network
@@ -21,8 +21,8 @@ from trayagent.core.facts.time_constants import (
     RETRY_FIRST_S,
     RETRY_MAX_S,
 )
-from trayagent.core.policy.backoff import doubling
-from trayagent.core.policy.needs_user import foreign_proxy
+from trayagent.core.policy.doubling_pause import doubling
+from trayagent.core.policy.login_needs_user import foreign_proxy
 
 # The kinds of failures after which only the user or changed credentials bring a retry.
 CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(

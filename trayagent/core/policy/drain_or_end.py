@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import CountCarried, Kill
-from trayagent.core.facts.attempts import Attempt
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import IDLE_DRAINING_S, STAYING_COUNT_S
-from trayagent.core.policy.silence import patience_s
+from trayagent.core.policy.silence_limits import patience_s
 
 
 @dataclass(frozen=True, slots=True)

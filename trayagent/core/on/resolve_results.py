@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
-from trayagent.core.facts.attempts import Retry
+from trayagent.core.decision_context import Context
+from trayagent.core.facts.attempt import Retry
 from trayagent.core.facts.events import HostResolved, ResolveFailed
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Answer, Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.time_constants import RETRY_MAX_S
 from trayagent.core.policy.admission import admission
-from trayagent.core.policy.attempts import publish_connect_failed, request_resolve
+from trayagent.core.policy.begin_attempt import publish_connect_failed, request_resolve
 from trayagent.core.policy.resolve_again import certainly_elsewhere
-from trayagent.core.policy.retry import (
+from trayagent.core.policy.retry_backoff import (
     LOCAL_KINDS,
     REFUSED_KINDS,
     STOP_KINDS,
@@ -22,8 +22,8 @@ from trayagent.core.policy.retry import (
     rearmed,
     with_new_credentials,
 )
-from trayagent.core.policy.wanted import wanted
-from trayagent.core.tunnels import underlay
+from trayagent.core.policy.wanted_connection import wanted
+from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import network_here
 
 _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # the codes of a failed `ssh -G`

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trayagent.core.context import Context
+from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.hosts import Forwards, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.network_changes import current_path, master_network
 from trayagent.core.policy.reached_networks import note_reached
-from trayagent.core.policy.retry import REFUSED_KINDS, after_success
+from trayagent.core.policy.retry_backoff import REFUSED_KINDS, after_success
 from trayagent.core.usable_routes import master_lookup
 
 
