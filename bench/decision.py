@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from trayagent.agent.shell import Shell
+from trayagent.agent.event_loop import Shell
 from trayagent.core.decision_context import Why
 from trayagent.core.facts.actions import Action, Dial, Observe
 from trayagent.core.facts.events import Configured, HostResolved, MasterFound, Observed, Started

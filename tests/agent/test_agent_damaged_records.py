@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from trayagent.agent.forwards.remote_records import RemoteRecords
-from trayagent.agent.state import machine, record_file, refusals
+from trayagent.agent.forwards.remote_session_records import RemoteRecords
+from trayagent.agent.state import machine_ids, record_file, refusal_records
 from trayagent.agent.state.record_types import VERSION, KeptHost
 from trayagent.agent.state.records import Records, records_path, remembered
 from trayagent.core.facts.masters import Master
 
-BOOT = machine.boot_id()
+BOOT = machine_ids.boot_id()
 WHOLE: dict[str, Any] = {
     "version": VERSION,
     "masters": {"42": {"path": "/run/cm", "start": 7, "boot": BOOT, "host": "web01", "forwards": ["local 1:a:2"],
@@ -73,7 +73,7 @@ def used(records: Records) -> None:
     now = time.monotonic()
     for name, kept in records.hosts().items():
         remembered(name, kept, now)
-        refusals.outdated(kept, "", [])
+        refusal_records.outdated(kept, "", [])
         records.has_sentinel(name)
         records.agent_socket(name)
         records.up(name)
@@ -248,8 +248,8 @@ def test_the_name_of_the_file_does_not_tell_the_machines_id(tmp_path: Path) -> N
     """The file name does not reveal the machine's id, as machine-id(5) asks: others may read the home directory."""
     ids = tmp_path / "machine-id"
     ids.write_text("5f1d0000000000000000000000000000\n")
-    mark = machine.file_mark([str(ids)])
-    assert mark == machine.file_mark([str(ids)])
+    mark = machine_ids.file_mark([str(ids)])
+    assert mark == machine_ids.file_mark([str(ids)])
     assert not mark.startswith("5f1d")
     assert mark.isalnum()
     assert record_file.read(tmp_path / "none.json").hosts == {}

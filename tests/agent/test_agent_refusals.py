@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trayagent.agent.masters.explain_failure import locked
-from trayagent.agent.masters.leftovers import Leftovers
-from trayagent.agent.state import refusals
+from trayagent.agent.masters.leftovers_of_dead_agent import Leftovers
+from trayagent.agent.state import refusal_records
 from trayagent.agent.state.record_types import KeptHost, KeptRefusal
 from trayagent.agent.state.records import Begun, Records, remembered
 from trayagent.config.file_paths import find
@@ -108,21 +108,21 @@ def test_only_a_change_makes_a_refusal_outdated(tmp_path: Path) -> None:
     """Another ssh-agent or a newer file makes a refusal outdated; a missing file does not."""
     key = tmp_path / "key"
     known = KeptHost()
-    refusals.add(known, DENIED, time.time() - 60, "sock 1 1")
-    assert not refusals.outdated(known, "sock 1 1", [key])
-    assert refusals.outdated(known, "sock 2 2", [])
+    refusal_records.add(known, DENIED, time.time() - 60, "sock 1 1")
+    assert not refusal_records.outdated(known, "sock 1 1", [key])
+    assert refusal_records.outdated(known, "sock 2 2", [])
     key.touch()
-    assert refusals.outdated(known, "sock 1 1", [key])
-    assert not refusals.outdated(KeptHost(), "", [key])
+    assert refusal_records.outdated(known, "sock 1 1", [key])
+    assert not refusal_records.outdated(KeptHost(), "", [key])
 
 
 def test_an_unknown_code_blocks_no_host() -> None:
     """A record with an unknown code, from another version, does not block the host."""
-    assert refusals.refusal(KeptHost(refusal=KeptRefusal("auth", "?")), time.time()) is None
+    assert refusal_records.refusal(KeptHost(refusal=KeptRefusal("auth", "?")), time.time()) is None
 
 
 def test_a_locked_key_is_tried_again() -> None:
     """The next agent tries a locked key again: no server refused it. But the attempt counts for ten minutes."""
     found = KeptHost()
-    refusals.add(found, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")
+    refusal_records.add(found, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")
     assert (found.refused, found.refusal) == ([1.0], None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.state.resolve import Resolver
+from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.core.facts.hosts import Hop
 from trayagent.errors import TrayagentError
 
@@ -146,7 +146,7 @@ def test_without_name_resolution_ssh_canonicalizes_nothing(tmp_path: Path) -> No
 
 def test_the_first_answer_may_be_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow `Match exec` delays the first answer of a host. Later the earlier answer serves."""
-    monkeypatch.setattr("trayagent.agent.state.resolve.LATER_WITHIN_S", 0.05)
+    monkeypatch.setattr("trayagent.agent.state.resolve_when_needed.LATER_WITHIN_S", 0.05)
     path = tmp_path / "config"
     path.write_text('Match host target exec "sleep 0.5"\n HostName 192.0.2.7\n')
     resolver = Resolver("ssh", path, (path,))

@@ -7,8 +7,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from trayagent.agent import shell as shell_module
-from trayagent.agent.shell import Shell
+from trayagent.agent import event_loop as shell_module
+from trayagent.agent.event_loop import Shell
 from trayagent.core.decide import Decision, decide
 from trayagent.core.decision_context import Why
 from trayagent.core.facts.actions import Action, Dial, Observe, SendProbe

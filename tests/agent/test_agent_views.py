@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from trayagent.agent.shell import Shell
-from trayagent.agent.views import PACE_S, Views
+from trayagent.agent.event_loop import Shell
+from trayagent.agent.view_updates import PACE_S, Views
 from trayagent.core.view import AgentFacts
 
 

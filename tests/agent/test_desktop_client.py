@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trayagent.agent.desktop_client import DeskDoor, make_desk
-from trayagent.agent.shell import Shell
+from trayagent.agent.event_loop import Shell
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Event
 from trayagent.core.facts.hosts import Host

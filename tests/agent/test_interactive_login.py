@@ -16,7 +16,7 @@ from trayagent.agent.masters import interactive_login as person_logins
 from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Records
-from trayagent.agent.state.resolve import Answer
+from trayagent.agent.state.resolve_when_needed import Answer
 from trayagent.core.facts.events import Event
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.forwards.local_sockets import LocalSockets
+from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.state.records import Records
 from trayagent.core.facts.forward_spec import parse
 

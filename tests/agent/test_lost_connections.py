@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from trayagent.agent.roaming.lost_connections import LostConnections
+from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.agent.state.records import Records

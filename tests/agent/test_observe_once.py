@@ -7,10 +7,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
+from trayagent.agent.event_loop import Shell
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.parts import Parts
-from trayagent.agent.shell import Shell
 from trayagent.core.facts.events import Observed
 from trayagent.core.facts.hosts import Doubt, Host
 from trayagent.core.facts.masters import Master

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from trayagent.agent.open_files import allow_many_files
+from trayagent.agent.open_files_limit import allow_many_files
 
 
 def test_the_soft_limit_becomes_the_hard_one() -> None:

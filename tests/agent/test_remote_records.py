@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.forwards.remote_records import RemoteRecords
-from trayagent.agent.state.machine import this_machine
+from trayagent.agent.forwards.remote_session_records import RemoteRecords
+from trayagent.agent.state.machine_ids import this_machine
 from trayagent.agent.state.records import Records
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import RemoteSession

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.lab.matrix import HOST, OPTIONS, alive, need, until
-from trayagent.agent.masters.watch import LOG_CHECK_EVERY_S
+from trayagent.agent.masters.watch_for_end import LOG_CHECK_EVERY_S
 from trayagent.sandbox import Agent, Lab
 from trayagent.ssh.master.log import MAX_SIZE
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.sim.cast import first_hop
 from tests.sim.handshake import DEADLINE_S, Handshake, Outcome, shown_key
 from tests.sim.tcp import Connection
-from trayagent.agent.state.refusals import STOPS
+from trayagent.agent.state.refusal_records import STOPS
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
 from trayagent.core.facts.draining import Draining

@@ -11,52 +11,52 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trayagent import __version__
-from trayagent.agent import clock, memory
+from trayagent.agent import clock_conversion, save_memory
+from trayagent.agent.current_configuration import CurrentConfiguration
 from trayagent.agent.desktop_client import make_desk
 from trayagent.agent.effects import AgentEffects
+from trayagent.agent.event_loop import Shell
 from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
-from trayagent.agent.events.hooks import Hooks
-from trayagent.agent.files.changes import FileChanges
-from trayagent.agent.files.keys import Keys
-from trayagent.agent.files.session_slots import SessionSlots
-from trayagent.agent.forwards.agent_socket import AgentSocketLinks
-from trayagent.agent.forwards.local_sockets import LocalSockets
+from trayagent.agent.events.run_hooks import Hooks
+from trayagent.agent.files.changed_keys import Keys
+from trayagent.agent.files.file_changes import FileChanges
+from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
+from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.forwards.wanted_forwards import Forwarding
-from trayagent.agent.handler import AgentHandler
-from trayagent.agent.load_configuration import CurrentConfiguration
 from trayagent.agent.masters.bare_control import BareControls
-from trayagent.agent.masters.beside import BesideSessions
 from trayagent.agent.masters.connect import MasterConnector
-from trayagent.agent.masters.control_paths import ControlPaths
+from trayagent.agent.masters.control_path_checks import ControlPaths
+from trayagent.agent.masters.control_path_locks import PathLocks
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
-from trayagent.agent.masters.drain import MasterDrainer
+from trayagent.agent.masters.drain_master import MasterDrainer
 from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.masters.key_trial import KeyTrials
-from trayagent.agent.masters.leftovers import Leftovers
-from trayagent.agent.masters.lost import LostMasters
-from trayagent.agent.masters.obstacles import Obstacles
-from trayagent.agent.masters.path_links import PathLinks
-from trayagent.agent.masters.path_locks import PathLocks
+from trayagent.agent.masters.leftovers_of_dead_agent import Leftovers
+from trayagent.agent.masters.link_added_control_path import PathLinks
+from trayagent.agent.masters.lost_without_agent import LostMasters
+from trayagent.agent.masters.obstacle_gone import Obstacles
 from trayagent.agent.masters.probe import MasterProber
+from trayagent.agent.masters.ssh_beside_master import BesideSessions
 from trayagent.agent.masters.take_over import MasterReplacer
-from trayagent.agent.masters.watch import MasterWatch
+from trayagent.agent.masters.watch_for_end import MasterWatch
 from trayagent.agent.network_watch import NetworkWatch
 from trayagent.agent.parts import Parts
+from trayagent.agent.request_handler import AgentHandler
 from trayagent.agent.roaming.inner_master import InnerMasters
-from trayagent.agent.roaming.lost_connections import LostConnections
+from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.roaming_hosts import RoamingHosts
-from trayagent.agent.shell import Shell
-from trayagent.agent.state.environment import Environment
-from trayagent.agent.state.machine import file_mark
+from trayagent.agent.session_slots import SessionSlots
+from trayagent.agent.state.machine_ids import file_mark
 from trayagent.agent.state.records import Records, records_path, remembered
-from trayagent.agent.state.resolve import HostResolver, Resolver
+from trayagent.agent.state.resolve_when_needed import HostResolver, Resolver
+from trayagent.agent.state.ssh_environment import Environment
 from trayagent.agent.systemd_notify import Readiness
 from trayagent.agent.tasks import Tasks
-from trayagent.agent.views import Views
+from trayagent.agent.view_updates import Views
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.events import Started
 from trayagent.core.facts.user_events import CredentialsChanged
@@ -81,7 +81,7 @@ class Agent:
         self._configuration = configuration
         self._stopping = asyncio.Event()
         self._scanned = asyncio.Event()
-        self._facts = AgentFacts(__version__, os.getpid(), clock.now_text())
+        self._facts = AgentFacts(__version__, os.getpid(), clock_conversion.now_text())
         self._desk: Desk | None = None
 
         # The parts that nearly all others use.
@@ -219,7 +219,7 @@ class Agent:
             if self._desk is not None:
                 self._desk.start()
                 # Painting the icon takes eight times the memory of its pixels. The icon has been painted by now.
-                asyncio.get_running_loop().call_later(_PAINTED_S, memory.give_back)
+                asyncio.get_running_loop().call_later(_PAINTED_S, save_memory.give_back)
             self._history.prune(self._configuration.config.agent.history_s)
             await self._stopping.wait()
         finally:
@@ -277,7 +277,7 @@ class Agent:
         self._leftovers.remove_logs()
         await self._shell.decided(Started(time.monotonic()))
         self._scanned.set()
-        memory.give_back()
+        save_memory.give_back()
 
     def _desk_heard(self, event: dict[str, Any]) -> None:
         if event["event"] == "configuration-changed" and self._desk is not None:

@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 
 from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
-from trayagent.agent.files.changes import FileChanges
-from trayagent.agent.files.keys import Keys
-from trayagent.agent.forwards.agent_socket import AgentSocketLinks
+from trayagent.agent.files.changed_keys import Keys
+from trayagent.agent.files.file_changes import FileChanges
+from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
-from trayagent.agent.masters.drain import MasterDrainer
+from trayagent.agent.masters.drain_master import MasterDrainer
 from trayagent.agent.masters.key_trial import KeyTrials
-from trayagent.agent.masters.lost import LostMasters
-from trayagent.agent.masters.path_links import PathLinks
+from trayagent.agent.masters.link_added_control_path import PathLinks
+from trayagent.agent.masters.lost_without_agent import LostMasters
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
-from trayagent.agent.masters.watch import MasterWatch
+from trayagent.agent.masters.watch_for_end import MasterWatch
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming.roaming_hosts import RoamingHosts
-from trayagent.agent.state.resolve import HostResolver
-from trayagent.agent.views import Views
+from trayagent.agent.state.resolve_when_needed import HostResolver
+from trayagent.agent.view_updates import Views
 from trayagent.core.decision_context import Why
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import TimerExpired

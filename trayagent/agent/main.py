@@ -8,16 +8,16 @@ import signal
 import sys
 from pathlib import Path
 
-from trayagent.agent import memory
+from trayagent.agent import save_memory
 
-memory.without_tls()
+save_memory.without_tls()
 
 import asyncio  # noqa: E402  # after TLS was left out
 
 from trayagent.agent import terminal_output  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
-from trayagent.agent.load_configuration import CurrentConfiguration  # noqa: E402
-from trayagent.agent.open_files import allow_many_files  # noqa: E402
+from trayagent.agent.current_configuration import CurrentConfiguration  # noqa: E402
+from trayagent.agent.open_files_limit import allow_many_files  # noqa: E402
 from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
 from trayagent.ipc.lock import Lock  # noqa: E402
 

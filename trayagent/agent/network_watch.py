@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trayagent.agent.shell import Shell
+from trayagent.agent.event_loop import Shell
 from trayagent.core.facts.events import ManagerReported, Woke
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.network_manager import NetworkName

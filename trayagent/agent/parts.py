@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trayagent.agent.load_configuration import CurrentConfiguration
-from trayagent.agent.shell import Shell
-from trayagent.agent.state.environment import Environment
+from trayagent.agent.current_configuration import CurrentConfiguration
+from trayagent.agent.event_loop import Shell
 from trayagent.agent.state.records import Records
+from trayagent.agent.state.ssh_environment import Environment
 from trayagent.agent.tasks import Tasks
 from trayagent.config.file_paths import FilePaths
 

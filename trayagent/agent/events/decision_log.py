@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from typing import Any
 
-from trayagent.agent import clock
+from trayagent.agent import clock_conversion
 from trayagent.core.decision_context import Why
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class DecisionLog:
             log.info("%s row=%d %s: %s", why.name, why.row, why.verdict, why.evidence)
             kept.append(
                 {
-                    "at": clock.now_text(),
+                    "at": clock_conversion.now_text(),
                     "row": why.row,
                     "verdict": why.verdict,
                     "evidence": str(why.evidence),

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from trayagent.agent import clock
-from trayagent.agent.events.hooks import Hooks
+from trayagent.agent import clock_conversion
+from trayagent.agent.events.run_hooks import Hooks
 from trayagent.core.facts.actions import Publish
 from trayagent.history.store import History
 
@@ -24,7 +24,7 @@ class EventBus:
 
     def publish(self, published: Publish) -> None:
         """Log an event, record it in the history, notify the listeners, and run its hook."""
-        event = event_object(published, clock.now_text())
+        event = event_object(published, clock_conversion.now_text())
         log.info("%s %s %s", published.event, published.name or "-", event["reason"])
         self._history.record(event)
         for listener in list(self._listeners):

@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from trayagent.agent.forwards.agent_socket import AgentSocketLinks
-from trayagent.agent.forwards.remote_records import RemoteRecords
+from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
+from trayagent.agent.forwards.remote_session_records import RemoteRecords
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import RemoteCleanedUp
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence

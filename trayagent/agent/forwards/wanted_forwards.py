@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol, cast, get_args
 
-from trayagent.agent.forwards.local_sockets import LocalSockets
+from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.actions import EnsureForwards

@@ -9,12 +9,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fresh_for
+from trayagent.agent.event_loop import Shell
+from trayagent.agent.masters.control_path_checks import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import expired_meanwhile, explained
-from trayagent.agent.masters.launch import Connecting, MasterLauncher, Shelter, Start, WantsBrowserError
+from trayagent.agent.masters.launch_preconnected import (
+    Connecting,
+    MasterLauncher,
+    Shelter,
+    Start,
+    WantsBrowserError,
+)
 from trayagent.agent.parts import Parts
-from trayagent.agent.shell import Shell
 from trayagent.agent.state.records import Begun
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, AttemptReady

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.agent.masters.own_links import is_own_link
+from trayagent.agent.masters.own_control_path_links import is_own_link
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import remembered
-from trayagent.agent.state.resolve import Answer, Resolver
+from trayagent.agent.state.resolve_when_needed import Answer, Resolver
 from trayagent.core.facts.events import MasterFound
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
@@ -138,7 +138,7 @@ class Discovery:
         """Return the path that the host's next master will take over.
 
         If ssh_config got a ControlPath after the present master began to listen in the runtime directory, that master's
-        path remains, and the new one leads there (`path_links`). A rename cannot move a socket to another file system.
+        path remains, and the new one leads there (`link_added_control_path`). A rename cannot move a socket to another file system.
         """
         path, master = self.control_path(host), host.master
         if host.hidden_path is not None or master is None:

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trayagent.agent.masters.control_paths import ControlPaths, FailedError, fresh_for
+from trayagent.agent.masters.control_path_checks import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import explained
-from trayagent.agent.masters.leftovers import processes_of
+from trayagent.agent.masters.leftovers_of_dead_agent import processes_of
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Begun
-from trayagent.agent.state.resolve import Resolver
+from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.core.facts.events import AttemptFailed, AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
-from trayagent.agent.masters.acknowledgements import Mark
+from trayagent.agent.masters.acknowledged_bytes import Mark
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Doubt, Host

@@ -9,14 +9,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from trayagent.agent.forwards.agent_socket import AgentSocketLinks
+from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import LostConnections
 from trayagent.agent.masters.connect import MasterConnector, bug
-from trayagent.agent.masters.control_paths import taken
+from trayagent.agent.masters.control_path_checks import taken
+from trayagent.agent.masters.control_path_locks import PathLocks
 from trayagent.agent.masters.discovery import Discovery, Holder, describe
-from trayagent.agent.masters.drain import MasterDrainer, without_socket
-from trayagent.agent.masters.obstacles import Obstacles
-from trayagent.agent.masters.path_locks import PathLocks
+from trayagent.agent.masters.drain_master import MasterDrainer, without_socket
+from trayagent.agent.masters.obstacle_gone import Obstacles
 from trayagent.agent.parts import Parts
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import TakeOverFailed, TookOver

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from trayagent.agent.masters.connect import MasterConnector, daemon_of
-from trayagent.agent.masters.control_paths import FailedError
+from trayagent.agent.masters.control_path_checks import FailedError
 from trayagent.agent.masters.discovery import describe
-from trayagent.agent.masters.launch import Shelter
+from trayagent.agent.masters.launch_preconnected import Shelter
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master

@@ -24,14 +24,14 @@ from typing import Any
 
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.connect import bug
-from trayagent.agent.masters.control_paths import FailedError, fresh_for
+from trayagent.agent.masters.control_path_checks import FailedError, fresh_for
+from trayagent.agent.masters.control_path_locks import PathLocks
 from trayagent.agent.masters.discovery import Discovery, describe
-from trayagent.agent.masters.path_locks import PathLocks
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.far_relay_commands import FarError
 from trayagent.agent.roaming.inner_master import InnerLoginError, InnerMasters, InnerStart
-from trayagent.agent.roaming.lost_connections import LostConnections
+from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_connection import NearRelayConnection, NearRelayError
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.state.record_types import KeptRoaming

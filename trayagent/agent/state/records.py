@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trayagent.agent.state import refusals
-from trayagent.agent.state.machine import boot_id
+from trayagent.agent.state import refusal_records
+from trayagent.agent.state.machine_ids import boot_id
 from trayagent.agent.state.record_file import RecordFile, Table
 from trayagent.agent.state.record_types import (
     KeptAttempt,
@@ -197,12 +197,12 @@ class Records:
         kept.login = host.login.kind
         kept.host_key = host.login.host_key
         kept.killing = KeptKilling(self._boot, sorted(host.killing))
-        refusals.keep(kept, host, wall, self._agent_mark())
+        refusal_records.keep(kept, host, wall, self._agent_mark())
         self._write("hosts", host.name)
 
     def refused_unseen(self, name: str, failure: Failure, at: float, host_key: str | None = None) -> None:
         """Record a refused login of an agent that died. `at` is in seconds of the wall clock."""
-        refusals.add(self._host(name), failure, at, self._agent_mark(), host_key)
+        refusal_records.add(self._host(name), failure, at, self._agent_mark(), host_key)
         self._write("hosts", name)
 
     def hosts(self) -> Mapping[str, KeptHost]:
@@ -354,11 +354,11 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         login_worked_ago_s=wall_now - kept.worked_at if kept.worked_at is not None else None,
         login=kept.login,
         host_key=kept.host_key,
-        refused_ago_s=refusals.ago_s(kept.refused, wall_now),
-        refused_by_jump_ago_s=refusals.ago_s(kept.refused_by_jump, wall_now),
+        refused_ago_s=refusal_records.ago_s(kept.refused, wall_now),
+        refused_by_jump_ago_s=refusal_records.ago_s(kept.refused_by_jump, wall_now),
         refusing_key=kept.refusing_key,
-        refused_elsewhere=refusals.elsewhere(kept, wall_now),
-        refusal=refusals.refusal(kept, wall_now),
+        refused_elsewhere=refusal_records.elsewhere(kept, wall_now),
+        refusal=refusal_records.refusal(kept, wall_now),
         killing=_killing(kept),
         lost=lost,
     )

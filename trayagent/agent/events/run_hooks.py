@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import Any
 
-from trayagent.agent.load_configuration import CurrentConfiguration
+from trayagent.agent.current_configuration import CurrentConfiguration
 from trayagent.ssh.os.process import PidWatch
 
 log = logging.getLogger(__name__)

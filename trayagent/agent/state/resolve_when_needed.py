@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trayagent.agent.shell import Shell
+from trayagent.agent.event_loop import Shell
 from trayagent.agent.tasks import Tasks
 from trayagent.core.facts.events import HostResolved, ResolveFailed
 from trayagent.core.facts.failure import Failure

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trayagent.agent.events.event_bus import EventBus
-from trayagent.agent.files.keys import Keys
-from trayagent.agent.files.watcher import Files
+from trayagent.agent.files.changed_keys import Keys
+from trayagent.agent.files.directory_watcher import Files
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
-from trayagent.agent.masters.obstacles import Obstacles, nearest
+from trayagent.agent.masters.obstacle_gone import Obstacles, nearest
 from trayagent.agent.parts import Parts
-from trayagent.agent.state import refusals
+from trayagent.agent.state import refusal_records
 from trayagent.agent.state.record_types import KeptHost
-from trayagent.agent.state.resolve import HostResolver, Resolver
-from trayagent.agent.views import Views
+from trayagent.agent.state.resolve_when_needed import HostResolver, Resolver
+from trayagent.agent.view_updates import Views
 from trayagent.config.errors import ConfigError
 from trayagent.core.facts.actions import Publish
 from trayagent.core.facts.hosts import Host
@@ -118,7 +118,7 @@ class FileChanges:
         for name, kept in past.items():
             host = self._shell.state.hosts.get(name)
             files = ssh | self._credential_files([host]) if host is not None else ssh
-            if refusals.outdated(kept, agent_mark, files):
+            if refusal_records.outdated(kept, agent_mark, files):
                 self._shell.post(CredentialsChanged(time.monotonic(), (name,)))
 
     def file_changed(self, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from trayagent.agent.masters.watch import ended_politely
+from trayagent.agent.masters.watch_for_end import ended_politely
 from trayagent.agent.state.record_types import KeptUp
 from trayagent.agent.state.records import Records
 from trayagent.config.file_paths import FilePaths

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from trayagent.agent.masters.discovery import Discovery, Holder
-from trayagent.agent.masters.obstacles import Obstacles
+from trayagent.agent.masters.obstacle_gone import Obstacles
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host

@@ -7,8 +7,8 @@ import hashlib
 import time
 from pathlib import Path
 
-from trayagent.agent.shell import Shell
-from trayagent.agent.state.resolve import Resolver
+from trayagent.agent.event_loop import Shell
+from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 from trayagent.core.facts.user_events import KeysChanged

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from watchdog.events import FileModifiedEvent
 
-from trayagent.agent.files.watcher import Files
+from trayagent.agent.files.directory_watcher import Files
 from trayagent.agent.masters.probe import SESSIONS_MOST, sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.masters import Master

@@ -6,8 +6,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+from trayagent.agent.event_loop import Shell
 from trayagent.agent.masters.discovery import Discovery
-from trayagent.agent.shell import Shell
 from trayagent.core.facts.events import ObstacleGone
 from trayagent.core.policy.retry_backoff import LOCAL_KINDS
 from trayagent.ssh.os.process import PidWatch

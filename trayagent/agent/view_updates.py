@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from trayagent.agent import clock
+from trayagent.agent import clock_conversion
+from trayagent.agent.event_loop import Shell
 from trayagent.agent.events.event_bus import EventBus
-from trayagent.agent.shell import Shell
 from trayagent.core.display_state import display_state
 from trayagent.core.facts.actions import Publish
 from trayagent.core.facts.evidence import Evidence
@@ -69,7 +69,7 @@ class Views:
     def _whole(self, names: frozenset[str] = frozenset()) -> dict[str, Any]:
         since = {key: at for key, (_, at) in self._shown.items()}
         now = time.monotonic()
-        return view(self._shell.state, self._agent.facts(), since, clock.wall_of, now, names=names)
+        return view(self._shell.state, self._agent.facts(), since, clock_conversion.wall_of, now, names=names)
 
     def _push(self) -> None:
         self._due = None

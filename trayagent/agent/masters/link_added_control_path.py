@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from trayagent.agent.masters.discovery import Discovery
-from trayagent.agent.masters.own_links import is_own_link
+from trayagent.agent.masters.own_control_path_links import is_own_link
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State

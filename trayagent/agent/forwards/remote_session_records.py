@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from trayagent.agent.state.machine import this_machine
+from trayagent.agent.state.machine_ids import this_machine
 from trayagent.agent.state.records import Records
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import KeptSession, RemoteSession

@@ -10,15 +10,15 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Protocol
 
+from trayagent.agent.event_loop import Shell
 from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
-from trayagent.agent.forwards.agent_socket import AgentSocketLinks
-from trayagent.agent.masters.beside import BesideSessions
+from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
-from trayagent.agent.shell import Shell
-from trayagent.agent.state.resolve import Resolver
-from trayagent.agent.views import Views
+from trayagent.agent.masters.ssh_beside_master import BesideSessions
+from trayagent.agent.state.resolve_when_needed import Resolver
+from trayagent.agent.view_updates import Views
 from trayagent.config.parse_tables import dotted
 from trayagent.core.display_state import display_problem, display_state, unreachable_problem
 from trayagent.core.facts.hosts import Host
