@@ -55,6 +55,31 @@ def test_who_logs_in_at_the_first_hop_is_known(tmp_path: Path) -> None:
     assert other == replace(found, user="you")
 
 
+@pytest.mark.parametrize(
+    ("jump", "first", "later"),
+    [
+        ("gate", "gate.example", []),
+        ("gate,you@inner", "gate.example", ["you@inner.example"]),
+        ("last", "gate.example", ["me@inner.example", "me@last.example"]),
+        ("cloud", None, ["me@cloud.example"]),
+        ("cloud,inner", None, ["me@cloud.example", "me@inner.example"]),
+    ],
+)
+def test_every_jump_host_that_ssh_passes_is_known(
+    tmp_path: Path, jump: str, first: str | None, later: list[str]
+) -> None:
+    """A jump host is known even if only another jump host's ProxyJump names it, or a command leads to it."""
+    path = tmp_path / "config"
+    path.write_text(
+        f"Host target\n HostName 10.0.0.1\n ProxyJump {jump}\n"
+        "Host last\n ProxyJump gate,inner\nHost cloud\n ProxyCommand nc %h %p\n"
+        "Host gate inner last cloud\n HostName %h.example\n User me\n"
+    )
+    answer = asyncio.run(Resolver("ssh", path, (path,)).resolve("target"))
+    assert (answer.hop.hostname if answer.hop is not None else None) == first
+    assert [f"{hop.user}@{hop.hostname}" for hop in answer.later_hops] == later
+
+
 def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:
     """A ProxyCommand has no known first hop."""
     assert ask(tmp_path, "Host target\n ProxyCommand nc %h %p\n", "target") is None

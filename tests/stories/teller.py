@@ -133,11 +133,11 @@ class Story:
         strict: HostKeyChecking = "ask",
         jump: str | None = None,
         command: str | None = None,
-        hop: Hop | None = None,
+        hop: Hop | tuple[Hop | None, ...] | None = None,
         port: int = 22,
         user: str = "",
     ) -> None:
-        """Post a result of `ssh -G`."""
+        """Post a result of `ssh -G`. `hop` is the first TCP hop (None: a command), or all hops."""
         answer = Resolved(
             name,
             server,
@@ -148,9 +148,10 @@ class Story:
             proxy_command=command,
             strict_host_key_checking=strict,
         )
-        first = hop or (Hop(server, port) if command is None else None)
+        hops = hop if isinstance(hop, tuple) else (hop or (Hop(server, port) if command is None else None),)
+        later = tuple(other for other in hops[1:] if other is not None)
         keys = frozenset(self.known_keys.get(name, ()))
-        self._quiet(e.HostResolved(self.t, name, answer, first, known_keys=keys))
+        self._quiet(e.HostResolved(self.t, name, answer, hops[0], known_keys=keys, later_hops=later))
 
     def started(self) -> None:
         """End the agent's first scan of the machine."""

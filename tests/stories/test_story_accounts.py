@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, VPN_ALL
-from tests.stories.teller import ALWAYS, Story
+from tests.stories.teller import ALWAYS, HOST_KEY, Story
 from trayagent.core.display_state import delay, display_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
@@ -388,6 +388,34 @@ def test_a_key_that_is_refused_in_a_chain_of_jump_hosts_costs_two_logins(story: 
         first = Hop(f"203.0.113.{number + 20}", 22, "me", ("~/.ssh/id",)) if "first" in differ else BASTION
         jumps = f"{f'gate{number}' if 'first' in differ else 'gate'},{f'in{number}' if 'last' in differ else 'in'}"
         story.resolved(name, server=f"10.99.0.{number + 10}", jump=jumps, hop=first)
+    story.started()
+    assert refuse_all(story, by_jump=True, for_s=590) <= 2
+
+
+@pytest.mark.parametrize("shown_by", ["an address", "a host key"])
+def test_a_jump_host_that_only_other_jump_hosts_name_refuses_two_logins(story: Story, shown_by: str) -> None:
+    """Twelve chains pass one jump host that no ProxyJump of a host names: it refuses two logins in ten minutes."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
+    for number, name in enumerate(TWELVE):
+        first = Hop(f"203.0.113.{number + 20}", 22, "me", ("~/.ssh/id",))
+        alias = "in" if "address" in shown_by else f"in{number}"
+        inner = Hop(
+            f"{alias}.example", 22, "me", ("~/.ssh/id",), frozenset({HOST_KEY} if "key" in shown_by else ())
+        )
+        last = Hop(f"last{number}.example", 22, "me", ("~/.ssh/id",))
+        server = f"10.99.0.{number + 10}"
+        story.resolved(name, server=server, jump=f"last{number}", hop=(first, inner, last))
+    story.started()
+    assert refuse_all(story, by_jump=True, for_s=590) <= 2
+
+
+def test_a_jump_host_behind_a_command_refuses_two_logins(story: Story) -> None:
+    """A jump host that ssh reaches through a ProxyCommand has an account as any other."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
+    for number, name in enumerate(TWELVE):
+        story.resolved(name, server=f"10.99.0.{number + 10}", jump="bastion", hop=(None, BASTION))
     story.started()
     assert refuse_all(story, by_jump=True, for_s=590) <= 2
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CAFE, HOME
-from tests.stories.teller import ALWAYS, HOST_KEY, Story
+from tests.stories.teller import ALWAYS, HOST_KEY, SERVER, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.resolved import HostKeyChecking
 
 NAMES = tuple(f"n{number}" for number in range(6))
+KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256")
+KEY_TYPE_EACH = "a key of another type under each name"
 TWELVE = tuple(f"h{number}" for number in range(12))
 
 
@@ -21,6 +23,8 @@ def begin(story: Story, how: str) -> None:
     for number, name in enumerate(NAMES):
         if how.startswith("known") or (how == "half of the names are known" and number % 2):
             story.known_keys[name] = [HOST_KEY]
+        if how == KEY_TYPE_EACH:
+            story.known_keys[name] = [f"{KEY_TYPES[number % len(KEY_TYPES)]} SHA256:web"]
         if how == "known ports":
             story.resolved(name, port=22 + number, user="me")
         else:
@@ -52,7 +56,9 @@ def at_most_two_in_ten_minutes(times: list[float]) -> bool:
     return all(late - early >= 600 for early, late in zip(times, times[2:], strict=False))
 
 
-@pytest.mark.parametrize("how", ["known names", "known ports", "new names", "half of the names are known"])
+@pytest.mark.parametrize(
+    "how", ["known names", "known ports", "new names", "half of the names are known", KEY_TYPE_EACH]
+)
 def test_one_server_under_six_names_refuses_two_logins_in_ten_minutes(story: Story, how: str) -> None:
     """Each name is refused once, two of them in ten minutes, however many names the server has."""
     begin(story, how)
@@ -186,3 +192,29 @@ def test_a_login_clears_the_refusals_by_its_key(story: Story) -> None:
     story.reconnected(NAMES[2])
     assert not story.host(NAMES[0]).login.refused_elsewhere
     assert under_way(story)
+
+
+@pytest.mark.parametrize("recorded", ["keys of three types", "the key of another machine"])
+def test_names_at_one_address_are_one_server_whatever_their_keys(story: Story, recorded: str) -> None:
+    """The address shows that the server is the same, without a host key check and a line in known_hosts, too."""
+    keys = dict.fromkeys(NAMES, HOST_KEY)
+    if recorded == "the key of another machine":
+        keys[NAMES[0]] = LIAR
+    else:
+        keys = {name: f"{KEY_TYPES[number % 3]} SHA256:web" for number, name in enumerate(NAMES)}
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
+    for name, key in keys.items():
+        reached = e.Remembered(story.t, name, host_key=key, login_worked_ago_s=3600, addresses=(SERVER,))
+        story.post(reached, "remembered")
+        story.resolved(name, server=f"{name}.example", user="me", strict="no")
+    story.started()
+    times: list[float] = []
+    for _ in range(1800):
+        begun = under_way(story)
+        story.after(1)
+        for name in begun:
+            story.fails(name, "auth", positive=True, host_key=HOST_KEY if keys[name] == LIAR else keys[name])
+            times.append(story.t)
+    assert len(times) == len(NAMES)
+    assert at_most_two_in_ten_minutes(times)

@@ -93,7 +93,8 @@ class InteractiveLogins:
             problem = failed.failure.problem
             raise TrayagentError(problem.title, code=problem.code, hint=problem.hint) from failed
         try:
-            number = await self._attempt(LoginBegun(time.monotonic(), name, answer.resolved, answer.hop))
+            begun = LoginBegun(time.monotonic(), name, answer.resolved, answer.hop, answer.later_hops)
+            number = await self._attempt(begun)
         except BaseException:
             remove_fresh(fresh)
             raise

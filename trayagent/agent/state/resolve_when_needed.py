@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from trayagent.core.facts.events import HostResolved, ResolveFailed
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Hop
 from trayagent.core.facts.problems import Problem
-from trayagent.core.facts.resolved import Resolved
+from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
 from trayagent.ssh import config_text
@@ -36,6 +36,8 @@ _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 class Answer:
     """What `ssh -G` prints for a host, and where its first TCP connection goes (None: through a command).
 
+    `later_hops` are the jump hosts that the first TCP connection does not go to, in the order in which ssh passes them.
+
     `begun_at` is monotonic. `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to
     resolve any names. `known_keys` are the host keys that the known_hosts files have for the host.
     """
@@ -46,6 +48,7 @@ class Answer:
     varies: bool
     lookups_allowed: bool
     known_keys: frozenset[str] = frozenset()
+    later_hops: tuple[Hop, ...] = ()
 
     def event(self, name: str) -> HostResolved:
         """Return the answer as an event for the core."""
@@ -58,6 +61,7 @@ class Answer:
             self.varies,
             self.lookups_allowed,
             self.known_keys,
+            self.later_hops,
         )
 
 
@@ -164,25 +168,34 @@ class Resolver:
 
     async def _answer(self, resolved: Resolved, begun_at: float, lookups: bool) -> Answer:
         """Follow the jump hosts to the first machine that ssh really connects to."""
-        first, hops = resolved, 0
+        first = resolved
+        chain: list[Resolved] = []
         for _ in range(_JUMPS_MAX):
             jumps = first.jumps
             if not jumps:
                 break
-            hops += len(jumps)
-            first = await self._patiently(jumps[0].host, lookups)
-            first = replace(first, port=jumps[0].port or first.port, user=jumps[0].user or first.user)
-        keys = await asyncio.to_thread(lambda: {one: known_keys(one) for one in {resolved, first}})
-        hop = None
-        if first.proxy_command is None:
-            hop = Hop(first.hostname, first.port, first.user, first.keys, keys[first])
-        if hop is None:
-            hops += 1
+            # ssh passes the last hops of a list through the first one, whatever ssh_config says about their own way.
+            passed = await asyncio.gather(*(self._jump_host(jump, lookups) for jump in jumps))
+            chain[:0] = passed
+            first = passed[0]
+        found = {resolved, first, *chain}
+        keys = await asyncio.to_thread(lambda: {one: known_keys(one) for one in found})
+        hop = _hop(first, keys) if first.proxy_command is None else None
+        later_hops = tuple(_hop(one, keys) for one in chain[0 if hop is None else 1 :])
+        hops = len(chain) + (hop is None)
         jump = first if hops == 1 and first.plain_connect else None
         text = self._read_text()
         whole = replace(resolved, hops=hops, jump=jump)
         lookups_allowed = lookups or not text.canonicalizes
-        return Answer(whole, hop, begun_at, text.varies, lookups_allowed, keys[resolved])
+        return Answer(whole, hop, begun_at, text.varies, lookups_allowed, keys[resolved], later_hops)
+
+    async def _jump_host(self, jump: Jump, lookups: bool) -> Resolved:
+        found = await self._patiently(jump.host, lookups)
+        return replace(found, port=jump.port or found.port, user=jump.user or found.user)
+
+
+def _hop(machine: Resolved, keys: Mapping[Resolved, frozenset[str]]) -> Hop:
+    return Hop(machine.hostname, machine.port, machine.user, machine.keys, keys[machine])
 
 
 class HostResolver:

@@ -127,7 +127,8 @@ class HostResolved(Event):
     """`ssh -G` resolved a host. It was run at `begun_at` (None: just now).
 
     `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to resolve names.
-    `known_keys` are the host keys ("TYPE SHA256:…") that the known_hosts files have for the host.
+    `known_keys` are the host keys ("TYPE SHA256:…") that the known_hosts files have for the host. `hop` is the first
+    TCP hop (None: through a command), `later_hops` are the jump hosts that are not `hop`.
     """
 
     name: str
@@ -137,6 +138,7 @@ class HostResolved(Event):
     varies: bool = False
     lookups_allowed: bool = True
     known_keys: frozenset[str] = frozenset()
+    later_hops: tuple[Hop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,7 @@ class Host:
     wish: Wish = field(default_factory=Wish)
     resolved: Resolved | None = None
     hop: Hop | None = None
+    later_hops: tuple[Hop, ...] = ()  # the other jump hosts, in the order in which ssh passes them
     answer: Answer = field(default_factory=Answer)
     unnamed: bool = False
     addresses: tuple[str, ...] = ()

@@ -19,11 +19,12 @@ class UserReconnect(Event):
 
 @dataclass(frozen=True, slots=True)
 class LoginBegun(Event):
-    """The user begins to log in at a terminal. `resolved` and `hop` are included in case the host is new."""
+    """The user begins to log in at a terminal. The answer of `ssh -G` is included in case the host is new."""
 
     name: str
     resolved: Resolved
     hop: Hop | None = None
+    later_hops: tuple[Hop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

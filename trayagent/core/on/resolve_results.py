@@ -81,6 +81,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
         replace(host, master=master, login=replace(host.login, host_key=host_key)),
         resolved=event.resolved,
         hop=event.hop,
+        later_hops=event.later_hops,
         known_keys=event.known_keys,
         answer=answer,
         retry=retry,

@@ -71,7 +71,7 @@ def login_begun(context: Context, event: LoginBegun) -> None:
     host = context.get(event.name) or Host(event.name)
     if host.unnamed or (host.attempt is not None and (host.attempt.taking_over or host.attempt.at_terminal)):
         return
-    host = replace(host, resolved=event.resolved, hop=event.hop)
+    host = replace(host, resolved=event.resolved, hop=event.hop, later_hops=event.later_hops)
     admitted = admission(host, context.state, by_user=True)
     snapshot = context.state.snapshot
     unasked = underlay(snapshot) is not None and not snapshot.matched.keys() >= set(next_lookups(host))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.host_table import once
-from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.hosts import Hop, Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.find_jump_host import last_jump
@@ -23,25 +23,30 @@ Account = tuple[str, str]
 class Login:
     """One way to log in. `keys` are the credentials that ssh would offer: files, certificates, agents.
 
-    `host_keys` ("TYPE SHA256:…") show that one server has several names or ports. The keys serve only to count
-    logins. They prove nothing. `hops` are the accounts of other machines that may refuse this login.
+    `host_keys` ("TYPE SHA256:…") and `addresses` ("IP:PORT") show that one server has several names or ports. They
+    serve only to count logins, and prove nothing. `hops` are the accounts of other machines that may refuse this login.
     """
 
     server: str
     user: str
     keys: tuple[str, ...] = ()
     host_keys: frozenset[str] = field(default=frozenset(), compare=False)
+    addresses: frozenset[str] = field(default=frozenset(), compare=False)
     hops: frozenset[Account] = field(default=frozenset(), compare=False)
     own_accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
-    """The account that a server would lock, under the server's name and under each of its host keys."""
+    """The account that a server would lock, under the server's name, its host keys and its addresses."""
     accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
     """All accounts that a refusal may count for."""
+    key_types: frozenset[str] = field(init=False, compare=False, repr=False)
+    """The types of the known host keys."""
 
     def __post_init__(self) -> None:
         """Derive the accounts: they are compared far more often than a login is made."""
-        own = frozenset((server, self.user) for server in (self.server, *self.host_keys))
+        marks = (self.server, *self.host_keys, *self.addresses)
+        own = frozenset((mark, self.user) for mark in marks)
         object.__setattr__(self, "own_accounts", own)
         object.__setattr__(self, "accounts", own | self.hops)
+        object.__setattr__(self, "key_types", frozenset(key.partition(" ")[0] for key in self.host_keys))
 
     def same(self, other: Login) -> bool:
         """Report whether both offer the same credentials to the same account."""
@@ -75,30 +80,42 @@ def at_target(host: Host) -> Login | None:
     server = f"{server} through {through}" if through else server
     seen = {key for key in (host.login.host_key, host.login.refusing_key) if key is not None}
     as_jump_host = frozenset({(host.name, ""), (host.name, resolved.user)})
-    return Login(server, resolved.user, resolved.keys, host.known_keys | seen, as_jump_host)
+    reached = frozenset() if through else _addresses(host, resolved.port)
+    return Login(server, resolved.user, resolved.keys, host.known_keys | seen, reached, as_jump_host)
 
 
 @derived_once
 def at_jump(host: Host) -> Login | None:
     """Return the login at the host's jump hosts, None for a host without jump hosts.
 
-    Any jump host of a chain may refuse the login, so it counts for each of them: for the first one under its address
-    and host keys, for all under the names that ssh_config gives them.
+    Any jump host of a chain may refuse the login, so it counts for each of them: under its address and host keys, and
+    under the names in ProxyJump.
     """
-    resolved, hop = host.resolved, host.hop
+    resolved = host.resolved
     if resolved is None:
         return None
-    if resolved.jumps and hop is not None:
-        first = f"{hop.hostname}:{hop.port}"
-        names = frozenset((jump.host, jump.user) for jump in resolved.jumps)
-        if len(resolved.jumps) == 1:
-            return Login(first, hop.user, hop.keys, hop.known_keys, names)
-        at_first = ((server, hop.user) for server in (first, *hop.known_keys))
-        server = f"{first} and {','.join(map(str, resolved.jumps[1:]))}"
-        return Login(server, hop.user, hop.keys, hops=names.union(at_first))
-    if resolved.proxy_command is not None:
-        return Login(resolved.proxy_command, "")
-    return None
+    if not resolved.jumps:
+        return Login(resolved.proxy_command, "") if resolved.proxy_command is not None else None
+    chain = (*(() if host.hop is None else (host.hop,)), *host.later_hops)
+    reached = _addresses(host, host.hop.port) if host.hop is not None else frozenset[str]()
+    names = frozenset((jump.host, jump.user) for jump in resolved.jumps)
+    if len(chain) == len(resolved.jumps) == 1:
+        (hop,) = chain
+        return Login(_server(hop), hop.user, hop.keys, hop.known_keys, reached, names)
+    at_hops = {(mark, hop.user) for hop in chain for mark in (_server(hop), *hop.known_keys)}
+    at_first = {(address, host.hop.user) for address in reached} if host.hop is not None else set()
+    server = " and ".join(map(_server, chain)) or str(resolved.proxy_jump)
+    first = chain[0] if chain else Hop("", 0)
+    return Login(server, first.user, first.keys, hops=names.union(at_hops, at_first))
+
+
+def _server(hop: Hop) -> str:
+    return f"{hop.hostname}:{hop.port}"
+
+
+def _addresses(host: Host, port: int) -> frozenset[str]:
+    """Return the addresses of the machine to which the host's connection goes first."""
+    return frozenset(f"{address}:{port}" for address in host.addresses)
 
 
 def is_carried(host: Host, hosts: Hosts) -> bool:
@@ -144,7 +161,7 @@ def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Log
 
     None: once a login to the same account has ended. Logins under way count, because they may yet be refused: two at
     a time, or one at a time until one has succeeded. A refusal then leaves one login for the key that the user fixes.
-    A server of which neither a host key nor a success is known may be any other server under another name.
+    A server that never accepted a login may be another one, known by a host key of another type or by none.
     `lately` are logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies
     to them.
     """
@@ -207,18 +224,22 @@ def _touch(logins: Collection[Login], login: Login) -> bool:
 
 
 def _may_be(unknown: Login, login: Login, hosts: Hosts) -> bool:
-    """Report whether a login to an unknown server may use another login's account. A command has no user."""
+    """Report whether a login to a server that never accepted one may use another login's account.
+
+    A server has one host key of each type, so names with keys of different types may be one server. A command has no
+    user.
+    """
     same_user = bool(login.user) and unknown.user == login.user
-    return same_user and not unknown.host_keys and not _proven(unknown, hosts)
+    return same_user and unknown.key_types.isdisjoint(login.key_types) and not _proven(unknown, hosts)
 
 
 def _may_be_any_of(login: Login, under_way: Collection[tuple[Login, ...]], hosts: Hosts) -> Iterator[Login]:
     """Yield the logins, refused or under way, that may use the same account because the server of one is unknown."""
-    if not _may_be(login, login, hosts):
+    if not login.user or _proven(login, hosts):
         return
     refused = (asked for host in hosts.values() if host.login.refused for asked in _both(host))
     for other in (*refused, *(one for logins in under_way for one in logins)):
-        if other is not None and other.user == login.user and other.server != login.server:
+        if other is not None and other.server != login.server and _may_be(login, other, hosts):
             yield other
 
 
