@@ -13,7 +13,6 @@ from trayagent.core.facts import user_events
 from trayagent.core.facts.network import Touched
 
 SOON_S = 60.0
-AFTER_PENALTY_S = 35.0  # two banner checks, 15 s apart, and the login
 MOVES = {"plug", "unplug", "sleep"}
 FEW = 4
 QUIET_S = 1000.0  # longer than every back-off: 10 minutes for a server that closes connections
@@ -47,16 +46,11 @@ def harmless(steps: tuple[Step, ...]) -> bool:
 
 
 def home_again(world: World) -> None:
-    """Go home: whatever other networks did, everything is connected soon.
-
-    A server that still penalizes our earlier logins accepts nobody, however often it is tried.
-    """
+    """Go home: whatever other networks did, everything is connected soon."""
     world.unplug("eth0")
     world.plug("home")
     world.change_network(lambda net: net.tunnel_up(everything=False))
     world.clock.run_until(world.clock.now + SOON_S)
-    penalized_until = max((server.penalized_until for server in world.machines.servers()), default=0.0)
-    world.clock.run_until(penalized_until + AFTER_PENALTY_S)
     world.rules.connected()
 
 
@@ -263,10 +257,6 @@ def _user(world: World, word: str, which: str) -> bool:
             world.command(user_events.UserDisconnect(0, (which,)))
         case "reconnect" if known and world.roles[which].alias:
             world.command(user_events.UserReconnect(0, (which,)))
-        case "reconnect now" if known and world.roles[which].alias:
-            world.rules.ended_at_once.add(which)
-            world.command(user_events.UserReconnect(0, (which,), at_once=True))
-            world.rules.ended_at_once.discard(which)
         case "reconnect now" if known and world.roles[which].alias:
             world.rules.ended_at_once.add(which)
             world.command(user_events.UserReconnect(0, (which,), at_once=True))

@@ -50,11 +50,6 @@ class Machine:
         """Nothing comes from it any more, and nothing says that it is over: it counts until LoginGraceTime."""
         self._ghosts[number] = source
 
-    @property
-    def penalized_until(self) -> float:
-        """When the last penalty ends for which sshd refuses connections, 0 without one."""
-        return max((until for until, enforced in self._penalties.values() if enforced), default=0.0)
-
     def reborn(self) -> None:
         """Forget everybody who was connecting."""
         self.up, self.boot = True, self.boot + 1

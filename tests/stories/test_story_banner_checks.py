@@ -74,6 +74,27 @@ def test_a_server_that_drops_us_is_checked_before_its_pause_is_over(story: Story
     assert dialled(story) == 0
 
 
+def test_a_penalty_that_ends_within_a_minute_is_noticed_soon(story: Story) -> None:
+    """The second pause is checked every 10 s until 5 s before its end. The first, short pause is not checked."""
+    story.connected(scene=HOME)
+    story.after(60).ended("web", kind="died")
+    story.fails("web", "dropped")
+    story.after(22)
+    assert (dialled(story), story.checks) == (2, [])
+    story.fails("web", "dropped")
+    dropped_at = story.t
+    due = story.state.servers[story.host("web").server].budgets[-1].quiet_until
+    story.after(due - dropped_at - 1)
+    assert [round(at - dropped_at) for at, _ in story.checks] == [10, 20, 30]
+    story.banner = True
+    story.after(2)
+    assert dialled(story) == 3
+    story.fails("web", "dropped")
+    story.checks.clear()
+    story.after(16)
+    assert len(story.checks) == 1
+
+
 def test_many_hosts_check_a_server_no_more_often_than_one(story: Story) -> None:
     """Four hosts share one check every 15 s. Its answer allows one login, whose success releases the others."""
     names = ("web", "b", "c", "d")
@@ -90,7 +111,7 @@ def test_many_hosts_check_a_server_no_more_often_than_one(story: Story) -> None:
 
 
 def test_no_check_follows_a_login_that_another_host_has_just_made(story: Story) -> None:
-    """A host's login is dropped; another one, which waited for it, checks the banner 15 s later."""
+    """A host's login is dropped; another one, which waited for it, checks the banner 10 s later."""
     names = ("a", "b", "c")
     for name in names:
         story.connected(name, scene=HOME)
@@ -102,8 +123,8 @@ def test_no_check_follows_a_login_that_another_host_has_just_made(story: Story) 
     (begun,) = (name for name in names if story.host(name).attempt is not None)
     story.fails(begun, "dropped")
     dropped_at = story.t
-    story.after(30)
-    assert [at for at, _ in story.checks] == [dropped_at + 15]
+    story.after(15)
+    assert [at for at, _ in story.checks] == [dropped_at + 10]
 
 
 def test_a_control_that_the_server_drops_is_made_once_its_banner_answers(story: Story) -> None:

@@ -60,7 +60,7 @@ def test_a_new_network_re_arms_a_back_off(story: Story) -> None:
     story.expect("""
         2400.000 network: café
                 web: row 1 dial
-            dial web #21 connect
+            dial web #22 connect
     """)
 
 

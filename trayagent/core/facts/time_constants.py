@@ -77,6 +77,9 @@ BOOTING_S = 20.0
 
 # The agent finds a rebooted server within this time, however long the back-off has become.
 BANNER_CHECK_EVERY_S = 15.0
+# In the first minute after a server began to drop us, the user still waits. A penalty for logins that a move cut short
+# lasts 20 s for each of them, and often ends in that minute. sshd does not penalize a connection that it drops.
+BANNER_CHECK_FIRST_S = 10.0
 
 # A refused login is not repeated, because accounts get locked. The exception is a server that reboots.
 LOGIN_WORKED_S = 24 * HOUR_S

@@ -10,12 +10,17 @@ from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.time_constants import BANNER_CHECK_EVERY_S
+from trayagent.core.facts.time_constants import (
+    BANNER_CHECK_EVERY_S,
+    BANNER_CHECK_FIRST_S,
+    BARE_CONTROL_DEADLINE_S,
+)
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import Step, begin
-from trayagent.core.policy.login_waits import server_free_at
+from trayagent.core.policy.login_waits import origin_of, server_free_at
 from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.server_rate_limits import drops_in_a_row
 
 # The kinds of failures that are over once the server shows its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
@@ -32,10 +37,15 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     sharing = [other for other in context.state.hosts.values() if other.server in names]
     if any(other.attempt is not None for other in sharing):
         return False, due
+    drops = drops_in_a_row(
+        context.state.servers, host.server, origin_of(host, context.state, admitted), names
+    )
+    if host.retry.kind == "dropped" and drops == 1:
+        return False, due  # the login at the end of this short pause is the check
     last = max(max(other.retry.failed_at, other.checked_at) for other in sharing)
-    check_at = last + BANNER_CHECK_EVERY_S
-    if due - check_at < BANNER_CHECK_EVERY_S:
-        return False, due
+    check_at = last + (BANNER_CHECK_FIRST_S if drops == 2 else BANNER_CHECK_EVERY_S)
+    if due - check_at < BARE_CONTROL_DEADLINE_S:
+        return False, due  # the login would wait for the end of the check
     # Ignore the server's pause, but keep to its budget: the login after the answer needs the budget, too.
     answered_now = replace(host, retry=replace(host.retry, allowed=True))
     free_at = server_free_at(answered_now, context.state, admitted, now)

@@ -224,6 +224,11 @@ def dropped(
     return {**servers, key: server.with_budget(budget, origin)}
 
 
+def drops_in_a_row(servers: Servers, key: str, origin: Origin, others: Collection[str] = ()) -> int:
+    """Return how often the server dropped us on this network since the last login. `others` are its other names."""
+    return _together(servers, key, others).seen_from(origin).drops
+
+
 def forgiven(servers: Servers, names: Collection[str]) -> Servers:
     """End the pauses of the server with these names at the user's request. Past attempts still count."""
     named = {name: servers[name] for name in names if name in servers}
