@@ -27,7 +27,7 @@ from trayagent.desktop.scopes.linux_scopes import (
     manager_bus_address,
     scope_name,
 )
-from trayagent.ssh.master.launch import LaunchFailedError, launch
+from trayagent.ssh.master.launch_and_wait import LaunchFailedError, launch
 
 Properties = Annotated[list[tuple[str, Any]], DBusSignature("a(sv)")]
 Auxiliary = Annotated[list[Any], DBusSignature("a(sa(sv))")]

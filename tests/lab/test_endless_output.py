@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.lab.matrix import HOST, OPTIONS, alive, need, until
 from trayagent.agent.masters.watch_for_end import LOG_CHECK_EVERY_S
 from trayagent.sandbox import Agent, Lab
-from trayagent.ssh.master.log import MAX_SIZE
+from trayagent.ssh.master.master_logs import MAX_SIZE
 
 CONFIG = f"[hosts.{HOST}]\n"
 # A fast one, as the banners of a server that never answers the login.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Agent, Lab
-from trayagent.ssh.os.exchange import exchange
+from trayagent.ssh.os.swap_files import exchange
 
 DEADLINE_S = 20.0
 

@@ -11,7 +11,7 @@ from tests.lab.matrix import until
 from trayagent.core.facts.forward_spec import parse
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.program import Program
-from trayagent.ssh.forwarding import ensure
+from trayagent.ssh.open_forwards import ensure
 
 HOST = "web01"
 PORT = 9700

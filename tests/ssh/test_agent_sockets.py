@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.ssh.test_credentials import auth_sock
-from trayagent.ssh.login.agent_sockets import is_forwarded, kind_of
+from trayagent.ssh.login.ssh_agent_sockets import is_forwarded, kind_of
 
 __all__ = ["auth_sock"]
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.ssh import config_text
-from trayagent.ssh.config_text import aliases, config_files, control_paths, network_dependent
+from trayagent.ssh import ssh_config_text
+from trayagent.ssh.ssh_config_text import aliases, config_files, control_paths, network_dependent
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a home directory with an empty ~/.ssh/config."""
-    monkeypatch.setattr(config_text, "home", lambda: tmp_path)
+    monkeypatch.setattr(ssh_config_text, "home", lambda: tmp_path)
     path = tmp_path / ".ssh" / "config"
     path.parent.mkdir()
     path.touch()
@@ -85,7 +85,7 @@ def test_the_systems_file_includes_from_its_own_directory(
 ) -> None:
     """A relative Include in /etc/ssh/ssh_config refers to /etc/ssh, not to the user's directory."""
     system = root.parent.parent / "etc"
-    monkeypatch.setattr(config_text, "SYSTEM", system)
+    monkeypatch.setattr(ssh_config_text, "SYSTEM", system)
     system.mkdir()
     (system / "ssh_config").write_text("Include more\n")
     assert config_files(system / "ssh_config") == (system / "ssh_config", system / "more")
@@ -108,14 +108,14 @@ def test_loops_end(root: Path) -> None:
 
 def test_a_flood_is_bounded(root: Path) -> None:
     """Many files, deep Includes and a huge file are read only up to their bounds."""
-    for number in range(config_text.MAX_FILES + 50):
+    for number in range(ssh_config_text.MAX_FILES + 50):
         (root.parent / f"f{number:04}").touch()
     root.write_text("Include f*\n")
-    assert len(config_files(root)) == config_text.MAX_FILES
-    for number in range(config_text.MAX_DEPTH + 5):
+    assert len(config_files(root)) == ssh_config_text.MAX_FILES
+    for number in range(ssh_config_text.MAX_DEPTH + 5):
         (root.parent / f"d{number}").write_text(f"Include d{number + 1}\n")
-    assert len(config_files(root.parent / "d0")) == config_text.MAX_DEPTH + 1
-    root.write_text("Host first\n" + "#" * config_text.MAX_FILE + "\nHost last\n")
+    assert len(config_files(root.parent / "d0")) == ssh_config_text.MAX_DEPTH + 1
+    root.write_text("Host first\n" + "#" * ssh_config_text.MAX_FILE + "\nHost last\n")
     assert aliases(root) == ("first",)
 
 

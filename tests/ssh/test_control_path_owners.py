@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh import config_text
-from trayagent.ssh.control_path_owners import may_own
+from trayagent.ssh import ssh_config_text
+from trayagent.ssh.aliases_of_control_path import may_own
 
 HASH = "0123456789abcdef0123456789abcdef01234567"
 
@@ -15,7 +15,7 @@ HASH = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a separate home directory."""
-    monkeypatch.setattr(config_text, "home", lambda: tmp_path)
+    monkeypatch.setattr(ssh_config_text, "home", lambda: tmp_path)
     (tmp_path / ".ssh").mkdir()
     return tmp_path
 

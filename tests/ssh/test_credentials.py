@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.credentials import agent_keys, agent_socket, passphrase_needed, wants_passphrase
+from trayagent.ssh.login.read_keys import agent_keys, agent_socket, passphrase_needed, wants_passphrase
 
 
 def key(path: Path, passphrase: str, *options: str) -> Path:

@@ -15,14 +15,14 @@ import pytest
 
 from tests.ssh.conftest import DEADLINE_S, poll
 from trayagent.core.facts.masters import Master
-from trayagent.ssh.control_path import fresh_for, remove_fresh
-from trayagent.ssh.master import drain
+from trayagent.ssh.master import stop_listening
 from trayagent.ssh.mux.client import LOCAL_S
 from trayagent.ssh.mux.forward import MuxForward
+from trayagent.ssh.new_control_path import fresh_for, remove_fresh
 from trayagent.ssh.os.carried import Carried
 from trayagent.ssh.os.control_sockets import listening, owner_of
-from trayagent.ssh.os.exchange import exchange
 from trayagent.ssh.os.process import alive, read
+from trayagent.ssh.os.swap_files import exchange
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, StartMaster
@@ -58,11 +58,13 @@ def take_over(
     new: Path, path: Path, pid: int, *, unlinks_path: bool, forwards: tuple[MuxForward, ...] = ()
 ) -> None:
     """Put the socket `new` in place of the master `pid`, and stop that master."""
-    name = drain.second_name(str(path))
+    name = stop_listening.second_name(str(path))
     assert exchange(str(new), str(path))
     remove_fresh(str(new))
     try:
-        asyncio.run(drain.stop(name, pid, str(path), forwards, unlinks_path=unlinks_path, wait_s=DEADLINE_S))
+        asyncio.run(
+            stop_listening.stop(name, pid, str(path), forwards, unlinks_path=unlinks_path, wait_s=DEADLINE_S)
+        )
     finally:
         remove_fresh(name)
 
@@ -85,10 +87,10 @@ def test_a_stopped_master_ends_with_its_last_session(
     take_over(new.path, ssh_config.control_path, pid, unlinks_path=started == "by hand")
     assert owner_of(str(ssh_config.control_path)) == new.process.pid
     master = Master(pid, process.start_ticks, "", ours=started == "by the agent")
-    assert drain.carried(master) == Carried(sessions=1)
+    assert stop_listening.carried(master) == Carried(sessions=1)
     assert still_echoes(child)
     later = session(ssh_config)
-    assert drain.carried(master) == Carried(sessions=1)
+    assert stop_listening.carried(master) == Carried(sessions=1)
     child.communicate()
     poll(lambda: not alive(pid, process.start_ticks), "the old master ends by itself")
     assert owner_of(str(ssh_config.control_path)) == new.process.pid
@@ -107,7 +109,7 @@ def test_a_master_with_a_session_of_its_own_carries_it(
     assert child.stdout.readline() == b"up\n"
     new = start_master(path=Path(fresh_for(str(ssh_config.control_path))))
     take_over(new.path, ssh_config.control_path, child.pid, unlinks_path=True)
-    assert drain.carried(Master(child.pid, 0, "")) == Carried(sessions=1)
+    assert stop_listening.carried(Master(child.pid, 0, "")) == Carried(sessions=1)
     assert still_echoes(child)
     child.communicate()
     assert child.wait(DEADLINE_S) == 0

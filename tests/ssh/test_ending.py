@@ -14,8 +14,8 @@ from dataclasses import replace
 import pytest
 
 from trayagent.core.facts.masters import Master
-from trayagent.ssh.master import ending
-from trayagent.ssh.master.ending import abandon, end
+from trayagent.ssh.master import end_master
+from trayagent.ssh.master.end_master import abandon, end
 from trayagent.ssh.os.process import Process, alive, descendants, read
 
 DEADLINE_S = 20.0
@@ -106,6 +106,6 @@ def test_an_attempt_ends_with_a_child_that_it_is_starting(
         until("it has no second child", lambda: len(descendants(pid)) > len(found))
         return found
 
-    monkeypatch.setattr(ending, "descendants", just_before)
+    monkeypatch.setattr(end_master, "descendants", just_before)
     asyncio.run(abandon(process))
     until("all have ended", lambda: not members(process))

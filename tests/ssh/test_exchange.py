@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh.os.exchange import exchange, rename_new
+from trayagent.ssh.os.swap_files import exchange, rename_new
 
 
 def test_two_files_are_swapped(tmp_path: Path) -> None:

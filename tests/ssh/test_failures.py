@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.core.facts.failure import Failure
-from trayagent.ssh.login.failures import MAX_LINE, classify, perhaps_refused
+from trayagent.ssh.login.classify_failure import MAX_LINE, classify, perhaps_refused
 from trayagent.ssh.login.key_exchange import KeyExchange
 
 if TYPE_CHECKING:

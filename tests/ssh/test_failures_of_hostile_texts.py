@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.login.failure_table import TABLE, Row
-from trayagent.ssh.login.failures import classify
 
 SIZE = 64 * 1024
 BENIGN = "Welcome to this server. It works as it should today, and so it says.\n"

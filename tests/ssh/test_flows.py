@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trayagent.ssh.os.control_sockets import owner_of
-from trayagent.ssh.os.flows import transport_of
-from trayagent.ssh.os.linux_flows import flow_of, tcp_facts
+from trayagent.ssh.os.linux_tcp_connection import flow_of, tcp_facts
 from trayagent.ssh.os.process import Process, kill_checked, read
+from trayagent.ssh.os.tcp_connection import transport_of
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, Sshd, StartMaster

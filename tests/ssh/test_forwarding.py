@@ -11,9 +11,9 @@ import pytest
 
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
-from trayagent.ssh.forwarding import ensure, to_mux
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Timeout
+from trayagent.ssh.open_forwards import ensure, to_mux
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import Sshd, StartMaster

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.master.command import connect_timeout_s, master_command, may_be_handed_over
+from trayagent.ssh.master.master_command_line import connect_timeout_s, master_command, may_be_handed_over
 
 CONNECTION = "/run/user/1000/trayagent/connection-1"
 DOOR = Resolved("door", "192.0.2.1", plain_connect=True)

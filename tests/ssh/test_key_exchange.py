@@ -11,7 +11,7 @@ from trayagent.sandbox import Lab, other_ssh_programs
 from trayagent.sandbox.tools import tool
 from trayagent.sandbox.topology import SERVER
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS, KeyExchange, preferring, read_key_exchange
-from trayagent.ssh.master.log import SshOutput, create, read, remove, rename
+from trayagent.ssh.master.master_logs import SshOutput, create, read, remove, rename
 
 PID = 4242
 KEY = "ssh-ed25519 SHA256:GMc+LHnlGBleoNb19XfA4OUepclt8e3zGXHgQY6tMY4"

@@ -11,7 +11,7 @@ import pytest
 from trayagent.core.facts.resolved import Resolved
 from trayagent.sandbox.files import keygen
 from trayagent.sandbox.tools import tool
-from trayagent.ssh.login.known_keys import is_trusted, known_keys
+from trayagent.ssh.login.known_hosts import is_trusted, known_keys
 
 
 @pytest.fixture

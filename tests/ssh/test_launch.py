@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh.master.launch import LaunchFailedError, launch
-from trayagent.ssh.master.log import read
+from trayagent.ssh.master.launch_and_wait import LaunchFailedError, launch
+from trayagent.ssh.master.master_logs import read
 from trayagent.ssh.master.spawn import prepared, spawn
 
 

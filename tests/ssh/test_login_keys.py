@@ -11,8 +11,8 @@ import pytest
 
 from trayagent.core.facts.evidence import NO_EVIDENCE
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.credentials import kind_of, public_key
 from trayagent.ssh.login.login_keys import login_keys, login_obstacle
+from trayagent.ssh.login.read_keys import kind_of, public_key
 
 
 def key(path: Path, passphrase: str = "", *, public: bool = True) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from trayagent.core.facts.hosts import LoginKind
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.login_kind import login_kind
-from trayagent.ssh.master.command import master_command
+from trayagent.ssh.master.master_command_line import master_command
 
 TO = "Authenticated to 203.0.113.10 ([203.0.113.10]:22) using"
 PARTLY = 'Authenticated using "{}" with partial success.\r\n'

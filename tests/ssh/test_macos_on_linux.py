@@ -20,16 +20,16 @@ import pytest
 from trayagent.ssh.os import (
     linux_carried,
     linux_control_sockets,
-    linux_flows,
     linux_listeners,
     linux_process,
-    linux_stopped,
+    linux_suspended,
+    linux_tcp_connection,
     macos_carried,
     macos_control_sockets,
-    macos_flows,
     macos_listeners,
     macos_process,
-    macos_stopped,
+    macos_suspended,
+    macos_tcp_connection,
 )
 from trayagent.ssh.os.types import Carried, ControlSocket
 
@@ -54,7 +54,7 @@ def mine(found: list[ControlSocket], folder: Path) -> list[tuple[str, str, int, 
 def test_a_suspended_process_shows_on_both(start_master: StartMaster) -> None:
     """Among others that run; one that is gone is not suspended."""
     pid = start_master().process.pid
-    for look in (linux_stopped.any_stopped, macos_stopped.any_stopped):
+    for look in (linux_suspended.any_stopped, macos_suspended.any_stopped):
         assert not look([os.getpid(), pid, 2**22])
         os.kill(pid, signal.SIGSTOP)
         limit = time.monotonic() + 5
@@ -167,8 +167,8 @@ def test_lsof_gives_the_connection_that_carries_a_master(
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(listen))
             with target.accept()[0]:
-                told = macos_flows.flow_of(master.process.pid)
-    known = linux_flows.flow_of(master.process.pid)
+                told = macos_tcp_connection.flow_of(master.process.pid)
+    known = linux_tcp_connection.flow_of(master.process.pid)
     assert told is not None
     assert known is not None
     assert (told.local_ip, told.local_port, told.peer_ip, told.peer_port, told.via) == (

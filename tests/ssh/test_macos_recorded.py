@@ -7,9 +7,9 @@ Darwin parts, with invented kernel addresses.
 from __future__ import annotations
 
 from trayagent.ssh.os.macos_carried import counted
-from trayagent.ssh.os.macos_flows import ProcessSnapshot
 from trayagent.ssh.os.macos_lsof import parsed as files
 from trayagent.ssh.os.macos_ps import below, parsed
+from trayagent.ssh.os.macos_tcp_connection import ProcessSnapshot
 from trayagent.ssh.os.types import Carried, Flow
 
 PS = """\

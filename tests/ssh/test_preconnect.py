@@ -18,7 +18,7 @@ import pytest
 
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.master import preconnect
 from trayagent.ssh.master import preconnect as own_connection
 from trayagent.ssh.master.preconnect import STAGGER_S, PreconnectedSocket, words_of

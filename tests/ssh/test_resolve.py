@@ -13,8 +13,8 @@ from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
 from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.errors import TrayagentError
-from trayagent.ssh.forwarding import to_mux
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
+from trayagent.ssh.open_forwards import to_mux
 from trayagent.ssh.resolve import MAX_OUTPUT, _take, parse, resolve
 
 DEADLINE_S = 20.0

@@ -147,21 +147,25 @@ def _configuration() -> Config:
 
 def _aliases() -> tuple[str, ...]:
     from trayagent.config import file_paths
-    from trayagent.ssh import config_text
+    from trayagent.ssh import ssh_config_text
 
-    return tuple(alias for path in file_paths.find().ssh_config_files for alias in config_text.aliases(path))
+    return tuple(
+        alias for path in file_paths.find().ssh_config_files for alias in ssh_config_text.aliases(path)
+    )
 
 
 def _sessions(host: str) -> Completions:
     """Return the sessions on the host, listed through its living master; {} without a connection."""
     import asyncio
 
-    from trayagent.ssh.remote import oneshot
+    from trayagent.ssh.remote import run_script
 
     [found] = request("status", ANSWER_WITHIN_S, hosts=[host])["hosts"]
     if found["state"] != "connected" or not found["control_path"]:
         return {}
     listed = _configuration().hosts.get(host)
     kind = "screen" if listed is not None and listed.session == "screen" else "tmux"
-    lines = asyncio.run(oneshot.run(found["control_path"], SESSIONS[kind], timeout_s=ANSWER_WITHIN_S)) or []
+    lines = (
+        asyncio.run(run_script.run(found["control_path"], SESSIONS[kind], timeout_s=ANSWER_WITHIN_S)) or []
+    )
     return dict.fromkeys(filter(None, lines), f"{kind} session")

@@ -18,7 +18,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.deadlines import aside, each
 from trayagent.errors import TrayagentError
 from trayagent.ipc import client
-from trayagent.ssh.control_path import default_in
+from trayagent.ssh.new_control_path import default_in
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.resolve import resolve
 

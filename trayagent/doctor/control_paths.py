@@ -15,7 +15,7 @@ from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.errors import TrayagentError
-from trayagent.ssh.control_path import LONGEST, fits
+from trayagent.ssh.new_control_path import LONGEST, fits
 from trayagent.ssh.os.control_sockets import bound_by_master
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import read

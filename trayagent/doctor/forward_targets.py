@@ -14,7 +14,7 @@ from trayagent.doctor.context import Case, spoken
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.errors import TrayagentError
-from trayagent.ssh.master.launch import read_own_log
+from trayagent.ssh.master.launch_and_wait import read_own_log
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
 

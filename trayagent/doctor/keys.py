@@ -11,7 +11,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
-from trayagent.ssh.login.credentials import agent_keys, agent_socket, passphrase_needed
+from trayagent.ssh.login.read_keys import agent_keys, agent_socket, passphrase_needed
 
 Held = Callable[[str | None], int | None]
 """Returns how many keys the ssh-agent at a socket holds; None without an ssh-agent."""

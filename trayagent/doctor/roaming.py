@@ -12,7 +12,7 @@ from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.server import ANSWER_WITHIN_S, BEGIN_S, SSHD_FILES
 from trayagent.ssh.mux.errors import MuxError
-from trayagent.ssh.remote import oneshot
+from trayagent.ssh.remote import run_script
 
 _AT_ONCE = 8
 _OLDEST_PYTHON = (3, 7)
@@ -78,7 +78,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
     if local or case.state(name) != "connected" or await aside(lambda: case.master(name)) is None:
         return local
     try:
-        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
+        lines = await run_script.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
     except MuxError:
         return []  # the check of the server reports that
     if lines is None:

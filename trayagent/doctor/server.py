@@ -15,7 +15,7 @@ from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.mux.errors import MuxError, Refused
 from trayagent.ssh.os.control_sockets import bound_by_master
 from trayagent.ssh.os.process import read
-from trayagent.ssh.remote import oneshot
+from trayagent.ssh.remote import run_script
 
 ANSWER_WITHIN_S, BEGIN_S = 2.5, 1.0
 _AT_ONCE = 8
@@ -88,7 +88,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
     if host.probe == "forward":
         return _no_shell(name, host, resolved, by_agent=True)
     try:
-        lines = await oneshot.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
+        lines = await run_script.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
     except Refused:
         title = f"{name}: the server allows no more sessions on one connection (MaxSessions)"
         why = "Further terminals get a connection of their own. It does not come back after a change of network."

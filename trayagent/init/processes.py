@@ -12,8 +12,8 @@ from trayagent.init import systemd
 from trayagent.init.command_line import NotUnderstood, parse, program_of
 from trayagent.init.findings import Found, Machine, autossh_only
 from trayagent.ssh.os.control_sockets import listening
-from trayagent.ssh.os.flows import flow_of
 from trayagent.ssh.os.process import Process, read, ssh_processes
+from trayagent.ssh.os.tcp_connection import flow_of
 
 _UNIT = re.compile(r"/([^/]+\.service)(?:/[^/]*)?$")
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))

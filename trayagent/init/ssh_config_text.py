@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.init.findings import Machine, Skipped
-from trayagent.ssh import config_text
+from trayagent.ssh import ssh_config_text
 
 _FORWARDS = frozenset(("localforward", "remoteforward", "dynamicforward"))
 _CANDIDATES = 16
@@ -36,7 +36,7 @@ def read(roots: Iterable[Path]) -> SshText:
     aliases: dict[str, None] = {}
     hostnames: dict[str, str] = {}
     forwarding: dict[str, None] = {}
-    for block in (block for root in roots for block in config_text.blocks(root)):
+    for block in (block for root in roots for block in ssh_config_text.blocks(root)):
         names = block.names
         if block.keyword == "host":
             aliases |= dict.fromkeys(names)
@@ -53,10 +53,12 @@ def skipped(roots: Iterable[Path], machine: Machine) -> list[Skipped]:
     """Return the files that were not read, or not completely."""
     found = []
     for root in roots:
-        files = config_text.config_files(root)
+        files = ssh_config_text.config_files(root)
         found += [Skipped(machine.shown(file), why) for file in files if (why := _why(file)) is not None]
-        if len(files) >= config_text.MAX_FILES:
-            found.append(Skipped(machine.shown(root), f"includes more than {config_text.MAX_FILES} files"))
+        if len(files) >= ssh_config_text.MAX_FILES:
+            found.append(
+                Skipped(machine.shown(root), f"includes more than {ssh_config_text.MAX_FILES} files")
+            )
     return found
 
 
@@ -67,11 +69,11 @@ def _why(file: Path) -> str | None:
         if not file.is_file():
             return "is not a file"
         with file.open("rb") as opened:
-            data = opened.read(config_text.MAX_FILE + 1)
+            data = opened.read(ssh_config_text.MAX_FILE + 1)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if b"\0" in data:
         return "is not text"
-    if len(data) > config_text.MAX_FILE:
+    if len(data) > ssh_config_text.MAX_FILE:
         return "is larger than 1 MiB; the rest is ignored"
     return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh.remote.agent_socket import release_script, take_script
+from trayagent.ssh.remote.agent_socket_link import release_script, take_script
 
 SHELLS = [shell for shell in ("dash", "bash", "zsh", "ksh") if shutil.which(shell)]
 

@@ -10,12 +10,12 @@ import pytest
 from tests.ssh.conftest import Sshd, StartMaster
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Refused, Timeout
-from trayagent.ssh.remote import oneshot
+from trayagent.ssh.remote import run_script
 
 
 def run(path: Path, script: str, timeout_s: float = 10.0) -> list[str] | None:
     """Run a script to its end."""
-    return asyncio.run(oneshot.run(str(path), script, timeout_s=timeout_s))
+    return asyncio.run(run_script.run(str(path), script, timeout_s=timeout_s))
 
 
 async def alive(path: Path) -> int:
@@ -71,7 +71,7 @@ def test_a_connection_that_ends_gives_no_partial_output(start_master: StartMaste
     async def cut() -> None:
         there = master.path.with_name("there")
         slow = f"echo half; touch {there}; while [ -e {there} ]; do sleep 0.1; done"
-        script = asyncio.create_task(oneshot.run(str(master.path), slow))
+        script = asyncio.create_task(run_script.run(str(master.path), slow))
         while not there.exists():  # noqa: ASYNC110  # no event reports a file of another process
             await asyncio.sleep(0.01)
         master.process.kill()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.ssh.remote.quoting import command_line, quoted
+from trayagent.ssh.remote.quote_script import command_line, quoted
 
 NASTY = """printf '%s\\n' "it's" 'a\\b' '!!' '$HOME' "%d %b" '`id`' 'ü → €' '  two  blanks ' "" '~' '*' #x
 case x in (x) echo "yes";; esac"""

@@ -19,20 +19,20 @@ import pytest
 from tests.ssh.conftest import Master, SshConfig, Sshd, StartMaster, poll, spawn
 from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.os.process import alive, read
-from trayagent.ssh.remote import sessions
-from trayagent.ssh.remote.sessions import Found, parse_session
+from trayagent.ssh.remote import own_sessions
+from trayagent.ssh.remote.own_sessions import Found, parse_session
 
 
 def own(master: Master) -> RemoteSession:
     """Return the server's session of a master."""
-    found = asyncio.run(sessions.own(str(master.path)))
+    found = asyncio.run(own_sessions.own(str(master.path)))
     assert found is not None
     return found
 
 
 def reap(through: Master, *ends: RemoteSession, sockets: tuple[Path, ...] = ()) -> Found:
     """End sessions and remove sockets through a master."""
-    found = asyncio.run(sessions.reap(str(through.path), ends, [*map(str, sockets)], timeout_s=10))
+    found = asyncio.run(own_sessions.reap(str(through.path), ends, [*map(str, sockets)], timeout_s=10))
     assert found is not None
     return found
 
@@ -195,8 +195,8 @@ def test_a_forced_command_reports_no_sessions(sshd: Sshd, start_master: StartMas
     """With a forced command, `own` and `reap` return None."""
     sshd.restart("ForceCommand /bin/true")
     path = str(start_master().path)
-    assert asyncio.run(sessions.own(path)) is None
-    assert asyncio.run(sessions.reap(path, [], [], timeout_s=10)) is None
+    assert asyncio.run(own_sessions.own(path)) is None
+    assert asyncio.run(own_sessions.reap(path, [], [], timeout_s=10)) is None
 
 
 @pytest.mark.parametrize(

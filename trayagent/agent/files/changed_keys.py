@@ -12,7 +12,7 @@ from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 from trayagent.core.facts.user_events import KeysChanged
-from trayagent.ssh.login.credentials import key_files, read_key_file
+from trayagent.ssh.login.read_keys import key_files, read_key_file
 
 # A rotation writes the key, the public key and the certificate one after another. There is no hurry.
 _QUIET_S = 2.0

@@ -26,7 +26,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 from trayagent.core.facts.user_events import CredentialsChanged
 from trayagent.desktop.bus import session_bus_socket
-from trayagent.ssh.login.credentials import NO_FILE, key_files
+from trayagent.ssh.login.read_keys import NO_FILE, key_files
 
 if TYPE_CHECKING:
     from trayagent.desktop.desk import Desk

@@ -15,8 +15,8 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.errors import Timeout
-from trayagent.ssh.remote import agent_socket
-from trayagent.ssh.remote.agent_socket import Linked
+from trayagent.ssh.remote import agent_socket_link
+from trayagent.ssh.remote.agent_socket_link import Linked
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,9 @@ class AgentSocketLinks:
             return
         ours = self._records.agent_socket(name)
         with suppress(TrayagentError):
-            found = await agent_socket.take(new.control_path, link, ours, claim=True, timeout_s=_USER_WAITS_S)
+            found = await agent_socket_link.take(
+                new.control_path, link, ours, claim=True, timeout_s=_USER_WAITS_S
+            )
             if found is not None and found.outcome == "linked":
                 self._records.set_agent_socket(name, found.words)
 
@@ -77,7 +79,7 @@ class AgentSocketLinks:
             return
         self._tasks.cancel(_task(name))
         with suppress(TrayagentError):
-            await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
+            await agent_socket_link.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _unwanted(self, host: Host) -> None:
         done = self._done.pop(host.name, None)
@@ -96,7 +98,7 @@ class AgentSocketLinks:
 
     async def _release(self, master: Master, link: str, ours: str) -> None:
         with suppress(TrayagentError):
-            await agent_socket.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
+            await agent_socket_link.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _due(self, host: Host) -> _Round | None:
         """Return what to make a host's link for now. None: it is made already, or cannot be made."""
@@ -126,7 +128,7 @@ class AgentSocketLinks:
             return
         ours = self._records.agent_socket(host.name)
         try:
-            found = await agent_socket.take(master.control_path, link, ours, claim=claim)
+            found = await agent_socket_link.take(master.control_path, link, ours, claim=claim)
         except Timeout:
             if not self._shell.is_healthy(host.name, master):
                 self._again(host.name, claim=claim)

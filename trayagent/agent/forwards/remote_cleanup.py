@@ -22,12 +22,12 @@ from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.inet_diag import ESTABLISHED, tcp_sockets
 from trayagent.ssh.mux.errors import Refused
 from trayagent.ssh.os.process import alive
-from trayagent.ssh.remote import sessions as far
-from trayagent.ssh.remote.sessions import Found
+from trayagent.ssh.remote import own_sessions as far
+from trayagent.ssh.remote.own_sessions import Found
 
 log = logging.getLogger(__name__)
 
-# Allows for a login shell with a slow rc file. The forwards do not wait that long, see `forwarding`.
+# Allows for a login shell with a slow rc file. The forwards do not wait that long, see `open_forwards`.
 REAP_S = 10.0
 _RUNS_MAX = 6  # for each master; after so many failures another run would not help
 _HERE = {"ended", "gone", "other"}  # the results for a session that the server does not have now

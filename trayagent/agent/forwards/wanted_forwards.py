@@ -21,7 +21,7 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
 from trayagent.core.policy.wanted_connection import wanted_forwards
 from trayagent.errors import TrayagentError
-from trayagent.ssh.forwarding import ensure
+from trayagent.ssh.open_forwards import ensure
 from trayagent.ssh.os.listeners import all_listeners
 
 # Usually the port of a killed process is free immediately; a busy server takes longer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trayagent.ssh.os.flows import TcpFacts
+from trayagent.ssh.os.tcp_connection import TcpFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import BARE_CONTROL_DEADLINE_S
 from trayagent.ssh.login.background_guard import without_windows
-from trayagent.ssh.login.failures import classify
-from trayagent.ssh.login.known_keys import is_trusted
+from trayagent.ssh.login.classify_failure import classify
+from trayagent.ssh.login.known_hosts import is_trusted
 from trayagent.ssh.master.bare_control import Answer, Server, bare_command, exchange_keys
-from trayagent.ssh.master.naming import host_of_name
+from trayagent.ssh.master.name_unnamed_master import host_of_name
 
 _DEFAULT_FILES = (
     "~/.ssh/known_hosts",

@@ -32,13 +32,13 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.hostname_edited import replaced_by_edit
 from trayagent.core.problem_texts import large_packets_lost
 from trayagent.errors import TrayagentError
-from trayagent.ssh.control_path import remove_fresh
 from trayagent.ssh.login.background_guard import wants_browser, without_windows
-from trayagent.ssh.login.failures import classify, perhaps_refused, unlogged
+from trayagent.ssh.login.classify_failure import classify, perhaps_refused, unlogged
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
-from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.launch import Launched, LaunchFailedError, read_own_log
+from trayagent.ssh.master import master_logs as master_log
+from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, read_own_log
+from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import owner_of
 
 log = logging.getLogger(__name__)

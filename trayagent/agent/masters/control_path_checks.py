@@ -11,7 +11,7 @@ from trayagent.agent.parts import Parts
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
-from trayagent.ssh import control_path as names
+from trayagent.ssh import new_control_path as names
 
 _OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
 

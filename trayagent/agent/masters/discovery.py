@@ -20,14 +20,14 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
-from trayagent.ssh.control_path import default_in
-from trayagent.ssh.master.ending import end
-from trayagent.ssh.master.naming import unnamed_master_name
+from trayagent.ssh.master.end_master import end
+from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
 from trayagent.ssh.mux.client import MuxClient
+from trayagent.ssh.new_control_path import default_in
 from trayagent.ssh.os.control_sockets import ControlSocket, accepts, bound_by_master, listening, owner_of
-from trayagent.ssh.os.flows import flow_of, tcp_facts
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
+from trayagent.ssh.os.tcp_connection import flow_of, tcp_facts
 
 LIVING_S = 0.1  # a listener without a visible process for longer than this lives in another namespace
 _SCAN_AGAIN_S = 0.01
@@ -138,7 +138,8 @@ class Discovery:
         """Return the path that the host's next master will take over.
 
         If ssh_config got a ControlPath after the present master began to listen in the runtime directory, that master's
-        path remains, and the new one leads there (`link_added_control_path`). A rename cannot move a socket to another file system.
+        path remains, and the new one leads there (`link_added_control_path`). A rename cannot move a socket to another
+        file system.
         """
         path, master = self.control_path(host), host.master
         if host.hidden_path is not None or master is None:

@@ -21,10 +21,10 @@ from trayagent.core.facts.events import Carried, DrainingFound
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
-from trayagent.ssh.control_path import fresh_for, remove_fresh
-from trayagent.ssh.forwarding import to_mux
-from trayagent.ssh.master import drain
+from trayagent.ssh.master import stop_listening
 from trayagent.ssh.mux.errors import Gone
+from trayagent.ssh.new_control_path import fresh_for, remove_fresh
+from trayagent.ssh.open_forwards import to_mux
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.process import age_s, alive, read
 
@@ -50,7 +50,7 @@ class MasterDrainer:
             return None
         try:
             if os.path.lexists(old.control_path):
-                name = drain.second_name(old.control_path)
+                name = stop_listening.second_name(old.control_path)
             else:  # the user removed the socket, so `stop` finds no file with this name
                 name = fresh_for(old.control_path)
         except OSError as error:
@@ -86,10 +86,10 @@ class MasterDrainer:
         """
         forwards = [to_mux(forward) for forward in self._forwarding.opened(host, old)]
         try:
-            await drain.stop(
+            await stop_listening.stop(
                 name, old.pid, old.control_path, forwards, unlinks_path=not old.ours, wait_s=CLEAR_PATIENCE_S
             )
-            found = drain.carried(old)
+            found = stop_listening.carried(old)
         except (TrayagentError, OSError) as error:
             log.info("%s: pid %d does not stop: %s", host.name, old.pid, error)
             # After `ssh -O stop` or `rm SOCKET`, no client can reach the master. But its forwards can no longer be
@@ -97,20 +97,22 @@ class MasterDrainer:
             unreachable = isinstance(error, Gone) and error.reason in {"absent", "deaf"}
             found = None
             if unreachable and old.ours and not forwards:
-                found = drain.carried(old)
+                found = stop_listening.carried(old)
         if found is None or not (found.sessions or found.connections):
             self.give_up(old, name)
             return None
         remove_fresh(name)
         made_at = time.monotonic() + self._records.draining()[old.pid].made_at - time.time()
-        return Draining(host.name, made_at, found.sessions, found.connections, stays=drain.stays(old))
+        return Draining(
+            host.name, made_at, found.sessions, found.connections, stays=stop_listening.stays(old)
+        )
 
     def count(self, action: a.CountCarried) -> None:
         """Post what a draining master carries now."""
         master = action.master
         if not alive(master.pid, master.start_ticks):
             return  # the master ended, and the watch reports that
-        found = drain.carried(master)
+        found = stop_listening.carried(master)
         self._shell.post(
             Carried(time.monotonic(), action.name, master.pid, found.sessions, found.connections)
         )
@@ -127,16 +129,20 @@ class MasterDrainer:
     async def _found(self, pid: int, kept: KeptDraining) -> None:
         if owner_of(kept.second_name) == pid:  # the earlier agent ended before it stopped this master
             try:
-                await drain.stop(kept.second_name, pid, kept.path, (), unlinks_path=not kept.ours, wait_s=0.0)
+                await stop_listening.stop(
+                    kept.second_name, pid, kept.path, (), unlinks_path=not kept.ours, wait_s=0.0
+                )
             except (TrayagentError, OSError) as error:
                 log.info("%s: pid %d does not stop: %s", kept.host, pid, error)
         remove_fresh(kept.second_name)
         master = describe(pid, "", ours=kept.ours, proven=(kept.host_key, kept.target))
         if master is None:
             return
-        found = drain.carried(master)
+        found = stop_listening.carried(master)
         made_at = time.monotonic() + kept.made_at - time.time()
-        draining = Draining(kept.host, made_at, found.sessions, found.connections, stays=drain.stays(master))
+        draining = Draining(
+            kept.host, made_at, found.sessions, found.connections, stays=stop_listening.stays(master)
+        )
         self._shell.post(DrainingFound(time.monotonic(), master, draining))
 
 

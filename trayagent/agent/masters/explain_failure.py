@@ -15,7 +15,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.time_constants import NEVER
 from trayagent.ssh.login.certificates import Certificate, any_expired_certificate, expired_certificate
-from trayagent.ssh.login.credentials import agent_socket, passphrase_needed
+from trayagent.ssh.login.read_keys import agent_socket, passphrase_needed
 
 
 def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[str, str]) -> Failure:

@@ -30,14 +30,14 @@ from trayagent.core.facts.user_events import LoginBegun, LoginGivenUp
 from trayagent.core.policy.admission import admission
 from trayagent.core.problem_texts import admission_problem
 from trayagent.errors import TrayagentError
-from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.login.failures import classify
+from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
-from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.command import master_command
-from trayagent.ssh.master.ending import abandon
-from trayagent.ssh.master.launch import read_own_log
+from trayagent.ssh.master import master_logs as master_log
+from trayagent.ssh.master.end_master import abandon
+from trayagent.ssh.master.launch_and_wait import read_own_log
+from trayagent.ssh.master.master_command_line import master_command
+from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.process import PidWatch
 

@@ -21,10 +21,10 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.login_deadline import deadline_s
 from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 from trayagent.ssh.login.background_guard import without_windows
-from trayagent.ssh.login.credentials import agent_socket, identities, kind_of, wants_passphrase
-from trayagent.ssh.login.failures import classify, perhaps_refused
+from trayagent.ssh.login.classify_failure import classify, perhaps_refused
 from trayagent.ssh.login.login_keys import LoginKeys, login_keys, login_obstacle
-from trayagent.ssh.login.trial import Tried, log_in, mark_of, trial_command
+from trayagent.ssh.login.read_keys import agent_socket, identities, kind_of, wants_passphrase
+from trayagent.ssh.login.trial_login import Tried, log_in, mark_of, trial_command
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.login_deadline import deadline_s, longer_s
 from trayagent.ssh.login.background_guard import Openers, ends_attempt
-from trayagent.ssh.master.command import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
-from trayagent.ssh.master.launch import Launched, LaunchFailedError, launch
-from trayagent.ssh.master.log import stderr_of
+from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, launch
+from trayagent.ssh.master.master_command_line import CONNECT_TIMEOUT_S, master_command, may_be_handed_over
+from trayagent.ssh.master.master_logs import stderr_of
 from trayagent.ssh.master.preconnect import PreconnectedSocket
-from trayagent.ssh.os.flows import flow_of, tcp_facts
+from trayagent.ssh.os.tcp_connection import flow_of, tcp_facts
 
 
 class Connecting(Protocol):

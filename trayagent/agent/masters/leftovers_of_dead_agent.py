@@ -15,18 +15,18 @@ from trayagent.agent.masters.discovery import describe
 from trayagent.agent.state.records import Begun, Records
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.policy.retry_backoff import REFUSED_KINDS
-from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.login.failures import classify, perhaps_refused
+from trayagent.ssh.login.classify_failure import classify, perhaps_refused
 from trayagent.ssh.login.key_exchange import read_key_exchange
-from trayagent.ssh.login.trial import mark_of
-from trayagent.ssh.login.trial import processes_of as trials_of
-from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.command import escaped
-from trayagent.ssh.master.ending import abandon, end
-from trayagent.ssh.master.launch import read_own_log
+from trayagent.ssh.login.trial_login import mark_of
+from trayagent.ssh.login.trial_login import processes_of as trials_of
+from trayagent.ssh.master import master_logs as master_log
+from trayagent.ssh.master.end_master import abandon, end
+from trayagent.ssh.master.launch_and_wait import read_own_log
+from trayagent.ssh.master.master_command_line import escaped
+from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import ControlSocket, accepts, listening, owner_of
-from trayagent.ssh.os.exchange import exchange
 from trayagent.ssh.os.process import Process, read, ssh_processes
+from trayagent.ssh.os.swap_files import exchange
 
 
 class Leftovers:

@@ -11,7 +11,7 @@ from trayagent.agent.state.records import Records
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
-from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.os.process import alive
 
 

@@ -21,8 +21,8 @@ from trayagent.ssh.master.sentinel import Sentinel
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused, Timeout
 from trayagent.ssh.os.carried import carried_by
-from trayagent.ssh.os.flows import Flow, TcpFacts, flow_of, tcp_facts
-from trayagent.ssh.os.stopped import carried_by_stopped
+from trayagent.ssh.os.suspended import carried_by_stopped
+from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, flow_of, tcp_facts
 
 log = logging.getLogger(__name__)
 

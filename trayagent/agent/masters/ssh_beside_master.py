@@ -19,11 +19,11 @@ from trayagent.core.facts.events import DrainingFound
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
-from trayagent.ssh.master.naming import unnamed_master_name
+from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
 from trayagent.ssh.os.control_sockets import listening
-from trayagent.ssh.os.flows import Flow, flow_of, transport_of
 from trayagent.ssh.os.namespaces import in_other_namespace
 from trayagent.ssh.os.process import Process, age_s, read, ssh_processes
+from trayagent.ssh.os.tcp_connection import Flow, flow_of, transport_of
 from trayagent.ssh.os.terminals import terminal_of
 
 # An ssh that was started from one of these was typed by the user, or is a service of its own.

@@ -24,9 +24,9 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
-from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.master.ending import end, end_session
-from trayagent.ssh.os.exchange import exchange, rename_new
+from trayagent.ssh.master.end_master import end, end_session
+from trayagent.ssh.new_control_path import remove_fresh
+from trayagent.ssh.os.swap_files import exchange, rename_new
 
 _TRIES = 3
 _FAREWELL_S = 2.0  # for an inner master that just ended, and that the far relay may still wait for

@@ -16,9 +16,9 @@ from trayagent.core.facts.events import MasterEnded, MasterFound
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
-from trayagent.ssh.login.failures import classify
-from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.log import SshOutput
+from trayagent.ssh.login.classify_failure import classify
+from trayagent.ssh.master import master_logs as master_log
+from trayagent.ssh.master.master_logs import SshOutput
 from trayagent.ssh.os.control_sockets import accepts
 from trayagent.ssh.os.process import PidWatch
 

@@ -20,8 +20,8 @@ from trayagent.roaming.far_relay import MARKER
 from trayagent.roaming.near_client import FAR_RELAY
 from trayagent.ssh.mux.client import ROUND_TRIP_S, MuxClient
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
-from trayagent.ssh.remote import oneshot
-from trayagent.ssh.remote.quoting import command_line, quoted
+from trayagent.ssh.remote import run_script
+from trayagent.ssh.remote.quote_script import command_line, quoted
 
 _LINK = b'{"do": "link"}\n'
 INSTALL_S = 60.0  # 45 kB on a slow line
@@ -131,7 +131,7 @@ async def install(control_path: str) -> None:
     file = os.open(FAR_RELAY, os.O_RDONLY | os.O_CLOEXEC)
     try:
         script = _INSTALL % FAR_RELAY.stat().st_size
-        lines = await oneshot.run(control_path, script, stdin=file, timeout_s=INSTALL_S)
+        lines = await run_script.run(control_path, script, stdin=file, timeout_s=INSTALL_S)
     finally:
         os.close(file)
     if lines is None:
@@ -145,7 +145,7 @@ async def install_if_missing(control_path: str) -> bool:
 
     Raise FarError, or the errors of a master that does not answer.
     """
-    if _ABSENT not in (await oneshot.run(control_path, _check()) or []):
+    if _ABSENT not in (await run_script.run(control_path, _check()) or []):
         return False
     await install(control_path)
     return True
@@ -215,7 +215,7 @@ async def _run(control_path: str, script: str, token: str) -> FarAnswer:
     try:
         os.write(far, f"{token}\n".encode())  # the pipe is empty, so this does not block
         os.close(far)
-        lines = await oneshot.run(control_path, script, stdin=near)
+        lines = await run_script.run(control_path, script, stdin=near)
     finally:
         os.close(near)
     if lines is None:

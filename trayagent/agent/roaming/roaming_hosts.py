@@ -54,13 +54,13 @@ from trayagent.core.facts.roaming_events import (
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 from trayagent.roaming.near_client import new_token
-from trayagent.ssh.control_path import remove_fresh
-from trayagent.ssh.master.command import may_be_handed_over
-from trayagent.ssh.master.drain import second_name
-from trayagent.ssh.master.ending import end
+from trayagent.ssh.master.end_master import end
+from trayagent.ssh.master.master_command_line import may_be_handed_over
+from trayagent.ssh.master.stop_listening import second_name
+from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.carried import carried_by
 from trayagent.ssh.os.control_sockets import accepts, owner_of
-from trayagent.ssh.os.exchange import exchange, rename_new
+from trayagent.ssh.os.swap_files import exchange, rename_new
 
 log = logging.getLogger(__name__)
 

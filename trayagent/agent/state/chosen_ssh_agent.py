@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
-from trayagent.ssh.login.agent_sockets import Kind, kind_of
+from trayagent.ssh.login.ssh_agent_sockets import Kind, kind_of
 
 log = logging.getLogger(__name__)
 

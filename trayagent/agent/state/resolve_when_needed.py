@@ -17,9 +17,9 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.core.policy.admission import admission
 from trayagent.errors import TrayagentError
-from trayagent.ssh import config_text
-from trayagent.ssh.control_path_owners import may_own
-from trayagent.ssh.login.known_keys import known_keys
+from trayagent.ssh import ssh_config_text
+from trayagent.ssh.aliases_of_control_path import may_own
+from trayagent.ssh.login.known_hosts import known_keys
 from trayagent.ssh.resolve import NO_LOOKUPS
 from trayagent.ssh.resolve_many import SshResolver
 
@@ -86,16 +86,16 @@ class Resolver:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files that ssh reads, including Includes."""
-        return tuple(dict.fromkeys(f for root in self._roots for f in config_text.config_files(root)))
+        return tuple(dict.fromkeys(f for root in self._roots for f in ssh_config_text.config_files(root)))
 
     @property
     def network_dependent(self) -> bool:
         """Whether the answers may differ from network to network."""
-        return config_text.network_dependent(self._roots)
+        return ssh_config_text.network_dependent(self._roots)
 
     def control_path_folders(self) -> tuple[Path, ...]:
         """Return the folders in which literal ControlPaths put their sockets."""
-        found = [p for root in self._roots for p in config_text.control_paths(root)]
+        found = [p for root in self._roots for p in ssh_config_text.control_paths(root)]
         folders = [Path(p).expanduser().parent for p in found if p != "none"]
         return tuple(dict.fromkeys(f for f in folders if "%" not in str(f) and "$" not in str(f)))
 
@@ -107,7 +107,7 @@ class Resolver:
 
     def aliases(self) -> tuple[str, ...]:
         """Return the literal host names in ssh's files, in order."""
-        return tuple(dict.fromkeys(a for root in self._roots for a in config_text.aliases(root)))
+        return tuple(dict.fromkeys(a for root in self._roots for a in ssh_config_text.aliases(root)))
 
     async def resolve(self, name: str, *, lookups: bool = True) -> Answer:
         """Return the answer for a host. Raises TrayagentError with ssh's own words.
@@ -163,7 +163,7 @@ class Resolver:
 
     def _read_text(self) -> _Text:
         if self._text is None:
-            self._text = _Text(self.network_dependent, config_text.canonicalizes(self._roots))
+            self._text = _Text(self.network_dependent, ssh_config_text.canonicalizes(self._roots))
         return self._text
 
     async def _answer(self, resolved: Resolved, begun_at: float, lookups: bool) -> Answer:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.credentials import read_key_file
+from trayagent.ssh.login.read_keys import read_key_file
 
 # The number of fields of each type's public key. These fields are between the nonce and the serial number.
 _KEY_FIELDS = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.banner_check import banner_answers
-from trayagent.ssh.os.flows import flow_of, tcp_facts
+from trayagent.ssh.os.tcp_connection import flow_of, tcp_facts
 
 # Random loss does not cause this many retransmissions in a row, because the pause between them doubles.
 _RETRANSMISSIONS = 3

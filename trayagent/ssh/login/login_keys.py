@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.credentials import existing, is_private, kind_of, public_key, wants_passphrase
+from trayagent.ssh.login.read_keys import existing, is_private, kind_of, public_key, wants_passphrase
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from trayagent.core.facts.hosts import LoginKind
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.credentials import agent_socket, identities
 from trayagent.ssh.login.login_keys import login_keys, login_obstacle
+from trayagent.ssh.login.read_keys import agent_socket, identities
 
 # sshconnect2.c: ssh_userauth2 logs the last method, and input_userauth_failure logs earlier methods that succeeded
 # partially.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
-from trayagent.ssh.os.flows import flow_of
+from trayagent.ssh.os.tcp_connection import flow_of
 
 # Messages that ssh prints only after it has read an SSH banner: packet.c, sshpkt_vfatal; kex.c.
 _AFTER_BANNER = re.compile(

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Timeout
+from trayagent.ssh.remote.own_sessions import MARK, parse_session
 from trayagent.ssh.remote.pipes import chunks
-from trayagent.ssh.remote.quoting import command_line
-from trayagent.ssh.remote.sessions import MARK, parse_session
+from trayagent.ssh.remote.quote_script import command_line
 
 COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
 MARKER = b"TRAY "

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from trayagent.ssh.master import log as master_log
+from trayagent.ssh.master import master_logs as master_log
 
 _PROGRAM_MAX = 60  # log.c, sshlogv: a tag has 128 bytes; the other parts take up to 55
 # If the pipe ends without a line, the agent is gone and ssh is not started.

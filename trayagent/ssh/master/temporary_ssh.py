@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS
-from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.ending import abandon
+from trayagent.ssh.master import master_logs as master_log
+from trayagent.ssh.master.end_master import abandon
 from trayagent.ssh.os.process import read
 
 _POLL_S = 0.004  # no event reports that a file grew; the interval is a fraction of a round trip

@@ -15,8 +15,8 @@ from trayagent.netlink.inet_diag import CLOSED, tcp_sockets
 from trayagent.netlink.inet_diag import LISTEN as TCP_LISTEN
 from trayagent.netlink.unix_diag import ESTABLISHED, unix_sockets
 from trayagent.ssh.os.linux_control_sockets import is_bind_name
-from trayagent.ssh.os.linux_flows import flow_of
 from trayagent.ssh.os.linux_process import inode_of, socket_inodes
+from trayagent.ssh.os.linux_tcp_connection import flow_of
 from trayagent.ssh.os.linux_transport import own_descriptors
 from trayagent.ssh.os.types import Carried
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.unix_diag import ESTABLISHED, LISTEN, UnixSocket, unix_sockets
-from trayagent.ssh.control_path import home_of
+from trayagent.ssh.new_control_path import home_of
 from trayagent.ssh.os.linux_process import (
     children_of,
     comm_of,

@@ -10,8 +10,8 @@ import os
 
 from trayagent.ssh.os import macos_lsof
 from trayagent.ssh.os.macos_control_sockets import bind_name_of
-from trayagent.ssh.os.macos_flows import flow_of, number_of
 from trayagent.ssh.os.macos_lsof import File
+from trayagent.ssh.os.macos_tcp_connection import flow_of, number_of
 from trayagent.ssh.os.types import Carried
 
 _FIRST_OWN_FD = 3

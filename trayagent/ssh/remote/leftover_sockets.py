@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trayagent.ssh.remote.quoting import quoted
+from trayagent.ssh.remote.quote_script import quoted
 
 # `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links a name is
 # no proof. So the script compares each listener whose name has the same last part by device and inode. If the

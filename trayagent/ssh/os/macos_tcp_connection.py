@@ -1,6 +1,6 @@
 """Find the TCP connection that carries an ssh process, with ps(1) and lsof(8).
 
-The rule is the same as on Linux (see `linux_flows`): an ssh client's lowest TCP socket is its connection to
+The rule is the same as on Linux (see `linux_tcp_connection`): an ssh client's lowest TCP socket is its connection to
 the server. Otherwise the client has two pipes to a proxy, and the proxy has the TCP socket, or a Unix socket to
 another master. macOS does not report the state of another process's connection, so only a probe shows that a
 master is alive.

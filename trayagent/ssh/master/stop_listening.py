@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
-from trayagent.ssh.control_path import fresh_for, remove_fresh
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Refused
 from trayagent.ssh.mux.forward import MuxForward
+from trayagent.ssh.new_control_path import fresh_for, remove_fresh
 from trayagent.ssh.os.carried import Carried, carried_by
 from trayagent.ssh.os.process import read
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from trayagent.ssh import config_text
+from trayagent.ssh import ssh_config_text
 
 _TOKEN = re.compile(r"%(.)|\$\{[^}]*\}")
 _PATTERNS = {"%": "%", "C": "[0-9a-f]+", "p": r"\d+", "i": r"\d+"}
@@ -25,7 +25,7 @@ def may_own(roots: Iterable[Path], alias: str, control_path: str) -> bool:
 
 def _values(root: Path, alias: str) -> Iterator[str]:
     """Yield the ControlPath values that may apply to this alias, as written."""
-    for options in config_text.options_by_file(root):
+    for options in ssh_config_text.options_by_file(root):
         holds = True  # the options before the first block of a file apply to every alias
         for key, words in options:
             if key in {"host", "match"}:
@@ -37,7 +37,7 @@ def _values(root: Path, alias: str) -> Iterator[str]:
 def _fits(value: str, alias: str, control_path: str) -> bool:
     if value.lower() == "none":
         return False
-    home = str(config_text.home())
+    home = str(ssh_config_text.home())
     text = home + value[1:] if value.startswith("~/") else value
     pattern, last = "", 0
     for token in _TOKEN.finditer(text):

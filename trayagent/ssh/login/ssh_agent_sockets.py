@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from trayagent.ssh.login.credentials import identities
+from trayagent.ssh.login.read_keys import identities
 from trayagent.ssh.os.process import read
 
 Kind = Literal["usable", "silent", "forwarded", "not-ours"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from trayagent.ssh.os.flows import Flow, flow_of, transport_of
+from trayagent.ssh.os.tcp_connection import Flow, flow_of, transport_of
 
 if sys.platform == "darwin":
-    from trayagent.ssh.os.macos_stopped import any_stopped
+    from trayagent.ssh.os.macos_suspended import any_stopped
 else:
-    from trayagent.ssh.os.linux_stopped import any_stopped
+    from trayagent.ssh.os.linux_suspended import any_stopped
 
-_DEEPEST = 8  # the longest chain of masters, as in `linux_flows`
+_DEEPEST = 8  # the longest chain of masters, as in `linux_tcp_connection`
 
 
 def carried_by_stopped(pid: int, flow: Flow | None) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trayagent.core.facts.remote_sessions import RemoteSession
-from trayagent.ssh.remote import oneshot
+from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.leftover_sockets import free_script
-from trayagent.ssh.remote.quoting import quoted
+from trayagent.ssh.remote.quote_script import quoted
 
 # `mark PID` identifies an sshd process that the user may signal, even if the kernel reuses its pid. `mark` prints
 # boot id, pid namespace and start time in ticks. Without Linux's /proc, `mark` prints host name and start time in
@@ -84,7 +84,7 @@ async def own(control_path: str) -> RemoteSession | None:
 
     Raise Timeout, Gone or Refused.
     """
-    lines = await oneshot.run(control_path, f'{MARK}echo "$PPID $(mark $PPID)"')
+    lines = await run_script.run(control_path, f'{MARK}echo "$PPID $(mark $PPID)"')
     return parse_session(lines[-1]) if lines else None
 
 
@@ -100,7 +100,7 @@ async def reap(
     script += [f"end {one.pid} {quoted(one.mark)} {number}\n" for number, one in enumerate(sessions)]
     script.append(free_script(sockets, just_ended=bool(sessions)))
     script.append('echo "own $PPID $(mark $PPID)"')
-    lines = await oneshot.run(control_path, "".join(script), timeout_s=timeout_s)
+    lines = await run_script.run(control_path, "".join(script), timeout_s=timeout_s)
     return None if lines is None else _found(lines, sessions, sockets)
 
 

@@ -10,9 +10,9 @@ import sys
 from trayagent.ssh.os.types import Flow, TcpFacts
 
 if sys.platform == "darwin":
-    from trayagent.ssh.os.macos_flows import QUERY_INTERVAL_S, flow_of, tcp_facts, transport_of
+    from trayagent.ssh.os.macos_tcp_connection import QUERY_INTERVAL_S, flow_of, tcp_facts, transport_of
 else:
-    from trayagent.ssh.os.linux_flows import QUERY_INTERVAL_S, flow_of, tcp_facts
+    from trayagent.ssh.os.linux_tcp_connection import QUERY_INTERVAL_S, flow_of, tcp_facts
     from trayagent.ssh.os.linux_transport import transport_of
 
 __all__ = ["QUERY_INTERVAL_S", "Flow", "TcpFacts", "flow_of", "tcp_facts", "transport_of"]

@@ -13,7 +13,7 @@ from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.hosts import ForwardState
 from trayagent.core.facts.remote_sessions import still_refused
 from trayagent.errors import TrayagentError
-from trayagent.ssh.master.launch import read_own_log
+from trayagent.ssh.master.launch_and_wait import read_own_log
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward

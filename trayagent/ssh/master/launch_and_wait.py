@@ -11,12 +11,12 @@ from pathlib import Path
 
 from trayagent.errors import TrayagentError
 from trayagent.ssh.login.large_packets_lost import Stall, stall_of
-from trayagent.ssh.master import log as master_log
-from trayagent.ssh.master.ending import abandon
-from trayagent.ssh.master.log import SshOutput
+from trayagent.ssh.master import master_logs as master_log
+from trayagent.ssh.master.end_master import abandon
+from trayagent.ssh.master.master_logs import SshOutput
 from trayagent.ssh.master.spawn import prepared, spawn
-from trayagent.ssh.os.flows import QUERY_INTERVAL_S, flow_of, tcp_facts
 from trayagent.ssh.os.process import read
+from trayagent.ssh.os.tcp_connection import QUERY_INTERVAL_S, flow_of, tcp_facts
 
 _POLL_S = 0.004  # no event reports a new socket file; a hundredth of a handshake
 

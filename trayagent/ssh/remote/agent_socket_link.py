@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from trayagent.ssh.remote import oneshot
-from trayagent.ssh.remote.quoting import quoted
+from trayagent.ssh.remote import run_script
+from trayagent.ssh.remote.quote_script import quoted
 
 Outcome = Literal["linked", "kept", "other", "none", "hidden", "foreign", "occupied", "failed"]
 
@@ -98,11 +98,11 @@ async def take(
     ours: str | None,
     *,
     claim: bool,
-    timeout_s: float = oneshot.DEADLINE_S,
+    timeout_s: float = run_script.DEADLINE_S,
 ) -> Linked | None:
     """Make the link through this master; return None if the server runs no command. Raise as `oneshot.run` does."""
     script = take_script(link, ours, claim=claim)
-    lines = await oneshot.run(control_path, script, want_agent=True, timeout_s=timeout_s)
+    lines = await run_script.run(control_path, script, want_agent=True, timeout_s=timeout_s)
     if lines is None:
         return None
     for line in lines:
@@ -114,7 +114,7 @@ async def take(
 
 async def release(control_path: str, link: str, ours: str, *, timeout_s: float) -> None:
     """Remove the link, because its target is about to end. Raise as `oneshot.run` does."""
-    await oneshot.run(control_path, release_script(link, ours), timeout_s=timeout_s)
+    await run_script.run(control_path, release_script(link, ours), timeout_s=timeout_s)
 
 
 def _names(link: str, ours: str | None) -> str:

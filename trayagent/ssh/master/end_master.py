@@ -11,8 +11,8 @@ import time
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
-from trayagent.ssh.os.flows import transport_of
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
+from trayagent.ssh.os.tcp_connection import transport_of
 
 TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; a master that hangs never ends
 SESSION_END_S = 0.3  # a terminal is restored in a few milliseconds; an ssh whose buffer is full never ends

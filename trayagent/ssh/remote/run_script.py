@@ -8,7 +8,7 @@ import os
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Gone, Timeout
 from trayagent.ssh.remote.pipes import chunks
-from trayagent.ssh.remote.quoting import command_line
+from trayagent.ssh.remote.quote_script import command_line
 
 BEGIN, END = "TRAY-BEGIN", "TRAY-END"
 DEADLINE_S = 10.0

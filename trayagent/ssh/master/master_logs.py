@@ -17,8 +17,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.ssh.os.flows import transport_of
 from trayagent.ssh.os.process import read as read_process
+from trayagent.ssh.os.tcp_connection import transport_of
 
 _MAX_BYTES = 64 * 1024
 MAX_SIZE = 1024 * 1024
