@@ -62,12 +62,12 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/demo.py", "sandbox"): "`demo` shows the agent in the laboratory",
     ("cli/init.py", "init"): "`init` makes the first configuration, before there is an agent",
     ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",
-    ("cli/complete.py", "ssh"): "`complete` offers the names of ssh_config and what runs on a host",
+    ("cli/shell_completion.py", "ssh"): "`complete` offers the names of ssh_config and what runs on a host",
     ("cli/attach.py", "attach"): "`attach` is the terminal itself",
     ("cli/login.py", "attach"): "`login` runs ssh at the terminal",
     ("cli/history.py", "history"): "`history` reads the log without an agent",
-    ("cli/status_page.py", "history"): "the page of `status --html` shows outages",
-    ("cli/status_page.py", "status_page"): "`status --html` writes the page",
+    ("cli/status_html.py", "history"): "the page of `status --html` shows outages",
+    ("cli/status_html.py", "status_page"): "`status --html` writes the page",
 }
 
 # The core and the mux protocol only decide, and do no I/O.

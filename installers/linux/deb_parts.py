@@ -86,9 +86,9 @@ def _icons(share: Path) -> dict[Path, bytes]:
 
 def _unit() -> str:
     """Return the unit that `trayagent install` writes, for the program of the package."""
-    from trayagent.desktop.autostart import files, linux_systemd
+    from trayagent.desktop.autostart import linux_systemd, write_files
 
-    return linux_systemd.unit(("/usr/bin/trayagent", "run")).replace(files.MARK, UNIT_MARK)
+    return linux_systemd.unit(("/usr/bin/trayagent", "run")).replace(write_files.MARK, UNIT_MARK)
 
 
 def _changelog(when: dt.datetime) -> str:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from trayagent import __version__
-from trayagent.cli import help_texts as described
+from trayagent.cli import command_descriptions as described
 from trayagent.config.key_descriptions import TABLES, Key, Table
 from trayagent.config.model import EVENTS
 

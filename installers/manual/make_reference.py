@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from trayagent.config import durations
+from trayagent.config import parse_duration
 from trayagent.config.key_descriptions import TABLES, Key, Table
 from trayagent.config.model import EVENTS
 
@@ -45,7 +45,7 @@ def reference() -> str:
     """Return the page in Markdown."""
     events = "\n".join(f"| `{event.replace('-', '_')}` | {WHEN[event]} |" for event in EVENTS)
     page = TEMPLATE.read_text(encoding="utf-8").replace("@EVENTS@", events)
-    page = page.replace("@DURATION@", durations.FORM.replace('"', "`"))
+    page = page.replace("@DURATION@", parse_duration.FORM.replace('"', "`"))
     return page.replace("@TABLES@", "\n\n".join(_table(table) for table in TABLES))
 
 

@@ -17,7 +17,10 @@ ROOT = Path(trayagent.__file__).parent
 
 # Linux only: never imported on a Mac.
 LINUX = ("sandbox", "linux_")
-DBUS = {"trayagent.desktop.tray." + name for name in ("item", "dbusmenu", "exported", "pystray_linux")}
+DBUS = {
+    "trayagent.desktop.tray." + name
+    for name in ("status_notifier_item", "dbusmenu", "exported_objects", "pystray_linux")
+}
 
 IMPORT_ALL = """
 import importlib, sys

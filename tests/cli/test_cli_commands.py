@@ -13,7 +13,7 @@ import pytest
 
 from trayagent import __version__
 from trayagent.cli import main
-from trayagent.history.store import History
+from trayagent.history.record_events import History
 
 if TYPE_CHECKING:
     Run = Callable[..., subprocess.CompletedProcess[str]]

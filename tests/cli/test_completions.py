@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import FakeAgent, host
 from tests.cli.shells import Shell
-from trayagent.cli import help_texts as described
+from trayagent.cli import command_descriptions as described
 from trayagent.cli import main
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

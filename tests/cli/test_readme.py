@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from trayagent.cli import main
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.sandbox.demo import acts, hostile
 
 ROOT = Path(__file__).parents[2]

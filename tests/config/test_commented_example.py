@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trayagent.config.commented_example import commented_example
 from trayagent.config.key_descriptions import TABLES
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 
 
 def test_the_example_sets_nothing_and_explains_every_key(tmp_path: Path) -> None:

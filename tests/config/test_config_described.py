@@ -10,7 +10,7 @@ import msgspec
 
 from installers.manual.make_reference import WHEN, reference
 from trayagent.config.key_descriptions import TABLES
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.config.model import EVENTS, Config
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trayagent.config import durations
+from trayagent.config import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from trayagent.config import durations
 )
 def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
     """The result is in seconds."""
-    assert durations.parse(text) == seconds
+    assert parse_duration.parse(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     """Other notations that Python accepts as numbers are rejected, and so are more than ten years."""
     with pytest.raises(ValueError, match=r"duration|ten years"):
-        durations.parse(text)
+        parse_duration.parse(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.config.errors import ConfigError
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.config.model import EVENTS, Config
 from trayagent.core.facts.forwards import End
 

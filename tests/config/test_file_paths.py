@@ -10,7 +10,7 @@ import pytest
 from trayagent.config import file_paths
 from trayagent.config import runtime_directory as folders
 from trayagent.config.errors import ConfigError, UnsafeFolder
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 
 
 def mode(path: Path) -> int:

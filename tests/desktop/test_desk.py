@@ -19,8 +19,8 @@ from tests.desktop.actors import FakeServer, FakeWatcher, Panel, called
 from tests.desktop.desk import Desk as Desktop
 from tests.desktop.desk import run, until
 from tests.desktop.test_menu import host, problem, view, vpn
-from trayagent.desktop.desk import SETTLED_S, Desk
-from trayagent.desktop.run_command import Choices, Files
+from trayagent.desktop.icon_menu_and_messages import SETTLED_S, Desk
+from trayagent.desktop.menu_actions import Choices, Files
 
 EMFILE = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.desktop.activation import Activation
+from trayagent.desktop.activation_token import Activation
 from trayagent.desktop.host_login import askpass, log_in
 from trayagent.errors import TrayagentError
 

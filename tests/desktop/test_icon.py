@@ -14,8 +14,8 @@ from PIL import Image, ImageChops
 
 from trayagent.desktop import icon
 from trayagent.desktop.icon import COLOURS, OUTLINE, Colour
-from trayagent.desktop.icon.painted import FILE, paint_all, painted
-from trayagent.desktop.icon.themed import icon_name, installed
+from trayagent.desktop.icon.icon_theme import icon_name, installed
+from trayagent.desktop.icon.painted_icons import FILE, paint_all, painted
 from trayagent.presentation import summary
 from trayagent.presentation.summary import OVERALLS, Overall
 

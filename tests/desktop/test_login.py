@@ -17,7 +17,7 @@ import pytest
 
 from trayagent.desktop import autostart as login
 from trayagent.desktop.autostart import choose as start
-from trayagent.desktop.autostart import files, linux_autostart, linux_systemd, macos_launchd
+from trayagent.desktop.autostart import linux_autostart, linux_systemd, macos_launchd, write_files
 from trayagent.desktop.scopes import linux_unit
 from trayagent.errors import TrayagentError
 
@@ -446,9 +446,9 @@ def test_our_files_can_be_distinguished_from_others(tmp_path: Path) -> None:
     ):
         path = tmp_path / "file"
         path.write_text(text)
-        assert files.is_ours(path)
+        assert write_files.is_ours(path)
     path.write_text("something else")
-    assert not files.is_ours(path)
+    assert not write_files.is_ours(path)
 
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -29,7 +29,7 @@ from trayagent.desktop.menu.commands import (
     StartAtLogin,
 )
 from trayagent.desktop.menu.items import Item, Key, Menu
-from trayagent.desktop.tray import layout
+from trayagent.desktop.tray import dbusmenu_layout
 
 NOW = datetime(2026, 1, 1, 14, 30, tzinfo=UTC)  # 15:30 in Berlin
 GENEROUS_S = 0.2
@@ -342,10 +342,10 @@ def test_a_name_that_is_written_from_right_to_left_does_not_turn_the_line_around
     given = view(host(hebrew, "waiting"), host("web"), vpns=[vpn(hebrew, "needs-sign-in", hebrew)])
     for line in (at(built(given), "host", hebrew), at(built(given), "vpn", hebrew, "sign-in")):
         assert f"\u2068{hebrew}\u2069" in line.label
-        assert f"\u2068{hebrew}\u2069" in layout.label(line.label), "the panel gets it, too"
+        assert f"\u2068{hebrew}\u2069" in dbusmenu_layout.label(line.label), "the panel gets it, too"
     assert f"\u2068{hebrew}\u2069" in menu.tooltip(given, NOW)
     assert "\u2068" not in at(built(given), "host", "web").label
-    assert "\u202e" not in layout.label("x\u202ey"), "an override is not an isolate"
+    assert "\u202e" not in dbusmenu_layout.label("x\u202ey"), "an override is not an isolate"
 
 
 def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:

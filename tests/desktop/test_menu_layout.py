@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.desktop.tray.layout import ROOT, Change, Layouts, label
+from trayagent.desktop.tray.dbusmenu_layout import ROOT, Change, Layouts, label
 from trayagent.desktop.tray.look import Entry
 
 

@@ -16,13 +16,13 @@ from dbus_fast.aio import MessageBus
 from tests.desktop.actors import FakeServer
 from tests.desktop.desk import Desk, run, until
 from tests.desktop.views import host, view
-from trayagent.desktop.bus import SessionBus
-from trayagent.desktop.connection import BusCallError
+from trayagent.desktop.bus_connection import BusCallError
 from trayagent.desktop.notifications.dispatcher import Dispatcher
 from trayagent.desktop.notifications.findings import Finding
+from trayagent.desktop.notifications.freedesktop_notifier import Notifier
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.notifier import Notifier
 from trayagent.desktop.notifications.wording import messages
+from trayagent.desktop.session_bus import SessionBus
 
 SERVER_PATH = "/org/freedesktop/Notifications"
 SIGN_IN = Message(

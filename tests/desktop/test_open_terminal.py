@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trayagent.desktop.in_terminal import in_terminal
 from trayagent.desktop.menu.commands import OpenTerminal
-from trayagent.desktop.run_command import Choices, Files
+from trayagent.desktop.menu_actions import Choices, Files
+from trayagent.desktop.terminal_window_command import in_terminal
 
 WITHIN_S = 20.0
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.desktop.desk import Desk, run, tool, until
-from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.notifications.freedesktop_notifier import Notifier
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.notifier import Notifier
+from trayagent.desktop.session_bus import SessionBus
 
 SIGN_IN = Message(
     "vpn-needs-sign-in corp",

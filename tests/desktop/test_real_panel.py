@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.desktop.actors import BLUE, GREEN, RED, look
 from tests.desktop.desk import Desk, run, until
-from trayagent.desktop.bus import SessionBus
-from trayagent.desktop.tray.status_notifier import StatusNotifierTray
+from trayagent.desktop.session_bus import SessionBus
+from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 
 
 @dataclass

@@ -21,7 +21,7 @@ from trayagent.desktop.menu.commands import (
     ShowLog,
     SignIn,
 )
-from trayagent.desktop.run_command import Choices, Files
+from trayagent.desktop.menu_actions import Choices, Files
 from trayagent.errors import TrayagentError
 
 WITHIN_S = 20.0

@@ -12,9 +12,9 @@ from dbus_fast import Message
 
 from tests.desktop.actors import look
 from tests.desktop.desk import Desk, run, until
-from trayagent.desktop.bus import SessionBus, session_bus_address
-from trayagent.desktop.connection import BusCallError, Call, Connection
-from trayagent.desktop.tray.status_notifier import StatusNotifierTray
+from trayagent.desktop.bus_connection import BusCallError, Call, Connection
+from trayagent.desktop.session_bus import SessionBus, session_bus_address
+from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 
 
 class User:
@@ -124,7 +124,7 @@ def test_an_error_of_one_user_does_not_affect_the_others(
         assert "org.freedesktop.DBus" in answer
         await bus.close()
 
-    with caplog.at_level(logging.WARNING, "trayagent.desktop.bus"):
+    with caplog.at_level(logging.WARNING, "trayagent.desktop.session_bus"):
         run(body())
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from tests.desktop.actors import BLUE, GREEN, RED, FakeWatcher, Panel, called, look, menu, pixmaps
 from tests.desktop.desk import Desk, run, until
-from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.session_bus import SessionBus
+from trayagent.desktop.tray.known_panels import Panel as TrayPanel
+from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 from trayagent.desktop.tray.look import Look
-from trayagent.desktop.tray.panel import Panel as TrayPanel
-from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.desktop.terminal import BEFORE_WORDS, command_lines, open_terminal
+from trayagent.desktop.open_terminal import BEFORE_WORDS, command_lines, open_terminal
 from trayagent.errors import TrayagentError
 
 WITHIN_S = 20.0
@@ -155,7 +155,7 @@ def test_the_terminal_outlives_its_opener_and_leaves_no_zombie(
     )
     opener = (
         "import asyncio, os, sys\n"
-        "from trayagent.desktop.terminal import open_terminal\n"
+        "from trayagent.desktop.open_terminal import open_terminal\n"
         f"asyncio.run(open_terminal(['ssh', 'web'], {env!r}, 0.2))\n"
     )
     subprocess.run([sys.executable, "-c", opener], check=True, timeout=WITHIN_S)

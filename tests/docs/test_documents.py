@@ -15,10 +15,10 @@ import pytest
 
 from tests.cli.test_readme import words_of
 from tests.test_architecture import MAY_IMPORT
-from trayagent.cli import help_texts as described
+from trayagent.cli import command_descriptions as described
 from trayagent.cli import main
 from trayagent.config import key_descriptions as keys
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.config.model import EVENTS
 from trayagent.core.display_state import DisplayState
 from trayagent.core.facts.problems import CODES

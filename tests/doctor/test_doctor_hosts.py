@@ -7,8 +7,8 @@ import pytest
 
 from trayagent.config import file_paths
 from trayagent.doctor import hosts
-from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding
+from trayagent.doctor.gather_facts import Case
 from trayagent.errors import TrayagentError
 
 

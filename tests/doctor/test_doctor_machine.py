@@ -23,9 +23,9 @@ from tests.lab.matrix import alive
 from trayagent.config import file_paths
 from trayagent.doctor import autostart as login
 from trayagent.doctor import ssh_program
-from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import each
 from trayagent.doctor.findings import Finding, ok
+from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.run_checks import carry_out
 from trayagent.netlink.errors import NetlinkError
 

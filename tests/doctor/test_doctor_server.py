@@ -15,7 +15,7 @@ from tests.lab.matrix import laboratory
 from tests.lab.test_networkmanager import skipping
 from trayagent.config.model import Host
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.server import Far, judged, read_answer
+from trayagent.doctor.servers import Far, judged, read_answer
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.networkmanager import NetworkManager
 from trayagent.sandbox.tools import tool

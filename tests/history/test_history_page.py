@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from trayagent.history.charts import MOST_BARS, Period, outages_by_day, recovery_times, timeline
+from trayagent.history.history_page import MOST_ROWS, page
 from trayagent.history.outages import Outage, Sighting
-from trayagent.history.page import MOST_ROWS, page
 from trayagent.presentation.times import lasted
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from trayagent.history import database
-from trayagent.history.store import History, HistoryUnreadable
+from trayagent.history.record_events import History, HistoryUnreadable
 
 WITHIN_S = 10.0
 
@@ -111,7 +111,7 @@ def test_another_process_reads_while_the_agent_writes(history: History, path: Pa
     """`trayagent history` reads the file without the agent."""
     history.record(event())
     assert history.flush(WITHIN_S)
-    code = "import sys; from pathlib import Path; from trayagent.history.store import History;"
+    code = "import sys; from pathlib import Path; from trayagent.history.record_events import History;"
     code += "print(len(History(Path(sys.argv[1])).events('web')))"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.init.conftest import Init, furnish
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.errors import TrayagentError
 from trayagent.init import write_config as written
 from trayagent.sandbox import Agent, Lab

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.init.conftest import furnish
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.sandbox import Agent, Lab
 
 UP, DOWN = "\x1b[A", "\x1b[B"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.init.conftest import MACHINES, Init, furnish
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 
 EXPECTED = Path(__file__).parent / "expected"
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from trayagent import __version__
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.desktop.autostart.linux_systemd import Systemd
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Lab

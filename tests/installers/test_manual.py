@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from installers.manual.make_manual import manual
-from trayagent.cli import help_texts as described
+from trayagent.cli import command_descriptions as described
 from trayagent.cli import main
 from trayagent.config.model import EVENTS, Agent, Config, Host, Vpn
 

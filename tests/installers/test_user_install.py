@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from installers import user_install
-from trayagent.desktop.icon.themed import installed
+from trayagent.desktop.icon.icon_theme import installed
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "installers" / "linux" / "install.sh"

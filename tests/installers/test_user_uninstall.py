@@ -6,7 +6,7 @@ import pytest
 
 from installers import user_install
 from tests.installers.test_user_install import SCRIPT, User
-from trayagent.desktop.autostart import files
+from trayagent.desktop.autostart import write_files
 from trayagent.desktop.autostart.linux_systemd import Systemd
 
 
@@ -48,7 +48,7 @@ def test_a_program_that_does_not_run_is_removed_with_what_starts_it(user: User, 
 
 def test_the_mark_of_files_for_the_start_at_login_is_the_programs() -> None:
     """The script cannot import the mark, because it runs with the system's Python."""
-    assert files.MARK.encode() == user_install.LOGIN_MARK
+    assert write_files.MARK.encode() == user_install.LOGIN_MARK
 
 
 def test_a_command_whose_folder_is_gone_is_removed(user: User) -> None:

@@ -13,8 +13,8 @@ from tests.desktop.test_menu import forward, host, problem, view, vpn
 from tests.history.test_history_page import Reader, known, outage
 from trayagent.history.charts import Period
 from trayagent.history.outages import Outage
-from trayagent.status_page.page import Decision, Past, page
 from trayagent.status_page.today import today_line
+from trayagent.status_page.whole_page import Decision, Past, page
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
 WEEK = Period(NOW - timedelta(days=7), NOW)

@@ -62,11 +62,11 @@ from trayagent.core.facts.events import Started
 from trayagent.core.facts.user_events import CredentialsChanged
 from trayagent.core.view import AgentFacts
 from trayagent.desktop.scopes.choose import keeper
-from trayagent.history.store import History
+from trayagent.history.record_events import History
 from trayagent.ipc.server import Server
 
 if TYPE_CHECKING:
-    from trayagent.desktop.desk import Desk
+    from trayagent.desktop.icon_menu_and_messages import Desk
 
 log = logging.getLogger(__name__)
 

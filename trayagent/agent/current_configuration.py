@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from trayagent.config.errors import ConfigError
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.config.model import Config
 from trayagent.core.facts.events import Configured
 from trayagent.core.facts.hosts import Host, Wish

@@ -16,7 +16,7 @@ from trayagent.core.vpn_state import vpn_display_state
 from trayagent.errors import TrayagentError
 
 if TYPE_CHECKING:
-    from trayagent.desktop.desk import Desk
+    from trayagent.desktop.icon_menu_and_messages import Desk
 
 Notify = Any  # the type is in `desktop`; importing that would cost memory that `--no-tray` saves
 
@@ -82,8 +82,8 @@ def make_desk(agent: ServedAgent, handler: AgentHandler, parts: Parts, network: 
     """
     from trayagent.config.file_paths import unusual
     from trayagent.desktop.autostart import disable, enable, enabled, own_command
-    from trayagent.desktop.desk import Desk
-    from trayagent.desktop.run_command import Choices, Files
+    from trayagent.desktop.icon_menu_and_messages import Desk
+    from trayagent.desktop.menu_actions import Choices, Files
 
     door = DeskDoor(handler, parts, network)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from trayagent.attach import remote_command as far_command
-from trayagent.config import checks, load
+from trayagent.config import load_file, value_checks
 from trayagent.errors import TrayagentError
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -26,13 +26,13 @@ class Session:
 
     def __init__(self, host: str, name: str | None, config_file: Path) -> None:
         try:
-            checks.host_name(host)
+            value_checks.host_name(host)
         except ValueError as error:
             hint = "Use the name that you give to ssh."
             raise TrayagentError(f"This is not a host: {error}.", code="config-error", hint=hint) from error
         if name is not None:
             far_command.check_name(name)
-        described = load.load(config_file).hosts.get(host)
+        described = load_file.load(config_file).hosts.get(host)
         kind: str | tuple[str, ...] = described.session if described is not None else "shell"
         if kind == "shell" and name is not None:
             kind = "tmux"

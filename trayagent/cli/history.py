@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from trayagent.cli.durations import duration
 from trayagent.cli.output import print_line
+from trayagent.cli.parse_duration import duration
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -48,7 +48,7 @@ def history(args: argparse.Namespace) -> int:
     """Print the outages, for users or as JSON, or write them as a page."""
     from trayagent.config import file_paths
     from trayagent.history.outages import outages, sightings
-    from trayagent.history.store import History
+    from trayagent.history.record_events import History
     from trayagent.presentation import times
 
     since = times.before(args.since_s)
@@ -77,7 +77,7 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
     """Raise TrayagentError, with the nearest name, for a host in neither the history nor the configuration."""
     from difflib import get_close_matches
 
-    from trayagent.config.load import load
+    from trayagent.config.load_file import load
     from trayagent.errors import TrayagentError
 
     known = {*seen, *load(config).hosts}
@@ -90,7 +90,7 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
 
 
 def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
-    from trayagent.cli import styles as people
+    from trayagent.cli import print_view as people
     from trayagent.presentation import times
 
     if not found:
@@ -119,9 +119,9 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
 
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:
-    from trayagent.cli.write_page import write_page
+    from trayagent.cli.write_html_file import write_page
     from trayagent.history.charts import Period
-    from trayagent.history.page import page
+    from trayagent.history.history_page import page
     from trayagent.presentation import times
 
     text = page(hosts, found, Period(since, times.now()), times.lasted)

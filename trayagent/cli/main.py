@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 MODULES = {
     "run": "run",
     "status": "status",
-    "reconnect": "control",
-    "disconnect": "control",
+    "reconnect": "reconnect_pause_stop",
+    "disconnect": "reconnect_pause_stop",
     "login": "login",
-    "pause": "control",
-    "resume": "control",
+    "pause": "reconnect_pause_stop",
+    "resume": "reconnect_pause_stop",
     "why": "why",
     "events": "events",
     "history": "history",
@@ -35,11 +35,11 @@ MODULES = {
     "doctor": "doctor",
     "install": "install",
     "uninstall": "install",
-    "stop": "control",
+    "stop": "reconnect_pause_stop",
     "demo": "demo",
 }
 # Commands for programs; the help omits them.
-HIDDEN = {"complete": "complete"}
+HIDDEN = {"complete": "shell_completion"}
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 

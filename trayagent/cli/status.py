@@ -51,11 +51,11 @@ def status(args: argparse.Namespace) -> int:
     elif args.json:
         print_line(json.dumps(request("status", hosts=args.hosts), indent=2))
     elif args.watch:
-        from trayagent.cli import styles as people
+        from trayagent.cli import print_view as people
 
         people.repaint(follow("watch", hosts=args.hosts))
     else:
-        from trayagent.cli import styles as people
+        from trayagent.cli import print_view as people
 
         people.show(request("status", hosts=args.hosts))
     return 0
@@ -65,7 +65,7 @@ def _page(args: argparse.Namespace) -> int:
     if args.watch:
         hint = "Write it again when you need it: trayagent status --html FILE"
         raise BadRequest("--html and --watch exclude each other.", hint=hint)
-    from trayagent.cli.status_page import write_status_page
+    from trayagent.cli.status_html import write_status_page
 
     return write_status_page(args)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from trayagent.config import checks, durations
+from trayagent.config import parse_duration, value_checks
 from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import Forward
 
@@ -21,24 +21,27 @@ def _checked(check: Any, what: str) -> Meta:
     return Meta(extra={"check": check}, description=what)
 
 
-Duration = Annotated[str, _checked(checks.duration, durations.FORM)]
-Label = Annotated[str, _checked(checks.label, "the name as your desktop shows it")]
+Duration = Annotated[str, _checked(value_checks.duration, parse_duration.FORM)]
+Label = Annotated[str, _checked(value_checks.label, "the name as your desktop shows it")]
 Network = Annotated[
-    str, _checked(checks.network, 'a NetworkManager connection or SSID, with "!" before it to forbid it')
+    str,
+    _checked(value_checks.network, 'a NetworkManager connection or SSID, with "!" before it to forbid it'),
 ]
 LocalForward = Annotated[
-    str, _checked(checks.local_forward, 'the argument of ssh -L, as in "8080:localhost:80"')
+    str, _checked(value_checks.local_forward, 'the argument of ssh -L, as in "8080:localhost:80"')
 ]
 RemoteForward = Annotated[
-    str, _checked(checks.remote_forward, 'the argument of ssh -R, as in "22221:localhost:22"')
+    str, _checked(value_checks.remote_forward, 'the argument of ssh -R, as in "22221:localhost:22"')
 ]
-DynamicForward = Annotated[str, _checked(checks.dynamic_forward, 'the argument of ssh -D, as in "1080"')]
-Interface = Annotated[str, _checked(checks.interface_glob, 'an interface name or glob, as in "tun*"')]
-FarPath = Annotated[str, _checked(checks.far_path, 'a path on the server, as in "~/.ssh/agent.sock"')]
-Word = Annotated[str, _checked(checks.word, "a word of a command")]
+DynamicForward = Annotated[
+    str, _checked(value_checks.dynamic_forward, 'the argument of ssh -D, as in "1080"')
+]
+Interface = Annotated[str, _checked(value_checks.interface_glob, 'an interface name or glob, as in "tun*"')]
+FarPath = Annotated[str, _checked(value_checks.far_path, 'a path on the server, as in "~/.ssh/agent.sock"')]
+Word = Annotated[str, _checked(value_checks.word, "a word of a command")]
 Command = Annotated[
     tuple[Word, ...],
-    _checked(checks.command, "a list of words, the program first"),
+    _checked(value_checks.command, "a list of words, the program first"),
 ]
 
 
@@ -60,17 +63,17 @@ class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def keep_while_offline_s(self) -> int:
         """How long a master may wait without a usable network, in seconds."""
-        return durations.parse(self.keep_while_offline)
+        return parse_duration.parse(self.keep_while_offline)
 
     @property
     def roam_for_s(self) -> int:
         """How long the sessions of a host that roams wait for it, in seconds; at most 30 days."""
-        return min(durations.parse(self.roam_for), _ROAM_FOR_MAX_S)
+        return min(parse_duration.parse(self.roam_for), _ROAM_FOR_MAX_S)
 
     @property
     def history_s(self) -> int:
         """How long the history is kept, in seconds."""
-        return durations.parse(self.history)
+        return parse_duration.parse(self.history)
 
 
 class Host(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
@@ -110,7 +113,7 @@ class Vpn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def grace_s(self) -> int:
         """How long it may take to return automatically before the user is notified, in seconds."""
-        return durations.parse(self.grace)
+        return parse_duration.parse(self.grace)
 
 
 EVENTS = (

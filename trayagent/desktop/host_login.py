@@ -13,8 +13,8 @@ import signal
 import tempfile
 from collections.abc import Mapping
 
-from trayagent.desktop.in_terminal import AFTER_FAILURE, in_terminal
-from trayagent.desktop.terminal import open_terminal
+from trayagent.desktop.open_terminal import open_terminal
+from trayagent.desktop.terminal_window_command import AFTER_FAILURE, in_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 

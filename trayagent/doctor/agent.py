@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from trayagent import __version__
 from trayagent.desktop import autostart as login
 from trayagent.desktop.autostart.macos_launchd import LABEL
-from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case
 
 RESTART = "trayagent stop; trayagent run"
 RESTART_UNIT = "systemctl --user restart trayagent"

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trayagent.desktop.autostart import method_in_use
-from trayagent.doctor.context import Case, shown
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case, shown
 
 LINGER = Path("/var/lib/systemd/linger")
 _EXEC = re.compile(r"^Exec(?:Start)?=(.*)$", re.MULTILINE)

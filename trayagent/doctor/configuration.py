@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trayagent.doctor.context import Case, shown
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case, shown
 
 
 async def check(case: Case) -> Iterable[Finding]:

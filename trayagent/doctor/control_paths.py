@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trayagent.config.safety import danger
+from trayagent.config.untrusted_files import danger
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case
 from trayagent.errors import TrayagentError
 from trayagent.ssh.new_control_path import LONGEST, fits
 from trayagent.ssh.os.control_sockets import bound_by_master

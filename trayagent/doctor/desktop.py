@@ -7,12 +7,12 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from trayagent.desktop.bus import session_bus_address
-from trayagent.desktop.connection import BusCallError, Call, Connection
-from trayagent.desktop.notifications.server import SERVER
+from trayagent.desktop.bus_connection import BusCallError, Call, Connection
+from trayagent.desktop.notifications.notification_server import SERVER
+from trayagent.desktop.session_bus import session_bus_address
 from trayagent.desktop.tray.panel_registration import NO_HOST, NO_WATCHER, WATCHER
-from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok
+from trayagent.doctor.gather_facts import Case
 
 CONNECT_S = 2.0
 ANSWER_S = 1.5

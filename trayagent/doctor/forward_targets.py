@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from trayagent.config.model import Host
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case, spoken
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case, spoken
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.launch_and_wait import read_own_log
 from trayagent.ssh.mux.client import MuxClient

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from trayagent.config.model import Host
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case, shown, spoken
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case, shown, spoken
 
 
 async def check(case: Case) -> Iterable[Finding]:

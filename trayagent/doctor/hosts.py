@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case
 from trayagent.presentation.states import NEEDS_USER
 
 LATE = "check-late"

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case
 from trayagent.ssh.login.read_keys import agent_keys, agent_socket, passphrase_needed
 
 Held = Callable[[str | None], int | None]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from trayagent.config.model import Host
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import each, run_program
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case
 
 ANSWER_WITHIN_S = 3.0
 _AT_ONCE = 8

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok
+from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.system_bus import BusUnusableError, system_bus
 from trayagent.net.choose import look
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case, spoken
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case, spoken
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.listeners import Listener, all_listeners
 from trayagent.ssh.os.process import read

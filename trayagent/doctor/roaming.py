@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from trayagent.config.model import Config, Host
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
-from trayagent.doctor.server import ANSWER_WITHIN_S, BEGIN_S, SSHD_FILES
+from trayagent.doctor.gather_facts import Case
+from trayagent.doctor.servers import ANSWER_WITHIN_S, BEGIN_S, SSHD_FILES
 from trayagent.ssh.mux.errors import MuxError
 from trayagent.ssh.remote import run_script
 

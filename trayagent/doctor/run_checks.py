@@ -11,13 +11,13 @@ from trayagent.doctor import (
     agent,
     configuration,
     control_paths,
-    files,
     forward_targets,
     forwards,
     hosts,
     keys,
     known_hosts,
     network,
+    own_files,
     ports,
     roaming,
     ssh_program,
@@ -25,9 +25,9 @@ from trayagent.doctor import (
 )
 from trayagent.doctor import autostart as login
 from trayagent.doctor import desktop as desk
-from trayagent.doctor import server as far_side
-from trayagent.doctor.context import Case, gather
+from trayagent.doctor import servers as far_side
 from trayagent.doctor.findings import Finding, Result, advice
+from trayagent.doctor.gather_facts import Case, gather
 from trayagent.netlink.errors import NetlinkError
 
 Check = Callable[[Case], Awaitable[Iterable[Finding]]]
@@ -53,7 +53,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("network", network.check),
     ("VPNs", vpns.check),
     ("start at login", login.check),
-    ("files", files.check),
+    ("files", own_files.check),
 )
 
 

@@ -6,9 +6,9 @@ import re
 import shutil
 from collections.abc import Iterable
 
-from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import run_program
 from trayagent.doctor.findings import Finding, ok, problem
+from trayagent.doctor.gather_facts import Case
 
 OLDEST = (8, 7)
 """The first version with ForkAfterAuthentication, which a master in the foreground needs (release notes)."""

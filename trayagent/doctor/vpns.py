@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trayagent.config.model import Vpn
-from trayagent.doctor.context import Case
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.system_bus import BusUnusableError, system_bus
 from trayagent.errors import TrayagentError
 from trayagent.net.choose import look

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trayagent.config import checks
-from trayagent.config.safety import danger
+from trayagent.config import value_checks
+from trayagent.config.untrusted_files import danger
 from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.init.command_line import Call
@@ -73,7 +73,7 @@ class Meanings:
         if unknown := _unknown(call):
             msg = f"only a shell can expand {unknown}"
             raise ValueError(msg)
-        checks.host_name(call.host)
+        value_checks.host_name(call.host)
         effective = await self._queries.resolve(call.destination, _options(call, folder))
         plain = await self._queries.resolve(call.host)
         differing = _differing(effective.lines, plain.lines)
@@ -85,7 +85,7 @@ class Meanings:
             return _meaning(call.host, call, effective, plain)
         if differing == ["user"] and "@" not in call.host:
             name = f"{effective.resolved.user}@{call.host}"
-            checks.host_name(name)
+            value_checks.host_name(name)
             return _meaning(name, call, effective, await self._queries.resolve(name))
         return await self._new(call, effective)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from trayagent.config import checks
+from trayagent.config import value_checks
 from trayagent.config.file_paths import FilePaths
 from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
@@ -154,7 +154,7 @@ class _Reader:
 
     async def _alias(self, found: Found, name: str) -> None:
         try:
-            checks.host_name(name)
+            value_checks.host_name(name)
             given = (await self._queries.resolve(name)).resolved.forwards
         except ValueError as error:
             self.skipped.append(Skipped(f'"{name}" in ssh_config', str(error)))

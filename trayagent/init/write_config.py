@@ -8,8 +8,8 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from trayagent.config.load import load
-from trayagent.config.safety import folder_danger
+from trayagent.config.load_file import load
+from trayagent.config.untrusted_files import folder_danger
 from trayagent.errors import TrayagentError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from trayagent.agent import clock_conversion
 from trayagent.agent.events.run_hooks import Hooks
 from trayagent.core.facts.actions import Publish
-from trayagent.history.store import History
+from trayagent.history.record_events import History
 
 log = logging.getLogger(__name__)
 

@@ -25,11 +25,11 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 from trayagent.core.facts.user_events import CredentialsChanged
-from trayagent.desktop.bus import session_bus_socket
+from trayagent.desktop.session_bus import session_bus_socket
 from trayagent.ssh.login.read_keys import NO_FILE, key_files
 
 if TYPE_CHECKING:
-    from trayagent.desktop.desk import Desk
+    from trayagent.desktop.icon_menu_and_messages import Desk
 
 log = logging.getLogger(__name__)
 

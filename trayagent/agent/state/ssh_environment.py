@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 
 from trayagent.agent.state.chosen_ssh_agent import ChosenSshAgent
-from trayagent.desktop.bus import session_bus_address
+from trayagent.desktop.session_bus import session_bus_address
 
 _ANSWER_WITHIN_S = 1.0
 

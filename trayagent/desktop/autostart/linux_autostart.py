@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from trayagent.desktop.autostart import files
+from trayagent.desktop.autostart import write_files
 
 TEXT = """\
 # {mark}
@@ -43,15 +43,15 @@ class Autostart:
 
     def enabled(self) -> bool:
         """Report whether the desktop starts the agent at login."""
-        return files.is_ours(self.path) and not _SWITCHED_OFF.search(files.read(self.path) or b"")
+        return write_files.is_ours(self.path) and not _SWITCHED_OFF.search(write_files.read(self.path) or b"")
 
     def enable(self, command: Sequence[str]) -> bool:
         """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
-        return files.write(self.path, entry(command).encode())
+        return write_files.write(self.path, entry(command).encode())
 
     def disable(self) -> bool:
         """Do not start at login any more, and return whether that changed anything. Raises TrayagentError."""
-        return files.remove(self.path)
+        return write_files.remove(self.path)
 
     def spare_masters(self) -> tuple[int, ...]:
         """Return (): no master depends on the entry."""
@@ -64,7 +64,7 @@ class Autostart:
 
 def entry(command: Sequence[str]) -> str:
     """Return the entry that runs this command."""
-    return TEXT.format(mark=files.MARK, command=command_line(command))
+    return TEXT.format(mark=write_files.MARK, command=command_line(command))
 
 
 def command_line(command: Sequence[str]) -> str:

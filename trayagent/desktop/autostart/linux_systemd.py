@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trayagent.desktop.autostart import files
+from trayagent.desktop.autostart import write_files
 from trayagent.desktop.scopes import linux_unit
 from trayagent.desktop.scopes.linux_scopes import Scopes, manager_bus_address
 from trayagent.errors import TrayagentError
@@ -75,12 +75,12 @@ class Systemd:
 
     def enabled(self) -> bool:
         """Report whether the manager starts the unit at login."""
-        ours = files.is_ours(self.path) and self._link.exists()
+        ours = write_files.is_ours(self.path) and self._link.exists()
         return ours or (self._leads_to(PACKAGED) and PACKAGED.exists())
 
     def enable(self, command: Sequence[str]) -> bool:
         """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
-        written = files.write(self.path, unit(command).encode())
+        written = write_files.write(self.path, unit(command).encode())
         linked = self._ensure_link()
         if written or linked:
             self._reload()
@@ -88,9 +88,9 @@ class Systemd:
 
     def disable(self) -> bool:
         """Do not start at login any more, and return whether that changed anything. A running agent continues."""
-        removed = files.remove(self.path)
+        removed = write_files.remove(self.path)
         if not os.path.lexists(self.path) and (self._is_linked() or self._leads_to(PACKAGED)):
-            files.unlink(self._link)
+            write_files.unlink(self._link)
             removed = True
         if removed:
             self._reload()
@@ -178,7 +178,7 @@ class Systemd:
 
 def unit(command: Sequence[str]) -> str:
     """Return the unit that runs this command."""
-    return TEXT.format(mark=files.MARK, command=command_line(command), target=TARGET)
+    return TEXT.format(mark=write_files.MARK, command=command_line(command), target=TARGET)
 
 
 def command_line(command: Sequence[str]) -> str:

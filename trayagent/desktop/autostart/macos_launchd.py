@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from trayagent.desktop.autostart import files
+from trayagent.desktop.autostart import write_files
 
 LABEL = "trayagent"
 
@@ -26,15 +26,15 @@ class LaunchAgent:
 
     def enabled(self) -> bool:
         """Report whether launchd starts the agent at login."""
-        return files.is_ours(self.path)
+        return write_files.is_ours(self.path)
 
     def enable(self, command: Sequence[str]) -> bool:
         """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
-        return files.write(self.path, plist(command))
+        return write_files.write(self.path, plist(command))
 
     def disable(self) -> bool:
         """Do not start at login any more, and return whether that changed anything. Raises TrayagentError."""
-        return files.remove(self.path)
+        return write_files.remove(self.path)
 
     def spare_masters(self) -> tuple[int, ...]:
         """Return (): no master depends on the LaunchAgent."""
@@ -55,6 +55,6 @@ def plist(command: Sequence[str]) -> bytes:
             "KeepAlive": {"SuccessfulExit": False},  # start again after a crash, not after `trayagent stop`
             "AbandonProcessGroup": True,  # the masters run on
             "ProcessType": "Interactive",  # otherwise launchd slows the agent down
-            "Comment": files.MARK,
+            "Comment": write_files.MARK,
         }
     )

@@ -1,7 +1,7 @@
 """The tray icon as pixels: one image for each state and size. Pillow is imported only when it must paint.
 
 A panel can have any colour, and does not say which. So the pixels are white inside a dark outline. Panels that know
-the icon by its name (themed.py) draw it in their own colour instead.
+the icon by its name (icon_theme.py) draw it in their own colour instead.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from trayagent.desktop.icon.design import Arc, Bar, Disc, Point, Shape, Tone, arc_points, shapes
-from trayagent.desktop.icon.painted import painted
+from trayagent.desktop.icon.painted_icons import painted
 from trayagent.presentation.summary import Overall
 
 if TYPE_CHECKING:

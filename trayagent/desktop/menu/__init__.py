@@ -1,8 +1,8 @@
 """The tray's menu as data: its lines, their order, and what each line does; pure."""
 
+from trayagent.desktop.menu.build_menu import build
 from trayagent.desktop.menu.items import Item, Menu
-from trayagent.desktop.menu.scene import Options
+from trayagent.desktop.menu.menu_input import Options
 from trayagent.desktop.menu.tooltip import tooltip
-from trayagent.desktop.menu.whole import build
 
 __all__ = ["Item", "Menu", "Options", "build", "tooltip"]

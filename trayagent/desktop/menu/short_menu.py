@@ -13,13 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from trayagent.desktop.menu import words
+from trayagent.desktop.menu import menu_texts
 from trayagent.desktop.menu.commands import Bring, ShowStatus
-from trayagent.desktop.menu.forwards import failed_first, forward_action
-from trayagent.desktop.menu.host import connection_items, host_text, news_items, remedy_items, tool_items
-from trayagent.desktop.menu.hosts import by_name, in_order
+from trayagent.desktop.menu.forward_lines import failed_first, forward_action
+from trayagent.desktop.menu.host_list import by_name, in_order
+from trayagent.desktop.menu.host_submenu import (
+    connection_items,
+    host_text,
+    news_items,
+    remedy_items,
+    tool_items,
+)
 from trayagent.desktop.menu.items import Item, action, submenu
-from trayagent.desktop.menu.scene import Host, Scene
+from trayagent.desktop.menu.menu_input import Host, Scene
 
 HOSTS = 4
 FEWEST_HOSTS = 2
@@ -87,5 +93,5 @@ def _choices(hosts: Sequence[Host], scene: Scene, most: int) -> Iterator[Item]:
     sorted_hosts = iter(sorted(hosts, key=by_name))
     size = -(-len(hosts) // most)
     while names := [host["name"] for host in islice(sorted_hosts, size)]:
-        ends = dict.fromkeys((words.name(names[0], 24), words.name(names[-1], 24)))
+        ends = dict.fromkeys((menu_texts.name(names[0], 24), menu_texts.name(names[-1], 24)))
         yield action(("bring", names[0], names[-1]), " to ".join(ends), Bring(tuple(names)))

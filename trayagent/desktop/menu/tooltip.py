@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from trayagent.desktop.menu import words
+from trayagent.desktop.menu import menu_texts
 from trayagent.presentation import states, summary
 from trayagent.presentation.text import clean
 
@@ -32,6 +32,6 @@ def tooltip(view: Mapping[str, Any], now: datetime) -> str:
 
 def _line(host: Mapping[str, Any], now: datetime) -> str:
     problem, lacking = host["problem"], summary.lacks(host)
-    told = problem["title"] if problem else states.word(host["state"]) + words.since(host["since"], now)
+    told = problem["title"] if problem else states.word(host["state"]) + menu_texts.since(host["since"], now)
     sign = states.sign("failed" if lacking else host["state"])
-    return f"{sign} {words.name(host['name'])}: {words.short(lacking or told, words.LINE)}"
+    return f"{sign} {menu_texts.name(host['name'])}: {menu_texts.short(lacking or told, menu_texts.LINE)}"

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trayagent.desktop.bus import session_bus_address
-from trayagent.desktop.connection import BusCallError, Call, Connection
+from trayagent.desktop.bus_connection import BusCallError, Call, Connection
 from trayagent.desktop.scopes.linux_unit import beside_us, groups_of
+from trayagent.desktop.session_bus import session_bus_address
 
 if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus

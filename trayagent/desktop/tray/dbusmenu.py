@@ -13,7 +13,7 @@ from dbus_fast.annotations import DBusBool, DBusInt32, DBusSignature, DBusStr, D
 from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 
-from trayagent.desktop.tray.layout import ROOT, Change, Layouts, Node, Value
+from trayagent.desktop.tray.dbusmenu_layout import ROOT, Change, Layouts, Node, Value
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from trayagent.desktop.tray.panel import Panel
+from trayagent.desktop.tray.known_panels import Panel
 
 Kind = Literal["action", "submenu", "checkbox", "radio", "separator", "label"]
 

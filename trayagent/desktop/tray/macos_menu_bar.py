@@ -7,9 +7,9 @@ import contextlib
 import logging
 from collections.abc import Callable, Hashable, Sequence
 
+from trayagent.desktop.tray.known_panels import Panel
 from trayagent.desktop.tray.look import Look
 from trayagent.desktop.tray.macos_icon import encoded
-from trayagent.desktop.tray.panel import Panel
 from trayagent.desktop.tray.update_rate import INTERVAL_S, Pace
 from trayagent.own_module import own_module
 

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from trayagent.desktop.connection import BUS, BUS_PATH, BusCallError, Call, Connection
-from trayagent.desktop.tray.panel import Panel, panel_of
+from trayagent.desktop.bus_connection import BUS, BUS_PATH, BusCallError, Call, Connection
+from trayagent.desktop.tray.known_panels import Panel, panel_of
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trayagent.desktop.tray.known_panels import Panel
 from trayagent.desktop.tray.look import Item, Look
-from trayagent.desktop.tray.panel import Panel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
-from trayagent.desktop.bus import SessionBus
+from trayagent.desktop.notifications.freedesktop_notifier import Notifier
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.notifier import Notifier
+from trayagent.desktop.session_bus import SessionBus
+from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 from trayagent.desktop.tray.look import Entry, Kind, Look, Pixmap
 from trayagent.desktop.tray.pystray_icon import import_pystray
-from trayagent.desktop.tray.status_notifier import StatusNotifierTray
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -3,8 +3,8 @@
 The first row that matches decides, so the order matters: certain and final messages come before those that may
 accompany them.
 
-A server or a jump host writes the text. So a pattern stays within one line, which `classify_failure` bounds, and no two of
-its open repetitions match the same text. `then` is the condition on later lines.
+A server or a jump host writes the text. So a pattern stays within one line, which `classify_failure` bounds, and no two
+of its open repetitions match the same text. `then` is the condition on later lines.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from trayagent.config.errors import UnsafeFolder
 from trayagent.config.file_paths import FilePaths
 from trayagent.config.runtime_directory import make_private
 from trayagent.core.facts.forward_spec import MAX_UNIX_PATH
-from trayagent.doctor.context import Case, shown
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
-from trayagent.history.store import History, HistoryUnreadable
+from trayagent.doctor.gather_facts import Case, shown
+from trayagent.history.record_events import History, HistoryUnreadable
 
 LARGE = 128 * 1024 * 1024
 """Bytes. The most events that are kept, 200,000, take half of this. A master's log can also grow this large if the

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trayagent.desktop.menu import words
+from trayagent.desktop.menu import menu_texts
 from trayagent.desktop.menu.commands import Do, LogIn, OpenTerminal, Pause, ShowWhy, SignIn
-from trayagent.desktop.menu.forwards import forward_items
+from trayagent.desktop.menu.forward_lines import forward_items
 from trayagent.desktop.menu.items import Item, action, label, sections, submenu
-from trayagent.desktop.menu.scene import Host, Scene
+from trayagent.desktop.menu.menu_input import Host, Scene
 from trayagent.presentation import states, summary
 from trayagent.presentation.beside import beside_lines
 from trayagent.presentation.draining import draining_lines
@@ -32,8 +32,8 @@ def host_item(host: Host, scene: Scene) -> Item:
 
 def host_text(host: Host, scene: Scene) -> str:
     """Return the text of the host's line: its sign, name and state, and what it lacks."""
-    name, state = words.name(host["name"]), states.words_of(host)
-    text = f"{states.sign(host['state'])} {name} · {state}{words.since(host['since'], scene.now)}"
+    name, state = menu_texts.name(host["name"]), states.words_of(host)
+    text = f"{states.sign(host['state'])} {name} · {state}{menu_texts.since(host['since'], scene.now)}"
     return f"{text} · {lacking}" if (lacking := summary.lacks(host)) else text
 
 
@@ -45,7 +45,7 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
         over = f" over {clean(host['interface'])}" if host["interface"] else ""
         found.append(label((*key, "peer"), f"{clean(host['peer'])}{over}"))
     if problem is not None:
-        told = [*words.lines(problem["title"]), *words.lines(problem["hint"])]
+        told = [*menu_texts.lines(problem["title"]), *menu_texts.lines(problem["hint"])]
         found += [label((*key, "problem", str(n)), line) for n, line in enumerate(told)]
     for line in roaming_lines(host):
         found.append(label((*key, "roaming"), line[0].upper() + line[1:]))
@@ -67,7 +67,7 @@ def remedy_items(host: Host, scene: Scene) -> list[Item]:
     if host["state"] in {"needs-vpn", "needs-sign-in"}:
         for vpn in scene.sign_ins:
             if name in vpn["hosts"]:
-                text = f"Sign in to {words.name(vpn['name'])}…"
+                text = f"Sign in to {menu_texts.name(vpn['name'])}…"
                 found.append(action(("host", name, "sign-in", vpn["name"]), text, SignIn(vpn["name"])))
     if host["state"] == "needs-sign-in" and code in LOGIN_HELPS:
         found.append(action(("host", name, "log-in"), "Log in…", LogIn(name)))

@@ -1,7 +1,7 @@
 """The icon's pixels, painted in advance, so that a running agent need not load Pillow.
 
 `pixmaps.bin` holds the compressed ARGB32 pixels of each state in each size, in the order of OVERALLS and SIZES.
-`python -m trayagent.desktop.icon.painted` paints it again; a test fails when that is necessary.
+`python -m trayagent.desktop.icon.painted_icons` paints it again; a test fails when that is necessary.
 """
 
 from __future__ import annotations

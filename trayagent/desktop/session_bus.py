@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
-from trayagent.desktop.connection import CALL_TIMEOUT_S, BusCallError, Connection
+from trayagent.desktop.bus_connection import CALL_TIMEOUT_S, BusCallError, Connection
 
 if TYPE_CHECKING:
     from dbus_fast.aio import MessageBus

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from trayagent.status_page.page import Decision, Past
+    from trayagent.status_page.whole_page import Decision, Past
 
 EXAMPLE = "~/status.html"
 WEEK_S = 7 * 86400
@@ -23,9 +23,9 @@ HOSTS, DECISIONS = 6, 20
 
 def write_status_page(args: argparse.Namespace) -> int:
     """Write the page to the file that the user named, and return the exit status."""
-    from trayagent.cli.write_page import page_file, write_page
+    from trayagent.cli.write_html_file import page_file, write_page
     from trayagent.presentation import times
-    from trayagent.status_page.page import page
+    from trayagent.status_page.whole_page import page
 
     page_file(args.html, EXAMPLE)  # a wrong name is an error even without an agent
     view = request("status", hosts=args.hosts)
@@ -38,9 +38,9 @@ def _past(args: argparse.Namespace, view: Mapping[str, Any]) -> Past:
     from trayagent.config import file_paths
     from trayagent.history.charts import Period
     from trayagent.history.outages import outages, sightings
-    from trayagent.history.store import History, HistoryUnreadable
+    from trayagent.history.record_events import History, HistoryUnreadable
     from trayagent.presentation import times
-    from trayagent.status_page.page import Past
+    from trayagent.status_page.whole_page import Past
 
     period = Period(times.before(WEEK_S), times.now())
     names = dict.fromkeys(host["name"] for host in view["hosts"])
@@ -62,7 +62,7 @@ def _decisions(hosts: Iterable[str]) -> Sequence[Decision]:
 
     from trayagent.cli.why_sentences import sentence
     from trayagent.errors import TrayagentError
-    from trayagent.status_page.page import Decision
+    from trayagent.status_page.whole_page import Decision
 
     found = []
     for host in islice(dict.fromkeys(hosts), HOSTS):

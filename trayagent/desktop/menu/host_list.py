@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from trayagent.desktop.menu import words
-from trayagent.desktop.menu.host import host_item
+from trayagent.desktop.menu import menu_texts
+from trayagent.desktop.menu.host_submenu import host_item
 from trayagent.desktop.menu.items import Item, submenu
-from trayagent.desktop.menu.scene import Host, Scene
+from trayagent.desktop.menu.menu_input import Host, Scene
 from trayagent.presentation import states
 from trayagent.presentation.summary import host_needs_you, lacks
 
@@ -91,7 +91,7 @@ def _pages(group: Group, hosts: Sequence[Host], scene: Scene) -> Iterator[Item]:
         return
     for start in range(0, len(hosts), PAGE):
         page = hosts[start : start + PAGE]
-        first, last = (words.name(host["name"], 24) for host in (page[0], page[-1]))
+        first, last = (menu_texts.name(host["name"], 24) for host in (page[0], page[-1]))
         title = f"{first} to {last}" if len(page) > 1 else first
         yield submenu(("fold", group.name, str(start // PAGE)), title, _lines(page, scene))
 

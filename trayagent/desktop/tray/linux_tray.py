@@ -11,15 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING
 
-from trayagent.desktop.connection import Connection
-from trayagent.desktop.tray.layout import Layouts
+from trayagent.desktop.bus_connection import Connection
+from trayagent.desktop.tray.dbusmenu_layout import Layouts
+from trayagent.desktop.tray.known_panels import Panel
 from trayagent.desktop.tray.look import Look
-from trayagent.desktop.tray.panel import Panel
 from trayagent.desktop.tray.panel_registration import FIRST_RETRY_S, Registration
 from trayagent.desktop.tray.update_rate import INTERVAL_S, Pace
 
 if TYPE_CHECKING:
-    from trayagent.desktop.tray.exported import Exported
+    from trayagent.desktop.tray.exported_objects import Exported
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class StatusNotifierTray:
 
     async def on_bus(self, connection: Connection) -> None:
         """Export the icon on a new connection, and register it. Raises BusCallError."""
-        from trayagent.desktop.tray.exported import Exported, Handlers
+        from trayagent.desktop.tray.exported_objects import Exported, Handlers
 
         await self._looked.wait()
         self._pace.now()

@@ -72,9 +72,9 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
 
         menu_bar = MenuBarTray(asked.activated)
         return menu_bar, OsascriptNotifier(), WithoutBus(menu_bar.ended)
-    from trayagent.desktop.bus import SessionBus
-    from trayagent.desktop.notifications.notifier import Notifier
-    from trayagent.desktop.tray.status_notifier import StatusNotifierTray
+    from trayagent.desktop.notifications.freedesktop_notifier import Notifier
+    from trayagent.desktop.session_bus import SessionBus
+    from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 
     tray = StatusNotifierTray(
         asked.activated,

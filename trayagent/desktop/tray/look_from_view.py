@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from trayagent.desktop import icon, menu
-from trayagent.desktop.icon.themed import icon_name
+from trayagent.desktop.icon.icon_theme import icon_name
 from trayagent.desktop.tray.look import Look, Pixmap
 from trayagent.presentation import summary
 

@@ -9,7 +9,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
-from trayagent.desktop.connection import BusCallError, Call, Connection, bus_text
+from trayagent.desktop.bus_connection import BusCallError, Call, Connection, bus_text
 from trayagent.desktop.notifications.message import Message
 
 SERVER = "org.freedesktop.Notifications"

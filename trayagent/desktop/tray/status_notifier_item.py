@@ -12,7 +12,7 @@ from dbus_fast.annotations import DBusBool, DBusInt32, DBusObjectPath, DBusSigna
 from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 
-from trayagent.desktop.connection import bus_text
+from trayagent.desktop.bus_connection import bus_text
 from trayagent.desktop.tray import dbusmenu
 from trayagent.desktop.tray.look import Look
 

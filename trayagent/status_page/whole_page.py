@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from trayagent.history.charts import Period, text
+from trayagent.history.history_page import HEAD, report
+from trayagent.history.history_page import STYLE as HISTORY_STYLE
 from trayagent.history.outages import Outage, Sighting
-from trayagent.history.page import HEAD, report
-from trayagent.history.page import STYLE as HISTORY_STYLE
 from trayagent.presentation import summary
 from trayagent.presentation.times import clock, lasted
 from trayagent.status_page.hosts import hosts_section, vpns_section

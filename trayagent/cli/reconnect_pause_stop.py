@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli.durations import duration
 from trayagent.cli.output import complain, print_line, request
+from trayagent.cli.parse_duration import duration
 from trayagent.errors import TrayagentError
 from trayagent.presentation.draining import carried_words
 from trayagent.presentation.text import clean

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from trayagent.config.model import Host
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor.context import Case
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
+from trayagent.doctor.gather_facts import Case
 from trayagent.net.choose import read_once
 from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.mux.errors import MuxError, Refused

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from trayagent.desktop.connection import Connection
-from trayagent.desktop.tray import dbusmenu, item
-from trayagent.desktop.tray.layout import Change, Layouts
+from trayagent.desktop.bus_connection import Connection
+from trayagent.desktop.tray import dbusmenu, status_notifier_item
+from trayagent.desktop.tray.dbusmenu_layout import Change, Layouts
 from trayagent.desktop.tray.look import Look
 from trayagent.desktop.tray.panel_registration import Registration
 
@@ -39,9 +39,11 @@ class Exported:
         handlers: Handlers,
     ) -> None:
         self.registration, self._bus = registration, connection.bus
-        self._item = item.StatusNotifierItem(program, look, handlers.clicked, handlers.activation)
+        self._item = status_notifier_item.StatusNotifierItem(
+            program, look, handlers.clicked, handlers.activation
+        )
         self._menu = dbusmenu.DBusMenu(layouts, handlers.chosen, handlers.opening)
-        self._bus.export(item.PATH, self._item)
+        self._bus.export(status_notifier_item.PATH, self._item)
         self._bus.export(dbusmenu.PATH, self._menu)
 
     def tell(self, look: Look, change: Change) -> None:
@@ -53,7 +55,7 @@ class Exported:
     def close(self) -> None:
         """Remove the objects from the bus. Panels remove the icon when the connection ends."""
         self.registration.stop()
-        self._bus.unexport(item.PATH, self._item)
+        self._bus.unexport(status_notifier_item.PATH, self._item)
         self._bus.unexport(dbusmenu.PATH, self._menu)
 
     def lost(self) -> None:

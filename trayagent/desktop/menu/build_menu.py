@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trayagent.core.problem_texts import vpn_problem
-from trayagent.desktop.menu import words
+from trayagent.desktop.menu import menu_texts
 from trayagent.desktop.menu.commands import (
     SPAN_S,
     Do,
@@ -22,9 +22,9 @@ from trayagent.desktop.menu.commands import (
     StartAtLogin,
     tomorrow,
 )
-from trayagent.desktop.menu.hosts import host_items
+from trayagent.desktop.menu.host_list import host_items
 from trayagent.desktop.menu.items import Item, Menu, action, label, sections, submenu
-from trayagent.desktop.menu.scene import Options, View, see
+from trayagent.desktop.menu.menu_input import Options, View, see
 from trayagent.desktop.menu.short_menu import short_host_items
 from trayagent.presentation import states, summary
 from trayagent.presentation.text import clean
@@ -46,7 +46,7 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
     scene = see(view, now, options)
     urgent = summary.vpns_to_sign_in(view)
     head = [action(("set-up",), "Set up from my ssh configuration…", SetUp())] if options.can_set_up else []
-    head.append(label(("headline",), words.short(summary.headline(view), words.LINE)))
+    head.append(label(("headline",), menu_texts.short(summary.headline(view), menu_texts.LINE)))
     head += _rejected(view)
     for vpn in urgent:
         head += [_urgent(vpn, able=vpn in scene.sign_ins), *_failed_sign_in(vpn)]
@@ -69,7 +69,7 @@ def _rejected(view: View) -> Iterator[Item]:
     if error is not None:
         text = f"{states.sign('needs-sign-in')} Configuration has a mistake: edit…"
         yield action(("rejected",), text, EditConfiguration())
-        for number, line in enumerate(words.lines(error)):
+        for number, line in enumerate(menu_texts.lines(error)):
             yield label(("rejected", str(number)), line)
 
 
@@ -77,19 +77,21 @@ def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:
     before = states.sign("needs-sign-in")
     if able:
         return _sign_in(vpn, f"{before} ")
-    return label(("vpn", vpn["name"], "waits"), f"{before} {words.name(vpn['name'])} wants you to sign in")
+    return label(
+        ("vpn", vpn["name"], "waits"), f"{before} {menu_texts.name(vpn['name'])} wants you to sign in"
+    )
 
 
 def _failed_sign_in(vpn: Mapping[str, Any]) -> Iterator[Item]:
     """Yield how the last sign-in failed, or that its window is open. The line above says the rest."""
     told = vpn["problem"]["hint"] if vpn["problem"] else ""
     if told != vpn_problem(vpn["name"]).hint:
-        for number, line in enumerate(words.lines(told)):
+        for number, line in enumerate(menu_texts.lines(told)):
             yield label(("vpn", vpn["name"], "told", str(number)), line)
 
 
 def _sign_in(vpn: Mapping[str, Any], before: str = "") -> Item:
-    text = f"{before}Sign in to {words.name(vpn['name'])}…"
+    text = f"{before}Sign in to {menu_texts.name(vpn['name'])}…"
     return action(("vpn", vpn["name"], "sign-in"), text, SignIn(vpn["name"]))
 
 
@@ -132,7 +134,9 @@ def _program(view: View, now: datetime, options: Options) -> list[Item]:
     agent, on = view["agent"], options.start_at_login
     about = [
         label(("about", "version"), f"trayagent {clean(agent['version'])}"),
-        label(("about", "process"), f"Process {agent['pid']}, running{words.since(agent['started'], now)}"),
+        label(
+            ("about", "process"), f"Process {agent['pid']}, running{menu_texts.since(agent['started'], now)}"
+        ),
     ]
     found = [
         action(("status-page",), "Show status page", ShowStatus()),

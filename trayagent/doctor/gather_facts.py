@@ -11,7 +11,7 @@ from typing import Any
 
 from trayagent.config.errors import ConfigError
 from trayagent.config.file_paths import FilePaths
-from trayagent.config.load import load
+from trayagent.config.load_file import load
 from trayagent.config.model import Config, Host
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.resolved import Resolved

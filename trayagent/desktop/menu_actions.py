@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trayagent.desktop.activation import Activation
+from trayagent.desktop.activation_token import Activation
 from trayagent.desktop.detached_programs import start
 from trayagent.desktop.host_login import log_in
-from trayagent.desktop.in_terminal import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.desktop.menu import commands as c
-from trayagent.desktop.terminal import open_terminal
+from trayagent.desktop.open_terminal import open_terminal
+from trayagent.desktop.terminal_window_command import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.desktop.vpn_sign_in_program import sign_in
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module

@@ -9,7 +9,7 @@ from typing import Any
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.core.facts.local_end import forward_text, local_address, local_url
-from trayagent.desktop.menu import words
+from trayagent.desktop.menu import menu_texts
 from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu
 from trayagent.presentation import states
@@ -67,13 +67,13 @@ def _parsed(kind: ForwardKind, spec: str) -> Forward | None:
 
 def _text(forward: Forward | None, given: Mapping[str, Any]) -> str:
     if forward is None:
-        return words.short(f"{given['kind']} {given['spec']}")
-    return words.short(forward_text(forward), words.LINE)
+        return menu_texts.short(f"{given['kind']} {given['spec']}")
+    return menu_texts.short(forward_text(forward), menu_texts.LINE)
 
 
 def _reason(error: Any) -> str:
     """Return the text of a forward's error, which may be a problem or a plain string."""
-    return words.short(str(error["title"] if isinstance(error, Mapping) else error), words.LINE)
+    return menu_texts.short(str(error["title"] if isinstance(error, Mapping) else error), menu_texts.LINE)
 
 
 def _local_end(key: Key, forward: Forward) -> Iterator[Item]:
@@ -85,4 +85,4 @@ def _local_end(key: Key, forward: Forward) -> Iterator[Item]:
 
 
 def _copy(key: Key, text: str) -> Item:
-    return action((*key, "copy"), f"Copy {words.short(text, words.LINE)}", Copy(text))
+    return action((*key, "copy"), f"Copy {menu_texts.short(text, menu_texts.LINE)}", Copy(text))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from trayagent.desktop.bus import session_bus_addresses
-from trayagent.desktop.icon.themed import installed
+from trayagent.desktop.choose_tray_and_messages import Asked, session
+from trayagent.desktop.icon.icon_theme import installed
 from trayagent.desktop.menu import Menu, Options
 from trayagent.desktop.menu.commands import (
     Bring,
@@ -26,12 +26,12 @@ from trayagent.desktop.menu.commands import (
     ShowWhy,
     SignIn,
 )
+from trayagent.desktop.menu_actions import Choices
 from trayagent.desktop.notifications.dispatcher import Dispatcher
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.which_to_show import Notify
-from trayagent.desktop.run_command import Choices
-from trayagent.desktop.session import Asked, session
-from trayagent.desktop.tray.from_view import look_and_menu
+from trayagent.desktop.session_bus import session_bus_addresses
+from trayagent.desktop.tray.look_from_view import look_and_menu
 from trayagent.errors import TrayagentError
 
 log = logging.getLogger(__name__)

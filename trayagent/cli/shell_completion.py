@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from trayagent.cli import help_texts as described
+from trayagent.cli import command_descriptions as described
 from trayagent.cli.output import print_line, request
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
@@ -140,9 +140,9 @@ def _hosts(command: str, given: Iterable[str]) -> Completions:
 
 
 def _configuration() -> Config:
-    from trayagent.config import file_paths, load
+    from trayagent.config import file_paths, load_file
 
-    return load.load(file_paths.find().config_file)
+    return load_file.load(file_paths.find().config_file)
 
 
 def _aliases() -> tuple[str, ...]:

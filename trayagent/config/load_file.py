@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from trayagent.config import checks, safety
+from trayagent.config import untrusted_files, value_checks
 from trayagent.config.errors import ConfigError, WrongKey
 from trayagent.config.model import EVENTS, Agent, Command, Config, Host, Vpn
 from trayagent.config.parse_tables import (
@@ -76,9 +76,9 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _refuse_danger(path: Path, found: os.stat_result) -> None:
     """Raise ConfigError if another user could have written the file, because it names programs to run."""
-    if why := safety.danger(found):
+    if why := untrusted_files.danger(found):
         raise ConfigError(str(path), f"it {why}", hint=_remedy(path, why))
-    if beside := safety.folder_danger(path):
+    if beside := untrusted_files.folder_danger(path):
         folder, why = beside
         raise ConfigError(str(path), f"its folder {folder} {why}", hint=_remedy(folder, why))
 
@@ -122,7 +122,7 @@ def _build(raw: dict[str, Any]) -> Config:
 def _vpn(name: str, table: Any) -> Vpn:
     key = dotted("vpns", name)
     try:
-        checks.label(name)
+        value_checks.label(name)
     except ValueError as error:
         raise WrongKey(key, str(error)) from error
     vpn = read_table(Vpn, table, key)
@@ -134,7 +134,7 @@ def _vpn(name: str, table: Any) -> Vpn:
 def _host(name: str, table: Any, vpns: dict[str, Vpn]) -> Host:
     key = dotted("hosts", name)
     try:
-        checks.host_name(name)
+        value_checks.host_name(name)
     except ValueError as error:
         raise WrongKey(key, str(error), "Use the name that you give to ssh.") from error
     host = read_table(Host, table, key)
@@ -166,7 +166,7 @@ def _hook(name: str, words: Any) -> tuple[str, ...]:
     if name not in known:
         raise unknown_key("hooks", name, known)
     command: tuple[str, ...] = read_value(Command, words, key)
-    if why := safety.program_danger(command[0]):
+    if why := untrusted_files.program_danger(command[0]):
         hint = "Hooks run automatically: each must be an executable file that only you or root may write."
         raise WrongKey(f"{key}[0]", f"{command[0]} {why}", hint)
     return command

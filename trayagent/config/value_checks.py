@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from trayagent.config import durations
+from trayagent.config import parse_duration
 from trayagent.core.facts.forward_spec import parse as parse_forward
 from trayagent.core.facts.forwards import ForwardKind
 
@@ -19,7 +19,7 @@ LONGEST_NAME = 255  # DNS (RFC 1035); no alias needs more
 
 def duration(text: str) -> None:
     """Check a duration."""
-    durations.parse(text)
+    parse_duration.parse(text)
 
 
 def host_name(name: str) -> None:

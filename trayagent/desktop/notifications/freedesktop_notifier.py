@@ -13,9 +13,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from trayagent.desktop.connection import BusCallError, Connection
+from trayagent.desktop.bus_connection import BusCallError, Connection
 from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.server import DEFAULT, SERVER, Server
+from trayagent.desktop.notifications.notification_server import DEFAULT, SERVER, Server
 
 log = logging.getLogger(__name__)
 
