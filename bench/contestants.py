@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.probe import Probe
+from trayagent.sandbox.forward_stopwatch import Probe
 
 FORWARD_PORT = 9000
 TARGET = f"{FORWARD_PORT}:127.0.0.1:8000"

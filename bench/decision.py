@@ -26,7 +26,7 @@ from trayagent.core.facts.network import Touched
 from trayagent.core.facts.resolved import Resolved
 from trayagent.net import linux_snapshot
 from trayagent.net.hints import Hint, NetworkTouched
-from trayagent.net.linux_netlink import LinuxNetlink
+from trayagent.net.linux_netlink_changes import LinuxNetlink
 from trayagent.sandbox import Lab
 
 HOME, CAFE = "192.168.10.2", "10.20.0.2"

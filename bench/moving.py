@@ -13,7 +13,7 @@ from bench.recovery import QUIET_S, RTT_MS
 from bench.scenarios import HOST, SERVER
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.roaming import wait_for
+from trayagent.sandbox.roaming_relays import wait_for
 
 GAPS_S = {"S1": 0.0, "S2": 2.0}
 MEDIAN_GOAL, WORST_GOAL = 0.90, 1.2

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.resting import own_switches, rss_mb
 from trayagent.sandbox import Lab
-from trayagent.sandbox.roaming import NearRelay, RoamingHost, wait_for
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
+from trayagent.sandbox.roaming_relays import NearRelay, RoamingHost, wait_for
 
 HOST = "loop"
 ADDRESS, PORT = "127.0.0.1", 2222

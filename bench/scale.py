@@ -19,9 +19,9 @@ from typing import Any
 
 from bench.resting import rss_mb
 from trayagent.errors import TrayagentError
-from trayagent.ipc.client import call
+from trayagent.ipc.blocking_client import call
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import JUMP, OTHER, SERVER
+from trayagent.sandbox.network_map import JUMP, OTHER, SERVER
 
 RTT_MS = 50.0
 GIVE_UP_S = 600.0

@@ -14,7 +14,7 @@ from trayagent.core.facts.actions import TryKeys
 from trayagent.core.facts.events import Event, TrialEnded
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.resolved import Resolved
-from trayagent.sandbox.files import keygen
+from trayagent.sandbox.lab_files import keygen
 from trayagent.ssh.os.process import read
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from trayagent.cli import main
 from trayagent.config.load_file import load
-from trayagent.sandbox.demo import acts, hostile
+from trayagent.sandbox.demo import hostile_story, main_story
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,8 +112,8 @@ def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
     text = (ROOT / "assets" / "hostile.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
     shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file
-    for heading in re.findall(r"screen\.heading\(f?\"([^\"]+)\"\)", Path(hostile.__file__).read_text()):
-        assert heading.replace("{FORGED}", hostile.FORGED).replace("  ", " ") in shown
+    for heading in re.findall(r"screen\.heading\(f?\"([^\"]+)\"\)", Path(hostile_story.__file__).read_text()):
+        assert heading.replace("{FORGED}", hostile_story.FORGED).replace("  ", " ") in shown
     assert "same: 2 of 2. Refused logins counted: 0." in shown
     assert "The open session goes on." in shown
 
@@ -123,7 +123,7 @@ def test_the_picture_is_self_contained_and_of_this_demo() -> None:
     text = (ROOT / "assets" / "demo.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
     shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file
-    for heading in re.findall(r"screen\.heading\(f?\"([^\"]+)\"\)", Path(acts.__file__).read_text()):
-        assert heading.replace("{AWAY_S:g}", f"{acts.AWAY_S:g}").replace("  ", " ") in shown
+    for heading in re.findall(r"screen\.heading\(f?\"([^\"]+)\"\)", Path(main_story.__file__).read_text()):
+        assert heading.replace("{AWAY_S:g}", f"{main_story.AWAY_S:g}").replace("  ", " ") in shown
     assert "first byte through the forward" in shown
     assert "Master running" in shown

@@ -11,8 +11,8 @@ from tests.doctor.patient import Report
 from tests.lab.matrix import laboratory
 from trayagent.doctor.roaming import RoamingServer, judged, read_answer
 from trayagent.sandbox import Agent
-from trayagent.sandbox.tools import tool
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.lab_tools import tool
+from trayagent.sandbox.network_map import SERVER
 
 HALF_A_DAY_S = 43_200.0
 CONFIG = """

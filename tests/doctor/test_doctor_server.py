@@ -17,9 +17,9 @@ from trayagent.config.model import Host
 from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.servers import Far, judged, read_answer
 from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.lab_tools import tool
+from trayagent.sandbox.network_map import SERVER
 from trayagent.sandbox.networkmanager import NetworkManager
-from trayagent.sandbox.tools import tool
-from trayagent.sandbox.topology import SERVER
 
 pytestmark = pytest.mark.lab
 

@@ -8,10 +8,10 @@ import pytest
 
 from trayagent.core.facts import forward_spec
 from trayagent.init import cron, processes
-from trayagent.init.command_line import parse
-from trayagent.init.findings import Found, Machine, Skipped
-from trayagent.init.interpret import Meaning
-from trayagent.init.proposal import Understood, propose
+from trayagent.init.found_on_machine import Found, Machine, Skipped
+from trayagent.init.interpret_ssh_call import Meaning
+from trayagent.init.propose_hosts import Understood, propose
+from trayagent.init.ssh_command_line import parse
 
 
 def seen(where: str, host: str, *specs: str, line: str = "autossh -N h", **more: bool) -> Understood:

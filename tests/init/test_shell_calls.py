@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.init import launchd
-from trayagent.init.findings import Found, Machine, Skipped
+from trayagent.init.found_on_machine import Found, Machine, Skipped
 from trayagent.init.shell_calls import calls
 from trayagent.init.shell_files import lines
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trayagent.config import file_paths
-from trayagent.init.resolve_hosts import SshQueries
+from trayagent.init.resolve_proposed import SshQueries
 
 
 def test_compression_has_a_value_that_ssh_accepts(tmp_path: Path) -> None:

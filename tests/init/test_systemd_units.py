@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.init import systemd, systemd_text
-from trayagent.init.findings import Found, Machine, Skipped
+from trayagent.init.found_on_machine import Found, Machine, Skipped
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from trayagent.config.load_file import load
 from trayagent.desktop.autostart.linux_systemd import Systemd
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "installers" / "fleet" / "roles" / "trayagent"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from trayagent.ipc.errors import AlreadyRunning
-from trayagent.ipc.lock import Lock
+from trayagent.ipc.one_agent_lock import Lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from trayagent.ipc.lock import Lock
+from trayagent.ipc.one_agent_lock import Lock
 lock = Lock(Path(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trayagent.errors import TrayagentError
-from trayagent.ipc import messages, requests
+from trayagent.ipc import check_requests, messages
 from trayagent.ipc.errors import AgentSilent, BadRequest, Refused
 
 
@@ -19,19 +19,19 @@ def test_a_request_arrives_as_it_was_sent() -> None:
     """Operation, arguments and the passed variables survive the wire."""
     data = messages.request("pause", {"hosts": ["wéb"], "for_s": 60}, {"SSH_AUTH_SOCK": "/a"})
     assert data.count(b"\n") == 1
-    assert requests.parse(data) == requests.Request(
+    assert check_requests.parse(data) == check_requests.Request(
         "pause", {"hosts": ["wéb"], "for_s": 60}, {"SSH_AUTH_SOCK": "/a"}
     )
 
 
 def test_arguments_that_may_be_left_out_have_their_defaults() -> None:
     """No hosts means all hosts, and a pause without a time lasts until resumed."""
-    assert requests.parse(asked(op="pause")).args == {"hosts": [], "for_s": None}
+    assert check_requests.parse(asked(op="pause")).args == {"hosts": [], "for_s": None}
 
 
 def test_other_variables_of_a_client_are_dropped() -> None:
     """The agent takes only what it needs from a client's environment."""
-    assert requests.parse(asked(op="stop", env={"LD_PRELOAD": "/x", "SSH_AUTH_SOCK": ""})).env == {}
+    assert check_requests.parse(asked(op="stop", env={"LD_PRELOAD": "/x", "SSH_AUTH_SOCK": ""})).env == {}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_other_variables_of_a_client_are_dropped() -> None:
 def test_a_wrong_request_is_refused_in_words(line: bytes, said: str) -> None:
     """Each kind of wrong request gets its own error text, and counts as wrong usage."""
     with pytest.raises(BadRequest, match=said) as caught:
-        requests.parse(line)
+        check_requests.parse(line)
     assert caught.value.exit_status == 2
 
 

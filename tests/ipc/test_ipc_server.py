@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trayagent.errors import TrayagentError
-from trayagent.ipc import client
+from trayagent.ipc import blocking_client
 from trayagent.ipc.errors import NoAgent, Refused
 from trayagent.ipc.server import Server
 
@@ -59,13 +59,13 @@ def test_a_call_is_answered_with_the_handlers_result(
 ) -> None:
     """Operation, arguments and the caller's agent socket reach the handler, and its result comes back."""
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
-    result = client.call(running.path, "status", {"hosts": ["web"]}, 10)
+    result = blocking_client.call(running.path, "status", {"hosts": ["web"]}, 10)
     assert result == {"op": "status", "args": {"hosts": ["web"]}, "env": {"SSH_AUTH_SOCK": "/run/agent"}}
 
 
 def test_a_request_runs_as_a_named_task(running: Running) -> None:
     """A task dump of the agent shows the current operation."""
-    client.call(running.path, "status", {"hosts": []}, 10)
+    blocking_client.call(running.path, "status", {"hosts": []}, 10)
     assert running.handler.task_names == ["ipc status"]
 
 
@@ -73,7 +73,7 @@ def test_a_request_runs_as_a_named_task(running: Running) -> None:
 def test_the_handlers_error_reaches_the_client(running: Running, host: str, code: str, status: int) -> None:
     """The client gets the agent's error text and its exit status."""
     with pytest.raises(Refused) as caught:
-        client.call(running.path, "why", {"host": host}, 10)
+        blocking_client.call(running.path, "why", {"host": host}, 10)
     assert (caught.value.code, caught.value.exit_status) == (code, status)
 
 
@@ -82,9 +82,9 @@ def test_a_bug_in_the_handler_harms_no_other_client(
 ) -> None:
     """The client gets an error, the log gets the traceback, and the next request is answered."""
     with pytest.raises(Refused, match="RuntimeError"):
-        client.call(running.path, "why", {"host": "bug"}, 10)
+        blocking_client.call(running.path, "why", {"host": "bug"}, 10)
     assert "a bug" in caplog.text
-    assert client.call(running.path, "stop", {}, 10)["op"] == "stop"
+    assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
 
 
 def test_the_socket_is_this_users_alone(running: Running) -> None:
@@ -122,11 +122,11 @@ def test_a_stale_socket_is_replaced(tmp_path: Path, start_server: Start) -> None
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     with pytest.raises(NoAgent) as caught:
-        client.call(path, "stop", {})
+        blocking_client.call(path, "stop", {})
     assert caught.value.exit_status == 3
     running = start_server(path)
     try:
-        assert client.call(path, "stop", {}, 10)["op"] == "stop"
+        assert blocking_client.call(path, "stop", {}, 10)["op"] == "stop"
     finally:
         running.close()
     assert not path.exists()
@@ -166,7 +166,7 @@ def test_five_hundred_idle_clients_do_not_block_another(running: Running, until:
     try:
         for _ in range(500):
             idle.append(dial(running.path))  # noqa: PERF401  # each must be closed if a later one fails
-        assert client.call(running.path, "stop", {}, 10)["op"] == "stop"
+        assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
         until(lambda: len(running.server._connections) <= 64, "at most 64 clients")
         assert idle[0].recv(1) == b""
     finally:
@@ -183,7 +183,7 @@ def test_watchers_are_not_closed_for_a_newcomer(running: Running, until: Until) 
             watchers[-1].sendall(request_line("watch"))
         until(lambda: len(running.handler.pushes) == 64, "64 watchers")
         with pytest.raises(Refused, match="Too many clients"):
-            client.call(running.path, "stop", {}, 10)
+            blocking_client.call(running.path, "stop", {}, 10)
         assert len(running.handler.pushes) == 64
     finally:
         for sock in watchers:
@@ -200,7 +200,7 @@ def test_garbage_is_answered_once_and_ends_the_connection(running: Running, sent
         answers = everything(sock).splitlines()
     assert len(answers) == 1
     assert json.loads(answers[0])["exit"] == 2
-    assert client.call(running.path, "stop", {}, 10)["op"] == "stop"
+    assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
 
 
 def test_ten_megabytes_without_a_newline_are_not_kept(running: Running) -> None:
@@ -213,7 +213,7 @@ def test_ten_megabytes_without_a_newline_are_not_kept(running: Running) -> None:
         except (BrokenPipeError, ConnectionResetError):
             pass
         assert sent < 2 << 20
-        assert client.call(running.path, "stop", {}, 10)["op"] == "stop"
+        assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
 
 
 def test_half_a_line_waits_without_harm(running: Running) -> None:
@@ -221,7 +221,7 @@ def test_half_a_line_waits_without_harm(running: Running) -> None:
     line = request_line("why", host="web")
     with dial(running.path) as sock:
         sock.sendall(line[:20])
-        assert client.call(running.path, "stop", {}, 10)["op"] == "stop"
+        assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
         sock.sendall(line[20:])
         assert reply(sock)["result"]["args"] == {"host": "web"}
 
@@ -237,13 +237,13 @@ def test_a_client_that_asks_and_never_reads_is_not_served_without_end(running: R
             while sent < 50 << 20:
                 sent += sock.send(line)
         assert sent < 4 << 20
-        assert client.call(running.path, "stop", {}, 10)["op"] == "stop"
+        assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
     until(lambda: not running.server._connections, "the client is forgotten")
 
 
 def test_a_watcher_gets_the_whole_view_first_and_then_each_change(running: Running) -> None:
     """The first item comes without a change, and leaving unsubscribes."""
-    views = client.stream(running.path, "watch", {"hosts": []})
+    views = blocking_client.stream(running.path, "watch", {"hosts": []})
     assert next(views) == {"view": 0}
     running.push({"view": 1})
     assert next(views) == {"view": 1}
@@ -253,7 +253,7 @@ def test_a_watcher_gets_the_whole_view_first_and_then_each_change(running: Runni
 def test_a_watcher_of_an_unknown_host_is_refused(running: Running) -> None:
     """An error of a stream arrives like that of a call."""
     with pytest.raises(Refused, match="no host unknown"):
-        next(client.stream(running.path, "watch", {"hosts": ["unknown"]}))
+        next(blocking_client.stream(running.path, "watch", {"hosts": ["unknown"]}))
 
 
 def test_a_slow_watcher_skips_to_the_newest_view(running: Running, until: Until) -> None:
@@ -310,9 +310,9 @@ def test_clients_learn_that_the_agent_ended(tmp_path: Path, until: Until, start_
     def wait(op: str) -> None:
         try:
             if op == "watch":
-                list(client.stream(running.path, op, {}))
+                list(blocking_client.stream(running.path, op, {}))
             else:
-                client.call(running.path, op, {})
+                blocking_client.call(running.path, op, {})
         except TrayagentError as error:
             failures.append(error)
 
@@ -333,11 +333,11 @@ def test_an_agent_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None
         stopped.bind(str(path))
         stopped.listen()
         with pytest.raises(TrayagentError, match="does not answer"):
-            client.call(path, "status", {}, timeout_s=0.1)
+            blocking_client.call(path, "status", {}, timeout_s=0.1)
 
 
 def test_no_socket_means_no_agent(tmp_path: Path) -> None:
     """The error says how to start an agent, and its exit status is 3."""
     with pytest.raises(NoAgent) as caught:
-        client.call(tmp_path / "nowhere" / "agent.sock", "status", {})
+        blocking_client.call(tmp_path / "nowhere" / "agent.sock", "status", {})
     assert (caught.value.exit_status, caught.value.hint) == (3, "Start it: trayagent run")

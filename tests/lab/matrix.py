@@ -18,7 +18,7 @@ import pytest
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Agent, Lab
 from trayagent.sandbox.agent import WAIT_S, Events
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 
 HOST = "web01"
 OPTIONS: Mapping[str, str | int | list[str]] = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}

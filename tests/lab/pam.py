@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Iterable
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox.files import Files
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_files import Files
+from trayagent.sandbox.lab_tools import tool
 
 # Lines for an sshd. With PAM behind it, "keyboard-interactive" asks the question.
 PASSWORD = ("UsePAM yes", "PermitRootLogin yes", "PubkeyAuthentication no", "PasswordAuthentication yes")

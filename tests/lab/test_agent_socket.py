@@ -17,7 +17,7 @@ import pytest
 from tests.lab.matrix import need, until
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import END_DEADLINE_S
-from trayagent.sandbox.files import keygen
+from trayagent.sandbox.lab_files import keygen
 from trayagent.sandbox.node import Node
 
 CONFIG = '[hosts.web01]\nagent_socket = "~/.ssh/agent.sock"\nsession = ["true"]\n'

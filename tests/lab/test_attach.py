@@ -15,7 +15,7 @@ import pytest
 
 from tests.lab.matrix import need, until
 from trayagent.sandbox import Agent, Lab, Terminal
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 PROMPT = "# "

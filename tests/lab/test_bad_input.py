@@ -17,7 +17,7 @@ import pytest
 from tests.lab.matrix import until
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 GOOD = '[hosts.web01]\nlocal = ["9000:127.0.0.1:22"]\n'

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.matrix import HOST, OPTIONS
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import JUMP, SERVER, SERVER_6
+from trayagent.sandbox.network_map import JUMP, SERVER, SERVER_6
 
 CONFIG = f"[hosts.{HOST}]\n"
 WAYS: Mapping[str, Mapping[str, str]] = {

@@ -9,7 +9,7 @@ from tests.lab.matrix import OPTIONS, until
 from tests.lab.pam import KEY, Pam
 from tests.lab.test_logins import other_key, refusals, stays, use_key
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import JUMP, OTHER
+from trayagent.sandbox.network_map import JUMP, OTHER
 
 FOUR = ("web", "api", "db", "ci")
 TWELVE = tuple(f"m{number}" for number in range(12))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.matrix import HOST, OPTIONS, Up, bring_up, need, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import INTERNAL, SERVER
+from trayagent.sandbox.network_map import INTERNAL, SERVER
 from trayagent.sandbox.traffic import Direction
 
 SIZE = 6_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import OTHER
+from trayagent.sandbox.network_map import OTHER
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 ONE = '[hosts.web01]\nlocal = ["9000:127.0.0.1:8000"]\n'

@@ -15,7 +15,7 @@ from tests.lab.matrix import until
 from tests.lab.test_adoption import BY_HAND
 from tests.lab.test_reconnect_if_down import SERVER
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import JUMP, OTHER
+from trayagent.sandbox.network_map import JUMP, OTHER
 
 
 class Session:

@@ -6,8 +6,8 @@ import time
 
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.files import keygen
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_files import keygen
+from trayagent.sandbox.lab_tools import tool
 
 HOSTS = ("web01", "web02")
 VALID_S = 25

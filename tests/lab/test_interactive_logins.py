@@ -18,7 +18,7 @@ from tests.lab.matrix import alive, until
 from tests.lab.pam import INTERACTIVE, KEY_AND_CODE, PASSWORD, Pam
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.agent import END_DEADLINE_S
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = '[hosts.web01]\nlocal = ["8080:localhost:8000"]\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import SERVER_6
+from trayagent.sandbox.network_map import SERVER_6
 
 HOST = "web01"
 

@@ -12,7 +12,7 @@ from tests.desktop.desk import Desk, run, until
 from tests.desktop.desk import desk as make_desk
 from tests.lab.pam import PASSWORD, Pam
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_tools import tool
 
 SECRET = "correct horse"  # noqa: S105  # of an account that exists for this test
 

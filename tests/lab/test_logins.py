@@ -16,9 +16,9 @@ import pytest
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.agent import END_DEADLINE_S
-from trayagent.sandbox.files import keygen
-from trayagent.sandbox.tools import tool
-from trayagent.sandbox.topology import JUMP
+from trayagent.sandbox.lab_files import keygen
+from trayagent.sandbox.lab_tools import tool
+from trayagent.sandbox.network_map import JUMP
 from trayagent.ssh.master.sentinel import MARKER_DEADLINE_S
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}

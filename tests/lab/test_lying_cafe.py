@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.matrix import HOST, OPTIONS, alive, until
 from trayagent.sandbox import Agent, Lab, Liar
-from trayagent.sandbox.topology import JUMP, SERVER
+from trayagent.sandbox.network_map import JUMP, SERVER
 
 CONFIG = f'[hosts.{HOST}]\nlocal = ["9000:127.0.0.1:22"]\n'
 UNCHECKED = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null"}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.matrix import HOST, Up, bring_up, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import NETWORKS, SERVER_6
+from trayagent.sandbox.network_map import NETWORKS, SERVER_6
 
 pytestmark = pytest.mark.parametrize("lab", [{"ipv6": True}], indirect=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.lab.matrix import HARM, HOST, OPTIONS, Up, bring_up, listener, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import INTERNAL, OTHER, SERVER
+from trayagent.sandbox.network_map import INTERNAL, OTHER, SERVER
 
 
 def assert_harmless_trigger(up: Up) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.matrix import HOST, alive, bring_up, listener, through_socks, typed
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 
 CONFIG = f'[hosts.{HOST}]\nlocal = ["9000:127.0.0.1:8000"]\ndynamic = ["1080"]\n'
 BACK_S = 10.0  # it takes about one; a machine that also runs twenty-one logins is slower

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.matrix import HOST, OPTIONS, listener, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.client import over_mptcp
+from trayagent.sandbox.ssh_config_of_laptop import over_mptcp
 
 pytestmark = pytest.mark.skipif(not Path("/proc/sys/net/mptcp").exists(), reason="this kernel has no MPTCP")
 

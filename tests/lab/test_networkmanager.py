@@ -18,9 +18,9 @@ from trayagent.core.facts.network_manager import ManagerFacts, NetworkName
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Lab
 from trayagent.sandbox.inside import holder
+from trayagent.sandbox.network_map import INTERNAL, SERVER
 from trayagent.sandbox.networkmanager import NetworkManager
 from trayagent.sandbox.openvpn import OpenVpn
-from trayagent.sandbox.topology import INTERNAL, SERVER
 
 SAVED, ASKED = "Saved VPN", "Asked VPN"
 LIMIT_S = 60.0

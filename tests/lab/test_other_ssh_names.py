@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.matrix import alive, laboratory, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_tools import tool
 
 HOST = "web01"
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}

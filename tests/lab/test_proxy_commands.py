@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.matrix import HOST, OPTIONS, need, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 
 CONFIG = f"[hosts.{HOST}]\n"
 ON_USE = f'[hosts.{HOST}]\nconnect = "on-use"\n'

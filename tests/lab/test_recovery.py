@@ -11,7 +11,7 @@ import pytest
 
 from trayagent.net.polling import INTERVAL_S
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import INTERNAL
+from trayagent.sandbox.network_map import INTERNAL
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = """

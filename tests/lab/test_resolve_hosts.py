@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.sandbox import Agent, Lab, client
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import Agent, Lab, ssh_config_of_laptop
+from trayagent.sandbox import network_map as plan
 
 pytestmark = pytest.mark.lab
 
@@ -30,9 +30,9 @@ def test_the_name_of_a_host_behind_a_vpn_is_resolved_only_by_the_vpn(lab: Lab, a
     """
     names = lab.name_server({CORP: plan.INTERNAL, "web.corp.example": plan.SERVER})
     server = lab.sshd(plan.INTERNAL)
-    client.make_known(lab.files, server, CORP)
-    client.make_known(lab.files, lab.sshd(), "web.corp.example")
-    hosts: dict[str, client.Options] = {"vault": {}, "shelf": {}, "web": {}}
+    ssh_config_of_laptop.make_known(lab.files, server, CORP)
+    ssh_config_of_laptop.make_known(lab.files, lab.sshd(), "web.corp.example")
+    hosts: dict[str, ssh_config_of_laptop.Options] = {"vault": {}, "shelf": {}, "web": {}}
     lab.ssh_config(hosts, **CANONICAL)
     lab.join("cafe")
     agent.start(

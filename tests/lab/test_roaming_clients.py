@@ -16,8 +16,8 @@ from tests.lab.matrix import need, until
 from tests.lab.test_roaming_losses import HOST, roaming
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import Events
+from trayagent.sandbox.lab_tools import search_path
 from trayagent.sandbox.terminal import Terminal
-from trayagent.sandbox.tools import search_path
 
 SIZE = 2_000_000
 SLOW_MBIT_S = 4.0  # what the programs transfer then takes longer than the three moves

@@ -14,8 +14,8 @@ from tests.lab.matrix import alive, listener, until
 from tests.lab.test_chaos_kills import ssh_pids
 from tests.lab.test_drain import Session
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.roaming import FAR, marked
-from trayagent.sandbox.topology import JUMP, OTHER, SERVER
+from trayagent.sandbox.network_map import JUMP, OTHER, SERVER
+from trayagent.sandbox.roaming_relays import FAR, marked
 
 HOST = "web01"
 OPTIONS = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%n"}

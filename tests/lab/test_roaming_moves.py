@@ -15,7 +15,7 @@ import pytest
 from tests.lab.matrix import alive, listener, until
 from tests.lab.test_drain import Session
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import JUMP, OTHER, SERVER
+from trayagent.sandbox.network_map import JUMP, OTHER, SERVER
 
 HOST = "web01"
 OPTIONS = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%n"}

@@ -7,7 +7,7 @@ import pytest
 from tests.lab.matrix import until
 from tests.lab.test_logins import other_key, refusals, stays
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 
 NAMES = ("web", "db", "ci", "api", "git", "mail")
 LIMIT_REACHED_S = 6.0  # longer than all six logins took when they were made beside each other

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.matrix import OPTIONS, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import JUMP, OTHER
+from trayagent.sandbox.network_map import JUMP, OTHER
 
 CONFIG = "[hosts.inner]\n"
 DEAD_6 = "2001:db8:113::99"

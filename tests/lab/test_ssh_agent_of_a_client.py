@@ -14,7 +14,7 @@ from tests.lab.matrix import until
 from tests.lab.test_agent_socket import sockets_are_removed, ssh_agent
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import END_DEADLINE_S
-from trayagent.sandbox.client import Options
+from trayagent.sandbox.ssh_config_of_laptop import Options
 
 __all__ = ["sockets_are_removed"]  # an autouse fixture
 

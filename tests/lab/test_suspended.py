@@ -15,7 +15,7 @@ import pytest
 from tests.lab.at_terminal import AtTerminal
 from tests.lab.matrix import HOST, OPTIONS, alive, bring_up, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import INTERNAL, SERVER
+from trayagent.sandbox.network_map import INTERNAL, SERVER
 
 CGROUPS_V2 = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 

@@ -10,7 +10,7 @@ import pytest
 from tests.lab.matrix import until
 from trayagent.core.facts.forward_spec import parse
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.program import Program
+from trayagent.sandbox.inside_program import Program
 from trayagent.ssh.open_forwards import ensure
 
 HOST = "web01"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.matrix import alive, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 
 Started = Callable[[], int]
 

@@ -10,9 +10,9 @@ import pytest
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Agent, Lab
+from trayagent.sandbox.network_map import INTERNAL
 from trayagent.sandbox.networkmanager import NetworkManager
 from trayagent.sandbox.openvpn import OpenVpn
-from trayagent.sandbox.topology import INTERNAL
 
 VPN = "Corp VPN"
 CONFIG = f"""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from trayagent.net import choose, linux_netlink
-from trayagent.net.choose import Environment
+from trayagent.net import choose_sources, linux_netlink_changes
+from trayagent.net.choose_sources import Environment
 from trayagent.net.hints import Hint
 from trayagent.netlink.errors import NetlinkError
 
@@ -36,7 +36,7 @@ def test_the_best_that_the_machine_has_is_chosen(
     env: Environment, sources: tuple[str, ...], reader: str
 ) -> None:
     """Watchers and reader follow from the environment alone, each with a reason."""
-    chosen = choose.choose(env)
+    chosen = choose_sources.choose(env)
     assert chosen.sources == sources
     assert chosen.reader == reader
     assert len(chosen.why) == len(sources) + (env.platform == "linux" and not env.logind)
@@ -44,7 +44,7 @@ def test_the_best_that_the_machine_has_is_chosen(
 
 def test_this_machine_is_examined() -> None:
     """These tests run on Linux with netlink."""
-    found = choose.look()
+    found = choose_sources.look()
     assert found.platform == "linux"
     assert found.netlink
 
@@ -53,8 +53,8 @@ def test_the_chosen_watchers_run_and_stop() -> None:
     """The real watchers start on a loop, and the reader works."""
 
     async def body() -> None:
-        watch = choose.start_sources(
-            choose.choose(Environment("linux", netlink=True, logind=False)), lambda _: None
+        watch = choose_sources.start_sources(
+            choose_sources.choose(Environment("linux", netlink=True, logind=False)), lambda _: None
         )
         assert watch.problems == []
         assert len(watch.sources) == 2
@@ -70,11 +70,11 @@ def test_a_watcher_that_cannot_start_is_named_and_replaced(monkeypatch: pytest.M
     def refuse(_: object, _hint: Callable[[Hint], None]) -> None:
         raise NetlinkError("opening a netlink socket", 1)
 
-    monkeypatch.setattr(linux_netlink.LinuxNetlink, "start", refuse)
+    monkeypatch.setattr(linux_netlink_changes.LinuxNetlink, "start", refuse)
 
     async def body() -> None:
-        watch = choose.start_sources(
-            choose.choose(Environment("linux", netlink=True, logind=False)), lambda _: None
+        watch = choose_sources.start_sources(
+            choose_sources.choose(Environment("linux", netlink=True, logind=False)), lambda _: None
         )
         assert [type(s).__name__ for s in watch.sources] == ["Polling", "LinuxClock"]
         assert "linux_netlink" in watch.problems[0]

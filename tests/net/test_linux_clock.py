@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from trayagent.net.hints import Hint, Woke
-from trayagent.net.linux_clock import LinuxClock, TimerFd, suspended_s
+from trayagent.net.linux_wake_from_clock import LinuxClock, TimerFd, suspended_s
 
 
 class FakeTimer:

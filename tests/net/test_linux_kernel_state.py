@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from trayagent.core.facts.network import Touched
-from trayagent.net.linux_kernel_state import Known
+from trayagent.net.linux_known_state import Known
 from trayagent.netlink import rtnetlink as rt
 from trayagent.netlink.wire import Message, attribute
 

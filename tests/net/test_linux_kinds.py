@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from trayagent.core.facts.network import Kind
-from trayagent.net.linux_kinds import ARPHRD_LOOPBACK, ARPHRD_NONE, kinds, lower
+from trayagent.net.linux_interface_kinds import ARPHRD_LOOPBACK, ARPHRD_NONE, kinds, lower
 from trayagent.netlink.rtnetlink import Link, NextHop, RouteEntry
 
 CARD = Link(2, "eth0", 0, 1, bus_device="0000:00:1f.6")

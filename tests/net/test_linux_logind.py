@@ -16,7 +16,7 @@ from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
 from trayagent.net.hints import AboutToSleep, Hint, Woke
-from trayagent.net.linux_logind import LinuxLogind
+from trayagent.net.linux_logind_sleep import LinuxLogind
 
 DEADLINE_S = 20.0  # with other tests beside it on two cores
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"

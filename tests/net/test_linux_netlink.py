@@ -11,7 +11,7 @@ import pytest
 
 from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched
-from trayagent.net.linux_netlink import LinuxNetlink
+from trayagent.net.linux_netlink_changes import LinuxNetlink
 
 if TYPE_CHECKING:
     from tests.net.conftest import World

@@ -16,7 +16,7 @@ import pytest
 
 from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched, Woke
-from trayagent.net.macos_route import Known, MacosRoute, messages, suspended_s
+from trayagent.net.macos_routing_socket import Known, MacosRoute, messages, suspended_s
 
 NAMES = {1: "lo0", 6: "en0", 12: "utun4"}
 DST, GATEWAY, NETMASK, IFP, IFA, BRD = 0x1, 0x2, 0x4, 0x10, 0x20, 0x80
@@ -194,11 +194,12 @@ def test_a_wake_comes_before_what_it_changed() -> None:
 
 def test_a_mac_that_refuses_the_socket_is_watched_by_looking() -> None:
     """On Linux, which lacks this socket, polling takes its place and the reason is kept."""
-    from trayagent.net import choose
+    from trayagent.net import choose_sources
 
     async def body() -> None:
-        watch = choose.start_sources(
-            choose.choose(choose.Environment("darwin", netlink=False, logind=False)), lambda _: None
+        watch = choose_sources.start_sources(
+            choose_sources.choose(choose_sources.Environment("darwin", netlink=False, logind=False)),
+            lambda _: None,
         )
         assert [type(source).__name__ for source in watch.sources] == ["Polling"]
         assert len(watch.problems) == 1

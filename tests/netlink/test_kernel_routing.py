@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trayagent.net.linux_kinds import ARPHRD_LOOPBACK
+from trayagent.net.linux_interface_kinds import ARPHRD_LOOPBACK
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, Channel, works
 from trayagent.netlink.errors import NetlinkError, means_no_route

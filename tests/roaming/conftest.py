@@ -11,8 +11,8 @@ import pytest
 from tests.lab.matrix import laboratory
 from tests.roaming.local import Local
 from trayagent.sandbox import Lab
-from trayagent.sandbox.roaming import NearRelay, RoamingHost
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
+from trayagent.sandbox.roaming_relays import NearRelay, RoamingHost
 
 HOST = "web01"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trayagent.roaming.near_client import FAR_RELAY, NearClient, near_command, new_token
-from trayagent.sandbox.roaming import marked, wait_for
+from trayagent.sandbox.roaming_relays import marked, wait_for
 
 IN_SIGHT = """
 import socket, sys

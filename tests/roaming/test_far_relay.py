@@ -15,7 +15,7 @@ from tests.roaming.local import Local, exactly, quiet, to_the_end
 from trayagent.roaming.far_relay import BYE, DATA, HEADER, Budget, Stream, frame
 from trayagent.roaming.near_client import new_token
 from trayagent.roaming.near_session import NearLink
-from trayagent.sandbox.roaming import wait_for
+from trayagent.sandbox.roaming_relays import wait_for
 
 
 def sockets(local: Local) -> list[Path]:

@@ -15,7 +15,7 @@ from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.far_relay_commands import FarError
 from trayagent.roaming.near_client import FAR_RELAY, new_token
 from trayagent.sandbox import Lab
-from trayagent.sandbox.roaming import NearRelay, wait_for
+from trayagent.sandbox.roaming_relays import NearRelay, wait_for
 
 ROAM_S = 3600
 

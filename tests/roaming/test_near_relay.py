@@ -17,7 +17,7 @@ import pytest
 
 from tests.roaming.local import ALONE, Local, exactly, quiet, to_the_end
 from trayagent.roaming.near_client import NearClient, near_command, new_token
-from trayagent.sandbox.roaming import wait_for
+from trayagent.sandbox.roaming_relays import wait_for
 
 
 def raw(local: Local) -> socket.socket:

@@ -21,8 +21,8 @@ import pytest
 from tests.roaming.conftest import HOST
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
-from trayagent.sandbox.others import other_user
-from trayagent.sandbox.roaming import FAR, NearRelay, RoamingHost, wait_for
+from trayagent.sandbox.other_users import other_user
+from trayagent.sandbox.roaming_relays import FAR, NearRelay, RoamingHost, wait_for
 
 BODY = 200_000_000
 AT_ONCE = 1_000_000

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trayagent.sandbox import Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 
 pytestmark = pytest.mark.lab
 

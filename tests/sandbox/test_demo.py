@@ -23,9 +23,9 @@ from rich.text import Text
 from trayagent.config.model import EVENTS
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
-from trayagent.sandbox.demo import acts, stage, words
-from trayagent.sandbox.demo.lanes import Lane
+from trayagent.sandbox.demo import event_words, main_story, stage
 from trayagent.sandbox.demo.screen import Screen, for_stdout
+from trayagent.sandbox.demo.silence_bar import Lane
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 
 DEMO = [sys.executable, "-m", "trayagent", "demo"]
@@ -151,10 +151,10 @@ def test_a_recovery_that_is_not_seen_is_an_error(monkeypatch: pytest.MonkeyPatch
         return t0
 
     monkeypatch.setattr(Lab, "switch", to_nowhere)
-    monkeypatch.setattr(acts, "WATCH_S", 0.5)
+    monkeypatch.setattr(main_story, "WATCH_S", 0.5)
     paper, out = screen()
     with pytest.raises(TrayagentError, match="did not come back") as caught, _hurried(monkeypatch):
-        acts.play(0.0, paper)
+        main_story.play(0.0, paper)
     assert caught.value.hint.count("|") == 2
     assert "first byte" not in out.getvalue()
 
@@ -212,7 +212,7 @@ def test_every_event_has_words(name: str) -> None:
     pairs = [["added", "10.0.0.1"], ["up", "eth0"]]
     event: dict[str, Any] = {"event": name, "reason": "+10.0.0.1 up=eth0", "pairs": pairs, "pid": 7}
     event |= {"forward": "80:x:80"}
-    said = words.of_event(event)
+    said = event_words.of_event(event)
     assert said
     assert len(said) <= 80 - 11
 
@@ -224,28 +224,28 @@ def changed(*pairs: tuple[str, str]) -> dict[str, Any]:
 
 def test_a_change_is_shown_without_its_consequences() -> None:
     """A change names addresses and links, and is empty when there was neither."""
-    assert words.of_change(
+    assert event_words.of_change(
         changed(("added", "10.20.0.2"), ("removed", "192.168.10.2"), ("down", "eth0"), ("default", "changed"))
     ) == ("10.20.0.2 is here, 192.168.10.2 is gone, eth0 is down")
-    assert words.of_change(changed(("default", "changed"), ("flicker", "changed"))) == ""
+    assert event_words.of_change(changed(("default", "changed"), ("flicker", "changed"))) == ""
 
 
 def test_what_was_seen_before_the_moment_was_known_is_at_the_moment() -> None:
     """The command that makes the change ends a few milliseconds after the kernel reports the change."""
-    assert words.milliseconds(10.0, 9.996) == "0 ms"
-    assert words.milliseconds(10.0, 10.8564) == "856 ms"
+    assert event_words.milliseconds(10.0, 9.996) == "0 ms"
+    assert event_words.milliseconds(10.0, 10.8564) == "856 ms"
 
 
 def test_the_ending_reports_only_what_was_seen() -> None:
     """The ending claims no recovery without a new master, no kept master after a replacement."""
-    good = " ".join(words.summary(0.9, 0.8, 0.1, recovered=True, kept=True))
+    good = " ".join(event_words.summary(0.9, 0.8, 0.1, recovered=True, kept=True))
     assert "900 ms" in good
     assert "1.12 times" in good
     assert "after 100 ms" in good
-    assert "not seen" in " ".join(words.summary(0.9, 0.8, 0.1, recovered=False, kept=True))
-    assert "should have been kept" in " ".join(words.summary(0.9, 0.8, 0.1, recovered=True, kept=False))
-    assert "answered again 3.0 s" in words.about_plain(3.0, True, "")
-    assert words.about_plain(9.0, False, "Master running").endswith("Master running")
+    assert "not seen" in " ".join(event_words.summary(0.9, 0.8, 0.1, recovered=False, kept=True))
+    assert "should have been kept" in " ".join(event_words.summary(0.9, 0.8, 0.1, recovered=True, kept=False))
+    assert "answered again 3.0 s" in event_words.about_plain(3.0, True, "")
+    assert event_words.about_plain(9.0, False, "Master running").endswith("Master running")
 
 
 @pytest.mark.parametrize(("silent_s", "answered"), [(0.0, False), (0.9, True), (3.0, False), (99.0, False)])

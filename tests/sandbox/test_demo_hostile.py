@@ -10,8 +10,8 @@ import pytest
 
 from trayagent.cli import main
 from trayagent.sandbox import Lab
-from trayagent.sandbox.demo import hostile, words
-from trayagent.sandbox.demo.hostile import Result
+from trayagent.sandbox.demo import event_words, hostile_story
+from trayagent.sandbox.demo.hostile_story import Result
 
 WITHIN_S = 90.0  # for a whole demo on a busy machine
 GOOD = Result({"a": 1, "b": 2}, {"a": 1, "b": 2}, refused=0, lies=3, session=True, returned_s=0.1)
@@ -69,8 +69,8 @@ def test_harm_is_reported_as_an_error(harm: dict[str, object]) -> None:
     assert GOOD.survived
     bad = replace(GOOD, **harm)  # type: ignore[arg-type]
     assert not bad.survived
-    assert "did harm" in hostile._summary(bad)[-1]
-    assert not any("did harm" in text for text in hostile._summary(GOOD))
+    assert "did harm" in hostile_story._summary(bad)[-1]
+    assert not any("did harm" in text for text in hostile_story._summary(GOOD))
 
 
 def test_the_option_chooses_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +82,4 @@ def test_the_option_chooses_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_numbers_of_times_are_written_in_words() -> None:
     """1 is written as "once"."""
-    assert [words.times(n) for n in (0, 1, 2)] == ["0 times", "once", "2 times"]
+    assert [event_words.times(n) for n in (0, 1, 2)] == ["0 times", "once", "2 times"]

@@ -12,7 +12,7 @@ import pytest
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
-from trayagent.sandbox.topology import SERVER, SERVER_6
+from trayagent.sandbox.network_map import SERVER, SERVER_6
 
 pytestmark = pytest.mark.lab
 

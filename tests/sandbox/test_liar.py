@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from trayagent.sandbox import Lab, Liar
-from trayagent.sandbox.topology import JUMP, SERVER
+from trayagent.sandbox.network_map import JUMP, SERVER
 
 pytestmark = pytest.mark.lab
 

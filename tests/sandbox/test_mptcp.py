@@ -6,8 +6,8 @@ import pytest
 
 from tests.lab.matrix import until
 from trayagent.sandbox import Lab
-from trayagent.sandbox.client import over_mptcp
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
+from trayagent.sandbox.ssh_config_of_laptop import over_mptcp
 
 pytestmark = pytest.mark.lab
 

@@ -18,7 +18,7 @@ import pytest
 
 import trayagent
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import Lab, tools
+from trayagent.sandbox import Lab, lab_tools
 from trayagent.sandbox.inside import holder
 
 pytestmark = pytest.mark.lab
@@ -93,12 +93,12 @@ def test_a_killed_builder_leaves_nothing(number: signal.Signals) -> None:
 def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """When a step of building fails, the earlier steps are undone."""
     made: list[str] = []
-    real = tools.tool
+    real = lab_tools.tool
 
     def broken(name: str) -> str:
         return "/bin/false" if name == "nft" else real(name)
 
-    monkeypatch.setattr("trayagent.sandbox.wiring.tool", broken)
+    monkeypatch.setattr("trayagent.sandbox.lay_links.tool", broken)
     monkeypatch.setattr(
         "trayagent.sandbox.namespaces.shutil.rmtree", lambda path, **_: made.append(str(path))
     )
@@ -109,7 +109,7 @@ def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without `ip` the error names the package that has it."""
-    monkeypatch.setattr("trayagent.sandbox.tools.search_path", lambda: "/nonexistent")
+    monkeypatch.setattr("trayagent.sandbox.lab_tools.search_path", lambda: "/nonexistent")
     with pytest.raises(TrayagentError, match="apt-get install iproute2") as caught:
         Lab()
     assert caught.value.code == "tool-missing"
@@ -121,8 +121,8 @@ def test_a_forbidding_kernel_is_named_with_its_remedy(
     """The error names the setting that forbids namespaces, and how to change it."""
     switch = tmp_path / "switch"
     switch.write_text("1\n")
-    monkeypatch.setattr(tools, "SWITCHES", ((str(switch), "1", "sudo sysctl -w one.switch=0"),))
-    error = tools.forbidden(1, "Operation not permitted")
+    monkeypatch.setattr(lab_tools, "SWITCHES", ((str(switch), "1", "sudo sysctl -w one.switch=0"),))
+    error = lab_tools.forbidden(1, "Operation not permitted")
     assert error.code == "sandbox-forbidden"
     assert "sudo sysctl -w one.switch=0" in error.hint
 
@@ -133,7 +133,7 @@ def test_an_ordinary_user_has_the_same_laboratory() -> None:
     python = next((p for p in (sys.executable, "/usr/bin/python3") if usable(p)), None)
     if python is None:
         pytest.skip("no Python that an ordinary user may run")
-    if subprocess.run([*AS_NOBODY, "test", "-x", tools.tool("sshd")], check=False).returncode:
+    if subprocess.run([*AS_NOBODY, "test", "-x", lab_tools.tool("sshd")], check=False).returncode:
         pytest.skip("the tools were unpacked where an ordinary user may not go")
     # Not pytest's folder, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="trayagent-copy-") as place:

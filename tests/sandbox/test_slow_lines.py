@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.matrix import until
 from trayagent.sandbox import Lab
-from trayagent.sandbox.topology import SERVER
+from trayagent.sandbox.network_map import SERVER
 from trayagent.sandbox.traffic import Traffic
 
 pytestmark = pytest.mark.lab

@@ -10,7 +10,7 @@ import pytest
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
-from trayagent.sandbox.topology import INTERNAL, JUMP, SERVER
+from trayagent.sandbox.network_map import INTERNAL, JUMP, SERVER
 
 pytestmark = pytest.mark.lab
 

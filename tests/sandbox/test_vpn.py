@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trayagent.sandbox import Lab
-from trayagent.sandbox.topology import INTERNAL, SERVER
+from trayagent.sandbox.network_map import INTERNAL, SERVER
 
 pytestmark = pytest.mark.lab
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.sandbox.files import keygen
-from trayagent.sandbox.tools import tool
+from trayagent.sandbox.lab_files import keygen
+from trayagent.sandbox.lab_tools import tool
 from trayagent.ssh.login.known_hosts import is_trusted, known_keys
 
 

@@ -19,7 +19,7 @@ from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.current_configuration import CurrentConfiguration  # noqa: E402
 from trayagent.agent.open_files_limit import allow_many_files  # noqa: E402
 from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
-from trayagent.ipc.lock import Lock  # noqa: E402
+from trayagent.ipc.one_agent_lock import Lock  # noqa: E402
 
 LOG_BYTES = 1 << 20
 LOG_FILES = 3

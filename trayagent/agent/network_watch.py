@@ -12,7 +12,7 @@ from trayagent.core.facts.events import ManagerReported, Woke
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.network_manager import NetworkName
 from trayagent.net import hints
-from trayagent.net.choose import Watch, choose, look, start_sources
+from trayagent.net.choose_sources import Watch, choose, look, start_sources
 
 log = logging.getLogger(__name__)
 

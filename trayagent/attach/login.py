@@ -20,7 +20,7 @@ from typing import Any
 from trayagent.attach.start_agent import ensure_agent
 from trayagent.config import runtime_directory as folders
 from trayagent.errors import TrayagentError
-from trayagent.ipc import client
+from trayagent.ipc import blocking_client
 from trayagent.ipc.errors import NoAgent
 from trayagent.presentation.text import clean
 
@@ -76,7 +76,7 @@ def _check_that_ssh_can_prompt(env: Mapping[str, str]) -> None:
 
 
 def _request(op: str, timeout_s: float | None, **args: Any) -> dict[str, Any]:
-    return client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
+    return blocking_client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
 
 
 def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:

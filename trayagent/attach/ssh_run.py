@@ -21,7 +21,7 @@ from trayagent.attach.during_session import Journey
 from trayagent.attach.keyboard import Keyboard
 from trayagent.config import runtime_directory as folders
 from trayagent.errors import TrayagentError
-from trayagent.ipc import client
+from trayagent.ipc import blocking_client
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Passenger:
         folder = folders.runtime_dir(os.environ)
         with master, tempfile.NamedTemporaryFile(prefix="attach-", dir=folder) as log:
             try:
-                master.settimeout(client.CONNECT_TIMEOUT_S)
+                master.settimeout(blocking_client.CONNECT_TIMEOUT_S)
                 master.connect(control_path)
             except OSError:
                 return Ride("no-master")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from trayagent.config import file_paths
 from trayagent.config import runtime_directory as folders
 from trayagent.errors import TrayagentError
-from trayagent.ipc import client
+from trayagent.ipc import blocking_client
 from trayagent.ipc.errors import NoAgent
 from trayagent.own_module import own_module
 
@@ -54,7 +54,7 @@ def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
 
 def _answers(env: Mapping[str, str]) -> bool:
     try:
-        client.call(folders.ipc_socket(env), "status", {"hosts": []}, WITHIN_S)
+        blocking_client.call(folders.ipc_socket(env), "status", {"hosts": []}, WITHIN_S)
     except NoAgent:
         return False
     return True
@@ -63,7 +63,7 @@ def _answers(env: Mapping[str, str]) -> bool:
 def _is_locked(found: file_paths.FilePaths) -> bool:
     """Report whether another agent holds the lock."""
     from trayagent.ipc.errors import AlreadyRunning
-    from trayagent.ipc.lock import Lock
+    from trayagent.ipc.one_agent_lock import Lock
 
     lock = Lock(found.lock_file)
     try:

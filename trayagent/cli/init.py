@@ -42,7 +42,7 @@ def init(args: argparse.Namespace) -> int:
     import signal
 
     from trayagent.config import file_paths
-    from trayagent.init import findings as found
+    from trayagent.init import found_on_machine as found
     from trayagent.init import render_config as rendered
     from trayagent.init import write_config as written
     from trayagent.init.survey import survey

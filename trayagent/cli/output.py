@@ -6,7 +6,7 @@ import os
 import sys
 
 from trayagent.config import runtime_directory as folders
-from trayagent.ipc import client
+from trayagent.ipc import blocking_client
 from trayagent.presentation.text import clean
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -22,12 +22,12 @@ ANSWER_WITHIN_S = 10.0
 
 def request(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict[str, Any]:
     """Return the agent's result; raises what ipc.client.call raises."""
-    return client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
+    return blocking_client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
 
 
 def follow(op: str, **args: Any) -> Iterator[dict[str, Any]]:
     """Yield the items of a stream."""
-    return client.stream(folders.ipc_socket(os.environ), op, args)
+    return blocking_client.stream(folders.ipc_socket(os.environ), op, args)
 
 
 def print_line(text: str) -> None:

@@ -17,7 +17,7 @@ from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.deadlines import aside, each
 from trayagent.errors import TrayagentError
-from trayagent.ipc import client
+from trayagent.ipc import blocking_client
 from trayagent.ssh.new_control_path import default_in
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.resolve import resolve
@@ -119,7 +119,7 @@ async def _view(file_paths: FilePaths) -> tuple[dict[str, Any] | None, Trayagent
     try:
         async with asyncio.timeout(GATHER_S):
             return await aside(
-                lambda: client.call(file_paths.ipc_socket, "status", {"hosts": []}, GATHER_S)
+                lambda: blocking_client.call(file_paths.ipc_socket, "status", {"hosts": []}, GATHER_S)
             ), None
     except TimeoutError:
         hint = "Read its log, or restart it: trayagent stop, then trayagent run"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from trayagent.doctor.findings import Finding, advice, ok
 from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.system_bus import BusUnusableError, system_bus
-from trayagent.net.choose import look
+from trayagent.net.choose_sources import look
 
 LOGIND = "org.freedesktop.login1"
 NETWORKMANAGER = "org.freedesktop.NetworkManager"

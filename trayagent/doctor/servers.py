@@ -10,7 +10,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
-from trayagent.net.choose import read_once
+from trayagent.net.choose_sources import read_once
 from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.mux.errors import MuxError, Refused
 from trayagent.ssh.os.control_sockets import bound_by_master

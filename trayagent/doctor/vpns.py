@@ -11,7 +11,7 @@ from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.system_bus import BusUnusableError, system_bus
 from trayagent.errors import TrayagentError
-from trayagent.net.choose import look
+from trayagent.net.choose_sources import look
 from trayagent.net.vpn.networkmanager_sign_in import Profile, vpn_profiles
 
 

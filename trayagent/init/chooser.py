@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TextIO
 
 from trayagent.init.chooser_list import Choosing
-from trayagent.init.keys import keyboard
-from trayagent.init.proposal import HostProposal, Wish, option
+from trayagent.init.propose_hosts import HostProposal, Wish, option
+from trayagent.init.read_keys import keyboard
 from trayagent.presentation.text import clean
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"

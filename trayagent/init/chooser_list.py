@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from rich.cells import cell_len, set_cell_size
 
-from trayagent.init.keys import Key
-from trayagent.init.proposal import HostProposal, Wish, option
+from trayagent.init.propose_hosts import HostProposal, Wish, option
+from trayagent.init.read_keys import Key
 from trayagent.presentation.text import clean
 
 _NEXT: dict[Wish, Wish] = {"always": "on-use", "on-use": "leave", "leave": "always"}

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 
-from trayagent.init.findings import Finding, Found, Machine, Skipped, autossh_only, text_of
+from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped, autossh_only, text_of
 from trayagent.init.shell_calls import calls
 
 _SETTING = re.compile(r"([A-Za-z_]\w*)\s*=\s*(.*)")

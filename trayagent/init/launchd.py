@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from trayagent.init.findings import MAX_FILE, Finding, Found, Machine, Skipped, autossh_only
+from trayagent.init.found_on_machine import MAX_FILE, Finding, Found, Machine, Skipped, autossh_only
 from trayagent.init.shell_calls import unwrapped
 
 _EXTRAS = ("KeepAlive", "StartInterval", "ThrottleInterval")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trayagent.init.command_line import Call
-from trayagent.init.findings import Found
+from trayagent.init.found_on_machine import Found
+from trayagent.init.ssh_command_line import Call
 
 _SEE_HISTORY = "`trayagent history` shows what happened, `trayagent why HOST` the reason"
 _AUTOSSH = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from trayagent.config.parse_tables import dotted
 from trayagent.core.facts.forwards import ForwardKind
-from trayagent.init.proposal import HostProposal, option
+from trayagent.init.propose_hosts import HostProposal, option
 from trayagent.presentation.text import clean
 
 _WIDTH = 100

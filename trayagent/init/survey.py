@@ -10,13 +10,13 @@ from trayagent.config import value_checks
 from trayagent.config.file_paths import FilePaths
 from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
-from trayagent.init import ssh_config_text as ssh_text
-from trayagent.init.command_line import NotUnderstood, parse
-from trayagent.init.findings import Finding, Found, Machine, Skipped
-from trayagent.init.interpret import Meaning, Meanings
+from trayagent.init import survey_ssh_config as ssh_text
+from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped
+from trayagent.init.interpret_ssh_call import Meaning, Meanings
 from trayagent.init.obsolete_settings import explained
-from trayagent.init.proposal import HostProposal, Understood, propose, session_of
-from trayagent.init.resolve_hosts import SshQueries
+from trayagent.init.propose_hosts import HostProposal, Understood, propose, session_of
+from trayagent.init.resolve_proposed import SshQueries
+from trayagent.init.ssh_command_line import NotUnderstood, parse
 
 _ALIASES_FOR_MASTERS = 64
 """Names that are queried to find the owner of a running master; the likely ones come first."""

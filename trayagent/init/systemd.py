@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.init import systemd_text
-from trayagent.init.findings import Finding, Found, Machine, Skipped, autossh_only, text_of
+from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped, autossh_only, text_of
 from trayagent.init.shell_calls import unwrapped
 
 _SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.ipc import client, messages
+from trayagent.ipc import blocking_client, messages
 from trayagent.ipc.errors import AgentSilent, NoAgent
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -21,9 +21,9 @@ class Heard:
         self._kind = "result"
         self._streams = op in messages.STREAMS
         self._buffer = bytearray()
-        self._sock = client.connected(path)
+        self._sock = blocking_client.connected(path)
         try:
-            client.send(self._sock, op, args)
+            blocking_client.send(self._sock, op, args)
         except OSError as error:
             self.close()
             raise NoAgent("The agent ended.", code="agent-ended") from error
@@ -39,7 +39,7 @@ class Heard:
         Raises NoAgent when the agent ended, Refused with its text, AgentSilent for an invalid answer.
         """
         try:
-            chunk = self._sock.recv(client.CHUNK)
+            chunk = self._sock.recv(blocking_client.CHUNK)
         except BlockingIOError:
             return []
         except ConnectionError:
@@ -53,7 +53,7 @@ class Heard:
 
     def _messages(self) -> list[dict[str, Any]]:
         found = []
-        for line in client.whole_lines(self._buffer):
+        for line in blocking_client.whole_lines(self._buffer):
             value = messages.read_reply(line, self._kind)
             if self._kind == "item" or not self._streams:
                 found.append(value)

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from trayagent.errors import TrayagentError
-from trayagent.ipc.connection import Connection, Handler
+from trayagent.ipc.client_connection import Connection, Handler
 
 __all__ = ["Handler", "Server"]
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot
-from trayagent.net.linux_kinds import kinds, lower
+from trayagent.net.linux_interface_kinds import kinds, lower
 from trayagent.netlink import rtnetlink as rt
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, Channel

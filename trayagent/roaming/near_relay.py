@@ -20,7 +20,7 @@ import signal
 import socket
 
 from trayagent.roaming.far_relay import READ, Budget, Loop, clock, is_other_user
-from trayagent.roaming.near_control import Client
+from trayagent.roaming.near_requests import Client
 from trayagent.roaming.near_session import NearSession
 
 TYPE_CHECKING = False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from trayagent.sandbox.agent import Agent, Events
+from trayagent.sandbox.forward_stopwatch import Probe
 from trayagent.sandbox.lab import Lab
+from trayagent.sandbox.lab_tools import other_ssh_programs
 from trayagent.sandbox.liar import Liar
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.probe import Probe
 from trayagent.sandbox.sshd import Sshd
 from trayagent.sandbox.terminal import Terminal
-from trayagent.sandbox.tools import other_ssh_programs
 
 # The codes of a TrayagentError that mean: not possible on this machine.
 UNAVAILABLE = frozenset({"tool-missing", "sandbox-forbidden", "tun-missing"})

@@ -19,13 +19,13 @@ from typing import Any, Self
 
 from trayagent.config.runtime_directory import SOCKET
 from trayagent.errors import TrayagentError
-from trayagent.ipc import client, messages
+from trayagent.ipc import blocking_client, messages
 from trayagent.ipc.errors import NoAgent
 from trayagent.own_module import own_module
+from trayagent.sandbox.inside_program import Lines
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.namespaces import close_streams
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Lines
 from trayagent.sandbox.terminal import Terminal
 
 # The folder that holds the package, so that the agent is found without being installed.
@@ -231,7 +231,7 @@ class Agent:
         path = f"/proc/{self.pid}/root{self.env['TRAYAGENT_RUNTIME_DIR']}/{SOCKET}"
         passed = {**self._node.env, **self.env}
         env = {name: passed[name] for name in messages.PASSED_ENV if name in passed}
-        with client.connected(path) as connection, connection.makefile("rb") as answers:
+        with blocking_client.connected(path) as connection, connection.makefile("rb") as answers:
             connection.settimeout(ANSWER_WITHIN_S)
             connection.sendall(messages.request("status", {"hosts": []}, env))
             return messages.read_reply(answers.readline(), "result")

@@ -8,20 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from trayagent.sandbox import client, others
-from trayagent.sandbox import topology as plan
-from trayagent.sandbox import wiring as build
-from trayagent.sandbox.files import Files
+from trayagent.sandbox import lay_links as build
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox import other_users, ssh_config_of_laptop
+from trayagent.sandbox.delay_lines import DelayLines
+from trayagent.sandbox.forward_stopwatch import Probe
+from trayagent.sandbox.inside_program import Program
+from trayagent.sandbox.lab_files import Files
+from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.laptop_networks import LaptopNetworks
 from trayagent.sandbox.liar import Liar
-from trayagent.sandbox.lines import DelayLines
 from trayagent.sandbox.name_server import NameServer
 from trayagent.sandbox.namespaces import World
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.probe import Probe
-from trayagent.sandbox.program import Program
 from trayagent.sandbox.sshd import Sshd
-from trayagent.sandbox.tools import tool
 from trayagent.sandbox.traffic import Direction, Traffic
 from trayagent.sandbox.vpn import Vpn
 
@@ -206,7 +206,7 @@ class Lab:
 
     def other_user(self, uid: int = 61_234) -> Node:
         """Return the laptop for another user, who has no home. Requires root."""
-        return others.other_user(self.laptop, uid)
+        return other_users.other_user(self.laptop, uid)
 
     def container(self, *, network: str | None = "office", mounts: bool = True) -> Node:
         """Return the laptop for a container of its user. The container shares the home folder.
@@ -214,10 +214,16 @@ class Lab:
         It is on that network, whatever network the laptop is on (None: in the laptop's own network namespace). With
         `mounts`, each command has a mount namespace of its own.
         """
-        return others.container(self.laptop, network, mounts=mounts)
+        return other_users.container(self.laptop, network, mounts=mounts)
 
     def hostile_mux(
-        self, path: str, how: others.Manner, *, pid: int = 1, ambush: bool = False, node: Node | None = None
+        self,
+        path: str,
+        how: other_users.Manner,
+        *,
+        pid: int = 1,
+        ambush: bool = False,
+        node: Node | None = None,
     ) -> Program:
         """Start a program that listens like an ssh master and gives invalid answers; `first` has its path.
 
@@ -225,7 +231,7 @@ class Lab:
         announces a packet of 4 GB; "agrees" to everything. With `ambush` it waits for each ssh whose control path
         is `path` or begins with it, and listens there first.
         """
-        return others.hostile_mux(node or self.laptop, path, how, pid=pid, ambush=ambush)
+        return other_users.hostile_mux(node or self.laptop, path, how, pid=pid, ambush=ambush)
 
     # -- services -----------------------------------------------------------------------------------
 
@@ -243,12 +249,14 @@ class Lab:
         self.servers.append(server)
         server.start()
         names = [plan.HOSTS[address]] if port == 22 and address in plan.HOSTS else []
-        client.make_known(self.files, server, *names)
+        ssh_config_of_laptop.make_known(self.files, server, *names)
         return server
 
-    def ssh_config(self, hosts: Mapping[str, client.Options], **everywhere: str | int | list[str]) -> Path:
+    def ssh_config(
+        self, hosts: Mapping[str, ssh_config_of_laptop.Options], **everywhere: str | int | list[str]
+    ) -> Path:
         """Write the laptop user's ~/.ssh/config; `everywhere` are options for all hosts."""
-        return client.write_config(self.files, hosts, everywhere)
+        return ssh_config_of_laptop.write_config(self.files, hosts, everywhere)
 
     def name_server(self, names: Mapping[str, str]) -> NameServer:
         """Start the name server of the internet with these names and their addresses. It records each query."""

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.node import Node
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
-from trayagent.sandbox.files import Files, keygen
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.inside_program import Program
+from trayagent.sandbox.lab_files import Files, keygen
+from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
 from trayagent.sandbox.sshd import Sshd
-from trayagent.sandbox.tools import tool
 
 OWN_PORT = 2201
 SSHD_PORT = 2202

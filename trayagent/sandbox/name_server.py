@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
 
 
 class NameServer:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox.inside import holder
-from trayagent.sandbox.tools import forbidden, tool
+from trayagent.sandbox.lab_tools import forbidden, tool
 
 INSIDE = Path(__file__).parent / "inside"
 # Ending a few dozen processes takes milliseconds. A loaded machine gets a thousand times as long.

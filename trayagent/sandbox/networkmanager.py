@@ -10,11 +10,11 @@ import uuid
 from pathlib import Path
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.lab import Lab
+from trayagent.sandbox.lab_tools import search_path, tool
 from trayagent.sandbox.openvpn import OpenVpn
-from trayagent.sandbox.program import Program
-from trayagent.sandbox.tools import search_path, tool
 
 OPENVPN_PLUGIN = "nm-openvpn-service"
 INSTALLED_PLUGINS = Path("/usr/lib/NetworkManager")

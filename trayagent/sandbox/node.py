@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from trayagent.errors import TrayagentError
+from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.namespaces import World, script
-from trayagent.sandbox.tools import tool
 
 Stream = int | IO[Any] | None
 

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.lab import Lab
+from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.namespaces import close_streams
-from trayagent.sandbox.tools import tool
 
 PORT = 1194
 READY_DEADLINE_S = 30.0

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox.files import Files, keygen
+from trayagent.sandbox.lab_files import Files, keygen
+from trayagent.sandbox.lab_tools import SYSTEM_FOLDERS, tool
 from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.tools import SYSTEM_FOLDERS, tool
 
 START_DEADLINE_S = 30.0
 END_DEADLINE_S = 30.0

@@ -6,9 +6,9 @@ import time
 from typing import Literal, Self
 
 from trayagent.errors import TrayagentError
+from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
 
 Direction = Literal["up", "down"]
 POLL_S = 0.02

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
 
 FIRST_LEASE = 2
 
@@ -69,7 +69,7 @@ class Vpn:
 
 
 def _tunnel(node: Node, role: str) -> Program:
-    program = Program(node, "tunnel", role, plan.VPN_SERVER, str(plan.VPN_PORT), admin=True)
+    program = Program(node, "vpn_tunnel", role, plan.VPN_SERVER, str(plan.VPN_PORT), admin=True)
     if "error" in program.first:
         program.end()
         raise TrayagentError(

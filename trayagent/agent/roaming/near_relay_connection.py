@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from trayagent.errors import TrayagentError
 from trayagent.roaming.far_relay import receive_fds
-from trayagent.roaming.near_control import OLDEST, VERSION
+from trayagent.roaming.near_requests import OLDEST, VERSION
 
 log = logging.getLogger(__name__)
 

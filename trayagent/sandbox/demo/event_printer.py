@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from trayagent.sandbox.agent import Events
-from trayagent.sandbox.demo import words
+from trayagent.sandbox.demo import event_words
 from trayagent.sandbox.demo.screen import Screen
 
 # How long the stream must be quiet before the picture is painted again. The shown times do not depend on it.
@@ -44,7 +44,7 @@ class EventPrinter:
             if event["event"] != "network-changed":
                 self.network()
                 self._row(event)
-            elif words.of_change(event):
+            elif event_words.of_change(event):
                 self._network = event
 
     def network(self, note: str = "", label: str = "") -> None:
@@ -57,14 +57,16 @@ class EventPrinter:
         """Show when the forward answered, after everything that came before."""
         self.print_new()
         self.network()
-        self._screen.row(words.milliseconds(self._t0, at), "first byte through the forward", "bold green")
+        self._screen.row(
+            event_words.milliseconds(self._t0, at), "first byte through the forward", "bold green"
+        )
 
     def _row(self, event: dict[str, Any], note: str = "", label: str = "") -> None:
-        label = label or words.milliseconds(self._t0, words.moment(event, self._wall_offset_s))
-        text = words.of_event(event) + note
+        label = label or event_words.milliseconds(self._t0, event_words.moment(event, self._wall_offset_s))
+        text = event_words.of_event(event) + note
         if self._named and event.get("host"):
             text = f"{event['host']}: {text}"
             if text in self._rows_shown:
                 return
             self._rows_shown.add(text)
-        self._screen.row(label, text, words.STYLES.get(event["event"], ""))
+        self._screen.row(label, text, event_words.STYLES.get(event["event"], ""))

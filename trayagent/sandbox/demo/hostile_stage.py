@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from trayagent.sandbox import topology as plan
-from trayagent.sandbox.client import Options
+from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.demo.stage import FORWARD, HOST, Stage
+from trayagent.sandbox.ssh_config_of_laptop import Options
 
 BACKUP = "backup"
 HOSTS = (HOST, BACKUP)

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from typing import Self
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.agent import Agent, Events
-from trayagent.sandbox.client import Options
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 from trayagent.sandbox.lab import Lab
-from trayagent.sandbox.tools import PACKAGES, REQUIRED, search_path, tool
+from trayagent.sandbox.lab_tools import PACKAGES, REQUIRED, search_path, tool
+from trayagent.sandbox.ssh_config_of_laptop import Options
 
 HOST = "server"
 SERVICE_PORT = 8000

@@ -6,8 +6,8 @@ import os
 from typing import Self
 
 from trayagent.errors import TrayagentError
+from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
 
 GLANCE_S = 0.001
 
@@ -16,7 +16,7 @@ class Stopwatch:
     """Tries a forward from `release` on until it answers; a context manager that ends its process."""
 
     def __init__(self, node: Node, port: int) -> None:
-        self._program = Program(node, "probe", "127.0.0.1", str(port))
+        self._program = Program(node, "forward_stopwatch", "127.0.0.1", str(port))
         self._at: float | None = None
 
     def release(self) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from trayagent.sandbox import topology as plan
-from trayagent.sandbox.demo import words
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.demo import event_words
 from trayagent.sandbox.demo.event_printer import EventPrinter
 from trayagent.sandbox.demo.hostile_stage import BACKUP, HOSTS, HostileStage
 from trayagent.sandbox.demo.screen import Screen, for_stdout
@@ -90,10 +90,10 @@ def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
         if time.monotonic() - t0 > stage.deadline_s:
             raise stage.failure("no connection came to the lying gateway")
         printer.print_new()
-        screen.moving([Text(f"  the gateway has lied {words.times(liar.visits)}")])
+        screen.moving([Text(f"  the gateway has lied {event_words.times(liar.visits)}")])
     screen.moving(())
     printer.print_new()
-    _verdict(stage, screen, f"the gateway lied {words.times(liar.visits)}")
+    _verdict(stage, screen, f"the gateway lied {event_words.times(liar.visits)}")
 
 
 def _hang_up(stage: HostileStage, screen: Screen, liar: Liar) -> None:
@@ -150,7 +150,7 @@ def _summary(result: Result) -> list[str]:
     """Return the ending: what was seen."""
     count = sum(result.after[name] == pid for name, pid in result.before.items())
     text = (
-        f"The café answered {words.times(result.lies)} in the server's place, and with an sshd of its own. "
+        f"The café answered {event_words.times(result.lies)} in the server's place, and with an sshd of its own. "
         f"Masters that are still the same: {count} of {len(result.before)}. "
         f"Refused logins counted: {result.refused}."
     )

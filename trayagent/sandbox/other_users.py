@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Literal
 
 from trayagent.errors import TrayagentError
+from trayagent.sandbox.inside_program import Program
+from trayagent.sandbox.lab_tools import search_path, tool
 from trayagent.sandbox.namespaces import system_python
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
-from trayagent.sandbox.tools import search_path, tool
 
 Manner = Literal["claims", "silent", "endless", "huge", "agrees"]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Self
 
+from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
 
 
 class Probe:
     """Ready after construction, started by `release`; a context manager that ends its process."""
 
     def __init__(self, node: Node, port: int, address: str = "127.0.0.1") -> None:
-        self._program = Program(node, "probe", address, str(port))
+        self._program = Program(node, "forward_stopwatch", address, str(port))
 
     def release(self) -> None:
         """Begin to try immediately."""

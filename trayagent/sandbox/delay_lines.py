@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.program import Program
 
 # The kernel's maximum number of segments in a frame. With 1, every frame is one packet, as on a real wire.
 _SEGMENTS_PER_FRAME = 65535

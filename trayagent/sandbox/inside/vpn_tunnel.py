@@ -1,7 +1,7 @@
 """A VPN without secrets: one tun device whose packets travel in UDP.
 
-Usage: tunnel.py client SERVER PORT   (in the laptop; roams as WireGuard does)
-       tunnel.py server ADDRESS PORT  (on the server)
+Usage: vpn_tunnel.py client SERVER PORT   (in the laptop; roams as WireGuard does)
+       vpn_tunnel.py server ADDRESS PORT  (on the server)
 
 Prints one JSON line: {} once the device `tun0` is there, or {"errno", "error"}. The server obeys JSON lines on
 stdin. {"client": ADDRESS} names the one inner address that it serves. Packets from or to another one are dropped,

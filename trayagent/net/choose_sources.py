@@ -92,7 +92,7 @@ def look() -> Environment:
     """Return which sources of network changes this machine has."""
     if not sys.platform.startswith("linux"):
         return Environment(sys.platform, netlink=False, logind=False)
-    from trayagent.net.linux_logind import system_bus_exists
+    from trayagent.net.linux_logind_sleep import system_bus_exists
     from trayagent.netlink.channel import NETLINK_ROUTE, works
 
     return Environment(sys.platform, netlink=works(NETLINK_ROUTE), logind=system_bus_exists())
@@ -133,15 +133,15 @@ def _start(watch: Watch, source: HintSource, hint: Callable[[Hint], None]) -> st
 def _source(name: SourceName) -> HintSource:
     match name:
         case "linux_netlink":
-            from trayagent.net.linux_netlink import LinuxNetlink
+            from trayagent.net.linux_netlink_changes import LinuxNetlink
 
             return LinuxNetlink()
         case "linux_logind":
-            from trayagent.net.linux_logind import LinuxLogind
+            from trayagent.net.linux_logind_sleep import LinuxLogind
 
             return LinuxLogind()
         case "linux_clock":
-            from trayagent.net.linux_clock import LinuxClock
+            from trayagent.net.linux_wake_from_clock import LinuxClock
 
             return LinuxClock()
         case "networkmanager":
@@ -149,7 +149,7 @@ def _source(name: SourceName) -> HintSource:
 
             return NetworkManager()
         case "macos_route":
-            from trayagent.net.macos_route import MacosRoute
+            from trayagent.net.macos_routing_socket import MacosRoute
 
             return MacosRoute()
         case "polling":

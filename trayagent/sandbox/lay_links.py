@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Mapping
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox import topology as plan
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.node import Node
-from trayagent.sandbox.tools import tool
 
 
 def lay(nodes: Mapping[str, Node], *, nat: bool, ipv6: bool) -> None:

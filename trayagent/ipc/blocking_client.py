@@ -7,7 +7,7 @@ import os
 import socket
 import time
 
-from trayagent.ipc import messages, peer
+from trayagent.ipc import messages, other_user
 from trayagent.ipc.errors import AgentSilent, NoAgent
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -46,7 +46,7 @@ def connected(path: str | os.PathLike[str]) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _connect(sock, os.fspath(path))
-        if peer.is_other_user(sock):
+        if other_user.is_other_user(sock):
             raise AgentSilent(f"The socket {path} belongs to another user.", code="unsafe-socket")
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
         sock.close()

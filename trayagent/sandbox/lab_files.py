@@ -16,8 +16,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from trayagent.sandbox import topology as plan
-from trayagent.sandbox.tools import REQUIRED, missing, search_path, tool
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.lab_tools import REQUIRED, missing, search_path, tool
 
 # The terminal and the display, but nothing that leads to the user's own ssh-agent or session bus.
 PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.init.findings import Machine, Skipped
+from trayagent.init.found_on_machine import Machine, Skipped
 from trayagent.ssh import ssh_config_text
 
 _FORWARDS = frozenset(("localforward", "remoteforward", "dynamicforward"))

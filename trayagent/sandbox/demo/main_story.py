@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from trayagent.sandbox import topology as plan
-from trayagent.sandbox.demo import words
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.demo import event_words
 from trayagent.sandbox.demo.event_printer import EventPrinter
-from trayagent.sandbox.demo.lanes import Lane
 from trayagent.sandbox.demo.screen import Screen, for_stdout
+from trayagent.sandbox.demo.silence_bar import Lane
 from trayagent.sandbox.demo.stage import AGENT_PORT, FORWARD, HOST, PLAIN_FORWARD, PLAIN_PORT, Stage
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 
@@ -47,9 +47,9 @@ def play(rtt_ms: float, screen: Screen | None = None) -> int:
             lane = _plain(plain, first.t0)
         recovered = None not in (first.before, first.after) and first.after != first.before
         kept = second.after is not None and second.after == second.before
-        for text in words.summary(first.took_s, cold_s, second.took_s, recovered=recovered, kept=kept):
+        for text in event_words.summary(first.took_s, cold_s, second.took_s, recovered=recovered, kept=kept):
             screen.paragraph(text)
-        screen.paragraph(words.about_plain(lane.silent_s, lane.answered, stage.check_plain()))
+        screen.paragraph(event_words.about_plain(lane.silent_s, lane.answered, stage.check_plain()))
     return 0 if recovered and kept else 1
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from trayagent.errors import TrayagentError
-from trayagent.ipc import messages, peer, requests
+from trayagent.ipc import check_requests, messages, other_user
 from trayagent.ipc.client_queue import Feed, Overflow, feed_for
 from trayagent.ipc.errors import BadRequest, Refused
 
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept connections of this user only."""
         self._transport = cast("asyncio.Transport", transport)
-        if peer.is_other_user(transport.get_extra_info("socket")):
+        if other_user.is_other_user(transport.get_extra_info("socket")):
             log.warning("another user tried to connect to the IPC socket")
             self._transport.abort()
         elif not self._owner.admit(self):
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
     def _take(self, data: bytes) -> None:
         self._owner.active(self)
         try:
-            request = requests.parse(data)
+            request = check_requests.parse(data)
         except BadRequest as error:
             self._refuse(error)
             return
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
             work = self._answer(request)
             self.task = asyncio.get_running_loop().create_task(work, name=f"ipc {request.op}")
 
-    async def _answer(self, request: requests.Request) -> None:
+    async def _answer(self, request: check_requests.Request) -> None:
         """Have the request carried out. Every exception becomes a reply here; a bug is also logged."""
         try:
             result = await self._owner.handler.request(request.op, request.args, request.env)
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     # Streams.
 
-    def _subscribe(self, request: requests.Request) -> None:
+    def _subscribe(self, request: check_requests.Request) -> None:
         self._feed = feed_for(request.op)
         try:
             unsubscribe = self._owner.handler.subscribe(request.op, request.args, self._push)

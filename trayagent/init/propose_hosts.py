@@ -8,9 +8,9 @@ from pathlib import PurePath
 from typing import Literal
 
 from trayagent.core.facts.forwards import Forward, ForwardKind
-from trayagent.init.command_line import Call
-from trayagent.init.findings import Found, Skipped
-from trayagent.init.interpret import Meaning
+from trayagent.init.found_on_machine import Found, Skipped
+from trayagent.init.interpret_ssh_call import Meaning
+from trayagent.init.ssh_command_line import Call
 
 Wish = Literal["always", "on-use", "leave"]
 Session = Literal["tmux", "screen"]

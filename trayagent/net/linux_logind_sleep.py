@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trayagent.net.hints import AboutToSleep, Hint, Woke
-from trayagent.net.linux_clock import suspended_s
+from trayagent.net.linux_wake_from_clock import suspended_s
 
 if TYPE_CHECKING:
     from dbus_fast import Message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from trayagent.sandbox.files import Files
+from trayagent.sandbox.lab_files import Files
 from trayagent.sandbox.namespaces import script
 from trayagent.sandbox.sshd import Sshd
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched
-from trayagent.net.linux_kernel_state import Known
+from trayagent.net.linux_known_state import Known
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, READ_BYTES, Channel
 from trayagent.netlink.errors import NetlinkError

@@ -1,7 +1,9 @@
 """A stopwatch: waits for its release, then tries a TCP service until it echoes, and prints when that was.
 
-Usage: probe.py ADDRESS PORT  prints {} when ready. A line on stdin releases it. It then prints {"at": SECONDS}, the
-machine's monotonic clock at the first echo.
+Usage: forward_stopwatch.py ADDRESS PORT
+
+It prints {} when it is ready. A line on stdin releases it. Then it prints {"at": SECONDS}, the machine's monotonic
+clock at the first echo.
 
 A refused or reset attempt is repeated after 5 ms. An attempt that hangs (a forward that still listens but leads
 nowhere) stays open, because it is answered or reset as soon as the forward works or ends. Every 250 ms another
