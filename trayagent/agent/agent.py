@@ -109,7 +109,7 @@ class Agent:
 
         # Masters.
         self._discovery = Discovery(parts, resolver)
-        schedule = DiscoverySchedule(parts, self._discovery)
+        self._discovery_schedule = schedule = DiscoverySchedule(parts, self._discovery)
         self._events.subscribe(schedule.happened)
         beside = BesideSessions(parts)
         self._events.subscribe(beside.happened)
@@ -274,6 +274,7 @@ class Agent:
         await self._drainer.find()
         await self._roaming.find()
         await self._discovery.scan()
+        self._discovery_schedule.start()
         self._leftovers.remove_logs()
         await self._shell.decided(Started(time.monotonic()))
         self._scanned.set()

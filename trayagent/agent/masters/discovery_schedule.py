@@ -19,11 +19,18 @@ class DiscoverySchedule:
         self._tasks = parts.tasks
         self._discovery = discovery
         self._again = False
+        self._hosts_known = False
+
+    def start(self) -> None:
+        """Allow scans, because all hosts are known now. An earlier scan would take their masters for unnamed ones."""
+        self._hosts_known = True
+        if self._again:
+            self.scan()
 
     def scan(self) -> None:
         """Scan. A call during a scan starts one more, because the running one may have missed the change."""
         self._again = True
-        if not self._tasks.running("scan"):
+        if self._hosts_known and not self._tasks.running("scan"):
             self._tasks.start("scan", self._keep_scanning())
 
     def happened(self, event: dict[str, object]) -> None:
