@@ -1,11 +1,14 @@
-"""A control path that is added takes effect at once, and a port that two hosts want is named with both."""
+"""A control path that is added or changed takes effect at once, and a port that two hosts want is named with both."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab, Sshd
+from trayagent.sandbox.network_map import OTHER
 
 ADDRESS = {"HostName": "203.0.113.10"}
 
@@ -44,6 +47,51 @@ def test_an_added_control_path_leads_to_the_living_master(lab: Lab, agent: Agent
     assert path.is_socket()
     assert not path.is_symlink()
     assert shares(lab, server)
+
+
+@pytest.mark.parametrize("whose", ["the agent's", "the user's"])
+def test_a_changed_control_path_leads_to_the_living_master(lab: Lab, agent: Agent, whose: str) -> None:
+    """Plain ssh shares the connection as soon as ssh_config has another path, also after a restart and a move."""
+    lab.join("home")
+    server = lab.sshd()
+    old, new = (lab.files.home / ".ssh" / name for name in ("cm-old", "other-new"))
+    lab.ssh_config({"web01": {**ADDRESS, "ControlPath": str(old)}})
+    if whose == "the user's":
+        lab.laptop.check(["ssh", "-fNM", "web01"])
+    agent.start("[hosts.web01]\n")
+    pid = agent.wait_state("web01", "connected")["pid"]
+    lab.ssh_config({"web01": {**ADDRESS, "ControlPath": str(new)}})
+    until("the path leads to the master", lambda: shares(lab, server))
+    assert "kill" not in agent.cli("doctor").stdout
+    agent.kill9()
+    agent.start()
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    assert shares(lab, server)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("connected", "web01")
+    assert shares(lab, server)
+    assert agent.cli("disconnect", "web01").returncode == 0
+    until("both paths are gone", lambda: not gone_or_link(new) and not gone_or_link(old))
+    assert agent.cli("reconnect", "web01").returncode == 0
+    agent.wait_state("web01", "connected")
+    assert new.is_socket()
+    assert not new.is_symlink()
+    assert shares(lab, server)
+
+
+def test_a_path_that_names_another_account_leads_to_no_other_master(lab: Lab, agent: Agent) -> None:
+    """With %C, an edit of HostName changes the path, too. ssh must not reach the old machine by the new path."""
+    lab.join("home")
+    lab.sshd()
+    path = lab.files.home / ".ssh"
+    lab.ssh_config({"web01": {**ADDRESS, "ControlPath": f"{path}/%h-%r"}})
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    edited = {"HostName": OTHER, "ControlPath": f"{path}/%h-%r", "LocalForward": "8080 127.0.0.1:8000"}
+    lab.ssh_config({"web01": edited})
+    agent.wait_forwards("web01", {"local": "open"})  # the agent has read the new file
+    assert not gone_or_link(path / f"{OTHER}-{lab.files.user}")
 
 
 def gone_or_link(path: Path) -> bool:

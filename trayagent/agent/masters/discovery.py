@@ -8,9 +8,8 @@ import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from trayagent.agent.masters.own_control_path_links import is_own_link
+from trayagent.agent.masters.own_control_path_links import is_own_link, leads_to, second_link
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import remembered
 from trayagent.agent.state.resolve_when_needed import Answer, Resolver
@@ -137,15 +136,12 @@ class Discovery:
     def path_of_next(self, host: Host) -> str:
         """Return the path that the host's next master will take over.
 
-        If ssh_config got a ControlPath after the present master began to listen in the runtime directory, that master's
-        path remains, and the new one leads there (`link_added_control_path`). A rename cannot move a socket to another
-        file system.
+        If ssh_config got another ControlPath after the present master began to listen, that master's path remains, and
+        the new one leads there (`link_added_control_path`). A rename cannot move a socket to another file system.
         """
-        path, master = self.control_path(host), host.master
-        if host.hidden_path is not None or master is None:
-            return path
-        in_runtime = Path(master.control_path).parent == self._file_paths.runtime_dir / "cm"
-        return master.control_path if in_runtime else path
+        if host.hidden_path is not None or host.master is None:
+            return self.control_path(host)
+        return host.master.control_path
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
         """Return the socket that occupies this path now, even if the socket was bound under another path.
@@ -246,7 +242,7 @@ class Discovery:
         """Return the host's name, and the answer of `ssh -G` if ssh ran just now."""
         path = master.control_path
         for host in state.hosts.values():
-            if not host.unnamed and self.control_path(host) == path:
+            if not host.unnamed and (self.control_path(host) == path or self._linked(host.name, path)):
                 return host.name, None
         recorded = self._records.host_of(master.pid, master.start_ticks)
         if recorded is not None:
@@ -255,6 +251,10 @@ class Discovery:
         if alias is not None:
             return alias
         return _unique(unnamed_master_name(master, read(master.pid)), master, state.hosts), None
+
+    def _linked(self, name: str, path: str) -> bool:
+        """Report whether an earlier agent linked the control path of this host to a socket at `path`."""
+        return leads_to(second_link(self._file_paths.runtime_dir, name), path)
 
     async def _answer(self, name: str, state: State) -> Answer | None:
         """Return ssh's answer for a host that no configuration lists. Nothing else would query ssh for it."""

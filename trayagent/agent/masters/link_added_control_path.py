@@ -1,7 +1,9 @@
-"""Lets a ControlPath that was added to ssh_config lead to the living master, whose socket is in the runtime directory.
+"""Lets a ControlPath that was added or changed in ssh_config lead to the living master at once.
 
-A socket cannot be moved to another file system. So the new path becomes a symbolic link to the socket, until the next
-master of the host listens there itself.
+A socket cannot be moved to another file system, and a master of the user removes only the path on which it began to
+listen. So the new path becomes a symbolic link to the socket, until the next master of the host listens there itself.
+Each link leads into the agent's own directory, which tells it from the user's links. If the socket is elsewhere, a
+second link in that directory leads there.
 """
 
 from __future__ import annotations
@@ -9,16 +11,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.agent.masters.discovery import Discovery
-from trayagent.agent.masters.own_control_path_links import is_own_link
+from trayagent.agent.masters.own_control_path_links import is_own_link, linked_socket, second_link
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
 from trayagent.ssh.os.control_sockets import accepts
+from trayagent.ssh.os.process import read
 
 log = logging.getLogger(__name__)
+
+_Destination = tuple[str | None, str, int, str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A host's control path and its living master, as of the last update.
+
+    `made_for` is where that master leads, None if it is older than this agent.
+    """
+
+    path: str
+    socket: str | None = None
+    pid: int | None = None
+    made_for: _Destination | None = None
+    leads_there: bool = False
 
 
 class PathLinks:
@@ -26,28 +48,85 @@ class PathLinks:
 
     def __init__(self, parts: Parts, discovery: Discovery) -> None:
         self._discovery = discovery
-        self._sockets = parts.file_paths.runtime_dir / "cm"
-        self._seen: dict[str, tuple[str, str | None]] = {}
+        self._runtime = parts.file_paths.runtime_dir
+        self._sockets = self._runtime / "cm"
+        self._seen: dict[str, _Seen] = {}
+        self._born = _start_ticks()
 
     def follow(self, state: State) -> None:
         """Make and remove links where a control path or a master changed."""
         for host in state.hosts.values():
-            if host.resolved is None or host.resolved.control_path is None or host.draining is not None:
+            resolved = host.resolved
+            if resolved is None or resolved.control_path is None or host.draining is not None:
                 continue
-            master = host.master
-            now = (host.resolved.control_path, master.control_path if master is not None else None)
-            if self._seen.get(host.name) != now:
+            before = self._seen.get(host.name)
+            now = self._now(host.master, resolved.control_path, _destination(resolved), before)
+            if before != now:
                 self._seen[host.name] = now
-                self._update(host, *now)
+                self._update(host, now, before)
         self._seen = {name: seen for name, seen in self._seen.items() if name in state.hosts}
 
-    def _update(self, host: Host, path: str, socket: str | None) -> None:
-        wanted = socket if socket is not None and Path(socket).parent == self._sockets else None
-        if wanted == path or self._discovery.control_path(host) != path:
+    def _now(
+        self, master: Master | None, path: str, destination: _Destination, before: _Seen | None
+    ) -> _Seen:
+        if master is None:
+            return _Seen(path)
+        if before is not None and before.pid == master.pid:
+            made_for = before.made_for
+        elif master.start_ticks >= self._born or master.control_path == path:
+            made_for = destination
+        else:
+            made_for = None
+        # With %C, another HostName or User gives another path, and the old master leads to the old account.
+        in_runtime = Path(master.control_path).parent == self._sockets
+        leads_there = made_for == destination or (made_for is None and in_runtime)
+        return _Seen(path, master.control_path, master.pid, made_for, leads_there)
+
+    def _update(self, host: Host, now: _Seen, before: _Seen | None) -> None:
+        if before is not None and before.path != now.path and is_own_link(before.path, self._sockets):
+            self._remove(host.name, before.path)
+        if now.socket == now.path or self._discovery.control_path(host) != now.path:
             return
+        linked = linked_socket(now.path, self._sockets)
+        if linked is not None and _obsolete(now, linked):
+            self._remove(host.name, now.path)
+        if now.socket is not None and now.leads_there and not os.path.lexists(now.path):
+            self._make(host.name, now.path, now.socket)
+
+    def _make(self, name: str, path: str, socket: str) -> None:
         with contextlib.suppress(OSError):
-            if is_own_link(path, self._sockets) and not accepts(path):
-                Path(path).unlink()
-            if wanted is not None and not os.path.lexists(path):
-                Path(path).symlink_to(wanted)
-                log.info("%s: %s leads to the living master now", host.name, path)
+            if Path(socket).parent != self._sockets:
+                self._sockets.mkdir(mode=0o700, exist_ok=True)
+                between = second_link(self._runtime, name)
+                between.unlink(missing_ok=True)
+                between.symlink_to(socket)
+                socket = str(between)
+            Path(path).symlink_to(socket)
+            log.info("%s: %s leads to the living master now", name, path)
+
+    def _remove(self, name: str, path: str) -> None:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+            second_link(self._runtime, name).unlink(missing_ok=True)
+
+
+def _obsolete(seen: _Seen, linked: str) -> bool:
+    """Report whether a link to the socket `linked` must go. While an agent starts, a master may not be known yet."""
+    if seen.socket is None:
+        return not accepts(linked)
+    return linked != seen.socket or (seen.made_for is not None and not seen.leads_there)
+
+
+def _destination(resolved: Resolved) -> _Destination:
+    return (
+        resolved.host_key_alias,
+        resolved.hostname,
+        resolved.port,
+        resolved.user,
+        resolved.proxy_jump or resolved.proxy_command,
+    )
+
+
+def _start_ticks() -> int:
+    process = read(os.getpid())
+    return process.start_ticks if process is not None else 0
