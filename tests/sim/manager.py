@@ -19,25 +19,33 @@ class Manager:
         self._world = world
         self._runs = False
         self.portals: set[str] = set()
+        self.in_portal = False
+        """Whether the agent knows that it is behind a captive portal. The manager needs a moment to find out."""
 
     def start(self) -> None:
         """Let the manager run from now on."""
         self._runs = True
         self.report()
 
+    def leave(self, interface: str) -> None:
+        """Report that an interface leaves its network, before the kernel shows the next one."""
+        leads_out = self._world.net.outside()
+        if leads_out is not None and leads_out[0] == interface:
+            self._report(ManagerFacts(running=True, connectivity="none"))
+
     def report(self) -> None:
         """Report the network that leads out."""
-        if not self._runs:
-            return
         interface, segment = self._world.net.outside() or (None, "")
         named = NetworkName(segment, interface=interface) if interface is not None else None
-        connectivity: Connectivity = "portal" if self.in_portal() else "full"
-        self._world.post(e.ManagerReported(0, ManagerFacts(True, connectivity, named)))
+        connectivity: Connectivity = "portal" if segment in self.portals else "full"
+        self._report(ManagerFacts(running=True, connectivity=connectivity, network=named))
 
-    def in_portal(self) -> bool:
-        """Report whether the manager runs and sees a captive portal."""
-        outside = self._world.net.outside()
-        return self._runs and outside is not None and outside[1] in self.portals
+    def _report(self, facts: ManagerFacts) -> None:
+        if not self._runs:
+            return
+        self._world.read()  # the agent reads the network at each report, before it decides on it
+        self.in_portal = facts.connectivity == "portal"
+        self._world.post(e.ManagerReported(0, facts))
 
     def allows(self, role: Role) -> bool:
         """Report whether the configuration allows a host on this network, as far as its name is known."""

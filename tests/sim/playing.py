@@ -121,6 +121,7 @@ def _and_back(world: World, which: str) -> None:
     def move(net: Net) -> None:
         net.spots["wlan0"], net.lingering = SPOTS[spot], {before.address}
 
+    world.manager.leave("wlan0")
     world.change_network(move, Touched(links=frozenset({"wlan0"})))
     world.clock.run_until(world.clock.now + 0.005)
     world.change_network(lambda net: net.lingering.clear())

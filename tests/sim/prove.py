@@ -24,6 +24,7 @@ from tests.sim.histories import (
     History,
     history,
     history_of_processes,
+    history_of_reports,
     history_of_roaming,
     history_of_sessions,
     shortest,
@@ -33,14 +34,15 @@ from tests.sim.reached import Reached, as_map, reached_by
 
 _AT_A_TIME = 250
 _PRINT_S = 10.0
-# Of ten batches, seven are of the general kind.
+# Of ten batches, six are of the general kind.
 _KINDS: dict[str, Callable[[int], History]] = {
     "general": history,
     "processes": history_of_processes,
     "sessions": history_of_sessions,
     "roaming": history_of_roaming,
+    "reports": history_of_reports,
 }
-_IN_TURN = (*("general",) * 4, "processes", *("general",) * 3, "sessions", "roaming")
+_IN_TURN = (*("general",) * 4, "processes", *("general",) * 2, "reports", "sessions", "roaming")
 
 
 @dataclass(frozen=True)

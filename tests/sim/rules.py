@@ -211,7 +211,7 @@ class Rules:
         by_user, name = world.state.hosts[name].by_user, role.name
         if not by_user:
             assert world.net.online(), self.says(name, f"{what} without a network")
-            assert not world.manager.in_portal(), self.says(name, f"{what} in a captive portal")
+            assert not world.manager.in_portal, self.says(name, f"{what} in a captive portal")
             assert world.manager.allows(role), self.says(name, f"{what} on a network that is not allowed")
             flow = world.net.way(first_hop(role).peer)
             through_tunnel = flow is not None and flow.segment == TUN

@@ -115,18 +115,17 @@ class World:
             if seen and self.net.touches(living.connection.flow, seen):
                 living.connection.changed_at = self.clock.now
         self.log.append((self.clock.now, f"network: {self.net.scene().label}"))
-        # A manager knows the network that it joins before the routes are there, and its loss after the kernel.
-        if self.net.outside() is not None:
-            self.manager.report()
-            self.post(self._read(touched))
-        else:
-            self.post(self._read(touched))
-            self.manager.report()
+        self.post(self._read(touched))
+        self.manager.report()
 
     def look(self) -> None:
         """Let every connection notice what is another way now."""
         for living in list(self.living.values()):
             living.connection.look()
+
+    def read(self) -> None:
+        """Let the agent read the network."""
+        self.post(self._read(Touched()))
 
     def _read(self, touched: Touched) -> e.NetworkRead:
         wanted = lookups(self.state.hosts.values())
@@ -322,6 +321,8 @@ class World:
         self.rules.woke_at = self.clock.now
         for living in self.living.values():
             living.proven_over = None  # who knows where it was meanwhile
+        for interface in tuple(self.net.spots):
+            self.manager.leave(interface)
         self.change_network(lambda net: net.spots.update(wakes_at))
         self.post(e.Woke(0, 3600.0))
 
@@ -437,6 +438,8 @@ class World:
         before = self.net.spots.get(there.interface)
         # Another network on the same radio: its carrier goes and comes, whatever the addresses are.
         links = {there.interface} if before is not None and before.segment != there.segment else set()
+        for interface in links:
+            self.manager.leave(interface)
 
         def change(net: Net) -> None:
             net.spots[there.interface] = there
