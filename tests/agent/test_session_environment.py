@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.agent.state.ssh_environment import DESKTOP_VARIABLES, session
+from trayagent.agent.state.desktop_environment import DESKTOP_VARIABLES, session
 
 
 @pytest.fixture

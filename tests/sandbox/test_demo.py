@@ -182,7 +182,7 @@ def test_a_stopwatch_tells_silence_from_its_own_death(lab: Lab) -> None:
         assert watch.answered(0.05) is None
         os.kill(watch._program.pid, signal.SIGKILL)
         limit = time.monotonic() + 10
-        with pytest.raises(TrayagentError, match="probe ended"):
+        with pytest.raises(TrayagentError, match="forward_stopwatch ended"):
             while time.monotonic() < limit:  # its end may be detected a moment after its last answer
                 assert watch.answered(0.05) is None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trayagent.agent.network_watch import NetworkWatch
 from trayagent.agent.parts import Parts
 from trayagent.agent.request_handler import AgentHandler, ServedAgent
-from trayagent.agent.state.ssh_environment import session
+from trayagent.agent.state.desktop_environment import session
 from trayagent.core.facts.events import SignInFailed
 from trayagent.core.facts.user_events import UserViewedStatus
 from trayagent.core.vpn_state import vpn_display_state

@@ -60,8 +60,8 @@ def doctor(args: argparse.Namespace) -> int:
         }
         print_line(json.dumps(report, indent=2))
     else:
+        from trayagent.cli import console as people
         from trayagent.cli import doctor_text
-        from trayagent.cli import print_view as people
 
         people.print_report(lambda width, signs: doctor_text.lines(findings, width, signs))
     return 0 if well else 1

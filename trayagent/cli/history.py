@@ -90,7 +90,7 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
 
 
 def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
-    from trayagent.cli import print_view as people
+    from trayagent.cli import console as people
     from trayagent.presentation import times
 
     if not found:

@@ -51,13 +51,13 @@ def status(args: argparse.Namespace) -> int:
     elif args.json:
         print_line(json.dumps(request("status", hosts=args.hosts), indent=2))
     elif args.watch:
-        from trayagent.cli import print_view as people
+        from trayagent.cli.watch_view import watch
 
-        people.repaint(follow("watch", hosts=args.hosts))
+        watch(follow("watch", hosts=args.hosts))
     else:
-        from trayagent.cli import print_view as people
+        from trayagent.cli.print_view import show
 
-        people.show(request("status", hosts=args.hosts))
+        show(request("status", hosts=args.hosts))
     return 0
 
 

@@ -35,7 +35,7 @@ def why(args: argparse.Namespace) -> int:
         return 0
     from rich.text import Text
 
-    from trayagent.cli.print_view import print_report
+    from trayagent.cli.console import print_report
 
     now, lines = times.now(), []
     for decision in decisions:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from trayagent.sandbox import firewall, other_users, ssh_config_of_laptop
 from trayagent.sandbox import lay_links as build
 from trayagent.sandbox import network_map as plan
-from trayagent.sandbox import other_users, ssh_config_of_laptop
 from trayagent.sandbox.delay_lines import DelayLines
 from trayagent.sandbox.forward_stopwatch import Probe
 from trayagent.sandbox.inside_program import Program
@@ -123,11 +123,11 @@ class Lab:
 
     def set_gateway(self, network: str, *, nat: bool, silent: bool = False) -> None:
         """Configure a gateway: address translation, and whether it silently drops packets that it does not know."""
-        build.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
+        firewall.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
 
     def lose_connection(self, network: str, port: int) -> None:
         """Make a gateway drop the packets of the TCP connection from this port of the laptop, without any sign."""
-        build.lose_connection(self.nodes[network], port)
+        firewall.lose_connection(self.nodes[network], port)
 
     def liar(self, network: str, *, address: str = plan.SERVER, port: int = 22) -> Liar:
         """Make a network's gateway answer in a server's place, as a hostile café can; one liar per network."""

@@ -1,4 +1,4 @@
-"""Creates the links, addresses, routes and firewalls in the empty namespaces."""
+"""Creates the links, addresses and routes in the empty namespaces."""
 
 from __future__ import annotations
 
@@ -33,17 +33,3 @@ def lay(nodes: Mapping[str, Node], *, nat: bool, ipv6: bool) -> None:
             raise TrayagentError(
                 f"`ip` failed in {name}: {complaint.strip()}", code="sandbox-broken", hint=text
             )
-
-
-def set_firewall(gateway: Node, network: plan.Network, *, nat: bool, silent: bool) -> None:
-    """Make a gateway translate addresses, or drop unknown packets silently, or neither."""
-    gateway.check([tool("nft"), "-f", "-"], admin=True, text=plan.firewall(network, nat=nat, silent=silent))
-    if silent:
-        # Without this setting, conntrack accepts a connection whose start it did not see.
-        strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
-        gateway.check(["sh", "-c", strict], admin=True)
-
-
-def lose_connection(gateway: Node, port: int) -> None:
-    """Make a gateway drop the packets of the TCP connection from this port of the laptop."""
-    gateway.check([tool("nft"), "-f", "-"], admin=True, text=plan.without_connection(port))

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trayagent.errors import TrayagentError
+from trayagent.sandbox import firewall
 from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.inside_program import Program
 from trayagent.sandbox.lab_files import Files, keygen
@@ -120,5 +121,5 @@ class Liar:
         self._answer_at(OWN_PORT)
 
     def _answer_at(self, own_port: int | None) -> None:
-        rules = plan.lie(self._address, self._port, own_port)
+        rules = firewall.lie(self._address, self._port, own_port)
         self._gateway.check([tool("nft"), "-f", "-"], admin=True, text=rules)

@@ -34,6 +34,7 @@ from trayagent.core.policy.begin_attempt import count_failure, hold, publish_con
 from trayagent.core.policy.host_key_match import judged_failure, may_replace, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.positive_control import is_timely
 from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.retry_backoff import (
     CREDENTIAL_KINDS,
@@ -46,7 +47,6 @@ from trayagent.core.policy.retry_backoff import (
 )
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.server_rate_limits import End, ended, established, visit_of
-from trayagent.core.policy.silence_limits import is_timely
 from trayagent.core.problem_texts import not_here, proxy_failed, user_needed
 
 

@@ -31,14 +31,9 @@ from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.host_key_match import proves
 from trayagent.core.policy.login_waits import Wait, before_login
-from trayagent.core.policy.silence_limits import (
-    is_positive,
-    kept_offline_until,
-    patience_s,
-    retransmission_near,
-    rtt_of_now_s,
-    silent_after_s,
-)
+from trayagent.core.policy.positive_control import is_positive
+from trayagent.core.policy.silence_limits import kept_offline_until, patience_s, silent_after_s
+from trayagent.core.policy.wait_for_retransmission import retransmission_near, rtt_of_now_s
 from trayagent.core.policy.wanted_connection import needs_bare_control
 
 Do = Literal[

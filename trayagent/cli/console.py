@@ -1,0 +1,62 @@
+"""Print for users: colours only on a terminal without NO_COLOR, ASCII signs without UTF-8."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from trayagent.cli import view_text
+from trayagent.presentation import states
+from trayagent.presentation.text import clean
+
+WIDE = 160
+"""The columns of a file or a pipe."""
+READABLE = 100
+"""The columns of prose; longer lines are hard to read."""
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns as wide as needed; the last column is not padded."""
+    console = new_console()
+    cells = [[Text(clean(cell)) for cell in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        for cell, width in zip(row, widths, strict=True):
+            cell.pad_right(width - cell.cell_len)
+        line = Text("  ").join(row)
+        line.rstrip()
+        lines.append(line)
+    print_lines(console, lines)
+
+
+def print_report(lines: Callable[[int, view_text.Signs], Iterable[Text]]) -> None:
+    """Print the lines that the function returns for the width and the signs of the output."""
+    console = new_console()
+    width = min(console.width, READABLE)
+    print_lines(console, lines(width, signs_of(console)))
+
+
+def new_console() -> Console:
+    """Return the console of the output, as wide as the terminal."""
+    # A terminal with another encoding must not turn a host's name into a traceback.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
+
+
+def signs_of(console: Console) -> view_text.Signs:
+    """Return the signs that the encoding of the output has."""
+    return states.SIGNS if console.encoding.startswith("utf") else states.PLAIN_SIGNS
+
+
+def print_lines(console: Console, lines: Iterable[Text]) -> None:
+    """Print lines, none of them wrapped."""
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ignore", crop=False)

@@ -1,0 +1,72 @@
+"""The gateways' firewalls (nft): address translation, silent dropping, and answers in a server's place."""
+
+from __future__ import annotations
+
+from trayagent.sandbox.lab_tools import tool
+from trayagent.sandbox.network_map import Network
+from trayagent.sandbox.node import Node
+
+
+def set_firewall(gateway: Node, network: Network, *, nat: bool, silent: bool) -> None:
+    """Make a gateway translate addresses, or drop unknown packets silently, or neither."""
+    gateway.check([tool("nft"), "-f", "-"], admin=True, text=_rules(network, nat=nat, silent=silent))
+    if silent:
+        # Without this setting, conntrack accepts a connection whose start it did not see.
+        strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
+        gateway.check(["sh", "-c", strict], admin=True)
+
+
+def lose_connection(gateway: Node, port: int) -> None:
+    """Make a gateway drop the packets of the TCP connection from this port of the laptop."""
+    gateway.check([tool("nft"), "-f", "-"], admin=True, text=_without_connection(port))
+
+
+def _rules(n: Network, *, nat: bool, silent: bool) -> str:
+    """Return the nft rules of a gateway.
+
+    `silent`: a router that silently drops packets whose source is not in its LAN, and TCP connections whose start
+    it did not see.
+    """
+    rules = [_no_table("ip nat"), _no_table("ip strict")]
+    if nat:
+        rules.append(
+            "table ip nat {\n chain out {\n  type nat hook postrouting priority 100;\n"
+            "  oifname wan masquerade\n }\n}"
+        )
+    if silent:
+        rules.append(
+            "table ip strict {\n chain through {\n  type filter hook forward priority 0;\n"
+            f"  iifname lan ip saddr != {n.subnet} drop\n  ct state invalid drop\n }}\n}}"
+        )
+    return "\n".join(rules) + "\n"
+
+
+def _without_connection(port: int) -> str:
+    """Return the nft rules of a gateway that silently drops the packets of one TCP connection of the laptop."""
+    return (
+        "table inet lost {\n chain through {\n  type filter hook forward priority 0;\n"
+        f"  tcp sport {port} drop\n  tcp dport {port} drop\n }}\n}}\n"
+    )
+
+
+def lie(address: str, port: int, own_port: int | None) -> str:
+    """Return the nft rules of a gateway that answers for an address and port, at its own port.
+
+    Everything else that goes to the address is dropped, including connections from before. Without `own_port` the
+    gateway is honest.
+    """
+    rules = [_no_table("inet lie")]
+    if own_port is not None:
+        to = f"{'ip6' if ':' in address else 'ip'} daddr {address}"
+        rules.append(
+            "table inet lie {\n chain answer {\n  type nat hook prerouting priority -100;\n"
+            f"  iifname lan {to} tcp dport {port} tcp flags & (syn | ack) == syn redirect to :{own_port}\n }}\n"
+            " chain through {\n  type filter hook forward priority 0;\n"
+            f"  iifname lan {to} drop\n }}\n}}"
+        )
+    return "\n".join(rules) + "\n"
+
+
+def _no_table(name: str) -> str:
+    """Return the rules that remove a table, whether it exists or not."""
+    return f"add table {name}\ndelete table {name}"
