@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, Sshd, StartMaster
 
 # Copies bytes between its standard streams and a TCP connection, as nc does.
+WITH_API = """
+import os, socket, subprocess, sys
+api = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+os.set_inheritable(api.fileno(), True)
+sys.exit(subprocess.call(sys.argv[2:], close_fds=False))
+"""
 NC = """
 import socket, sys, threading, os
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
@@ -132,6 +138,26 @@ def test_behind_a_jump_host_the_child_holds_the_connection(
     assert [c.comm for c in children] == ["ssh"] * (1 if host == "inner" else 2)
     assert flow.pid_of_holder == children[-1].pid
     assert tcp_facts(flow) is not None
+
+
+def test_all_connections_of_a_proxy_command_are_known(
+    sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """A ProxyCommand with a connection of its own and one in a child shows both, each once."""
+    child = ssh_config.folder / "nc.py"
+    child.write_text(NC)
+    program = ssh_config.folder / "with_api.py"
+    program.write_text(WITH_API)
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        port = api.getsockname()[1]
+        command = f"{sys.executable} {program} {port} {sys.executable} {child} %h %p"
+        flow = flow_of(start_master("-o", f"ProxyCommand={command}").process.pid)
+        assert flow is not None
+        assert [(one.peer_port, one.via) for one in (flow, *flow.others)] == [
+            (port, "child"),
+            (sshd.port, "child"),
+        ]
+        assert all(tcp_facts(one) is not None for one in flow.others)
 
 
 def test_behind_a_proxy_command_its_process_holds_the_connection(

@@ -98,6 +98,11 @@ tIPv4
 d0xdd03
 n192.168.10.2:53200->203.0.113.10:22
 TST=ESTABLISHED
+f5
+tIPv4
+d0xdd05
+n10.8.0.6:53201->198.51.100.7:443
+TST=ESTABLISHED
 p4399
 f0
 tCHR
@@ -194,9 +199,11 @@ def test_a_jump_is_found_by_its_pipes() -> None:
 
 
 def test_a_proxy_command_has_the_socket() -> None:
-    """The connection of a ProxyCommand is the master's flow, whatever program it is."""
+    """The first connection of a ProxyCommand is the master's flow, whatever program it is; the others are known."""
     assert [p.pid for p in seen().transport(4300)] == [4301]
-    assert seen().flow(4300) == Flow("192.168.10.2", 53200, "203.0.113.10", 22, 0xDD03, 4301, "child")
+    other = Flow("10.8.0.6", 53201, "198.51.100.7", 443, 0xDD05, 4301, "child")
+    first = Flow("192.168.10.2", 53200, "203.0.113.10", 22, 0xDD03, 4301, "child", others=(other,))
+    assert seen().flow(4300) == first
 
 
 def test_a_master_over_a_master_is_carried() -> None:

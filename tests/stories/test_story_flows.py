@@ -110,6 +110,18 @@ def test_row_4_a_connection_that_the_kernel_moved_has_the_new_path(story: Story)
     assert story.living("web").local == "10.20.0.7"
 
 
+def test_row_5_another_connection_of_the_transport_that_loses_its_address_is_a_doubt(story: Story) -> None:
+    """A ProxyCommand's second connection may be the one that carries the master, so its address counts, too."""
+    story.connected(scene=HOME + OFFICE, local="172.20.0.5", other_locals=frozenset({"192.168.10.2"}))
+    story.after(60).network(OFFICE)
+    assert story.did(SendProbe)
+    assert not story.did(Dial)
+    story.after(0.05).answered("web")
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.05).answered("web")
+    assert story.shown("web") == "connected"
+
+
 def test_row_4_a_connection_between_two_addresses_gets_time_to_arrive(story: Story) -> None:
     """While the kernel shows no connection of a living process, a successful control ends nothing."""
     story.connected(scene=HOME)

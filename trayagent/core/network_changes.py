@@ -91,7 +91,8 @@ def path_change(host: Host, path: MasterPath, network: Network | None, touched: 
         return Evidence.of(gateway="changed")
     if touched.lost:
         return Evidence.of(messages="lost")
-    if master.local is not None and master.local.partition("%")[0] in touched.addresses:
+    locals_ = {local.partition("%")[0] for local in (master.local, *master.other_locals) if local is not None}
+    if locals_ & touched.addresses:
         return Evidence.of(address="flickered")
     if touched.links & {path.egress, path.bearer}:
         return Evidence.of(carrier="flickered")

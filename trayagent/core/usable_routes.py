@@ -187,12 +187,13 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     local = lookup.local
     if local is not None and not snapshot.has_address(local.partition("%")[0]):
         return MasterPath(present=False)
+    others = frozenset(ip for ip in master.other_locals if snapshot.has_address(ip.partition("%")[0]))
     mine = [(i.name, a) for i in snapshot.interfaces for a in i.addresses if a.ip == local]
     bearer = mine[0][0] if mine else None
     tentative = any(a.tentative for _, a in mine)
     route = snapshot.matched.get(lookup)
     if route is None:
-        return MasterPath(present=True, tentative=tentative, bearer=bearer)
+        return MasterPath(present=True, tentative=tentative, bearer=bearer, others=others)
     chosen = snapshot.matched.get(_lookup(lookup.peer))
     # Existing connections may still send from a deprecated address. Only new connections avoid such an address.
     deprecated = any(a.deprecated for _, a in mine)
@@ -207,6 +208,7 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
         tentative,
         bearer,
         _bearer_network(snapshot, bearer, local) if bearer not in {None, route.interface} else None,
+        others,
     )
 
 

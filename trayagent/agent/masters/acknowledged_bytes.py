@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from trayagent.ssh.os.tcp_connection import TcpFacts
+from trayagent.core.facts.time_constants import RETRANSMISSION_NEAR_S
+from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, tcp_facts
+
+Connection = tuple[int, str, int]
+"""What distinguishes one connection of a process: its socket, and its local address and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,48 @@ class Mark:
     def ahead(self, facts: TcpFacts) -> int:
         """Return how many bytes that were queued before the mark still wait for their acknowledgement."""
         return max(0, self.queued - facts.bytes_acked)
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    """The marks of the last probe on all connections of a master, and the bytes that each acknowledged since.
+
+    A master has several only if its ProxyCommand has. Then any of them may carry it.
+    """
+
+    marks: dict[Connection, Mark] | None = None
+    _bytes: dict[Connection, int] = field(default_factory=dict)
+
+    @classmethod
+    def at_probe(cls, found: Iterable[tuple[Connection, TcpFacts]]) -> Acknowledged:
+        """Return the marks for the present moment."""
+        return cls({connection: Mark.of(facts) for connection, facts in found})
+
+    def since_probe(self, found: Sequence[tuple[Connection, TcpFacts]]) -> tuple[int, int]:
+        """Return how many bytes were acknowledged since the probe, and how many queued before it were not."""
+        if self.marks is None:
+            return 0, 0
+        ahead = 0
+        for connection, facts in found:
+            # On a new connection, and on one that the kernel moved (MPTCP), every byte was sent after the probe.
+            mark = self.marks.setdefault(connection, Mark())
+            self._bytes[connection] = mark.acked_since(facts)
+            ahead += mark.ahead(facts)
+        return sum(self._bytes.values()), ahead
+
+
+def connections_of(flow: Flow | None) -> list[tuple[Connection, TcpFacts]]:
+    """Return the present connections of a master, and their states."""
+    flows = (flow, *flow.others) if flow is not None else ()
+    found = (((one.inode, one.local_ip, one.local_port), tcp_facts(one)) for one in flows)
+    return [(connection, facts) for connection, facts in found if facts is not None]
+
+
+def next_retransmission_s(connections: Iterable[tuple[Connection, TcpFacts]]) -> float | None:
+    """Return when a master's connection sends unacknowledged data again, None while none waits.
+
+    With several connections, wait for the last that is near.
+    """
+    due = [facts.retransmit_in_s for _, facts in connections if facts.retransmit_in_s is not None]
+    near = [due_in_s for due_in_s in due if due_in_s <= RETRANSMISSION_NEAR_S]
+    return max(near, default=min(due, default=None))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trayagent.agent.masters.own_control_path_links import is_own_link, leads_to, second_link
@@ -26,7 +26,7 @@ from trayagent.ssh.new_control_path import default_in
 from trayagent.ssh.os.control_sockets import ControlSocket, accepts, bound_by_master, listening, owner_of
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
-from trayagent.ssh.os.tcp_connection import flow_of, tcp_facts
+from trayagent.ssh.os.tcp_connection import Flow, flow_of, tcp_facts
 
 LIVING_S = 0.1  # a listener without a visible process for longer than this lives in another namespace
 _SCAN_AGAIN_S = 0.01
@@ -81,8 +81,6 @@ def describe(
     if process is None:
         return None
     flow = flow_of(pid)
-    facts = tcp_facts(flow) if flow is not None else None
-    rtt = facts.min_rtt_s if facts is not None else None
     if flow is None:
         return Master(
             pid,
@@ -105,11 +103,19 @@ def describe(
         peer_port=flow.peer_port,
         direct=flow.via == "direct",
         carrier=flow.carrier_pid,
-        min_rtt_s=rtt,
+        min_rtt_s=_min_rtt_s((flow, *flow.others)),
         host_key=host_key,
         target=target,
         program=process.comm,
+        other_locals=frozenset(other.local_ip for other in flow.others),
     )
+
+
+def _min_rtt_s(flows: Iterable[Flow]) -> float | None:
+    """Return the round trip of the slowest connection, because any may be the one that carries a probe."""
+    facts = (tcp_facts(flow) for flow in flows)
+    rtts = (one.min_rtt_s for one in facts if one is not None and one.min_rtt_s is not None)
+    return max(rtts, default=None)
 
 
 class Discovery:

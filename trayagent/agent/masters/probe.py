@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
-from trayagent.agent.masters.acknowledged_bytes import Mark
+from trayagent.agent.masters.acknowledged_bytes import Acknowledged, connections_of, next_retransmission_s
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Doubt, Host
@@ -22,7 +22,7 @@ from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Refused, Timeout
 from trayagent.ssh.os.carried import carried_by
 from trayagent.ssh.os.suspended import carried_by_stopped
-from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, flow_of, tcp_facts
+from trayagent.ssh.os.tcp_connection import Flow, flow_of
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +38,6 @@ BLOCKED_AFTER_S = 0.1
 _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
 
-@dataclass(slots=True)
-class _Watched:
-    """What is known of one master's connection: the flow, and the mark of the last probe."""
-
-    flow: Flow | None
-    mark: Mark | None = None
-
-
 class MasterProber:
     """Sends probes to masters. The answers are posted as events."""
 
@@ -58,7 +50,7 @@ class MasterProber:
         self._without: set[int] = set()
         self._sentinels: dict[int, Sentinel] = {}
         self._hosts: dict[int, tuple[str, Master]] = {}  # of the sentinels
-        self._watched: dict[int, _Watched] = {}
+        self._acknowledged: dict[int, Acknowledged] = {}
         self._reported: dict[str, tuple[Doubt, int, float | None]] = {}
         self._blocked: set[int] = set()  # the masters whose own process does not answer
 
@@ -73,8 +65,7 @@ class MasterProber:
             if master.pid in self._sentinels:
                 self._probe_by_forward(name, master)
             return
-        watched, facts = self._facts(master)
-        watched.mark = Mark.of(facts) if facts is not None else None
+        self._acknowledged[master.pid] = Acknowledged.at_probe(connections_of(flow_of(master.pid)))
         sentinel = self._sentinels.get(master.pid)
         if sentinel is not None and sentinel.send_line(large=large):
             return
@@ -100,27 +91,19 @@ class MasterProber:
             doubt, pid, at = self._reported.get(name, (None, 0, None))
             if doubt is host.doubt and (pid, at) == (master.pid, probed_at):
                 return
-        watched, facts = self._facts(master)
-        flow, mark = watched.flow, watched.mark
-        now = None
-        if flow is not None and flow.local_ip != master.local:
-            now = replace(
-                master,
-                local=flow.local_ip,
-                local_port=flow.local_port,
-                peer=flow.peer_ip,
-                peer_port=flow.peer_port,
-            )
+        flow = flow_of(master.pid)
+        found = connections_of(flow)
+        acked, ahead = self._acknowledged.setdefault(master.pid, Acknowledged()).since_probe(found)
         self._shell.post(
             Observed(
                 time.monotonic(),
                 name,
                 master.pid,
-                acked=mark.acked_since(facts) if facts is not None and mark is not None else 0,
-                retransmit_in_s=facts.retransmit_in_s if facts is not None else None,
-                ahead=mark.ahead(facts) if facts is not None and mark is not None else 0,
-                rtt_s=facts.rtt_s if facts is not None else None,
-                now=now,
+                acked=acked,
+                retransmit_in_s=next_retransmission_s(found),
+                ahead=ahead,
+                rtt_s=max((facts.rtt_s for _, facts in found), default=None),
+                now=self._elsewhere(master, flow) if flow is not None else None,
                 adrift=flow is None and master.local is not None,
                 stopped=carried_by_stopped(master.pid, flow) or master.pid in self._blocked,
                 probed_at=probed_at,
@@ -174,9 +157,9 @@ class MasterProber:
         self._without &= living
         self._blocked &= living
         self._reported = {name: one for name, one in self._reported.items() if name in state.hosts}
-        for pid in [*self._watched]:
+        for pid in [*self._acknowledged]:
             if pid not in living:
-                del self._watched[pid]
+                del self._acknowledged[pid]
                 for task in (*_tasks_of(pid), _local_check_of(pid)):
                     self._tasks.cancel(task)
                 self._tasks.cancel(f"sentinel {pid}")
@@ -212,14 +195,27 @@ class MasterProber:
             sentinel.close()
         self._sentinels.clear()
 
-    def _facts(self, master: Master) -> tuple[_Watched, TcpFacts | None]:
-        """Return the flow of a master and its TCP facts. The kernel may have moved the connection (MPTCP)."""
-        flow = flow_of(master.pid)
-        watched = self._watched.setdefault(master.pid, _Watched(flow))
-        if flow != watched.flow:
-            # On a new flow, every acknowledged byte was sent after the probe.
-            watched.flow, watched.mark = flow, None if watched.mark is None else Mark()
-        return watched, tcp_facts(flow) if flow is not None else None
+    def _elsewhere(self, master: Master, flow: Flow) -> Master | None:
+        """Return the master with the ends of a connection at another local address, None without such a connection.
+
+        Its transport has several, and the address of this one is present. Or the kernel moved the connection (MPTCP),
+        perhaps to an address that appeared a moment ago.
+        """
+        flows = (flow, *flow.others)
+        present = self._shell.state.snapshot.has_address
+        found = next((one for one in flows if present(one.local_ip.partition("%")[0])), None)
+        if found is None and flow.local_ip not in master.other_locals:
+            found = flow
+        if found is None or found.local_ip == master.local:
+            return None
+        return replace(
+            master,
+            local=found.local_ip,
+            local_port=found.local_port,
+            peer=found.peer_ip,
+            peer_port=found.peer_port,
+            other_locals=frozenset(one.local_ip for one in flows if one is not found),
+        )
 
     async def _forward_probe(self, name: str, master: Master) -> None:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

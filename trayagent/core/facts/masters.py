@@ -17,7 +17,8 @@ class Master:
     of the master that carries this one. `host_key` is the key ("TYPE SHA256:…") that its server proved at the login.
     It is None if it was not recorded, as for masters that trayagent did not start. `target` is where the host's name
     led in ssh_config when the master was made (`Resolved.target`).
-    `program` is the name of its program.
+    `program` is the name of its program. `other_locals` are the local addresses of further connections of its
+    transport, one of which may carry it.
     """
 
     pid: int
@@ -35,6 +36,7 @@ class Master:
     host_key: str | None = None
     target: str | None = None
     program: str = "ssh"
+    other_locals: frozenset[str] = frozenset()
 
     @property
     def rtt_s(self) -> float:
@@ -50,7 +52,7 @@ class MasterPath:
     While the local address is missing, the other fields are ignored. `tentative` does not count as a change of the
     path, but the kernel sends nothing from a tentative address. `bearer` is the interface that has the local
     address. Answers arrive through it, even if packets leave through another interface. In that case `bearer_network`
-    is its network, if known.
+    is its network, if known. `others` are those of the master's `other_locals` that are present.
     """
 
     present: bool
@@ -62,6 +64,7 @@ class MasterPath:
     tentative: bool = False
     bearer: str | None = None
     bearer_network: Network | None = field(default=None, compare=False)
+    others: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

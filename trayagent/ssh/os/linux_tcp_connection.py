@@ -108,39 +108,51 @@ class _Search:
         own = own_descriptors(pid)
         through = proxies(pid, own)
         if not through:
-            return self._lowest_tcp(pid, own)
+            return next(self._tcp(pid, own), None)
         if depth > _DEEPEST:
             return None
         found = (self._through(proxy, depth) for proxy in through)
         return next((flow for flow in found if flow is not None), None)
 
     def _through(self, proxy: Process, depth: int) -> Flow | None:
-        """Return the flow of a transport: its own TCP connection, a descendant's, or that of the master it uses."""
-        for one in (proxy, *descendants(proxy.pid)):
-            inner = (
-                self.flow(one.pid, depth + 1)
-                if one.comm in self.names
-                else self._lowest_tcp(one.pid, descriptors(one.pid))
-            )
-            carrier = self._carrier(one.pid) if inner is None else self._forked(one.pid, inner)
-            if inner is not None and carrier is None:
-                via: Via = "carried" if inner.via == "carried" else "child"
-                return replace(inner, via=via)
-            if carrier is not None:
-                carried = self.flow(carrier, depth + 1)
-                return None if carried is None else replace(carried, via="carried", carrier_pid=carrier)
-        return None
+        """Return the flow of a transport: its own TCP connection, a descendant's, or that of the master it uses.
 
-    def _lowest_tcp(self, pid: int, fds: dict[int, str]) -> Flow | None:
+        Each further connection of these processes is one of its `others`.
+        """
+        found: dict[int, Flow] = {}
+        for one in (proxy, *descendants(proxy.pid)):
+            for flow in self._flows_of(one, depth):
+                for each in (replace(flow, others=()), *flow.others):
+                    found.setdefault(each.inode, each)  # a child may hold its parent's socket, too
+        if not found:
+            return None
+        first, *others = found.values()
+        return replace(first, others=tuple(others))
+
+    def _flows_of(self, one: Process, depth: int) -> list[Flow]:
+        """Return the flows of one process of a transport. An ssh process has one at most."""
+        if one.comm in self.names:
+            inner = self.flow(one.pid, depth + 1)
+            own = [inner] if inner is not None else []
+        else:
+            own = list(self._tcp(one.pid, descriptors(one.pid)))
+        carrier = self._carrier(one.pid) if not own else self._forked(one.pid, own[0])
+        if carrier is not None:
+            carried = self.flow(carrier, depth + 1)
+            return [] if carried is None else [replace(carried, via="carried", carrier_pid=carrier)]
+        return [replace(flow, via="carried" if flow.via == "carried" else "child") for flow in own]
+
+    def _tcp(self, pid: int, fds: dict[int, str]) -> Iterator[Flow]:
+        """Yield the TCP connections that a process made, by their descriptors, lowest first."""
         inodes = [inode for target in fds.values() if (inode := inode_of(target))]
         if not inodes:
-            return None
+            return
         tcp = {s.inode: s for s in tcp_sockets(self.channel, ESTABLISHED, inodes=set(inodes))}
         found = [tcp[i] for i in inodes if i in tcp]
         if len(found) > 1:
             ports = {s.local_port for s in tcp_sockets(self.channel, LISTEN, inodes=set(inodes))}
             found = [s for s in found if s.local_port not in ports]
-        return _flow(found[0], pid, "direct") if found else None
+        yield from (_flow(s, pid, "direct") for s in found)
 
     def _forked(self, pid: int, flow: Flow) -> int | None:
         """Return the master that a transport left in the background (ControlPersist), or None.

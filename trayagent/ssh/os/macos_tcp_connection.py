@@ -9,12 +9,12 @@ master is alive.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from trayagent.ssh.os import macos_lsof, macos_ps
 from trayagent.ssh.os.macos_lsof import File
-from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
+from trayagent.ssh.os.types import Flow, Process, TcpFacts
 
 QUERY_INTERVAL_S = 0.200
 """How often to search for an attempt's connection: each search runs two programs and takes some 50 ms."""
@@ -93,16 +93,26 @@ class ProcessSnapshot:
         ]
 
     def _through(self, proxy: Process, depth: int) -> Flow | None:
+        found: dict[int, Flow] = {}
         for one in (proxy, *self._below(proxy.pid)):
-            inner = self.flow(one.pid, depth + 1)
-            if inner is not None:
-                via: Via = "carried" if inner.via == "carried" else "child"
-                return replace(inner, via=via)
-            carrier = self._carrier(one.pid)
-            if carrier is not None:
-                carried = self.flow(carrier, depth + 1)
-                return None if carried is None else replace(carried, via="carried", carrier_pid=carrier)
-        return None
+            for flow in self._flows_of(one, depth):
+                for each in (replace(flow, others=()), *flow.others):
+                    found.setdefault(each.inode, each)
+        if not found:
+            return None
+        first, *others = found.values()
+        return replace(first, others=tuple(others))
+
+    def _flows_of(self, one: Process, depth: int) -> list[Flow]:
+        inner = self.flow(one.pid, depth + 1)
+        own = [inner] if inner is not None else []
+        if one.comm != "ssh" and inner is not None and inner.via == "direct":
+            own = [flow for file in self._tcp(one.pid) if (flow := _flow(file)) is not None]
+        carrier = self._carrier(one.pid) if not own else None
+        if carrier is not None:
+            carried = self.flow(carrier, depth + 1)
+            return [] if carried is None else [replace(carried, via="carried", carrier_pid=carrier)]
+        return [replace(flow, via="carried" if flow.via == "carried" else "child") for flow in own]
 
     def _carrier(self, pid: int) -> int | None:
         """Return the ssh process at the other end of one of the Unix sockets of `pid`."""
@@ -118,8 +128,11 @@ class ProcessSnapshot:
         )  # fmt: skip
 
     def _lowest_tcp(self, pid: int) -> File | None:
+        return next(self._tcp(pid), None)
+
+    def _tcp(self, pid: int) -> Iterator[File]:
         own = (file for file in self._files.get(pid, ()) if file.fd >= _FIRST_OWN_FD)
-        return next((file for file in own if file.ends is not None), None)
+        return (file for file in own if file.ends is not None)
 
     def _below(self, pid: int) -> list[Process]:
         return macos_ps.below(pid, self._processes.values())

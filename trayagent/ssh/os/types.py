@@ -33,7 +33,9 @@ class Flow:
 
     `via` says which process holds the socket: "direct" the process itself, "child" its transport (ProxyJump,
     ProxyCommand), "carried" another master, whose pid is `carrier_pid` (the nearest, if there are several).
-    `inode` identifies the socket. `scope` is the interface index of a link-local connection.
+    `inode` identifies the socket. `scope` is the interface index of a link-local connection. `others` are the
+    transport's other connections: a ProxyCommand may have one for its API beside the tunnel's, and nothing shows which
+    one carries the process.
     """
 
     local_ip: str
@@ -45,6 +47,7 @@ class Flow:
     via: Via
     carrier_pid: int | None = None
     scope: int = 0
+    others: tuple[Flow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

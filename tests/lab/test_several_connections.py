@@ -1,0 +1,75 @@
+"""A ProxyCommand with two connections, as those of cloud providers have: one for its API, one for the tunnel."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.lab.matrix import HARM, HOST, OPTIONS, alive
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.network_map import SERVER
+
+CONFIG = f"[hosts.{HOST}]\n"
+API = 8000
+# Binds each connection to an interface if that interface leads anywhere. The API's has the lower descriptor.
+COMMAND = f"""
+import os, socket, sys, threading
+def connect(port, interface):
+    sock = socket.socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        sock.settimeout(0.5)
+        sock.connect(("{SERVER}", port))
+        sock.settimeout(None)
+    except OSError:
+        sock = socket.create_connection(("{SERVER}", port))
+    return sock
+api, tunnel = connect({API}, sys.argv[1]), connect(22, sys.argv[2])
+def upload():
+    while data := os.read(0, 65536):
+        tunnel.sendall(data)
+    os._exit(0)
+threading.Thread(target=upload, daemon=True).start()
+while data := tunnel.recv(65536):
+    os.write(1, data)
+"""
+
+
+@pytest.fixture
+def two_networks(lab: Lab) -> Lab:
+    """Connect the laptop to two networks. The default route leads through eth0."""
+    lab.join("home")
+    lab.join("cafe", interface="eth0")
+    lab.sshd()
+    lab.echo(API, "0.0.0.0")  # noqa: S104  # inside the sandbox
+    (lab.files.home / "tunnel.py").write_text(COMMAND)
+    return lab
+
+
+def through(lab: Lab, api: str, tunnel: str) -> None:
+    """Write an ssh_config whose ProxyCommand has a connection through each of these interfaces."""
+    command = f"{sys.executable} -S -E {lab.files.home / 'tunnel.py'} {api} {tunnel}"
+    lab.ssh_config({HOST: {**OPTIONS, "ProxyCommand": command}})
+
+
+def test_the_loss_of_one_address_ends_no_connection_over_the_other(two_networks: Lab, agent: Agent) -> None:
+    """If only the API's address is gone, the tunnel is probed, and its master is kept."""
+    through(two_networks, api="wlan0", tunnel="eth0")
+    agent.start(CONFIG)
+    pid = agent.wait_state(HOST, "connected")["pid"]
+    events = agent.events()
+    two_networks.leave("home")
+    assert events.wait("master-kept", HOST)["pid"] == pid
+    assert not HARM & {event["event"] for event in events.drain()}
+    assert alive(pid)
+
+
+def test_the_loss_of_the_tunnels_address_is_noticed_at_once(two_networks: Lab, agent: Agent) -> None:
+    """If only the tunnel's address is gone, its silence is noticed, although the API's connection lives."""
+    through(two_networks, api="eth0", tunnel="wlan0")
+    agent.start(CONFIG)
+    pid = agent.wait_state(HOST, "connected")["pid"]
+    events = agent.events()
+    two_networks.leave("home")
+    assert events.wait("connected", HOST)["pid"] != pid
