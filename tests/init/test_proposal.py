@@ -11,7 +11,7 @@ from trayagent.init import cron, processes
 from trayagent.init.found_on_machine import Found, Machine, Skipped
 from trayagent.init.interpret_ssh_call import Meaning
 from trayagent.init.propose_hosts import Understood, propose
-from trayagent.init.ssh_command_line import parse
+from trayagent.ssh.command_line import parse
 
 
 def seen(where: str, host: str, *specs: str, line: str = "autossh -N h", **more: bool) -> Understood:

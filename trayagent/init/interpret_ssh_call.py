@@ -17,8 +17,8 @@ from trayagent.config.untrusted_files import danger
 from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.init.resolve_proposed import Answer, Lines, SshQueries, is_address
-from trayagent.init.ssh_command_line import Call
 from trayagent.init.survey_ssh_config import SshText
+from trayagent.ssh.command_line import Call
 
 # Options that decide where the connection goes, and as whom. A difference here makes another host.
 _WHO = ("hostname", "user", "port", "proxyjump", "proxycommand", "identityfile", "certificatefile",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trayagent.init.found_on_machine import Found
-from trayagent.init.ssh_command_line import Call
+from trayagent.ssh.command_line import Call
 
 _SEE_HISTORY = "`trayagent history` shows what happened, `trayagent why HOST` the reason"
 _AUTOSSH = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trayagent.init import systemd
 from trayagent.init.found_on_machine import Found, Machine, autossh_only
-from trayagent.init.ssh_command_line import NotUnderstood, parse, program_of
+from trayagent.ssh.command_line import NotUnderstood, parse, program_of
 from trayagent.ssh.os.control_sockets import listening
 from trayagent.ssh.os.process import Process, read, ssh_processes
 from trayagent.ssh.os.tcp_connection import flow_of

@@ -10,7 +10,7 @@ from typing import Literal
 from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.init.found_on_machine import Found, Skipped
 from trayagent.init.interpret_ssh_call import Meaning
-from trayagent.init.ssh_command_line import Call
+from trayagent.ssh.command_line import Call
 
 Wish = Literal["always", "on-use", "leave"]
 Session = Literal["tmux", "screen"]

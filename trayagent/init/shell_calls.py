@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from trayagent.init import shell_text
-from trayagent.init.ssh_command_line import program_of
+from trayagent.ssh.command_line import program_of
 
 _KEYWORDS = frozenset(
     ("if", "then", "elif", "else", "while", "until", "do", "!", "{", "begin", "and", "or", "not")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped, autossh_only, text_of
 from trayagent.init.shell_calls import calls
-from trayagent.init.ssh_command_line import NotUnderstood, parse
+from trayagent.ssh.command_line import NotUnderstood, parse
 
 _FILES = (
     ".profile", ".bashrc", ".bash_profile", ".bash_login", ".bash_aliases", ".bash_functions", ".aliases",

@@ -16,7 +16,7 @@ from trayagent.init.interpret_ssh_call import Meaning, Meanings
 from trayagent.init.obsolete_settings import explained
 from trayagent.init.propose_hosts import HostProposal, Understood, propose, session_of
 from trayagent.init.resolve_proposed import SshQueries
-from trayagent.init.ssh_command_line import NotUnderstood, parse
+from trayagent.ssh.command_line import NotUnderstood, parse
 
 _ALIASES_FOR_MASTERS = 64
 """Names that are queried to find the owner of a running master; the likely ones come first."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.init.ssh_command_line import NotUnderstood, parse
+from trayagent.ssh.command_line import NotUnderstood, parse
 
 
 @pytest.mark.parametrize(
