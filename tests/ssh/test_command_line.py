@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.ssh.command_line import NotUnderstood, parse
+from trayagent.ssh.command_line import NotUnderstood, forwards_of, parse
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,20 @@ def test_any_words_are_read_or_refused(words: list[str]) -> None:
             parse([program, *words])
         except NotUnderstood:
             continue
+
+
+@pytest.mark.parametrize(
+    ("line", "specs"),
+    [
+        ("ssh -fN -M -L 1:a:2 -R3:b:4 -D 5 web", ["1:a:2", "3:b:4", "5"]),
+        ("/opt/ssh-10 -O forward -L 1:a:2 web", ["1:a:2"]),
+        ("ssh -O cancel -L 1:a:2 web", []),
+        ("ssh -o 'LocalForward 1 a:2' -o RemoteForward=3\\ b:4 web", ["1:a:2", "3:b:4"]),
+        ("ssh -o ClearAllForwardings=yes -L 1:a:2 web", []),
+        ("ssh -L nonsense -L 1:a:2 web ls -L 9:c:9", ["1:a:2"]),
+        ("ssh: /home/me/cm [mux]", []),
+    ],
+)
+def test_the_forwards_of_a_running_ssh(line: str, specs: list[str]) -> None:
+    """What ssh would reject is skipped, and so is what the words after the host say."""
+    assert [forward.spec for forward in forwards_of(shlex.split(line))] == specs

@@ -6,15 +6,22 @@ mean is ssh's business: `ssh -G` is run with them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from trayagent.core.facts.forwards import ForwardKind
+from trayagent.core.facts.forward_spec import parse as parse_forward
+from trayagent.core.facts.forwards import Forward, ForwardKind
 
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 _FORWARDS: Mapping[str, ForwardKind] = {"L": "local", "R": "remote", "D": "dynamic"}
+_FORWARD_SETTINGS: Mapping[str, ForwardKind] = {
+    "localforward": "local",
+    "remoteforward": "remote",
+    "dynamicforward": "dynamic",
+}
 # Options that decide where the connection goes and what it may do. Other options concern the single ssh process.
 _CARRIED = frozenset("46AaCgKkXxYyBbcDFIiJLlmoPpRw")
 _QUERY_OPTIONS = frozenset("GOQVW")
@@ -93,6 +100,26 @@ def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
     )
 
 
+def forwards_of(words: Sequence[str]) -> tuple[Forward, ...]:
+    """Return the forwards that the command line of a running ssh requests, whatever its program is called.
+
+    An argument that ssh would reject, or that needs ssh's environment, is skipped.
+    """
+    reader = _Reader("ssh", list(words[1:]))
+    try:
+        reader.read()
+    except NotUnderstood:
+        return ()
+    cleared = reader.settings.get("clearallforwardings", "").lower() == "yes"
+    if cleared or (reader.mux_command or "forward") != "forward":
+        return ()
+    found: list[Forward] = []
+    for kind, text in (*reader.forwards, *reader.forward_settings):
+        with contextlib.suppress(ValueError):
+            found.append(parse_forward(kind, text))
+    return tuple(dict.fromkeys(found))
+
+
 class _Reader:
     """getopt(3) as ssh uses it: clusters, values attached or separate, options before and after the host."""
 
@@ -105,6 +132,8 @@ class _Reader:
         self.settings: dict[str, str] = {}
         self.flags: set[str] = set()
         self.monitor: str | None = None
+        self.mux_command: str | None = None
+        self.forward_settings: list[tuple[ForwardKind, str]] = []
         self.command: list[str] = []
 
     def read(self) -> None:
@@ -149,6 +178,8 @@ class _Reader:
         self.flags.add(letter)
         if letter in _FORWARDS:
             self.forwards.append((_FORWARDS[letter], value))
+        if letter == "O":
+            self.mux_command = value
         if letter == "o":
             self._setting(value)
         if letter in _CARRIED:
@@ -158,7 +189,10 @@ class _Reader:
         match = _OPTION.fullmatch(text)
         if match is None:
             raise NotUnderstood(f"-o {text} is not an option")
-        self.settings.setdefault(match[1].lower(), match[2].strip().strip('"'))
+        key, value = match[1].lower(), match[2].strip().strip('"')
+        self.settings.setdefault(key, value)
+        if key in _FORWARD_SETTINGS:
+            self.forward_settings.append((_FORWARD_SETTINGS[key], ":".join(value.split())))
 
 
 def _parts(destination: str) -> tuple[str | None, str]:

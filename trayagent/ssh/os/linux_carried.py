@@ -15,13 +15,24 @@ from trayagent.netlink.inet_diag import CLOSED, tcp_sockets
 from trayagent.netlink.inet_diag import LISTEN as TCP_LISTEN
 from trayagent.netlink.unix_diag import ESTABLISHED, unix_sockets
 from trayagent.ssh.os.linux_control_sockets import is_bind_name
-from trayagent.ssh.os.linux_process import inode_of, socket_inodes
+from trayagent.ssh.os.linux_process import inode_of, socket_inodes, ssh_processes
 from trayagent.ssh.os.linux_tcp_connection import flow_of
 from trayagent.ssh.os.linux_transport import own_descriptors
-from trayagent.ssh.os.types import Carried
+from trayagent.ssh.os.types import Carried, Process
 
 # Half-closed connections still carry bytes.
 _CONNECTED_STATES = sorted(set(range(1, 12)) - {TCP_LISTEN, CLOSED})
+
+
+def clients_of_master(pid: int, uid: int) -> list[Process]:
+    """Return the ssh processes of a user that have a session or a request on a master. Raise NetlinkError."""
+    held = socket_inodes(pid)
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        found = unix_sockets(channel, ESTABLISHED)
+    peers = {one.peer for one in found if one.inode in held and is_bind_name(one.name)}
+    if not peers:
+        return []
+    return [process for process in ssh_processes(uid) if socket_inodes(process.pid) & peers]
 
 
 def carried_by(pid: int) -> Carried:

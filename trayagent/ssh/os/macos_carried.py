@@ -11,8 +11,9 @@ import os
 from trayagent.ssh.os import macos_lsof
 from trayagent.ssh.os.macos_control_sockets import bind_name_of
 from trayagent.ssh.os.macos_lsof import File
+from trayagent.ssh.os.macos_process import ssh_processes
 from trayagent.ssh.os.macos_tcp_connection import flow_of, number_of
-from trayagent.ssh.os.types import Carried
+from trayagent.ssh.os.types import Carried, Process
 
 _FIRST_OWN_FD = 3
 _TCP = {"IPv4", "IPv6"}
@@ -24,6 +25,16 @@ def carried_by(pid: int) -> Carried:
     flow = flow_of(pid)
     server = flow.inode if flow is not None and flow.pid_of_holder == pid else None
     return counted(pid, macos_lsof.of_user(os.getuid()), os.getpid(), server)
+
+
+def clients_of_master(pid: int, uid: int) -> list[Process]:
+    """Return the ssh processes of a user that have a session or a request on a master."""
+    files = macos_lsof.of_user(uid)
+    held = {f.device for f in files if f.pid == pid and f.kind == "unix" and bind_name_of(f) is not None} - {
+        ""
+    }
+    clients = {file.pid for file in files if file.kind == "unix" and file.peer in held}
+    return [process for process in ssh_processes(uid) if process.pid in clients - {pid}] if clients else []
 
 
 def counted(pid: int, files: list[File], own_pid: int, server: int | None) -> Carried:
