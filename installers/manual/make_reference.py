@@ -32,6 +32,8 @@ WHEN = {
     "connect-failed": "an attempt failed; the reason says why",
     "forward-open": "a forward is open",
     "forward-failed": "a forward could not be opened; the agent retries",
+    "forward-found": "A forward that you gave to ssh by hand was found; it comes back after a move.",
+    "forward-unknown": "A master listens on a port with a target that the agent cannot read.",
     "vpn-changed": "a VPN went up or down, or needs you to sign in",
     "sign-in-needed": "the agent needs you",
     "paused": "a pause started",

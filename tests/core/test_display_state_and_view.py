@@ -157,8 +157,10 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
                     "state": "open",
                     "listen": "127.0.0.1:8080",
                     "error": None,
+                    "by_hand": False,
                 }
             ],
+            "unknown_listens": [],
             "attempt": 0,
             "next_retry": None,
             "problem": None,

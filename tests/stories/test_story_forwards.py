@@ -17,6 +17,7 @@ from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.remote_sessions import Reaped
+from trayagent.core.policy.wanted_connection import wanted_forwards
 
 REMOTE = parse("remote", "22221:localhost:22")
 LOCAL = parse("local", "8080:localhost:80")
@@ -147,3 +148,76 @@ def test_a_request_that_waits_for_proof_survives_the_end_of_a_round(story: Story
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, ()), "a round ended")
     story.after(0.1).answered("web")
     assert len(story.did(EnsureForwards)) == 1
+
+
+def found_by_hand(story: Story) -> None:
+    """Connect a host, and let a forward be found that the user gave to its master."""
+    story.connected(scene=HOME)
+    opened = (ForwardState(LOCAL, "open", "127.0.0.1:8080"),)
+    story.post(e.HandForwardsFound(story.t, "web", story.living("web").pid, opened), "found by hand")
+
+
+def moved(story: Story) -> None:
+    """Move to the café, and let a new master take over."""
+    story.after(60).network(CAFE)
+    story.ready("web")
+    story.after(0.3)
+    story.took_over("web")
+
+
+def test_a_forward_that_was_given_by_hand_comes_back(story: Story) -> None:
+    """The next master gets it, until the user cancels it there."""
+    found_by_hand(story)
+    assert story.told("forward-found")
+    old = story.living("web").pid
+    moved(story)
+    assert wanted_forwards(story.host("web")) == (LOCAL,)
+    assert story.did(EnsureForwards)
+    story.post(
+        e.HandForwardsFound(story.t, "web", old, closed=(LOCAL,)), "the agent closed it on the old one"
+    )
+    assert story.host("web").forwards.by_hand == (LOCAL,)
+    new = story.living("web").pid
+    story.post(e.ForwardsChanged(story.t, "web", new, (ForwardState(LOCAL, "open"),)), "open")
+    story.post(e.HandForwardsFound(story.t, "web", new, closed=(LOCAL,)), "canceled")
+    assert not story.host("web").forwards.by_hand
+    assert not story.host("web").forwards.states
+
+
+def test_a_forward_that_was_given_by_hand_is_given_up_for_another_program(story: Story) -> None:
+    """If the port is taken after the move, the forward is named once and not requested again."""
+    found_by_hand(story)
+    moved(story)
+    taken = (ForwardState(LOCAL, "failed", None, "taken by another program", taken=True),)
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, taken), "taken")
+    assert story.told("forward-failed")
+    assert not story.host("web").forwards.by_hand
+    story.forget()
+    story.after(600)
+    assert not story.did(EnsureForwards)
+
+
+def test_a_forward_that_was_given_by_hand_ends_with_the_wish_for_its_host(story: Story) -> None:
+    """`disconnect` forgets it. A configuration that has it takes it over, and may drop it."""
+    found_by_hand(story)
+    story.configured(web=replace(ALWAYS, forwards=(LOCAL,)))
+    assert not story.host("web").forwards.by_hand
+    story.configured(web=ALWAYS)
+    assert not wanted_forwards(story.host("web"))
+    opened = (ForwardState(REMOTE, "open"),)
+    story.post(e.HandForwardsFound(story.t, "web", story.living("web").pid, opened), "found by hand")
+    assert story.host("web").forwards.by_hand == (REMOTE,)
+    story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
+    story.ended("web")
+    assert not story.host("web").forwards.by_hand
+
+
+def test_a_port_with_an_unknown_target_is_named_once(story: Story) -> None:
+    """The event comes once for a master, and `status` has it as long as the master lives."""
+    story.connected(scene=HOME)
+    pid = story.living("web").pid
+    for _ in range(2):
+        story.post(e.HandForwardsFound(story.t, "web", pid, unknown=("127.0.0.1:9005",)), "a port")
+    assert len(story.told("forward-unknown")) == 1
+    moved(story)
+    assert not story.host("web").forwards.unknown

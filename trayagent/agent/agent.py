@@ -21,7 +21,9 @@ from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.events.run_hooks import Hooks
 from trayagent.agent.files.changed_keys import Keys
 from trayagent.agent.files.file_changes import FileChanges
+from trayagent.agent.files.watch_master_logs import MasterLogs
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
+from trayagent.agent.forwards.hand_forwards import HandForwards
 from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.forwards.wanted_forwards import Forwarding
@@ -110,9 +112,7 @@ class Agent:
         # Masters.
         self._discovery = Discovery(parts, resolver)
         self._discovery_schedule = schedule = DiscoverySchedule(parts, self._discovery)
-        self._events.subscribe(schedule.happened)
         beside = BesideSessions(parts)
-        self._events.subscribe(beside.happened)
         self._obstacles = Obstacles(self._shell, self._discovery)
         paths = ControlPaths(parts, self._discovery, self._obstacles)
         self._keeper = keeper()
@@ -133,7 +133,11 @@ class Agent:
         self._drainer = MasterDrainer(parts, forwarding)
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)
-        self._session_slots = SessionSlots(parts, self._prober)
+        hand_forwards = HandForwards(parts, forwarding)
+        self._subscribe(schedule.happened, beside.happened, hand_forwards.happened)
+        self._master_logs = MasterLogs(
+            file_paths.runtime_dir, [SessionSlots(parts, self._prober), hand_forwards]
+        )
         self._master_watch = MasterWatch(parts, self._discovery, connector)
         self._lost = LostMasters(file_paths, self._records)
         self._leftovers = Leftovers(file_paths, self._records)
@@ -150,6 +154,7 @@ class Agent:
             agent_sockets=agent_sockets,
             resolver=resolver,
             beside=beside,
+            hand_forwards=hand_forwards,
         )
         self._server = Server(file_paths.ipc_socket, handler)
         if tray:
@@ -194,10 +199,15 @@ class Agent:
             keys=self._keys,
             file_changes=self._file_changes,
             path_links=PathLinks(parts, self._discovery),
+            hand_forwards=hand_forwards,
             events=self._events,
             decision_log=decision_log,
             views=views,
         )
+
+    def _subscribe(self, *listeners: Callable[[dict[str, Any]], None]) -> None:
+        for listener in listeners:
+            self._events.subscribe(listener)
 
     def stop(self) -> None:
         """Make `run` return soon. Does not wait."""
@@ -212,7 +222,7 @@ class Agent:
         readiness = Readiness()
         await self._server.start()
         self._file_changes.start()
-        self._session_slots.start()
+        self._master_logs.start()
         try:
             await self._initial_read()
             readiness.ready()
@@ -231,7 +241,7 @@ class Agent:
         if self._desk is not None:
             await self._desk.close()
         self._file_changes.close()
-        self._session_slots.close()
+        self._master_logs.close()
         await self._server.close()
         self._logins.close()
         self._master_watch.close()

@@ -11,6 +11,7 @@ from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.files.changed_keys import Keys
 from trayagent.agent.files.file_changes import FileChanges
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
+from trayagent.agent.forwards.hand_forwards import HandForwards
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
@@ -51,6 +52,7 @@ class AgentEffects:
     keys: Keys
     file_changes: FileChanges
     path_links: PathLinks
+    hand_forwards: HandForwards
     events: EventBus
     decision_log: DecisionLog
     views: Views
@@ -133,6 +135,7 @@ class AgentEffects:
         self.keys.follow(state)
         self.file_changes.follow(state)
         self.path_links.follow(state)
+        self.hand_forwards.follow(state)
         self.views.note_change()
 
     def _set_timer(self, action: a.SetTimer) -> None:

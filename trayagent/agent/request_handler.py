@@ -14,6 +14,7 @@ from trayagent.agent.event_loop import Shell
 from trayagent.agent.events.decision_log import DecisionLog
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
+from trayagent.agent.forwards.hand_forwards import HandForwards
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
 from trayagent.agent.masters.ssh_beside_master import BesideSessions
@@ -65,6 +66,7 @@ class AgentHandler:
         agent_sockets: AgentSocketLinks,
         resolver: Resolver,
         beside: BesideSessions,
+        hand_forwards: HandForwards,
     ) -> None:
         self._agent = agent
         self._shell = shell
@@ -76,6 +78,7 @@ class AgentHandler:
         self._agent_sockets = agent_sockets
         self._resolver = resolver
         self._beside = beside
+        self._hand_forwards = hand_forwards
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation. Raises TrayagentError."""
@@ -134,6 +137,7 @@ class AgentHandler:
         self._known(names)
         self._note_view(names)
         await self._beside.scan()
+        await self._hand_forwards.scan()
         # Draining masters are counted at once. While many hosts are recovered, the queue is empty only at the end.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STATUS_S):

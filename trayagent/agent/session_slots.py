@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from pathlib import Path
 from typing import Protocol
 
-from watchdog.events import FileModifiedEvent
-
-from trayagent.agent.files.directory_watcher import Files
 from trayagent.agent.masters.probe import SESSIONS_MOST, sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.masters import Master
 
 log = logging.getLogger(__name__)
 
-_LOG_NAME = re.compile(r"master-(\d+)\.log")
 _ANSWERED = b"mux_session_confirm()"
 _REFUSED = b"sending failure reply"
 _LAST_LINE = 512  # the lines of interest have fewer than 100 bytes
@@ -38,28 +33,16 @@ class Sentinels(Protocol):
 
 
 class SessionSlots:
-    """Watches the logs of the masters that have a sentinel. Sleeps while nothing is written there."""
+    """Reads the logs of the masters that have a sentinel."""
 
     def __init__(self, parts: Parts, sentinels: Sentinels) -> None:
-        self._file_paths = parts.file_paths
         self._records = parts.records
         self._sentinels = sentinels
-        self._files = Files(self, [FileModifiedEvent])
         self._read_to: dict[int, int] = {}
 
-    def start(self) -> None:
-        """Start to watch."""
-        self._files.start()
-        self._files.follow([self._file_paths.runtime_dir])
-
-    def close(self) -> None:
-        """Stop watching."""
-        self._files.close()
-
-    def file_changed(self, path: Path) -> None:
+    def log_changed(self, pid: int, path: Path) -> None:
         """React to new lines in a master's log."""
-        name = _LOG_NAME.fullmatch(path.name)
-        found = self._sentinels.master(int(name[1])) if name is not None else None
+        found = self._sentinels.master(pid)
         if found is None:
             return
         host, master = found

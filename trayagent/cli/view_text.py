@@ -10,6 +10,7 @@ from rich.text import Text
 
 from trayagent.presentation import states, summary, times
 from trayagent.presentation.beside import beside_lines
+from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
@@ -123,7 +124,7 @@ def _host(
 
 
 def _forward(forward: dict[str, Any], signs: Signs) -> Text:
-    text = f"{FLAGS.get(forward['kind'], forward['kind'])} {clean(forward['spec'])}"
+    text = f"{FLAGS.get(forward['kind'], forward['kind'])} {clean(forward['spec'])}{by_hand_mark(forward)}"
     mark = {"failed": f" {signs['failed']}", "opening": f" {signs['more']}"}.get(forward["state"], "")
     return Text(text + mark, style=FORWARD_STYLES.get(forward["state"], ""))
 
@@ -135,7 +136,8 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
         yield _indented(
             f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
         )
-    for line in (*roaming_lines(host), *draining_lines(host, now), *beside_lines(host)):
+    lines = (*roaming_lines(host), *draining_lines(host, now), *beside_lines(host), *unknown_lines(host))
+    for line in lines:
         yield _indented(line, "dim")
     for forward in host["forwards"]:
         if forward["error"]:

@@ -134,6 +134,8 @@ EVENTS = (
     "connect-failed",
     "forward-open",
     "forward-failed",
+    "forward-found",
+    "forward-unknown",
     "vpn-changed",
     "sign-in-needed",
     "paused",

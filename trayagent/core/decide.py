@@ -71,6 +71,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.ProbeAnswered: on_masters.probe_answered,
     e.Observed: on_reports.observed,
     e.ForwardsChanged: on_forwards.forwards_changed,
+    e.HandForwardsFound: on_forwards.hand_forwards_found,
     e.RemoteCleanedUp: on_forwards.remote_cleaned_up,
     e.AttemptEstablished: on_attempts.attempt_established,
     e.AttemptReady: on_attempts.attempt_ready,
@@ -96,6 +97,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
 _OF_ONE_HOST = (
     e.Carried,
     e.ForwardsChanged,
+    e.HandForwardsFound,
     e.RemoteCleanedUp,
     e.TimerExpired,
     e.AttemptEstablished,

@@ -12,6 +12,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.policy.admission import admission
+from trayagent.core.policy.wanted_connection import configured_forwards
 from trayagent.core.problem_texts import vpn_problem
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
 
@@ -138,6 +139,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
     shown = display_state(host, state, now)
     problem = display_problem(host, state, now)
     master = host.master
+    given = {*host.forwards.by_hand} - {*configured_forwards(host)}
     return {
         "name": host.name,
         "listed": host.wish.listed,
@@ -148,7 +150,8 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "local": _end(master.local, master.local_port) if master is not None else None,
         "peer": _end(master.peer, master.peer_port) if master is not None else None,
         "interface": host.path.egress if host.path is not None else None,
-        "forwards": [_forward(f) for f in display_forwards(host)],
+        "forwards": [_forward(f, by_hand=f.forward in given) for f in display_forwards(host)],
+        "unknown_listens": list(host.forwards.unknown),
         "attempt": host.retry.count,
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
@@ -203,13 +206,14 @@ def _next_retry(host: Host, state: State, shown: DisplayState, now: float) -> fl
     return due if due is not None and due > now else None
 
 
-def _forward(state: ForwardState) -> dict[str, Any]:
+def _forward(state: ForwardState, *, by_hand: bool) -> dict[str, Any]:
     return {
         "kind": state.forward.kind,
         "spec": state.forward.spec,
         "state": state.state,
         "listen": state.listen,
         "error": state.error,
+        "by_hand": by_hand,
     }
 
 

@@ -142,7 +142,9 @@ def _checked(
 ) -> ForwardState:
     if isinstance(answer, TrayagentError):
         refused = isinstance(answer, Refused) and forward.kind == "remote"
-        return ForwardState(forward, "failed", error=_reason(forward, answer, last_words), refused=refused)
+        taken = isinstance(answer, Refused) and _is_taken(forward, listening)
+        reason = _reason(forward, answer, last_words)
+        return ForwardState(forward, "failed", error=reason, refused=refused, taken=taken)
     listen = forward.listen
     if listen.path is not None:
         return ForwardState(forward, "open", listen=listen.path)
@@ -151,12 +153,27 @@ def _checked(
     missing = _missing(listen.host, listen.port, listening)
     if missing is not None:
         # ssh reports success when one family of two could be bound.
-        return ForwardState(
-            forward, "failed", error=f"{_shown(missing, listen.port)} is taken by another program"
-        )
-    return ForwardState(
-        forward, "open", listen=_shown(listen.host or _default(listen.port, listening), listen.port)
-    )
+        error = f"{_shown(missing, listen.port)} is taken by another program"
+        return ForwardState(forward, "failed", error=error, taken=True)
+    return ForwardState(forward, "open", listen=listen_address(forward, listening))
+
+
+def listen_address(forward: Forward, listening: Listeners) -> str:
+    """Return where an open forward listens, a remote one on its server."""
+    listen = forward.listen
+    if listen.path is not None:
+        return listen.path
+    default = "localhost" if forward.kind == "remote" else _default(listen.port, listening)
+    return _shown(listen.host or default, listen.port)
+
+
+def _is_taken(forward: Forward, listening: Listeners) -> bool:
+    """Report whether something on this machine is where a local forward should listen."""
+    if forward.kind == "remote":
+        return False
+    if forward.listen.path is not None:
+        return os.path.lexists(forward.listen.path)
+    return any(port == forward.listen.port for _, port in listening.others | listening.own)
 
 
 def _default(port: int, listening: Listeners) -> str:

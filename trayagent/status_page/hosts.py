@@ -10,6 +10,7 @@ from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.local_end import forward_text, local_address, local_url
 from trayagent.history.charts import text
 from trayagent.presentation import states, summary
+from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.times import clock
 
@@ -66,6 +67,7 @@ def _host(host: Host, now: datetime) -> str:
     if host["next_retry"]:
         lines.append(f"<p>Next try at {text(clock(host['next_retry'], now, exact=True))}.</p>")
     lines += [f"<p>{text(line[0].upper() + line[1:])}.</p>" for line in draining_lines(host, now)]
+    lines += [f"<p>{text(line)}</p>" for line in unknown_lines(host)]
     if host["forwards"]:
         ordered = sorted(host["forwards"], key=lambda forward: bool(forward["state"] != "failed"))
         lines.append(f'<ul class="forwards">{"".join(map(_forward, ordered))}</ul>')
@@ -103,7 +105,7 @@ def _forward(given: Mapping[str, Any]) -> str:
         name = f"<code>{text(address)}</code> {name}"
     state = "" if given["state"] == "open" else f" <b>{text(states.word(given['state']))}</b>"
     error = f": {text(_words_of(given['error']))}" if given["error"] else ""
-    return f'<li class="{text(given["state"])}">{name}{state}{error}</li>'
+    return f'<li class="{text(given["state"])}">{name}{by_hand_mark(given)}{state}{error}</li>'
 
 
 def _parsed(given: Mapping[str, Any]) -> tuple[str, str | None, str | None]:

@@ -7,15 +7,15 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, cast, get_args
+from typing import Protocol
 
 from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.parts import Parts
+from trayagent.agent.state.records import read_forward, written
 from trayagent.core.facts.actions import EnsureForwards
 from trayagent.core.facts.events import ForwardsChanged
-from trayagent.core.facts.forward_spec import parse
-from trayagent.core.facts.forwards import Forward, ForwardKind
+from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
@@ -56,6 +56,7 @@ class Forwarding:
         self._opened: dict[int, tuple[Forward, ...]] = {}
         self._rounds: dict[str, int] = {}
         self._again: set[int] = set()
+        self._moving: set[int] = set()
 
     def ensure(self, action: EnsureForwards) -> None:
         """Bring the forwards of a master in line with the configuration. A call during a round starts one more.
@@ -156,7 +157,7 @@ class Forwarding:
 
     def _keep(self, master: Master, opened: tuple[Forward, ...]) -> None:
         self._opened[master.pid] = opened
-        self._records.set_forwards(master.pid, [_written(f) for f in opened])
+        self._records.set_forwards(master.pid, [written(f) for f in opened])
 
     async def _with_remote(
         self, host: Host, master: Master, wanted: tuple[Forward, ...]
@@ -207,8 +208,24 @@ class Forwarding:
         await self._remote_cleanup.clear(host, outer, (), refused=False)
 
     def opened(self, host: Host, master: Master) -> tuple[Forward, ...]:
-        """Return the forwards that a master may have open: those that are wanted, and those that this agent opened."""
+        """Return the forwards that a master may have open: those that are wanted, and those that this agent opened.
+
+        The caller is about to close them, so a canceled forward of this master says nothing about the user.
+        """
+        self._moving = {pid for pid in self._moving if pid in self._living()} | {master.pid}
         return tuple(dict.fromkeys((*wanted_forwards(host), *self._already(master))))
+
+    def busy(self, pid: int) -> bool:
+        """Report whether the agent is opening or closing forwards of a master, or has moved them to another one."""
+        return pid in self._moving or self._tasks.running(f"forwards {pid}")
+
+    def note_open(self, host: Host, master: Master, found: tuple[Forward, ...]) -> None:
+        """Note forwards of a master that its clients opened, so that no round closes or repeats them."""
+        self._keep(master, tuple(dict.fromkeys((*self._already(master), *found))))
+        self._local_sockets.made(master.pid, found)
+        self._remote_cleanup.made(host.name, found)
+        if any(forward.kind == "remote" for forward in found):
+            self._remote_cleanup.note(host, master)
 
     async def close_all(self, host: Host, master: Master) -> None:
         """Close all forwards of a master, because another master of the host is about to open them."""
@@ -221,7 +238,7 @@ class Forwarding:
         if master.pid in self._opened:
             return self._opened[master.pid]
         lines = self._records.opened(master.pid, master.start_ticks)
-        return tuple(forward for line in lines if (forward := _read(line)) is not None)
+        return tuple(forward for line in lines if (forward := read_forward(line)) is not None)
 
 
 def _still_opening(results: tuple[ForwardState, ...]) -> tuple[ForwardState, ...]:
@@ -238,19 +255,6 @@ def _wanted(host: Host, master: Master) -> tuple[Forward, ...]:
 
     On a master that the user started, the forwards of ssh_config are left to the user's ssh.
     """
-    return wanted_forwards(host) if master.ours else host.wish.forwards
-
-
-def _read(line: str) -> Forward | None:
-    """Return a recorded forward, None if the line is invalid."""
-    kind, _, spec = line.partition(" ")
-    if kind not in get_args(ForwardKind):
-        return None
-    try:
-        return parse(cast("ForwardKind", kind), spec)
-    except ValueError:
-        return None
-
-
-def _written(forward: Forward) -> str:
-    return f"{forward.kind} {forward.spec}"
+    if master.ours:
+        return wanted_forwards(host)
+    return tuple(dict.fromkeys((*host.wish.forwards, *host.forwards.by_hand)))

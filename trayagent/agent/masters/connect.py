@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trayagent.agent.event_loop import Shell
@@ -38,6 +38,7 @@ from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, read_own_log
+from trayagent.ssh.master.master_command_line import PERSIST_UNSET
 from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import owner_of
 
@@ -172,7 +173,7 @@ class MasterConnector:
             launched = await self._launcher.launch(
                 Start(
                     host.name,
-                    resolved,
+                    _kept_for_forwards(host, resolved) if action.background else resolved,
                     fresh,
                     starting,
                     action.background,
@@ -238,6 +239,15 @@ def jitter() -> float:
 def _requested_key(host: Host) -> str | None:
     """Return the host key to request first: the old connection's, unless ssh_config now leads elsewhere."""
     return host.master.host_key if host.master is not None and not replaced_by_edit(host) else None
+
+
+def _kept_for_forwards(host: Host, resolved: Resolved) -> Resolved:
+    """Let a master that carries hand-given forwards live on without sessions, if the user set no ControlPersist.
+
+    The user's own master lived until somebody ended it, too.
+    """
+    unset = resolved.control_persist in PERSIST_UNSET
+    return replace(resolved, control_persist="yes") if host.forwards.by_hand and unset else resolved
 
 
 def _swallowed(host: Host) -> Failure:

@@ -85,6 +85,13 @@ class KeptKilling(Struct):
     pids: list[Pid] = field(default_factory=list)
 
 
+class KeptByHand(Struct):
+    """Forwards that the user gave to ssh in this boot, each as "kind spec"."""
+
+    boot: str
+    forwards: list[str] = field(default_factory=list)
+
+
 class KeptUp(Struct):
     """A master that an agent last saw alive in this boot, whoever started it.
 
@@ -127,6 +134,7 @@ class KeptHost(Struct):
     refused_elsewhere: list[tuple[float, str]] = field(default_factory=list)
     refusal: KeptRefusal | None = None
     up: KeptUp | None = None
+    by_hand: KeptByHand | None = None
 
 
 class KeptFar(Struct):

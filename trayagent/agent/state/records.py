@@ -12,13 +12,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast, get_args
 
 from trayagent.agent.state import refusal_records
 from trayagent.agent.state.machine_ids import boot_id
 from trayagent.agent.state.record_file import RecordFile, Table
 from trayagent.agent.state.record_types import (
     KeptAttempt,
+    KeptByHand,
     KeptDraining,
     KeptFar,
     KeptHost,
@@ -30,6 +31,8 @@ from trayagent.agent.state.record_types import (
 )
 from trayagent.core.facts.events import Remembered
 from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
@@ -197,6 +200,8 @@ class Records:
         kept.login = host.login.kind
         kept.host_key = host.login.host_key
         kept.killing = KeptKilling(self._boot, sorted(host.killing))
+        given = [written(forward) for forward in host.forwards.by_hand]
+        kept.by_hand = KeptByHand(self._boot, given) if given else None
         refusal_records.keep(kept, host, wall, self._agent_mark())
         self._write("hosts", host.name)
 
@@ -361,7 +366,30 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         refusal=refusal_records.refusal(kept, wall_now),
         killing=_killing(kept),
         lost=lost,
+        by_hand=_by_hand(kept),
     )
+
+
+def _by_hand(kept: KeptHost) -> tuple[Forward, ...]:
+    known = kept.by_hand
+    lines = known.forwards if known is not None and known.boot == boot_id() else ()
+    return tuple(forward for line in lines if (forward := read_forward(line)) is not None)
+
+
+def written(forward: Forward) -> str:
+    """Return a forward as a record has it."""
+    return f"{forward.kind} {forward.spec}"
+
+
+def read_forward(line: str) -> Forward | None:
+    """Return a recorded forward, None if the line is invalid."""
+    kind, _, spec = line.partition(" ")
+    if kind not in get_args(ForwardKind):
+        return None
+    try:
+        return parse(cast("ForwardKind", kind), spec)
+    except ValueError:
+        return None
 
 
 def _killing(kept: KeptHost) -> frozenset[int]:

@@ -9,6 +9,7 @@ from typing import Literal
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure, FailureKind
+from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network, Snapshot, Touched
@@ -97,6 +98,7 @@ class Remembered(Event):
     `refused_by_jump_ago_s` are the ages of those among them that a jump host refused. `refusing_key` is the host key
     of the server that refused the last one. `refused_elsewhere` are the ages of refusals by machines with another host
     key, each with that key.
+    `by_hand` are the forwards that the user had given to ssh in this boot.
     `vpn` and `networks` come from the host's configuration table, if it had one. `killing` are the pids of masters
     that the earlier agent began to end. It may have exited before they did. `lost`: the host's master was up and
     died while no agent ran, and nobody had requested that.
@@ -120,6 +122,7 @@ class Remembered(Event):
     lost: bool = False
     vpn: str | None = None
     networks: tuple[str, ...] = ()
+    by_hand: tuple[Forward, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +300,21 @@ class ForwardsChanged(Event):
     pid: int
     forwards: tuple[ForwardState, ...]
     final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HandForwardsFound(Event):
+    """Forwards that clients requested on master `pid` were found, with their local addresses, or were canceled.
+
+    The configured ones may be among them. `unknown` are the addresses on which the master listens for unknown targets;
+    None: not checked.
+    """
+
+    name: str
+    pid: int
+    opened: tuple[ForwardState, ...] = ()
+    closed: tuple[Forward, ...] = ()
+    unknown: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Answer:
 class ForwardState:
     """One wanted forward and its state; `listen` is the address where the forward listens, once known.
 
-    `refused`: the server refused it.
+    `refused`: the server refused it. `taken`: another program has its port or path on this machine.
     """
 
     forward: Forward
@@ -90,6 +90,7 @@ class ForwardState:
     listen: str | None = None
     error: str | None = None
     refused: bool = False
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +162,20 @@ class LoginHistory:
 
 @dataclass(frozen=True, slots=True)
 class Forwards:
-    """The wanted forwards of the master, and when to request them."""
+    """The wanted forwards of the master, and when to request them.
+
+    `by_hand` are forwards that no configuration has: the user gave them to ssh (`ssh -L`, `ssh -O forward`). They are
+    wanted as long as the host is. `unknown` are addresses on which the master listens for forwards whose target could
+    not be learned.
+    """
 
     states: tuple[ForwardState, ...] = ()
     tried: int = 0
     requested: bool = False  # whether to request the forwards as soon as the master is known to work
     retry_at: float | None = None  # when to request the failed forwards again
     owed: bool = False  # the user requested this master, and its forwards are not open yet
+    by_hand: tuple[Forward, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     def due(self, now: float) -> bool:
         """Report whether a request for the forwards is due now."""

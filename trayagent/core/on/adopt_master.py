@@ -72,7 +72,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
 
 def _to_be_opened(forwards: Forwards) -> Forwards:
     states = tuple(replace(f, state="opening", error=None) for f in forwards.states)
-    return replace(forwards.request(), tried=0, owed=False, states=states)
+    return replace(forwards.request(), tried=0, owed=False, states=states, unknown=())
 
 
 def with_peer(host: Host, master: Master) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from trayagent.core.facts.events import Configured
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Wish
 from trayagent.core.facts.time_constants import NEVER
+from trayagent.core.on.forwards import without_configured
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.policy.begin_attempt import give_up_attempt, publish_given_up, request_resolve
 from trayagent.core.policy.retry_backoff import with_new_credentials
@@ -71,6 +72,7 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
         publish_given_up(context, before, "configuration")
     if forwards_changed:
         host = context.put(host, forwards=host.forwards.request())
+    host = without_configured(context, host)
     if before.wish.bounds != wish.bounds:
         context.do(Remember(host.name))
     forget_failure(context, host)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.events import ForwardsChanged, RemoteCleanedUp
+from trayagent.core.facts.actions import Remember
+from trayagent.core.facts.events import ForwardsChanged, HandForwardsFound, RemoteCleanedUp
 from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.policy.doubling_pause import doubling
+from trayagent.core.policy.wanted_connection import configured_forwards, wanted
 
 
 def forwards_changed(context: Context, event: ForwardsChanged) -> None:
@@ -34,9 +39,10 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     if not event.final:
         context.put(host, forwards=replace(host.forwards, states=event.forwards))
         return
-    failed = any(f.state == "failed" for f in event.forwards)
+    host, states = _without_taken(context, host, event.forwards)
+    failed = any(f.state == "failed" for f in states)
     if host.forwards.tried == 0:  # otherwise each retry would be another decision
-        for forward in event.forwards:
+        for forward in states:
             if forward.state == "failed":
                 found = Evidence.of(forward=forward.forward.spec, error=forward.error or "unknown")
                 context.because(host.name, 0, "forward-failed", found)
@@ -46,12 +52,87 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
         host,
         forwards=replace(
             host.forwards,
-            states=event.forwards,
+            states=states,
             tried=tried,
             retry_at=context.now + pause if pause is not None else None,
             owed=host.forwards.owed and failed,
         ),
     )
+
+
+def _without_taken(
+    context: Context, host: Host, states: tuple[ForwardState, ...]
+) -> tuple[Host, tuple[ForwardState, ...]]:
+    """Give up the forwards that were given by hand and whose port another program has by now."""
+    given = set(host.forwards.by_hand) - set(configured_forwards(host))
+    taken = {f.forward: f.error for f in states if f.taken and f.forward in given}
+    if not taken:
+        return host, states
+    for forward, error in taken.items():
+        found = Evidence.of(forward=forward.spec, error=error or "unknown")
+        context.because(host.name, 0, "forward-given-up", found)
+    context.do(Remember(host.name))
+    left = tuple(f for f in host.forwards.by_hand if f not in taken)
+    host = context.put(host, forwards=replace(host.forwards, by_hand=left))
+    return host, tuple(f for f in states if f.forward not in taken)
+
+
+def hand_forwards_found(context: Context, event: HandForwardsFound) -> None:
+    """Store the forwards that the user gave to ssh, so that the next master gets them, too.
+
+    A master that is being replaced is ignored: the agent closes its forwards itself.
+    """
+    host = context.get(event.name)
+    master = host.forwarding_master if host is not None else None
+    moves = host is not None and host.attempt is not None and host.attempt.taking_over
+    if host is None or master is None or master.pid != event.pid or event.pid in host.killing or moves:
+        return
+    before, configured = host.forwards, {*configured_forwards(host)}
+    ours = {f.forward for f in before.states}
+    new = {f.forward: f for f in event.opened if f.forward not in {*configured, *before.by_hand, *ours}}
+    gone = {f for f in before.by_hand if f in event.closed or (f not in new and _same_end(f, new))}
+    by_hand = (*(f for f in before.by_hand if f not in gone and f not in configured), *new)
+    states = (*(f for f in before.states if f.forward not in gone or f.forward in configured), *new.values())
+    unknown = before.unknown if event.unknown is None else event.unknown
+    for forward, state in new.items():
+        context.publish("forward-found", host.name, forward=forward.spec, listen=state.listen)
+        context.because(host.name, 0, "forward-found", Evidence.of(forward=forward.spec, pid=event.pid))
+    for listen in unknown:
+        if listen not in before.unknown:
+            context.publish("forward-unknown", host.name, listen=listen)
+            context.because(host.name, 0, "forward-unknown", Evidence.of(listen=listen, pid=event.pid))
+    host = context.put(host, forwards=replace(before, by_hand=by_hand, states=states, unknown=unknown))
+    if by_hand != before.by_hand:
+        context.do(Remember(host.name))
+
+
+def _same_end(forward: Forward, others: Collection[Forward]) -> bool:
+    """Report whether one of the others listens at the same end, so that this one must have been closed."""
+    ends = {(other.kind == "remote", other.listen) for other in others}
+    return (forward.listen.port != 0 or forward.listen.path is not None) and (
+        forward.kind == "remote",
+        forward.listen,
+    ) in ends
+
+
+def without_configured(context: Context, host: Host) -> Host:
+    """Forget which forwards were given by hand if they are in a configuration by now."""
+    left = tuple(f for f in host.forwards.by_hand if f not in {*configured_forwards(host)})
+    if left == host.forwards.by_hand:
+        return host
+    context.do(Remember(host.name))
+    return context.put(host, forwards=replace(host.forwards, by_hand=left))
+
+
+def forget_given(context: Context, name: str) -> None:
+    """Forget the forwards that were given by hand, once their master ended and no other will follow."""
+    host = context.get(name)
+    if host is None or not host.forwards.by_hand or host.masters or host.attempt is not None or wanted(host):
+        return
+    given = host.forwards.by_hand
+    states = tuple(f for f in host.forwards.states if f.forward not in given)
+    context.put(host, forwards=replace(host.forwards, by_hand=(), unknown=(), states=states))
+    context.do(Remember(host.name))
 
 
 def remote_cleaned_up(context: Context, event: RemoteCleanedUp) -> None:

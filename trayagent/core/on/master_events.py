@@ -13,6 +13,7 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S
 from trayagent.core.on import draining_progress
 from trayagent.core.on.adopt_master import install
+from trayagent.core.on.forwards import forget_given
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.on.roaming_progress import inner_ended
 from trayagent.core.policy.begin_attempt import give_up_attempt
@@ -137,6 +138,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         left = context.get(event.name)
         wished = left is None or not left.lost
         context.publish("disconnected", host.name, evidence, wished=wished)
+    forget_given(context, event.name)
     forget_if_done(context, event.name)
 
 

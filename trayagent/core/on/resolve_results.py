@@ -11,6 +11,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Answer, Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.time_constants import RETRY_MAX_S
+from trayagent.core.on.forwards import without_configured
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.begin_attempt import publish_connect_failed, request_resolve
 from trayagent.core.policy.resolve_again import certainly_elsewhere
@@ -87,6 +88,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
         retry=retry,
         problem=problem,
     )
+    host = without_configured(context, host)
     if old is not None and old.forwards != event.resolved.forwards:
         context.put(host, forwards=host.forwards.request())
 

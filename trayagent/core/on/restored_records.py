@@ -60,6 +60,7 @@ def remembered(context: Context, event: Remembered) -> None:
             host.reached, networks=event.reached, learned_vpn=event.learned_vpn if learns else None
         ),
         addresses=event.addresses,
+        forwards=replace(host.forwards, by_hand=event.by_hand),
         lost=event.lost and not event.held,
     )
     if event.lost:

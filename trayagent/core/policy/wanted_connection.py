@@ -24,7 +24,12 @@ def needs_bare_control(host: Host) -> bool:
     return host.unnamed or login_needs_user(host) or refused or expired
 
 
-def wanted_forwards(host: Host) -> tuple[Forward, ...]:
-    """Return the forwards that a host's master should have: the configuration's, then ssh_config's, each once."""
+def configured_forwards(host: Host) -> tuple[Forward, ...]:
+    """Return the forwards of the configuration, then those of ssh_config, each once."""
     own = host.resolved.forwards if host.resolved is not None else ()
     return tuple(dict.fromkeys((*host.wish.forwards, *own)))
+
+
+def wanted_forwards(host: Host) -> tuple[Forward, ...]:
+    """Return the forwards that a host's master should have: the configured ones, then those given by hand."""
+    return tuple(dict.fromkeys((*configured_forwards(host), *host.forwards.by_hand)))

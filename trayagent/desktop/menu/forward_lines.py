@@ -13,6 +13,7 @@ from trayagent.desktop.menu import menu_texts
 from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu
 from trayagent.presentation import states
+from trayagent.presentation.by_hand import by_hand_mark
 
 MOST = 12
 """Lines for forwards in a host's submenu. With more, Reconnect would leave a small screen."""
@@ -41,7 +42,7 @@ def forward_item(host: str, given: Mapping[str, Any]) -> Item:
     """Return a forward's line. If its local end is open, a submenu offers to open or copy it."""
     key = ("host", host, "forward", given["kind"], given["spec"])
     forward = _parsed(given["kind"], given["spec"])
-    text = f"{states.sign(given['state'])} {_text(forward, given)}"
+    text = f"{states.sign(given['state'])} {_text(forward, given)}{by_hand_mark(given)}"
     if given["state"] == "failed" and given["error"]:
         return label(key, f"{text}: {_reason(given['error'])}")
     children = tuple(_local_end(key, forward)) if forward and given["state"] == "open" else ()

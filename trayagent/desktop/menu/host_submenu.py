@@ -9,6 +9,7 @@ from trayagent.desktop.menu.items import Item, action, label, sections, submenu
 from trayagent.desktop.menu.menu_input import Host, Scene
 from trayagent.presentation import states, summary
 from trayagent.presentation.beside import beside_lines
+from trayagent.presentation.by_hand import unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
@@ -53,6 +54,11 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
         found.append(label((*key, "draining", str(number)), line[0].upper() + line[1:]))
     for line in beside_lines(host):
         found.append(label((*key, "beside"), line))
+    for number, line in enumerate(unknown_lines(host)):
+        found += [
+            label((*key, "unknown", str(number), str(n)), part)
+            for n, part in enumerate(menu_texts.lines(line))
+        ]
     if host["next_retry"]:
         due = clock(host["next_retry"], scene.now, exact=True)
         found.append(label((*key, "retry"), f"Next try at {due}"))

@@ -6,6 +6,7 @@ import re
 
 from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
+from trayagent.ssh.forward_log import LOG_FORWARDS
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS, LOG_SESSIONS, LOG_VERBOSE, preferring
 from trayagent.ssh.master.preconnect import words_of
 
@@ -66,7 +67,7 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
         "Tunnel": "no",
         "LogLevel": "VERBOSE",
         **LOG_OPTIONS,
-        "LogVerbose": f"{LOG_VERBOSE},{LOG_SESSIONS}",
+        "LogVerbose": f"{LOG_VERBOSE},{LOG_SESSIONS},{LOG_FORWARDS}",
     }
     algorithms = preferring(host_key, resolved.host_key_algorithms) if host_key is not None else None
     if algorithms is not None:

@@ -1,0 +1,201 @@
+"""Learns which forwards the user gave to ssh by hand, so that they come back after a replacement.
+
+The log of a master that the agent started has each request of its clients. A master that the user started has no such
+log. Its own command line and those of its clients are read when the master is found, at each change of network, and
+when the user views the status. A client that has ended by then leaves a listening port with an unknown target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trayagent.agent.forwards.wanted_forwards import Forwarding
+from trayagent.agent.parts import Parts
+from trayagent.agent.state.records import read_forward
+from trayagent.core.facts.events import HandForwardsFound
+from trayagent.core.facts.forwards import Forward
+from trayagent.core.facts.hosts import ForwardState, Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.state import State
+from trayagent.core.policy.wanted_connection import configured_forwards, wanted_forwards
+from trayagent.errors import TrayagentError
+from trayagent.ssh.command_line import forwards_of
+from trayagent.ssh.forward_log import LONGEST_MESSAGE, Request, requests
+from trayagent.ssh.open_forwards import listen_address
+from trayagent.ssh.os.carried import clients_of_master
+from trayagent.ssh.os.listeners import Listeners, tcp_listeners
+from trayagent.ssh.os.process import read
+
+_FOUND = {"master-adopted", "connected", "roaming"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the processes of a user's master show."""
+
+    forwards: tuple[Forward, ...]
+    listening: Listeners
+
+
+class HandForwards:
+    """Posts the forwards that it finds."""
+
+    def __init__(self, parts: Parts, forwarding: Forwarding) -> None:
+        self._file_paths = parts.file_paths
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
+        self._forwarding = forwarding
+        self._read_to: dict[int, int] = {}
+        self._waiting: set[int] = set()  # masters whose log changed while the agent itself requested forwards
+
+    # Masters of the agent.
+
+    def log_changed(self, pid: int, path: Path) -> None:
+        """Read what clients of a master requested."""
+        del path
+        self._waiting.add(pid)
+        self.follow(self._shell.state)
+
+    def follow(self, state: State) -> None:
+        """Read the changed logs of the masters on which no request of the agent is under way."""
+        if not self._waiting:
+            return
+        masters = {m.pid: (h, m) for h in state.hosts.values() if (m := h.forwarding_master) is not None}
+        self._read_to = {pid: at for pid, at in self._read_to.items() if pid in masters}
+        for pid in [*self._waiting]:
+            host, master = masters.get(pid, (None, None))
+            if host is not None and master is not None and self._forwarding.busy(pid):
+                continue
+            self._waiting.discard(pid)
+            if host is not None and master is not None and master.ours and host.draining is None:
+                self._read_log(host, master)
+
+    def _read_log(self, host: Host, master: Master) -> None:
+        first = master.pid not in self._read_to
+        last: dict[Forward, bool] = {}
+        for request in self._new_requests(master.pid):
+            last.pop(request.forward, None)
+            last[request.forward] = request.what == "open"
+        if not last:
+            return
+        known = {*configured_forwards(host)}
+        if first:  # the agent itself opened these, or an earlier agent found them
+            lines = self._records.opened(master.pid, master.start_ticks)
+            known |= {forward for line in lines if (forward := read_forward(line)) is not None}
+        found = tuple(forward for forward, is_open in last.items() if is_open and forward not in known)
+        closed = tuple(forward for forward, is_open in last.items() if not is_open)
+        try:
+            listening = tcp_listeners(master.pid)
+        except TrayagentError:
+            return
+        self._post(host, master, _listening(found, listening), closed, listening, unknown=None)
+
+    def _new_requests(self, pid: int) -> list[Request]:
+        """Return the requests since the last call. A log that was shortened begins again."""
+        path, begin = self._file_paths.master_log(pid), self._read_to.get(pid, 0)
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                begin = begin if begin <= size else 0
+                start = max(0, begin - 2 * LONGEST_MESSAGE)
+                file.seek(start)
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]  # ssh may be writing the last line
+        self._read_to[pid] = start + len(whole)
+        return [*requests(whole.decode("latin-1"), begin - start)]
+
+    # Masters of the user.
+
+    def happened(self, event: dict[str, object]) -> None:
+        """Look at a new master, and at all masters of the user at a change of network, before one is replaced."""
+        name = event["host"]
+        if event["event"] in _FOUND and isinstance(name, str):
+            host = self._shell.state.hosts.get(name)
+            master = host.forwarding_master if host is not None else None
+            if master is not None and master.ours:
+                self._waiting.add(master.pid)  # read after this decision
+                return
+        if event["event"] in {"network-changed", "master-adopted"} and not self._tasks.running("by hand"):
+            self._tasks.start("by hand", self.scan())
+
+    async def scan(self) -> None:
+        """Read the command lines of the user's masters and of their clients now."""
+        masters = {
+            h.name: m
+            for h in self._shell.state.hosts.values()
+            if h.draining is None and (m := h.forwarding_master) is not None and not m.ours
+        }
+        if not masters:
+            return
+        uid = os.getuid()
+        seen = await asyncio.to_thread(lambda: {n: _seen(m, uid) for n, m in masters.items()})
+        for name, one in seen.items():
+            host = self._shell.state.hosts.get(name)
+            master = host.forwarding_master if host is not None else None
+            if one is not None and host is not None and master == masters[name]:
+                self._compare(host, master, one)
+
+    def _compare(self, host: Host, master: Master, seen: _Seen) -> None:
+        if self._forwarding.busy(master.pid):
+            return
+        found = _listening(seen.forwards, seen.listening)
+        given = host.forwards.by_hand
+        closed = tuple(f for f in given if f not in _listening(given, seen.listening))
+        known = {f.listen.port for f in (*wanted_forwards(host), *found) if f.kind != "remote"}
+        unknown = {port: ip for ip, port in sorted(seen.listening.own, reverse=True) if port not in known}
+        shown = tuple(
+            f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for port, ip in sorted(unknown.items())
+        )
+        self._post(host, master, found, closed, seen.listening, unknown=shown)
+
+    def _post(
+        self,
+        host: Host,
+        master: Master,
+        found: Iterable[Forward],
+        closed: tuple[Forward, ...],
+        listening: Listeners,
+        *,
+        unknown: tuple[str, ...] | None,
+    ) -> None:
+        new = tuple(forward for forward in found if forward not in {*configured_forwards(host)})
+        if new:
+            self._forwarding.note_open(host, master, new)
+        if new or closed or (unknown is not None and unknown != host.forwards.unknown):
+            states = tuple(ForwardState(f, "open", listen=listen_address(f, listening)) for f in new)
+            self._shell.post(
+                HandForwardsFound(time.monotonic(), host.name, master.pid, states, closed, unknown)
+            )
+
+
+def _seen(master: Master, uid: int) -> _Seen | None:
+    """Return what the master's processes show, None if it is gone."""
+    process = read(master.pid)
+    if process is None or process.start_ticks != master.start_ticks:
+        return None
+    try:
+        words = [process.argv, *(client.argv for client in clients_of_master(master.pid, uid))]
+        return _Seen(
+            tuple(dict.fromkeys(f for argv in words for f in forwards_of(argv))), tcp_listeners(master.pid)
+        )
+    except TrayagentError:
+        return None
+
+
+def _listening(forwards: Iterable[Forward], listening: Listeners) -> tuple[Forward, ...]:
+    """Return the forwards whose local end is there, as far as it can be seen: remote ones have none."""
+    ports = {port for _, port in listening.own}
+    return tuple(
+        f
+        for f in forwards
+        if f.kind == "remote"
+        or (os.path.lexists(f.listen.path) if f.listen.path is not None else f.listen.port in ports)
+    )

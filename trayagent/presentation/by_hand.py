@@ -1,0 +1,31 @@
+"""Describe forwards that the user gave to ssh by hand; pure.
+
+A forward is an entry of a host's `forwards` in `status --json`, with `by_hand`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from trayagent.presentation.text import clean
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+BY_HAND = "by hand"
+
+
+def by_hand_mark(forward: Mapping[str, Any]) -> str:
+    """Return " (by hand)" for a forward that is in no configuration. An older agent marks none."""
+    return f" ({BY_HAND})" if forward.get("by_hand") else ""
+
+
+def unknown_lines(host: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each port on which the master listens for an unknown target."""
+    for listen in host.get("unknown_listens", ()):
+        port = clean(listen).rpartition(":")[2]
+        yield (
+            f"{clean(listen)} was given by hand, with a target that the agent cannot read: it is lost at a move. "
+            f"To keep it: trayagent keep {clean(host['name'])} -L {port}:TARGET:PORT"
+        )
