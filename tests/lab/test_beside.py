@@ -128,9 +128,9 @@ def test_a_supervised_tunnel_is_back_without_migrating(
         child.wait()
 
 
-def reached(lab: Lab) -> bool:
+def reached(lab: Lab, port: int = 8080) -> bool:
     """Report whether the tunnel carries data."""
-    with lab.probe(8080) as probe:
+    with lab.probe(port) as probe:
         probe.release()
         try:
             return probe.result(3.0) > 0

@@ -31,6 +31,7 @@ MODULES = {
     "events": "events",
     "history": "history",
     "attach": "attach",
+    "keep": "keep",
     "init": "init",
     "doctor": "doctor",
     "install": "install",

@@ -31,7 +31,7 @@ SESSIONS = {
     "screen": "screen -ls | awk '$1 ~ /^[0-9]+[.]/ { sub(/^[0-9]+[.]/, \"\", $1); print $1 }'",
 }
 # Commands that also accept a host that the agent does not know yet.
-BEGINNERS = {"attach", "login", "reconnect"}
+BEGINNERS = {"attach", "keep", "login", "reconnect"}
 
 
 def add(commands: Any) -> None:

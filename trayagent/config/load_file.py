@@ -32,14 +32,19 @@ def load(path: Path) -> Config:
 
     Raises ConfigError, which names the file, the key and the valid choices.
     """
-    text = _read(path)
+    text = read_text(path)
+    return check(path, text) if text is not None else Config()
+
+
+def check(path: Path, text: str) -> Config:
+    """Return the configuration that a text means as the content of a file. Raises ConfigError as `load` does."""
     try:
-        return _build(tomllib.loads(text)) if text is not None else Config()
+        return _build(tomllib.loads(text))
     except WrongKey as wrong:
         raise ConfigError(str(path), wrong.what, key=wrong.key, hint=wrong.hint) from wrong
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            str(path), _syntax(str(error), text or ""), hint="Fix the line. The file is TOML."
+            str(path), _syntax(str(error), text), hint="Fix the line. The file is TOML."
         ) from error
     except RecursionError as error:
         raise ConfigError(str(path), "it is nested too deeply") from error
@@ -47,8 +52,8 @@ def load(path: Path) -> Config:
         raise ConfigError(str(path), f"it is not valid TOML: {error}") from error
 
 
-def _read(path: Path) -> str | None:
-    """Return the file's text, None if there is no file."""
+def read_text(path: Path) -> str | None:
+    """Return the file's text, None if there is no file. Raises ConfigError if the file is not to be trusted."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             found = os.fstat(file.fileno())

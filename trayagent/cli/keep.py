@@ -1,0 +1,69 @@
+"""Implement `keep`: write forwards that were given to ssh by hand into the configuration."""
+
+from __future__ import annotations
+
+import argparse
+
+from trayagent.cli.output import print_line, request
+from trayagent.errors import TrayagentError
+from trayagent.presentation.text import clean
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    Added = dict[Any, list[str]]
+
+_FLAGS = {"local": "-L", "remote": "-R", "dynamic": "-D"}
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "keep",
+        help="write forwards into the configuration",
+        description="Writes forwards into the configuration file, in the table of the host, and leaves the rest of "
+        "the file as it is. Without an option it writes the forwards of the host that were given to ssh by hand. A "
+        'host without a table gets one with connect = "on-use".',
+    )
+    for kind, flag in _FLAGS.items():
+        parser.add_argument(
+            flag,
+            f"--{kind}",
+            action="append",
+            default=[],
+            metavar="SPEC",
+            help=f"a forward as ssh {flag} takes it",
+        )
+    parser.add_argument("host", metavar="HOST", help="the name that you give to ssh")
+    parser.set_defaults(carry_out=keep)
+
+
+def keep(args: argparse.Namespace) -> int:
+    """Write the forwards, and print what was written."""
+    from trayagent.config.file_paths import find
+    from trayagent.config.keep_forwards import keep_forwards
+
+    added: Added = {kind: list(dict.fromkeys(getattr(args, kind))) for kind in _FLAGS if getattr(args, kind)}
+    added = added or _given(args.host)
+    if not added:
+        raise TrayagentError(
+            f"{args.host} has no forwards that were given by hand.",
+            code="nothing-to-keep",
+            hint=f"Name one: trayagent keep {args.host} -L 8080:localhost:80",
+        )
+    path = find(args.config).config_file
+    changed = keep_forwards(path, args.host, added)
+    words = ", ".join(f"{_FLAGS[kind]} {spec}" for kind, specs in added.items() for spec in specs)
+    print_line(clean(f"{args.host}: {'added' if changed else 'already there:'} {words} in {path}"))
+    return 0
+
+
+def _given(name: str) -> Added:
+    """Return the forwards of a host that were given by hand, from the agent."""
+    found: Added = {}
+    for host in request("status", hosts=[name])["hosts"]:
+        for forward in host["forwards"]:
+            if forward.get("by_hand"):
+                found.setdefault(forward["kind"], []).append(forward["spec"])
+    return found
