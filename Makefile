@@ -28,7 +28,7 @@ TEST_TOOLS += socat ncat corkscrew
 # Another ssh server.
 TEST_TOOLS += dropbear
 # Programs that users run through a connection.
-TEST_TOOLS += git rsync vim
+TEST_TOOLS += git rsync vim sshfs
 # The macOS code uses lsof; Linux has it, too.
 TEST_TOOLS += lsof
 # For the manual page, the scripts and the package.

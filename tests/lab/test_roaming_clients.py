@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -24,10 +25,17 @@ SLOW_MBIT_S = 4.0  # what the programs transfer then takes longer than the three
 MOVES = (("home", "cafe"), ("cafe", "office"), ("office", "home"))
 LONG_S = 120.0
 
-# Connect to a port, say who it is, and send everything back until the end.
+# Connect to a port, send each line there, and print the answer. A second number is a port of the server's own
+# address, which a SOCKS proxy at the first port connects to; RFC 1928.
 VISITOR = """
-import socket, sys
+import socket, struct, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60) as sock:
+    if sys.argv[2:]:
+        sock.sendall(bytes([5, 1, 0]) + bytes([5, 1, 0, 1, 127, 0, 0, 1]) + struct.pack("!H", int(sys.argv[2])))
+        answer = b""
+        while len(answer) < 12:
+            answer += sock.recv(12 - len(answer))
+        assert answer[:4] == bytes([5, 0, 5, 0]), answer
     lines = sock.makefile("rw")
     for line in sys.stdin:
         lines.write(line); lines.flush()
@@ -174,9 +182,12 @@ def test_terminals_go_on(lab: Lab, agent: Agent) -> None:
     assert int((lab.files.far_home / "counter").read_text()) > 1
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(150)
 def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
-    """A database-like connection through -L and a visitor through -R: each question has its answer, once."""
+    """A database-like connection through -L, a visitor through -R, and an editor: each question has its answer, once.
+
+    An editor like VS Code runs `ssh -T -D`: it talks to a program there, and connects through SOCKS.
+    """
     lab.echo(8000)
     lab.echo(8100, node=lab.laptop)
     roaming(lab, agent, 'local = ["9000:127.0.0.1:8000"]\nremote = ["9022:127.0.0.1:8100"]\n')
@@ -185,10 +196,16 @@ def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
     command = [sys.executable, "-I", "-c", VISITOR]
     client = lab.laptop.popen([*command, "9000"], stdin=pipe, stdout=pipe)
     visitor = lab.server.popen([*command, "9022"], stdin=pipe, stdout=pipe)
+    editor = lab.laptop.popen(
+        ["ssh", "-T", "-D", "9080", HOST, "echo ready; exec cat"], stdin=pipe, stdout=pipe
+    )
+    assert editor.stdout is not None and editor.stdout.readline() == "ready\n"
+    socks = lab.laptop.popen([*command, "9080", "8000"], stdin=pipe, stdout=pipe)
+    children = (client, visitor, editor, socks)
     number = 0
     for left, joined in MOVES:
         lab.switch(left, joined)
-        for child in (client, visitor):
+        for child in children:
             assert child.stdin is not None and child.stdout is not None
             number += 1
             print(f"question {number}", file=child.stdin, flush=True)
@@ -196,9 +213,72 @@ def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
         events.wait("moved", HOST, deadline_s=LONG_S)
     late = lab.server.popen([*command, "9022"], stdin=pipe, stdout=pipe)  # the port is still ours
     assert late.communicate("hello\n", timeout=LONG_S)[0] == "hello\n"
-    for child in (client, visitor):
+    for child in children:
         child.communicate(timeout=LONG_S)
         assert child.returncode == 0
+
+
+def test_mounted_files_stay_usable(lab: Lab, agent: Agent) -> None:
+    """A directory that sshfs mounts can be read and written after each move. A file that is open stays open."""
+    program("sshfs")
+    need(Path("/dev/fuse").exists(), "/dev/fuse")
+    mount, far = lab.files.home / "mounted", lab.files.far_home / "shared"
+    mount.mkdir()
+    wanted = random_file(far / "book")
+    roaming(lab, agent)
+    events, pipe = agent.events(), subprocess.PIPE
+    words = ["sshfs", "-f", "-o", "ssh_command=ssh", f"{HOST}:shared", str(mount)]
+    sshfs = lab.laptop.popen(words, stderr=pipe)
+    until("it is mounted", lambda: lab.laptop.run(["test", "-e", f"{mount}/book"]).returncode == 0)
+    script = "exec 3>>notes; while read -r line; do echo $line >&3; tail -n 1 notes; done"
+    writer = lab.laptop.popen(["sh", "-c", f"cd {mount} && {script}"], stdin=pipe, stdout=pipe)
+    assert writer.stdin is not None and writer.stdout is not None
+    for left, joined in MOVES:
+        lab.switch(left, joined)
+        print(joined, file=writer.stdin, flush=True)
+        assert writer.stdout.readline() == f"{joined}\n"
+        events.wait("moved", HOST, deadline_s=LONG_S)
+    writer.communicate(timeout=LONG_S)
+    assert lab.laptop.check(["sha256sum", f"{mount}/book"]).split()[0] == wanted
+    lab.laptop.check(["umount", str(mount)])
+    assert sshfs.wait(LONG_S) == 0
+    assert (far / "notes").read_text() == "cafe\noffice\nhome\n"
+
+
+@pytest.mark.skipif(
+    shutil.which("ansible-playbook") is None, reason="`make fleet-check` gets Ansible and runs this"
+)
+def test_a_play_goes_on(lab: Lab, agent: Agent) -> None:
+    """No task of an Ansible play fails or runs twice while the laptop moves."""
+    roaming(lab, agent)
+    events, path = agent.events(), Path(program("ansible-playbook"))
+    inventory, book, done = (
+        lab.files.home / "hosts.ini",
+        lab.files.home / "book.json",
+        lab.files.far_home / "done",
+    )
+    inventory.write_text(f"{HOST} ansible_python_interpreter={sys.executable}\n")
+    tasks = [{"shell": f"sleep 1; echo {number} >>{done}"} for number in range(len(MOVES) + 1)]
+    book.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    env = {
+        "PATH": f"{path.parent}:{search_path()}",
+        "ANSIBLE_HOME": str(lab.files.home / "ansible"),
+        "ANSIBLE_SSH_ARGS": f"-F {lab.files.ssh / 'config'}",  # no ControlPersist: Ansible sets no path of its own
+    }
+    words = [str(path), "-i", str(inventory), str(book)]
+    play = lab.laptop.popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for number, (left, joined) in enumerate(MOVES):
+        until("the next task runs", lambda: len(lines(done)) >= number, LONG_S)  # noqa: B023  # called here only
+        lab.switch(left, joined)
+        events.wait("moved", HOST, deadline_s=LONG_S)
+    said = play.communicate(timeout=LONG_S)[0]
+    assert play.returncode == 0, said
+    assert lines(done) == [str(number) for number in range(len(MOVES) + 1)]
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines of a file, none if there is no file yet."""
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def test_a_visitor_may_knock_all_the_time(lab: Lab, agent: Agent) -> None:
