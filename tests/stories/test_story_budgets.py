@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, Scene, tunnel
+from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, Scene, lan, tunnel
 from tests.stories.teller import HOST_KEY, SERVER, Story
 from trayagent.core.display_state import delay
 from trayagent.core.facts import events as e
-from trayagent.core.facts.actions import Dial
+from trayagent.core.facts.actions import Abort, Dial
 from trayagent.core.facts.hosts import Hop
 from trayagent.core.facts.network import Touched
-from trayagent.core.facts.time_constants import UNAUTHENTICATED_PER_SERVER, UNFINISHED_PER_WINDOW
+from trayagent.core.facts.time_constants import (
+    CARRIER_BACK_S,
+    UNAUTHENTICATED_PER_SERVER,
+    UNFINISHED_PER_WINDOW,
+)
 
 INTERNAL = "10.99.0.10"
 FOUR = ("web", "b", "c", "d")
@@ -116,6 +120,45 @@ def test_five_connections_cut_short_in_one_network_are_waited_for(story: Story) 
     assert "busy=yes" in story.why("web")
     story.after(first + 30.1 - story.t)
     assert dialled(story) == UNFINISHED_PER_WINDOW + 1
+
+
+@pytest.mark.parametrize("master", [True, False])
+def test_a_carrier_that_flaps_cuts_no_login_short(story: Story, master: bool) -> None:
+    """A login that the server has seen waits while the carrier is lost for a moment, because its address stays.
+
+    Ten flaps use up no budget. If the carrier stays away, the login ends after 2 s.
+    """
+    story.connected(scene=HOME)
+    story.after(60)
+    if not master:
+        story.ended("web", kind="died")
+    arrive(story, CAFE)
+    story.forget()
+    for _ in range(10):
+        story.after(0.1).network(CAFE.down("wlan0"))
+        story.after(0.4).network(CAFE)
+    assert story.did(Abort) == []
+    story.network(CAFE.down("wlan0"))
+    story.after(CARRIER_BACK_S - 0.1)
+    assert story.did(Abort) == []
+    story.after(0.2)
+    assert len(story.did(Abort)) == 1
+    story.network(CAFE)
+    assert story.host("web").attempt is not None
+
+
+def test_a_login_does_not_wait_for_another_network_with_its_address(story: Story) -> None:
+    """The carrier comes back in another network, which gives the laptop the same address: the login begins again."""
+    twin = lan("twin", "wlan0", "10.20.0.7/24", gateway="10.20.0.1", mac="ff:01")
+    story.connected(scene=HOME)
+    story.after(60)
+    arrive(story, CAFE)
+    first = story.host("web").attempt
+    story.after(0.1).network(CAFE.down("wlan0"))
+    story.after(0.4).network(twin)
+    second = story.host("web").attempt
+    assert first is not None and second is not None and first.source == second.source
+    assert first.id != second.id
 
 
 def test_a_network_that_accepts_and_closes_does_not_hold_up_the_next_one(story: Story) -> None:

@@ -101,6 +101,9 @@ UNAUTHENTICATED_AND_CUT = 9
 UNFINISHED_WINDOW_S = 30.0
 UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises each, and refuses an address after about 15
 UNFINISHED_PER_HOST = 2  # with many hosts this limit is higher, so that two moves delay no host
+# How long a login that the server has seen waits for a carrier that is lost and comes back, as in a flapping network.
+# TCP continues within another such time at most, and a cut connection would count at the server.
+CARRIER_BACK_S = 2.0
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
 # The limit for a host whose master dies right after each login. A user who moves needs far fewer logins.

@@ -20,6 +20,7 @@ from trayagent.core.policy.begin_attempt import (
     publish_failure,
     put_in_place,
     start,
+    waits_for_carrier,
 )
 from trayagent.core.policy.begin_roaming import keep_link, make_usable
 from trayagent.core.policy.better_route import race
@@ -156,7 +157,10 @@ def _request_forwards(context: Context, host: Host, master: Master) -> float | N
     return None
 
 
-def _offline(context: Context, host: Host, _master: Master, _admitted: Admission, verdict: Verdict) -> Step:
+def _offline(context: Context, host: Host, _master: Master, admitted: Admission, verdict: Verdict) -> Step:
+    waits_until = waits_for_carrier(context, host, admitted)
+    if waits_until is not None:
+        return False, min(waits_until, verdict.check_at or waits_until)
     give_up_attempt(context, host)
     return False, verdict.check_at
 

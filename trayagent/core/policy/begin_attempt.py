@@ -10,7 +10,9 @@ from trayagent.core.facts.attempt import Attempt, Purpose
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.time_constants import CARRIER_BACK_S
 from trayagent.core.policy.account_lockout import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.begin_roaming import attach_early
@@ -142,9 +144,19 @@ def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -
     """Report whether the connection that an attempt is making may still succeed from here."""
     if _superseded(context, host, attempt, admitted):
         return False
-    if attempt.source is None or admitted.route is None or attempt.source == admitted.route.source:
+    if attempt.source is None or admitted.route is None:
+        return True
+    if attempt.established_at is not None and _in_twin(attempt, admitted.route.network):
+        return False
+    if attempt.source == admitted.route.source:
         return True
     return context.state.snapshot.has_address(attempt.source)
+
+
+def _in_twin(attempt: Attempt, here: Network) -> bool:
+    """Report whether the attempt began in another network, on the same interface and perhaps from the same address."""
+    began = attempt.network
+    return began is not None and began.egress == here.egress and here.differs(began)
 
 
 def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
@@ -154,6 +166,22 @@ def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admiss
     return (
         through_tunnel(admitted.route, context.state) and attempt.network.egress != admitted.route.interface
     )
+
+
+def waits_for_carrier(context: Context, host: Host, admitted: Admission) -> float | None:
+    """Return until when the host's attempt waits for a route that is gone. Return None if the attempt must end now.
+
+    A connection survives a carrier that is lost for a moment, because its address stays. If the server has seen it,
+    cutting it short would use up the budget of the server, and a flapping network would then cost half a minute.
+    """
+    attempt, since = host.attempt, host.outage.offline_since
+    if attempt is None or attempt.is_banner_check or attempt.established_at is None or attempt.source is None:
+        return None
+    if admitted.code != "unreachable" or attempt.ready is not None or attempt.refused is not None:
+        return None
+    if since is None or context.now >= since + CARRIER_BACK_S:
+        return None
+    return since + CARRIER_BACK_S if context.state.snapshot.has_address(attempt.source) else None
 
 
 def give_up_attempt(context: Context, host: Host) -> Host:

@@ -19,6 +19,7 @@ from trayagent.core.policy.begin_attempt import (
     put_in_place,
     request_resolve,
     start,
+    waits_for_carrier,
 )
 from trayagent.core.policy.better_route import race
 from trayagent.core.policy.login_needs_user import login_needs_user
@@ -32,9 +33,7 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
         give_up_attempt(context, host)
         return False, None
     if not admitted.open:
-        host = give_up_attempt(context, host)
-        context.put(host, user=replace(host.user, reconnect=False))
-        return False, None
+        return False, _without_route(context, host, admitted)
     if host.attempt is not None and host.attempt.is_banner_check:
         if not host.user.reconnect and holds(context, host, host.attempt, admitted):
             return False, None
@@ -53,6 +52,15 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
     if again or at is None or left is None or left.attempt is not None:
         return again, at
     return check_banner(context, left, admitted, at)
+
+
+def _without_route(context: Context, host: Host, admitted: Admission) -> float | None:
+    """Give up the attempt, unless its carrier may come back. Return when to continue."""
+    waits_until = waits_for_carrier(context, host, admitted)
+    if waits_until is None:
+        host = give_up_attempt(context, host)
+        context.put(host, user=replace(host.user, reconnect=False))
+    return waits_until
 
 
 def _await_user(context: Context, host: Host) -> Step:
