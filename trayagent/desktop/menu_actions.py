@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from trayagent.desktop.activation_token import Activation
-from trayagent.desktop.detached_programs import start
+from trayagent.desktop.clipboard import copy
 from trayagent.desktop.host_login import log_in
 from trayagent.desktop.menu import commands as c
+from trayagent.desktop.open_configuration import open_configuration
 from trayagent.desktop.open_terminal import open_terminal
+from trayagent.desktop.open_with_desktop import open_with_desktop
 from trayagent.desktop.terminal_window_command import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.desktop.vpn_sign_in_program import sign_in
 from trayagent.errors import TrayagentError
@@ -25,21 +26,9 @@ from trayagent.own_module import own_module
 Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 """Calls one of the agent's operations, as the command line does. Raises TrayagentError."""
 
-# Programs that copy their input to the clipboard. The first one that exists and works is used.
-_CLIPBOARDS = (
-    ["wl-copy"],
-    ["xclip", "-selection", "clipboard"],
-    ["xsel", "--clipboard", "--input"],
-    ["pbcopy"],
-)
-_CLIPBOARD_S = 2.0
 STATUS_PAGE = "status.html"
 PAGE_S = 20.0
 """The page takes a fraction of a second. A busy disk or machine may need longer."""
-OPENER_S = 8.0
-"""xdg-open is a script that tries one program after the other before it fails."""
-# The first one that exists opens a file where the desktop has no program for it. Debian's first two are links.
-_EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
 
 
 WITHOUT_WINDOW = (c.Do, c.Pause, c.StartAtLogin, c.Quit)
@@ -130,14 +119,15 @@ class Choices:
             case c.ShowLog():
                 await self._terminal(in_terminal("trayagent: log", ["less", "+G", str(self._log)]))
             case c.EditConfiguration():
-                await self._edit()
+                env = await self._env()
+                await open_configuration(self._configuration, self._new_configuration, env)
             case c.SetUp():
                 words = own_module("trayagent", "--config", str(self._configuration), "init")
                 await self._terminal(in_terminal("trayagent: set up", words, AFTER_ENTER))
             case c.OpenUrl(url):
-                await _open(url, await self._env())
+                await open_with_desktop(url, await self._env())
             case c.Copy(text):
-                await _copy(text, await self._env())
+                await copy(text, await self._env())
 
     async def _do(self, op: str, hosts: Sequence[str]) -> None:
         done = await self._request(op, {"hosts": list(hosts)})
@@ -180,7 +170,7 @@ class Choices:
             lines = said.decode(errors="replace").strip().removeprefix("trayagent: ").splitlines()
             title, *hint = lines or [f"The status page was not written (status {child.returncode})."]
             raise TrayagentError(title, hint=" ".join(line.strip() for line in hint))
-        await _open(page.as_uri(), env)
+        await open_with_desktop(page.as_uri(), env)
 
     async def _terminal(self, words: Sequence[str]) -> None:
         await open_terminal(words, await self._env())
@@ -188,69 +178,3 @@ class Choices:
     async def _env(self) -> Mapping[str, str]:
         """Return the environment for the program of one choice. Call it once for each choice: a token is valid once."""
         return self._activation.lay_over(await asyncio.to_thread(self._environment))
-
-    async def _edit(self) -> None:
-        if not self._configuration.exists():
-            _begin(self._configuration, self._new_configuration())
-        env = await self._env()
-        editor = env.get("VISUAL") or env.get("EDITOR")
-        if editor is None or not shutil.which(editor):
-            try:
-                await _open(str(self._configuration), env, *(["-t"] if sys.platform == "darwin" else []))
-                return
-            except TrayagentError:
-                editor = next((name for name in _EDITORS if shutil.which(name)), None)
-                if editor is None:
-                    raise
-        await open_terminal(in_terminal("trayagent: configuration", [editor, str(self._configuration)]), env)
-
-
-def _begin(path: Path, text: str) -> None:
-    """Create a configuration to edit. Raises TrayagentError."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        title = f"{path} cannot be created: {error.strerror}."
-        raise TrayagentError(title, hint="Create its folder yourself, and try again.") from error
-
-
-async def _open(what: str, env: Mapping[str, str], *options: str) -> None:
-    """Open an address or a file with the desktop's program. `options` are open(1)'s; -t is its text editor."""
-    opener = shutil.which("xdg-open") or shutil.which("open")
-    if opener is None:
-        raise TrayagentError("No program here can open that.", hint=f"Open it yourself: {what}")
-    try:
-        status = await start([opener, *options, what], env, OPENER_S)
-    except OSError as error:
-        raise TrayagentError(
-            f"{opener} cannot be run: {error.strerror}.", hint=f"Open it yourself: {what}"
-        ) from error
-    if status:
-        title = f"{Path(opener).name} could not open it (status {status})."
-        raise TrayagentError(title, hint=f"Open it yourself: {what}")
-
-
-async def _copy(text: str, env: Mapping[str, str]) -> None:
-    null = asyncio.subprocess.DEVNULL
-    for words in _CLIPBOARDS:
-        if shutil.which(words[0]) is None:
-            continue
-        child = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=null,
-            stderr=null,
-            env=dict(env),
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(_CLIPBOARD_S):
-                await child.communicate(text.encode())
-        except TimeoutError:
-            child.kill()
-            continue
-        if child.returncode == 0:
-            return
-    raise TrayagentError("No clipboard program works here.", hint=f"Copy it yourself: {text}")
