@@ -54,6 +54,12 @@ class ControlPaths:
             self._obstacles.held(host.name, holder.pid)
             raise FailedError(taken(path, holder))
         if holder is not None and host.master is None:
+            other = (
+                await self._discovery.other_owner(host, holder.pid, path) if holder.pid is not None else None
+            )
+            if other is not None:
+                self._obstacles.held(host.name, holder.pid)
+                raise FailedError(shared(path, host.name, other))
             await self._discovery.scan()  # the scan finds the living master and ends the attempt
 
 
@@ -64,6 +70,13 @@ def taken(path: str, by: Holder) -> Failure:
     else:
         title = f"Another program listens on {path}"
         hint = f"End that program or choose another ControlPath; it is: {by.words}"
+    return Failure(Problem("control-path-taken", title, hint), "control-path")
+
+
+def shared(path: str, name: str, other: str) -> Failure:
+    """Return the failure for a control path on which the master of another host listens."""
+    title = f"{name} shares its control path with {other}: {path}"
+    hint = "Only one of them can be connected. Give each host a ControlPath of its own, as in ~/.ssh/cm-%C"
     return Failure(Problem("control-path-taken", title, hint), "control-path")
 
 

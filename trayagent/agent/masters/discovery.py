@@ -18,6 +18,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission
+from trayagent.core.policy.shared_control_path import held_by_another, leads_elsewhere
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.end_master import end
 from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
@@ -177,10 +178,31 @@ class Discovery:
                 return Holder(owner_elsewhere(path), adoptable=False, words=words)
             await asyncio.sleep(_SCAN_AGAIN_S)  # while a master forks, it is visible under neither pid
 
-    def heir(self, master: Master) -> Master | None:
-        """Return the master that now listens on an ended master's path. None if none does, or if it is not ssh."""
+    async def other_owner(self, host: Host, pid: int, path: str) -> str | None:
+        """Return another host, of another account, to which the master on a shared path belongs.
+
+        None: the master is this host's, or nothing shows whose it is.
+        """
+        state = self._shell.state
+        other = held_by_another(host, state.hosts, pid)
+        if other is not None:
+            return other.name
+        master = describe(pid, path, ours=False)
+        if master is None or not leads_elsewhere(host.resolved, master):
+            return None
+        name, _ = await self._name(master, state)
+        return name if name != host.name else None
+
+    def heir(self, name: str, master: Master) -> Master | None:
+        """Return the master that now listens on an ended master's path.
+
+        None if none does, if it is not ssh, or if it belongs to another host with the same path.
+        """
         pid = owner_of(master.control_path)
         if pid is None or pid == master.pid or in_other_namespace(pid):
+            return None
+        host = self._shell.state.hosts.get(name)
+        if host is not None and held_by_another(host, self._shell.state.hosts, pid) is not None:
             return None
         process = read(pid)
         recorded = self._records.proven(pid, process.start_ticks) if process is not None else (None, None)
@@ -245,18 +267,44 @@ class Discovery:
             self._shell.post(answer.event(name))
 
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
-        """Return the host's name, and the answer of `ssh -G` if ssh ran just now."""
-        path = master.control_path
-        for host in state.hosts.values():
-            if not host.unnamed and (self.control_path(host) == path or self._linked(host.name, path)):
-                return host.name, None
+        """Return the host's name, and the answer of `ssh -G` if ssh ran just now.
+
+        If several hosts have the path, the record, the command line and the connection show whose master it is.
+        """
+        path, process = master.control_path, read(master.pid)
+        words = process.argv[1:] if process is not None else ()
         recorded = self._records.host_of(master.pid, master.start_ticks)
-        if recorded is not None:
+        here = [
+            host
+            for host in state.hosts.values()
+            if not host.unnamed and (self.control_path(host) == path or self._linked(host.name, path))
+        ]
+        likely = sorted(
+            here,
+            key=lambda host: (
+                host.name != recorded,
+                host.name not in words,
+                leads_elsewhere(host.resolved, master),
+                master.peer not in host.addresses,
+            ),
+        )
+        first = likely[0] if likely else None
+        if first is not None and (
+            first.name in {recorded, *words} or not leads_elsewhere(first.resolved, master)
+        ):
+            return first.name, None
+        if recorded is not None and first is None:
             return recorded, await self._answer(recorded, state)
-        alias = await self._resolver.alias_of(path, lambda name: self._may_resolve(name, state))
+        alias = await self._resolver.alias_of(
+            path,
+            lambda name: self._may_resolve(name, state),
+            lambda resolved: first is None or not leads_elsewhere(resolved, master),
+        )
         if alias is not None:
             return alias
-        return _unique(unnamed_master_name(master, read(master.pid)), master, state.hosts), None
+        if first is not None:
+            return first.name, None
+        return _unique(unnamed_master_name(master, process), master, state.hosts), None
 
     def _linked(self, name: str, path: str) -> bool:
         """Report whether an earlier agent linked the control path of this host to a socket at `path`."""

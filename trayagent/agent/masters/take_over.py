@@ -12,7 +12,7 @@ from pathlib import Path
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import LostConnections
 from trayagent.agent.masters.connect import MasterConnector, bug
-from trayagent.agent.masters.control_path_checks import taken
+from trayagent.agent.masters.control_path_checks import shared, taken
 from trayagent.agent.masters.control_path_locks import PathLocks
 from trayagent.agent.masters.discovery import Discovery, Holder, describe
 from trayagent.agent.masters.drain_master import MasterDrainer, without_socket
@@ -122,13 +122,19 @@ class MasterReplacer:
                 TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
             )
             return False
-        if holder is not None and holder.adoptable and holder.pid is not None:
-            await self._keep_users_master(action, host, holder, path)
-        elif holder is not None:
-            await self._unwanted(new)
-            self._obstacles.held(host.name, holder.pid)
-            self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, taken(path, holder)))
-        return holder is None
+        if holder is None:
+            return True
+        failed = taken(path, holder)
+        if holder.adoptable and holder.pid is not None:
+            other = await self._discovery.other_owner(host, holder.pid, path)
+            if other is None:
+                await self._keep_users_master(action, host, holder, path)
+                return False
+            failed = shared(path, host.name, other)
+        await self._unwanted(new)
+        self._obstacles.held(host.name, holder.pid)
+        self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, failed))
+        return False
 
     async def _placed(self, fresh: str, path: str, old: Master | None) -> Holder | None:
         """Put the socket at `fresh` in place; return what occupies the path instead and keeps it, None on success.

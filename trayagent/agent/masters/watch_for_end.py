@@ -79,7 +79,7 @@ class MasterWatch:
         watch.close()
         self._records.drop_master(pid)
         self._records.drop_draining(pid)
-        heir = self._discovery.heir(master)
+        heir = self._discovery.heir(name, master)
         if heir is not None:
             # A master with ControlPersist forks to go to the background: the same master gets another pid. Or a
             # take-over has just put a new master there, and is about to report the new master.

@@ -120,9 +120,12 @@ class Resolver:
         return await self._answer(resolved, begun_at, lookups)
 
     async def alias_of(
-        self, control_path: str, may_resolve: Callable[[str], bool] = lambda _: True
+        self,
+        control_path: str,
+        may_resolve: Callable[[str], bool] = lambda _: True,
+        fits: Callable[[Resolved], bool] = lambda _: True,
     ) -> tuple[str, Answer] | None:
-        """Return the alias whose `ssh -G` yields this control path, with its answer.
+        """Return the alias whose `ssh -G` yields this control path and fits, with its answer.
 
         The likeliest alias is tried first. Aliases whose ControlPath cannot give this path are skipped.
         """
@@ -133,7 +136,7 @@ class Resolver:
             begun_at = time.monotonic()
             answers = await asyncio.gather(*(self._cached(*one) for one in batch))
             for (alias, lookups), resolved in zip(batch, answers, strict=True):
-                if resolved is not None and resolved.control_path == control_path:
+                if resolved is not None and resolved.control_path == control_path and fits(resolved):
                     return alias, await self._answer(resolved, begun_at, lookups)
         return None
 

@@ -1,0 +1,66 @@
+"""Two servers whose hosts have one control path: only one can be connected, and its master is its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.matrix import HARM, alive, listener, until
+from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.network_map import SERVER
+
+SHARED = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-all"}
+
+
+@pytest.fixture
+def two_servers(lab: Lab) -> Lab:
+    """Write two hosts with one control path into ssh_config."""
+    lab.join("home")
+    for port in (22, 2222):
+        lab.sshd(port=port)
+    lab.ssh_config({"web01": SHARED, "web02": {**SHARED, "Port": 2222}})
+    return lab
+
+
+@pytest.mark.parametrize(
+    ("listed", "background"),
+    [(("web02", "web01"), False), (("web02",), True)],
+    ids=["both are listed", "one is listed, and the master is in the background"],
+)
+def test_a_disconnect_ends_no_master_of_another_host(
+    two_servers: Lab, agent: Agent, listed: tuple[str, ...], background: bool
+) -> None:
+    """The master is shown for the host to whose server it leads; the other names the host that has the path."""
+    own = two_servers.laptop.popen(["ssh", "-M", "-N", *(["-f"] if background else []), "web01"])
+    until("a master", lambda: listener(two_servers, "web01"))
+    pid = listener(two_servers, "web01")
+    assert pid is not None
+    assert background or own.pid == pid
+    agent.start("".join(f"[hosts.{name}]\n" for name in listed))
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    problem = agent.wait_state("web02", "failed")["problem"]
+    assert problem["code"] == "control-path-taken"
+    assert problem["title"].startswith("web02 shares its control path with web01: ")
+    agent.cli("disconnect", "web02")
+    agent.wait_state("web02", "idle")
+    agent.cli("reconnect", "web02")
+    agent.wait_state("web02", "failed")
+    assert listener(two_servers, "web01") == pid
+
+
+@pytest.mark.usefixtures("two_servers")
+def test_the_other_host_connects_once_the_path_is_free(agent: Agent) -> None:
+    """Of two hosts that are to be connected, one is. When the user disconnects it, the other follows."""
+    agent.start("[hosts.web01]\n[hosts.web02]\n")
+    until(
+        "one is connected", lambda: {h["state"] for h in agent.status()["hosts"]} == {"connected", "failed"}
+    )
+    up = next(host for host in agent.status()["hosts"] if host["state"] == "connected")
+    other = {"web01": "web02", "web02": "web01"}[up["name"]]
+    events = agent.events()
+    agent.cli("disconnect", other)
+    assert alive(up["pid"])
+    agent.cli("reconnect", other)
+    agent.wait_state(other, "failed")
+    assert not {event["event"] for event in events.drain() if event["host"] == up["name"]} & HARM
+    agent.cli("disconnect", up["name"])
+    assert agent.wait_state(other, "connected")["pid"] != up["pid"]
