@@ -29,6 +29,8 @@ class Waits:
     _last: float = -1.0
     _at_once: int = 0
     _since: dict[str, tuple[object, float]] = field(default_factory=dict)
+    _seen: object = None
+    _quiet: set[str] = field(default_factory=set)  # hosts that were not busy when this state was seen
 
     def turns(self, event: e.Event) -> None:
         """Check that an event is not answered by itself for ever, without any time passing."""
@@ -41,11 +43,17 @@ class Waits:
         self._since.clear()
 
     def look(self) -> None:
-        """Check every host."""
+        """Check every host. One that was not busy is not busy either while the agent's state stays the same."""
+        if self.world.state is not self._seen:
+            self._seen = self.world.state
+            self._quiet.clear()
         for name in self.world.roles:
+            if name in self._quiet:
+                continue
             host = self.world.state.hosts.get(name)
             if host is None or (host.master is not None and not host.suspect):
                 self._since.pop(name, None)
+                self._quiet.add(name)
             else:
                 self._host(name, host)
 
@@ -56,6 +64,8 @@ class Waits:
         if seen != (shown, number):
             self._since[name] = ((shown, number), now)
             since = now
+        if shown not in {"checking", "connecting", "waiting"}:
+            self._quiet.add(name)
         if shown in {"checking", "connecting"}:
             legs = len(world.way_of(world.role_of(name))[1])
             under_way = host.attempt is not None and host.attempt.positive_at is None
