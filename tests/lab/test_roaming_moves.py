@@ -60,6 +60,11 @@ def roaming(lab: Lab, agent: Agent, table: str = "") -> dict[str, Any]:
     return roams(agent)
 
 
+def has_cheap_cipher(pid: int) -> bool:
+    """Report whether the command line of a master sets the order of the ciphers."""
+    return b"\0Ciphers=" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def roams(agent: Agent) -> dict[str, Any]:
     """Wait until the host roams and its sessions are attached; return its view."""
     until("it roams", lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), 60.0)
@@ -71,6 +76,8 @@ def test_sessions_and_forwarded_connections_go_on_after_moves(lab: Lab, agent: A
     lab.echo(8000)
     before = roaming(lab, agent, 'local = ["9000:127.0.0.1:8000"]\n')
     agent.wait_forwards(HOST, {"local": "open"})
+    assert has_cheap_cipher(before["pid"])
+    assert not has_cheap_cipher(before["roaming"]["pid"])
     session, connection = Session(lab), Connection(lab, 9000)
     inner = before["roaming"]["pid"]
     assert listener(lab, HOST) == inner
@@ -85,6 +92,7 @@ def test_sessions_and_forwarded_connections_go_on_after_moves(lab: Lab, agent: A
         assert now["roaming"]["pid"] == inner
         assert now["roaming"]["moves"] == number + 1
     assert now["pid"] != before["pid"]
+    assert has_cheap_cipher(now["pid"])
     assert session.end() == 0
     assert Session(lab).end() == 0
     assert "it roams" in agent.cli("why", HOST).stdout

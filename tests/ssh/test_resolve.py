@@ -127,6 +127,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         User me
         Port 2222
         HostKeyAlgorithms rsa-sha2-512,ssh-ed25519
+        Ciphers aes256-gcm@openssh.com,aes128-ctr
         ControlPath /run/c-%h-%p-%r
         ControlMaster auto
         ControlPersist 10m
@@ -194,6 +195,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         bind_interface="lo",
         canonicalize_hostname="always",
         host_key_algorithms=("rsa-sha2-512", "ssh-ed25519"),
+        ciphers=("aes256-gcm@openssh.com", "aes128-ctr"),
     )
 
 

@@ -176,6 +176,7 @@ def _resolved(lines: Lines) -> Resolved:
         bind_interface=_value(lines, "bindinterface"),
         canonicalize_hostname=_word(lines, "canonicalizehostname", "no"),
         host_key_algorithms=tuple(_word(lines, "hostkeyalgorithms", "").split(",")),
+        ciphers=tuple(_word(lines, "ciphers", "").split(",")),
         tcp_keep_alive=_word(lines, "tcpkeepalive", "yes") == "yes",
         plain_connect=_plain_connect(lines),
     )

@@ -20,6 +20,7 @@ from trayagent.agent.masters.launch_preconnected import (
     Start,
     WantsBrowserError,
 )
+from trayagent.agent.masters.link_cipher import link_cipher
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Begun
 from trayagent.core.facts import actions as a
@@ -180,6 +181,7 @@ class MasterConnector:
                     environment,
                     attempt,
                     host_key=_requested_key(host),
+                    cipher=link_cipher(host),
                 )
             )
         except WantsBrowserError as wants:

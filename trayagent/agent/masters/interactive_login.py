@@ -18,6 +18,7 @@ from trayagent.agent.masters.control_path_checks import ControlPaths, FailedErro
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import explained
 from trayagent.agent.masters.leftovers_of_dead_agent import processes_of
+from trayagent.agent.masters.link_cipher import link_cipher
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Begun
 from trayagent.agent.state.resolve_when_needed import Resolver
@@ -118,6 +119,7 @@ class InteractiveLogins:
             ssh=self._file_paths.ssh,
             config=self._file_paths.ssh_option_f,
             log=str(logfile),
+            cipher=link_cipher(host),
             at_terminal=True,
         )
         auth_sock = self._environment.current().get("SSH_AUTH_SOCK")

@@ -43,7 +43,7 @@ class Progress(Protocol):
 class Start:
     """One ssh to be started for `name`, which listens at `socket_path` and logs to `log`.
 
-    ssh requests the type of `host_key` from the server first.
+    ssh requests the type of `host_key` from the server first, and `cipher` if ssh_config allows it.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Start:
     environment: Mapping[str, str]
     progress: Progress
     host_key: str | None = None
+    cipher: str | None = None
 
 
 _OLD_SSH = "onfiguration option"  # the message of an old ssh without ProxyUseFdpass
@@ -173,6 +174,7 @@ class MasterLauncher:
             config=self._file_paths.ssh_option_f,
             connection=connection,
             host_key=start.host_key,
+            cipher=start.cipher,
         )
         return await launch(
             words,

@@ -85,6 +85,7 @@ class Resolved:
     bind_interface: str | None = None
     canonicalize_hostname: str = "no"
     host_key_algorithms: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = ()
     tcp_keep_alive: bool = True
     plain_connect: bool = False
     hops: int = 0

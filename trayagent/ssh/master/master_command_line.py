@@ -43,6 +43,7 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     at_terminal: bool = False,
     connection: str | None = None,
     host_key: str | None = None,
+    cipher: str | None = None,
     inner: bool = False,
 ) -> list[str]:
     """Return the command line that starts a master for the host on this control path.
@@ -52,9 +53,10 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     ended it or it died.
 
     `log` is a file that only ssh itself writes to; `key_exchange` reads the host key from it. `host_key` is the key
-    that ssh requests first. `at_terminal`: the user logs in to this master. ssh prompts at that terminal, and moves
-    to its own Unix session (`-f`) once it listens. `connection` is the socket from which ssh, or the ssh to its jump
-    host, gets the connection that the agent makes, see `preconnect`.
+    that ssh requests first, and `cipher` the cipher, if the configuration allows it. `at_terminal`: the user logs in
+    to this master. ssh prompts at that terminal, and moves to its own Unix session (`-f`) once it listens.
+    `connection` is the socket from which ssh, or the ssh to its jump host, gets the connection that the agent makes,
+    see `preconnect`.
     """
     persist = resolved.control_persist
     options = {
@@ -72,6 +74,8 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
     algorithms = preferring(host_key, resolved.host_key_algorithms) if host_key is not None else None
     if algorithms is not None:
         options["HostKeyAlgorithms"] = algorithms
+    if cipher in resolved.ciphers:
+        options["Ciphers"] = ",".join(sorted(resolved.ciphers, key=lambda one: one != cipher))
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
     # With BatchMode, Debian's ssh reports its own default of 300; upstream's ssh reports 0 for "unset".
