@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from trayagent.core.facts import forward_spec
 from trayagent.init import cron, processes
 from trayagent.init.found_on_machine import Found, Machine, Skipped
 from trayagent.init.interpret_ssh_call import Meaning
-from trayagent.init.propose_hosts import Understood, propose
+from trayagent.init.propose_hosts import SSH_CONFIG, Understood, propose
 from trayagent.ssh.command_line import parse
 
 
@@ -28,6 +29,27 @@ def test_what_runs_gets_a_port_before_what_does_not() -> None:
     assert [(h.name, h.wish, len(h.forwards)) for h in hosts] == [("y", "always", 1), ("x", "leave", 0)]
     assert [p.where for p in skipped] == ["-L 80:b:1 of a"]
     assert "another port" in skipped[0].why
+
+
+def in_ssh_config(host: str, *specs: str) -> Understood:
+    """Return the finding of a host that has forwards in ssh_config."""
+    given = tuple(forward_spec.parse("local", spec) for spec in specs)
+    return Understood(Found("ssh_config", SSH_CONFIG, alias=host), None, Meaning(host, given=given))
+
+
+def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
+    """The second host is not proposed, unless something else keeps it connected."""
+    hosts, skipped = propose([in_ssh_config("x", "1:b:1"), in_ssh_config("y", "1:b:2", "3:b:3")])
+    assert [(h.name, h.wish, h.clash) for h in hosts] == [
+        ("x", "always", ""),
+        ("y", "leave", "x has the same port"),
+    ]
+    assert [(p.where, "x has the same port" in p.why) for p in skipped] == [("-L 1:b:2 of y", True)]
+    unit = seen("a", "y", "2:b:2")
+    both = replace(unit, meaning=replace(unit.meaning, given=in_ssh_config("y", "1:b:2").meaning.given))
+    hosts, skipped = propose([in_ssh_config("x", "1:b:1"), both])
+    assert {(h.name, h.wish) for h in hosts} == {("x", "always"), ("y", "always")}
+    assert [p.where for p in skipped] == ["-L 1:b:2 of y"]
 
 
 def test_a_disabled_unit_adds_nothing_to_a_host_that_is_kept() -> None:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
+    from trayagent.init.propose_hosts import HostProposal
     from trayagent.init.survey import Survey
 
 SLOW_S = 1.0
@@ -113,10 +114,7 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
     left = [host for host in seen.hosts if host.name not in names]
     if left:
         lines += ["", "Left out:"]
-        lines += [
-            f"    {host.name} ({', '.join(host.because)}): {'by your choice' if host.listed else 'nothing starts it'}"
-            for host in left
-        ]
+        lines += [f"    {host.name} ({', '.join(host.because)}): {_why_left(host)}" for host in left]
     if seen.explained:
         lines += ["", "Not needed any more:"]
         lines += [f"    {what}: {why}" for what, why in seen.explained]
@@ -128,6 +126,12 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
         lines += ["", f"Not listed: {count} of ssh_config. The agent still adopts their masters."]
     for line in lines:
         _write(stream, clean(line))
+
+
+def _why_left(host: HostProposal) -> str:
+    if host.listed:
+        return "by your choice"
+    return host.clash or "nothing starts it"
 
 
 def _plural(count: int, word: str) -> str:

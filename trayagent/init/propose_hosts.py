@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from trayagent.core.facts.forwards import Forward, ForwardKind
+from trayagent.core.facts.forwards import End, Forward, ForwardKind
 from trayagent.init.found_on_machine import Found, Skipped
 from trayagent.init.interpret_ssh_call import Meaning
 from trayagent.ssh.command_line import Call
@@ -16,6 +16,8 @@ Wish = Literal["always", "on-use", "leave"]
 Session = Literal["tmux", "screen"]
 
 _ORDER: tuple[ForwardKind, ...] = ("local", "remote", "dynamic")
+SSH_CONFIG = "forwards in ssh_config"
+"""Where a host was found that only ssh_config gives forwards."""
 _STRENGTH: dict[Wish, int] = {"always": 2, "on-use": 1, "leave": 0}
 
 
@@ -34,6 +36,7 @@ class HostProposal:
 
     `forwards` go into the configuration, `given` are those of ssh_config. `lines` must be added to
     ssh_config before ssh knows the name; `more` are lines that the calls had and the host lacks.
+    `clash` is why the proposal leaves out a host that ssh_config gives forwards.
     """
 
     name: str
@@ -44,6 +47,7 @@ class HostProposal:
     lines: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     session: Session | None = None
+    clash: str = ""
 
     @property
     def listed(self) -> bool:
@@ -62,6 +66,7 @@ class _Gathering:
     lines: tuple[str, ...] = ()
     more: dict[str, None] = field(default_factory=dict)
     session: Session | None = None
+    clash: str = ""
 
 
 def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[Skipped]]:
@@ -88,6 +93,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
                 skipped.append(Skipped(f"{option(forward)} of {one.found.where}", why))
             elif forward not in host.forwards:
                 host.forwards.append(forward)
+    skipped += _leave_shared_ports(gathered)
     proposals = [_proposal(name, host) for name, host in gathered.items()]
     return sorted(proposals, key=lambda p: -_STRENGTH[p.wish]), list(dict.fromkeys(skipped))
 
@@ -96,7 +102,7 @@ def _proposal(name: str, host: _Gathering) -> HostProposal:
     forwards = sorted(host.forwards, key=lambda forward: _ORDER.index(forward.kind))
     return HostProposal(
         name, host.wish, tuple(host.because), tuple(forwards), host.given, host.lines, tuple(host.more),
-        host.session,
+        host.session, host.clash,
     )  # fmt: skip
 
 
@@ -123,7 +129,7 @@ def session_of(call: Call | None) -> Session | None:
 
 def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str | None:
     """Return why a forward is impossible: another forward listens on the same address."""
-    if forward.listen.path is None and forward.listen.port == 0:
+    if not _fixed(forward):
         return None  # the server chooses a port for each of these forwards
     here = forward.kind != "remote"
     for other_name, other in gathered.items():
@@ -134,6 +140,32 @@ def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str 
             if same_end and not (other_name == name and heard == forward):
                 return f"{option(heard)} of {other_name} already listens there; give one of them another port"
     return None
+
+
+def _leave_shared_ports(gathered: dict[str, _Gathering]) -> Iterator[Skipped]:
+    """Yield the forwards of ssh_config that listen where an earlier host already listens.
+
+    A host that is known only by such forwards is left out.
+    """
+    taken: dict[End, str] = {}
+    for name, host in gathered.items():
+        if host.wish == "leave":
+            continue
+        here = [f for f in (*host.given, *host.forwards) if f.kind != "remote" and _fixed(f)]
+        clashes = [(f, taken[f.listen]) for f in here if f.listen in taken]
+        for forward, first in clashes:
+            why = f"{first} has the same port, and only one of them can listen there; change it in ssh_config"
+            yield Skipped(f"{option(forward)} of {name}", why)
+        if clashes and [*host.because] == [SSH_CONFIG]:
+            host.wish, host.clash = "leave", f"{clashes[0][1]} has the same port"
+            continue
+        for forward in here:
+            taken.setdefault(forward.listen, name)
+
+
+def _fixed(forward: Forward) -> bool:
+    """Report whether the end is known in advance. For port 0 it is chosen at the start."""
+    return forward.listen.path is not None or forward.listen.port != 0
 
 
 def option(forward: Forward) -> str:

@@ -14,7 +14,7 @@ from trayagent.init import survey_ssh_config as ssh_text
 from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped
 from trayagent.init.interpret_ssh_call import Meaning, Meanings
 from trayagent.init.obsolete_settings import explained
-from trayagent.init.propose_hosts import HostProposal, Understood, propose, session_of
+from trayagent.init.propose_hosts import SSH_CONFIG, HostProposal, Understood, propose, session_of
 from trayagent.init.resolve_proposed import SshQueries
 from trayagent.ssh.command_line import NotUnderstood, parse
 
@@ -130,7 +130,7 @@ class _Reader:
             return
         await self._queries.all(names)  # queries several at once, and remembers the answers
         for name in names:
-            await self._alias(Found("ssh_config", "forwards in ssh_config", alias=name), name)
+            await self._alias(Found("ssh_config", SSH_CONFIG, alias=name), name)
 
     async def masters(self, masters: list[processes.Master], text: ssh_text.SshText) -> None:
         """Find the aliases of the running masters; masters without an alias are adopted all the same."""
