@@ -1,0 +1,1 @@
+alias web='ssh -N -L 8080:localhost:80 box'
