@@ -10,7 +10,7 @@ import pytest
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
-from trayagent.sandbox.network_map import INTERNAL, JUMP, SERVER
+from trayagent.sandbox.network_map import INTERNAL, JUMP, OTHER, SERVER
 
 pytestmark = pytest.mark.lab
 
@@ -95,6 +95,18 @@ def test_sessions_end_although_sshd_loses_a_signal(home: Lab, monkeypatch: pytes
     assert lost
     assert session.wait(10) == 255
     assert home.servers[0].pid
+
+
+def test_several_servers_have_nothing_in_common(home: Lab) -> None:
+    """Each has its own host key, configuration and log. While one is down, the others let the user in."""
+    first, other, second_port = home.servers[0], home.sshd(OTHER), home.sshd(port=2222)
+    other.restart(["ForceCommand echo other"])
+    assert len({server.host_key for server in home.servers}) == 3
+    first.stop(sessions=True)
+    assert "Connection refused" in home.laptop.run(["ssh", "web", "true"]).stderr
+    assert home.laptop.run(["ssh", OTHER, "echo free"]).stdout == "other\n"
+    assert home.laptop.run(["ssh", "-p", "2222", SERVER, "echo free"]).stdout == "free\n"
+    assert [server.logins() for server in (first, other, second_port)] == [0, 1, 1]
 
 
 def test_another_host_key_is_noticed(home: Lab) -> None:
