@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.lab.matrix import HOST, OPTIONS, alive, until
+from tests.lab.matrix import HOST, OPTIONS, alive, bring_up, until
 from trayagent.sandbox import Agent, Lab, Liar
 from trayagent.sandbox.network_map import JUMP, SERVER
+from trayagent.sandbox.ssh_config_of_laptop import make_known
 
 CONFIG = f'[hosts.{HOST}]\nlocal = ["9000:127.0.0.1:22"]\n'
 UNCHECKED = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null"}
@@ -198,4 +199,21 @@ def test_a_server_with_one_more_known_key_is_recognized(lab: Lab, agent: Agent) 
     lab.files.known_hosts.write_text(lab.files.known_hosts.read_text() + known)
     lab.switch("home", "cafe")
     until("it was replaced", lambda: not alive(pid))
+    assert agent.wait_state(HOST, "connected")["problem"] is None
+
+
+def test_a_server_whose_host_key_was_rotated_replaces_the_connection_after_a_move(
+    lab: Lab, agent: Agent
+) -> None:
+    """known_hosts has the new key, as UpdateHostKeys leaves it. At home the old connection is kept."""
+    up = bring_up(lab, agent)
+    (server,) = lab.servers
+    server.stop()
+    server.new_host_key()
+    server.start()
+    make_known(lab.files, server)
+    lab.flap(1)
+    up.assert_kept(proven=True)
+    lab.switch("home", "cafe")
+    until("it was replaced", lambda: not alive(up.pid))
     assert agent.wait_state(HOST, "connected")["problem"] is None

@@ -281,7 +281,7 @@ class Story:
         An old master that was probed answers.
         """
         self.old_answers(name)
-        new = self.master(name, ours=True, **facts)
+        new = self.master(name, ours=True, **{"host_key": HOST_KEY, **facts})
         self._quiet(e.AttemptReady(self.t, name, self._attempt(name), new, host_key=HOST_KEY))
         self.took_over(name)
         self.forget()

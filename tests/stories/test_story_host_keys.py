@@ -32,7 +32,6 @@ def in_doubt(story: Story, *, strict: HostKeyChecking = "no", recorded: str | No
         ("no", None, HOST_KEY, False),
         ("no", HOST_KEY, None, False),
         ("yes", HOST_KEY, HOST_KEY, True),
-        ("yes", HOST_KEY, OTHER, False),
         ("yes", None, HOST_KEY, True),
         ("yes", None, None, False),
     ],
@@ -57,6 +56,60 @@ def test_a_control_needs_the_recorded_key(
     ended = [*story.did(a.Kill), *story.did(a.TakeOver)]
     assert bool(ended) is proves
     assert bool(story.did(a.Discard)) is (not proves and not refused)
+
+
+@pytest.mark.parametrize("strict", ["no", "yes", "ask", "accept-new"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_rotated_key_replaces_a_connection_whose_address_is_gone(
+    story: Story, strict: HostKeyChecking, *, refused: bool
+) -> None:
+    """Another key counts after a move only if ssh accepts no key but those of known_hosts, and the login works."""
+    in_doubt(story, strict=strict)
+    if refused:
+        story.fails("web", "auth", positive=True, host_key=OTHER)
+    else:
+        story.ready("web", host_key=OTHER)
+    story.after(1)
+    counts = strict in {"yes", "ask"} and not refused
+    assert bool([*story.did(a.Kill), *story.did(a.TakeOver)]) is counts
+    if counts:
+        assert "host_key=other" in story.why("web")
+
+
+def test_a_rotated_key_is_no_control_for_a_silent_connection(story: Story) -> None:
+    """The machine of the old connection may be busy. Once the connection ended by itself, the new key is used."""
+    story.connected(scene=HOME, strict="yes", host_key=HOST_KEY)
+    story.after(60).network(HOME.down("wlan0"))
+    story.after(1).network(HOME)
+    story.after(1).ready("web", host_key=OTHER)
+    story.after(60)
+    assert not [*story.did(a.Kill), *story.did(a.TakeOver)]
+    assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "host-key-unknown")
+    assert len(story.did(a.Dial)) == 1
+    story.ended("web", kind="died")
+    assert len(story.did(a.Dial)) == 2
+    story.ready("web", host_key=OTHER)
+    story.took_over("web")
+    assert story.shown("web") == "connected"
+
+
+def test_an_address_that_returns_makes_a_rotated_key_no_control(story: Story) -> None:
+    """A login with another key that was made while the address was gone counts no more when the address is back."""
+    in_doubt(story, strict="yes")
+    story.ready("web", host_key=OTHER)
+    story.network(HOME)
+    story.after(60)
+    assert not [*story.did(a.Kill), *story.did(a.TakeOver)]
+
+
+def test_another_machine_at_a_private_address_is_not_the_server(story: Story) -> None:
+    """known_hosts may have the keys of two machines with one private address, at home and at work."""
+    story.connected(scene=HOME, strict="yes", host_key=HOST_KEY, server="192.168.10.50")
+    story.after(60).network(CAFE)
+    story.ready("web", host_key=OTHER)
+    story.after(60)
+    assert not [*story.did(a.Kill), *story.did(a.TakeOver)]
+    assert (story.shown("web"), story.problem("web")) == ("offline", "not-here")
 
 
 def test_another_machine_is_not_here_and_gets_one_attempt_on_each_network(story: Story) -> None:

@@ -106,6 +106,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("replace", 0, ("old=silent",), "the new login succeeded; the old connection did not answer and was ended"),
     ("replace", 0, (), "the new login succeeded and replaces the old connection, as you asked"),
     ("replace", 9, ("ssh_config",), "ssh_config has a new address: the login there replaces the silent connection"),
+    ("replace", 9, ("host_key=other",), "the old address is gone, and a login with another known key replaces it"),
     ("replace", 9, ("address=gone",), "the login succeeded, the old address is gone: the old connection was replaced"),
     ("replace", 9, (), "the login succeeded, the old one stays silent: the stale connection was replaced"),
     ("replace", None, (), "the new login succeeded and replaces the old connection"),

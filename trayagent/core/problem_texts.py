@@ -75,7 +75,7 @@ def held_back(host: Host, alike: Host, code: Code) -> Problem:
 
 def not_here(host: Host) -> Problem:
     """Return the problem of another machine at the host's address, on a network where the host was not reached."""
-    hint = "Nothing was sent to it. The agent tries again on the next network"
+    hint = "The agent tries again on the next network"
     return Problem("not-here", f"Another machine answers at {host.name}'s address here", hint)
 
 

@@ -8,6 +8,7 @@ from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Kill, Remember
 from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, ProbeAnswered
 from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Forwards, Host, LoginKind
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S
@@ -17,8 +18,12 @@ from trayagent.core.on.forwards import forget_given
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.on.roaming_progress import inner_ended
 from trayagent.core.policy.begin_attempt import give_up_attempt
+from trayagent.core.policy.hostname_edited import checks_every_key
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry_backoff import REFUSED_KINDS, VANISHED_KINDS, after_success
+
+# A login beside the old connection that ended in one of these ways may work once there is no old connection.
+_JUDGING_KINDS: frozenset[FailureKind] = frozenset({"host-key-unknown", "host-key-changed"})
 
 
 def master_found(context: Context, event: MasterFound) -> None:
@@ -130,6 +135,8 @@ def master_ended(context: Context, event: MasterEnded) -> None:
             vanished_at=context.now if died or (doubtful and not we_ended_it) else host.login.vanished_at,
         ),
     )
+    if host.retry.kind in _JUDGING_KINDS and checks_every_key(host):
+        host = context.put(host, retry=after_success(host.retry, context.now), problem=None)
     if not we_ended_it:
         failure = event.failure.kind if event.failure else None
         evidence = Evidence.of(pid=event.pid, suspect=doubtful, failure=failure, by_request=event.by_request)

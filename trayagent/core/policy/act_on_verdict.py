@@ -25,6 +25,7 @@ from trayagent.core.policy.begin_attempt import (
 from trayagent.core.policy.begin_roaming import keep_link, make_usable
 from trayagent.core.policy.better_route import race
 from trayagent.core.policy.drain_or_end import end_if_idle, fate_of_old, needs_probe
+from trayagent.core.policy.host_key_match import may_replace
 from trayagent.core.policy.judge_master import Do, Verdict, judge
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.login_needs_user import login_needs_user
@@ -114,11 +115,19 @@ def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> 
         return host
     # The user's refused attempt now only serves as a control. The agent does not repeat it.
     user = attempt.purpose == "user" and attempt.refused is None
-    late = host.suspect and not user and not is_timely(attempt, host)
+    late = host.suspect and not user and not (is_timely(attempt, host) and _still_counts(attempt, host))
     if not late and (attempt.positive_at is not None or holds(context, host, attempt, admitted)):
         return host
     host = give_up_attempt(context, host)
     return context.put(host, user=replace(host.user, reconnect=host.user.reconnect or user))
+
+
+def _still_counts(attempt: Attempt, host: Host) -> bool:
+    """Report whether a login that succeeded may still replace the old master.
+
+    A login with another key than the recorded one may not, once the lost address has returned.
+    """
+    return attempt.ready is None or may_replace(host, attempt.ready.host_key)
 
 
 def _keep(context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict) -> Step:

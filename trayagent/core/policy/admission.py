@@ -84,7 +84,7 @@ def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
     names = _names_at(route, state)
     if not _network_allowed(host, names):
         return Admission(route, "network-not-allowed", Evidence.of(network=" or ".join(names) or None))
-    if not strict(host) and _needs_known_network(host) and not host.reached.at(route.network):
+    if not strict(host) and needs_known_network(host) and not host.reached.at(route.network):
         return Admission(
             route,
             "not-here",
@@ -171,7 +171,8 @@ def strict(host: Host) -> bool:
     )
 
 
-def _needs_known_network(host: Host) -> bool:
+def needs_known_network(host: Host) -> bool:
+    """Report whether the host's address is private, so that it may be another machine's on another network."""
     target = host.hop.hostname if host.hop is not None else None
     if target is not None and is_address(target):
         return is_private(target)

@@ -9,8 +9,8 @@ from trayagent.core.facts.events import AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
-from trayagent.core.policy.admission import strict
-from trayagent.core.policy.hostname_edited import readdressed, replaced_by_edit
+from trayagent.core.policy.admission import needs_known_network, strict
+from trayagent.core.policy.hostname_edited import checks_every_key, readdressed, replaced_by_edit
 
 
 def proves(host: Host, host_key: str | None) -> bool:
@@ -29,7 +29,24 @@ def proves(host: Host, host_key: str | None) -> bool:
 
 def may_replace(host: Host, host_key: str | None) -> bool:
     """Report whether a login that succeeded with this host key may take the place of the host's master in doubt."""
-    return proves(host, host_key) or (host_key is not None and replaced_by_edit(host))
+    if host_key is None:
+        return False
+    return proves(host, host_key) or replaced_by_edit(host) or _replaced_by_move(host)
+
+
+def _replaced_by_move(host: Host) -> bool:
+    """Report whether a login with another key that ssh checked replaces a master whose local address is gone.
+
+    Then the server's keys were rotated, or the name leads to several machines. From here the old connection can carry
+    nothing to any of them. Silence alone does not count, since the machine of the old connection may be busy.
+    """
+    return host.doubt.gone_at is not None and checks_every_key(host) and not _may_be_a_namesake(host)
+
+
+def _may_be_a_namesake(host: Host) -> bool:
+    """Report whether another machine may have the host's address here: it is private, and was not reached here."""
+    here = host.attempt.network if host.attempt is not None else None
+    return needs_known_network(host) and not host.reached.at(here)
 
 
 def proves_bare(host: Host, event: AttemptReady) -> bool:
@@ -60,13 +77,21 @@ def is_another(host: Host, host_key: str | None) -> bool:
 def no_control(host: Host, host_key: str | None) -> Failure:
     """Return the failure of a login that worked, but that proves nothing about the judged master."""
     if is_another(host, host_key):
-        return another_key(host)
+        known = checks_every_key(host) and not _may_be_a_namesake(host)
+        return _another_known_key(host) if known else another_key(host)
     if readdressed(host):
         title = f"The address of {host.name} in ssh_config changed, and nothing proves who answers there"
         hint = f"Connect to it: trayagent reconnect {host.name}"
         return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
     hint = f"Connect without proof: trayagent reconnect {host.name}. With StrictHostKeyChecking yes, ssh would prove it"
     title = f"Nothing proves that {host.name} itself answers here"
+    return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
+
+
+def _another_known_key(host: Host) -> Failure:
+    """Return the failure of a login with a key that known_hosts has, beside a silent connection with another key."""
+    title = f"Nothing proves that the server of {host.name}'s old connection answers here: its host key is another one"
+    hint = f"ssh knows this key. Connect with it: trayagent reconnect {host.name}"
     return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
 
 

@@ -17,5 +17,12 @@ def replaced_by_edit(host: Host) -> bool:
 
     ssh must have checked the key there. With `accept-new` it would accept any key at an address that is new to it.
     """
-    checked = host.resolved is not None and host.resolved.strict_host_key_checking in {"yes", "ask"}
-    return checked and readdressed(host)
+    return checks_every_key(host) and readdressed(host)
+
+
+def checks_every_key(host: Host) -> bool:
+    """Report whether ssh logs in only where the user's known_hosts has the key.
+
+    With `accept-new` it may have learned a key from any machine that offered one of another type.
+    """
+    return host.resolved is not None and host.resolved.strict_host_key_checking in {"yes", "ask"}

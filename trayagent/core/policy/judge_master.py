@@ -30,6 +30,7 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.host_key_match import proves
+from trayagent.core.policy.hostname_edited import replaced_by_edit
 from trayagent.core.policy.login_waits import Wait, before_login
 from trayagent.core.policy.positive_control import is_positive
 from trayagent.core.policy.silence_limits import kept_offline_until, patience_s, silent_after_s
@@ -295,7 +296,8 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
 def _row_9(host: Host, control: Attempt, evidence: Evidence) -> Verdict:
     if control.ready is not None:
         if not proves(host, control.ready.host_key):
-            evidence = evidence.plus(ssh_config="changed")
+            edited = replaced_by_edit(host)
+            evidence = evidence.plus(ssh_config="changed") if edited else evidence.plus(host_key="other")
         return Verdict(9, "replace", evidence.plus(control="ready"))
     if control.refused or control.bare:
         return Verdict(9, "kill", evidence.plus(control="refused" if control.refused else "answered"))
