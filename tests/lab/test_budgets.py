@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tests.lab.matrix import OPTIONS, until
 from tests.lab.pam import KEY, Pam
-from tests.lab.test_logins import other_key, refusals, stays, use_key
+from tests.lab.test_logins import asked, other_key, refusals, stays, use_key
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import JUMP, OTHER
 
@@ -166,6 +166,30 @@ def test_twelve_hosts_behind_a_bastion_follow_the_first_together(lab: Lab, agent
     until("all are connected", all_connected, deadline_s=60.0)
     assert most >= 4
     assert "drop connection" not in bastion.said()
+
+
+def test_hosts_behind_a_rebooting_jump_host_wait_for_it(lab: Lab, agent: Agent) -> None:
+    """Its failures count once, not once for each host behind it. When it is up, one login brings all of them back."""
+    lab.join("home")
+    jump = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
+    lab.sshd(OTHER)
+    hosts: dict[str, Mapping[str, str | int | list[str]]] = {"jump": {**OPTIONS, "HostName": JUMP}}
+    for name in FOUR:
+        hosts[name] = {"HostName": OTHER, "ProxyJump": "jump", "ControlPath": f"~/.ssh/cm-{name}"}
+    lab.ssh_config(hosts)
+    agent.start(listed("jump", *FOUR))
+    until("all are connected", lambda: connected(agent, ("jump", *FOUR), {}), deadline_s=30.0)
+    events = agent.events()
+    jump.stop(sessions=True)
+    for _ in range(2):
+        events.wait("connect-failed", "jump")
+    problems = {name: agent.listed_host(name) for name in FOUR}
+    assert {host["state"] for host in problems.values()} == {"waiting"}, problems
+    jump.start()
+    before = asked(jump)
+    until("all are back", lambda: connected(agent, ("jump", *FOUR), {}), deadline_s=30.0)
+    assert asked(jump) == before + 1
+    assert {e["host"] for e in events.drain() if e["event"] == "connect-failed"} == {"jump"}
 
 
 def test_a_relay_that_swallows_the_refusal_costs_two_logins(lab: Lab, agent: Agent) -> None:

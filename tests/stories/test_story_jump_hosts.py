@@ -69,6 +69,27 @@ def behind(story: Story, *names: str) -> None:
     story.after(60)
 
 
+@pytest.mark.parametrize("jump_lives", [True, False])
+def test_hosts_that_died_before_their_jump_host_wait_until_it_answers(
+    story: Story, *, jump_lives: bool
+) -> None:
+    """A jump host often goes down with the hosts behind it, and its end may be seen last. So it is probed first."""
+    behind(story, "a", "b")
+    story.ended("a", kind="died")
+    story.ended("b", kind="died")
+    assert story.did(SendProbe, "jump")
+    assert dialled(story, "a") == dialled(story, "b") == 0
+    assert story.shown("a") == "waiting"
+    if jump_lives:
+        story.after(0.05).answered("jump")
+        assert dialled(story, "a") == dialled(story, "b") == 1
+        return
+    story.ended("jump", kind="died")
+    story.fails("jump", "refused")
+    assert dialled(story, "jump") == 1
+    assert dialled(story, "a") == dialled(story, "b") == 0
+
+
 def test_hosts_behind_a_jump_host_that_reboots_wait_for_it(story: Story) -> None:
     """Four hosts wait for a rebooting jump host without attempts, show why and until when, and follow at once."""
     names = ("a", "b", "c", "d")
@@ -97,6 +118,7 @@ def test_a_failure_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -
     """A login that failed because its jump host went down is repeated as soon as the jump host is connected."""
     behind(story, "a")
     story.ended("a", kind="died")
+    story.after(0.05).answered("jump")
     assert dialled(story, "a") == 1
     story.ended("jump", kind="died")
     story.fails("jump", "refused")
@@ -107,6 +129,14 @@ def test_a_failure_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -
     story.reconnected("jump")
     story.after(0)
     assert story.host("a").attempt is not None
+
+
+def died_alone(story: Story, *names: str) -> None:
+    """Let the masters of hosts die while their jump host's answers; forget what happened."""
+    for name in names:
+        story.ended(name, kind="died")
+    story.after(0.05).answered("jump")
+    story.forget()
 
 
 def test_a_jump_host_that_needs_the_user_is_waited_for(story: Story) -> None:
@@ -125,7 +155,7 @@ def test_a_jump_host_that_needs_the_user_is_waited_for(story: Story) -> None:
 def test_a_jump_host_whose_connection_is_silent_is_found_by_a_login_through_it(story: Story) -> None:
     """Nothing on this machine changed; the login times out, the probe is silent, and a control decides."""
     behind(story, "a")
-    story.ended("a", kind="died")
+    died_alone(story, "a")
     story.after(40).fails("a", "timed-out")
     assert len(story.did(SendProbe, "jump")) == 1
     story.after(1)
@@ -141,7 +171,7 @@ def test_a_jump_host_whose_connection_is_silent_is_found_by_a_login_through_it(s
 def test_a_jump_host_that_answers_is_kept_whatever_fails_behind_it(story: Story) -> None:
     """Its own connection lives: the server behind it is down. It is probed once in a while, and stays connected."""
     behind(story, "a")
-    story.ended("a", kind="died")
+    died_alone(story, "a")
     for _ in range(4):
         story.after((story.host("a").retry.at or 0) - story.t + 40)
         story.fails("a", "timed-out")
@@ -157,8 +187,7 @@ def test_a_jump_host_that_answers_is_kept_whatever_fails_behind_it(story: Story)
 def test_a_timed_out_login_probes_no_jump_host_that_has_just_answered(story: Story) -> None:
     """Several hosts behind it time out in the same second: one probe."""
     behind(story, "a", "b", "c")
-    for name in ("a", "b", "c"):
-        story.ended(name, kind="died")
+    died_alone(story, "a", "b", "c")
     story.after(40)
     for name in ("a", "b", "c"):
         if story.host(name).attempt is not None:

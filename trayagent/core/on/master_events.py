@@ -19,6 +19,7 @@ from trayagent.core.on.network_change import forget_failure
 from trayagent.core.on.roaming_progress import inner_ended
 from trayagent.core.policy.begin_attempt import give_up_attempt
 from trayagent.core.policy.hostname_edited import checks_every_key
+from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry_backoff import REFUSED_KINDS, VANISHED_KINDS, after_success
 
@@ -141,6 +142,8 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         failure = event.failure.kind if event.failure else None
         evidence = Evidence.of(pid=event.pid, suspect=doubtful, failure=failure, by_request=event.by_request)
         context.because(host.name, 1, "ended", evidence)
+        if died:  # its jump host may have gone down with it
+            probe_carriers(context, host, older_s=0.0)
         _ended_unexpectedly(context, host, event, by_network=doubtful or died)
         left = context.get(event.name)
         wished = left is None or not left.lost

@@ -125,7 +125,8 @@ def _jump_in_doubt(host: Host, state: State, now: float, *, by_user: bool) -> Ho
     other = last_jump(state.hosts, host)
     if other is None or state.paused(other, now) or other.wish.connect == "never":
         return None
-    if other.suspect or (other.attempt is not None and not other.attempt.unwanted):
+    probed = other.master is not None and other.doubt.probe is not None
+    if other.suspect or probed or (other.attempt is not None and not other.attempt.unwanted):
         return other
     if other.master is not None or other.resolved is None or not wanted(other):
         return None

@@ -28,10 +28,10 @@ def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_
     context.do(SendProbe(host.name, host.master))
 
 
-def probe_carriers(context: Context, host: Host) -> None:
-    """Probe the masters of the host's jump hosts, after a login through them timed out."""
+def probe_carriers(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_S) -> None:
+    """Probe the masters of the host's jump hosts, after a login through them timed out or a master died."""
     carrier = last_jump(context.state.hosts, host)
     while carrier is not None and carrier.master is not None:
-        probe_again(context, carrier)
+        probe_again(context, carrier, older_s=older_s)
         pid = carrier.master.carrier
         carrier = context.state.host_of_pid(pid) if pid is not None else None
