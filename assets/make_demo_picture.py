@@ -1,6 +1,6 @@
-"""Runs `trayagent demo` and saves its real output as a picture: assets/demo.svg, or assets/hostile.svg.
+"""Runs `trayagent demo` and saves its real output as a picture: assets/demo.svg, hostile.svg or roaming.svg.
 
-Usage: python assets/make_demo_picture.py [--hostile] [FILE]
+Usage: python assets/make_demo_picture.py [--hostile | --roam] [FILE]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from trayagent.errors import TrayagentError
-from trayagent.sandbox.demo import play, play_hostile
+from trayagent.sandbox.demo import play, play_hostile, play_roaming
 from trayagent.sandbox.demo.screen import COLUMNS, Screen
 
 ASSETS = Path(__file__).parent
@@ -88,11 +88,14 @@ def main() -> int:
     """Run the demo, and write the picture only if the demo succeeded."""
     parser = argparse.ArgumentParser(description="Save the real output of trayagent demo as a picture.")
     parser.add_argument("--hostile", action="store_true", help="the lying café")
+    parser.add_argument("--roam", action="store_true", help="the session that survives")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: beside this script")
     args = parser.parse_args()
     name, act, command = ("demo", play, "trayagent demo")
     if args.hostile:
         name, act, command = ("hostile", play_hostile, "trayagent demo --hostile")
+    elif args.roam:
+        name, act, command = ("roaming", play_roaming, "trayagent demo --roam")
     target = args.file or ASSETS / f"{name}.svg"
     console = Console(
         record=True,

@@ -11,7 +11,7 @@ import pytest
 
 from trayagent.cli import main
 from trayagent.config.load_file import load
-from trayagent.sandbox.demo import hostile_story, main_story
+from trayagent.sandbox.demo import hostile_story, main_story, roaming_story
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -116,6 +116,18 @@ def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
         assert heading.replace("{FORGED}", hostile_story.FORGED).replace("  ", " ") in shown
     assert "same: 2 of 2. Refused logins counted: 0." in shown
     assert "The open session goes on." in shown
+
+
+def test_the_picture_of_the_session_that_survives_is_of_this_demo() -> None:
+    """The picture loads nothing from elsewhere, and shows today's parts and ending of the demo."""
+    assert "assets/roaming.svg" in README
+    text = (ROOT / "assets" / "roaming.svg").read_text(encoding="utf-8")
+    assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
+    shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file
+    for *_, title in roaming_story.MOVES:
+        assert f"{title}, while rsync runs".replace("  ", " ") in shown
+    assert "rsync succeeded after" in shown
+    assert "rsync still waits at" in shown
 
 
 def test_the_picture_is_self_contained_and_of_this_demo() -> None:

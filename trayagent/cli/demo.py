@@ -28,22 +28,30 @@ def add(commands: Any) -> None:
         metavar="MS",
         help=f"round trip between laptop and server, up to {RTT_MS_MOST:g} (default: {RTT_MS:g})",
     )
-    parser.add_argument(
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--hostile",
         action="store_true",
         help="show the lying café instead: its gateway answers in the server's place, and no connection is lost",
+    )
+    other.add_argument(
+        "--roam",
+        action="store_true",
+        help="show the session that survives instead: an rsync goes on through two changes of network (needs rsync)",
     )
     parser.set_defaults(carry_out=demo)
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Run the demo; return 1 if no recovery was seen, or the lying café did harm."""
+    """Run the demo; return 1 if no recovery was seen, the lying café did harm, or the session ended."""
     import signal
 
-    from trayagent.sandbox.demo import play, play_hostile
+    from trayagent.sandbox.demo import play, play_hostile, play_roaming
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    if args.roam:
+        return play_roaming(args.rtt)
     return play_hostile(args.rtt) if args.hostile else play(args.rtt)
 
 

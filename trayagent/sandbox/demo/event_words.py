@@ -13,6 +13,7 @@ STYLES = {
     "connected": "green",
     "forward-open": "green",
     "master-kept": "green",
+    "moved": "bold green",
     "connect-failed": "red",
     "forward-failed": "red",
 }
@@ -36,6 +37,8 @@ def of_event(event: Mapping[str, Any]) -> str:
             return f"the forward {event['forward']} is open again"
         case "connect-failed":
             return f"no login: {event['reason']}"
+        case "moved":
+            return "the open session goes on"
         case "master-kept":
             return f"the connection answers: master {pid} is kept"
     return f"{event['event']} {event.get('reason') or ''}".strip()

@@ -1,4 +1,4 @@
-"""How long a forward has been silent, as a bar on a time scale or in words. No side effects."""
+"""How long a forward has been silent, and how much of a file has arrived: bars and words. No side effects."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.text import Text
 NAME_COLUMNS = 11
 # The label after a bar: "12.3 s, back", "12.3 s, not a byte".
 LABEL_COLUMNS = 20
+PERCENT_COLUMNS = 6  # " 100 %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,20 @@ class Lane:
         if self.answered:
             return line.append(f"answered {self.silent_s:.1f} s after the change in act 1", style="green")
         return line.append(f"since act 1 not a byte: {self.silent_s:.1f} s", style="red")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One transfer: how much of its file has arrived, from 0 to 1."""
+
+    name: str
+    share: float
+
+    def line(self, columns: int) -> Text:
+        """Return the progress in so many columns."""
+        room = max(4, columns - 2 - NAME_COLUMNS - PERCENT_COLUMNS)
+        bar = max(1, min(room, round(self.share * room)))
+        whole = self.share >= 1
+        line = Text(f"  {self.name:<{NAME_COLUMNS}}")
+        line.append("━" * (bar - 1) + ("━" if whole else "▶"), style="green" if whole else "yellow")
+        return line.append(f" {100 * self.share:.0f} %")

@@ -1,0 +1,126 @@
+"""The session that survives: one rsync goes on through two changes of network, the same one beside it does not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from trayagent.sandbox import network_map as plan
+from trayagent.sandbox.demo.event_printer import EventPrinter
+from trayagent.sandbox.demo.roaming_stage import SIZE, Copy, RoamingStage
+from trayagent.sandbox.demo.screen import Screen, for_stdout
+from trayagent.sandbox.demo.silence_bar import Progress
+from trayagent.sandbox.demo.stage import HOST
+
+# The laptop moves when so much of the file has arrived through the agent's connection.
+MOVES = ((0.2, "home", "cafe", "1  To the café"), (0.55, "cafe", "office", "2  On to the office"))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was seen: whether the file is whole, the inner masters before and after, and the seconds of it all."""
+
+    whole: bool
+    before: int | None
+    after: int | None
+    took_s: float
+    plain_share: float
+    plain_status: int | None
+
+    @property
+    def survived(self) -> bool:
+        """Whether rsync succeeded through one connection."""
+        return self.whole and self.before is not None and self.before == self.after
+
+
+def play(rtt_ms: float, screen: Screen | None = None) -> int:
+    """Play the session that survives; return 0 if it survived, 1 if not.
+
+    Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
+    """
+    begin = time.monotonic()
+    screen = screen or for_stdout()
+    with screen, RoamingStage(rtt_ms) as stage:
+        wanted = _prologue(stage, screen, begin)
+        before, t0 = stage.inner_pid(), time.monotonic()
+        ours, plain = stage.start_copies()
+        for share, left, joined, title in MOVES:
+            _until_arrived(stage, screen, ours, plain, share)
+            _move(stage, screen, ours, plain, left, joined, title)
+        screen.heading("3  The file is here")
+        _until_arrived(stage, screen, ours, plain, 1.0)
+        took_s = time.monotonic() - t0
+        screen.lines(_bars(screen, ours, plain))
+        outcome = Outcome(ours.is_whole(wanted), before, stage.inner_pid(), took_s, plain.share, plain.status)
+        for text in summary(outcome):
+            screen.paragraph(text)
+    return 0 if outcome.survived else 1
+
+
+def _prologue(stage: RoamingStage, screen: Screen, begin: float) -> str:
+    """Set everything up; return the hash of the file."""
+
+    def row(text: str) -> None:
+        screen.row(f"{time.monotonic() - begin:.1f} s", text)
+
+    screen.heading("A laptop, three networks, and an rsync that takes longer than the stay")
+    version = stage.start_server()
+    row(f"the laptop is at home, {plan.NETWORKS['home'].laptop}; a round trip takes {stage.rtt_ms:g} ms")
+    row(f"{HOST} is a real sshd, {version}, on {plan.SERVER}")
+    stage.start_agent()
+    row("trayagent run, with roam = true for this host: it roams")
+    wanted = stage.make_file()
+    row(f"rsync fetches {SIZE / 1e6:.0f} MB twice: as always, and with ssh -S none")
+    return wanted
+
+
+def _until_arrived(stage: RoamingStage, screen: Screen, ours: Copy, plain: Copy, share: float) -> None:
+    limit = time.monotonic() + stage.deadline_s
+    while ours.share < share or (share == 1.0 and ours.status is None):
+        if time.monotonic() > limit or ours.status not in {None, 0}:
+            raise stage.failure(f"rsync stopped at {100 * ours.share:.0f} %")
+        screen.moving(_bars(screen, ours, plain))
+        time.sleep(0.04)
+    screen.moving(())
+
+
+def _move(
+    stage: RoamingStage, screen: Screen, ours: Copy, plain: Copy, left: str, joined: str, title: str
+) -> None:
+    """Go to another network, and show what happens until the session goes on."""
+    screen.heading(f"{title}, while rsync runs")
+    t0 = stage.lab.switch(left, joined)
+    printer = EventPrinter(stage.events, screen, t0)
+    while "moved" not in printer.seen:
+        if time.monotonic() - t0 > stage.deadline_s:
+            raise stage.failure("the session did not go on in time")
+        printer.print_new()
+        screen.moving(_bars(screen, ours, plain))
+    screen.moving(())
+    printer.print_new()
+    screen.lines(_bars(screen, ours, plain))
+
+
+def _bars(screen: Screen, ours: Copy, plain: Copy) -> list[Text]:
+    both = (Progress("trayagent", ours.share), Progress("plain ssh", plain.share))
+    return [one.line(screen.columns) for one in both]
+
+
+def summary(outcome: Outcome) -> list[str]:
+    """Return the ending: what was seen."""
+    percent = f"{100 * outcome.plain_share:.0f} %"
+    ended = outcome.plain_status is not None
+    plain = (
+        f"Through plain ssh, rsync ended with status {outcome.plain_status} at {percent}."
+        if ended
+        else f"Through plain ssh, rsync still waits at {percent}, for an answer that cannot come."
+    )
+    if not outcome.survived:
+        return ["The session did not survive the moves.", plain]
+    text = (
+        f"rsync succeeded after {outcome.took_s:.1f} s and two moves, and the file is the same as on the server. "
+        f"It used one ssh connection, master {outcome.after}, and noticed nothing."
+    )
+    return [text, plain]
