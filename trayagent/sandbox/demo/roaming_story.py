@@ -15,7 +15,8 @@ from trayagent.sandbox.demo.silence_bar import Progress
 from trayagent.sandbox.demo.stage import HOST
 
 # The laptop moves when so much of the file has arrived through the agent's connection.
-MOVES = ((0.2, "home", "cafe", "1  To the café"), (0.55, "cafe", "office", "2  On to the office"))
+MOVES = ((0.15, "home", "cafe", "1  To the café"), (0.55, "cafe", "office", "2  On to the office"))
+PLAIN_FIRST = 0.15  # the plain ssh has to log in first, and must have begun before the first move
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ def play(rtt_ms: float, screen: Screen | None = None) -> int:
         wanted = _prologue(stage, screen, begin)
         before, t0 = stage.inner_pid(), time.monotonic()
         ours, plain = stage.start_copies()
+        _until_arrived(stage, screen, (ours, plain), plain, PLAIN_FIRST)
         for share, left, joined, title in MOVES:
-            _until_arrived(stage, screen, ours, plain, share)
+            _until_arrived(stage, screen, (ours, plain), ours, share)
             _move(stage, screen, ours, plain, left, joined, title)
         screen.heading("3  The file is here")
-        _until_arrived(stage, screen, ours, plain, 1.0)
+        _until_arrived(stage, screen, (ours, plain), ours, 1.0)
         took_s = time.monotonic() - t0
         screen.lines(_bars(screen, ours, plain))
         outcome = Outcome(ours.is_whole(wanted), before, stage.inner_pid(), took_s, plain.share, plain.status)
@@ -76,12 +78,15 @@ def _prologue(stage: RoamingStage, screen: Screen, begin: float) -> str:
     return wanted
 
 
-def _until_arrived(stage: RoamingStage, screen: Screen, ours: Copy, plain: Copy, share: float) -> None:
+def _until_arrived(
+    stage: RoamingStage, screen: Screen, shown: tuple[Copy, Copy], copy: Copy, share: float
+) -> None:
+    """Show both copies until so much of one has arrived; for all of it, until its rsync has ended."""
     limit = time.monotonic() + stage.deadline_s
-    while ours.share < share or (share == 1.0 and ours.status is None):
-        if time.monotonic() > limit or ours.status not in {None, 0}:
-            raise stage.failure(f"rsync stopped at {100 * ours.share:.0f} %")
-        screen.moving(_bars(screen, ours, plain))
+    while copy.share < share or (share == 1.0 and copy.status is None):
+        if time.monotonic() > limit or copy.status not in {None, 0}:
+            raise stage.failure(f"rsync stopped at {100 * copy.share:.0f} %")
+        screen.moving(_bars(screen, *shown))
         time.sleep(0.04)
     screen.moving(())
 
