@@ -1,17 +1,37 @@
-"""Chooses the cipher of a master that is to carry the sessions of a host that roams."""
+"""Chooses the ciphers of a host that roams: its data is encrypted twice."""
 
 from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.os.processor import has_aes
+
+AES = "aes128-gcm@openssh.com"
+CHACHA = "chacha20-poly1305@openssh.com"
+# What `ssh -G` prints if nobody set Ciphers: up to OpenSSH 9.9, and from 10.0 on.
+_DEFAULTS = frozenset(
+    {
+        (CHACHA, "aes128-ctr", "aes192-ctr", "aes256-ctr", AES, "aes256-gcm@openssh.com"),
+        (CHACHA, AES, "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"),
+    }
+)
 
 
 def link_cipher(host: Host) -> str | None:
-    """Return the cipher to request first, None to leave that to ssh_config.
+    """Return the cipher that an outer master requests first, None to leave that to ssh_config.
 
     The sessions of a host that roams are encrypted by the inner master already. So the outer one, which carries them
     a second time, takes the cipher that costs least.
     """
     if not (host.wish.roam and host.wish.listed) or host.roaming_start.reason is not None:
         return None
-    return "aes128-gcm@openssh.com" if has_aes() else "chacha20-poly1305@openssh.com"
+    return AES if has_aes() else CHACHA
+
+
+def session_cipher(resolved: Resolved) -> str | None:
+    """Return the cipher that an inner master requests first, None to leave that to ssh_config.
+
+    The inner master is what protects the sessions from end to end. So an order that the user or the system chose is
+    kept, and only ssh's own default order is changed.
+    """
+    return AES if has_aes() and resolved.ciphers in _DEFAULTS else None

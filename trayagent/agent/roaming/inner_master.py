@@ -16,6 +16,7 @@ from trayagent.agent.masters.connect import MasterConnector, daemon_of
 from trayagent.agent.masters.control_path_checks import FailedError
 from trayagent.agent.masters.discovery import describe
 from trayagent.agent.masters.launch_preconnected import Shelter
+from trayagent.agent.masters.link_cipher import session_cipher
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
@@ -121,6 +122,7 @@ class InnerMasters:
             config=self._file_paths.ssh_option_f,
             connection=str(connection),
             host_key=start.outer.host_key,
+            cipher=session_cipher(start.resolved),
             inner=True,
         )
         shelter = self._shelter if self._shelter is not None and self._shelter.ready else None
