@@ -16,8 +16,8 @@ class Role:
     """One host: `wish` None is nobody's (an unnamed master, or an alias that is not listed).
 
     `peer` is the address of a server that can be reached without a jump host. `by_name`: ssh_config has a
-    name, which DNS resolves. `alias_of_server`: that name is one more of the server's. `moves`: its connections are
-    MPTCP.
+    name, which DNS resolves. `alias_of_server`: that name is one more of the server's, under which it shows a key of
+    `key_type`. `moves`: its connections are MPTCP.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Role:
     alias_of_server: str = ""
     user: str = "me"
     moves: bool = False
+    key_type: str = "ssh-ed25519"
 
     @property
     def hostname(self) -> str:
@@ -43,7 +44,7 @@ class Role:
 
         With StrictHostKeyChecking no, ssh keeps the first key that it saw under a name.
         """
-        key = shown_key(self.machine)
+        key = shown_key(self.machine, self.key_type)
         kept = self.strict in {"yes", "ask"} or (self.strict == "no" and self.alias_of_server != "")
         return frozenset({key}) if key is not None and kept else frozenset()
 
@@ -60,8 +61,15 @@ class Role:
 
     def hop(self) -> Hop:
         """Return the first TCP hop."""
-        first = first_hop(self)
-        return Hop(first.hostname, 22, first.user, known_keys=first.known_keys)
+        return first_hop(self).as_hop()
+
+    def later_hops(self) -> tuple[Hop, ...]:
+        """Return the jump hosts after the first TCP hop."""
+        return tuple(CAST[name].as_hop() for name in reversed(jumps(self.name)[:-1]))
+
+    def as_hop(self) -> Hop:
+        """Return the host as a hop of others."""
+        return Hop(self.hostname, 22, self.user, known_keys=self.known_keys)
 
     def leg(self) -> Leg:
         """Return what ssh does once the hops before it are passed."""
@@ -88,8 +96,14 @@ def _listed(**words: object) -> Wish:
 VPNS = (Vpn("corp", "tun*"),)
 RESTRICTED = ("desk",)  # only allowed on a network whose name the network manager reports
 SEVERAL = ("web1", "web2", "web3", "web4")  # on one server, with one account
-# more names of the server and account of SEVERAL; known_hosts has two of them
-ALIASES: dict[str, HostKeyChecking] = {"git": "ask", "wiki": "accept-new", "mail": "accept-new", "old": "no"}
+# more names of the server and account of SEVERAL; known_hosts has three of them
+ALIASES: dict[str, HostKeyChecking] = {
+    "git": "ask",
+    "wiki": "accept-new",
+    "mail": "accept-new",
+    "old": "no",
+    "rsa": "ask",
+}
 FLEET = tuple(
     f"rack{number}" for number in range(12)
 )  # behind one bastion that no master of its own is wanted for
@@ -113,13 +127,25 @@ CAST = {
         Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
         *(Role(name, PUBLIC, "web", _listed(), by_name=True, user="ops") for name in SEVERAL),
         *(
-            Role(name, PUBLIC, "web", _listed(), strict, by_name=True, alias_of_server=name, user="ops")
+            Role(
+                name,
+                PUBLIC,
+                "web",
+                _listed(),
+                strict,
+                by_name=True,
+                alias_of_server=name,
+                user="ops",
+                key_type="ssh-rsa" if name == "rsa" else "ssh-ed25519",
+            )
             for name, strict in ALIASES.items()
         ),
         Role("bastion", OUTER, "outer", _listed(), by_name=True),
         Role("inner", "", "inner", _listed(), jump="bastion", by_name=True),
         Role("deep", "", "deep", _listed(), jump="inner", by_name=True),
         Role("gate", OUTER, "outer", None, by_name=True, user="gate"),
+        Role("annex", "", "inner", None, jump="gate", by_name=True),  # the same jump host behind another one
+        Role("well", "", "well", _listed(), jump="annex", by_name=True),
         Role("ship", "", "inner", _listed(), jump="gate", by_name=True, user="ship"),
         *(Role(name, "", name, _listed(), jump="gate", by_name=True, user=name) for name in FLEET),
     )

@@ -150,7 +150,7 @@ class Hands:
             if agent != world.agent:
                 return
             world.rules.outcome(action.name, number, outcome)
-            key = shown_key(outcome.key)
+            key = shown_key(outcome.key, role.key_type)
             if outcome.kind is not None:
                 mine(e.AttemptFailed(0, action.name, number, failure_of(outcome), 1.1, key))
                 return
@@ -175,7 +175,7 @@ class Hands:
         world, role = self._world, self._world.roles[action.name]
 
         def ends(verdict: e.TrialVerdict, outcome: Outcome, failure: Failure | None = None) -> None:
-            key = shown_key(outcome.key)
+            key = shown_key(outcome.key, role.key_type)
             world.post(
                 e.TrialEnded(
                     0, action.name, action.attempt, verdict, Evidence.of(outcome="unknown"), failure, 1.1, key

@@ -34,9 +34,9 @@ class Leg:
     moves: bool = False
 
 
-def shown_key(machine: str) -> str | None:
+def shown_key(machine: str, key_type: str = "ssh-ed25519") -> str | None:
     """Return what ssh itself logged of a proven host key, None where none was."""
-    return f"ssh-ed25519 SHA256:{machine}" if machine else None
+    return f"{key_type} SHA256:{machine}" if machine else None
 
 
 @dataclass

@@ -363,7 +363,7 @@ class World:
         master = Master(
             pid, 7, path, ours=ours, local=flow.local, local_port=pid, peer=flow.peer, peer_port=22,
             direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
-            min_rtt_s=self.net.rtt_s, host_key=shown_key(key),
+            min_rtt_s=self.net.rtt_s, host_key=shown_key(key, role.key_type),
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier, key)
         connection.on_answer = lambda: self._answered(living)
@@ -377,7 +377,14 @@ class World:
         return living
 
     def _resolved(self, role: Role) -> e.HostResolved:
-        return e.HostResolved(0, role.name, role.resolved(), role.hop(), known_keys=role.known_keys)
+        return e.HostResolved(
+            0,
+            role.name,
+            role.resolved(),
+            role.hop(),
+            known_keys=role.known_keys,
+            later_hops=role.later_hops(),
+        )
 
     def _found(self, living: Living, *, fresh: bool, survivor: bool = False) -> None:
         role, flow = self.roles[living.host], living.connection.flow
