@@ -315,6 +315,19 @@ KNOWN: dict[str, History] = {
     ),
     # All hosts tried again at once, were dropped together, and used up what the server allows in a minute.
     "three hosts that a server drops": (("roams", "adhoc", "git"), 0.3, _CUT_AND_PENALIZED),
+    # A control that was no longer wanted was refused. Once the old connection died, nothing said why no login followed.
+    "refused when it was no longer wanted": (
+        ("deep", "well", "ship"),
+        0.004,
+        (
+            (0.0, "plug", "office"),
+            (90.0, "credentials expired", "outer"),
+            (0.0, "sleep", "office"),
+            (1.5, "sleep", "twin"),
+            (4.0, "nologin", "outer"),
+            (700.0, "accounts expired", "internal"),
+        ),
+    ),
     # The next agent found the draining master first, and forgot that its unlisted host was paused.
     "a pause while a master drains": (
         ("adhoc",),

@@ -158,11 +158,13 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     problem = _problem(host, attempt, failure)
     # Show that the VPN is down. Without the VPN the server cannot be reached anyway.
     expected = bypassed and failure.kind not in REFUSED_KINDS
-    unchanged = host.problem if attempt.unwanted or attempt.bare else None
+    # An attempt that is no longer wanted fails silently, unless it was refused: then no login follows by itself.
+    silent = attempt.bare or (attempt.unwanted and not host.retry.stopped)
+    unchanged = host.problem if silent else None
     host = context.put(
         host,
         attempt=replace(attempt, positive_at=now, refused=problem) if control else None,
-        problem=unchanged if attempt.unwanted or attempt.bare or expected else problem,
+        problem=unchanged if silent or expected else problem,
         login=replace(
             host.login, vanished_at=now if failure.kind in VANISHED_KINDS else host.login.vanished_at
         ),
