@@ -140,16 +140,20 @@ def test_a_refused_inner_login_leaves_a_plain_host(lab: Lab, agent: Agent) -> No
 
 
 def test_another_machine_behind_the_name_waits(lab: Lab, agent: Agent) -> None:
-    """The name leads to a machine that does not have the far relay. The session waits, and goes on when it is back."""
+    """The name leads to a machine that does not have the far relay. The session waits, and goes on when it is back.
+
+    A host whose sessions wait is not up, so `reconnect --if-down` gives it a new outer master.
+    """
     before = roaming(lab, agent)
     session = Session(lab)
     path = lab.files.root / "etc/machine-id"
     mine = path.read_text()
     path.write_text("f" * 32 + "\n")
     lab.switch("home", "cafe")
-    until("the agent reports it", lambda: "other-machine" in said(agent), LONG_S)
+    until("the agent reports it", lambda: "code=other-machine" in said(agent), LONG_S)
     path.write_text(mine)
-    lab.switch("cafe", "home")
+    done = agent.cli("reconnect", "--if-down", HOST)
+    assert (done.returncode, done.stdout.split(" in ")[0]) == (0, f"{HOST}: connected"), done.stdout
     assert session.echoes()
     assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
     assert session.end() == 0

@@ -251,13 +251,13 @@ class AgentHandler:
         if self._shell.state.paused(host, now):
             return False
         if not host.suspect:
-            return host.doubt.probe is not None
+            return host.doubt.probe is not None or host.attaching or host.renewing
         return display_state(host, self._shell.state, now) in {"checking", "connecting"}
 
     def _proven(self, name: str) -> bool:
-        """Report whether the host has a master that is not in doubt."""
+        """Report whether the host has a master that is not in doubt, and no sessions that wait for their link."""
         host = self._host(name)
-        return host is not None and host.master is not None and not host.suspect
+        return host is not None and host.master is not None and not host.suspect and host.linked
 
     def _busy(self, name: str) -> bool:
         host = self._host(name)
