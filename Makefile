@@ -34,6 +34,9 @@ TEST_TOOLS += lsof
 # For the manual page, the scripts and the package.
 TEST_TOOLS += groff shellcheck strip
 
+# Debian suites whose OpenSSH the tests use beside the machine's own. Where they cannot be fetched, tests are skipped.
+SUITES := trixie sid
+
 # Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor. With four
 # at once, a third of the time of two processors was idle.
 AT_ONCE := 6
@@ -77,6 +80,7 @@ prove: .venv/.for-development
 # bytecode; without compileall each would compile all modules at its start, which takes a third of that time.
 test: .venv/.for-development
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
+	@installers/lab-ssh $(SUITES) || true
 	@$(PYTHON_OF_VENV) -m compileall -q trayagent
 	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) --dist worksteal $(ARGS)
 

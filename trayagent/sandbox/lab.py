@@ -243,9 +243,10 @@ class Lab:
         config: Sequence[str] = (),
         node: Node | None = None,
         mptcp: bool = False,
+        program: str | None = None,
     ) -> Sshd:
         """Start an ssh server, by default behind the internet, and add its host key to the user's known_hosts."""
-        server = Sshd(node or self.server, self.files, address, port, config, mptcp=mptcp)
+        server = Sshd(node or self.server, self.files, address, port, config, mptcp=mptcp, program=program)
         self.servers.append(server)
         server.start()
         names = [plan.HOSTS[address]] if port == 22 and address in plan.HOSTS else []

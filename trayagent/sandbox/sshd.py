@@ -29,7 +29,7 @@ class Sshd:
     `config` are sshd_config lines that come before the laboratory's own, so they take precedence
     (`ClientAliveInterval 3`, `AllowTcpForwarding no`, `ForceCommand …`, `MaxStartups 3`). The laboratory's user
     logs in with the laboratory's key. If the laboratory's user is not root, the server runs as that user and
-    accepts no one else. With `mptcp` its connections may have several paths.
+    accepts no one else. With `mptcp` its connections may have several paths. `program` is another sshd.
     """
 
     def __init__(
@@ -41,11 +41,13 @@ class Sshd:
         config: Sequence[str],
         *,
         mptcp: bool = False,
+        program: str | None = None,
     ) -> None:
         self.node = node
         self.address = address
         self.port = port
         self._mptcp = mptcp
+        self._program = program or tool("sshd")
         self.folder = files.far / f"{address}_{port}_{node.name}"
         self.folder.mkdir(mode=0o700)
         self.log = self.folder / "log"
@@ -93,7 +95,7 @@ class Sshd:
             "PrintMotd no",
             "PrintLastLog no",
             "Subsystem sftp internal-sftp",
-            *_helper_paths(),
+            *_helper_paths(self._program),
             *_login_path(),
         ]
         self._config.write_text("\n".join(lines) + "\n")
@@ -104,7 +106,7 @@ class Sshd:
             return
         begin = self.log.stat().st_size if self.log.exists() else 0
         # Use the full path, because sshd starts itself again for each connection.
-        words = [tool("sshd"), "-i" if self._mptcp else "-D", "-e", "-f", str(self._config)]
+        words = [self._program, "-i" if self._mptcp else "-D", "-e", "-f", str(self._config)]
         if self._mptcp:
             words = script("mptcp", "listen", self.address, str(self.port), *words)
         with self.log.open("a") as log:
@@ -176,9 +178,10 @@ class Sshd:
             return log.read().decode(errors="replace")
 
 
-def _helper_paths() -> list[str]:
+def _helper_paths(program: str) -> list[str]:
     """Return the options with which an unpacked sshd finds its helpers (OpenSSH 9.8 and later need them)."""
-    beside = Path(tool("sshd")).parent.parent / "usr/lib/openssh"
+    folder = Path(program).parent.parent
+    beside = next((f for f in (folder / "usr/lib/openssh", folder / "lib/openssh") if f.is_dir()), folder)
     helpers = {"SshdSessionPath": beside / "sshd-session", "SshdAuthPath": beside / "sshd-auth"}
     return [f"{keyword} {path}" for keyword, path in helpers.items() if path.exists()]
 

@@ -40,8 +40,8 @@ fi
 """
 
 # `end PID MARK NUMBER` ends a session if the pid still has this mark. `end` also removes the session's ssh-agent
-# socket, which would be left behind without a listener. Before OpenSSH 10.1, the name of that socket contains sshd's
-# pid.
+# socket, which would be left behind without a listener. The name of that socket contains sshd's pid. Since OpenSSH 10.1
+# it is in ~/.ssh/agent.
 _END = """end() {
 m=$(mark "$1")
 if [ "$1" = "$PPID" ]; then echo "session $3 own"
@@ -51,6 +51,7 @@ elif kill "$1"; then
 echo "session $3 ended"
 set +f
 for a in /tmp/ssh-*/agent."$1"; do [ -S "$a" ] && [ -O "$a" ] && rm -f "$a" && rmdir "${a%/*}"; done
+for a in "$HOME"/.ssh/agent/s.*.sshd."$1".*; do [ -S "$a" ] && [ -O "$a" ] && rm -f "$a"; done
 set -f
 else echo "session $3 failed"
 fi
