@@ -308,6 +308,10 @@ class Records:
         if self._kept.roaming.pop(token_id, None) is not None:
             self._write("roaming", token_id)
 
+    def roaming_of(self, inner: int) -> KeptRoaming | None:
+        """Return the connection of an inner master, by its pid."""
+        return next((kept for kept in self.roaming().values() if kept.inner == inner), None)
+
     def inner_pids(self) -> set[int]:
         """Return the pids of the inner masters of this boot. The scan for masters skips them."""
         kept = self._kept.roaming.values()

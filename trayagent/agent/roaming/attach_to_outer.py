@@ -1,0 +1,129 @@
+"""Attach the near relay to a far relay through an outer master, so that its link carries the connection."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from trayagent.agent.parts import Parts
+from trayagent.agent.roaming import far_relay_commands as far
+from trayagent.agent.roaming.end_connection import ConnectionEnder
+from trayagent.agent.roaming.lost_far_relays import LostConnections
+from trayagent.agent.roaming.near_relay_connection import NearRelayConnection
+from trayagent.agent.roaming.near_relay_process import NearRelayProcess
+from trayagent.agent.state.record_types import KeptRoaming
+from trayagent.core.facts import actions as a
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.facts.roaming_events import (
+    RoamingAttached,
+    RoamingAttachFailed,
+    RoamingEnded,
+)
+from trayagent.errors import TrayagentError
+from trayagent.ssh.os.carried import carried_by
+
+log = logging.getLogger(__name__)
+
+ATTACH_S = 65.0  # the near relay gives up after 60 s
+# The near relay's codes for a channel whose command ended, or printed an error, before a far relay answered.
+_NO_PROGRAM = frozenset({"closed", "no-marker"})
+
+
+class OuterAttacher:
+    """Attaches connections to outer masters. The results are posted as events."""
+
+    def __init__(
+        self, parts: Parts, near_relay: NearRelayProcess, lost: LostConnections, ender: ConnectionEnder
+    ) -> None:
+        self._shell = parts.shell
+        self._records = parts.records
+        self._file_paths = parts.file_paths
+        self._near_relay = near_relay
+        self._lost = lost
+        self._ender = ender
+
+    async def attach(self, action: a.AttachRoaming, host: Host) -> None:
+        """Carry the link over a new outer master."""
+        now, name, outer = time.monotonic, host.name, action.master
+        pid = host.roaming.inner.pid if host.roaming is not None else 0
+        kept, near = self._records.roaming_of(pid), self._near_relay.connection
+        if kept is None or near is None:
+            self._shell.post(RoamingEnded(now(), name, pid, "near-relay-lost"))
+            return
+        try:
+            answer = await self.attached(near, kept, outer)
+            if answer.get("error") in _NO_PROGRAM and await self._is_installed_again(name, outer):
+                answer = await self.attached(near, kept, outer)
+        except (TrayagentError, OSError) as error:
+            said = error.title if isinstance(error, TrayagentError) else str(error)
+            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, "no-channel", said))
+            return
+        rebooted = answer.get("machine") == kept.machine and answer.get("boot") != kept.far_boot
+        if answer["ok"] is True and not rebooted:
+            self._shell.post(RoamingAttached(now(), name, outer.pid, carried_by(pid).sessions))
+        elif rebooted:
+            await self._dead(kept, outer, "server-rebooted")
+            self._records.drop_roaming(kept.token[:16])
+        elif answer.get("error") == "unknown" and answer.get("machine") == kept.machine:
+            await self._dead(kept, outer, "far-relay-lost")
+            self._lost.mark(kept)  # it may run without its socket, and hold remote forwards
+        else:
+            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, str(answer.get("error"))))
+
+    async def attached(self, near: NearRelayConnection, kept: KeptRoaming, outer: Master) -> dict[str, Any]:
+        """Return the near relay's answer to an attach over a channel of this outer master.
+
+        A link straight to the far relay's socket comes first, because it starts no process on the server. If it fails,
+        the far relay's own command gives the reason.
+        """
+        token_id, refused = kept.token[:16], False
+        if kept.far_path:
+            try:
+                local = self._file_paths.runtime_dir / f"connection-link-{outer.pid}"
+                async with far.direct_link(outer.control_path, kept.far_path, local) as link:
+                    answer = await near.attach(token_id, [link.fileno()], within_s=ATTACH_S)
+                if answer["ok"] is True:
+                    return answer
+                log.info("%s: no direct link: %s", kept.host, answer.get("error"))
+                refused = answer.get("machine") is None
+            except (TrayagentError, OSError) as error:
+                log.info("%s: no direct link: %s", kept.host, error)
+        channel = await far.open_channel(self._present_path(kept.host, outer), token_id)
+        try:
+            answer = await near.attach(token_id, channel.fds, within_s=ATTACH_S)
+        finally:
+            channel.close()
+        if answer["ok"] is True and refused:
+            kept.far_path = ""  # sshd allows no such forward, so the next attach saves that round trip
+            self._records.set_roaming(kept)
+        return answer
+
+    async def _is_installed_again(self, name: str, outer: Master) -> bool:
+        """Install the far relay's program if it was deleted; report whether an attach through this master may follow.
+
+        Meanwhile the agent may have begun to attach through another outer master. A second attach would replace it.
+        """
+        try:
+            if not await far.install_if_missing(self._present_path(name, outer)):
+                return False
+        except (TrayagentError, OSError) as error:
+            log.info("%s: the far relay's program was not installed again: %s", name, error)
+            return False
+        log.info("%s: the far relay's program was missing on the server, and is installed again", name)
+        host = self._shell.state.hosts.get(name)
+        return host is not None and host.roaming is not None and host.roaming.attaching == outer.pid
+
+    def _present_path(self, name: str, outer: Master) -> str:
+        """Return the control path of an outer master, which a take-over may have moved."""
+        host = self._shell.state.hosts.get(name)
+        master = host.master if host is not None else None
+        return master.control_path if master is not None and master.pid == outer.pid else outer.control_path
+
+    async def _dead(self, kept: KeptRoaming, outer: Master, why: str) -> None:
+        """End a connection here whose far relay is gone: the same machine said so."""
+        # The watch on the inner master reports only that it died.
+        self._shell.post(RoamingAttachFailed(time.monotonic(), kept.host, outer.pid, why))
+        log.info("%s: the inner master %s ends: %s", kept.host, kept.inner, why)
+        await self._ender.end_here(kept, why)

@@ -1,0 +1,78 @@
+"""Follow the roaming connections of an earlier agent, and end those that cannot go on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from trayagent.agent.masters.discovery import describe
+from trayagent.agent.parts import Parts
+from trayagent.agent.roaming.end_connection import ConnectionEnder
+from trayagent.agent.roaming.lost_far_relays import LostConnections
+from trayagent.agent.roaming.near_relay_connection import NearRelayError, NearRelayListener
+from trayagent.agent.roaming.near_relay_process import NearRelayProcess
+from trayagent.agent.roaming.restore_control_path import ControlPathRestorer
+from trayagent.agent.state.record_types import KeptRoaming
+from trayagent.core.facts.roaming_events import (
+    RoamingFound,
+)
+from trayagent.ssh.os.control_sockets import owner_of
+
+log = logging.getLogger(__name__)
+
+
+class EarlierConnections:
+    """The connections in the records when the agent starts."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        near_relay: NearRelayProcess,
+        lost: LostConnections,
+        ender: ConnectionEnder,
+        restorer: ControlPathRestorer,
+    ) -> None:
+        self._shell = parts.shell
+        self._records = parts.records
+        self._near_relay = near_relay
+        self._lost = lost
+        self._ender = ender
+        self._restorer = restorer
+
+    async def find(self, listener: NearRelayListener) -> None:
+        """Follow the inner masters of an earlier agent, and end those that cannot go on. Never raises.
+
+        `listener` gets the events of the near relay.
+        """
+        living: set[Any] = set()
+        self._lost.forget_old()
+        try:
+            near = await self._near_relay.find(listener)
+            living = {one["id"] for one in await near.sessions()} if near is not None else set()
+        except NearRelayError as error:
+            log.warning("%s", error.title)
+        for kept in self._records.roaming().values():
+            if not self._follow(kept, living):
+                await self._clear(kept)
+
+    def _follow(self, kept: KeptRoaming, living: set[Any]) -> bool:
+        """Post an inner master that goes on; report whether it does."""
+        near = self._near_relay.connection
+        if near is None or kept.near != near.greeting.instance or kept.token[:16] not in living:
+            return False
+        if kept.inner is None or not self._lost.has_inner(kept) or owner_of(kept.path) != kept.inner:
+            return False
+        proven = self._records.proven(kept.inner, kept.start)
+        inner = describe(kept.inner, kept.path, ours=True, proven=proven)
+        if inner is None:
+            return False
+        self._shell.post(RoamingFound(time.monotonic(), kept.host, inner, kept.outer_path))
+        return True
+
+    async def _clear(self, kept: KeptRoaming) -> None:
+        """End what is left on this machine of a connection that cannot go on. Its far relay is ended later."""
+        self._lost.mark(kept)
+        await self._ender.end_here(kept)
+        if kept.outer_path:
+            self._restorer.put_back(kept)

@@ -1,0 +1,72 @@
+"""End the connection of a host that roams: its inner master, and its far relay if there is a link."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from trayagent.agent.masters.discovery import describe
+from trayagent.agent.parts import Parts
+from trayagent.agent.roaming.lost_far_relays import LostConnections
+from trayagent.agent.roaming.near_relay_process import NearRelayProcess
+from trayagent.agent.state.record_types import KeptRoaming
+from trayagent.core.facts import actions as a
+from trayagent.core.facts.roaming_events import (
+    RoamingEnded,
+)
+from trayagent.ssh.master.end_master import end
+
+_EXIT_S = 1.0  # an inner master whose connection was closed ends within milliseconds
+_POLL_S = 0.005
+
+
+class ConnectionEnder:
+    """Ends connections. The watch on masters, or an event posted here, reports the end of each inner master.
+
+    `ending` has the IDs of the connections that this agent ends.
+    """
+
+    def __init__(self, parts: Parts, near_relay: NearRelayProcess, lost: LostConnections) -> None:
+        self._shell = parts.shell
+        self._tasks = parts.tasks
+        self._records = parts.records
+        self._near_relay = near_relay
+        self._lost = lost
+        self.ending: set[str] = set()
+
+    async def end(self, action: a.EndRoaming) -> None:
+        """End a connection that is no longer wanted."""
+        kept = self._records.roaming_of(action.pid)
+        if kept is None:
+            self._shell.post(RoamingEnded(time.monotonic(), action.name, action.pid, by_request=True))
+            return
+        await self.end_here(kept, "requested")
+        self._lost.mark(kept)  # without a link, the far relay does not know
+
+    async def end_here(self, kept: KeptRoaming, why: str = "") -> None:
+        """End a connection on this machine, and its far relay if there is a link."""
+        self.ending.add(kept.token[:16])
+        await self._near_relay.end(kept.token[:16])
+        if kept.inner is not None:
+            await self._end_inner(kept, kept.inner, why)
+
+    async def _end_inner(self, kept: KeptRoaming, pid: int, why: str) -> None:
+        """Return when an inner master has ended. It ends by itself once its connection is closed.
+
+        The watch on masters reports its end. If it ended before, report that here.
+        """
+        if not self._lost.has_inner(kept):
+            self._shell.post(RoamingEnded(time.monotonic(), kept.host, pid, why))
+            return
+        until = time.monotonic() + _EXIT_S
+        while self._lost.has_inner(kept) and time.monotonic() < until:  # noqa: ASYNC110  # the watch has the event
+            await asyncio.sleep(_POLL_S)
+        inner = describe(pid, kept.path, ours=True) if self._lost.has_inner(kept) else None
+        if inner is not None:
+            await end(inner, politely=False)
+
+    def end_lost(self, kept: KeptRoaming, why: str) -> None:
+        """End the inner master of a connection that the near relay no longer has."""
+        self._lost.mark(kept)
+        if kept.inner is not None:
+            self._tasks.start(f"end roaming {kept.inner}", self._end_inner(kept, kept.inner, why))
