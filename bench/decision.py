@@ -73,7 +73,9 @@ async def once(masters: int, ip: subprocess.Popen[str]) -> float:
     for number, name in enumerate(names):
         peer = f"203.0.113.{number % 200 + 1}"
         shell.post(HostResolved(now, name, Resolved(name, peer), Hop(peer, 22)))
-        master = Master(number + 10, 1, f"/nowhere/{name}", ours=True, local=HOME, peer=peer, peer_port=22)
+        master = Master(
+            number + 10, 1, f"/nowhere/{name}", started_by_agent=True, local=HOME, peer=peer, peer_port=22
+        )
         shell.post(MasterFound(now, name, master, fresh=True))
     shell.post(Started(now))
     shell.start(watch, linux_snapshot)

@@ -78,7 +78,7 @@ def used(records: Records) -> None:
         records.agent_socket(name)
         records.up(name)
     records.begun()
-    records.is_ours(42, 7)
+    records.is_started_by_agent(42, 7)
     records.opened(42, 7)
     records.path_of(42)
     records.inner_pids()
@@ -87,7 +87,7 @@ def used(records: Records) -> None:
     far = RemoteRecords(records)
     far.sessions("web01")
     far.sockets("web01")
-    records.add_master(Master(77, 5, "/run/new", ours=True), "web01", [])
+    records.add_master(Master(77, 5, "/run/new", started_by_agent=True), "web01", [])
     records.keep_only({42, 77})
 
 
@@ -201,7 +201,7 @@ def test_a_file_without_anything_sound_is_put_aside(tmp_path: Path, text: bytes)
     records = Records(path)
     used(records)
     assert (tmp_path / "r.json.bad").read_bytes() == text
-    assert Records(path).is_ours(77, 5)
+    assert Records(path).is_started_by_agent(77, 5)
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
@@ -213,6 +213,17 @@ def test_what_is_no_file_is_put_aside(tmp_path: Path, make: Callable[[Path], Non
     assert stat.S_ISREG(path.stat().st_mode)
 
 
+def test_a_damaged_value_beside_it_leaves_who_started_a_master(tmp_path: Path) -> None:
+    """The key `ours`, which is `started_by_agent` in memory, is read from a record with a damaged part, too."""
+    up = {"boot": BOOT, "pid": 42, "start": 7, "path": "/run/cm", "ours": True, "local": 5}
+    path = records_path(tmp_path, "m")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": VERSION, "hosts": {"web01": {"up": up}}}))
+    found = Records(path).up("web01")
+    assert found is not None
+    assert (found.started_by_agent, found.local) == (True, None)
+
+
 def test_a_file_that_cannot_be_written_does_not_stop_the_agent(tmp_path: Path) -> None:
     """A missing state directory causes a warning each time, and the agent continues."""
     used(Records(tmp_path / "gone" / "r.json"))
@@ -221,14 +232,16 @@ def test_a_file_that_cannot_be_written_does_not_stop_the_agent(tmp_path: Path) -
 def test_an_odd_path_survives(tmp_path: Path) -> None:
     """A path with any bytes survives in the records."""
     path = os.fsdecode(b"/run/cm-\xff")
-    Records(tmp_path / "r.json").add_master(Master(42, 7, path, ours=True), "web01", [])
+    Records(tmp_path / "r.json").add_master(Master(42, 7, path, started_by_agent=True), "web01", [])
     assert Records(tmp_path / "r.json").path_of(42) == path
 
 
 def test_machines_with_one_home_have_a_file_each(tmp_path: Path) -> None:
     """Agents of two machines do not erase each other's records."""
     for name in ("one", "two"):
-        Records(records_path(tmp_path, name)).add_master(Master(42, 7, f"/run/{name}", ours=True), name, [])
+        Records(records_path(tmp_path, name)).add_master(
+            Master(42, 7, f"/run/{name}", started_by_agent=True), name, []
+        )
     for name in ("one", "two"):
         assert Records(records_path(tmp_path, name)).path_of(42) == f"/run/{name}"
 

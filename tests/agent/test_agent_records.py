@@ -11,17 +11,17 @@ from trayagent.core.facts.hosts import Host, Reached, UserRequests, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
 
-MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", ours=True)
+MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", started_by_agent=True)
 
 
 def test_a_master_is_known_again_by_pid_and_start_time(tmp_path: Path) -> None:
     """The next agent recognizes the master; a recycled pid is not recognized."""
     Records(tmp_path / "r.json").add_master(MASTER, "web01", ["local 1:a:2"])
     later = Records(tmp_path / "r.json")
-    assert later.is_ours(42, 7)
+    assert later.is_started_by_agent(42, 7)
     assert later.host_of(42, 7) == "web01"
     assert later.opened(42, 7) == ["local 1:a:2"]
-    assert not later.is_ours(42, 8)
+    assert not later.is_started_by_agent(42, 8)
     assert later.host_of(43, 7) is None
 
 

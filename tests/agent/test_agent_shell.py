@@ -120,7 +120,13 @@ def test_after_a_move_each_master_is_observed_once() -> None:
             peer = f"203.0.113.{number}"
             shell.post(HostResolved(NOW, name, Resolved(name, peer), Hop(peer, 22)))
             master = Master(
-                number + 10, 1, f"/cm/{name}", ours=True, local="10.9.9.9", peer=peer, peer_port=22
+                number + 10,
+                1,
+                f"/cm/{name}",
+                started_by_agent=True,
+                local="10.9.9.9",
+                peer=peer,
+                peer_port=22,
             )
             shell.post(MasterFound(NOW, name, master))
         shell.touch(Touched())

@@ -16,7 +16,7 @@ from trayagent.core.facts.hosts import Doubt, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 
-MASTER = Master(os.getpid(), 1, "/run/cm", ours=True)
+MASTER = Master(os.getpid(), 1, "/run/cm", started_by_agent=True)
 
 
 class Posts(Shell):

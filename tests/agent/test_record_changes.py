@@ -19,7 +19,7 @@ HOSTS = 100
 
 def master(pid: int) -> Master:
     """Return a master with this pid."""
-    return Master(pid, 7, f"/run/cm-{pid}", ours=True)
+    return Master(pid, 7, f"/run/cm-{pid}", started_by_agent=True)
 
 
 def filled(path: Path, spare_dir: Path | None = None) -> Records:
@@ -58,7 +58,7 @@ def test_a_change_costs_the_same_with_many_hosts(tmp_path: Path) -> None:
     after = path.stat()
     assert after.st_ino == before.st_ino
     assert 0 < after.st_size - before.st_size < 1000
-    assert Records(path).is_ours(5, 7)
+    assert Records(path).is_started_by_agent(5, 7)
 
 
 def test_every_kind_of_change_is_read_again(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_every_kind_of_change_is_read_again(tmp_path: Path) -> None:
         whole(path)
     later = Records(path)
     assert later.opened(5, 7) == ["local 1:a:2"]
-    assert [pid for pid in (1000, 1001, 1002) if later.is_ours(pid, 7)] == [1002]
+    assert [pid for pid in (1000, 1001, 1002) if later.is_started_by_agent(pid, 7)] == [1002]
     assert (later.has_sentinel("web3"), later.has_sentinel("web4")) == (False, True)
     assert list(later.local_sockets()) == ["/b", "/a", "/c"]
 
@@ -104,15 +104,15 @@ def test_a_torn_last_line_costs_only_that_change(tmp_path: Path, caplog: pytest.
         caplog.clear()
         path.write_bytes(text[:size])
         later = Records(path)
-        assert later.is_ours(5, 7)
-        assert not later.is_ours(6, 7)
-        assert later.is_ours(1000, 7)
+        assert later.is_started_by_agent(5, 7)
+        assert not later.is_started_by_agent(6, 7)
+        assert later.is_started_by_agent(1000, 7)
         (warning,) = caplog.records
         assert "change" in warning.getMessage()
         assert (tmp_path / "r.json.bad").read_bytes() == text[:size]
         whole(path)
     path.write_bytes(text[:sound] + b"\0" * 512 + b"\n" + text[sound:])  # after a loss of power
-    assert Records(path).is_ours(6, 7)
+    assert Records(path).is_started_by_agent(6, 7)
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
@@ -145,10 +145,10 @@ def test_a_full_disk_loses_no_change(tmp_path: Path) -> None:
     size = path.stat().st_size
     with files_no_longer_than(size + 40):
         records.set_agent_socket("web1", "/x" * 200)
-        assert Records(path, spare_dir=spare_dir).is_ours(1000, 7)
+        assert Records(path, spare_dir=spare_dir).is_started_by_agent(1000, 7)
     records.no_sentinel("web3")
     later = Records(path, spare_dir=spare_dir)
     assert later.agent_socket("web1") == "/x" * 200
     assert not later.has_sentinel("web3")
-    assert later.is_ours(1000, 7)
+    assert later.is_started_by_agent(1000, 7)
     assert not (spare_dir / "r.json").exists()

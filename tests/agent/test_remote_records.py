@@ -15,7 +15,14 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import RemoteSession
 
 MASTER = Master(
-    42, 7, "/run/cm", ours=True, local="192.0.2.1", local_port=4000, peer="192.0.2.9", peer_port=22
+    42,
+    7,
+    "/run/cm",
+    started_by_agent=True,
+    local="192.0.2.1",
+    local_port=4000,
+    peer="192.0.2.9",
+    peer_port=22,
 )
 SESSION = RemoteSession(900, "boot/[4]/123")
 

@@ -205,7 +205,7 @@ def test_sessions_that_roam_wait_as_soon_as_their_path_is_gone(story: Story) -> 
     """The near relay reports nothing until the user types. In doubt alone, the view shows no waiting sessions."""
     plain = story.connected(wish=replace(ALWAYS, roam=True), scene=HOME)
     outer = replace(plain, control_path="/cm/web.outer")
-    inner = Master(900, 7, "/cm/web", ours=True, direct=False)
+    inner = Master(900, 7, "/cm/web", started_by_agent=True, direct=False)
     story.post(r.RoamingBegan(story.t, "web", inner, outer))
 
     def seen() -> tuple[str, bool, bool]:

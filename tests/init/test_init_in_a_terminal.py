@@ -27,7 +27,7 @@ class Terminal:
     """A pseudo-terminal with `trayagent init` in it; `said` is all output."""
 
     def __init__(self, desk: Lab, env: Mapping[str, str], columns: int, rows: int) -> None:
-        self.ours, self._theirs = os.openpty()
+        self.started_by_agent, self._theirs = os.openpty()
         self.resize(columns, rows)
         self.before = termios.tcgetattr(self._theirs)
         self.said = ""
@@ -37,7 +37,7 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """Resize the terminal; the kernel would notify a process only if this were its controlling terminal."""
-        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        fcntl.ioctl(self.started_by_agent, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def screen(self) -> list[str]:
         """Return the lines of the last painted screen."""
@@ -54,7 +54,7 @@ class Terminal:
     def press(self, *keys: str) -> None:
         """Press keys, one after the other."""
         for key in keys:
-            os.write(self.ours, key.encode())
+            os.write(self.started_by_agent, key.encode())
             time.sleep(0.01)  # a burst would look like a paste
 
     def end(self) -> int:
@@ -75,13 +75,13 @@ class Terminal:
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
-        for descriptor in (self.ours, self._theirs):
+        for descriptor in (self.started_by_agent, self._theirs):
             os.close(descriptor)
 
     def _read(self, limit: float) -> bool:
-        if not select.select([self.ours], [], [], max(0.0, limit - time.monotonic()))[0]:
+        if not select.select([self.started_by_agent], [], [], max(0.0, limit - time.monotonic()))[0]:
             return False
-        self.said += os.read(self.ours, 65536).decode()
+        self.said += os.read(self.started_by_agent, 65536).decode()
         return True
 
 

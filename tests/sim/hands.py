@@ -157,7 +157,7 @@ class Hands:
             born = None
             if connection is not None:
                 path = f"/cm/{role.name}.{number}.new"
-                born = world.born(role, connection, ours=True, path=path, key=outcome.key).master
+                born = world.born(role, connection, started_by_agent=True, path=path, key=outcome.key).master
             trusted = outcome.key == legs[-1].machine
             mine(e.AttemptReady(0, action.name, number, born, host_key=key, trusted=trusted))
             host = world.state.hosts.get(action.name)

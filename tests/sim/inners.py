@@ -86,7 +86,7 @@ class Inners:
             world.clock.after(10.0, lambda: world.post(refusal) if agent == world.agent else None)
             return
         self._pid += 1
-        master = Master(self._pid, 7, f"/cm/{name}", ours=True, direct=False)
+        master = Master(self._pid, 7, f"/cm/{name}", started_by_agent=True, direct=False)
         machine = outer.connection.machine
         self.living[name] = Inner(master, name, machine.name, machine.boot, outer)
         self._move(outer, f"/cm/{name}.outer")

@@ -261,7 +261,7 @@ class Rules:
             untold = listening is not None and not self._can_tell(listening)
             if host.suspect and host.master is not None and role.alias and not untold:
                 raise AssertionError(self.says(name, "still in doubt"))
-            if host.master is not None and host.master.ours and listening is not None:
+            if host.master is not None and host.master.started_by_agent and listening is not None:
                 assert listening.connection.carries, self.says(name, "a stale master is still there")
         self.connected()
         self._one_each()
@@ -289,7 +289,7 @@ class Rules:
     # 4. One each, and hands off what is paused.
 
     def _one_each(self) -> None:
-        ours = [x.host for x in self.world.living.values() if x.master.ours and not x.draining]
+        ours = [x.host for x in self.world.living.values() if x.master.started_by_agent and not x.draining]
         for name in set(ours):
             assert ours.count(name) == 1, self.says(name, f"{ours.count(name)} masters of ours")
 

@@ -202,7 +202,9 @@ class World:
         def done(_outcome: Outcome, connection: Connection | None) -> None:
             if connection is not None and self.listening(name) is None:
                 self.rules.disconnected.discard(name)  # a connection of their own ends `disconnect`
-                self._found(self.born(role, connection, ours=False, path=f"/cm/{name}"), fresh=True)
+                self._found(
+                    self.born(role, connection, started_by_agent=False, path=f"/cm/{name}"), fresh=True
+                )
 
         through, legs, peer = self.way_of(role)
         Handshake(
@@ -353,7 +355,9 @@ class World:
         through, legs, peer = self.way_of(CAST[role.jump])
         return through, (*legs, role.leg()), peer
 
-    def born(self, role: Role, connection: Connection, *, ours: bool, path: str, key: str = "") -> Living:
+    def born(
+        self, role: Role, connection: Connection, *, started_by_agent: bool, path: str, key: str = ""
+    ) -> Living:
         """Let a master be, on this path."""
         self._pid += 1
         pid = self._pid
@@ -361,8 +365,8 @@ class World:
         carrier = next((x for x in self.living.values() if x.connection is under), None)
         flow = connection.flow
         master = Master(
-            pid, 7, path, ours=ours, local=flow.local, local_port=pid, peer=flow.peer, peer_port=22,
-            direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
+            pid, 7, path, started_by_agent=started_by_agent, local=flow.local, local_port=pid, peer=flow.peer,
+            peer_port=22, direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
             min_rtt_s=self.net.rtt_s, host_key=shown_key(key, role.key_type),
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier, key)
@@ -372,7 +376,7 @@ class World:
         living.proven_over = self.net.signature(flow)
         self.living[pid] = living
         self.rules.reached(living)
-        if ours:
+        if started_by_agent:
             self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
         return living
 

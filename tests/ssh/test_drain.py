@@ -86,7 +86,7 @@ def test_a_stopped_master_ends_with_its_last_session(
     new = start_master(path=Path(fresh_for(str(ssh_config.control_path))))
     take_over(new.path, ssh_config.control_path, pid, unlinks_path=started == "by hand")
     assert owner_of(str(ssh_config.control_path)) == new.process.pid
-    master = Master(pid, process.start_ticks, "", ours=started == "by the agent")
+    master = Master(pid, process.start_ticks, "", started_by_agent=started == "by the agent")
     assert stop_listening.carried(master) == Carried(sessions=1)
     assert still_echoes(child)
     later = session(ssh_config)

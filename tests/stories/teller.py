@@ -206,7 +206,7 @@ class Story:
         **facts: object,
     ) -> Master | None:
         """Let the host's attempt succeed; `trusted` applies to a bare one."""
-        master = None if bare else self.master(name, ours=True, host_key=host_key, **facts)
+        master = None if bare else self.master(name, started_by_agent=True, host_key=host_key, **facts)
         words = "answered" if master is None else f"ready pid={master.pid}"
         number = self._attempt(name)
         event = e.AttemptReady(self.t, name, number, master, host_key=host_key, trusted=bare and trusted)
@@ -269,7 +269,7 @@ class Story:
         self._quiet(e.Configured(self.t, {**{h.name: h.wish for h in self.state.hosts.values()}, name: wish}))
         self.resolved(name, server=server, strict=strict, user=user)
         self._quiet(self._read(Touched()))
-        master = self.master(name, **{"ours": True, "peer": server, **facts})
+        master = self.master(name, **{"started_by_agent": True, "peer": server, **facts})
         self._quiet(e.MasterFound(self.t, name, master, fresh=True))
         self._quiet(e.Started(self.t))
         self.actions.clear()
@@ -281,7 +281,7 @@ class Story:
         An old master that was probed answers.
         """
         self.old_answers(name)
-        new = self.master(name, ours=True, **{"host_key": HOST_KEY, **facts})
+        new = self.master(name, started_by_agent=True, **{"host_key": HOST_KEY, **facts})
         self._quiet(e.AttemptReady(self.t, name, self._attempt(name), new, host_key=HOST_KEY))
         self.took_over(name)
         self.forget()

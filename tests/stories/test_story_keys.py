@@ -200,7 +200,7 @@ def test_no_trial_for_a_connection_that_is_only_the_users(story: Story) -> None:
     assert ours.master is not None
     story.state = replace(
         story.state,
-        hosts={**story.state.hosts, "box": replace(ours, master=replace(ours.master, ours=True))},
+        hosts={**story.state.hosts, "box": replace(ours, master=replace(ours.master, started_by_agent=True))},
     )
     changed(story, "box")
     assert story.did(TryKeys, "box")
@@ -236,15 +236,15 @@ def test_a_host_behind_a_jump_host_is_tried_through_the_jump_hosts_connection_on
     assert story.did(TryKeys)
 
 
-@pytest.mark.parametrize("ours", [True, False])
-def test_the_warning_outlives_the_agent(story: Story, *, ours: bool) -> None:
+@pytest.mark.parametrize("started_by_agent", [True, False])
+def test_the_warning_outlives_the_agent(story: Story, *, started_by_agent: bool) -> None:
     """The warning survives a restart of the agent, whoever started the master. A later login of the user ends it."""
     refusal = e.Refusal("auth", Problem("auth-denied", "web would refuse the next login"))
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.post(e.Remembered(story.t, "web", refused_ago_s=(60.0,), refusal=refusal), "remembered: refused")
     story.resolved("web")
-    story.found("web", fresh=False, ours=ours, survivor=True)
+    story.found("web", fresh=False, started_by_agent=started_by_agent, survivor=True)
     story.started()
     story.after(0.05).answered("web")
     assert story.shown("web") == "connected"

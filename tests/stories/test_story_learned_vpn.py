@@ -180,7 +180,7 @@ def through_a_jump_host(story: Story, scene: Scene, peer: str) -> None:
     story.configured(db=ALWAYS)
     story.resolved("db", server="db.corp", jump="jump", strict="no", hop=Hop("jump.corp", 22))
     story.network(scene)
-    story.found("db", ours=True, local="10.8.0.6", peer=peer, direct=False)
+    story.found("db", started_by_agent=True, local="10.8.0.6", peer=peer, direct=False)
     story.started()
     story.network(scene)
 

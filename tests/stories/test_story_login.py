@@ -28,7 +28,7 @@ def succeeds(story: Story, login: LoginKind = "typed") -> None:
     assert attempt is not None
     story.old_answers("web")
     story.post(
-        e.AttemptReady(story.t, "web", attempt.id, story.master("web", ours=True), login),
+        e.AttemptReady(story.t, "web", attempt.id, story.master("web", started_by_agent=True), login),
         f"logged in, {login}",
     )
     story.took_over("web")

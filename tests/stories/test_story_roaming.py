@@ -27,7 +27,7 @@ from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.masters import Master
 
 ROAMS = replace(ALWAYS, roam=True)
-INNER = Master(900, 7, "/cm/web", ours=True, direct=False)
+INNER = Master(900, 7, "/cm/web", started_by_agent=True, direct=False)
 OUTER_PATH = "/cm/web.outer"
 
 
@@ -107,7 +107,7 @@ def test_a_host_without_roam_never_begins(story: Story) -> None:
 
 def test_an_adopted_master_does_not_roam(story: Story) -> None:
     """At its end it would remove the user's control path, where the inner master listens by then."""
-    story.connected(wish=ROAMS, scene=HOME, ours=False)
+    story.connected(wish=ROAMS, scene=HOME, started_by_agent=False)
     assert story.host("web").roaming_start.through is None
 
 
@@ -277,7 +277,7 @@ def test_the_next_agent_finds_the_inner_master(story: Story) -> None:
     story.network(HOME)
     story.post(r.RoamingFound(story.t, "web", INNER, OUTER_PATH))
     assert story.host("web").hidden_path == OUTER_PATH
-    outer = story.master("web", ours=True, control_path=OUTER_PATH)
+    outer = story.master("web", started_by_agent=True, control_path=OUTER_PATH)
     story.post(e.MasterFound(story.t, "web", outer, survivor=True))
     story.started()
     story.after(0.05).answered("web")

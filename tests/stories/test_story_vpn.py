@@ -29,7 +29,7 @@ def behind(story: Story, *names: str) -> None:
         story.resolved(name, server=INSIDE)
     story.network(HOME + VPN)
     for name in names:
-        story.found(name, ours=True, peer=INSIDE, local="10.8.0.6")
+        story.found(name, started_by_agent=True, peer=INSIDE, local="10.8.0.6")
     story.started()
     story.forget()
 
@@ -322,7 +322,7 @@ def test_a_later_agent_knows_which_vpn_a_removed_host_needs(story: Story) -> Non
     reached = frozenset({Network("tun0", "", "10.99.0.0/24")})
     story.post(e.Remembered(story.t, "db", reached=reached, vpn="corp"))
     story.resolved("db", server=INSIDE)
-    story.found("db", fresh=False, ours=True, peer=INSIDE, local="10.8.0.6")
+    story.found("db", fresh=False, started_by_agent=True, peer=INSIDE, local="10.8.0.6")
     story.started()
     story.after(60)
     assert not story.did(Dial, "db")

@@ -75,7 +75,7 @@ class CurrentConfiguration:
         """Report whether a master should have a sentinel: the agent started it, and the configuration allows it."""
         listed = self.config.hosts.get(host.name)
         allowed = listed is not None and listed.connect == "always" and listed.probe == "session"
-        return allowed and host.master is not None and host.master.ours
+        return allowed and host.master is not None and host.master.started_by_agent
 
     def has_shell(self, name: str) -> bool:
         """Report whether the configuration of a host allows a shell on the server."""

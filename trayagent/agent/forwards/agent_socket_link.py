@@ -123,7 +123,7 @@ class AgentSocketLinks:
             await self._through(host, host.master, due[1], claim=claim)
 
     async def _through(self, host: Host, master: Master, link: str, *, claim: bool) -> None:
-        if master.ours and host.resolved is not None and not host.resolved.forward_agent:
+        if master.started_by_agent and host.resolved is not None and not host.resolved.forward_agent:
             self._report(host, master, Evidence.of(forward_agent="no"), _no_forwarding(host.name))
             return
         ours = self._records.agent_socket(host.name)

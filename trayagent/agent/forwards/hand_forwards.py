@@ -73,7 +73,7 @@ class HandForwards:
             if host is not None and master is not None and self._forwarding.busy(pid):
                 continue
             self._waiting.discard(pid)
-            if host is not None and master is not None and master.ours and host.draining is None:
+            if host is not None and master is not None and master.started_by_agent and host.draining is None:
                 self._read_log(host, master)
 
     def _read_log(self, host: Host, master: Master) -> None:
@@ -120,7 +120,7 @@ class HandForwards:
         if event["event"] in _FOUND and isinstance(name, str):
             host = self._shell.state.hosts.get(name)
             master = host.forwarding_master if host is not None else None
-            if master is not None and master.ours:
+            if master is not None and master.started_by_agent:
                 self._waiting.add(master.pid)  # read after this decision
                 return
         if event["event"] in {"network-changed", "master-adopted"} and not self._tasks.running("by hand"):
@@ -131,7 +131,7 @@ class HandForwards:
         masters = {
             h.name: m
             for h in self._shell.state.hosts.values()
-            if h.draining is None and (m := h.forwarding_master) is not None and not m.ours
+            if h.draining is None and (m := h.forwarding_master) is not None and not m.started_by_agent
         }
         if not masters:
             return

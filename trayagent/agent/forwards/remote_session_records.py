@@ -28,7 +28,12 @@ class RemoteRecords:
         """Record the remote session of a living master. It replaces the record of the same session."""
         others = [kept for kept in self.sessions(name) if kept.session != session]
         new = KeptSession(
-            session, master.pid, master.start_ticks, master.ours, self.machine, connection_of(master)
+            session,
+            master.pid,
+            master.start_ticks,
+            master.started_by_agent,
+            self.machine,
+            connection_of(master),
         )
         self._set(name, sessions=[*others, new][-_SESSIONS_KEPT:])
 

@@ -255,6 +255,6 @@ def _wanted(host: Host, master: Master) -> tuple[Forward, ...]:
 
     On a master that the user started, the forwards of ssh_config are left to the user's ssh.
     """
-    if master.ours:
+    if master.started_by_agent:
         return wanted_forwards(host)
     return tuple(dict.fromkeys((*host.wish.forwards, *host.forwards.by_hand)))

@@ -219,7 +219,7 @@ class MasterConnector:
         master_log.rename(launched.log, self._file_paths.master_log(pid))
         master_log.limit(pid)
         target = host.resolved.target if host.resolved is not None else None
-        master = describe(pid, fresh, ours=True, proven=(proven.host_key, target))
+        master = describe(pid, fresh, started_by_agent=True, proven=(proven.host_key, target))
         if master is None:
             raise FailedError(
                 Failure(Problem("unknown", f"{host.name}: the new master ended immediately"), "died")

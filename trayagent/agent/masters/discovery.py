@@ -71,7 +71,7 @@ async def is_master(process: Process, path: str) -> bool:
 
 
 def describe(
-    pid: int, path: str, *, ours: bool, proven: tuple[str | None, str | None] = (None, None)
+    pid: int, path: str, *, started_by_agent: bool, proven: tuple[str | None, str | None] = (None, None)
 ) -> Master | None:
     """Return the facts of a living master, None if the process is gone.
 
@@ -87,7 +87,7 @@ def describe(
             pid,
             process.start_ticks,
             path,
-            ours=ours,
+            started_by_agent=started_by_agent,
             direct=False,
             host_key=host_key,
             target=target,
@@ -97,7 +97,7 @@ def describe(
         pid,
         process.start_ticks,
         path,
-        ours=ours,
+        started_by_agent=started_by_agent,
         local=flow.local_ip,
         local_port=flow.local_port,
         peer=flow.peer_ip,
@@ -187,7 +187,7 @@ class Discovery:
         other = held_by_another(host, state.hosts, pid)
         if other is not None:
             return other.name
-        master = describe(pid, path, ours=False)
+        master = describe(pid, path, started_by_agent=False)
         if master is None or not leads_elsewhere(host.resolved, master):
             return None
         name, _ = await self._name(master, state)
@@ -210,7 +210,7 @@ class Discovery:
         # recorded.
         kept = self._records.path_of(pid) is not None
         proven = recorded if kept else (master.host_key, master.target)
-        return describe(pid, master.control_path, ours=master.ours, proven=proven)
+        return describe(pid, master.control_path, started_by_agent=master.started_by_agent, proven=proven)
 
     async def scan(self) -> None:
         """Check all control sockets, and post a MasterFound for each master that is not known yet."""
@@ -233,9 +233,11 @@ class Discovery:
         If trayagent started both, a take-over was interrupted: end the first one.
         """
         processes = [read(pid) for pid in (socket.pid, successor)]
-        if not all(p is not None and self._records.is_ours(p.pid, p.start_ticks) for p in processes):
+        if not all(
+            p is not None and self._records.is_started_by_agent(p.pid, p.start_ticks) for p in processes
+        ):
             return
-        master = describe(socket.pid, socket.path, ours=True)
+        master = describe(socket.pid, socket.path, started_by_agent=True)
         if master is not None:
             await end(master, politely=False)
             self._records.drop_master(master.pid)
@@ -246,16 +248,16 @@ class Discovery:
         process = read(socket.pid)
         if process is None:
             return
-        ours = self._records.is_ours(socket.pid, process.start_ticks)
-        if not ours and not await is_master(process, socket.path):
+        started_by_agent = self._records.is_started_by_agent(socket.pid, process.start_ticks)
+        if not started_by_agent and not await is_master(process, socket.path):
             return
         proven = self._records.proven(socket.pid, process.start_ticks)
-        master = describe(socket.pid, socket.path, ours=ours, proven=proven)
+        master = describe(socket.pid, socket.path, started_by_agent=started_by_agent, proven=proven)
         if master is None:
             return
         name, answer = await self._name(master, state)
         host = state.hosts.get(name)
-        known = answer is not None or ours or (host is not None and not host.unnamed)
+        known = answer is not None or started_by_agent or (host is not None and not host.unnamed)
         fresh = age_s(process) < FRESH_S
         kept = self._records.hosts().get(name) if host is None else None
         if kept is not None:  # an adopted host may have a record: a pause, its networks

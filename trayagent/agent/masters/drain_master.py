@@ -66,7 +66,7 @@ class MasterDrainer:
                 made_at,
                 old.control_path,
                 name,
-                old.ours,
+                old.started_by_agent,
                 old.host_key,
                 old.target,
             ),
@@ -87,7 +87,12 @@ class MasterDrainer:
         forwards = [to_mux(forward) for forward in self._forwarding.opened(host, old)]
         try:
             await stop_listening.stop(
-                name, old.pid, old.control_path, forwards, unlinks_path=not old.ours, wait_s=CLEAR_PATIENCE_S
+                name,
+                old.pid,
+                old.control_path,
+                forwards,
+                unlinks_path=not old.started_by_agent,
+                wait_s=CLEAR_PATIENCE_S,
             )
             found = stop_listening.carried(old)
         except (TrayagentError, OSError) as error:
@@ -96,7 +101,7 @@ class MasterDrainer:
             # moved.
             unreachable = isinstance(error, Gone) and error.reason in {"absent", "deaf"}
             found = None
-            if unreachable and old.ours and not forwards:
+            if unreachable and old.started_by_agent and not forwards:
                 found = stop_listening.carried(old)
         if found is None or not (found.sessions or found.connections):
             self.give_up(old, name)
@@ -130,12 +135,14 @@ class MasterDrainer:
         if owner_of(kept.second_name) == pid:  # the earlier agent ended before it stopped this master
             try:
                 await stop_listening.stop(
-                    kept.second_name, pid, kept.path, (), unlinks_path=not kept.ours, wait_s=0.0
+                    kept.second_name, pid, kept.path, (), unlinks_path=not kept.started_by_agent, wait_s=0.0
                 )
             except (TrayagentError, OSError) as error:
                 log.info("%s: pid %d does not stop: %s", kept.host, pid, error)
         remove_fresh(kept.second_name)
-        master = describe(pid, "", ours=kept.ours, proven=(kept.host_key, kept.target))
+        master = describe(
+            pid, "", started_by_agent=kept.started_by_agent, proven=(kept.host_key, kept.target)
+        )
         if master is None:
             return
         found = stop_listening.carried(master)

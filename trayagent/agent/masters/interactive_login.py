@@ -190,7 +190,7 @@ class InteractiveLogins:
         host_key = read_key_exchange(read_own_log(login.log), None, logged_in=True).host_key
         pid = owner_of(login.fresh)  # the process that holds the listening socket; its messages do not count
         proven = (host_key, login.resolved.target)
-        master = describe(pid, login.fresh, ours=True, proven=proven) if pid is not None else None
+        master = describe(pid, login.fresh, started_by_agent=True, proven=proven) if pid is not None else None
         if master is None:
             remove_fresh(login.fresh)
             self._records.end_attempt(login.fresh)

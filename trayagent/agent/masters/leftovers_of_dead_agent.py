@@ -73,7 +73,7 @@ class Leftovers:
 
         Otherwise end this master; the one there is judged.
         """
-        master = describe(pid, path, ours=True)
+        master = describe(pid, path, started_by_agent=True)
         if master is None:
             return
         if owner_of(begun.target) is not None or accepts(begun.target):
@@ -87,7 +87,7 @@ class Leftovers:
         """Record the master and its log, as for any master that is in place."""
         log = Path(begun.log)
         host_key = read_key_exchange(read_own_log(log), None, logged_in=True).host_key
-        placed = describe(pid, begun.target, ours=True, proven=(host_key, None))
+        placed = describe(pid, begun.target, started_by_agent=True, proven=(host_key, None))
         if placed is not None:
             self._records.add_master(placed, begun.host, [])
         with contextlib.suppress(FileNotFoundError):

@@ -39,7 +39,7 @@ class LostMasters:
         if master is None:
             return KeptUp(self._records.boot) if host.lost else None
         boot, path = self._records.boot, master.control_path
-        return KeptUp(boot, master.pid, master.start_ticks, path, master.ours, master.local)
+        return KeptUp(boot, master.pid, master.start_ticks, path, master.started_by_agent, master.local)
 
     def _is_lost(self, name: str) -> bool:
         up = self._records.up(name)
@@ -52,7 +52,7 @@ class LostMasters:
         ):
             return False
         # A user's own ssh leaves no log. An ssh that ended in good order removed its socket.
-        return up.ours or Path(up.path).is_socket() or not _is_ours(up.local)
+        return up.started_by_agent or Path(up.path).is_socket() or not _is_ours(up.local)
 
 
 def _is_ours(address: str | None) -> bool:

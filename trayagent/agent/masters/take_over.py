@@ -179,7 +179,7 @@ class MasterReplacer:
         await self._unwanted(action.master)
         if action.old is not None:
             await self._gone(action.old, politely=False)
-        users_master = describe(holder.pid, path, ours=False) if holder.pid is not None else None
+        users_master = describe(holder.pid, path, started_by_agent=False) if holder.pid is not None else None
         if users_master is None:
             problem = Problem("unknown", f"{host.name}: another master took the control path and ended")
             self._shell.post(

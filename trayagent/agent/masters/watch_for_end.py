@@ -67,7 +67,7 @@ class MasterWatch:
 
     def _shorten_logs(self) -> None:
         for pid, (_, master, _) in self._watches.items():
-            if master.ours:
+            if master.started_by_agent:
                 master_log.shorten(self._file_paths.master_log(pid))
 
     def _forget(self, pid: int) -> None:
@@ -86,7 +86,7 @@ class MasterWatch:
             self._forget(pid)
             self._shell.post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return
-        if master.ours:
+        if master.started_by_agent:
             _remove_dead(master.control_path)
         status = self._connector.reap(pid)
         log = self._file_paths.master_log(pid)

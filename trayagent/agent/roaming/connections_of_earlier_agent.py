@@ -64,7 +64,7 @@ class EarlierConnections:
         if kept.inner is None or not self._lost.has_inner(kept) or owner_of(kept.path) != kept.inner:
             return False
         proven = self._records.proven(kept.inner, kept.start)
-        inner = describe(kept.inner, kept.path, ours=True, proven=proven)
+        inner = describe(kept.inner, kept.path, started_by_agent=True, proven=proven)
         if inner is None:
             return False
         self._shell.post(RoamingFound(time.monotonic(), kept.host, inner, kept.outer_path))

@@ -61,7 +61,7 @@ class ConnectionEnder:
         until = time.monotonic() + _EXIT_S
         while self._lost.has_inner(kept) and time.monotonic() < until:  # noqa: ASYNC110  # the watch has the event
             await asyncio.sleep(_POLL_S)
-        inner = describe(pid, kept.path, ours=True) if self._lost.has_inner(kept) else None
+        inner = describe(pid, kept.path, started_by_agent=True) if self._lost.has_inner(kept) else None
         if inner is not None:
             await end(inner, politely=False)
 

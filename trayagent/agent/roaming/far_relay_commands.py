@@ -84,17 +84,17 @@ class FarAnswer:
 class Channel:
     """A channel to a far relay: our end, and the mux connection that the channel lives as long as."""
 
-    ours: socket.socket
+    near_end: socket.socket
     control: socket.socket
 
     @property
     def fds(self) -> tuple[int, int]:
         """The descriptors that the near relay needs, in its order."""
-        return self.ours.fileno(), self.control.fileno()
+        return self.near_end.fileno(), self.control.fileno()
 
     def close(self) -> None:
         """Close our copies. The near relay has its own."""
-        self.ours.close()
+        self.near_end.close()
         self.control.close()
 
 
@@ -157,21 +157,21 @@ async def open_channel(control_path: str, token_id: str, *, timeout_s: float = R
     Whether there is such a relay, and on which machine, is what the near relay learns from the channel.
     """
     command = command_line(_RUN.format(prefix="exec ", words=f"attach {token_id}"))
-    ours, theirs = socket.socketpair()
+    near_end, far_end = socket.socketpair()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     client: MuxClient | None = None
     try:
         client = await MuxClient.connect(control_path)
-        await client.new_session(command, fds=(theirs.fileno(), theirs.fileno(), null), timeout_s=timeout_s)
+        await client.new_session(command, fds=(far_end.fileno(), far_end.fileno(), null), timeout_s=timeout_s)
     except BaseException:
-        ours.close()
+        near_end.close()
         if client is not None:
             client.close()
         raise
     finally:
-        theirs.close()
+        far_end.close()
         os.close(null)
-    return Channel(ours, client.detach())
+    return Channel(near_end, client.detach())
 
 
 @contextlib.asynccontextmanager

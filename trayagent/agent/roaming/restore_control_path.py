@@ -37,8 +37,8 @@ class ControlPathRestorer:
         """Move an outer master whose inner one is gone back to the user's control path, if that is free."""
         pid = owner_of(kept.outer_path)
         if pid is not None and owner_of(kept.path) != pid and _move(kept.outer_path, kept.path):
-            master = describe(pid, kept.path, ours=True)
-            if master is not None and self._records.is_ours(pid, master.start_ticks):
+            master = describe(pid, kept.path, started_by_agent=True)
+            if master is not None and self._records.is_started_by_agent(pid, master.start_ticks):
                 record_master(self._records, kept.host, master)
         elif pid is None or owner_of(kept.path) == pid:
             remove_fresh(kept.outer_path)

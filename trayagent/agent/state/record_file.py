@@ -219,9 +219,9 @@ def _sound(raw: object, kind: Any, where: str, damage: list[str]) -> Any:
         return _sound_table(raw, kind, where, damage)
     if isinstance(raw, dict) and _is_struct(kind):
         fields = {
-            f.name: _sound(raw[f.name], f.type, f"{where}.{f.name}", damage)
+            f.name: _sound(raw[f.encode_name], f.type, f"{where}.{f.encode_name}", damage)
             for f in msgspec.structs.fields(kind)
-            if f.name in raw
+            if f.encode_name in raw
         }
         with contextlib.suppress(TypeError):  # a field without a default is missing
             return kind(**{name: value for name, value in fields.items() if value is not msgspec.UNSET})

@@ -53,7 +53,7 @@ class KeptDraining(Struct):
     made_at: float
     path: str
     second_name: str
-    ours: bool = False
+    started_by_agent: bool = field(default=False, name="ours")
     host_key: str | None = None
     target: str | None = None
 
@@ -102,7 +102,7 @@ class KeptUp(Struct):
     pid: Pid | None = None
     start: int = 0
     path: str = ""
-    ours: bool = False
+    started_by_agent: bool = field(default=False, name="ours")
     local: str | None = None
 
 

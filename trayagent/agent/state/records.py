@@ -103,7 +103,7 @@ class Records:
         if self._kept.masters.pop(pid, None) is not None:
             self._write("masters", pid)
 
-    def is_ours(self, pid: int, start_ticks: int) -> bool:
+    def is_started_by_agent(self, pid: int, start_ticks: int) -> bool:
         """Report whether trayagent started exactly this process."""
         return self._known(pid, start_ticks) is not None
 

@@ -12,19 +12,19 @@ from trayagent.core.facts.time_constants import RTT_BOUNDS_S, RTT_UNKNOWN_S
 class Master:
     """A living ssh master, as found.
 
-    `ours`: trayagent started it, according to its record. `local` and `peer` are the ends of the TCP connection that
-    carries it, or None if none was found. `direct` is false behind a jump host or ProxyCommand. `carrier` is the pid
-    of the master that carries this one. `host_key` is the key ("TYPE SHA256:…") that its server proved at the login.
-    It is None if it was not recorded, as for masters that trayagent did not start. `target` is where the host's name
-    led in ssh_config when the master was made (`Resolved.target`).
-    `program` is the name of its program. `other_locals` are the local addresses of further connections of its
-    transport, one of which may carry it.
+    `started_by_agent`: an agent of this user started it, according to the records. `local` and `peer` are the ends of
+    the TCP connection that carries it, or None if no connection was found. `direct` is false behind a jump host or
+    ProxyCommand. `carrier` is the pid of the master that carries this one. `host_key` is the key ("TYPE SHA256:…")
+    that its server proved at the login. It is None if it was not recorded, as for masters that no agent started.
+    `target` is where the host's name led in ssh_config when the master was made (`Resolved.target`). `program` is the
+    name of its program. `other_locals` are the local addresses of further connections of its transport. One of them
+    may carry the master.
     """
 
     pid: int
     start_ticks: int
     control_path: str
-    ours: bool = False
+    started_by_agent: bool = False
     local: str | None = None
     local_port: int = 0
     peer: str | None = None

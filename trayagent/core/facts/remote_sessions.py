@@ -51,7 +51,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class KeptSession:
-    """A stored session, with the master on this machine to which the session belongs."""
+    """A stored session, with the master on this machine to which the session belongs.
+
+    `ours`: the agent started that master. The records on disk have this name.
+    """
 
     session: RemoteSession
     master_pid: int

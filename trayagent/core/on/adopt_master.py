@@ -23,7 +23,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     now = context.now
     refused = host.retry.kind in REFUSED_KINDS
     # A master that an earlier agent left is older than the refusal. Any other proves that a login worked.
-    stays = refused and (survivor or (master.ours and not proven))
+    stays = refused and (survivor or (master.started_by_agent and not proven))
     host = replace(
         host,
         master=master,

@@ -75,7 +75,7 @@ def _without_outer(context: Context, host: Host) -> Host:
 
 def _login_of(host: Host, master: Master) -> LoginKind:
     """Infer how a master's login went. If our login was refused, the user must have helped another program's ssh."""
-    if master.ours or not host.retry.stopped:
+    if master.started_by_agent or not host.retry.stopped:
         return host.login.kind
     match host.retry.kind:
         case "auth":
@@ -90,7 +90,7 @@ def _taken_up(context: Context, host: Host, master: Master) -> Host:
     """End the user's `disconnect` if the found master is the user's own; end the master if we left it behind."""
     if not host.user.held:
         return host
-    if master.ours or master.pid in host.killing:
+    if master.started_by_agent or master.pid in host.killing:
         context.do(Kill(host.name, master, gently=True))
         return context.put(host, killing=host.killing | {master.pid})
     host = context.put(host, user=replace(host.user, held=False))

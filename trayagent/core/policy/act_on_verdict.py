@@ -161,7 +161,7 @@ def _request_forwards(context: Context, host: Host, master: Master) -> float | N
         return host.forwards.retry_at
     context.put(host, forwards=host.forwards.rest())
     # We do not touch what the user's own ssh opened.
-    if host.wish.listed or master.ours or host.forwards.states:
+    if host.wish.listed or master.started_by_agent or host.forwards.states:
         context.do(EnsureForwards(host.name, host.forwarding_master or master))
     return None
 

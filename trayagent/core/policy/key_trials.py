@@ -50,7 +50,7 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
 
 def _agent_may_try(host: Host) -> bool:
     """Report whether the agent itself logs in to this host without the user."""
-    logged_in_by_us = host.wish.listed or (host.master is not None and host.master.ours)
+    logged_in_by_us = host.wish.listed or (host.master is not None and host.master.started_by_agent)
     needs_user = login_needs_user(host) or foreign_proxy(host)
     return logged_in_by_us and not host.unnamed and host.wish.connect != "never" and not needs_user
 

@@ -105,14 +105,14 @@ async def _round_trip(client: MuxClient, wait_s: float) -> None:
 def carried(master: Master) -> Carried:
     """Return what a master that stopped still carries. A session of its own counts, too."""
     found = carried_by(master.pid)
-    if master.ours or _ends_by_itself(master.pid):
+    if master.started_by_agent or _ends_by_itself(master.pid):
         return found
     return Carried(found.sessions + 1, found.connections)
 
 
 def stays(master: Master) -> bool:
     """Report whether a master that trayagent started never stopped listening: it goes on after its last session."""
-    return master.ours and not _ends_by_itself(master.pid)
+    return master.started_by_agent and not _ends_by_itself(master.pid)
 
 
 def _ends_by_itself(pid: int) -> bool:
