@@ -103,3 +103,11 @@ def gave_way(lab: Lab, agent: Agent) -> bool:
     """Open a session, and report whether the sentinel is gone afterwards."""
     lab.laptop.run(["ssh", HOST, "true"])
     return not sentinel(agent)
+
+
+def test_a_host_that_gets_no_more_sessions_begins_to_roam_later(lab: Lab, agent: Agent) -> None:
+    """With MaxSessions 1 the agent's own session is the only one. `why` names the limit, and the host works."""
+    up(lab, agent, 1, f"[hosts.{HOST}]\nroam = true\n")
+    until("the reason is known", lambda: "code=no-session" in "".join(decisions(agent, "stays-plain")))
+    assert "MaxSessions" in agent.cli("why", HOST).stdout
+    agent.wait_state(HOST, "connected")

@@ -24,6 +24,12 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("roams", None, ("outer=none",), "sessions of an earlier agent wait for its new connection"),
     ("roams", None, (), "it roams: its sessions survive a change of network"),
     ("stays-plain", None, ("code=refused",), "the server refused the login from its own address: it does not roam"),
+    (
+        "stays-plain",
+        None,
+        ("code=no-session",),
+        "the server allows no more sessions on its connection (MaxSessions): roaming begins later",
+    ),
     ("stays-plain", None, ("lasting=True",), "its server cannot keep sessions across networks: it does not roam"),
     ("stays-plain", None, (), "it could not begin to roam: the agent tries again later"),
     ("attach", None, (), "its sessions go to the new connection"),

@@ -38,6 +38,7 @@ from trayagent.roaming.near_client import new_token
 from trayagent.ssh.master.end_master import end
 from trayagent.ssh.master.master_command_line import may_be_handed_over
 from trayagent.ssh.master.stop_listening import second_name
+from trayagent.ssh.mux.errors import MuxError, Refused
 from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.swap_files import exchange
@@ -246,6 +247,11 @@ def _reasons() -> Iterator[None]:
         raise NotPossibleError(failed.code, failed.title, lasting=failed.lasting) from failed
     except FarError as failed:
         raise NotPossibleError(failed.code, failed.title, lasting=failed.code in _LASTING) from failed
+    except Refused as failed:
+        said = "The server allows no more sessions on one connection (MaxSessions)"
+        raise NotPossibleError("no-session", said) from failed
+    except MuxError as failed:  # the master ended or is silent
+        raise NotPossibleError("no-channel", failed.title) from failed
     except TrayagentError as failed:
         raise NotPossibleError(failed.code, failed.title) from failed
     except OSError as failed:
