@@ -45,5 +45,6 @@ def held_by_another(host: Host, hosts: Mapping[str, Host], pid: int) -> Host | N
     return None
 
 
-def _account(resolved: Resolved) -> tuple[str, int, str, str | None, str | None]:
-    return resolved.hostname, resolved.port, resolved.user, resolved.proxy_jump, resolved.proxy_command
+def _account(resolved: Resolved) -> tuple[str, int, str]:
+    # Older versions of ssh leave the jump host out of %C, so two ways to one server share a path.
+    return resolved.hostname, resolved.port, resolved.user
