@@ -339,4 +339,17 @@ KNOWN: dict[str, History] = {
             (0.0, "agent restarts", ""),
         ),
     ),
+    # The first logins to a name went through a VPN for everything, and were counted on the Wi-Fi: six were cut.
+    "a first login through a VPN": (
+        ("db",),
+        0.3,
+        (
+            (0.0, "vpn up", "everything"),
+            (0.0, "plug", "twin"),
+            (0.0, "connect", "db"),
+            (0.0, "flapping", "cafe"),
+            (0.0, "flicker", "address"),
+            (20.0, "connect", "gate"),
+        ),
+    ),
 }

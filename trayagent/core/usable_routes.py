@@ -97,6 +97,15 @@ def network_here(snapshot: Snapshot) -> Network | None:
     return None
 
 
+def network_from(snapshot: Snapshot, local: str) -> Network | None:
+    """Return the network that a connection from this local address leaves through, None if the address is gone."""
+    names = {
+        face.name for face in snapshot.interfaces if any(address.ip == local for address in face.addresses)
+    }
+    routes = (*snapshot.default_routes, *snapshot.routes)
+    return next((network_of(snapshot, route) for route in routes if route.interface in names), None)
+
+
 def usable_route(host: Host, snapshot: Snapshot) -> UsableRoute | None:
     """Return the route of the next connection: the first that it may take."""
     return next(usable_routes(host, snapshot), None)

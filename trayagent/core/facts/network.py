@@ -206,7 +206,15 @@ class Origin:
             return self == other
         if self.network.matches(other.network):
             return True
-        return not self.network.differs(other.network) and self.source == other.source
+        unknown = not self.network.differs(other.network)
+        return (unknown or self._is_in_tunnel_of(other)) and self.source == other.source
+
+    def _is_in_tunnel_of(self, other: Origin) -> bool:
+        """Report whether both go into one tunnel. Each of its routes has another prefix, and counts as a network."""
+        if self.network is None or other.network is None:
+            return False
+        prefixes = "/" in self.network.gateway and "/" in other.network.gateway
+        return prefixes and self.network.egress == other.network.egress
 
     def seen_as_one(self, other: Origin) -> bool:
         """Report whether a server sees both as one client: the same network, or two interfaces behind one gateway.

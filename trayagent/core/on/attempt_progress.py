@@ -48,16 +48,30 @@ from trayagent.core.policy.retry_backoff import (
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.server_rate_limits import End, ended, established, visit_of
 from trayagent.core.problem_texts import not_here, proxy_failed, user_needed
+from trayagent.core.usable_routes import network_from
 
 
 def attempt_established(context: Context, event: AttemptEstablished) -> None:
     """Row 3: note that the control's TCP connection is established. So the route works, and the server has seen it."""
-    context.change(servers=established(context.state.servers, event.attempt))
+    servers = established(context.state.servers, event.attempt, _left_from(context, event))
+    context.change(servers=servers)
     host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None:
         source = event.local or attempt.source
         at = attempt.established_at if attempt.established_at is not None else context.now
         context.put(host, attempt=replace(attempt, established_at=at, source=source))
+
+
+def _left_from(context: Context, event: AttemptEstablished) -> Origin | None:
+    """Return where a connection truly left, None if that is as expected.
+
+    The address of a name may be unknown before, and the route to that address may lead into a VPN.
+    """
+    visit = visit_of(context.state.servers, event.attempt)
+    if visit is None or event.local is None or event.local == visit[1].origin.source:
+        return None
+    network = network_from(context.state.snapshot, event.local)
+    return Origin(network, event.local) if network is not None else None
 
 
 def attempt_ready(context: Context, event: AttemptReady) -> None:

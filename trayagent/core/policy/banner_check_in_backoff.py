@@ -20,7 +20,7 @@ from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import Step, begin
 from trayagent.core.policy.login_waits import origin_of, server_free_at
 from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.server_rate_limits import drops_in_a_row
+from trayagent.core.policy.server_rate_limits import seen_by
 
 # The kinds of failures that are over once the server shows its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
@@ -37,13 +37,12 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     sharing = [other for other in context.state.hosts.values() if other.server in names]
     if any(other.attempt is not None for other in sharing):
         return False, due
-    drops = drops_in_a_row(
-        context.state.servers, host.server, origin_of(host, context.state, admitted), names
-    )
-    if host.retry.kind == "dropped" and drops == 1:
+    budget = seen_by(context.state.servers, host.server, origin_of(host, context.state, admitted), names)
+    if host.retry.kind == "dropped" and budget.drops == 1:
         return False, due  # the login at the end of this short pause is the check
     last = max(max(other.retry.failed_at, other.checked_at) for other in sharing)
-    check_at = last + (BANNER_CHECK_FIRST_S if drops == 2 else BANNER_CHECK_EVERY_S)
+    soon = budget.drops == 2 and last + BANNER_CHECK_FIRST_S < budget.quiet_until
+    check_at = last + (BANNER_CHECK_FIRST_S if soon else BANNER_CHECK_EVERY_S)
     if due - check_at < BARE_CONTROL_DEADLINE_S:
         return False, due  # the login would wait for the end of the check
     # Ignore the server's pause, but keep to its budget: the login after the answer needs the budget, too.

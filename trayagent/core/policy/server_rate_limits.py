@@ -157,13 +157,13 @@ def started(servers: Servers, key: str, attempt: int, origin: Origin, now: float
     return {**servers, key: replace(server, running={**server.running, attempt: Visit(origin, now)})}
 
 
-def established(servers: Servers, attempt: int) -> Servers:
-    """Note that the server has seen a running attempt."""
+def established(servers: Servers, attempt: int, origin: Origin | None = None) -> Servers:
+    """Note that the server has seen a running attempt. `origin` is where the attempt left, if that is known now."""
     found = visit_of(servers, attempt)
     if found is None:
         return servers
     key, visit = found
-    running = {**servers[key].running, attempt: replace(visit, seen=True)}
+    running = {**servers[key].running, attempt: replace(visit, seen=True, origin=origin or visit.origin)}
     return {**servers, key: replace(servers[key], running=running)}
 
 
@@ -224,9 +224,9 @@ def dropped(
     return {**servers, key: server.with_budget(budget, origin)}
 
 
-def drops_in_a_row(servers: Servers, key: str, origin: Origin, others: Collection[str] = ()) -> int:
-    """Return how often the server dropped us on this network since the last login. `others` are its other names."""
-    return _together(servers, key, others).seen_from(origin).drops
+def seen_by(servers: Servers, key: str, origin: Origin, others: Collection[str] = ()) -> Budget:
+    """Return what the server saw from this network. `others` are its other names."""
+    return _together(servers, key, others).seen_from(origin)
 
 
 def forgiven(servers: Servers, names: Collection[str]) -> Servers:
