@@ -34,7 +34,8 @@ def test_every_command_of_the_readme_does_what_it_is_for(lab: Lab, agent: Agent,
         elif name in {"login", "attach"}:
             _at_terminal(agent, words)
         else:
-            _run(agent, [word.replace("FILE", str(tmp_path / "page.html")) for word in words])
+            values = {"FILE": str(tmp_path / "page.html"), "SPEC": "8080:localhost:80"}
+            _run(agent, [values.get(word, word) for word in words])
         if name in {"disconnect", "pause"}:
             _run(agent, ["resume", "web01"])
             _run(agent, ["reconnect", "web01"])

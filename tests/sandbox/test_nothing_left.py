@@ -98,7 +98,7 @@ def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) 
     def broken(name: str) -> str:
         return "/bin/false" if name == "nft" else real(name)
 
-    monkeypatch.setattr("trayagent.sandbox.lay_links.tool", broken)
+    monkeypatch.setattr("trayagent.sandbox.firewall.tool", broken)
     monkeypatch.setattr(
         "trayagent.sandbox.namespaces.shutil.rmtree", lambda path, **_: made.append(str(path))
     )
