@@ -352,4 +352,25 @@ KNOWN: dict[str, History] = {
             (20.0, "connect", "gate"),
         ),
     ),
+    # The user's `ssh -O exit` met a reconnect. An earlier master drained with a session, and was killed, too.
+    "an exit during a reconnect": (
+        ("web1",),
+        0.004,
+        (
+            (0.0, "session", "web1"),
+            (0.0, "reconnect", "web1"),
+            (20.0, "reconnect", "web1"),
+            (0.02, "-O exit", "web1"),
+        ),
+    ),
+    "an exit during a slow reconnect": (
+        ("lab",),
+        0.3,
+        (
+            (0.0, "session", "lab"),
+            (0.0, "reconnect", "lab"),
+            (700.0, "reconnect", "lab"),
+            (0.3, "-O exit", "lab"),
+        ),
+    ),
 }

@@ -305,7 +305,10 @@ def took_over(context: Context, event: TookOver) -> None:
     if host.user.held:  # the user disconnected the host in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
-        draining_progress.end_all(context, host.name)
+        if (
+            event.drained is not None
+        ):  # `disconnect` ended those that drained before; `ssh -O exit` wants no such end
+            draining_progress.end_all(context, host.name)
     took_s = now - began if began is not None else None
     host = context.put(
         host,
