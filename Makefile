@@ -25,8 +25,8 @@ TEST_TOOLS += dash zsh fish tcsh
 TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
 # Programs for ProxyCommand.
 TEST_TOOLS += socat ncat corkscrew
-# Another ssh server.
-TEST_TOOLS += dropbear
+# Other ssh servers.
+TEST_TOOLS += dropbear tinysshd tinysshd-makekey tinysshd-printkey
 # Programs that users run through a connection.
 TEST_TOOLS += git rsync vim sshfs
 # The macOS code uses lsof; Linux has it, too.

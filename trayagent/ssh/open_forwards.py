@@ -15,7 +15,7 @@ from trayagent.core.facts.remote_sessions import still_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.launch_and_wait import read_own_log
 from trayagent.ssh.mux.client import MuxClient
-from trayagent.ssh.mux.errors import Refused
+from trayagent.ssh.mux.errors import Refused, Timeout
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 
@@ -115,6 +115,13 @@ async def _open_remote(
     fast = rtt_s is not None and time.monotonic() - begin < rtt_s * _LINE_SHARE
     if fast and not isinstance(answer, TrayagentError):
         return TrayagentError("the ssh master confirmed before the server could answer")
+    if isinstance(
+        answer, Timeout
+    ):  # the master answers only after the server, and some servers never do (tinysshd)
+        where = f"port {forward.listen.port}" if forward.listen.path is None else forward.listen.path
+        return Timeout(
+            f"the server did not answer the request for {where}. Perhaps it has no remote forwards"
+        )
     return answer
 
 

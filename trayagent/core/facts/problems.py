@@ -16,6 +16,7 @@ Code = Literal[
     "host-key-unknown",
     "name-not-found",
     "refused",
+    "login-closed",
     "unreachable",
     "timed-out",
     "large-packets-lost",

@@ -111,7 +111,10 @@ class Reaped:
         return found.plus(busy=",".join(self.busy)) if self.busy else found
 
 
-_IN_TIME = "if our own lost connection still holds it, the server frees it in time (ClientAliveInterval)"
+_IN_TIME = (
+    "it is in use there, or not allowed. If our own lost connection still holds it, the server frees it in time "
+    "(ClientAliveInterval)"
+)
 _WORDS: dict[Why | None, str] = {
     None: "another process there has it, or it is not allowed",
     "off": "if our own lost connection still holds it, `reap = true` frees it",

@@ -83,8 +83,8 @@ def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failu
     """Return a failure that may be a refused login, with that mark.
 
     The server proved its host key, and then the login ended without a word. sshd closes the connection if PAM refuses
-    the account (expired, pam_access), and a relay on the route may swallow a refusal. Servers that are busy or reboot
-    close before the key exchange.
+    the account (expired, pam_access), and for RefuseConnection (OpenSSH 9.9 and later). A relay on the route may
+    swallow a refusal. Servers that are busy or reboot close before the key exchange.
     """
     unspoken = failure.kind in _UNSPOKEN and not failure.positive
     if exchange.host_key is None or not unspoken or _AUTHENTICATED.search(exchange.after):
@@ -92,7 +92,10 @@ def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failu
     kind, problem = failure.kind, failure.problem
     if kind in {"dropped", "proxy-command"}:
         title = f"{host} closed the connection during the login: perhaps the account is refused or expired"
-        kind, problem = "closed", Problem("refused", title, f"The server's log says why. Try it: ssh {host}")
+        kind, problem = (
+            "closed",
+            Problem("login-closed", title, f"The server's log says why. Try it: ssh {host}"),
+        )
     elif kind == "timed-out":
         title = f"{host} did not finish the login in time: perhaps it was refused"
         problem = Problem("timed-out", title, f"Try it: ssh {host}")
