@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -221,7 +222,8 @@ def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
 def test_mounted_files_stay_usable(lab: Lab, agent: Agent) -> None:
     """A directory that sshfs mounts can be read and written after each move. A file that is open stays open."""
     program("sshfs")
-    need(Path("/dev/fuse").exists(), "/dev/fuse")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("/dev/fuse is missing or not ours")
     mount, far = lab.files.home / "mounted", lab.files.far_home / "shared"
     mount.mkdir()
     wanted = random_file(far / "book")
