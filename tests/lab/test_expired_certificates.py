@@ -8,6 +8,7 @@ from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.lab_files import keygen
 from trayagent.sandbox.lab_tools import tool
+from trayagent.sandbox.network_map import JUMP
 
 HOSTS = ("web01", "web02")
 VALID_S = 25
@@ -54,6 +55,34 @@ def test_no_login_is_spent_on_an_expired_certificate(lab: Lab, agent: Agent) -> 
     sign(lab, 3600)
     for name in HOSTS:
         agent.wait_state(name, "connected")
+
+
+def test_no_login_is_spent_on_an_expired_certificate_of_a_jump_host(lab: Lab, agent: Agent) -> None:
+    """The jump host and its certificate are named, no server sees a refused login, and a renewal connects the host."""
+    keygen(lab.files.root / "ca")
+    end = sign(lab, VALID_S)
+    lab.join("home")
+    lab.sshd()
+    door = lab.sshd(
+        JUMP, config=[f"TrustedUserCAKeys {lab.files.root / 'ca.pub'}", "AuthorizedKeysFile none"]
+    )
+    lab.ssh_config(
+        {
+            "door": {"HostName": JUMP, "CertificateFile": f"{lab.files.key}-cert.pub"},
+            "web01": {"HostName": "203.0.113.10", "ProxyJump": "door"},
+        }
+    )
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    logins = door.logins()
+    until("the certificate has expired", lambda: time.time() > end + 1, deadline_s=VALID_S + 10)
+    lab.switch("home", "cafe")
+    problem = agent.wait_state("web01", "needs-sign-in")["problem"]
+    assert f"{lab.files.key.name}-cert.pub for the jump host door expired on" in problem["title"]
+    assert door.logins() == logins
+    assert "Failed publickey" not in door.said()
+    sign(lab, 3600)
+    agent.wait_state("web01", "connected")
 
 
 def test_a_refused_login_names_the_certificate(lab: Lab, agent: Agent) -> None:

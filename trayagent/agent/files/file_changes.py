@@ -198,8 +198,11 @@ class FileChanges:
     @staticmethod
     def _credential_files(hosts: Iterable[Host]) -> frozenset[Path]:
         found: set[Path] = set()
-        for resolved in (host.resolved for host in hosts if host.resolved is not None):
-            found.update(key_files(resolved), (Path(f).expanduser() for f in resolved.user_known_hosts))
+        for host in hosts:
+            resolved = host.resolved
+            while resolved is not None:  # the host, then its jump hosts
+                found.update(key_files(resolved), (Path(f).expanduser() for f in resolved.user_known_hosts))
+                resolved = resolved.jump
         return frozenset(found - {NO_FILE})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.time_constants import NEVER
 from trayagent.ssh.login.certificates import Certificate, any_expired_certificate, expired_certificate
 from trayagent.ssh.login.read_keys import agent_socket, passphrase_needed
+from trayagent.ssh.os.control_sockets import accepts
 
 
 def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[str, str]) -> Failure:
@@ -32,20 +33,34 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
 def expired_meanwhile(host: Host, now: float) -> Failure | None:
     """Return the failure of a login whose certificate expired after the last login that worked; no login is spent.
 
-    None: the certificate is valid, may not be needed, or the user asked for the login. `now` is monotonic.
+    The certificates of its jump hosts count, too, unless a master carries the connection past them. None: each
+    certificate is valid, may not be needed, or the user asked for the login. `now` is monotonic.
     """
     if host.resolved is None or host.by_user or host.login.worked_at == NEVER:
         return None
     wall = time.time()
-    certificate = expired_certificate(host.resolved, wall)
-    if certificate is None or wall - (now - host.login.worked_at) > certificate.valid_before:
-        return None
-    return Failure(_expired(certificate), "certificate")
+    worked_at = wall - (now - host.login.worked_at)
+    for resolved in _logins(host.resolved):
+        certificate = expired_certificate(resolved, wall)
+        if certificate is not None and worked_at <= certificate.valid_before:
+            jump = resolved.host if resolved is not host.resolved else None
+            return Failure(_expired(certificate, jump), "certificate")
+    return None
 
 
-def _expired(certificate: Certificate) -> Problem:
+def _logins(resolved: Resolved) -> Iterator[Resolved]:
+    """Yield the host and the jump hosts to which ssh would log in."""
+    yield resolved
+    jump = resolved.jump
+    while jump is not None and not (jump.control_path is not None and accepts(jump.control_path)):
+        yield jump
+        jump = jump.jump
+
+
+def _expired(certificate: Certificate, jump: str | None = None) -> Problem:
     ended = dt.datetime.fromtimestamp(certificate.valid_before).astimezone()
-    title = f"The certificate {certificate.path.name} expired on {ended:%Y-%m-%d at %H:%M}"
+    whose = f" for the jump host {jump}" if jump is not None else ""
+    title = f"The certificate {certificate.path.name}{whose} expired on {ended:%Y-%m-%d at %H:%M}"
     return Problem("auth-denied", title, "Renew it; then its hosts connect")
 
 
