@@ -142,3 +142,33 @@ def test_another_wifi_replaces_the_masters_over_it_and_only_kills_the_unnamed_on
 def _replaced(several: Several, name: str) -> bool:
     host = several.hosts().get(name)
     return host is not None and host["state"] == "connected" and host["pid"] != several.pids[name]
+
+
+@pytest.mark.parametrize("connect", ["always", "on-use"])
+def test_a_host_behind_a_local_forward_follows_the_host_that_has_it(
+    lab: Lab, agent: Agent, connect: str
+) -> None:
+    """`inner` leads to localhost:2222, a forward of `web`. It goes on beside a reconnect, and returns after a move."""
+    lab.join("home")
+    lab.sshd()
+    lab.sshd(OTHER)
+    by_hand: dict[str, str | int | list[str]] = {"ControlMaster": "auto", "ControlPersist": "yes"}
+    through: dict[str, str | int | list[str]] = {
+        "HostName": "localhost",
+        "Port": 2222,
+        "HostKeyAlias": OTHER,
+        "ControlPath": "~/.ssh/cm-inner",
+    }
+    lab.ssh_config({"web": {**OPTIONS, "ControlPath": "~/.ssh/cm-web"}, "inner": {**through, **by_hand}})
+    agent.start(f'[hosts.web]\nlocal = ["2222:{OTHER}:22"]\n[hosts.inner]\nconnect = "{connect}"\n')
+    agent.wait_forwards("web", {"local": "open"})
+    if connect == "on-use":
+        assert lab.laptop.run(["ssh", "inner", "true"]).returncode == 0
+    inner, web = (int(agent.wait_state(name, "connected")["pid"]) for name in ("inner", "web"))
+    lab.flap(1)
+    assert agent.cli("reconnect", "web").returncode == 0
+    assert agent.wait_state("web", "connected")["pid"] != web
+    assert agent.wait_state("inner", "connected")["pid"] == inner
+    lab.switch("home", "cafe")
+    until("it was replaced", lambda: not alive(inner))
+    assert agent.wait_state("inner", "connected")["pid"] != inner

@@ -253,6 +253,24 @@ def test_a_carried_master_names_its_carrier(
     assert carrier.process.pid not in {t.pid for t in transport}
 
 
+def test_a_local_forward_carries_the_master_that_goes_through_it(
+    sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """A master that connects to the local forward of another one has that one's connection."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    outer = start_master()
+    done = ssh_config.run("-O", "forward", "-L", f"{port}:127.0.0.1:{sshd.port}", "box")
+    assert done.returncode == 0, done.stderr
+    alias = f"HostKeyAlias=[127.0.0.1]:{sshd.port}"
+    inner = start_master("-p", str(port), "-o", alias, path=ssh_config.folder / "inner")
+    outer_flow, flow = flow_of(outer.process.pid), flow_of(inner.process.pid)
+    assert outer_flow is not None and flow is not None
+    assert (flow.via, flow.carrier_pid) == ("carried", outer.process.pid)
+    assert flow.inode == outer_flow.inode
+    assert outer_flow.via == "direct"
+
+
 def test_a_carrier_that_stopped_listening_still_carries(
     ssh_config: SshConfig, start_master: StartMaster, jump: str
 ) -> None:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from tests.stories.scenes import CAFE, HOME, HOME_6
-from tests.stories.teller import ALWAYS, Story
+from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.display_state import delay
+from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
-from trayagent.core.facts.hosts import Hop
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.hosts import ForwardState, Hop
 from trayagent.core.facts.resolved import Jump, Resolved
 
 INTERNAL = "10.99.0.10"
@@ -129,6 +131,29 @@ def test_a_failure_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -
     story.reconnected("jump")
     story.after(0)
     assert story.host("a").attempt is not None
+
+
+def test_a_host_behind_a_local_forward_waits_for_the_host_that_has_it(story: Story) -> None:
+    """`Host inner` leads to localhost:2222, where a forward of `web` listens: `web` is judged and connected first."""
+    carrier = story.connected("web", scene=HOME)
+    forward = ForwardState(parse("local", "2222:10.99.0.10:22"), "open")
+    story.post(e.ForwardsChanged(story.t, "web", carrier.pid, (forward,)), "the forward is open")
+    story.connected(
+        "inner", ON_USE, server="127.0.0.1", carrier=carrier.pid, direct=False, local=carrier.local,
+        peer=carrier.peer,
+    )  # fmt: skip
+    story.resolved("inner", server="localhost", port=2222)
+    story.after(60).network(CAFE)
+    assert dialled(story, "web") == 1
+    assert dialled(story, "inner") == 0
+    story.ready("web")
+    story.after(1)
+    assert not story.did(Kill, "inner")
+    story.ended("inner", kind="died")
+    assert dialled(story, "inner") == 0
+    story.took_over("web")
+    story.after(0)
+    assert dialled(story, "inner") == 1
 
 
 def died_alone(story: Story, *names: str) -> None:

@@ -12,15 +12,34 @@ def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
     """Return the known host that carries connections to this one, or None.
 
     The last hop counts, since a living master there needs no other hop. A hop may be an alias, or the address and
-    port of an alias.
+    port of an alias. Without ProxyJump, it may be the host whose local forward is the host's address.
     """
-    if host.resolved is None or not host.resolved.jumps:
+    if host.resolved is None:
         return None
+    if not host.resolved.jumps:
+        return _forwarder(hosts, host, host.resolved)
     jump = host.resolved.jumps[-1]
     found = hosts.get(jump.host)
     if found is None:
         found = next((h for h in hosts.values() if _is(jump, h.resolved)), None)
     return found if found is not host else None
+
+
+def _forwarder(hosts: Mapping[str, Host], host: Host, resolved: Resolved) -> Host | None:
+    """Return the host with a local forward on the port of this machine to which ssh_config leads `host`, or None."""
+    if resolved.proxy_command is not None or not _is_loopback(resolved.hostname):
+        return None
+    others = (other for other in hosts.values() if other is not host)
+    return next((other for other in others if _listens(other, resolved.port)), None)
+
+
+def _is_loopback(hostname: str) -> bool:
+    return hostname in {"localhost", "::1"} or hostname.startswith("127.")
+
+
+def _listens(host: Host, port: int) -> bool:
+    forwards = (one.forward for one in host.forwards.states)
+    return any(f.kind == "local" and f.listen.path is None and f.listen.port == port for f in forwards)
 
 
 def _is(jump: Jump, resolved: Resolved | None) -> bool:

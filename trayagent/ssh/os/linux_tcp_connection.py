@@ -6,7 +6,8 @@ one exception: ssh receives a pre-connected socket (ProxyUseFdpass) through othe
 A connection that it accepts for a forward may get such a lower descriptor. Its local port is one on which ssh listens.
 Behind a ProxyJump or ProxyCommand it has pipes instead (see `linux_transport`), and the proxy has the socket. If
 the proxy has no TCP socket either, it uses another master through a Unix socket. The other end of that
-socket shows which master.
+socket shows which master. A connection to this machine itself may lead into the local forward of another ssh,
+whose connection then carries it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from ipaddress import ip_address
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.inet_diag import (
@@ -107,12 +109,22 @@ class _Search:
         """Return the connection that carries `pid`, or None."""
         own = own_descriptors(pid)
         through = proxies(pid, own)
-        if not through:
-            return next(self._tcp(pid, own), None)
         if depth > _DEEPEST:
             return None
+        if not through:
+            return self._behind_forward(pid, next(self._tcp(pid, own), None), depth)
         found = (self._through(proxy, depth) for proxy in through)
         return next((flow for flow in found if flow is not None), None)
+
+    def _behind_forward(self, pid: int, flow: Flow | None, depth: int) -> Flow | None:
+        """Return the flow of the ssh whose local forward carries this one (`-L 2222:inner:22`), or the flow itself."""
+        if flow is None or not ip_address(flow.peer_ip).is_loopback:
+            return flow
+        local, peer = (flow.local_ip, flow.local_port), (flow.peer_ip, flow.peer_port)
+        accepted = tcp_socket(self.channel, peer, local)
+        holder = self.holders.get(accepted.inode) if accepted is not None else None
+        carried = self.flow(holder, depth + 1) if holder not in {None, pid} else None
+        return flow if carried is None else replace(carried, via="carried", carrier_pid=holder)
 
     def _through(self, proxy: Process, depth: int) -> Flow | None:
         """Return the flow of a transport: its own TCP connection, a descendant's, or that of the master it uses.
