@@ -8,14 +8,15 @@ import statistics
 import sys
 from collections.abc import Sequence
 
-from bench import attaching, decision, icon, moving, recovery, resting, roaming, scale
+from bench import attaching, decision, icon, moving, recovery, resting, roaming, scale, typing
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
 
 ATTACH = "attach"
 ROAM = "roam"
 MOVE = "move"
-KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE)
+TYPE = "type"
+KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, TYPE)
 SCALE = (10, 30, 60, 100)
 UNUSED = 300
 
@@ -52,6 +53,8 @@ def main() -> int:
         missed.append(roam(max(args.runs, 7)))
     if MOVE in wanted:
         missed.append(move(max(args.runs, 7)))
+    if TYPE in wanted:
+        typed(args.runs)
     if not args.scenarios:
         missed += [decisions(args.runs), rest(args.runs)]
     return 1 if any(missed) else 0
@@ -112,6 +115,20 @@ def move(runs: int) -> bool:
         )
         slow |= median > moving.MEDIAN_GOAL or worst > moving.WORST_GOAL
     return slow
+
+
+def typed(runs: int) -> None:
+    """Print how many typed ssh end up beside the master, by their start after a move. They have no bound."""
+    say(f"\n{TYPE}  another network: `ssh HOST` is typed so long after the move")
+    for step_ms in typing.STEPS_MS:
+        found = typing.measure(step_ms, runs)
+        answer, ready = (
+            statistics.median(x) for x in zip(*((f.answered_s, f.connected_s) for f in found), strict=True)
+        )
+        say(
+            f"  {step_ms:>4} ms: {sum(f.beside for f in found)} of {runs} beside the master; "
+            f"answer after {answer:.2f} s, new master after {ready:.2f} s"
+        )
 
 
 def roam(runs: int) -> bool:

@@ -132,15 +132,18 @@ def install(to: FilePaths, *, login: bool) -> None:
         _say(f"Now: {NAME} init, and {NAME} run")
 
 
-def uninstall(to: FilePaths) -> None:
-    """Remove what `install` created. Configuration, history and running masters stay. Raises InstallError."""
+def uninstall(to: FilePaths, *, masters: bool = False) -> None:
+    """Remove what `install` created. Configuration and history stay. Raises InstallError.
+
+    With `masters`, the running agent ends the masters that it started. Without it, they stay.
+    """
     if not os.path.lexists(to.root) and not _is_ours(to.command):
         _say(f"{NAME} is not installed for this user.")
         return
     if _version(to.program):  # an upgrade of the system may have removed its Python
         _run(to.program, "uninstall")
         if _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
-            _run(to.program, "stop")
+            _run(to.program, "stop", *(["--masters"] if masters else []))
     marked = [(path, LOGIN_MARK) for path in to.login] + [(path, MARK) for path in to.extras.values()]
     removed = [path for path, mark in marked if path.is_file() and mark in path.read_bytes()]
     removed += [to.command] if _is_ours(to.command) else []
@@ -151,7 +154,8 @@ def uninstall(to: FilePaths) -> None:
         removed.insert(0, to.root)
     _say("\n  ".join(["Removed:", *map(str, removed)]))
     _say(f"Your configuration ({to.config}) and history ({to.state}) stay.")
-    _say("Running connections stay, too. To end one, kill its ssh: ps x | grep ssh")
+    if not masters:
+        _say("Running connections stay, too. To end one, kill its ssh: ps x | grep ssh")
 
 
 def _refuse_foreign_command(to: FilePaths) -> None:
@@ -304,13 +308,16 @@ def main() -> int:
     """Carry out the command line. Return 0 if done, 1 if it failed, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(prog="install.sh", allow_abbrev=False)
     parser.add_argument("--uninstall", action="store_true", help="remove what was installed")
+    parser.add_argument(
+        "--masters", action="store_true", help="with --uninstall: also end the masters that the agent started"
+    )
     parser.add_argument("--no-login", action="store_true", help="do not start it at login")
     args = parser.parse_args()
     to = places()
     try:
         with _alone(to.root):
             if args.uninstall:
-                uninstall(to)
+                uninstall(to, masters=args.masters)
             else:
                 install(to, login=not args.no_login)
     except InstallError as error:

@@ -29,7 +29,7 @@ WITHIN_S = 20.0
         (["pause"], "pause", {"hosts": [], "for_s": None}, "Paused: everything\n"),
         (["pause", "web", "--for", "30m"], "pause", {"hosts": ["web"], "for_s": 1800}, "Paused: web\n"),
         (["resume", "web"], "resume", {"hosts": ["web"]}, "Resumed: web\n"),
-        (["stop"], "stop", {}, "The agent stops; the masters stay.\n"),
+        (["stop"], "stop", {"masters": False}, "The agent stops; the masters stay.\n"),
     ],
 )
 def test_a_command_asks_the_agent_and_says_what_was_done(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -23,17 +23,20 @@ from trayagent.agent.view_updates import Views
 from trayagent.config.parse_tables import dotted
 from trayagent.core.display_state import display_problem, display_state, unreachable_problem
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.user_events import (
     UserDisconnect,
     UserPause,
     UserReconnect,
     UserResume,
+    UserStopMasters,
     UserViewedStatus,
 )
 from trayagent.core.policy.login_waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 
+_STOP_MASTERS_S = 10.0  # longer than a gentle end takes, the end of a far relay included
 _STATUS_S = 0.3  # a status never waits longer for what is queued
 
 
@@ -102,8 +105,7 @@ class AgentHandler:
             case "login" | "logged-in":
                 return await self._log_in(op, args)
             case "stop":
-                self._agent.stop()
-                return {}
+                return await self._stop(masters=args.get("masters", False))
             case _:
                 return await self._change(op, args)
 
@@ -205,6 +207,30 @@ class AgentHandler:
         await self._shell.decided()
         await self._until(lambda: not self._busy(name))
         return self._outcome(name, None)
+
+    async def _stop(self, *, masters: bool) -> dict[str, Any]:
+        """Stop the agent; with `masters`, end the masters that it started first."""
+        ours: set[int] = set()
+        if masters:
+            await self._agent.ready()
+            ours = {m.pid for m in self._own_masters()}
+            await self._shell.decided(UserStopMasters(time.monotonic()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_MASTERS_S):
+                    await self._until(lambda: not any(self._own_masters()))
+        left = {m.pid for m in self._own_masters()} if masters else set[int]()
+        self._agent.stop()
+        return {"ended": len(ours - left), "left": sorted(left)}
+
+    def _own_masters(self) -> Iterator[Master]:
+        """Yield the masters that trayagent started."""
+        return (
+            m
+            for h in self._shell.state.hosts.values()
+            if not h.unnamed
+            for m in h.masters
+            if m.started_by_agent
+        )
 
     def _left_out(self) -> dict[str, str]:
         """Return the listed hosts that a reconnect without names leaves out, each with the reason."""

@@ -71,8 +71,12 @@ def add(commands: Any) -> None:
     go_on.set_defaults(carry_out=resume)
 
     end = commands.add_parser(
-        "stop", help="stop the running agent", description="Stops the agent. The masters stay as they are."
+        "stop",
+        help="stop the running agent",
+        description="Stops the agent. The masters stay as they are. --masters ends those that the agent started, with "
+        "their sessions and forwards; masters that you started stay.",
     )
+    end.add_argument("--masters", action="store_true", help="also end the masters that the agent started")
     end.set_defaults(carry_out=stop)
 
 
@@ -147,10 +151,19 @@ def resume(args: argparse.Namespace) -> int:
     return _change("resume", "Resumed", hosts=args.hosts)
 
 
-def stop(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command receives its arguments
+def stop(args: argparse.Namespace) -> int:
     """Stop the agent."""
-    request("stop")
-    print_line("The agent stops; the masters stay.")
+    if not args.masters:  # an agent of an earlier version does not know the argument
+        request("stop")
+        print_line("The agent stops; the masters stay.")
+        return 0
+    answer = request("stop", None, masters=True)
+    count, left = answer.get("ended", 0), answer.get("left", [])
+    print_line(f"The agent stops; it ended {count} master{'s' * (count != 1)}.")
+    if left:
+        pids = " ".join(map(str, left))
+        complain(TrayagentError(f"Still running: {pids}.", hint=f"To end them: kill {pids}"))
+        return 1
     return 0
 
 

@@ -58,6 +58,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("connected", None, (), "connected: a new connection is in place"),
     ("user", None, ("request=reconnect",), "you asked for a new connection"),
     ("user", None, ("request=disconnect",), "you disconnected it: it stays disconnected until you reconnect it"),
+    ("user", None, ("request=stop",), "you stopped the agent and its masters: this connection ended"),
     ("user", None, ("request=login",), "you are logging in at a terminal"),
     ("user", None, (), "you asked for it"),
     # No route, or not yet.

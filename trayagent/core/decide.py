@@ -83,6 +83,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     user_events.LoginBegun: on_user.login_begun,
     user_events.LoginGivenUp: on_attempts.login_given_up,
     user_events.UserDisconnect: on_user.disconnect,
+    user_events.UserStopMasters: on_user.stop_masters,
     user_events.UserPause: on_user.pause,
     user_events.UserResume: on_user.resume,
     user_events.UserViewedStatus: on_user.status_viewed,

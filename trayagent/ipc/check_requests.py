@@ -68,6 +68,7 @@ AN_ATTEMPT = Argument(_a_count, "the number of an attempt")
 A_STATUS = Argument(_a_status, "an exit status")
 NOW = Argument(_a_choice, "true or false", bool)
 IF_DOWN = Argument(_a_choice, "true or false", bool)
+MASTERS = Argument(_a_choice, "true or false", bool)
 FOR_S = Argument(_a_time, "a number of seconds above 0, or null", lambda: None)
 
 OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
@@ -82,7 +83,7 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
     "attached": {"host": HOST},
     "login": {"host": HOST, "pid": A_PID},
     "logged-in": {"host": HOST, "attempt": AN_ATTEMPT, "status": A_STATUS},
-    "stop": {},
+    "stop": {"masters": MASTERS},
 }
 
 

@@ -189,7 +189,7 @@ class Records:
         until = host.user.paused_until
         wall = time.time() - now
         kept = self._host(host.name)
-        kept.held = host.user.held
+        kept.held = host.user.held and not host.user.until_restart
         kept.paused_until = None if until is None else ("ever" if until == float("inf") else wall + until)
         kept.reached = sorted([p.egress, p.gateway, p.name] for p in host.reached.networks)
         kept.learned_vpn = host.reached.learned_vpn

@@ -116,6 +116,7 @@ class UserRequests:
     """What the user requested of this host, beyond its configuration."""
 
     held: bool = False  # disconnected until the next reconnect
+    until_restart: bool = False  # `held` only as long as this agent runs
     reconnect: bool = False  # the user requested a new connection, and no attempt has begun yet
     at_once: bool = False  # the requested reconnect ends the old master, even if it answers
     paused_until: float | None = None  # inf: until resumed

@@ -43,6 +43,11 @@ class UserDisconnect(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class UserStopMasters(Event):
+    """The user wants the masters that trayagent started to end, because the agent is about to end."""
+
+
+@dataclass(frozen=True, slots=True)
 class UserPause(Event):
     """The user wants trayagent to leave these hosts alone; no names: all. `for_s` None: until resumed."""
 

@@ -18,6 +18,7 @@ from trayagent.core.facts.user_events import (
     UserPause,
     UserReconnect,
     UserResume,
+    UserStopMasters,
     UserViewedStatus,
 )
 from trayagent.core.on import draining_progress
@@ -41,7 +42,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
         retry = replace(host.retry, at=context.now, kind=None, count=0)
         host = context.put(
             host,
-            user=replace(host.user, reconnect=True, held=False, paused_until=None),
+            user=replace(host.user, reconnect=True, held=False, until_restart=False, paused_until=None),
             retry=retry,
             problem=None,
             roaming_start=replace(host.roaming_start, reason=None, retry_at=NEVER),
@@ -79,7 +80,9 @@ def login_begun(context: Context, event: LoginBegun) -> None:
         return
     host = _without_attempt(context, host)
     remembered = host.user.held or host.user.paused_until is not None
-    host = context.put(host, user=replace(host.user, held=False, paused_until=None, at_once=False))
+    host = context.put(
+        host, user=replace(host.user, held=False, until_restart=False, paused_until=None, at_once=False)
+    )
     _forgive(context, host)
     attempt = Attempt(context.state.next_attempt, "user", context.now, at_terminal=True)
     attempt = begin(context, host, admitted, attempt)
@@ -111,26 +114,48 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
         host = context.get(name)
         if host is None:
             continue
-        publish_given_up(context, host, "disconnect")
-        host = context.put(
-            host, user=replace(host.user, held=True, reconnect=False), lost=False, problem=None
-        )
-        if host.attempt is not None:
-            context.put(host, attempt=replace(host.attempt, purpose="connect"))
-            give_up_attempt(context, context.state.hosts[name])
-            host = context.state.hosts[name]
-        context.because(name, 0, "user", Evidence.of(request="disconnect"))
-        if host.master is not None:
-            context.put(host, killing=host.killing | {host.master.pid})
-            context.publish("disconnected", name, Evidence.of(user="disconnect"), pid=host.master.pid)
-            if host.roaming is None:
-                context.do(Kill(name, host.master, gently=True))
-        if host.roaming is not None:
-            # The server learns of the end through the outer master, which ends after that.
-            context.do(EndRoaming(name, host.roaming.inner.pid))
-            context.put(context.state.hosts[name], roaming=replace(host.roaming, ending=True, renewed=False))
+        _take_down(context, context.put(host, user=replace(host.user, until_restart=False)), "disconnect")
         draining_progress.end_all(context, name)
         context.do(Remember(name))
+
+
+def stop_masters(context: Context, event: UserStopMasters) -> None:
+    """End the masters that trayagent started, and start no others. The next agent does as its configuration says."""
+    del event
+    for name in context.names:
+        host = context.get(name)
+        if host is None or host.unnamed:
+            continue
+        if host.draining is not None:
+            if host.master is not None and host.master.started_by_agent:
+                context.put(host, killing=host.killing | {host.master.pid})
+                context.do(Kill(host.name, host.master))
+        elif all(master.started_by_agent for master in host.masters):
+            until_restart = host.user.until_restart or not host.user.held
+            _take_down(
+                context, context.put(host, user=replace(host.user, until_restart=until_restart)), "stop"
+            )
+
+
+def _take_down(context: Context, host: Host, request: str) -> None:
+    """Give up the host's attempt and end its connection. Start none while the host is held."""
+    name = host.name
+    publish_given_up(context, host, request)
+    host = context.put(host, user=replace(host.user, held=True, reconnect=False), lost=False, problem=None)
+    if host.attempt is not None:
+        context.put(host, attempt=replace(host.attempt, purpose="connect"))
+        give_up_attempt(context, context.state.hosts[name])
+        host = context.state.hosts[name]
+    context.because(name, 0, "user", Evidence.of(request=request))
+    if host.master is not None:
+        context.put(host, killing=host.killing | {host.master.pid})
+        context.publish("disconnected", name, Evidence.of(user=request), pid=host.master.pid)
+        if host.roaming is None:
+            context.do(Kill(name, host.master, gently=True))
+    if host.roaming is not None:
+        # The server learns of the end through the outer master, which ends after that.
+        context.do(EndRoaming(name, host.roaming.inner.pid))
+        context.put(context.state.hosts[name], roaming=replace(host.roaming, ending=True, renewed=False))
 
 
 def pause(context: Context, event: UserPause) -> None:

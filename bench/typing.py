@@ -1,0 +1,56 @@
+"""How long after a move a typed `ssh HOST` still meets the old master, and so ends up beside the new one."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+
+from bench.recovery import QUIET_S, RTT_MS
+from bench.scenarios import HOST, SERVER
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import Agent, Lab
+
+STEPS_MS = tuple(range(0, 1001, 100))
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """One typed ssh: when it started and answered after the move, and when the new master was there, in seconds.
+
+    `beside`: it made a connection of its own.
+    """
+
+    started_s: float
+    answered_s: float
+    connected_s: float
+    beside: bool
+
+
+def measure(step_ms: int, runs: int) -> list[Typed]:
+    """Move between two networks that often, and start an ssh so long after each move."""
+    found: list[Typed] = []
+    with Lab(rtt_ms=RTT_MS) as lab, Agent(lab) as agent:
+        lab.join("home")
+        server = lab.sshd()
+        lab.ssh_config({HOST: {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}})
+        agent.start(f"[hosts.{HOST}]\n")
+        agent.wait_state(HOST, "connected")
+        here, there = "home", "cafe"
+        for _ in range(runs):
+            time.sleep(QUIET_S)
+            logins, events = server.logins(), agent.events()
+            t0 = lab.switch(here, there)
+            time.sleep(max(0.0, t0 + step_ms / 1e3 - time.monotonic()))
+            started = time.monotonic()
+            pipe = subprocess.PIPE
+            child = lab.laptop.popen(["ssh", HOST, "echo there"], stdout=pipe, stderr=pipe)
+            if child.communicate()[0] != "there\n":
+                raise TrayagentError("a typed ssh failed after a move", code="sandbox-broken")
+            answered = time.monotonic()
+            took_ms = events.wait("connected", HOST)["took_ms"]
+            events.end()
+            beside = server.logins() - logins > 1
+            found.append(Typed(started - t0, answered - t0, took_ms / 1e3, beside))
+            here, there = there, here
+    return found
