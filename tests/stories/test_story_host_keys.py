@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.stories.scenes import CAFE, CAFE_2, HOME
+from tests.stories.scenes import CAFE, CAFE_2, HOME, lan
 from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
@@ -14,6 +16,8 @@ from trayagent.core.facts.resolved import HostKeyChecking
 from trayagent.core.facts.user_events import UserReconnect
 
 OTHER = "ssh-ed25519 SHA256:somebody"
+# Another network in which the machine has the same address.
+TWIN = lan("twin", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
 
 
 def in_doubt(story: Story, *, strict: HostKeyChecking = "no", recorded: str | None = HOST_KEY) -> int:
@@ -269,3 +273,45 @@ def test_an_unproven_refusal_stops_the_next_agent_on_that_network_only(
         story.network(CAFE_2)
         story.after(1)
     assert len(story.did(a.Dial)) == (1 if moved != "never" and not proven else 0)
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+@pytest.mark.parametrize(
+    ("host_key", "trusted", "ends"), [(None, False, False), (OTHER, False, False), (HOST_KEY, True, True)]
+)
+def test_a_silent_master_ends_only_by_a_known_host_key(
+    story: Story, host_key: str | None, *, trusted: bool, ends: bool, unnamed: bool
+) -> None:
+    """Where a master's address is still there, a bare control needs a host key that known_hosts has.
+
+    A banner alone, or a key that known_hosts does not have, leaves the silent master alone.
+    """
+    story.network(HOME)
+    if unnamed:
+        story.configured()
+        story.started()
+    else:
+        story.configured(web=replace(ALWAYS, interactive=True))
+        story.resolved("web")
+        story.started()
+    story.found("web", unnamed=unnamed)
+    story.after(60).network(TWIN)
+    story.after(5)
+    assert story.did(a.DialBare)
+    story.ready("web", bare=True, host_key=host_key, trusted=trusted)
+    story.after(5)
+    assert bool(story.did(a.Kill)) is ends
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_a_banner_ends_only_an_unnamed_master_whose_address_is_gone(story: Story, *, unnamed: bool) -> None:
+    """Where a master's address is gone, a banner is enough for an unnamed master, and for no other direct one."""
+    story.network(HOME)
+    story.configured(wishes={} if unnamed else {"web": replace(ALWAYS, interactive=True)})
+    story.resolved("web")
+    story.started()
+    story.found("web", unnamed=unnamed)
+    story.after(60).network(CAFE)
+    story.after(0.1).ready("web", bare=True, host_key=None, trusted=False)
+    story.after(5)
+    assert bool(story.did(a.Kill)) is unnamed
