@@ -373,4 +373,31 @@ KNOWN: dict[str, History] = {
             (0.3, "-O exit", "lab"),
         ),
     ),
+    # Nobody could log in for a while, and then the user connected. The host was taken for one with a password.
+    "connected by hand after a nologin": (
+        ("bastion", "inner"),
+        0.004,
+        (
+            (0.0, "flapping", "twin"),
+            (20.0, "keys changed", ""),
+            (0.0, "nologin", "outer"),
+            (700.0, "swallowed", "0.3"),
+            (0.0, "connect", "bastion"),
+            (0.0, "flapping", "twin"),
+        ),
+    ),
+    # Another machine at the address refused the login.
+    "connected by hand after another machine": (
+        ("nas",),
+        0.04,
+        (
+            (0.0, "reconnect", "nas"),
+            (0.0, "plug", "twin_nat"),
+            (1.5, "session", "adhoc"),
+            (0.0, "plug", "cable"),
+            (0.0, "connect", "nas"),
+            (0.1, "reboot", "deep"),
+            (0.3, "upload", "adhoc"),
+        ),
+    ),
 }

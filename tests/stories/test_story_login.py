@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from tests.stories.scenes import CABLE, CAFE, CAFE_2, HOME, NOTHING
-from tests.stories.teller import ALWAYS, ON_USE, Story, failure
+from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story, failure
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
-from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Kill
+from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Kill, TryKeys
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Hop, LoginKind, Wish
 from trayagent.core.facts.resolved import Resolved
 
@@ -277,21 +278,74 @@ def test_reconnect_of_a_password_host_says_that_the_user_is_needed(story: Story)
     assert "trayagent login web" in problem.hint
 
 
-def test_a_host_that_refused_us_and_accepted_the_user_needs_the_user(story: Story) -> None:
-    """A host that refused us and then has the user's own master needs the user again."""
+def helped(story: Story) -> int:
+    """Begin with a host that refused us, and to which the user connected then. Return the number of the trial."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
     story.started()
     story.fails("web", "auth", positive=True)
-    story.found("web")
+    story.after(30).found("web")
+    story.after(1)
+    (trial,) = story.did(TryKeys)
+    assert isinstance(trial, TryKeys)
     story.forget()
+    return trial.attempt
+
+
+def trial_ends(story: Story, trial: int, verdict: e.TrialVerdict) -> None:
+    """End a trial with a proven host key."""
+    said = failure("auth", positive=True) if verdict == "refused" else None
+    event = e.TrialEnded(
+        story.t, "web", trial, verdict, Evidence.of(outcome="unknown"), said, host_key=HOST_KEY
+    )
+    story.post(event, f"trial: {verdict}")
+
+
+def test_a_host_that_refused_us_before_and_after_the_users_login_needs_the_user(story: Story) -> None:
+    """After a refusal and a connection by hand, one refused trial shows that the host needs the user.
+
+    The user knows that already. No login follows, on this network or the next one.
+    """
+    trial_ends(story, helped(story), "refused")
+    assert (story.shown("web"), story.problem("web")) == ("connected", None)
+    assert len(story.told("sign-in-needed")) == 1  # of the first refusal
     story.after(60).network(CAFE)
     story.after(0.1).ready("web", bare=True)
     story.after(0.2).ended("web")
     story.after(3600)
     assert not story.did(Dial)
     assert story.shown("web") == "needs-sign-in"
+
+
+def test_a_refusal_that_has_passed_says_nothing_about_the_user(story: Story) -> None:
+    """If nobody could log in for a while, the host is recovered automatically after a connection by hand."""
+    trial_ends(story, helped(story), "passed")
+    story.after(60).network(CAFE)
+    assert len(story.did(Dial)) == 1
+    story.ready("web")
+    story.after(1).took_over("web")
+    assert story.shown("web") == "connected"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_move_during_the_trial_makes_one_login(story: Story, *, refused: bool) -> None:
+    """If the network changes before the trial ends, one login shows whether the host needs the user."""
+    helped(story)
+    story.after(0.1).network(CAFE)
+    assert len(story.did(Dial)) == 1
+    if not refused:
+        story.ready("web")
+        story.after(1).took_over("web")
+        assert (story.host("web").login.kind, story.host("web").login.helped) == ("quiet", False)
+        return
+    story.after(0.1).fails("web", "auth", positive=True)
+    story.after(0.5).ended("web")
+    story.forget()
+    for scene in (CAFE_2, HOME):
+        story.after(3600).network(scene)
+    assert not story.did(Dial)
+    assert (story.shown("web"), story.host("web").login.kind) == ("needs-sign-in", "typed")
 
 
 def test_reconnect_without_the_user_makes_a_host_automatic_again(story: Story) -> None:

@@ -149,6 +149,8 @@ class LoginHistory:
     refusing_key: str | None = None  # the host key of the server that refused the last login
     refused_elsewhere: tuple[tuple[float, str], ...] = ()  # by machines with another key: when, which key
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
+    # The user connected after our login was refused, and no login of ours has shown since whether it needs the user.
+    helped: bool = False
 
     @property
     def was_refused(self) -> bool:

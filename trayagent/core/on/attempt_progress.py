@@ -111,7 +111,9 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
     host = context.put(
         host,
         attempt=attempt,
-        login=replace(host.login, worked_at=now, kind=login, host_key=key, refusing_key=None, times=logins),
+        login=replace(
+            host.login, worked_at=now, kind=login, host_key=key, refusing_key=None, times=logins, helped=False
+        ),
     )
     let_in(context, host, attempt, origin, trusted=trusted)
 
@@ -169,6 +171,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
             ),
         )
     host = with_failure(host, attempt, failure, now, event.jitter, event.host_key)
+    host = _needs_user(host, failure)
     problem = _problem(host, attempt, failure)
     # Show that the VPN is down. Without the VPN the server cannot be reached anyway.
     expected = bypassed and failure.kind not in REFUSED_KINDS
@@ -208,6 +211,13 @@ def _judged(context: Context, host: Host, attempt: Attempt, event: AttemptFailed
         host = context.put(with_refusal_elsewhere(host, context.now, event.host_key))
         context.do(Remember(host.name))
     return host, failure
+
+
+def _needs_user(host: Host, failure: Failure) -> Host:
+    """Note that only the user can log in, if our logins were refused before and after the user's."""
+    if not host.login.helped or not host.retry.stopped or failure.kind != "auth" or not failure.positive:
+        return host
+    return replace(host, login=replace(host.login, kind="typed", helped=False))
 
 
 def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:

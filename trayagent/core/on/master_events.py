@@ -9,7 +9,7 @@ from trayagent.core.facts.actions import Kill, Remember
 from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, ProbeAnswered
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import FailureKind
-from trayagent.core.facts.hosts import Forwards, Host, LoginKind
+from trayagent.core.facts.hosts import Forwards, Host, LoginHistory
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S
 from trayagent.core.on import draining_progress
@@ -19,6 +19,7 @@ from trayagent.core.on.network_change import forget_failure
 from trayagent.core.on.roaming_progress import inner_ended
 from trayagent.core.policy.begin_attempt import give_up_attempt
 from trayagent.core.policy.hostname_edited import checks_every_key
+from trayagent.core.policy.key_trials import want_trial
 from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry_backoff import REFUSED_KINDS, VANISHED_KINDS, after_success
@@ -47,10 +48,8 @@ def master_found(context: Context, event: MasterFound) -> None:
         host = context.get(event.name) or host
     # The record of an earlier master says nothing about the options of the present master.
     unnamed = (event.unnamed or host.unnamed) and not host.wish.listed
-    login = host.login.kind if event.survivor else _login_of(host, event.master)
-    host = _taken_up(
-        context, replace(host, login=replace(host.login, kind=login), unnamed=unnamed), event.master
-    )
+    login = host.login if event.survivor else _login_of(host, event.master)
+    host = _taken_up(context, replace(host, login=login, unnamed=unnamed), event.master)
     host = install(context, host, event.master, proven=event.fresh, survivor=event.survivor)
     context.publish(
         "master-adopted", host.name, Evidence.of(pid=event.master.pid), control_path=event.master.control_path
@@ -61,6 +60,8 @@ def master_found(context: Context, event: MasterFound) -> None:
         "adopt",
         Evidence.of(pid=event.master.pid, fresh=event.fresh, unnamed=event.unnamed),
     )
+    if host.login.helped:
+        want_trial(context, host, Evidence.of(login="by_hand"))
 
 
 def _without_outer(context: Context, host: Host) -> Host:
@@ -73,17 +74,23 @@ def _without_outer(context: Context, host: Host) -> Host:
     return context.put(host, master=None, path=None, killing=host.killing | {host.master.pid})
 
 
-def _login_of(host: Host, master: Master) -> LoginKind:
-    """Infer how a master's login went. If our login was refused, the user must have helped another program's ssh."""
+def _login_of(host: Host, master: Master) -> LoginHistory:
+    """Infer how a master's login went. If our login was refused, the user may have helped another program's ssh.
+
+    The refusal may also have passed: a server that let nobody in for a while, or another machine at its address. One
+    more login of ours shows whether the host needs the user.
+    """
     if master.started_by_agent or not host.retry.stopped:
-        return host.login.kind
+        return host.login
     match host.retry.kind:
+        case "auth" if host.login.kind == "quiet":
+            return replace(host.login, helped=True)
         case "auth":
-            return "typed"
+            return replace(host.login, kind="typed")
         case "passphrase":
-            return "unlocked"
+            return replace(host.login, kind="unlocked")
         case _:
-            return host.login.kind
+            return host.login
 
 
 def _taken_up(context: Context, host: Host, master: Master) -> Host:

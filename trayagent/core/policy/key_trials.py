@@ -1,4 +1,4 @@
-"""Checks beside a living master whether changed keys still log in, before the master ends; pure.
+"""Checks beside a living master whether a login without the user works, before the master ends; pure.
 
 A trial is a login like any other. It is made only where a login may be made, and the server's limits apply. After a
 refusal there is no further trial until something changes.
@@ -42,10 +42,16 @@ def keys_changed(context: Context, event: KeysChanged) -> None:
     """Note the hosts whose living master hides whether the next login would still work."""
     for name in event.names:
         host = context.get(name)
-        if host is None or host.master is None or not _agent_may_try(host):
-            continue
-        context.put(host, trial=replace(host.trial, wanted_at=context.now))
-        context.because(name, 0, "try-keys", Evidence.of(keys="changed"))
+        if host is not None:
+            want_trial(context, host, Evidence.of(keys="changed"))
+
+
+def want_trial(context: Context, host: Host, evidence: Evidence) -> None:
+    """Note that a trial is due beside the host's living master, if the agent may log in to the host at all."""
+    if host.master is None or not _agent_may_try(host):
+        return
+    context.put(host, trial=replace(host.trial, wanted_at=context.now))
+    context.because(host.name, 0, "try-keys", evidence)
 
 
 def _agent_may_try(host: Host) -> bool:
@@ -145,14 +151,23 @@ _WORDS = {
 
 
 def _passed(context: Context, host: Host) -> None:
-    """Clear an earlier refused login."""
+    """Clear an earlier refused login, and the doubt whether the host needs the user."""
+    host = context.put(host, login=replace(host.login, helped=False))
     if host.retry.kind in REFUSED_KINDS:
         context.put(host, retry=after_success(host.retry, context.now), problem=None)
         context.do(Remember(host.name))
 
 
 def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) -> None:
-    """Warn the user while the old connection still lives, and make no second login automatically."""
+    """Warn the user while the old connection still lives, and make no second login automatically.
+
+    A user who connected after an earlier refusal knows already that the host needs them.
+    """
+    if host.login.helped:
+        host = with_refusal(host, failure, context.now, event.host_key)
+        context.put(host, login=replace(host.login, kind="typed", helped=False))
+        context.do(Remember(host.name))
+        return
     attempt = Attempt(event.attempt, "connect", context.now)
     host = with_failure(host, attempt, failure, context.now, event.jitter, event.host_key)
     already_shown = host.problem == failure.problem
