@@ -243,10 +243,10 @@ class AgentHandler:
                 found[host.name] = "disconnected"
             elif state.paused(host, now):
                 found[host.name] = "paused"
-            elif would_be_refused(host):
-                found[host.name] = "refused"
             elif host.at_prompt:
                 found[host.name] = "at-prompt"
+            elif would_be_refused(host):
+                found[host.name] = "refused"
         return found
 
     def _default_names(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 from trayagent.ssh.os.process import read
 
 _FOUND = {"master-adopted", "connected", "roaming"}
+_OPENS_IN_S = 0.3  # between the log line of a request and its listening port, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,21 @@ class HandForwards:
         except TrayagentError:
             return
         self._post(host, master, _listening(found, listening), closed, listening, unknown=None)
+        if late := tuple(forward for forward in found if forward not in _listening(found, listening)):
+            self._tasks.start("by hand, again", self._check_again(host.name, master, late))
+
+    async def _check_again(self, name: str, master: Master, forwards: tuple[Forward, ...]) -> None:
+        """Post those forwards that are open by now. ssh logs a request right before it opens the port."""
+        await asyncio.sleep(_OPENS_IN_S)
+        host = self._shell.state.hosts.get(name)
+        now = host.forwarding_master if host is not None else None
+        if host is None or now is None or (now.pid, now.start_ticks) != (master.pid, master.start_ticks):
+            return
+        try:
+            listening = tcp_listeners(master.pid)
+        except TrayagentError:
+            return
+        self._post(host, master, _listening(forwards, listening), (), listening, unknown=None)
 
     def _new_requests(self, pid: int) -> list[Request]:
         """Return the requests since the last call. A log that was shortened begins again."""
