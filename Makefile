@@ -22,7 +22,7 @@ TEST_TOOLS := $(LAB_TOOLS) ssh-agent ssh-add ss ps tmux screen dbus-daemon opens
 # Login shells that a server may have, and shells with completions.
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of the tray and the notifications.
-TEST_TOOLS += Xvfb xfce4-panel xfconfd dunst xfce4-notifyd gio
+TEST_TOOLS += Xvfb xfce4-panel xfconfd i3 i3bar dunst xfce4-notifyd gio
 # Programs for ProxyCommand.
 TEST_TOOLS += socat ncat corkscrew
 # Other ssh servers.

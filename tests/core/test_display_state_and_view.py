@@ -129,6 +129,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
         "started": "2026-01-01T08:00:00Z",
         "paused": False,
         "paused_until": None,
+        "tray": None,
         "no_tray": None,
         "no_notifications": None,
         "config_error": None,

@@ -61,6 +61,18 @@ PANEL_XML = """<?xml version="1.0" encoding="UTF-8"?>
 </channel>
 """
 
+I3_CONFIG = """# i3 config file (v4)
+font pango:DejaVu Sans 12
+bar {{
+    i3bar_command {bar}
+    position top
+    workspace_buttons no
+    colors {{
+        background {colour}
+    }}
+}}
+"""
+
 
 def tool(name: str) -> str:
     """Return the path of a program. If it is missing, the test is skipped on a desktop and fails in CI."""
@@ -174,6 +186,13 @@ class Desk:
             channel.write_text(PANEL_XML)
             self.start(store)
         return self.start(program, "--disable-wm-check")
+
+    def i3bar(self, colour: str = "#222222") -> subprocess.Popen[bytes]:
+        """Start i3 with a bar of this colour at the top, whose tray knows only XEmbed."""
+        program, bar = tool("i3"), tool("i3bar")
+        config = self.folder / "i3"
+        config.write_text(I3_CONFIG.format(bar=bar, colour=colour))
+        return self.start(program, "-c", str(config))
 
     def _saying(self, words: Sequence[str], joint: str = " ") -> str:
         """Start a program that writes one line to the descriptor that its last option names. Return the line."""

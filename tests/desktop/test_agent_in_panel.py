@@ -21,13 +21,7 @@ SESSION = ("DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME", "XDG_RUNTIM
 @contextmanager
 def connected(desk: Desk) -> Iterator[tuple[Lab, Agent]]:
     """Run an agent with one connected host on a desktop with a panel."""
-    try:
-        lab = Lab(rtt_ms=20)
-    except TrayagentError as error:
-        if error.code in UNAVAILABLE and not os.environ.get("CI"):
-            pytest.skip(str(error))
-        raise
-    with lab:
+    with lab_for_desktop() as lab:
         desk.screen()
         desk.bus()
         desk.panel()
@@ -35,10 +29,20 @@ def connected(desk: Desk) -> Iterator[tuple[Lab, Agent]]:
             yield lab, agent
 
 
+def lab_for_desktop() -> Lab:
+    """Return a lab; without namespaces, skip the test."""
+    try:
+        return Lab(rtt_ms=20)
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE and not os.environ.get("CI"):
+            pytest.skip(str(error))
+        raise
+
+
 @contextmanager
-def running(lab: Lab, desk: Desk) -> Iterator[Agent]:
-    """Run an agent that is on the home network and connected."""
-    with Agent(lab, desktop={name: desk.environment[name] for name in SESSION}) as agent:
+def running(lab: Lab, desk: Desk, *more: str) -> Iterator[Agent]:
+    """Run an agent that is on the home network and connected, with these variables of the desktop in addition."""
+    with Agent(lab, desktop={name: desk.environment[name] for name in (*SESSION, *more)}) as agent:
         lab.join("home")
         lab.sshd()
         lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})

@@ -22,7 +22,8 @@ from trayagent.desktop.macos_applescript import osascript, quoted
 from trayagent.desktop.notifications.macos_osascript import OsascriptNotifier
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.tray.look import Entry, Look, Pixmap
-from trayagent.desktop.tray.macos_icon import MenuBar, decoded, encoded
+from trayagent.desktop.tray.look_lines import decoded, encoded
+from trayagent.desktop.tray.macos_icon import MenuBar
 from trayagent.desktop.tray.macos_menu_bar import MenuBarTray
 
 DEADLINE_S = 20.0
@@ -186,7 +187,7 @@ def test_a_look_survives_the_line_format() -> None:
     line = encoded(look(*MENU), number)
     assert line.count("\n") == 1
     found = decoded(line)
-    assert found.pixmaps == (look().pixmaps[1],)
+    assert found.pixmaps == look().pixmaps
     assert found.tooltip == "all well"
     host, separator, pause, gone = found.menu
     assert (host.label, host.kind, host.children[0].label) == ("web01 “x”", "submenu", "Open\nit")

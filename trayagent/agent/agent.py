@@ -300,7 +300,7 @@ class Agent:
         if self._desk is None:
             return replace(facts, no_tray="--no-tray", no_notifications="--no-tray")
         state = self._desk.state
-        return replace(facts, no_tray=state.tray, no_notifications=state.notifications)
+        return replace(facts, no_tray=state.tray, no_notifications=state.notifications, tray=state.protocol)
 
     async def take_environment(self, env: dict[str, str]) -> None:
         """Note a client's environment: it may name an ssh-agent or a session bus that the agent does not know."""
@@ -309,7 +309,8 @@ class Agent:
         ):
             log.info("SSH_AUTH_SOCK is now %s", env.get("SSH_AUTH_SOCK"))
             self._shell.post(CredentialsChanged(time.monotonic()))
-        if self._desk is not None and self._environment.remember_bus(env):
+        news = [self._environment.remember_bus(env), self._environment.remember_display(env)]
+        if self._desk is not None and any(news):
             self._desk.nudge()
 
     def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:

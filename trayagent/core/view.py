@@ -23,6 +23,8 @@ SCHEMA = 1
 class AgentFacts:
     """The agent that answers: `started` is RFC 3339 UTC; the `no_…` fields say why there is no icon or message.
 
+    `tray`: the protocol by which a panel shows the icon.
+
     `config_error`: why the current configuration was rejected, so that the previous one is in force.
     """
 
@@ -32,6 +34,7 @@ class AgentFacts:
     no_tray: str | None = None
     no_notifications: str | None = None
     config_error: str | None = None
+    tray: str | None = None
 
 
 # A function that converts monotonic seconds into RFC 3339 UTC. It supplies all wall-clock times in the view.
@@ -62,6 +65,7 @@ def view(  # each is a part of what is shown
             "started": agent.started,
             "paused": until is not None,
             "paused_until": _wall(until, wall),
+            "tray": agent.tray,
             "no_tray": agent.no_tray,
             "no_notifications": agent.no_notifications,
             "config_error": agent.config_error,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +51,8 @@ class Asked:
 
     A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, or
     another panel shows the icon. The icon was `clicked` and no menu opened. A `token` came with a message, or a
-    `click_token` with a click on the icon; the latter reports whether the token is used.
+    `click_token` with a click on the icon; the latter reports whether the token is used. `environment` returns that of
+    the present desktop session, and may block.
     """
 
     activated: Callable[[Hashable], None]
@@ -62,6 +63,7 @@ class Asked:
     click_token: Callable[[str], Awaitable[bool]]
     panel_changed: Callable[[], None]
     clicked: Callable[[], None]
+    environment: Callable[[], Mapping[str, str]]
 
 
 def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[TrayBackend, Messages, Carrier]:
@@ -75,16 +77,23 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
     from trayagent.desktop.notifications.freedesktop_notifier import Notifier
     from trayagent.desktop.session_bus import SessionBus
     from trayagent.desktop.tray.linux_tray import StatusNotifierTray
+    from trayagent.desktop.tray.xembed_fallback import LinuxDesktop, LinuxTray
+    from trayagent.desktop.tray.xembed_tray import XEmbedTray
 
-    tray = StatusNotifierTray(
+    item = StatusNotifierTray(
         asked.activated,
         opening=asked.opening,
         activation=asked.click_token,
         panel_changed=asked.panel_changed,
         clicked=asked.clicked,
     )
+    xembed = XEmbedTray(asked.clicked, asked.environment)
     notifier = Notifier(asked.invoked, asked.closed, activation=asked.token)
-    return tray, notifier, SessionBus([tray, notifier], addresses=buses)
+    return (
+        LinuxTray(item, xembed),
+        notifier,
+        LinuxDesktop(SessionBus([item, notifier], addresses=buses), xembed),
+    )
 
 
 class WithoutBus:

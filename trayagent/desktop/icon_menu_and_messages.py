@@ -31,6 +31,7 @@ from trayagent.desktop.notifications.dispatcher import Dispatcher
 from trayagent.desktop.notifications.message import Message
 from trayagent.desktop.notifications.which_to_show import Notify
 from trayagent.desktop.session_bus import session_bus_addresses
+from trayagent.desktop.tray.look import Protocols
 from trayagent.desktop.tray.look_from_view import look_and_menu
 from trayagent.errors import TrayagentError
 
@@ -63,10 +64,11 @@ class Door(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeskState:
-    """Why the icon or the messages are not shown; None if they are."""
+    """Why the icon or the messages are not shown; None if they are. `protocol` is how the icon is shown."""
 
     tray: str | None
     notifications: str | None
+    protocol: Protocols | None
 
 
 class Desk:
@@ -99,6 +101,7 @@ class Desk:
             self._click_token,
             self._show,
             self._clicked,
+            choices.environment,
         )
         self._tray, self._notifier, self._bus = session(asked, buses)
         self._dispatcher = Dispatcher(lambda: self._notifier, self._asked, notify=door.notify())
@@ -106,7 +109,8 @@ class Desk:
     @property
     def state(self) -> DeskState:
         """Why there is no icon or no message, for `status` and `doctor`."""
-        return DeskState(self._bus.problem or self._tray.problem, self._bus.problem or self._notifier.problem)
+        bus, tray = self._bus.problem, self._tray.problem
+        return DeskState(tray and (bus or tray), bus or self._notifier.problem, self._tray.protocol)
 
     def start(self) -> None:
         """Begin to show everything. Never raises."""

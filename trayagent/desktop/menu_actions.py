@@ -73,6 +73,10 @@ class Choices:
         """Report whether `init` would write a configuration. It overwrites none."""
         return not self._configuration.exists()
 
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment for a program with a window. It may block for a second."""
+        return self._environment()
+
     def activated_with(self, token: str) -> None:
         """Keep the desktop's activation token for the next program that is started."""
         self._activation.given(token)

@@ -65,6 +65,8 @@ async def _tray(case: Case, connection: Connection) -> list[Finding]:
     reported = case.view["agent"].get("no_tray") if case.view is not None else None
     if reported == "--no-tray":
         return [ok("the agent was started with --no-tray")]
+    if case.view is not None and case.view["agent"].get("tray") == "XEmbed":
+        return [ok("the tray shows the icon by XEmbed, without a menu: a click opens the status page")]
     reason = reported or await _no_icon(connection)
     if reason is None:
         return [ok("a panel shows the icon")]

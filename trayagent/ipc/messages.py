@@ -33,7 +33,7 @@ LONGEST_REPLY = 16 * 1024 * 1024
 """Bytes of an agent's line: a view of ten thousand hosts fits."""
 
 STREAMS = frozenset({"watch", "events"})
-PASSED_ENV = ("SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
+PASSED_ENV = ("SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY")
 
 
 def line(message: dict[str, Any]) -> bytes:

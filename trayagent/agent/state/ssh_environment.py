@@ -16,6 +16,7 @@ class Environment:
     def __init__(self) -> None:
         self.ssh_agent = ChosenSshAgent(lambda: user_manager().get("SSH_AUTH_SOCK"))
         self._bus: str | None = None
+        self._display = os.environ.get("DISPLAY")
 
     def current(self) -> Mapping[str, str]:
         """Return the environment for a new ssh."""
@@ -35,6 +36,14 @@ class Environment:
         if offered is None or offered == self._bus:
             return False
         self._bus = offered
+        return True
+
+    def remember_display(self, client: Mapping[str, str]) -> bool:
+        """Remember the X display of a client; report whether it is new."""
+        offered = client.get("DISPLAY")
+        if not offered or offered == self._display:
+            return False
+        self._display = offered
         return True
 
     def buses(self) -> list[str | None]:

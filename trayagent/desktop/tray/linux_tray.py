@@ -49,6 +49,8 @@ class StatusNotifierTray:
         self.panel = Panel()
         self._activated, self._opening, self._activation = activated, opening, activation
         self._panel_changed, self._clicked = panel_changed, clicked
+        self.problem_changed: Callable[[], None] = lambda: None
+        """Called when `problem` may be another."""
         self._program, self._first_retry_s = program, first_retry_s
         self._layouts = Layouts()
         self._wanted: Look | None = None
@@ -111,6 +113,7 @@ class StatusNotifierTray:
         on, self._on, self._off = self._on, None, reason
         if on is not None:
             on.lost()
+        self.problem_changed()
 
     def _apply(self) -> None:
         look, self._shown = self._wanted, self._wanted

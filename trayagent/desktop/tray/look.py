@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 from trayagent.desktop.tray.known_panels import Panel
 
+Protocols = Literal["StatusNotifierItem", "XEmbed", "menu bar"]
+"""The protocols by which an icon is shown."""
 Kind = Literal["action", "submenu", "checkbox", "radio", "separator", "label"]
 
 
@@ -90,6 +92,10 @@ class TrayBackend(Protocol):
     @property
     def problem(self) -> str | None:
         """Why there is no icon; None if there is one."""
+
+    @property
+    def protocol(self) -> Protocols | None:
+        """How the icon is shown; None if there is none."""
 
     @property
     def panel(self) -> Panel:

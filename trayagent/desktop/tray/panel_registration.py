@@ -36,14 +36,17 @@ class PanelUser(Protocol):
     def panel_is(self, panel: Panel) -> None:
         """Learn which panel is about to show the icon."""
 
+    def problem_changed(self) -> None:
+        """Learn that `problem` of the registration may be another."""
+
 
 class Registration:
-    """The registration of one connection; `problem` says why no panel shows the icon."""
+    """The registration of one connection."""
 
     def __init__(
         self, connection: Connection, user: PanelUser, *, first_retry_s: float = FIRST_RETRY_S
     ) -> None:
-        self.problem: str | None = NO_WATCHER
+        self._problem: str | None = NO_WATCHER
         self._user = user
         self._connection, self._first_retry_s, self._retry_s = connection, first_retry_s, first_retry_s
         # Register without a bus name of our own, as sandboxed KDE programs do. AppIndicator's extension for GNOME would
@@ -51,6 +54,16 @@ class Registration:
         self._name = connection.bus.unique_name or ""
         self._task: asyncio.Task[None] | None = None
         self._check: asyncio.Task[None] | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why no panel shows the icon; None if one does."""
+        return self._problem
+
+    @problem.setter
+    def problem(self, problem: str | None) -> None:
+        self._problem = problem
+        self._user.problem_changed()
 
     async def start(self) -> None:
         """Register with each watcher that appears. Raises BusCallError."""

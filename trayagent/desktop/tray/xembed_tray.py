@@ -1,0 +1,105 @@
+"""The icon in a tray that knows only XEmbed (i3bar, stalonetray, tint2), where no panel shows a StatusNotifierItem."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.look_lines import CLICKED, GONE, SHOWN
+from trayagent.desktop.tray.separate_tray import SeparateTray
+from trayagent.desktop.tray.update_rate import INTERVAL_S
+from trayagent.own_module import own_module
+
+log = logging.getLogger(__name__)
+
+PROGRAM = tuple(own_module("trayagent.desktop.tray.xembed_icon"))
+
+# A panel registers some seconds after a login at the latest, and must not find a second icon. An agent that systemd
+# started learns the display only when the session has told systemd. After the last wait it gives up until `nudge`.
+WAITS_S = (5.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+
+
+def x_display(environment: Mapping[str, str]) -> str | None:
+    """Return the X display of a session, None on Wayland: no tray there needs XEmbed, and Xwayland would start."""
+    if environment.get("WAYLAND_DISPLAY") or environment.get("XDG_SESSION_TYPE") == "wayland":
+        return None
+    return environment.get("DISPLAY") or None
+
+
+class XEmbedTray(SeparateTray):
+    """Shows the icon while it is `needed`, and calls `clicked` for a left click. There is no menu.
+
+    `environment` returns that of the present desktop session; it may block.
+    """
+
+    def __init__(
+        self,
+        clicked: Callable[[], None],
+        environment: Callable[[], Mapping[str, str]],
+        *,
+        program: Sequence[str] = PROGRAM,
+        waits_s: Sequence[float] = WAITS_S,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        super().__init__(
+            lambda _: None, program=program, called="the XEmbed icon's program", interval_s=interval_s
+        )
+        self._clicked, self._environment, self._waits_s = clicked, environment, waits_s
+        self.shown = False
+        """Whether a tray shows the icon."""
+        self._is_needed = False
+        self._task: asyncio.Task[None] | None = None
+
+    def show(self, look: Look) -> None:
+        """Show the icon of this look from now on."""
+        super().show(replace(look, menu=()))
+
+    def needed(self, yes: bool) -> None:
+        """Begin to show the icon soon, or remove it. Repeat it to begin again after the last wait."""
+        was_needed, self._is_needed = self._is_needed, yes
+        if yes and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._keep(), name="XEmbed icon")
+            self._task.add_done_callback(self._done)
+        elif was_needed and not yes and self._task is not None:
+            self._task.cancel()  # once: a second time would interrupt what ends the program
+
+    def nudge(self) -> None:
+        """Try again if it gave up: there may be a display now."""
+        if self._is_needed:
+            self.needed(True)
+
+    async def ended(self) -> None:
+        """Wait until the program has ended after `needed(False)`."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():
+            self.nudge()  # it may be needed again meanwhile
+        elif (error := task.exception()) is not None:
+            log.error("the XEmbed icon failed", exc_info=error)
+
+    async def _keep(self) -> None:
+        """Run the program while there is a display, until the waits are used up."""
+        waits = iter(self._waits_s)
+        while (wait_s := next(waits, None)) is not None:
+            await asyncio.sleep(wait_s)
+            environment = await asyncio.to_thread(self._environment)
+            if x_display(environment) is None:
+                continue
+            try:
+                await self.run(environment)
+            finally:
+                was_shown, self.shown = self.shown, False
+            if was_shown:  # the tray ended, or the session
+                waits = iter(self._waits_s)
+
+    def _heard(self, line: str) -> None:
+        if line in {SHOWN, GONE}:
+            self.shown = line == SHOWN
+        elif line == CLICKED:
+            self._clicked()
