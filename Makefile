@@ -88,7 +88,7 @@ test: .venv/.for-development
 roam-long: .venv/.for-development
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
 	@TRAYAGENT_ROAM_CHAOS=300 TRAYAGENT_ROAM_MOVES=100 TRAYAGENT_ROAM_FUZZ_S=600 \
-		$(PYTHON_OF_VENV) -m pytest tests/roaming/test_roaming_fuzz.py tests/roaming/test_roaming_ssh.py tests/lab/test_roaming_chaos.py $(ARGS)
+		$(PYTHON_OF_VENV) -m pytest tests/roaming/test_roaming_fuzz.py tests/roaming/test_roaming_ssh.py tests/lab/roaming/test_roaming_chaos.py $(ARGS)
 
 lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .

@@ -37,7 +37,7 @@ SIMULATION = "".join(
         "roaming/test_roaming_histories.py",
         "roaming/test_roaming_ssh.py",
         "roaming/test_roaming_fuzz.py",
-        "lab/test_roaming_chaos.py",
+        "lab/roaming/test_roaming_chaos.py",
     )
 )
 STATES = get_args(DisplayState)

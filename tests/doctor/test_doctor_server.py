@@ -12,7 +12,7 @@ import pytest
 
 from tests.doctor.patient import Report, until
 from tests.lab.matrix import laboratory
-from tests.lab.test_networkmanager import skipping
+from tests.lab.vpn.test_networkmanager import skipping
 from trayagent.config.model import Host
 from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.servers import Far, judged, read_answer

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.lab.masters.test_drain import Session
 from tests.lab.matrix import alive, listener, until
-from tests.lab.test_drain import Session
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import JUMP, OTHER, SERVER
 from trayagent.ssh.os.processor import has_aes

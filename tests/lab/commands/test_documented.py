@@ -8,7 +8,7 @@ from typing import Any
 
 from trayagent.sandbox import Agent, Lab
 
-PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
+PAGE = Path(__file__).parents[3] / "CONTRIBUTING.md"
 
 
 def test_the_example_for_those_who_write_tests_is_one(lab: Lab, agent: Agent) -> None:

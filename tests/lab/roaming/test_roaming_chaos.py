@@ -17,9 +17,9 @@ from random import Random
 
 import pytest
 
+from tests.lab.agent.test_chaos_kills import ssh_pids
 from tests.lab.matrix import alive, listener, until
-from tests.lab.test_chaos_kills import ssh_pids
-from tests.lab.test_roaming_losses import HOST, relays, roaming, roams
+from tests.lab.roaming.test_roaming_losses import HOST, relays, roaming, roams
 from trayagent.sandbox import Agent, Lab
 
 STEPS = int(os.environ.get("TRAYAGENT_ROAM_CHAOS", "4"))

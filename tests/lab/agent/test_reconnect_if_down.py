@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
+from tests.lab.logins.test_logins import other_key, refusals
 from tests.lab.matrix import bring_up
-from tests.lab.test_logins import other_key, refusals
-from tests.lab.test_suspended import flicker, stopped, until_suspended
+from tests.lab.recovery.test_suspended import flicker, stopped, until_suspended
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import END_DEADLINE_S
 

@@ -6,8 +6,17 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.lab.forwards.test_remote_cleanup import (
+    CONFIG,
+    HOST,
+    PORT,
+    SERVER,
+    decisions,
+    kept,
+    reached,
+    visitor,
+)
 from tests.lab.matrix import until
-from tests.lab.test_remote_cleanup import CONFIG, HOST, PORT, SERVER, decisions, kept, reached, visitor
 from trayagent.sandbox import Agent, Lab, Sshd
 
 

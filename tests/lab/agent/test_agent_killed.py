@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
+from tests.lab.masters.test_adoption import BY_HAND, started_by_hand
 from tests.lab.matrix import until
-from tests.lab.test_adoption import BY_HAND, started_by_hand
 from trayagent.sandbox import Agent, Lab
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}

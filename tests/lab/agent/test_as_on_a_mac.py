@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.test_drain import Session
+from tests.lab.masters.test_drain import Session
 from trayagent.sandbox import Agent, Lab
 
-AS_MAC = Path(__file__).parent.parent / "agent" / "as_mac"
+AS_MAC = Path(__file__).parents[2] / "agent" / "as_mac"
 
 HOST = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 BY_HAND = {**HOST, "ControlPath": "~/.ssh/hand-%C", "ControlMaster": "auto", "ControlPersist": "5m"}

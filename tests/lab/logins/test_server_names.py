@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.lab.logins.test_logins import other_key, refusals, stays
 from tests.lab.matrix import until
-from tests.lab.test_logins import other_key, refusals, stays
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import SERVER
 

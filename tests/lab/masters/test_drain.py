@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.agent.test_reconnect_if_down import SERVER
+from tests.lab.masters.test_adoption import BY_HAND
 from tests.lab.matrix import until
-from tests.lab.test_adoption import BY_HAND
-from tests.lab.test_reconnect_if_down import SERVER
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import JUMP, OTHER
 

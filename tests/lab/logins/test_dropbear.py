@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.lab.forwards.test_remote_cleanup import CONFIG, HOST, decisions, far_pid, kept, reached
 from tests.lab.matrix import alive, until
-from tests.lab.test_remote_cleanup import CONFIG, HOST, decisions, far_pid, kept, reached
 from trayagent.sandbox import Agent, Lab
 
 ADDRESS = "203.0.113.10"

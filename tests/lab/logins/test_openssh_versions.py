@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.forwards.test_agent_socket import heard, link, ssh_agent, target
+from tests.lab.forwards.test_remote_cleanup import HOST, PORT, SERVER, decisions, far_pid, kept, reached
 from tests.lab.matrix import alive, laboratory, until
-from tests.lab.test_agent_socket import heard, link, ssh_agent, target
-from tests.lab.test_remote_cleanup import HOST, PORT, SERVER, decisions, far_pid, kept, reached
 from trayagent.sandbox import Agent, Lab
 
-UNPACKED = Path(__file__).parents[2] / ".tools" / "openssh"
+UNPACKED = Path(__file__).parents[3] / ".tools" / "openssh"
 CONFIG = f"""\
 [hosts.{HOST}]
 local = ["9000:127.0.0.1:8001"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from tests.lab.logins.test_logins import asked, other_key, refusals, stays, use_key
 from tests.lab.matrix import OPTIONS, until
 from tests.lab.pam import KEY, Pam
-from tests.lab.test_logins import asked, other_key, refusals, stays, use_key
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import JUMP, OTHER
 

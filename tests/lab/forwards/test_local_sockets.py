@@ -6,8 +6,8 @@ import socket
 import sys
 from pathlib import Path
 
+from tests.lab.forwards.test_remote_cleanup import UNIX_PROBE
 from tests.lab.matrix import until
-from tests.lab.test_remote_cleanup import UNIX_PROBE
 from trayagent.sandbox import Agent, Lab
 
 HOST = "web01"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.lab.logins.test_logins import CONFIG, SERVER, asked, other_key, refusals, server, stays, use_key
 from tests.lab.matrix import until
-from tests.lab.test_logins import CONFIG, SERVER, asked, other_key, refusals, server, stays, use_key
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.lab_files import keygen

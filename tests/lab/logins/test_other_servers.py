@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
+from tests.lab.logins.test_openssh_versions import program
 from tests.lab.matrix import until
-from tests.lab.test_openssh_versions import program
 from trayagent.sandbox import Agent, Lab
 
 HOST = "web01"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import trayagent
+from tests.lab.masters.test_drain import Session
 from tests.lab.matrix import until
-from tests.lab.test_drain import Session
-from tests.lab.test_roaming_losses import HOST, LONG_S, OPTIONS, ROAMS, roams
+from tests.lab.roaming.test_roaming_losses import HOST, LONG_S, OPTIONS, ROAMS, roams
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.roaming_relays import FAR, marked
 

@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from tests.lab.matrix import need, until
-from tests.lab.test_roaming_losses import HOST, roaming
+from tests.lab.roaming.test_roaming_losses import HOST, roaming
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import Events
 from trayagent.sandbox.lab_tools import search_path

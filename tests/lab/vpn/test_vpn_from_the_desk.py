@@ -12,7 +12,7 @@ import pytest
 from tests.desktop.actors import FakeServer
 from tests.desktop.desk import Desk, run, until
 from tests.desktop.desk import desk as make_desk
-from tests.lab.test_vpn_sign_in import CONFIG, VPN, Scene
+from tests.lab.vpn.test_vpn_sign_in import CONFIG, VPN, Scene
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Agent, Lab
 

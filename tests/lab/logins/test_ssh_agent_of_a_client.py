@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.forwards.test_agent_socket import sockets_are_removed, ssh_agent
 from tests.lab.matrix import until
-from tests.lab.test_agent_socket import sockets_are_removed, ssh_agent
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.ssh_config_of_laptop import Options

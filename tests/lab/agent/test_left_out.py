@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lab.test_logins import SERVER, other_key
+from tests.lab.logins.test_logins import SERVER, other_key
 from trayagent.sandbox import Agent, Lab
 
 

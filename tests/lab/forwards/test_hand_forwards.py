@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.lab.masters.test_beside import reached
 from tests.lab.matrix import until
-from tests.lab.test_beside import reached
 from trayagent.sandbox import Agent, Lab
 
 HOST = "web01"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.lab.agent.test_chaos_kills import ssh_pids
+from tests.lab.masters.test_drain import Session
 from tests.lab.matrix import alive, listener, until
-from tests.lab.test_chaos_kills import ssh_pids
-from tests.lab.test_drain import Session
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import JUMP, OTHER, SERVER
 from trayagent.sandbox.roaming_relays import FAR, marked
