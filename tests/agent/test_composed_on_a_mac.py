@@ -16,7 +16,7 @@ AS_MAC = Path(__file__).parent / "as_mac"
 ROOT = Path(trayagent.__file__).parent
 
 # Linux only: never imported on a Mac.
-LINUX = ("sandbox", "linux_")
+LINUX = ("sandbox", "linux_", "xembed_pystray")  # the last needs an X display at its import
 DBUS = {
     "trayagent.desktop.tray." + name
     for name in ("status_notifier_item", "dbusmenu", "exported_objects", "pystray_linux")
