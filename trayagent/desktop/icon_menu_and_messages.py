@@ -47,7 +47,7 @@ class Door(Protocol):
     """What the desk needs from the agent."""
 
     def watch(self, push: Callable[[View], None]) -> Callable[[], None]:
-        """Push the view now and at each change. Return a function that ends that."""
+        """Push the view now and at each change. Return a function that stops the updates."""
 
     def sign_ins(self) -> frozenset[str]:
         """Return the VPNs that can be signed in to from here."""

@@ -92,7 +92,7 @@ def _gather(machine: Machine, progress: Progress) -> tuple[list[Finding], list[p
     progress("crontabs, LaunchAgents and shell files")
     findings += [*units, *cron.find(machine), *launchd.find(machine)]
     known = {one.where for one in units if isinstance(one, Found)}
-    # A process of a unit belongs to that unit, and the unit's text has its command line.
+    # Skip the processes of units: the finding about the unit has the command line already.
     findings += [r.found for r in running if r.unit not in known]
     return [*findings, *shell_files.find(machine)], masters
 

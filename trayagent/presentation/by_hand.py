@@ -26,6 +26,6 @@ def unknown_lines(host: Mapping[str, Any]) -> Iterator[str]:
     for listen in host.get("unknown_listens", ()):
         port = clean(listen).rpartition(":")[2]
         yield (
-            f"{clean(listen)} was given by hand, with a target that the agent cannot read: it is lost at a move. "
+            f"{clean(listen)} was forwarded by hand. The agent cannot read its target, so this forward ends at a move. "
             f"To keep it: trayagent keep {clean(host['name'])} -L {port}:TARGET:PORT"
         )

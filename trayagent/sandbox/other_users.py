@@ -24,7 +24,7 @@ def other_user(laptop: Node, uid: int) -> Node:
 
 
 def container(laptop: Node, network: str | None, *, mounts: bool) -> Node:
-    """Return the laptop for a container of its user, on that network (None: on the laptop's own)."""
+    """Return a node that is a container of the laptop's user, on `network` or, if None, on the laptop's own."""
     words: tuple[str, ...] = ()
     if mounts:
         mapped = () if os.getuid() == 0 else ("--user", "--map-current-user")

@@ -106,7 +106,7 @@ async def _take(stream: asyncio.StreamReader | None) -> bytes:
 
 
 async def end_process(child: asyncio.subprocess.Process) -> None:
-    """Kill the child and all its processes, such as a hanging `Match exec`; it leads its own process group."""
+    """Kill the child's process group, which includes a hanging `Match exec`. The child must lead that group."""
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -64,7 +64,7 @@ class HandForwards:
         self.follow(self._shell.state)
 
     def follow(self, state: State) -> None:
-        """Read the changed logs of the masters on which no request of the agent is under way."""
+        """Read the changed logs of masters that have no pending request of the agent."""
         if not self._waiting:
             return
         masters = {m.pid: (h, m) for h in state.hosts.values() if (m := h.forwarding_master) is not None}

@@ -62,7 +62,7 @@ class BesideSessions:
     async def scan(self) -> None:
         """Search now, and post each new session of a host that the agent knows.
 
-        With `beside = "end"`, sessions of other hosts count, too, since a supervisor may wait for their end.
+        With `beside = "end"`, also post sessions of other hosts, because a supervisor may wait for their end.
         """
         if sys.platform != "linux":
             return

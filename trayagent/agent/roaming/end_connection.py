@@ -41,7 +41,7 @@ class ConnectionEnder:
             self._shell.post(RoamingEnded(time.monotonic(), action.name, action.pid, by_request=True))
             return
         await self.end_here(kept, "requested")
-        self._lost.mark(kept)  # without a link, the far relay does not know
+        self._lost.mark(kept)  # without a link, the far relay has not received the end
 
     async def end_here(self, kept: KeptRoaming, why: str = "") -> None:
         """End a connection on this machine, and its far relay if there is a link."""

@@ -25,7 +25,7 @@ from trayagent.agent.state.record_types import VERSION, Kept
 log = logging.getLogger(__name__)
 
 _BYTES_MAX = 8 << 20  # a hundred hosts need about 200 kB
-_CHANGES_MIN = 256 << 10  # a file with fewer bytes of changes is not written again
+_CHANGES_MIN = 256 << 10  # with fewer bytes of changes, the file is not compacted
 _NAMED_MAX = 5  # a message names at most this many damaged parts
 
 

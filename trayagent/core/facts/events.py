@@ -304,7 +304,7 @@ class ForwardsChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class HandForwardsFound(Event):
-    """Forwards that clients requested on master `pid` were found, with their local addresses, or were canceled.
+    """The agent found forwards that clients requested on master `pid`, with their local addresses, or canceled.
 
     The configured ones may be among them. `unknown` are the addresses on which the master listens for unknown targets;
     None: not checked.

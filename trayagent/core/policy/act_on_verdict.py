@@ -237,7 +237,7 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
     if problem is not None:
         publish_failure(context, host, problem)
     elif host.retry.kind in REFUSED_KINDS or host.retry.kind == "certificate":
-        problem = host.problem  # the last login is why the control was bare
+        problem = host.problem  # because of that login the control was a bare one
     if (
         problem is None and not host.unnamed and not login_needs_user(host)
     ):  # the agent reports the end when the master is gone

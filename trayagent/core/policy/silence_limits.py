@@ -14,7 +14,9 @@ from trayagent.core.facts.time_constants import (
 
 
 def kept_offline_until(since: float, state: State) -> float:
-    """Return when a master that has had no route since then is ended (row 2, `keep_while_offline`).
+    """Return the time at which the agent ends a master that has had no route since `since` (row 2).
+
+    It is `keep_while_offline` later.
 
     After a wake, its own network gets time to come back.
     """

@@ -22,7 +22,7 @@ _SERVER_DECIDES, _NEVER = -1, 0
 
 DEFAULT = "default"
 """The action of a click on the message itself."""
-# xfce4-notifyd draws a button for the default action, beside the button of the same action.
+# xfce4-notifyd also draws a button for the default action, so that one button would appear twice.
 _DRAWS_DEFAULT = frozenset({"Xfce Notify Daemon"})
 
 

@@ -1,4 +1,4 @@
-"""Chooses what lets new masters outlive the agent: systemd's scopes on Linux, nothing elsewhere."""
+"""Chooses what makes new masters outlive the agent: systemd scopes on Linux, nothing elsewhere."""
 
 from __future__ import annotations
 

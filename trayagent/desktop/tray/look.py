@@ -18,7 +18,7 @@ class Item(Protocol):
 
     @property
     def key(self) -> Hashable:
-        """The subject of this line, unique in the menu."""
+        """What identifies this line in the menu."""
 
     @property
     def kind(self) -> Kind:

@@ -1,9 +1,10 @@
 """Count what a master carries from its descriptors and the kernel's lists of sockets.
 
-A control socket that a master accepted has the name that the listening one was bound to, even after the master
-stopped listening. A session keeps it open until it ends. A connection through a forward is a TCP socket, or a Unix
-socket that has a name or whose peer has one: `-L PATH`, `-R PORT:PATH`, X11, the ssh-agent. The standard input and
-output of sessions are descriptors of their clients. If they are sockets, they are pairs without a name.
+An accepted control connection has the listening socket's path as its name, even after the master stopped listening.
+Each session keeps its control connection open until the session ends. A connection through a forward is a TCP socket,
+or a Unix socket that has a name or whose peer has one: `-L PATH`, `-R PORT:PATH`, X11, the ssh-agent. The master also
+holds the standard input and output of its clients. If these are sockets, they are pairs without a name, so they are
+not counted.
 """
 
 from __future__ import annotations

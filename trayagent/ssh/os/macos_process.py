@@ -79,7 +79,7 @@ def kill_checked(
 class PidWatch:
     """Calls back once, in the running loop, when a process ends, even if the process ended before.
 
-    The process need not be a child. The loop does not wake up before. Source: kqueue(2), EVFILT_PROC, NOTE_EXIT.
+    The process need not be a child. It causes no wake-up before that. Source: kqueue(2), EVFILT_PROC, NOTE_EXIT.
     """
 
     def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:
