@@ -109,7 +109,9 @@ def test_a_master_with_a_session_of_its_own_carries_it(
     assert child.stdout.readline() == b"up\n"
     new = start_master(path=Path(fresh_for(str(ssh_config.control_path))))
     take_over(new.path, ssh_config.control_path, child.pid, unlinks_path=True)
-    assert stop_listening.carried(Master(child.pid, 0, "")) == Carried(sessions=1)
+    process = read(child.pid)
+    assert process is not None
+    assert stop_listening.carried(Master(child.pid, process.start_ticks, "")) == Carried(sessions=1)
     assert still_echoes(child)
     child.communicate()
     assert child.wait(DEADLINE_S) == 0

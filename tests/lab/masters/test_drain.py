@@ -443,3 +443,22 @@ def test_a_paused_host_stays_paused_in_the_next_agent(lab: Lab, agent: Agent) ->
     assert agent.wait_state("web01", "paused")["draining"]
     assert session.end() == 0
     assert master.wait(20) is not None
+
+
+def test_a_jump_host_keeps_the_session_behind_its_master_of_proxyjump(lab: Lab, agent: Agent) -> None:
+    """With ControlMaster auto, ProxyJump's `ssh -W` is the jump host's master. A reconnect keeps what it carries."""
+    lab.join("home")
+    lab.sshd(JUMP)
+    lab.sshd(OTHER)
+    auto = {"ControlMaster": "auto", "ControlPath": "~/.ssh/cm-%C"}
+    inner = {"HostName": OTHER, "ProxyJump": "jump", "ControlPath": "none"}
+    lab.ssh_config({"jump": {"HostName": JUMP, **auto}, "web01": inner})
+    session = Session(lab)
+    agent.start("[hosts.jump]\n")
+    old = agent.wait_state("jump", "connected")["pid"]
+    events = agent.events()
+    assert agent.cli("reconnect", "jump").returncode == 0
+    assert agent.wait_state("jump", "connected")["pid"] != old
+    assert session.echoes()
+    assert session.end() == 0
+    events.wait("drained", "jump")

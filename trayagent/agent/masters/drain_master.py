@@ -94,7 +94,7 @@ class MasterDrainer:
                 unlinks_path=not old.started_by_agent,
                 wait_s=CLEAR_PATIENCE_S,
             )
-            found = stop_listening.carried(old)
+            found = await stop_listening.carried_after_stop(old)
         except (TrayagentError, OSError) as error:
             log.info("%s: pid %d does not stop: %s", host.name, old.pid, error)
             # After `ssh -O stop` or `rm SOCKET`, no client can reach the master. But its forwards can no longer be

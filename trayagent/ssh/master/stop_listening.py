@@ -23,12 +23,14 @@ from trayagent.ssh.mux.errors import Gone, Refused
 from trayagent.ssh.mux.forward import MuxForward
 from trayagent.ssh.new_control_path import fresh_for, remove_fresh
 from trayagent.ssh.os.carried import Carried, carried_by
-from trayagent.ssh.os.process import read
+from trayagent.ssh.os.process import alive, read
 
 PUT_BACK_S = 0.050
 """How long the event loop is blocked at most: a running master unlinks its path within 1 ms."""
 STOP_S = 10.0
 """How long each answer may take. A master that just proved that it lives loses its sessions if it cannot be stopped."""
+EXIT_S = 1.0
+"""How long a master that has nothing left to carry may take to exit. On a busy machine, that is more than a moment."""
 _PROC_TITLE = "[stopped mux]"
 _CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
@@ -102,10 +104,31 @@ async def _round_trip(client: MuxClient, wait_s: float) -> None:
         os.close(null)
 
 
-def carried(master: Master) -> Carried:
-    """Return what a master that stopped still carries. A session of its own counts, too."""
+async def carried_after_stop(master: Master) -> Carried:
+    """Return what a master carries that has just stopped. A master of the user that carries nothing gets time to exit.
+
+    Raise NetlinkError.
+    """
     found = carried_by(master.pid)
-    if master.started_by_agent or _ends_by_itself(master.pid):
+    until = time.monotonic() + EXIT_S
+    while not (found.sessions or found.connections or master.started_by_agent) and time.monotonic() < until:
+        if not _ends_by_itself(master.pid) or not alive(master.pid, master.start_ticks):
+            break
+        await asyncio.sleep(0.02)
+        found = carried_by(master.pid)
+    return carried(master)
+
+
+def carried(master: Master) -> Carried:
+    """Return what a master that stopped still carries. A session of its own counts, too. Raise NetlinkError.
+
+    A master of the user that exits with its last channel, and is still there, has a channel, even one that cannot be
+    seen: the connection of `ssh -W` ends in the master's own standard input and output.
+    """
+    found = carried_by(master.pid)
+    if master.started_by_agent or not alive(master.pid, master.start_ticks):
+        return found
+    if _ends_by_itself(master.pid) and (found.sessions or found.connections):
         return found
     return Carried(found.sessions + 1, found.connections)
 
