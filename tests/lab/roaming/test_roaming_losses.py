@@ -137,6 +137,7 @@ def test_a_refused_inner_login_leaves_a_plain_host(lab: Lab, agent: Agent) -> No
     agent.wait_state(HOST, "connected", LONG_S)
     assert server.said().count("Connection closed by authenticating user") <= max(tries, 1)
     assert not relays(lab)
+    assert "forward-found" not in said(agent)  # the agent's own link is no forward of the user
 
 
 def test_another_machine_behind_the_name_waits(lab: Lab, agent: Agent) -> None:

@@ -89,7 +89,12 @@ class HandForwards:
         if first:  # the agent itself opened these, or an earlier agent found them
             lines = self._records.opened(master.pid, master.start_ticks)
             known |= {forward for line in lines if (forward := read_forward(line)) is not None}
-        found = tuple(forward for forward, is_open in last.items() if is_open and forward not in known)
+        own = str(self._file_paths.runtime_dir)  # the agent's link to a far relay listens there
+        found = tuple(
+            forward
+            for forward, is_open in last.items()
+            if is_open and forward not in known and not (forward.listen.path or "").startswith(f"{own}/")
+        )
         closed = tuple(forward for forward, is_open in last.items() if not is_open)
         try:
             listening = tcp_listeners(master.pid)
