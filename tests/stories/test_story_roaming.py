@@ -149,6 +149,68 @@ def test_a_refused_inner_login_counts_for_the_account(story: Story) -> None:
     assert story.host("web").login.refused == (story.t,)
 
 
+def names_of_one_account(story: Story, count: int = 4) -> list[str]:
+    """Begin with some names of one account, connected from home. Each is to roam."""
+    names = [f"web{number}" for number in range(count)]
+    for name in names:
+        story.connected(name, wish=ROAMS, scene=HOME)
+    return names
+
+
+def starting(story: Story, names: list[str]) -> list[str]:
+    """Return the hosts whose inner login is under way."""
+    return [name for name in names if story.host(name).roaming_start.through is not None]
+
+
+def refuse(story: Story, name: str) -> None:
+    """Let the server refuse the inner login."""
+    pid = story.living(name).pid
+    story.post(r.RoamingNotPossible(story.t, name, pid, "refused", "refused", lasting=True))
+
+
+def test_an_account_that_refuses_the_inner_login_sees_it_once(story: Story) -> None:
+    """One name tries it first. The others follow ten minutes later, one at a time, as long as none has succeeded."""
+    names = names_of_one_account(story)
+    (first,) = starting(story, names)
+    refuse(story, first)
+    story.after(599)
+    assert starting(story, names) == []
+    story.after(2)
+    (second,) = starting(story, names)
+    assert second != first
+
+
+def test_a_refused_inner_login_keeps_no_connection_from_coming_back(story: Story) -> None:
+    """After a move, the hosts of the account log in from the laptop at once: one, then the other."""
+    first, second = names = names_of_one_account(story, 2)
+    for name in starting(story, names):
+        refuse(story, name)
+    story.network(CAFE)
+    assert story.host(first).attempt is not None
+    story.after(0.4).ready(first)
+    assert story.host(second).attempt is not None
+
+
+def test_a_reconnect_repeats_no_refused_inner_login_within_ten_minutes(story: Story) -> None:
+    """The success of the outer login clears the account's refusals, but says nothing about the inner one."""
+    plain = story.connected(wish=ROAMS, scene=HOME)
+    story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "refused", "refused", lasting=True))
+    story.post(user_events.UserReconnect(story.t, ("web",)))
+    story.reconnected("web")
+    assert story.host("web").roaming_start.through is None
+    story.after(601)
+    assert story.host("web").roaming_start.through is not None
+
+
+def test_once_one_inner_login_succeeded_the_others_follow_two_at_a_time(story: Story) -> None:
+    """The account accepts logins from the server's own address. The limit for logins under way holds, as for any."""
+    names = names_of_one_account(story)
+    (first,) = starting(story, names)
+    outer = replace(story.living(first), control_path=OUTER_PATH)
+    story.post(r.RoamingBegan(story.t, first, replace(INNER, control_path=f"/cm/{first}"), outer))
+    assert starting(story, names) == ["web1", "web2"]
+
+
 def test_a_refused_outer_login_ends_nothing(story: Story) -> None:
     """The outer one is stale, and the user must act. The sessions of the inner one wait."""
     roaming(story)

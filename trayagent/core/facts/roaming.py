@@ -46,7 +46,7 @@ class RoamingStart:
     `through` is the pid of the master through which roaming is being started, `retry_at` when the next start may
     begin, and `reason` why the host does not roam: set until the configuration changes or the user reconnects it.
     `restoring` is the pid of the master that is on its way back to the user's control path. `taken`: that path was
-    taken, so the master stays where it is.
+    taken, so the master stays where it is. `refused_at` is when the server last refused the inner login.
     """
 
     through: int | None = None
@@ -55,3 +55,4 @@ class RoamingStart:
     reason: str | None = None
     restoring: int | None = None
     taken: bool = False
+    refused_at: float = NEVER

@@ -65,6 +65,7 @@ def not_possible(context: Context, event: RoamingNotPossible) -> None:
         retry_at=context.now + doubling(ROAMING_RETRY_FIRST_S, failed, RETRY_MAX_S),
         failed=failed,
         reason=event.said if event.lasting else None,
+        refused_at=context.now if event.code == "refused" else host.roaming_start.refused_at,
     )
     known = host.roaming_start.reason
     host = context.put(host, roaming_start=start)

@@ -193,6 +193,31 @@ def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) 
     )
 
 
+def inner_login_free_at(host: Host, hosts: Hosts, now: float) -> float | None:
+    """Return when a host that is to roam may make its inner login (at most `now`: at once). None: after another one.
+
+    That login comes from the server's own address, so the success of an outer login says nothing about it. Until an
+    inner login to the account succeeds, only one is made at a time, and none for a while after a refusal.
+    """
+    login = at_target(host)
+    if login is None:
+        return now
+    alike = [other for other in hosts.values() if _is_account_of(other, login)]
+    refused = max(
+        (*(other.roaming_start.refused_at for other in alike), *_refusals(login, hosts, now)), default=NEVER
+    )
+    if now < refused + REFUSED_WINDOW_S:
+        return refused + REFUSED_WINDOW_S
+    proven = any(other.roaming is not None for other in alike)
+    busy = any(other.roaming_start.through is not None for other in alike)
+    return None if busy and not proven else now
+
+
+def _is_account_of(host: Host, login: Login) -> bool:
+    own = at_target(host)
+    return own is not None and not own.own_accounts.isdisjoint(login.own_accounts)
+
+
 def refused_accounts(host: Host) -> Iterator[tuple[float, frozenset[Account]]]:
     """Yield the times of the host's refused logins, each with the account that refused it."""
     target, jump = at_target(host), at_jump(host)
@@ -276,3 +301,5 @@ def _all_under_way(hosts: Hosts) -> Iterator[tuple[str, tuple[Login, ...], bool]
         by_user = attempt is not None and (attempt.at_terminal or attempt.refused is not None)
         if (asking and not by_user) or trial:
             yield other.name, at_risk(other, hosts), trial
+        if other.roaming_start.through is not None and (inner := at_target(other)) is not None:
+            yield other.name, (inner,), False

@@ -10,6 +10,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.roaming import Roaming
+from trayagent.core.policy.account_lockout import inner_login_free_at
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.login_waits import before_login
@@ -67,7 +68,7 @@ def _restore(context: Context, host: Host, master: Master) -> None:
 
 
 def _begin(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
-    """Begin to roam if the host may. The inner login is one more login, so the same limits hold for it."""
+    """Begin to roam if the host may. The inner login is one more login, so the same limits and its own hold for it."""
     start, now = host.roaming_start, context.now
     may_roam = host.wish.roam and host.wish.listed and master.started_by_agent and not host.user.held
     if not may_roam or start.reason is not None or start.through is not None or login_needs_user(host):
@@ -79,6 +80,9 @@ def _begin(context: Context, host: Host, master: Master, admitted: Admission) ->
     wait = before_login(host, context.state, admitted, now)
     if wait is not None:
         return wait.at
+    free_at = inner_login_free_at(host, context.state.accountable, now)
+    if free_at is None or free_at > now:
+        return free_at
     context.do(BeginRoaming(host.name, master))
     context.put(host, roaming_start=replace(start, through=master.pid))
     context.because(host.name, 0, "roaming-begins", Evidence.of(outer=master.pid))
