@@ -45,6 +45,6 @@ def test_a_decision_never_uses_what_an_earlier_state_showed() -> None:
     assert names_of("192.0.2.1:22", context.state.hosts) == {"192.0.2.1:22"}
     later = Context(context.state, 1.0)
     later.forget("one")
-    assert names_of("two.example:22", later.state.hosts) == {"two.example:22"}
+    assert names_of("two.example:22", later.state.hosts) == {"two.example:22", "192.0.2.2:22"}
     assert names_of("192.0.2.1:22", context.state.hosts) == {"192.0.2.1:22"}
     assert names_of("192.0.2.1:22", earlier.hosts) == {"192.0.2.1:22", "two.example:22"}

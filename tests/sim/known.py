@@ -400,4 +400,10 @@ KNOWN: dict[str, History] = {
             (0.3, "upload", "adhoc"),
         ),
     ),
+    # An unnamed master that had gone was counted under its server's address, and its login not under the name.
+    "flaps after an unnamed master": (
+        ("git", "stranger"),
+        0.3,
+        ((0.0, "reboot", "web"), (90.0, "reconnect", "annex"), (0.0, "flapping", "cafe")),
+    ),
 }

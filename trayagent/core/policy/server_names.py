@@ -14,22 +14,29 @@ from trayagent.core.facts.hosts import Host
 
 
 def names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
-    """Return the names (`Host.server`) of a server: this one, and those of hosts that share a host key or address."""
+    """Return the names (`Host.server`) of a server: this one, and those of hosts that share a host key or address.
+
+    Its addresses are among them. An unnamed master, which may be gone by now, had its server under its address.
+    """
     return once(hosts, ("names", server), lambda: _names_of(server, hosts))
 
 
 def _names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
     marks = [(host.server, _marks(host)) for host in hosts.values()]
     own = frozenset({server}).union(*(found for name, found in marks if name == server))
-    return frozenset({server, *(name for name, found in marks if not own.isdisjoint(found))})
+    addresses = {address for host in hosts.values() if host.server == server for address in _addresses(host)}
+    return frozenset({server, *addresses, *(name for name, found in marks if not own.isdisjoint(found))})
 
 
 @derived_once
 def _marks(host: Host) -> frozenset[str]:
     """Return what identifies the machine to which the host's connection goes first: names, addresses, host keys."""
+    return frozenset({host.server, *_addresses(host), *_keys_of_first_hop(host)})
+
+
+def _addresses(host: Host) -> frozenset[str]:
     port = host.hop.port if host.hop is not None else host.master.peer_port if host.master is not None else 0
-    addresses = (f"{address}:{port}" for address in host.addresses)
-    return frozenset({host.server, *addresses, *_keys_of_first_hop(host)})
+    return frozenset(f"{address}:{port}" for address in host.addresses)
 
 
 def _keys_of_first_hop(host: Host) -> frozenset[str]:
