@@ -1,4 +1,4 @@
-"""Decides whether a host may be connected from here now; docs/architecture.md, *When a login is begun*; pure."""
+"""Decides whether a host may be connected now; docs/architecture.md, *When the agent starts a login*; pure."""
 
 from __future__ import annotations
 

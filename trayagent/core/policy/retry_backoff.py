@@ -1,4 +1,4 @@
-"""Decides when a failed attempt is repeated: docs/architecture.md, *When a login is begun*; pure."""
+"""Decides when a failed attempt is repeated: docs/architecture.md, *When the agent starts a login*; pure."""
 
 from __future__ import annotations
 
