@@ -22,7 +22,7 @@ class SendProbe(Action):
     """Send a probe through the master's connection. ProbeAnswered follows, unless the master is silent.
 
     `large`: use packets that fill an MTU, in both directions, if the server can echo them. `second`: the sentinel did
-    not answer, so request a forward to a closed port. Any answer to it proves life, too.
+    not answer, so request a forward to a closed port. Any answer to that request proves life, too.
     """
 
     master: Master
@@ -34,7 +34,7 @@ class SendProbe(Action):
 class Observe(Action):
     """Query the kernel about the master's TCP connection. The event Observed reports the result at once.
 
-    `probed_at` is when the last probe was sent. The result repeats it.
+    `probed_at` is when the last probe was sent. The event repeats that time.
     """
 
     master: Master
@@ -43,7 +43,10 @@ class Observe(Action):
 
 @dataclass(frozen=True, slots=True)
 class Dial(Action):
-    """Start a new master beside the control path. The Attempt events report its progress."""
+    """Start a new master on a temporary control path. The Attempt events report its progress.
+
+    `background`: ssh goes to the background after the login, so the master is not a child of the agent.
+    """
 
     attempt: int
     purpose: Purpose
@@ -52,7 +55,7 @@ class Dial(Action):
 
 @dataclass(frozen=True, slots=True)
 class Redial(Action):
-    """Begin one more connection for an attempt that no server has answered. Attempt events report the progress."""
+    """Open one more connection for an attempt that no server has answered. Attempt events report the progress."""
 
     attempt: int
 
@@ -82,9 +85,9 @@ class Discard(Action):
 
 @dataclass(frozen=True, slots=True)
 class TakeOver(Action):
-    """Move the attempt's master to the control path and kill the old one; TookOver or TakeOverFailed follows.
+    """Move the attempt's master to the control path and kill the old one. TookOver or TakeOverFailed follows.
 
-    `drain`: the old master answers, so let its sessions end by themselves. Kill the old master only if it carries none.
+    `drain`: the old master answers, so let its sessions continue. Kill it only if it carries no session.
     """
 
     attempt: int
@@ -102,7 +105,10 @@ class CountCarried(Action):
 
 @dataclass(frozen=True, slots=True)
 class Kill(Action):
-    """End a master: send TERMINATE, then SIGKILL it and its transport process."""
+    """End a master: send TERMINATE, then SIGKILL it and its transport process.
+
+    `gently`: before that, clean up what the master left on the server, such as its link to the ssh-agent.
+    """
 
     master: Master
     gently: bool = False
@@ -126,7 +132,7 @@ class TryKeys(Action):
 class Resolve(Action):
     """Run `ssh -G` again. HostResolved or ResolveFailed follows.
 
-    `lookups`: ssh may resolve names, which it does with CanonicalizeHostname.
+    `lookups`: ssh may query DNS. It does so only with CanonicalizeHostname.
     """
 
     lookups: bool = False
@@ -134,14 +140,14 @@ class Resolve(Action):
 
 @dataclass(frozen=True, slots=True)
 class SetTimer(Action):
-    """Send TimerExpired at a time (monotonic seconds); None cancels. It replaces the host's earlier time."""
+    """Set the host's only timer: TimerExpired follows at the time `at` (monotonic seconds). None cancels the timer."""
 
     at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Publish(Action):
-    """Send an event, one of config.model.EVENTS, to clients and hooks. `name` "" means that it concerns no host.
+    """Send an event, one of config.model.EVENTS, to clients and hooks. If `name` is "", the event concerns no host.
 
     `reason` is a text for users. If it is empty, the evidence is the reason.
     """
@@ -179,13 +185,13 @@ class AttachRoaming(Action):
 
 @dataclass(frozen=True, slots=True)
 class EndRoaming(Action):
-    """End the inner master `pid`, and its part on the server. RoamingEnded follows."""
+    """End the inner master `pid` and its far relay on the server. RoamingEnded follows."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class RestorePath(Action):
-    """Move a master that was an outer one to the user's control path. MasterMoved follows."""
+    """Move a former outer master to the user's control path. MasterMoved follows."""
 
     master: Master

@@ -1,4 +1,4 @@
-"""The facts of an attempt, of the back-off after it, and of a trial of keys; frozen data."""
+"""The facts of an attempt, of the back-off after it, and of a key trial; frozen data."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Attempt:
     """A new connection that is being made. It also serves as the control while the old connection is in doubt.
 
     `bare`: TCP and banner only, no login. `refused`: the right server answered and refused the login. `unwanted`:
-    the old connection turned out to live, so this one ends as soon as it may. `at_terminal`: the user makes it, with
-    an ssh that is not our child process. `routes`: the routes that were available when it last began a connection. It
-    has begun `redials` more connections since the first. `carried`: the jump host's own master lives, so that no login
-    is made there.
+    the old connection proved alive, so the agent ends the attempt as soon as the server's limits allow it.
+    `at_terminal`: the user makes the attempt, with an ssh that is not our child process. `routes`: the routes that
+    were available when the attempt last opened a connection. `redials` counts the connections that it opened after
+    the first. `carried`: it runs through the jump host's living master, so it needs no login at the jump host.
     """
 
     id: int
@@ -92,16 +92,16 @@ class Retry:
         return self.at is not None and self.at <= now
 
     def waits(self, now: float) -> bool:
-        """Report whether the next attempt has a time that has not come."""
+        """Report whether the next attempt is due at a later time."""
         return self.at is not None and self.at > now
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A check beside a living master whether the server accepts changed keys.
+    """A key trial: a login beside a living master that checks whether the server accepts changed keys.
 
-    `wanted_at` is when the keys changed, or None after the trial. `running` is the number of the trial among the
-    server's attempts. `begun` are the times when the last few trials began.
+    `wanted_at` is when the keys changed, or None if no trial is due. `running` is the attempt number of the running
+    trial. `begun` are the times when the last few trials began.
     """
 
     wanted_at: float | None = None

@@ -1,7 +1,8 @@
-"""Remembers what is derived from a host, so that it is derived once for each version; pure as seen from outside.
+"""A cache for values that are computed from a host; callers see pure functions.
 
-Facts are frozen: a change makes another object. So a value that was derived from an object holds as long as the object
-is the same. With a hundred hosts that wait for one server, each event would derive thousands of equal values otherwise.
+Facts are frozen, so a change creates a new object. A value computed from an object stays true as long as the host has
+that object. Without the cache, each event would compute thousands of equal values if a hundred hosts wait for one
+server.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _NAMES_MAX = 4096  # names that are no longer used must not fill the memory
 
 
 def derived_once(derive: Callable[[_Facts], _Value]) -> Callable[[_Facts], _Value]:
-    """Return a function like `derive` that computes the value of each version of a host once.
+    """Return a function that returns the same as `derive`, but computes it only once for each version of a host.
 
-    `derive` must be a function of frozen facts alone. Only the last version of each host is remembered.
+    The result of `derive` must depend only on the host's facts. Only the last version of each host is cached.
     """
     known: dict[str, tuple[_Facts, _Value]] = {}
 

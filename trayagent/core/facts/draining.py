@@ -1,4 +1,4 @@
-"""The facts of an earlier master that lets its sessions end; frozen data."""
+"""The facts of a draining master: an earlier master that runs until its last session ends; frozen data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """An ssh with a connection of its own, beside the host's master: its terminal and the program that started it."""
+    """An ssh that has its own connection beside the host's master: its terminal, and the program that started it."""
 
     terminal: str = ""
     program: str = ""
@@ -15,11 +15,12 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """An earlier master of the host `owner`: it accepts no more clients, and ends with what it still carries.
+    """An earlier master of the host `owner`. It accepts no more clients, and ends with its last session or connection.
 
-    `made_at` is when its connection was made. `sessions` and `connections` are what it carried at `counted_at`. It has
-    carried nothing since `idle_at`, None while it carries something. `stays`: it does not end by itself, because
-    its socket was removed before it could be stopped. `beside`: it never was a master, but is judged in the same way.
+    `made_at` is when its connection was made. `sessions` and `connections` are what it carried at `counted_at`.
+    `idle_at` is since when it has carried nothing, or None while it carries something. `stays`: it does not end
+    automatically, because its socket was removed before the agent could make it stop listening. `beside` is set for
+    an ssh beside the master. That ssh never was a master, but the agent judges it in the same way.
     """
 
     owner: str

@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRead(Event):
-    """The network was read again, because of a hint at a change or because new look-ups were needed."""
+    """The agent read the network again, after a hint at a change or because it needed more route look-ups."""
 
     snapshot: Snapshot
     touched: Touched = field(default_factory=Touched)
@@ -44,7 +44,7 @@ class Woke(Event):
 
 @dataclass(frozen=True, slots=True)
 class Configured(Event):
-    """The configuration was read, at the start or again."""
+    """The agent read the configuration, at its start or after a change."""
 
     wishes: Mapping[str, Wish]
     vpns: tuple[Vpn, ...] = ()
@@ -78,8 +78,8 @@ class SignInFailed(Event):
 class Refusal:
     """The refused login that an earlier agent stored. `retry_in_s` None means that no retry is due.
 
-    `by_jump`: a jump host refused it. `proven`: the server itself refused it. Otherwise it holds only on the path of
-    that login: `network` and `source`.
+    `by_jump`: a jump host refused it. `proven`: the server itself refused it. If that is not proven, the refusal
+    applies only to the path of that login, which `network` and `source` describe.
     """
 
     kind: FailureKind
@@ -97,11 +97,10 @@ class Remembered(Event):
 
     `refused_by_jump_ago_s` are the ages of those among them that a jump host refused. `refusing_key` is the host key
     of the server that refused the last one. `refused_elsewhere` are the ages of refusals by machines with another host
-    key, each with that key.
-    `by_hand` are the forwards that the user had given to ssh in this boot.
+    key, each with that key. `by_hand` are the forwards that the user has given to ssh since this boot.
     `vpn` and `networks` come from the host's configuration table, if it had one. `killing` are the pids of masters
-    that the earlier agent began to end. It may have exited before they did. `lost`: the host's master was up and
-    died while no agent ran, and nobody had requested that.
+    that the earlier agent began to end. That agent may have exited before they did. `lost`: the host's master died
+    while no agent ran, although no user or program had requested its end.
     """
 
     name: str
@@ -131,7 +130,7 @@ class HostResolved(Event):
 
     `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to resolve names.
     `known_keys` are the host keys ("TYPE SHA256:…") that the known_hosts files have for the host. `hop` is the first
-    TCP hop (None: through a command), `later_hops` are the jump hosts that are not `hop`.
+    TCP hop (None: ssh connects through a command). `later_hops` are the jump hosts that are not `hop`.
     """
 
     name: str
@@ -171,7 +170,7 @@ class MasterFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class MasterEnded(Event):
-    """A master's process ended. `failure` is its last message; `by_request`: it was asked to exit."""
+    """A master's process ended. `failure` is what its last message reports; `by_request`: its exit was requested."""
 
     name: str
     pid: int
@@ -196,7 +195,7 @@ class Observed(Event):
     `now` is the master with its new addresses, if the kernel moved its connection. `adrift`: the process lives, but
     the kernel shows no connection for it, so it may be between two addresses. `stopped`: the master, or a process
     that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so it cannot read an answer. `probed_at` is when the probe
-    was sent from which `acked` and `ahead` count.
+    to which `acked` and `ahead` refer was sent.
     """
 
     name: str
@@ -213,7 +212,7 @@ class Observed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEstablished(Event):
-    """An attempt's TCP connection is established, from the address `local` if that is known."""
+    """An attempt's TCP connection is established. `local` is its local address, if known."""
 
     name: str
     attempt: int
@@ -222,7 +221,7 @@ class AttemptEstablished(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptReady(Event):
-    """An attempt succeeded: a new master listens (`master`), or the server answered a bare control (None).
+    """An attempt succeeded: a new `master` listens, or the server answered a bare control (`master` None).
 
     `host_key` is the key that the server proved in this attempt, or None if it proved none. `trusted`: a bare
     control found a key that the user's known_hosts files accept for this server.
@@ -238,7 +237,7 @@ class AttemptReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed(Event):
-    """An attempt failed. `jitter` is a factor around 1 for its back-off.
+    """An attempt failed. `jitter` is a factor around 1 for the back-off.
 
     `host_key` is the key that the server proved in this attempt, or None if it proved none.
     """
@@ -252,9 +251,10 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TookOver(Event):
-    """The new master listens on the control path. `adopted`: another program's master listens there; ours was ended.
+    """`master` listens on the control path, and the old master lost it.
 
-    `drained` is the old master if its sessions go on, and `draining` what is known of them.
+    `adopted`: `master` is one that another program started there meanwhile, so the agent ended its own new master.
+    If the old master drains, `drained` is the old master and `draining` its facts.
     """
 
     name: str
@@ -267,7 +267,7 @@ class TookOver(Event):
 
 @dataclass(frozen=True, slots=True)
 class DrainingFound(Event):
-    """A draining master that an earlier agent left still lives, or an ssh beside a master was found."""
+    """The agent found a living draining master of an earlier agent, or an ssh beside a master."""
 
     master: Master
     draining: Draining
@@ -275,7 +275,7 @@ class DrainingFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class Carried(Event):
-    """What a draining master carries now; `name` is the name under which the state has it."""
+    """The agent counted what a draining master carries. `name` is the master's key in `State.hosts`."""
 
     name: str
     pid: int
@@ -294,7 +294,7 @@ class TakeOverFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ForwardsChanged(Event):
-    """The state of all forwards of a host on master `pid`. `final` False: some requests are still under way."""
+    """The host's forwards on master `pid` are now `forwards`. `final` False: some requests are still in progress."""
 
     name: str
     pid: int
@@ -304,10 +304,10 @@ class ForwardsChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class HandForwardsFound(Event):
-    """The agent found forwards that clients requested on master `pid`, with their local addresses, or canceled.
+    """The agent found forwards that clients of master `pid` requested (`opened`) or canceled (`closed`).
 
-    The configured ones may be among them. `unknown` are the addresses on which the master listens for unknown targets;
-    None: not checked.
+    Configured forwards may be among them. `unknown` are the addresses of further listening sockets whose targets the
+    agent does not know, or None if it did not check.
     """
 
     name: str
@@ -337,7 +337,7 @@ TrialVerdict = Literal["passed", "refused", "unknown", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded(Event):
-    """A trial of a host's keys ended. `unknown` says nothing about the keys; `skipped` contacted no server.
+    """A host's key trial ended. "unknown": the keys may work or not. "skipped": the trial contacted no server.
 
     `failure` is set unless the trial passed or was skipped. `jitter` is a factor around 1 for a back-off. `host_key`
     is the key that the server proved.

@@ -42,7 +42,7 @@ class Failure:
     """One failed attempt, or the end of a master.
 
     `positive`: the failure came after a finished key exchange, so the holder of that host key sent it.
-    `perhaps_refused`: the server proved its host key and then ended the login without a word.
+    `perhaps_refused`: the server proved its host key and then ended the login without a message.
     `by_jump`: the answer came from a jump host, or from a command that replaces one.
     """
 

@@ -1,8 +1,8 @@
 """Parses the argument of ssh -L, -R and -D exactly as ssh does, and writes it back; pure.
 
 The grammar is parse_forward() of OpenSSH's readconf.c. Fields are separated by colons. A field in square brackets is
-literal, a backslash quotes the next character, and a field with a slash is a Unix path. Two things need the machine
-and are rejected with a reason: service names and ${VARIABLES}.
+literal, a backslash quotes the next character, and a field with a slash is a Unix path. Service names and ${VARIABLES}
+mean something else on each machine, so they are rejected with a message.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import NoReturn
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
 
 MAX_UNIX_PATH = 107
-"""Bytes that fit into sun_path on Linux beside its NUL. ssh rejects longer paths."""
+"""The longest path, in bytes, that fits into sun_path on Linux before its NUL. ssh rejects longer paths."""
 MAX_HOST = 1024
-"""Characters of a host name that ssh accepts (NI_MAXHOST with its NUL)."""
+"""The longest host name, in characters, that ssh accepts (NI_MAXHOST without its NUL)."""
 
 _OPTION: dict[ForwardKind, str] = {"local": "-L", "remote": "-R", "dynamic": "-D"}
 _EXAMPLE: dict[ForwardKind, str] = {
@@ -36,7 +36,7 @@ class _Bad(Exception):  # noqa: N818  # holds half a sentence, from which `parse
 
 
 def parse(kind: ForwardKind, spec: str) -> Forward:
-    """Return the forward that ssh would make of the argument.
+    """Return the forward that ssh would open for the argument.
 
     Raises ValueError with a message that says what is wrong and gives an example.
     """
@@ -50,7 +50,7 @@ def parse(kind: ForwardKind, spec: str) -> Forward:
 
 
 def unparse(listen: End, target: End | None) -> str:
-    """Return an argument that `parse` reads as these ends."""
+    """Return an argument from which `parse` makes these two ends."""
     return ":".join(part for end in (listen, target) if end is not None for part in _parts(end))
 
 
@@ -118,7 +118,7 @@ def _bare(text: str) -> tuple[_Field, str | None]:
 
 
 def _ends(kind: ForwardKind, fields: list[_Field]) -> tuple[End, End | None]:
-    """Return the two ends. The number of fields, and which of them are paths, decides the form."""
+    """Return the two ends. The form depends on the number of fields and on which of them are paths."""
     shape = "".join("/" if field.is_path else "." for field in fields)
     lowest = 0 if kind == "remote" else 1  # only a server can choose a port (0)
     if kind != "dynamic":

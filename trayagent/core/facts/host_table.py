@@ -1,8 +1,8 @@
-"""The hosts by name, with what was derived from all of them together.
+"""The hosts by name, with a cache for values that are computed from all hosts.
 
-Many hosts that wait for one server ask the same questions about all hosts: which names a server has, which logins are
-under way. The answers hold until a host changes. So they are derived once for each change, and the work of an event
-grows with the number of hosts, not with its square.
+When many hosts wait for one server, each of them needs the same facts: which names the server has, and which logins
+are in progress. These facts stay true until a host changes. So they are computed once after each change, and the work
+of an event grows with the number of hosts, not with its square.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _Value = TypeVar("_Value")
 
 
 class HostTable(dict[str, Host]):
-    """The hosts by name. Change it by assignment and `pop` only: both drop what was derived."""
+    """The hosts by name. Change the table only by assignment and `pop`, because only these clear the cache."""
 
     def __init__(self, hosts: Mapping[str, Host] | Iterable[tuple[str, Host]] = ()) -> None:
         super().__init__(hosts)
@@ -34,9 +34,9 @@ class HostTable(dict[str, Host]):
 
 
 def once(hosts: Mapping[str, Host], what: Hashable, derive: Callable[[], _Value]) -> _Value:
-    """Return what `derive` returns. For a HostTable, it is called once for each `what` until a host changes.
+    """Return the result of `derive`. For a HostTable, it is cached under the key `what` until a host changes.
 
-    `derive` must be a function of the hosts and `what` alone.
+    The result must depend only on the hosts and on `what`.
     """
     if not isinstance(hosts, HostTable):
         return derive()

@@ -22,9 +22,10 @@ from trayagent.core.facts.time_constants import NEVER, ROAM_FOR_S
 NETWORKS_KEPT = 32  # networks per host; only frequent travellers reach this limit
 ForwardStateName = Literal["open", "opening", "closed", "failed"]
 LoginKind = Literal["quiet", "typed", "unlocked", "touched"]
-"""How a login went: without the user; with a password or code; with a passphrase; with a security key's touch.
+"""How a login went.
 
-"unlocked": the passphrase of a key was typed. "touched": a key was touched or its use was confirmed.
+"quiet": the user was not needed. "typed": the user typed a password or a code. "unlocked": the user typed the
+passphrase of a key. "touched": the user touched a key or confirmed its use.
 """
 
 
@@ -44,7 +45,7 @@ class Wish:
 
     @property
     def bounds(self) -> tuple[str | None, tuple[str, ...]]:
-        """The limits on where the host may be connected. They hold even after it leaves the configuration."""
+        """The limits on where the host may be connected. They still apply after the host left the configuration."""
         return self.vpn, self.networks
 
 
@@ -52,8 +53,8 @@ class Wish:
 class Hop:
     """The first TCP hop of a new connection: the host itself or its first jump host, with its user and keys.
 
-    `known_keys` are the host keys that known_hosts has for it. They are not compared: a new line in known_hosts is no
-    other hop.
+    `known_keys` are the host keys that known_hosts has for it. They are not compared, because a new line in known_hosts
+    does not make it another hop.
     """
 
     hostname: str
@@ -65,10 +66,10 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """When and where `ssh -G` last resolved a host, and whether the answer holds elsewhere.
+    """When and where `ssh -G` last resolved a host, and whether the answer is valid on other networks.
 
-    `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to resolve names for it.
-    `underlay` is the route out at that time: interface, gateway and source.
+    `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to query DNS.
+    `underlay` is the default route at that time: interface, gateway and source.
     """
 
     begun_at: float = NEVER
@@ -100,7 +101,7 @@ class Doubt:
     changed_at: float = NEVER  # when the master's path last changed
     wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
     gone_at: float | None = None  # since when the local address has been missing
-    left: PathHere | None = None  # the path on which the master was last alive, once that has changed
+    left: PathHere | None = None  # the path on which the master was last alive, once the path has changed
     proof_at: float = NEVER  # when the master last gave a proof of life
     probe: Probe | None = None
     observed: Observation | None = None
@@ -116,7 +117,7 @@ class UserRequests:
     """What the user requested of this host, beyond its configuration."""
 
     held: bool = False  # disconnected until the next reconnect
-    until_restart: bool = False  # `held` only as long as this agent runs
+    until_restart: bool = False  # `held` applies only while this agent runs
     reconnect: bool = False  # the user requested a new connection, and no attempt has begun yet
     at_once: bool = False  # the requested reconnect ends the old master, even if it answers
     paused_until: float | None = None  # inf: until resumed
@@ -149,7 +150,8 @@ class LoginHistory:
     refusing_key: str | None = None  # the host key of the server that refused the last login
     refused_elsewhere: tuple[tuple[float, str], ...] = ()  # by machines with another key: when, which key
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
-    # The user connected after our login was refused, and no login of ours has shown since whether it needs the user.
+    # The agent's login was refused, and then the user connected. No later login of the agent has shown whether the
+    # host needs the user.
     helped: bool = False
 
     @property
@@ -167,9 +169,9 @@ class LoginHistory:
 class Forwards:
     """The wanted forwards of the master, and when to request them.
 
-    `by_hand` are forwards that no configuration has: the user gave them to ssh (`ssh -L`, `ssh -O forward`). They are
-    wanted as long as the host is. `unknown` are addresses on which the master listens for forwards whose target could
-    not be learned.
+    `by_hand` are forwards that the user gave to ssh (`ssh -L`, `ssh -O forward`), not to a configuration. They are
+    wanted as long as the host is wanted. `unknown` are addresses on which the master listens for forwards whose target
+    the agent does not know. `tried` counts the requests in a row in which a forward failed.
     """
 
     states: tuple[ForwardState, ...] = ()
@@ -189,7 +191,7 @@ class Forwards:
         return replace(self, requested=True, retry_at=None)
 
     def rest(self) -> Forwards:
-        """Return the forwards without any request that is due."""
+        """Return the forwards with no request due."""
         return replace(self, requested=False, retry_at=None)
 
 
@@ -198,14 +200,14 @@ class Outage:
     """Since when the host has been away, and how earlier outages ended."""
 
     offline_since: float | None = None  # since when there has been no route
-    began_at: float | None = None  # when a route became available that could carry the host again
+    began_at: float | None = None  # when a route that can carry the host became available again
     recoveries: int = 0
     last_recovery_s: float | None = None
 
 
 @dataclass(frozen=True)  # without slots: `with_changes` copies the host's dict
 class Host:
-    """All that is known of one host."""
+    """All facts of one host."""
 
     name: str
     wish: Wish = field(default_factory=Wish)
@@ -221,7 +223,7 @@ class Host:
     path: MasterPath | None = None
     network: Network | None = None
     doubt: Doubt = field(default_factory=Doubt)
-    killing: frozenset[int] = frozenset()  # pids that we are ending
+    killing: frozenset[int] = frozenset()  # pids of the masters that the agent is ending
     attempt: Attempt | None = None
     draining: Draining | None = None  # set if this entry is an earlier master of a host
     roaming: Roaming | None = (
@@ -230,11 +232,11 @@ class Host:
     roaming_start: RoamingStart = field(default_factory=RoamingStart)
     outer_path: str | None = None  # where the outer masters listen, or listened while the host roamed
 
-    lost: bool = False  # the network ended its connection; an on-use host is then recovered
+    lost: bool = False  # the network ended its connection, so the agent reconnects even an on-use host
     user: UserRequests = field(default_factory=UserRequests)
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
-    bare_retry: Retry = field(default_factory=Retry)  # for bare controls, apart from logins
+    bare_retry: Retry = field(default_factory=Retry)  # the back-off of bare controls, not of logins
     checked_at: float = NEVER  # when the banner of the host's server was last checked
     reached: Reached = field(default_factory=Reached)
     login: LoginHistory = field(default_factory=LoginHistory)
@@ -255,7 +257,7 @@ class Host:
 
     @property
     def probed_at(self) -> float | None:
-        """When the probe without an answer was sent, None without such a probe."""
+        """When the unanswered probe was sent, or None if no probe is unanswered."""
         return self.doubt.probe.sent_at if self.doubt.probe is not None else None
 
     @property
@@ -279,27 +281,27 @@ class Host:
 
     @property
     def hidden_path(self) -> str | None:
-        """The control path of the host's next master, if that is not the user's."""
+        """The control path of the host's next master, or None if that is the user's control path."""
         left_there = self.master is not None and self.master.control_path == self.outer_path
         return self.outer_path if self.roaming is not None or left_there else None
 
     @property
     def linked(self) -> bool:
-        """Whether data passes through the user's control path, as far as its master and the link are known."""
+        """Whether the user's control path can carry data, as far as the agent knows its master and the link."""
         if self.roaming is None or self.master is None:
             return self.master is not None and (self.hidden_path is None or self.roaming_start.taken)
         return self.roaming.carrier == self.master.pid
 
     @property
     def renewing(self) -> bool:
-        """Whether the inner master ends at the user's request, or the outer one is on its way to the user's path."""
+        """Whether the agent ends the inner master at the user's request, or moves the outer one to the user's path."""
         if self.roaming is not None or self.master is None:
             return self.roaming is not None and self.roaming.renewed
         return not self.linked and self.roaming_start.restoring == self.master.pid
 
     @property
     def attaching(self) -> bool:
-        """Whether an attach through the present outer master is in progress, so that its sessions may soon go on."""
+        """Whether an attach through the current outer master is in progress, so the sessions may soon continue."""
         roaming, master = self.roaming, self.master
         return (
             roaming is not None and master is not None and not self.linked and roaming.attaching == master.pid
@@ -307,13 +309,13 @@ class Host:
 
     @property
     def ending(self) -> bool:
-        """Whether we have killed the master and wait only for its end."""
+        """Whether the agent has killed the master and only waits for its end."""
         replaced = self.attempt is not None and self.attempt.taking_over
         return self.master is not None and self.master.pid in self.killing and not replaced
 
     @property
     def by_user(self) -> bool:
-        """Whether a request of the user is being carried out. A refused login ends the request."""
+        """Whether the agent is carrying out a request of the user. A refused login ends the request."""
         attempt = self.attempt
         return self.user.reconnect or (
             attempt is not None and attempt.purpose == "user" and attempt.refused is None
@@ -326,7 +328,7 @@ class Host:
 
     @property
     def server(self) -> str:
-        """The server, identified by the first hop, under which attempts are counted."""
+        """The name under which the server's attempts are counted: "HOST:PORT" of the first hop, if known."""
         return _server_of(self)
 
 

@@ -18,7 +18,7 @@ def end_text(end: End) -> str:
 
 
 def local_address(forward: Forward) -> str | None:
-    """Return what a program on this machine connects to. A remote forward has no end here."""
+    """Return the address to which a program on this machine connects, or None for a remote forward."""
     if forward.kind == "remote":
         return None
     listen = forward.listen

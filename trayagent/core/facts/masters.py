@@ -47,12 +47,13 @@ class Master:
 
 @dataclass(frozen=True, slots=True)
 class MasterPath:
-    """The path of a master: what must stay the same for its connection to be beyond doubt.
+    """The path of a master. If one of these facts changes, the master is in doubt.
 
-    While the local address is missing, the other fields are ignored. `tentative` does not count as a change of the
-    path, but the kernel sends nothing from a tentative address. `bearer` is the interface that has the local
-    address. Answers arrive through it, even if packets leave through another interface. In that case `bearer_network`
-    is its network, if known. `others` are those of the master's `other_locals` that are present.
+    `present`: the local address is there. While it is missing, the other fields are ignored. `source_differs`: for a
+    new connection, the kernel would choose another source. A change of `tentative` puts no master in doubt, but the
+    kernel sends nothing from a tentative address. `bearer` is the interface that has the local address. Answers arrive
+    through `bearer`, even if packets leave through another interface. In that case `bearer_network` is the network of
+    `bearer`, if known. `others` are those of the master's `other_locals` that are present.
     """
 
     present: bool
@@ -77,7 +78,7 @@ class PathHere:
     def same(self, other: PathHere) -> bool:
         """Report whether both are the same path in the same network.
 
-        The source that the kernel would choose does not count.
+        Ignore `source_differs` and `tentative`.
         """
         if replace(self.path, tentative=False, source_differs=False) != replace(
             other.path, tentative=False, source_differs=False
@@ -90,9 +91,9 @@ class PathHere:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A probe on its way through the old connection. There is one at a time.
+    """A probe on its way through the old connection. There is at most one at a time.
 
-    `sent_over` is the path on which it was sent. `again`: it was silent, and a second, different question followed.
+    `sent_over` is the path on which it was sent. `again`: the agent got no answer and sent a second, different probe.
     `acked` counts the acknowledged bytes among those sent after it; `moved_at` is when that number last rose.
     `drained_at` is when everything that was queued before the probe was acknowledged.
     """
@@ -120,5 +121,5 @@ class Observation:
 
 
 def _differ(one: Network | None, other: Network | None) -> bool:
-    """Report whether both are known and certainly two networks."""
+    """Report whether both networks are known and certainly differ."""
     return one is not None and other is not None and one.differs(other)

@@ -2,7 +2,7 @@
 
 A watcher only *hints* that something happened. The agent then reads a whole `Snapshot` again and compares it with
 the last one. A comparison cannot show what flickered between two snapshots, such as a link that lost its carrier for
-5 ms or an address that was removed and added again. The hint carries that as `Touched`.
+5 ms or an address that was removed and added again. The hint reports such changes as `Touched`.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Snapshot:
     results of the requested look-ups; None means no route (including unreachable, blackhole and prohibit routes).
     `gateway_macs` maps (interface, gateway address) to the link-layer address that the kernel knows. An unresolved
     gateway is absent. `carriers` maps each tunnel to the interface that carried it when that was last certain: while
-    the machine had its own default route, or when the tunnel came up. The agent carries it over from one snapshot to
-    the next. `name` is the network's name (connection or SSID), if known. `name_of` is the interface to which the
+    the machine had its own default route, or when the tunnel came up. The agent copies this mapping from each snapshot
+    to the next. `name` is the network's name (connection or SSID), if known. `name_of` is the interface to which the
     name belongs, or None if unknown.
     """
 
@@ -104,7 +104,7 @@ class Snapshot:
     """The default routes whose interface is up, IPv4 first, best metric first; device routes count."""
 
     def __post_init__(self) -> None:
-        # Each decision about a host asks for both several times, and a routing table may have thousands of routes.
+        # Each decision about a host reads both several times, and a routing table may have thousands of routes.
         by_name = {i.name: i for i in reversed(self.interfaces)}
         up = {i.name for i in by_name.values() if i.up}
         found = [r for r in self.routes if r.prefix_len == 0 and r.interface in up]
@@ -173,11 +173,11 @@ class Network:
 
     @property
     def known(self) -> bool:
-        """Whether enough is known to tell this network from others."""
+        """Whether enough is known to distinguish this network from others."""
         return bool(self.gateway or self.name)
 
     def matches(self, other: Network) -> bool:
-        """Report whether both are certainly the same network. A gateway counts more than a network's name."""
+        """Report whether both are certainly the same network. If both gateways are known, the names do not count."""
         if self.egress != other.egress:
             return False
         if self.gateway and other.gateway:
@@ -185,7 +185,7 @@ class Network:
         return bool(self.name) and self.name == other.name
 
     def differs(self, other: Network) -> bool:
-        """Report whether both networks certainly differ. A fact that is known of one network only is no difference."""
+        """Report whether both networks certainly differ. A fact that is known for only one of them does not count."""
         if self.egress != other.egress:
             return True
         if self.gateway and other.gateway:
@@ -210,7 +210,7 @@ class Origin:
         return (unknown or self._is_in_tunnel_of(other)) and self.source == other.source
 
     def _is_in_tunnel_of(self, other: Origin) -> bool:
-        """Report whether both go into one tunnel. Each of its routes has another prefix, and counts as a network."""
+        """Report whether both leave through the same tunnel, perhaps with different prefixes."""
         if self.network is None or other.network is None:
             return False
         prefixes = "/" in self.network.gateway and "/" in other.network.gateway
@@ -219,12 +219,12 @@ class Origin:
     def seen_as_one(self, other: Origin) -> bool:
         """Report whether a server sees both as one client: the same network, or two interfaces behind one gateway.
 
-        The gateway translates a cable's and a Wi-Fi's addresses to the same public one.
+        The gateway translates the addresses of a cable and of a Wi-Fi to the same public address.
         """
         return self.same(other) or (self.gateway != "" and self.gateway == other.gateway)
 
     @property
     def gateway(self) -> str:
-        """The gateway's link-layer address, "" if unknown. A tunnel has none: its network names a prefix instead."""
+        """The gateway's link-layer address, or "" if unknown or for a tunnel, which has a prefix instead."""
         gateway = self.network.gateway if self.network is not None else ""
         return "" if "/" in gateway else gateway

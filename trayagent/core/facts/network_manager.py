@@ -8,7 +8,7 @@ from typing import Literal
 VpnState = Literal["up", "connecting", "needs-sign-in", "failed", "down"]
 Connectivity = Literal["unknown", "none", "portal", "limited", "full"]
 
-# The states from the most usable to the least. If several connections share a name, the most usable counts.
+# The states from the most to the least usable. If several connections share a name, the most usable one counts.
 _NEAREST_FIRST: tuple[VpnState, ...] = ("up", "connecting", "needs-sign-in", "failed", "down")
 
 
@@ -17,7 +17,8 @@ class VpnConnection:
     """One VPN connection. `name` is the user's name for it; `uuid` distinguishes connections with the same name.
 
     `interface` is None while the VPN is not up, and for a VPN without an interface of its own. `reason` is the
-    manager's number for why it ended, or None if its end was not observed. `by_user`: the user took the VPN down.
+    manager's code for the reason of its end, or None if its end was not observed. `by_user`: the user took the VPN
+    down.
     `needs_secret`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
     """
 
@@ -32,7 +33,7 @@ class VpnConnection:
 
 @dataclass(frozen=True, slots=True)
 class NetworkName:
-    """The network's name: the connection's name and, for Wi-Fi, the SSID; with the interface that it belongs to."""
+    """The network's name: the connection's name and, for Wi-Fi, the SSID, with the interface of the connection."""
 
     connection: str
     ssid: str | None = None

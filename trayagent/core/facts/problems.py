@@ -1,6 +1,6 @@
-"""What can be wrong with a host: words for the user and a stable code for scripts.
+"""The problems that a host can have: a text for the user and a stable code for scripts.
 
-The codes and the three keys are a promise to scripts: docs/scripting.md.
+Scripts may rely on the codes and on the three JSON keys: see docs/scripting.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Finds which of our dead sessions on a server may be ended, and words the result; pure.
+"""Decides which dead sessions of the agent on a server may be ended, and describes the result; pure.
 
 When the network cuts a connection, the server keeps it until TCP or ClientAlive gives up, by default after hours.
-Until then the ports and sockets of its remote forwards stay occupied. trayagent ends such a session only as its own
-user, and only after its ssh master on this side is proven gone. From then on nothing can travel on that connection.
+Until then the ports and sockets of its remote forwards stay occupied. The agent ends such a session only with the
+rights of the session's user, and only after the session's master on this machine has certainly ended. From then on,
+the connection can carry nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ Connection = tuple[str, int, str, int]
 Why = Literal["off", "no-shell", "no-mark", "no-answer", "max-sessions"]
 """Why no attempt was possible.
 
-off: the user forbids it. no-shell: the server gives no shell. no-mark: the server's sessions cannot be told apart.
-no-answer: the server did not answer now. max-sessions: the server allows no more sessions on the connection.
+off: the configuration forbids it. no-shell: the server gives no shell. no-mark: the agent cannot distinguish the
+server's sessions. no-answer: the server did not answer. max-sessions: the server allows no more sessions on the
+connection.
 """
 
 
@@ -28,8 +30,8 @@ no-answer: the server did not answer now. max-sessions: the server allows no mor
 class RemoteSession:
     """The server-side process of one connection.
 
-    `mark` tells it from every other process that ever had this pid: the server's boot, its pid namespace and the
-    process's start time there, separated by slashes.
+    `mark` distinguishes it from every other process that ever had this pid. It consists of the server's boot, the pid
+    namespace and the process's start time, separated by slashes.
     """
 
     pid: int
@@ -37,13 +39,13 @@ class RemoteSession:
 
     @property
     def server(self) -> str:
-        """The server in its current boot, as far as a process there can identify it."""
+        """An identifier of the server's current boot and pid namespace."""
         return self.mark.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine on which we run, in its current boot; fields are "" if unknown."""
+    """The machine on which the agent runs, and its current boot; fields are "" if unknown."""
 
     name: str
     boot: str
@@ -53,7 +55,7 @@ class Machine:
 class KeptSession:
     """A stored session, with the master on this machine to which the session belongs.
 
-    `ours`: the agent started that master. The records on disk have this name.
+    `ours`: the agent started that master. The stored records use the same name.
     """
 
     session: RemoteSession
@@ -69,10 +71,10 @@ def may_end(
 ) -> bool:
     """Report whether a session is provably unused, so that it may be ended.
 
-    `runs`: the session's own master lives. `established`: the TCP connections of this machine. A fork
-    (ControlPersist) may have passed the session's connection to another process. `refused`: the server refuses
-    something that the session may hold. Without that, a session of an earlier boot stays, because a copy of this
-    machine may be using it.
+    `runs`: the session's own master lives. `established`: the TCP connections of this machine. They count because a
+    fork (ControlPersist) may have passed the session's connection to another process. `refused`: the server refuses
+    something that the session may hold, such as a port. Otherwise a session of an earlier boot is kept, because a copy
+    of this machine may be using it.
     """
     if runs or kept.machine.name != here.name or not kept.machine.boot:
         return False
@@ -85,10 +87,10 @@ def may_end(
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """The result: how many sessions were ended, were already gone, or belong to another server or boot.
+    """The result of a cleanup: how many sessions were ended, were already gone, or belong to another server or boot.
 
-    `sockets` is the number of left-over Unix sockets that were removed. `busy` sockets have a living listener or are
-    not ours.
+    `sockets` is the number of left-over Unix sockets that were removed. `busy` are sockets that have a living listener
+    or another owner.
     """
 
     ended: int = 0

@@ -41,10 +41,10 @@ class Resolved:
     None. The exception is `identity_agent`, since unset and none differ. "true" and "false" are stored as "yes" and
     "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them, mostly with
     `~`. `connect_timeout` and `server_alive_interval` are seconds; 0 disables the latter. `control_persist` is "no",
-    "yes" or seconds. `plain_connect`: ssh would only resolve `hostname` and connect to it, so a connection made by
-    another program can replace its own. `hops` counts the machines or commands before the host, including jump hosts
-    of jump hosts. `jump` is the resolved configuration of its only jump host. It is None with more than one, or if
-    ssh connects to the jump host in a special way.
+    "yes" or seconds. `plain_connect`: ssh would only resolve `hostname` and connect to it, so another program can make
+    the connection for ssh. `hops` counts the machines or commands before the host, including jump hosts
+    of jump hosts. `jump` is the resolved configuration of the host's only jump host. It is None with more than one, or
+    if ssh connects to the jump host in a special way.
     """
 
     host: str
@@ -102,7 +102,7 @@ class Resolved:
 
     @property
     def target(self) -> str | None:
-        """Where the name leads: host name, port and HostKeyAlias. None with CanonicalizeHostname: DNS decides it."""
+        """Where the name leads: host name, port and HostKeyAlias. None with CanonicalizeHostname, as DNS decides."""
         if self.canonicalize_hostname != "no":
             return None
         return f"{self.hostname} {self.port} {self.host_key_alias or ''}".rstrip()

@@ -1,6 +1,6 @@
 """The facts of a host that roams: its inner master, and the outer master that carries it; frozen data.
 
-`Host.master` is the outer master, which the table judges. docs/roaming.md explains both.
+`Host.master` is the outer master, which the agent judges like any other master. docs/roaming.md explains both.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Roaming:
 
     `carrier` is the pid of the outer master that carries the link, None while there is no link. `away_since` is when
     the link was lost. `attaching` is the pid of the outer master through which an attach is in progress. `moving_since`
-    is when a route for the next outer master became available. `failed` counts the failed attaches, and `retry_at` is
-    when the next may begin (inf: with the next outer master). `moves` counts the outer masters after the first.
-    `sessions` is how many sessions there were at the last attach. `ending`: the user wants the connection to end.
+    is when a route for the next outer master became available. `failed` counts the failed attaches. `retry_at` is
+    when the next attach may begin (inf: only with the next outer master). `moves` counts the outer masters after the
+    first. `sessions` is the number of sessions at the last attach. `ending`: the user wants the connection to end.
     `renewed`: the user requested a new connection without the old sessions, so the outer master stays.
-    `began_at` is when roaming began, and `short_lives` is how many inner masters before this one ended soon.
+    `began_at` is when roaming began. `short_lives` counts the previous inner masters that ended soon after their start.
     """
 
     inner: Master
@@ -43,9 +43,9 @@ class Roaming:
 class RoamingStart:
     """What is known of the next start of roaming on a plain host.
 
-    `through` is the pid of the master through which roaming is being started, `retry_at` when the next start may
-    begin, and `reason` why the host does not roam: set until the configuration changes or the user reconnects it.
-    `restoring` is the pid of the master that is on its way back to the user's control path. `taken`: that path was
+    `through` is the pid of the master through which roaming is being started. `retry_at` is when the next start may
+    begin. `reason` explains why the host does not roam, until the configuration changes or the user reconnects it.
+    `restoring` is the pid of the master that the agent moves back to the user's control path. `taken`: that path was
     taken, so the master stays where it is. `refused_at` is when the server last refused the inner login.
     """
 

@@ -1,4 +1,4 @@
-"""The events of hosts that roam, named in the past tense: docs/roaming.md."""
+"""The events of hosts that roam, named in the past tense; see docs/roaming.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RoamingBegan(Event):
 
 @dataclass(frozen=True, slots=True)
 class RoamingNotPossible(Event):
-    """Roaming could not be started, so the host stays a plain one. `said` explains the reason to the user.
+    """Roaming could not be started, so the host keeps its plain master. `said` explains the reason to the user.
 
     `lasting`: the next start would fail in the same way until something changes. `code` is "refused" if the server
     refused the inner login.
@@ -46,7 +46,7 @@ class RoamingFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class RoamingAttached(Event):
-    """The outer master `pid` carries the link of the inner one, which has that many sessions."""
+    """The outer master `pid` carries the link of the inner master, on which `sessions` sessions are open."""
 
     name: str
     pid: int
@@ -80,7 +80,7 @@ class RoamingStalled(Event):
 
 @dataclass(frozen=True, slots=True)
 class RoamingEnded(Event):
-    """The inner master `pid` ended, and with it what it carried. `by_request`: it was asked to exit, or was idle."""
+    """The inner master `pid` and its sessions ended. `by_request`: its end was requested, or it was idle."""
 
     name: str
     pid: int

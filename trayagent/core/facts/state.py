@@ -21,7 +21,7 @@ class State:
 
     hosts: Mapping[str, Host] = field(default_factory=dict)
     forgotten: Mapping[str, Host] = field(default_factory=dict)
-    """Hosts that left the configuration soon after a refused login, which their accounts still count."""
+    """Hosts that left the configuration soon after a refused login. That login still counts for its account."""
     started: bool = False
     snapshot: Snapshot = field(default_factory=Snapshot)
     network_at: float = NEVER
@@ -72,7 +72,7 @@ class State:
         return next((h for h in self.hosts.values() if h.master is not None and h.master.pid == pid), None)
 
     def draining(self, name: str) -> tuple[Host, ...]:
-        """Return the earlier masters of a host that still carry sessions, each as a host of its own."""
+        """Return the draining masters of a host. Each is a host of its own in the state."""
         found = (h for h in self.hosts.values() if h.draining is not None and h.draining.owner == name)
         return tuple(h for h in found if h.draining is not None and h.draining.beside is None)
 

@@ -12,20 +12,20 @@ SILENT_FLOOR_SOURCE_DIFFERS_S = 0.150  # with less, a busy server would seem sil
 SILENT_RTTS = 4
 SILENT_FLOOR_S = 0.500  # enough for one retransmission at Linux' minimum RTO (200 ms)
 RETRANSMISSION_NEAR_S = 3.0  # the user should not wait longer for a retransmission
-# If the path is again the one on which the master was last alive, the master very likely lives. Only TCP's back-off
-# from a short stay elsewhere keeps it silent. The user's sessions are worth this wait.
+# If the path is again the one on which the master was last alive, the master very likely lives. It is silent only
+# because TCP backed off during a short stay on another network. The user's sessions are worth this wait.
 RETURNED_NEAR_S = 10.0
 RETRANSMISSION_RTTS = 2  # one round trip for the answer, one for jitter
-RTT_UNKNOWN_S = 0.200  # used while no TCP connection shows its round trip: a slow but common path
+RTT_UNKNOWN_S = 0.200  # the round trip of a slow but common path, used while no round trip is known
 RTT_BOUNDS_S = (0.001, 3.0)
 
-# Acknowledgements of data that was sent after a change postpone the verdict while they keep coming. The answer is
-# queued behind the user's own traffic. Acknowledgements may pause for this many current round trips, queues included.
+# While the server acknowledges data that was sent after a change, the verdict waits, because the answer is queued
+# behind the user's own traffic. Acknowledgements may pause for this many current round trips, queues included.
 FLOWING_RTTS = 2
 # A box on the path, or a jump host, may acknowledge data for a server that is gone. So the answer must arrive within
 # this time after the data queued before the probe has drained.
 ACKED_UNANSWERED_S = 60.0
-# A line with seconds of data in its queue takes as long as this even without a fault.
+# If seconds of data are queued on a line, a retransmission is this many round trips away even without a fault.
 RETRANSMISSION_NEAR_RTTS = 3
 RTT_OF_NOW_MAX_S = 5.0
 
@@ -36,7 +36,8 @@ ADRIFT_CHECK_S = 0.1
 # A master that stopped listening ends with its last session. If such a master carries nothing for this time and still
 # runs, the agent ends it. A crash of the agent in the middle of a take-over leaves such masters.
 IDLE_DRAINING_S = 10.0
-# A master whose socket was removed cannot be stopped, and no event reports the end of its last session.
+# A master whose socket was removed cannot be made to stop listening, and no event reports the end of its last session.
+# So the agent counts its sessions at this interval.
 STAYING_COUNT_S = 60.0
 
 # A suspended process cannot read an answer. No event reports that the process continues, except the answer to a
@@ -46,13 +47,13 @@ STOPPED_CHECK_S = 5.0
 # An address may flicker (DHCP renewal, a supplicant's restart). An address counts as gone only after this time.
 ADDRESS_GONE_S = 0.250
 
-# An IPv6 address is tentative for a second after a random delay of at most one (RFC 4862, 5.4). The kernel sends
-# nothing from a tentative address, and its connections continue afterwards. An address that stays tentative longer
-# was rejected by its network.
+# After a random delay of at most 1 s, an IPv6 address is tentative for 1 s (RFC 4862, 5.4). The kernel sends nothing
+# from a tentative address, and the address's connections continue afterwards. If an address stays tentative longer,
+# its network rejected it.
 TENTATIVE_S = 3.0
 
-# The agent may read the answer to an older probe this long after the answer arrived. Such an answer is no proof that
-# the connection survived a change in between.
+# The agent may read the answer to a probe this long after the answer arrived. If the network changed in between, the
+# answer does not prove that the connection survived the change.
 CROSSED_S = 0.100
 
 # After a wake, the network differs from the snapshot for a while.
@@ -69,19 +70,19 @@ REARM_EVERY_S = 30.0
 REARM_PER_HOUR = 6
 HOUR_S = 3600.0
 
-# The server dropped or throttled us. MaxStartups and PerSourcePenalties (OpenSSH 9.8) punish haste for everyone behind
-# the NAT.
+# The back-off after the server dropped or throttled us. If we try too often, MaxStartups and PerSourcePenalties
+# (OpenSSH 9.8) also lock out everyone else behind our NAT.
 DROPPED_FIRST_S = 20.0
 DROPPED_MAX_S = 600.0
 BOOTING_S = 20.0
 
-# The agent finds a rebooted server within this time, however long the back-off has become.
+# The agent notices within this time that a rebooted server is up, even if the back-off is longer.
 BANNER_CHECK_EVERY_S = 15.0
-# In the first minute after a server began to drop us, the user still waits. A penalty for logins that a move cut short
+# In the first minute after a server began to drop us, the user still waits. If a move cut logins short, the penalty
 # lasts 20 s for each of them, and often ends in that minute. sshd does not penalize a connection that it drops.
 BANNER_CHECK_FIRST_S = 10.0
 
-# A refused login is not repeated, because accounts get locked. The exception is a server that reboots.
+# A refused login is not repeated, because the account could get locked. The exception is a server that reboots.
 LOGIN_WORKED_S = 24 * HOUR_S
 REBOOT_RETRIES_S = (120.0, 900.0)
 REFUSED_WINDOW_S = 600.0
@@ -89,20 +90,21 @@ REFUSED_MAX = 2
 # An account that has just accepted a login from this network accepts more, so many hosts may follow the first.
 LET_IN_LATELY_S = 60.0
 
-# Changed keys are tried beside a living master. A certificate that is renewed every few minutes does not count as new.
+# Changed keys are tried beside a living master. The limit is for certificates that are renewed every few minutes.
 TRIALS_PER_HOUR = 6
 
 # Many hosts at once: MaxStartups 10:30:100 starts to drop at ten unauthenticated connections.
 UNAUTHENTICATED_PER_SERVER = 6
 UNAUTHENTICATED_IN_ALL = 16
-# If a move cuts a connection short, the server counts that connection until its LoginGraceTime.
+# If a move cuts a connection short, the server still counts that connection until LoginGraceTime has passed.
 LOGIN_GRACE_S = 120.0
 UNAUTHENTICATED_AND_CUT = 9
 UNFINISHED_WINDOW_S = 30.0
-UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalises each, and refuses an address after about 15
-UNFINISHED_PER_HOST = 2  # with many hosts this limit is higher, so that two moves delay no host
-# How long a login that the server has seen waits for a carrier that is lost and comes back, as in a flapping network.
-# TCP continues within another such time at most, and a cut connection would count at the server.
+UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalizes each, and refuses an address after about 15
+# If many hosts share a server, the limit is this for each host, so that two moves delay none of them.
+UNFINISHED_PER_HOST = 2
+# If the link goes down for a moment, as in a flapping network, a login that the server has seen waits this long. TCP
+# continues at most this long after the link is back, whereas the server would count a connection that we cut.
 CARRIER_BACK_S = 2.0
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
@@ -110,8 +112,9 @@ FAILED_PER_WINDOW = 6
 LOGINS_WINDOW_S = 300.0
 LOGINS_PER_WINDOW = 20
 
-# A whole connection to one machine. ConnectTimeout covers only TCP and banner, not key exchange and login. Each jump
-# host is one more machine. On a slow line a login takes nine round trips, and one more for each refused key.
+# The deadline for a whole connection to one machine. ConnectTimeout covers only TCP and banner, not key exchange and
+# login. Each jump host is one more machine. On a slow line the deadline grows with the round trip: a login takes nine
+# round trips, and one more for each refused key.
 ATTEMPT_DEADLINE_S = 30.0
 LOGIN_ROUND_TRIPS = 15
 # How many further connections one attempt may begin, each over a new route. In a flapping network they must not
@@ -121,7 +124,7 @@ BARE_CONTROL_DEADLINE_S = 5.0
 
 # How long the sessions of a roaming host wait for its link: a night, and a morning without a network.
 ROAM_FOR_S = 12 * HOUR_S
-# The pause after roaming could not be started. The host is connected meanwhile, and each start costs a login.
+# The pause after roaming could not be started. The host stays connected meanwhile, and each start costs a login.
 ROAMING_RETRY_FIRST_S = 60.0
 # An inner master that ends sooner than this may end soon again.
 ROAMING_SHORT_LIFE_S = 300.0

@@ -57,7 +57,7 @@ class UserPause(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserResume(Event):
-    """The user ends a pause; no names: everything."""
+    """The user ends the pause of these hosts; no names: every pause."""
 
     names: tuple[str, ...] = ()
 

@@ -19,9 +19,9 @@ class Vpn:
 class VpnObservation:
     """What was observed of a VPN.
 
-    `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is
-    when it first tried to come up after that, with its secret known. Further tries do not reset it. `needs_secret`: the
-    manager waits for that secret. `sign_in_failure` explains how the last sign-in failed.
+    `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is when
+    it first tried to come up after `missed_at`, with its secret known. Later tries do not change that time.
+    `needs_secret`: the network manager waits for the secret. `sign_in_failure` explains why the last sign-in failed.
     """
 
     was_up: bool = False
