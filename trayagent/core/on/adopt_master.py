@@ -1,4 +1,4 @@
-"""Makes a master the host's own, with its current path; pure."""
+"""Makes a living master the host's master, with its current path; pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     """
     now = context.now
     refused = host.retry.kind in REFUSED_KINDS
-    # A master that an earlier agent left is older than the refusal. Any other proves that a login worked.
+    # A master that an earlier agent left is older than the refusal. Any other master proves that a login worked.
     stays = refused and (survivor or (master.started_by_agent and not proven))
     host = replace(
         host,
@@ -46,8 +46,8 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
         agent_socket=None,
         addresses=with_peer(host, master),
     )
-    # The last snapshot may lack this master's look-up. If so, the path is unknown until the next snapshot, which
-    # follows at once.
+    # The last snapshot may lack the route look-up of this master. If so, the path is unknown until the next snapshot,
+    # which follows at once.
     known = master_lookup(master) in context.state.snapshot.matched
     path = current_path(host, context.state.snapshot) if known else None
     host = replace(host, path=path)
@@ -78,9 +78,9 @@ def _to_be_opened(forwards: Forwards) -> Forwards:
 def with_peer(host: Host, master: Master) -> tuple[str, ...]:
     """Return the addresses that led to the host's first hop, newest first, at most 8. A name rarely has more.
 
-    A master behind a ProxyCommand shows where that command connects, which may be a proxy.
+    The peer of a master behind a ProxyCommand is not added, because it may be a proxy.
     """
-    # If a jump host is behind a ProxyCommand itself, the connection leads to that command's port.
+    # If the jump host itself is behind a ProxyCommand, the connection leads to another port than the jump host's.
     jumped = _is_jumped(host) and host.hop is not None and host.hop.port == master.peer_port
     if master.peer is None or not (master.direct or jumped):
         return host.addresses

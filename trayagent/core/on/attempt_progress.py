@@ -52,7 +52,7 @@ from trayagent.core.usable_routes import network_from
 
 
 def attempt_established(context: Context, event: AttemptEstablished) -> None:
-    """Row 3: note that the control's TCP connection is established. So the route works, and the server has seen it."""
+    """Row 3: note that an attempt's TCP connection is established. So the route works, and the server counts it."""
     servers = established(context.state.servers, event.attempt, _left_from(context, event))
     context.change(servers=servers)
     host, attempt = _find(context, event.name, event.attempt)
@@ -63,9 +63,9 @@ def attempt_established(context: Context, event: AttemptEstablished) -> None:
 
 
 def _left_from(context: Context, event: AttemptEstablished) -> Origin | None:
-    """Return where a connection truly left, None if that is as expected.
+    """Return the network and address from which a connection really left, or None if they are as expected.
 
-    The address of a name may be unknown before, and the route to that address may lead into a VPN.
+    They may differ if the server's address was unknown before, and the route to that address leads into a VPN.
     """
     visit = visit_of(context.state.servers, event.attempt)
     if visit is None or event.local is None or event.local == visit[1].origin.source:
@@ -75,7 +75,7 @@ def _left_from(context: Context, event: AttemptEstablished) -> Origin | None:
 
 
 def attempt_ready(context: Context, event: AttemptReady) -> None:
-    """Note that the control is positive. Unless it was bare, a new master now waits beside the control path."""
+    """Note that the control is positive. Unless it was bare, a new master now waits on a temporary control path."""
     host, attempt = _find(context, event.name, event.attempt)
     checked = attempt is not None and attempt.is_banner_check  # a banner check proves no login
     end: End = "unseen" if checked else "through"
@@ -119,7 +119,7 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
 
 
 def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptReady) -> None:
-    """End a new connection that does not prove that the master's own server answered. The master stays."""
+    """End a new connection, because it does not prove that the master's own server answered. Keep the master."""
     failure = no_control(host, event.host_key)
     if event.master is not None:
         context.do(Discard(host.name, event.master))
@@ -134,7 +134,8 @@ def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptRe
 def _login_of(host: Host, attempt: Attempt, reported: LoginKind) -> LoginKind:
     """Return how the login went.
 
-    Our logs do not show what a jump host requested. If it refused us before, the user must have typed something.
+    Our logs do not show what a jump host requested. If the agent's login was refused before, the user must have typed
+    something.
     """
     carried = host.resolved is not None and (host.resolved.proxy_jump or host.resolved.proxy_command)
     refused = host.retry.stopped and host.retry.kind == "auth"
@@ -142,7 +143,7 @@ def _login_of(host: Host, attempt: Attempt, reported: LoginKind) -> LoginKind:
 
 
 def attempt_failed(context: Context, event: AttemptFailed) -> None:
-    """Row 10: note a failed attempt; or row 9, if the right server answered and refused the login."""
+    """Row 10: note a failed attempt. If the right server answered and refused the login, row 9 applies instead."""
     now, failure = context.now, event.failure
     host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.is_banner_check:
@@ -175,7 +176,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     problem = _problem(host, attempt, failure)
     # Show that the VPN is down. Without the VPN the server cannot be reached anyway.
     expected = bypassed and failure.kind not in REFUSED_KINDS
-    # An attempt that is no longer wanted fails silently, unless it was refused: then no login follows by itself.
+    # Report no failure of an attempt that is no longer wanted, unless it was refused: then no automatic login follows.
     silent = attempt.bare or (attempt.unwanted and not host.retry.stopped)
     unchanged = host.problem if silent else None
     host = context.put(
@@ -189,22 +190,21 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     if failure.kind in REFUSED_KINDS:
         _hold_requested(context, host)
     if may_be_refusal(failure):
-        context.do(Remember(host.name))  # even after a restart of the agent, the login must not be repeated
+        context.do(Remember(host.name))  # an agent that starts later must not repeat the login either
     row = 10 if host.master is not None and not control else 0
     evidence = Evidence.of(attempt=attempt.id, kind=failure.kind, positive=failure.positive)
     context.because(host.name, row, "failed", evidence.plus(retry=_retry_words(host.retry, now)))
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
-        publish_failure(
-            context, host, problem, there=attempt.at_terminal
-        )  # while the old master is kept, nothing failed for the user
+        # Otherwise the old master is kept, so nothing failed for the user.
+        publish_failure(context, host, problem, there=attempt.at_terminal)
     if attempt.at_terminal:
         forget_if_done(context, host.name)
 
 
 def _judged(context: Context, host: Host, attempt: Attempt, event: AttemptFailed) -> tuple[Host, Failure]:
-    """Return the failure as it counts for this host.
+    """Return the host, and the failure as it counts for the host.
 
-    A refusal by another machine counts for the accounts of that machine.
+    A refusal by another machine counts only for the host's account on that machine.
     """
     failure = judged_failure(host, attempt, event.failure, event.host_key)
     if event.host_key is not None and may_be_refusal(event.failure) and not may_be_refusal(failure):
@@ -214,16 +214,16 @@ def _judged(context: Context, host: Host, attempt: Attempt, event: AttemptFailed
 
 
 def _needs_user(host: Host, failure: Failure) -> Host:
-    """Note that only the user can log in, if our logins were refused before and after the user's."""
+    """Note that only the user can log in, if the agent's login was refused both before and after the user's login."""
     if not host.login.helped or not host.retry.stopped or failure.kind != "auth" or not failure.positive:
         return host
     return replace(host, login=replace(host.login, kind="typed", helped=False))
 
 
 def _problem(host: Host, attempt: Attempt, failure: Failure) -> Problem:
-    """Return the problem to show.
+    """Return the problem to show to the user.
 
-    An unfamiliar host key on a network where the host was never reached is "not here".
+    If the host key is another one, and the host was never reached on this network, return the problem "not-here".
     """
     key_changed = failure.kind == "host-key-changed" and bool(host.reached.networks)
     if key_changed and not host.reached.at(attempt.network):
@@ -248,7 +248,7 @@ def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
 
 
 def _hold_requested(context: Context, host: Host) -> None:
-    """If the user requested many hosts at once, hold back the logins that are like the refused one."""
+    """If the user requested many hosts at once, hold back the logins with the refused account and keys."""
     refused = refused_login(host)
     if refused is None:
         return
@@ -261,7 +261,7 @@ def _hold_requested(context: Context, host: Host) -> None:
 
 
 def login_given_up(context: Context, event: LoginGivenUp) -> None:
-    """Note that the user gave up a login. It has no other consequence."""
+    """Note that the user gave up a login. Nothing else changes."""
     context.change(servers=ended(context.state.servers, event.attempt, context.now, "cut"))
     host, attempt = _find(context, event.name, event.attempt)
     if host is not None and attempt is not None and attempt.at_prompt:
@@ -269,7 +269,7 @@ def login_given_up(context: Context, event: LoginGivenUp) -> None:
 
 
 def _as_before(context: Context, host: Host) -> Host:
-    """Clear a failed login at a terminal. It has no consequences: a retry that was due stays due."""
+    """Clear a failed login at a terminal. It changes nothing else, so a retry that was due stays due."""
     host = context.put(host, attempt=None)
     context.because(host.name, 0, "failed", Evidence.of(login="at_terminal"))
     forget_if_done(context, host.name)
@@ -315,9 +315,8 @@ def took_over(context: Context, event: TookOver) -> None:
     if host.user.held:  # the user disconnected the host in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))
-        if (
-            event.drained is not None
-        ):  # `disconnect` ended those that drained before; `ssh -O exit` wants no such end
+        # If the old master began to drain just now, the user's `disconnect` has not ended it yet.
+        if event.drained is not None:
             draining_progress.end_all(context, host.name)
     took_s = now - began if began is not None else None
     host = context.put(
@@ -350,7 +349,7 @@ def took_over(context: Context, event: TookOver) -> None:
 
 
 def _to_be_attached(host: Host, pid: int, since: float) -> Host:
-    """Let a host that roams attach through the new outer master, if it has not done so yet."""
+    """Make a host that roams attach through the new outer master, unless it is attached there already."""
     if host.roaming is None or host.roaming.carrier == pid:
         return host
     return replace(host, roaming=replace(host.roaming, moving_since=since, retry_at=NEVER, failed=0))
@@ -369,7 +368,7 @@ def take_over_failed(context: Context, event: TakeOverFailed) -> None:
 
 
 def obstacle_gone(context: Context, event: ObstacleGone) -> None:
-    """Retry at once after a local obstacle is gone. No server saw those failures."""
+    """Retry at once after a local obstacle is gone. No server saw the failures that it caused."""
     host = context.get(event.name)
     if host is None or host.retry.kind not in LOCAL_KINDS:
         return

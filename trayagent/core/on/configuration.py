@@ -1,4 +1,4 @@
-"""Handles a changed configuration: new hosts, changed ones, and those that left it; pure."""
+"""Handles a changed configuration: hosts that were added, changed or removed; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trayagent.core.policy.wanted_connection import wanted
 
 
 def configured(context: Context, event: Configured) -> None:
-    """Apply the configuration. Only what changed is acted on."""
+    """Apply the configuration. A host whose configuration did not change is left alone."""
     first = not context.state.vpns and not context.state.hosts
     context.change(
         vpns=event.vpns,
@@ -81,10 +81,9 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
 
 
 def _unlisted(context: Context, host: Host) -> None:
-    """Treat the master of a host that left the configuration as adopted, and close the forwards that we opened.
+    """Treat the master of a host that left the configuration as adopted, and close the configured forwards.
 
-    The limits on where it may be connected still hold, because the user never allowed its name to be resolved
-    elsewhere.
+    The host's `vpn` and `networks` still apply. The user never allowed the agent to resolve its name on other networks.
     """
     if (host.master is None and host.roaming is None) or not context.state.adopt:
         give_up_attempt(context, host)

@@ -1,4 +1,4 @@
-"""Handles masters that drain: their begin, what they still carry, and their end; pure."""
+"""Handles draining masters: how they begin to drain, what they still carry, and how they end; pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trayagent.core.on.adopt_master import install
 def begin(context: Context, owner: Host, master: Master, draining: Draining, *, proven: bool) -> None:
     """Let the earlier master of a host drain. It becomes a host of its own, without a name in ssh_config.
 
-    So it is judged as an unnamed master is, within the limits on where its owner may be connected.
+    So the agent judges it like an unnamed master. The owner's limits on where to connect apply to it, too.
     """
     host = Host(
         f"{owner.name} {'draining' if draining.beside is None else 'beside'} {master.pid}",
@@ -89,7 +89,7 @@ def carried(context: Context, event: Carried) -> None:
 
 
 def ended(context: Context, host: Host, event: MasterEnded) -> None:
-    """Note that a draining master ended: with its last session, by the network, or by our kill."""
+    """Note that a draining master ended: with its last session, because of the network, or because we killed it."""
     if host.draining is None:
         return
     killed = event.pid in host.killing

@@ -19,8 +19,8 @@ from trayagent.core.policy.wanted_connection import configured_forwards, wanted
 def forwards_changed(context: Context, event: ForwardsChanged) -> None:
     """Store the state of the forwards, and when to request the failed ones again.
 
-    A request that is still pending came after the reported round began, so it stays.
-    A master that is being replaced is ignored: its last messages are about its end, not about the forwards.
+    If a request is due, it came after the agent began the reported requests, so it stays due. A master that the agent
+    is ending is ignored, because its end makes its forwards fail.
     """
     host = context.get(event.name)
     master = host.forwarding_master if host is not None else None
@@ -41,7 +41,7 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
         return
     host, states = _without_taken(context, host, event.forwards)
     failed = any(f.state == "failed" for f in states)
-    if host.forwards.tried == 0:  # otherwise each retry would be another decision
+    if host.forwards.tried == 0:  # report only the first failure, not each retry
         for forward in states:
             if forward.state == "failed":
                 found = Evidence.of(forward=forward.forward.spec, error=forward.error or "unknown")
@@ -63,7 +63,7 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
 def _without_taken(
     context: Context, host: Host, states: tuple[ForwardState, ...]
 ) -> tuple[Host, tuple[ForwardState, ...]]:
-    """Give up the forwards that were given by hand and whose port another program has by now."""
+    """Give up forwards that were given by hand if another program now has their port."""
     given = set(host.forwards.by_hand) - set(configured_forwards(host))
     taken = {f.forward: f.error for f in states if f.taken and f.forward in given}
     if not taken:
@@ -107,7 +107,7 @@ def hand_forwards_found(context: Context, event: HandForwardsFound) -> None:
 
 
 def _same_end(forward: Forward, others: Collection[Forward]) -> bool:
-    """Report whether one of the others listens at the same end, so that this one must have been closed."""
+    """Report whether another forward listens at the same end. If so, this forward must have been closed."""
     ends = {(other.kind == "remote", other.listen) for other in others}
     return (forward.listen.port != 0 or forward.listen.path is not None) and (
         forward.kind == "remote",
@@ -116,7 +116,7 @@ def _same_end(forward: Forward, others: Collection[Forward]) -> bool:
 
 
 def without_configured(context: Context, host: Host) -> Host:
-    """Forget which forwards were given by hand if they are in a configuration by now."""
+    """Remove forwards from those given by hand if they are now configured."""
     left = tuple(f for f in host.forwards.by_hand if f not in {*configured_forwards(host)})
     if left == host.forwards.by_hand:
         return host
@@ -125,7 +125,7 @@ def without_configured(context: Context, host: Host) -> Host:
 
 
 def forget_given(context: Context, name: str) -> None:
-    """Forget the forwards that were given by hand, once their master ended and no other will follow."""
+    """Forget the forwards that were given by hand if their master ended and no other master will follow."""
     host = context.get(name)
     if host is None or not host.forwards.by_hand or host.masters or host.attempt is not None or wanted(host):
         return

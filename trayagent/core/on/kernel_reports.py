@@ -1,4 +1,4 @@
-"""Handles the kernel's reports of a master's connection: acknowledged, suspended, moved to another address; pure."""
+"""Handles the kernel's reports about a master's connection: acknowledgements, suspended processes, moves; pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def observed(context: Context, event: Observed) -> None:
         return
     probe = host.doubt.probe
     if host.doubt.gone_at is None and probe is not None and event.probed_at != probe.sent_at:
-        return  # the report is older than the present probe
+        return  # the report is about an earlier probe
     due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
     continued = host.doubt.observed is not None and host.doubt.observed.stopped and not event.stopped
     seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped)
@@ -33,11 +33,12 @@ def observed(context: Context, event: Observed) -> None:
     if probe is None or not (host.suspect or host.by_user):
         return
     if continued:
-        # The silence of a suspended process proves nothing, and the probe may be lost.
+        # While a process was suspended, its silence proved nothing, and the probe may be lost. Probe again.
         context.put(host, doubt=replace(host.doubt, probe=None))
         return
     if event.acked and probe.sent_at < host.doubt.began_at:
-        # The probe may have been acknowledged before the doubt began. Then no data is under way that could prove life.
+        # The probe may have been acknowledged before the doubt began. Then no data is in flight that could prove life,
+        # so probe again.
         context.put(host, doubt=replace(host.doubt, probe=None))
         return
     if event.acked > probe.acked:
@@ -48,7 +49,7 @@ def observed(context: Context, event: Observed) -> None:
 
 
 def _moved(context: Context, host: Host, master: Master) -> None:
-    """Follow a connection that the kernel moved to another address after its own was gone: it gets a new path."""
+    """Store the master's new address and path, after the kernel moved its connection to another address (MPTCP)."""
     path = None
     if master_lookup(master) in context.state.snapshot.matched:
         path = path_of(master, context.state.snapshot)

@@ -24,7 +24,7 @@ from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.retry_backoff import REFUSED_KINDS, VANISHED_KINDS, after_success
 
-# A login beside the old connection that ended in one of these ways may work once there is no old connection.
+# If a login beside the old connection ended in one of these ways, a login may work after the old connection ended.
 _JUDGING_KINDS: frozenset[FailureKind] = frozenset({"host-key-unknown", "host-key-changed"})
 
 
@@ -44,9 +44,9 @@ def master_found(context: Context, event: MasterFound) -> None:
         host = _without_outer(context, host)
     if host.attempt is not None and not host.attempt.taking_over:
         context.put(host)
-        give_up_attempt(context, host)  # the user's own ssh won the race
+        give_up_attempt(context, host)  # the user's own ssh made a master first
         host = context.get(event.name) or host
-    # The record of an earlier master says nothing about the options of the present master.
+    # A listed host's options are known, even if an earlier master was unnamed.
     unnamed = (event.unnamed or host.unnamed) and not host.wish.listed
     login = host.login if event.survivor else _login_of(host, event.master)
     host = _taken_up(context, replace(host, login=login, unnamed=unnamed), event.master)
@@ -75,10 +75,10 @@ def _without_outer(context: Context, host: Host) -> Host:
 
 
 def _login_of(host: Host, master: Master) -> LoginHistory:
-    """Infer how a master's login went. If our login was refused, the user may have helped another program's ssh.
+    """Infer how a master's login went. If the agent's login was refused, the user may have typed something here.
 
-    The refusal may also have passed: a server that let nobody in for a while, or another machine at its address. One
-    more login of ours shows whether the host needs the user.
+    The cause of the refusal may also be gone: the server accepted no logins for a while, or another machine had its
+    address. One more login of the agent shows whether the host needs the user.
     """
     if master.started_by_agent or not host.retry.stopped:
         return host.login
@@ -94,7 +94,7 @@ def _login_of(host: Host, master: Master) -> LoginHistory:
 
 
 def _taken_up(context: Context, host: Host, master: Master) -> Host:
-    """End the user's `disconnect` if the found master is the user's own; end the master if we left it behind."""
+    """End the user's `disconnect` if the user started the master. End the master if the agent started it."""
     if not host.user.held:
         return host
     if master.started_by_agent or master.pid in host.killing:
@@ -106,7 +106,7 @@ def _taken_up(context: Context, host: Host, master: Master) -> Host:
 
 
 def _own_pids(host: Host) -> frozenset[int]:
-    """Return the known pids: of the master, and of a new master that is about to take the control path."""
+    """Return the pids of the host's master and of the new master that is about to take over the control path."""
     ready = host.attempt.ready if host.attempt is not None else None
     return frozenset(m.pid for m in (host.master, ready) if m is not None)
 
@@ -149,7 +149,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         failure = event.failure.kind if event.failure else None
         evidence = Evidence.of(pid=event.pid, suspect=doubtful, failure=failure, by_request=event.by_request)
         context.because(host.name, 1, "ended", evidence)
-        if died:  # its jump host may have gone down with it
+        if died:  # the master of its jump host may be dead, too
             probe_carriers(context, host, older_s=0.0)
         _ended_unexpectedly(context, host, event, by_network=doubtful or died)
         left = context.get(event.name)
@@ -211,7 +211,7 @@ def probe_answered(context: Context, event: ProbeAnswered) -> None:
 
 def _alive(context: Context, host: Host, evidence: Evidence) -> None:
     doubt = host.suspect
-    # A refused login stays refused: a living old connection says nothing about a new login.
+    # A refused login is still refused: that the old connection lives says nothing about a new login.
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
     host = context.put(
         host,

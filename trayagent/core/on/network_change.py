@@ -48,7 +48,7 @@ def network_read(context: Context, event: NetworkRead) -> None:
 
 
 def started(context: Context, _event: Started) -> None:
-    """Begin to decide. The unproven refusals that an earlier agent stored hold only on their own network."""
+    """Begin to make decisions. On another network, ignore unproven refusals that an earlier agent stored."""
     context.change(started=True)
     for name in context.names:
         host = context.get(name)
@@ -67,9 +67,8 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     network = master_network(host, path, new)
     why = path_change(host, path, network, touched)
     if not why and delta.tunnels_gone and in_tunnel(host, context):
-        why = Evidence.of(
-            other_tunnel="gone"
-        )  # the vanished tunnel may have carried the master's tunnel; no route shows that
+        # The vanished tunnel may have carried the master's tunnel, and no route shows that.
+        why = Evidence.of(other_tunnel="gone")
     wary = delta.underlay_changed and in_tunnel(host, context)
     # A master's first path counts as a change only if that path is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
@@ -81,7 +80,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
         doubt=replace(
             host.doubt,
             left=left,
-            # A probe that was sent while the address was tentative is repeated now that the address can be used.
+            # Repeat a probe that was sent while the address was tentative, because the kernel did not send it.
             probe=None if address_usable_now else host.doubt.probe,
             changed_at=now if changed else host.doubt.changed_at,
             wary_at=now if wary and path.present else host.doubt.wary_at,
@@ -100,7 +99,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
 
 
 def _better_known(old: Network | None, new: Network | None) -> Network | None:
-    """Return the current network. If its gateway is not yet resolved, return the old record of the same network."""
+    """Return the current network. If its gateway is not resolved yet, return the old facts of the same network."""
     if new is None or (old is not None and not new.differs(old) and old.gateway and not new.gateway):
         return old
     return new
@@ -138,7 +137,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
 
 
 def _another_answered(host: Host) -> bool:
-    """Report whether another machine may have answered in the server's place: the host was not reached from there."""
+    """Report whether another machine may have answered in the server's place, because the host was never reached."""
     not_here = host.problem is not None and host.problem.code == "not-here"
     return not_here or (host.retry.kind == "host-key-changed" and not host.reached.networks)
 

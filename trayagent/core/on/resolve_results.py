@@ -31,9 +31,9 @@ _OF_SSH: frozenset[Code] = frozenset({"config-error", "ssh-missing"})  # the cod
 
 
 def follow_answer(context: Context, host: Host) -> Host:
-    """Complete the network of the last result. Run `ssh -G` again for a stopped host that may continue here.
+    """Complete the network of the last `ssh -G`. Run `ssh -G` again for a stopped host that may be retried here.
 
-    Every other host is resolved again before its next login, so that a flapping network causes no runs.
+    Any other host is resolved only before its next login, so that a flapping network does not run `ssh -G` often.
     """
     answer = host.answer
     network = network_here(context.state.snapshot)
@@ -50,16 +50,16 @@ def follow_answer(context: Context, host: Host) -> Host:
 
 
 def host_resolved(context: Context, event: HostResolved) -> None:
-    """Store the result of `ssh -G`. If it changed, a waiting host gets another try."""
+    """Store the result of `ssh -G`. If the result changed, retry a host that waits or was stopped."""
     host = context.get(event.name)
     if host is None:
         return
     old = host.resolved
-    # Names that were not resolved before do not count as a change of the configuration.
+    # A result with DNS look-ups may differ from one without them, although the configuration did not change.
     changed = (
         old is not None and old != event.resolved and host.answer.lookups_allowed == event.lookups_allowed
     )
-    # A refused login that an earlier agent stored has nothing to do with ssh's configuration.
+    # The first result does not end a refusal that an earlier agent stored: ssh's configuration did not cause it.
     unanswered = old is None and host.retry.kind is not None and host.retry.kind not in REFUSED_KINDS
     again = changed or unanswered or host.retry.kind in STOP_KINDS
     retry = _after_answer(context, host) if again else host.retry
@@ -131,7 +131,6 @@ def _answer(
 ) -> Answer:
     snapshot = context.state.snapshot
     at = context.now if begun_at is None else begun_at
-    here = (
-        None if at < context.state.network_at else network_here(snapshot)
-    )  # an answer from before this network belongs to another network
+    # If `ssh -G` began before the network changed, its answer may belong to the network before.
+    here = None if at < context.state.network_at else network_here(snapshot)
     return Answer(at, here, underlay(snapshot), varies, lookups_allowed)

@@ -26,7 +26,7 @@ def remembered(context: Context, event: Remembered) -> None:
         else host.login.worked_at
     )
     refusal = event.refusal
-    if refusal is not None:  # a restart is no reason to log in again: accounts get locked
+    if refusal is not None:  # a new agent must not repeat the refused login, because the account could get locked
         due = None if refusal.retry_in_s is None else context.now + refusal.retry_in_s
         retry = replace(
             host.retry,
@@ -68,4 +68,4 @@ def remembered(context: Context, event: Remembered) -> None:
     if host.wish.bounds != (event.vpn, event.networks):
         context.do(Remember(host.name))
     if known is None and event.lost:
-        request_resolve(context, host.name)  # for an unlisted host, nothing else would run `ssh -G`
+        request_resolve(context, host.name)  # for an unlisted host, no other event runs `ssh -G`

@@ -1,4 +1,4 @@
-"""Handles the progress of roaming: begun, attached, away, ended; docs/roaming.md; pure."""
+"""Handles the progress of roaming: begun, attached, away, ended; pure. See docs/roaming.md."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def began(context: Context, event: RoamingBegan) -> None:
         outer_path=event.outer.control_path,
         roaming_start=RoamingStart(),
         forwards=_to_be_opened(host),
-        login=replace(host.login, times=(*host.login.times, context.now)),  # one more login, for its limits
+        login=replace(host.login, times=(*host.login.times, context.now)),  # the inner login counts, too
     )
     evidence = Evidence.of(inner=event.inner.pid, outer=event.outer.pid)
     context.because(host.name, 0, "roams", evidence)
@@ -78,7 +78,7 @@ def not_possible(context: Context, event: RoamingNotPossible) -> None:
 
 
 def found(context: Context, event: RoamingFound) -> None:
-    """Follow an inner master that an earlier agent left. Its sessions wait until an outer master is found or made."""
+    """Store an inner master that an earlier agent left. Its sessions wait until there is an outer master."""
     host = context.get(event.name) or Host(event.name)
     context.put(
         host,
@@ -90,7 +90,7 @@ def found(context: Context, event: RoamingFound) -> None:
 
 
 def attached(context: Context, event: RoamingAttached) -> None:
-    """Note that an outer master carries the link: the sessions go on."""
+    """Note that an outer master carries the link, so the sessions continue."""
     host = context.get(event.name)
     if host is None or host.roaming is None:
         return
@@ -122,7 +122,10 @@ def attached(context: Context, event: RoamingAttached) -> None:
 
 
 def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
-    """Try again after a while. On another machine, only another outer master can find the far relay."""
+    """Attach again after a pause. If the outer master reached another machine, wait for another outer master.
+
+    The far relay runs on the first machine only.
+    """
     host = context.get(event.name)
     if host is None or host.roaming is None or host.roaming.attaching != event.pid:
         return
@@ -144,14 +147,14 @@ def away(context: Context, event: RoamingAway) -> None:
 
 
 def stalled(context: Context, event: RoamingStalled) -> None:
-    """Probe the outer master now: what the user sent through it was not acknowledged."""
+    """Probe the outer master now, because data of the user's sessions was not acknowledged."""
     host = context.get(event.name)
     if host is not None and host.linked:
         probe_again(context, host, older_s=0.0)
 
 
 def ended(context: Context, event: RoamingEnded) -> None:
-    """Note that the inner master is gone, where no process could report its end."""
+    """Note that the inner master ended. This event is needed where no process can report its end."""
     host = context.get(event.name)
     if host is not None and host.roaming is not None and host.roaming.inner.pid == event.pid:
         inner_ended(context, host, event.why, by_request=event.by_request)
@@ -173,7 +176,7 @@ def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> 
     if host.roaming is None:
         return
     ended = host.roaming
-    # Row 1: an on-use host comes back only if something failed. ControlPersist ends an idle one.
+    # Row 1: an on-use host is reconnected only if something failed, not if ControlPersist ended its idle master.
     intended = by_request or (host.wish.connect == "on-use" and not why)
     evidence = Evidence.of(pid=ended.inner.pid, why=why, by_request=by_request or ended.renewed)
     context.because(host.name, 1, "roaming-ended", evidence)
@@ -199,7 +202,7 @@ def inner_ended(context: Context, host: Host, why: str, *, by_request: bool) -> 
 
 
 def _next_start(ended: Roaming, now: float) -> RoamingStart:
-    """Begin again at once after an inner master that lived long. If the last ones ended soon, wait longer each time."""
+    """Return when roaming may begin again: at once, or after a growing pause if inner masters keep ending soon."""
     soon = now - ended.began_at < ROAMING_SHORT_LIFE_S
     failed = ended.short_lives + 1 if soon else 0
     pause_s = doubling(ROAMING_RETRY_FIRST_S, failed - 1, RETRY_MAX_S) if failed > 1 else 0.0

@@ -36,8 +36,8 @@ def reconnect(context: Context, event: UserReconnect) -> None:
     """Connect again now. The user's request ends pauses, disconnects and back-offs of these hosts."""
     for name in event.names:
         host = context.get(name)
-        if host is None or host.unnamed or host.at_prompt:
-            continue  # the user is already logging in to the host
+        if host is None or host.unnamed or host.at_prompt:  # at a prompt, the user already logs in to the host
+            continue
         remembered = host.user.held or host.user.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=context.now, kind=None, count=0)
         host = context.put(
@@ -99,7 +99,7 @@ def _forgive(context: Context, host: Host) -> None:
 
 
 def _without_attempt(context: Context, host: Host) -> Host:
-    """End an automatic attempt, because the user is present now. One more cut handshake is impolite, but allowed."""
+    """End an automatic attempt, because the user logs in now. The server may count one more unfinished login."""
     host = give_up_attempt(context, context.put(host))
     if host.attempt is None:
         return host
@@ -120,7 +120,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
 
 
 def stop_masters(context: Context, event: UserStopMasters) -> None:
-    """End the masters that trayagent started, and start no others. The next agent does as its configuration says."""
+    """End the masters that trayagent started, and start no others until the agent ends."""
     del event
     for name in context.names:
         host = context.get(name)
@@ -138,7 +138,7 @@ def stop_masters(context: Context, event: UserStopMasters) -> None:
 
 
 def _take_down(context: Context, host: Host, request: str) -> None:
-    """Give up the host's attempt and end its connection. Start none while the host is held."""
+    """Give up the host's attempt, end its connection, and mark the host as held."""
     name = host.name
     publish_given_up(context, host, request)
     host = context.put(host, user=replace(host.user, held=True, reconnect=False), lost=False, problem=None)
@@ -153,7 +153,7 @@ def _take_down(context: Context, host: Host, request: str) -> None:
         if host.roaming is None:
             context.do(Kill(name, host.master, gently=True))
     if host.roaming is not None:
-        # The server learns of the end through the outer master, which ends after that.
+        # The far relay is notified through the outer master, so the outer master ends only after that.
         context.do(EndRoaming(name, host.roaming.inner.pid))
         context.put(context.state.hosts[name], roaming=replace(host.roaming, ending=True, renewed=False))
 
@@ -179,7 +179,7 @@ def pause(context: Context, event: UserPause) -> None:
 
 
 def resume(context: Context, event: UserResume) -> None:
-    """End a pause. The changes since it began are judged now."""
+    """End a pause. From now on, the agent acts again, also on what changed during the pause."""
     if not event.names:
         context.change(paused_until=None)
     for name in event.names or context.names:
@@ -210,12 +210,12 @@ def status_viewed(context: Context, event: UserViewedStatus) -> None:
 
 
 def credentials_changed(context: Context, event: CredentialsChanged) -> None:
-    """Retry what waits for credentials, after a key, an agent or known_hosts changed."""
+    """Retry the hosts that wait for credentials, because a key, the ssh-agent or known_hosts changed."""
     context.change(let_in={})  # earlier logins succeeded with other keys than ssh offers now
     for name in event.names or context.names:
         host = context.get(name)
         if host is not None and host.login.kind == "unlocked":
-            # The ssh-agent may have the key by now.
+            # The ssh-agent may have the key now, so a login may work without the passphrase.
             host = context.put(host, login=replace(host.login, kind="quiet"))
         if host is None or host.retry.kind not in CREDENTIAL_KINDS:
             continue

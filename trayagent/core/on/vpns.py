@@ -12,7 +12,7 @@ from trayagent.core.vpn_state import observed_vpns, sign_in_due, vpn_display_sta
 
 
 def manager_reported(context: Context, event: ManagerReported) -> None:
-    """Store the network manager's report. `advance_vpns` draws the conclusions."""
+    """Store the network manager's report. `advance_vpns` evaluates it."""
     context.change(manager=event.facts)
 
 
