@@ -26,7 +26,7 @@ def remembered(context: Context, event: Remembered) -> None:
         else host.login.worked_at
     )
     refusal = event.refusal
-    if refusal is not None:  # a new agent must not repeat the refused login, because the account could get locked
+    if refusal is not None:  # a new agent must not repeat the refused login, as accounts get locked
         due = None if refusal.retry_in_s is None else context.now + refusal.retry_in_s
         retry = replace(
             host.retry,

@@ -36,7 +36,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
     """Connect again now. The user's request ends pauses, disconnects and back-offs of these hosts."""
     for name in event.names:
         host = context.get(name)
-        if host is None or host.unnamed or host.at_prompt:  # at a prompt, the user already logs in to the host
+        if host is None or host.unnamed or host.at_prompt:  # `at_prompt`: the user is already logging in
             continue
         remembered = host.user.held or host.user.paused_until is not None or host.retry.kind in REFUSED_KINDS
         retry = replace(host.retry, at=context.now, kind=None, count=0)
