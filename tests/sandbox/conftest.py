@@ -23,6 +23,12 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
+def possible(lab: Lab) -> None:
+    """Skip where the machine cannot build a laboratory."""
+    lab.close()
+
+
+@pytest.fixture
 def vpn_lab(lab: Lab) -> Lab:
     """Build a laboratory at home whose VPN works. Skip where /dev/net/tun is forbidden, but not for root."""
     lab.join("home")

@@ -20,6 +20,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from tests.sandbox.run_demo import DEMO, WITHIN_S
 from trayagent.config.model import EVENTS
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab
@@ -28,8 +29,6 @@ from trayagent.sandbox.demo.screen import Screen, for_stdout
 from trayagent.sandbox.demo.silence_bar import Lane
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 
-DEMO = [sys.executable, "-m", "trayagent", "demo"]
-WITHIN_S = 60.0  # for a whole demo on a busy machine
 COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-9]")
 
 
@@ -39,12 +38,6 @@ def env() -> dict[str, str]:
     dropped = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
     kept = {k: v for k, v in os.environ.items() if k not in dropped}
     return kept | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
-
-
-@pytest.fixture
-def possible(lab: Lab) -> None:
-    """Skip where the machine cannot build a laboratory."""
-    lab.close()
 
 
 def screen() -> tuple[Screen, io.StringIO]:

@@ -1,42 +1,23 @@
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
+from tests.sandbox.run_demo import output_of_demo
 from trayagent.cli import main
-from trayagent.sandbox import Lab
 from trayagent.sandbox.demo import event_words, hostile_story
 from trayagent.sandbox.demo.hostile_story import Result
 
-WITHIN_S = 90.0  # for a whole demo on a busy machine
 GOOD = Result({"a": 1, "b": 2}, {"a": 1, "b": 2}, refused=0, lies=3, session=True, returned_s=0.1)
-
-
-@pytest.fixture
-def possible(lab: Lab) -> None:
-    """Skip where the machine cannot build a laboratory."""
-    lab.close()
 
 
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 def test_the_lying_cafe_takes_no_connection() -> None:
     """The demo exits with 0: no lie ends a master or counts as a refused login, and the session continues at home."""
-    done = subprocess.run(
-        [sys.executable, "-m", "trayagent", "demo", "--hostile", "--rtt", "5"],
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=WITHIN_S,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    output = output_of_demo("--hostile")
     whole = r"alive: server (?P=server), backup (?P=backup); refused logins counted: 0"
     story = rf"""server: connected, master (?P<server>\d+)
 .*backup: connected, master (?P<backup>\d+)
@@ -50,7 +31,7 @@ def test_the_lying_cafe_takes_no_connection() -> None:
 (.|\n)*Back home(.|\n)*first byte through the forward
 (.|\n)*still the\s+same: 2 of 2\. Refused logins counted: 0\.
 (.|\n)*The open session goes on\."""
-    assert re.search(story, done.stdout), done.stdout
+    assert re.search(story, output), output
 
 
 @pytest.mark.parametrize(

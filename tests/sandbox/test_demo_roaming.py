@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
 from tests.lab.matrix import need
+from tests.sandbox.run_demo import output_of_demo
 from trayagent.cli import main
-from trayagent.sandbox import Lab
 from trayagent.sandbox.demo import roaming_story
 from trayagent.sandbox.demo.roaming_story import Outcome
 from trayagent.sandbox.lab_tools import search_path
 
-WITHIN_S = 90.0  # for a whole demo on a busy machine
 GOOD = Outcome(whole=True, before=7, after=7, took_s=6.0, plain_share=0.1, plain_status=None)
-
-
-@pytest.fixture
-def possible(lab: Lab) -> None:
-    """Skip where the machine cannot build a laboratory."""
-    lab.close()
 
 
 @pytest.mark.lab
@@ -33,19 +23,10 @@ def possible(lab: Lab) -> None:
 def test_one_rsync_goes_on_and_the_other_does_not() -> None:
     """The demo exits with 0: through two moves one rsync fetches the whole file, and plain ssh stops."""
     need(shutil.which("rsync", path=search_path()), "rsync")
-    done = subprocess.run(
-        [sys.executable, "-m", "trayagent", "demo", "--roam", "--rtt", "5"],
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=WITHIN_S,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    output = output_of_demo("--roam")
     moved = r"(.|\n)*has taken its place(.|\n)*the open session goes on(.|\n)*"
     story = rf"To the café{moved}On to the office{moved}trayagent  ━+ 100 %(.|\n)*still waits"
-    assert re.search(story, done.stdout), done.stdout
+    assert re.search(story, output), output
 
 
 @pytest.mark.parametrize("harm", [{"whole": False}, {"before": None}, {"after": 8}])

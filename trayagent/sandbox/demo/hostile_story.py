@@ -65,9 +65,7 @@ def play(rtt_ms: float, screen: Screen | None = None) -> int:
 
 
 def _prologue(stage: HostileStage, screen: Screen, begin: float) -> None:
-    def row(text: str) -> None:
-        screen.row(f"{time.monotonic() - begin:.1f} s", text)
-
+    row = screen.timed_rows(begin)
     screen.heading("A laptop with two connections, and a café whose gateway lies")
     version = stage.start_server()
     row(f"the laptop is at home, {plan.NETWORKS['home'].laptop}; a round trip takes {stage.rtt_ms:g} ms")

@@ -55,10 +55,7 @@ def play(rtt_ms: float, screen: Screen | None = None) -> int:
 
 def prologue(stage: Stage, screen: Screen, begin: float) -> float:
     """Set everything up; return the seconds that a plain ssh took from its start to its first byte."""
-
-    def row(text: str) -> None:
-        screen.row(f"{time.monotonic() - begin:.1f} s", text)
-
+    row = screen.timed_rows(begin)
     screen.heading("A laptop, two networks and a server, inside this machine")
     version = stage.start_server()
     row(f"the laptop is at home, {plan.NETWORKS['home'].laptop}; a round trip takes {stage.rtt_ms:g} ms")

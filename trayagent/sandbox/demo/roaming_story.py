@@ -63,10 +63,7 @@ def play(rtt_ms: float, screen: Screen | None = None) -> int:
 
 def _prologue(stage: RoamingStage, screen: Screen, begin: float) -> str:
     """Set everything up; return the hash of the file."""
-
-    def row(text: str) -> None:
-        screen.row(f"{time.monotonic() - begin:.1f} s", text)
-
+    row = screen.timed_rows(begin)
     screen.heading("A laptop, three networks, and an rsync that takes longer than the stay")
     version = stage.start_server()
     row(f"the laptop is at home, {plan.NETWORKS['home'].laptop}; a round trip takes {stage.rtt_ms:g} ms")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.console import Console, Group
@@ -43,6 +44,10 @@ class Screen:
         """Print when something happened, and what."""
         line = Text(f"{label:>{LABEL_COLUMNS}}  ", style="cyan")
         self._print(line.append(text, style=style or "default"))
+
+    def timed_rows(self, begin: float) -> Callable[[str], None]:
+        """Return a function that prints a text as a row, with the seconds since `begin` (monotonic) before it."""
+        return lambda text: self.row(f"{time.monotonic() - begin:.1f} s", text)
 
     def lines(self, lines: Sequence[Text]) -> None:
         """Print lines as they are, with an empty one before them."""
