@@ -1,1 +1,1 @@
-"""What the user sees: icon, menu, notifications, terminal, start at login."""
+"""The part of the agent that the user sees on the desktop: icon, menu, notifications, terminal, start at login."""

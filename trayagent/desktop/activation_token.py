@@ -1,9 +1,9 @@
 """Passes the activation token of a click to the program that the click starts.
 
-Without the token a Wayland compositor opens the new window behind the others. A compositor that gave a token shows
-that something starts, until a window appears: GNOME shows a spinning pointer for 15 s. So if a click opens no window,
-the panel has to learn that its token was not used. Source: the XDG Activation protocol, StatusNotifierItem's
-ProvideXdgActivationToken, Desktop Notifications Specification 1.2 (ActivationToken).
+Without the token a Wayland compositor opens the new window behind the others. A compositor that has given a token shows
+that a program is starting, until a window appears. For example, GNOME shows a spinning pointer for 15 s. So if a click
+opens no window, the agent reports to the panel that the token was not used. Source: the XDG Activation protocol,
+StatusNotifierItem's ProvideXdgActivationToken, Desktop Notifications Specification 1.2 (ActivationToken).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from collections.abc import Mapping
 VARIABLE = "XDG_ACTIVATION_TOKEN"
 
 DECIDED_S = 0.2
-"""A panel sends the choice in its menu right after the token. Some wait for the answer to the token first."""
+"""How long to wait for the choice. Most panels send the chosen menu item right after the token.
+
+Some panels wait for the answer to the token first.
+"""
 
 
 class Activation:
-    """Keeps the last token until a program is started with it; a token is valid once."""
+    """Keeps the last token until a program is started with that token. A token is valid once."""
 
     def __init__(self) -> None:
         self._token = ""
@@ -30,7 +33,10 @@ class Activation:
         self._token = token
 
     async def is_used(self) -> bool:
-        """Report whether a program may use the present token. Waits until the choice is known, but not for long."""
+        """Report whether a program may use the token: not if there is none, or if the choice opens no window.
+
+        Waits for the choice for `DECIDED_S` at most.
+        """
         if not self._token:
             return False
         self._used = asyncio.get_running_loop().create_future()
@@ -38,12 +44,12 @@ class Activation:
             async with asyncio.timeout(DECIDED_S):
                 return await self._used
         except TimeoutError:
-            return True  # the choice comes later
+            return True  # the choice comes later, perhaps because the panel waits for this answer
 
     def lay_over(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with the token, and forget the token.
+        """Return a copy of the environment with the token, and forget the token.
 
-        A token in `env` itself is used up and removed.
+        A token that `env` already has is used up, so it is removed.
         """
         token, self._token = self._token, ""
         self._settle(used=True)

@@ -1,4 +1,4 @@
-"""A bus connection for the tray and the notifications: calls with a time limit, signals of a name, its owner."""
+"""A D-Bus connection for the tray and the notifications: calls with a time limit, signals, and the owner of a name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-# A running service answers in milliseconds. A service that starts by activation takes a second or two.
+# A running service answers in milliseconds. A service that the bus has to start first takes a second or two.
 CALL_TIMEOUT_S = 5.0
 BUS, BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 
@@ -49,7 +49,7 @@ class _Listener:
 
 
 class _Watch:
-    """Reports an owner once, even if several messages repeat it."""
+    """Reports each change of a name's owner once, even if several messages report the same owner."""
 
     def __init__(self, changed: Callable[[str | None], None]) -> None:
         self._changed = changed
@@ -88,7 +88,7 @@ class Connection:
     ) -> list[Any]:
         """Call a method and return its answer, which must have the D-Bus signature `answer`.
 
-        With `timeout_s` None it waits as long as the bus lives. Raises BusCallError.
+        If `timeout_s` is None, wait for the answer as long as the bus lives. Raises BusCallError.
         """
         from dbus_fast import Message, MessageType
 
@@ -117,7 +117,7 @@ class Connection:
         return list(reply.body)
 
     async def watch_name(self, name: str, changed: Callable[[str | None], None]) -> None:
-        """Report who owns a name, now and at each change; None: no owner. Raises BusCallError."""
+        """Call `changed` with the owner of a name (None: no owner), now and at each change. Raises BusCallError."""
         watch = _Watch(changed)
         self._watches.setdefault(name, []).append(watch)
         if name not in self._owners:
@@ -132,9 +132,9 @@ class Connection:
     async def listen(
         self, name: str, interface: str, member: str, signature: str, heard: Callable[[list[Any]], None]
     ) -> None:
-        """Listen to a signal of a watched name's owner, if its signature matches.
+        """Call `heard` for each signal of the owner of `name` that has this signature.
 
-        Raises BusCallError.
+        The name must be watched. Raises BusCallError.
         """
         self._listeners.append(_Listener(name, interface, member, signature, heard))
         await self._match(f"type='signal',sender='{name}',interface='{interface}',member='{member}'")

@@ -1,4 +1,4 @@
-"""Chooses what shows the icon and the messages; the only part of the desktop that depends on the platform."""
+"""Chooses what shows the icon and the messages on this platform."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trayagent.desktop.tray.look import TrayBackend
 
 
 class Messages(Protocol):
-    """Shows messages, see notifications.message.Notifications. Can be closed."""
+    """A `Notifications` (see notifications.message) that can be closed."""
 
     @property
     def problem(self) -> str | None:
-        """Why messages are not shown; None if they are, or if there was none yet."""
+        """Why the last message was not shown; None if it was, or if there was no message yet."""
 
     def show(self, message: Message) -> None:
-        """Show this under its key, and replace what was there."""
+        """Show the message. It replaces an earlier message of the same key."""
 
     def withdraw(self, key: str) -> None:
         """Remove the message of this key."""
@@ -29,30 +29,31 @@ class Messages(Protocol):
 
 
 class Carrier(Protocol):
-    """Carries icon and messages to the desktop; `problem` says why it cannot."""
+    """The connection that icon and messages need to reach the desktop."""
 
     @property
     def problem(self) -> str | None:
-        """Why there is neither icon nor message."""
+        """Why neither the icon nor messages can be shown; None if there is no problem."""
 
     def start(self) -> None:
-        """Begin on the running loop. Never raises."""
+        """Connect in the running event loop. Never raises."""
 
     def nudge(self) -> None:
-        """Try again: a user may have logged in."""
+        """Try again to connect: a user may have logged in."""
 
     async def close(self) -> None:
-        """End it, and wait until that is done."""
+        """Disconnect, and wait until that is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The callbacks of the desktop.
+    """The functions that the desktop calls.
 
-    A menu item (`activated`) or a button (`invoked`) was chosen, a message was closed, a menu is about to open, or
-    another panel shows the icon. The icon was `clicked` and no menu opened. A `token` came with a message, or a
-    `click_token` with a click on the icon; the latter reports whether the token is used. `environment` returns that of
-    the present desktop session, and may block.
+    `activated`: the user chose a menu item. `invoked`: the user pressed a button of a message. `closed`: a message left
+    the screen. `opening`: the menu is about to open. `clicked`: the user clicked the icon, and no menu opened. `token`:
+    an activation token came with a click on a message. `click_token`: a token came with a click on the icon; returns
+    whether the token is used. `panel_changed`: another panel shows the icon. `environment`: returns the environment
+    variables of the present desktop session, and may block.
     """
 
     activated: Callable[[Hashable], None]
@@ -67,7 +68,7 @@ class Asked:
 
 
 def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[TrayBackend, Messages, Carrier]:
-    """Return what shows the icon, what shows messages, and what carries both."""
+    """Return the tray, the messages, and the connection that both need."""
     if sys.platform == "darwin":
         from trayagent.desktop.notifications.macos_osascript import OsascriptNotifier
         from trayagent.desktop.tray.macos_menu_bar import MenuBarTray
@@ -97,7 +98,7 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
 
 
 class WithoutBus:
-    """A desktop that needs no bus; `ended` waits until the icon has ended."""
+    """A Carrier for a desktop without a bus. `ended` waits until the icon's program has ended."""
 
     problem: str | None = None
 
@@ -111,5 +112,5 @@ class WithoutBus:
         """Do nothing: there is no connection to retry."""
 
     async def close(self) -> None:
-        """Wait until the icon has ended."""
+        """Wait until the icon's program has ended."""
         await self._ended()

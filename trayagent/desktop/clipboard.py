@@ -19,7 +19,7 @@ _CLIPBOARD_S = 2.0
 
 
 async def copy(text: str, env: Mapping[str, str]) -> None:
-    """Copy a text to the clipboard. Raise TrayagentError if no program does it."""
+    """Copy a text to the clipboard. Raise TrayagentError if no program can."""
     null = asyncio.subprocess.DEVNULL
     for words in _CLIPBOARDS:
         if shutil.which(words[0]) is None:

@@ -1,4 +1,4 @@
-"""Starts programs for a click that outlive the agent: a terminal, a browser, an editor."""
+"""Starts programs at a click of the user: a terminal, a browser, an editor. They may outlive the agent."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import threading
 from collections.abc import Mapping, Sequence
 
 AT_ONCE_S = 0.5
-"""A program that cannot start (for example without a display) ends within this time. One that runs is left alone."""
+"""A program that cannot start (for example without a display) ends within this time."""
 
 
 async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float = AT_ONCE_S) -> int | None:
-    """Start a program. Return its exit status if it ends at once, None if it keeps running.
+    """Start a program. Return its exit status if it ends within `at_once_s`, None if it keeps running.
 
-    Raises OSError if it cannot be started.
+    Raises OSError if the program cannot be started.
     """
     null = subprocess.DEVNULL
     # Do not use asyncio's subprocess. It kills a child that still runs when the interpreter ends.
-    process = subprocess.Popen(  # noqa: ASYNC220  # it returns once the program runs, in a millisecond
+    process = subprocess.Popen(  # noqa: ASYNC220  # this takes only a millisecond
         words, stdin=null, stdout=null, stderr=null, env=dict(env), start_new_session=True
     )
     try:
@@ -30,7 +30,7 @@ async def start(words: Sequence[str], env: Mapping[str, str], at_once_s: float =
 
 
 def _reaped(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-    """Return a future of the exit status. A thread waits for the process, so that it never becomes a zombie."""
+    """Return a future of the exit status. A thread waits for the process, to prevent a zombie."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 

@@ -1,6 +1,6 @@
-"""Lets the user log in to a host from the desktop: in a terminal, or without one in ssh's own windows.
+"""Lets the user log in to a host from the desktop: in a terminal, or else in windows of an askpass program.
 
-Both run `trayagent login`, and the input goes directly from the user to ssh. Source: ssh(1), SSH_ASKPASS.
+Both run `trayagent login`. The agent does not see what the user types. Source: ssh(1), SSH_ASKPASS.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trayagent.desktop.terminal_window_command import AFTER_FAILURE, in_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 
-# Where distributions install the program in whose window ssh asks. On Debian, the first is an alternatives link.
+# Where distributions install the askpass program of ssh. On Debian, the first path is an alternatives link.
 _ASKERS = (
     "/usr/bin/ssh-askpass",
     "/usr/libexec/openssh/ssh-askpass",
@@ -30,7 +30,7 @@ _GIVEN_UP = 130
 
 
 async def log_in(host: str, env: Mapping[str, str]) -> None:
-    """Open a terminal that logs in. Without a terminal, let ssh ask in windows and wait for the end.
+    """Open a terminal that logs in. Without a terminal, ssh asks in windows; then wait until the login ends.
 
     Raises TrayagentError.
     """
@@ -46,7 +46,7 @@ async def log_in(host: str, env: Mapping[str, str]) -> None:
 
 
 def askpass(env: Mapping[str, str]) -> str | None:
-    """Return the program that asks in a window, or None if there is none, or no display."""
+    """Return the askpass program, or None if there is no such program or no display."""
     if not (env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")):
         return None
     chosen = env.get("SSH_ASKPASS")

@@ -1,7 +1,7 @@
-"""The desktop part of the agent: icon, menu and messages, fed by the agent's view, and the user's choices.
+"""The desktop part of the agent: shows icon, menu and messages, and carries out what the user chooses.
 
-It is a client of the agent like the command line: it gets the whole view at each change and uses the same
-operations.
+It is a client of the agent, like the command line. It gets the whole view (`status --json`) at each change, and uses
+the same operations.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ SETTLED_S = 0.5
 
 
 class Door(Protocol):
-    """What the desk needs from the agent."""
+    """The functions of the agent that `Desk` needs."""
 
     def watch(self, push: Callable[[View], None]) -> Callable[[], None]:
-        """Push the view now and at each change. Return a function that stops the updates."""
+        """Call `push` with the view now and at each change. Return a function that stops the updates."""
 
     def sign_ins(self) -> frozenset[str]:
-        """Return the VPNs that can be signed in to from here."""
+        """Return the VPNs to which the user can sign in from the menu."""
 
     def notify(self) -> Notify:
         """Return which messages the user wants."""
@@ -59,12 +59,12 @@ class Door(Protocol):
         """Count the sessions of draining masters again, because the user opens the menu."""
 
     def sign_in_failure(self, vpn: str, error: str) -> None:
-        """Keep the error of a failed sign-in until the VPN is up."""
+        """Record the error of a failed sign-in. The view shows the error until the VPN is up."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeskState:
-    """Why the icon or the messages are not shown; None if they are. `protocol` is how the icon is shown."""
+    """Why the icon (`tray`) or the messages are not shown, None if they are. `protocol`: how the icon is shown."""
 
     tray: str | None
     notifications: str | None
@@ -72,7 +72,7 @@ class DeskState:
 
 
 class Desk:
-    """Icon, menu and messages. Does nothing where no desktop shows them."""
+    """The icon, the menu and the messages. Does nothing if there is no desktop."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Desk:
         return DeskState(tray and (bus or tray), bus or self._notifier.problem, self._tray.protocol)
 
     def start(self) -> None:
-        """Begin to show everything. Never raises."""
+        """Start to show everything. Never raises."""
         self._bus.start()
         self._end = self._door.watch(self._seen)
 
@@ -197,7 +197,7 @@ class Desk:
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Bring):
             self._brought = command.hosts
-            # Not now: the panel may have sent the token just before, and its handler has not begun yet.
+            # Call this later: if the panel has just sent a token, the task that handles the token has not begun yet.
             asyncio.get_running_loop().call_soon(self._choices.opens_no_window)
             self._show()
             return
@@ -221,9 +221,10 @@ class Desk:
         self._show()
 
     async def _failed(self, command: Command, error: TrayagentError) -> None:
-        """Show the error in the message about the same subject, if there is one. The menu shows it, too."""
+        """Show the error in a new message, unless the VPN's own message already shows the failed sign-in."""
         if isinstance(command, SignIn):
-            # Add the time, so that the user can tell the error of a new try from the same earlier error.
+            # Add the time, so that the user can distinguish the error of this try from the same error of an earlier
+            # try.
             at = datetime.now().astimezone().strftime("%H:%M:%S")
             self._door.sign_in_failure(command.vpn, f"{error.title.rstrip('.')} ({at}). {error.hint}")
             await asyncio.sleep(SETTLED_S)

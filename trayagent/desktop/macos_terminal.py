@@ -1,6 +1,6 @@
-"""Opens a terminal with a command on a Mac by osascript(1): iTerm if it is installed, else Terminal.
+"""Opens a terminal that runs a command on a Mac, by osascript(1): iTerm if it is installed, else Terminal.
 
-Both type the line into the user's own shell. So the words are quoted for a shell first, then for AppleScript.
+Both programs type the line into the user's shell. So the words are quoted for a shell first, then for AppleScript.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _OURS = "TRAYAGENT_"
 def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
     """Yield the command lines that open a terminal running `words`, the best first.
 
-    The terminal's shell has its own environment, so the line sets the TRAYAGENT_ variables, which say where our
-    files are. Raises ValueError for words that `exec` would take for an option.
+    The terminal's shell does not inherit the agent's environment. So the line sets the TRAYAGENT_ variables, which
+    contain the paths of the agent's files. Raises ValueError for words that `exec` would take for an option.
     """
     if not words or words[0].startswith("-"):
         raise ValueError(f"no program to run in a terminal: {words!r}")

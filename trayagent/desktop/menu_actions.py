@@ -24,11 +24,11 @@ from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 
 Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Calls one of the agent's operations, as the command line does. Raises TrayagentError."""
+"""A function that calls one of the agent's operations, as the command line does. Raises TrayagentError."""
 
 STATUS_PAGE = "status.html"
 PAGE_S = 20.0
-"""The page takes a fraction of a second. A busy disk or machine may need longer."""
+"""The time limit for writing the status page. It takes a fraction of a second unless the disk or machine is busy."""
 
 
 WITHOUT_WINDOW = (c.Do, c.Pause, c.StartAtLogin, c.Quit)
@@ -37,7 +37,7 @@ WITHOUT_WINDOW = (c.Do, c.Pause, c.StartAtLogin, c.Quit)
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that the user can open. `new_configuration` returns the text of a configuration to begin with."""
+    """The files that the user can open. `new_configuration` returns the text of a first configuration."""
 
     configuration: Path
     log: Path
@@ -70,11 +70,11 @@ class Choices:
 
     @property
     def can_set_up(self) -> bool:
-        """Report whether `init` would write a configuration. It overwrites none."""
+        """Report whether there is no configuration yet, so that `init` can write the first one."""
         return not self._configuration.exists()
 
     def environment(self) -> Mapping[str, str]:
-        """Return the environment for a program with a window. It may block for a second."""
+        """Return the environment for a program with a window. May block for a second."""
         return self._environment()
 
     def activated_with(self, token: str) -> None:
@@ -82,15 +82,15 @@ class Choices:
         self._activation.given(token)
 
     async def token_is_used(self) -> bool:
-        """Report whether the choice uses the present token, as far as that is known soon."""
+        """Report whether a program may use the present token, see `Activation.is_used`."""
         return await self._activation.is_used()
 
     def opens_no_window(self) -> None:
-        """Forget the token of a click whose choice is carried out without a window."""
+        """Forget the token of a click that opens no window."""
         self._activation.drop()
 
     async def carry_out(self, command: c.Command) -> None:
-        """Do what the user chose. Returns when it is done or has begun."""
+        """Do what the user chose. Return when that is done, or when its program runs."""
         if isinstance(command, WITHOUT_WINDOW):
             self._activation.drop()
         match command:
@@ -150,7 +150,10 @@ class Choices:
         await sign_in(vpn, words, partial(open_terminal, env=env) if display else None)
 
     async def _status_page(self) -> None:
-        """Write the status page beside the log, in a program of its own so that the agent stays small, and open it."""
+        """Write the status page into the log's directory, and open it.
+
+        A separate process writes the page, so that the agent needs no more memory.
+        """
         env, page = await self._env(), self._log.with_name(STATUS_PAGE)
         words = own_module("trayagent", "--config", str(self._configuration), "status", "--html", str(page))
         await asyncio.to_thread(page.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -159,7 +162,7 @@ class Choices:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            umask=0o077,  # the page has the names of hosts and networks
+            umask=0o077,  # the page contains the names of hosts and networks, so only the user may read it
         )
         try:
             async with asyncio.timeout(PAGE_S):
@@ -180,5 +183,5 @@ class Choices:
         await open_terminal(words, await self._env())
 
     async def _env(self) -> Mapping[str, str]:
-        """Return the environment for the program of one choice. Call it once for each choice: a token is valid once."""
+        """Return the environment for the program of a choice. Call this once for each choice: a token is valid once."""
         return self._activation.lay_over(await asyncio.to_thread(self._environment))

@@ -12,12 +12,12 @@ from trayagent.desktop.open_with_desktop import open_with_desktop
 from trayagent.desktop.terminal_window_command import in_terminal
 from trayagent.errors import TrayagentError
 
-# The first one that exists opens a file where the desktop has no program for it. Debian's first two are links.
+# Editors to try if the desktop has no program for the file. On Debian, the first two are alternatives links.
 _EDITORS = ("sensible-editor", "editor", "nano", "vim", "vi")
 
 
 async def open_configuration(path: Path, new_text: Callable[[], str], env: Mapping[str, str]) -> None:
-    """Open the file in $VISUAL, $EDITOR or the desktop's editor. If it does not exist, create it with `new_text`.
+    """Open the file in $VISUAL, $EDITOR or the desktop's editor. If the file does not exist, create it with `new_text`.
 
     Raise TrayagentError if the file cannot be created or opened.
     """
@@ -36,7 +36,7 @@ async def open_configuration(path: Path, new_text: Callable[[], str], env: Mappi
 
 
 def _create(path: Path, text: str) -> None:
-    """Create a configuration to edit. Raises TrayagentError."""
+    """Create the file with this text. Raises TrayagentError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)

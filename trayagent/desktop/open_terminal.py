@@ -1,8 +1,8 @@
 """Opens the user's terminal emulator with a command running in it, never through a shell.
 
-The order is: $TERMINAL, the desktop's choice (the proposed xdg-terminal-exec, Debian's x-terminal-emulator), then
-the usual ones. The manual of each says how it takes a list of words. Terminals that only take a shell's line (tilix,
-lxterminal) are left out.
+The order is: $TERMINAL, the desktop's choice (the proposed xdg-terminal-exec, Debian's x-terminal-emulator), then the
+usual terminals. Each takes the command as a list of words; the options are from its manual. Terminals that only take a
+shell's command line (tilix, lxterminal) are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from trayagent.desktop.detached_programs import AT_ONCE_S, start
 from trayagent.errors import TrayagentError
 
-# The options between the program and the words, in the order in which the programs are tried.
+# Each program with its options before the words, in the order in which they are tried.
 BEFORE_WORDS: Mapping[str, tuple[str, ...]] = {
     "xdg-terminal-exec": (),
     "x-terminal-emulator": ("-e",),  # Debian Policy 11.8.3: everything that follows is the command
@@ -44,9 +44,9 @@ AS_XTERM = ("-e",)
 
 
 def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
-    """Yield the command lines that open a terminal running `words`: those that exist on PATH, the best first.
+    """Yield the command lines that open a terminal running `words`, the best first, if the terminal is on PATH.
 
-    Raises ValueError for words that a terminal could take for its own option.
+    Raises ValueError if a terminal could take one of the words for its own option.
     """
     if not words or words[0].startswith("-"):
         raise ValueError(f"no program to run in a terminal: {words!r}")
@@ -56,7 +56,7 @@ def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> 
         if program is None:
             continue
         line = [program, *chosen[1:], *BEFORE_WORDS.get(Path(program).name, AS_XTERM), *words]
-        if line != first:  # $TERMINAL is usually one of the known ones, and would be tried twice
+        if line != first:  # otherwise it would be tried twice: $TERMINAL is usually one of the known ones
             first = first or line
             yield line
 
@@ -64,9 +64,9 @@ def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> 
 async def open_terminal(
     words: Sequence[str], env: Mapping[str, str] = os.environ, at_once_s: float = AT_ONCE_S
 ) -> str:
-    """Open a terminal that runs `words`, and return the terminal's path. The terminal outlives this process.
+    """Open a terminal that runs `words`, and return the terminal's path. The terminal may outlive this process.
 
-    `env` names the display and the terminal. Raises TrayagentError if none could be opened.
+    `env` has the variables for the display and $TERMINAL. Raises TrayagentError if no terminal could be opened.
     """
     failed: list[str] = []
     for line in _lines(words, env):
@@ -86,7 +86,7 @@ def _lines(words: Sequence[str], env: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield programs with their options; $TERMINAL may contain options."""
+    """Yield the programs to try, each with its options. $TERMINAL may contain options."""
     try:
         chosen = shlex.split(env.get("TERMINAL", ""))
     except ValueError:  # $TERMINAL has an unclosed quote
@@ -97,17 +97,17 @@ def _candidates(env: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 async def _start(line: Sequence[str], env: Mapping[str, str], at_once_s: float) -> str | None:
-    """Start the terminal. Return None if it runs, or else why it does not."""
+    """Start the terminal. Return None if it runs, or else the reason why it does not."""
     try:
         code = await start(line, env, at_once_s)
     except OSError as error:
         return error.strerror or str(error)
-    # Some terminals only pass the request to a running instance, and end with 0.
+    # Some terminals only pass the request to a running instance, and exit with status 0.
     return f"it ended with status {code}" if code and not _ran(line[0], code) else None
 
 
 def _ran(program: str, code: int) -> bool:
-    """Report whether the status is that of the command and not of the terminal: foot(1), EXIT STATUS."""
+    """Report whether this exit status is the command's and not the terminal's. Source: foot(1), EXIT STATUS."""
     return Path(program).name == "foot" and code != FOOT_FAILED
 
 

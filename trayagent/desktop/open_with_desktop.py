@@ -10,11 +10,14 @@ from trayagent.desktop.detached_programs import start
 from trayagent.errors import TrayagentError
 
 OPENER_S = 8.0
-"""xdg-open is a script that tries one program after the other before it fails."""
+"""A time limit in seconds. xdg-open is a script that tries one program after the other before it fails."""
 
 
 async def open_with_desktop(what: str, env: Mapping[str, str], *options: str) -> None:
-    """Open an address or a file with the desktop's program. `options` are open(1)'s; -t is its text editor."""
+    """Open an address or a file with the desktop's program.
+
+    `options` are for open(1) on a Mac, where -t opens the text editor.
+    """
     opener = shutil.which("xdg-open") or shutil.which("open")
     if opener is None:
         raise TrayagentError("No program here can open that.", hint=f"Open it yourself: {what}")

@@ -1,7 +1,7 @@
-"""Runs a command in this terminal, and writes down how it ended.
+"""Runs a command in this terminal, and writes how the command ended into a file.
 
-A terminal emulator does not report how its command ended, so "Sign in" runs this program in between.
-Usage: python -m trayagent.desktop.record_exit REPORT WORD…
+A terminal emulator does not report how its command ended. So for "Sign in", the terminal runs this program, which runs
+the command. Usage: python -m trayagent.desktop.record_exit REPORT WORD…
 
 The report is one JSON object: `status` (as a shell reports it) and `last`, the command's last line of output.
 """
@@ -24,7 +24,7 @@ _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.
 
 
 def run(report: Path, words: list[str]) -> int:
-    """Run the words in this terminal. Return their status, which is also in the report."""
+    """Run the command in this terminal. Return its exit status, and write it into the report."""
     tail = bytearray()
 
     def read(fd: int) -> bytes:
@@ -37,7 +37,7 @@ def run(report: Path, words: list[str]) -> int:
     try:
         status = os.waitstatus_to_exitcode(pty.spawn(words, read))
     except (OSError, termios.error, _ClosedError) as error:
-        # A closed terminal's settings cannot be restored, so closing it may raise any of these errors.
+        # If the terminal was closed, its settings cannot be restored, so any of these errors may come.
         closed = isinstance(error, _ClosedError) or isinstance(error.__context__, _ClosedError)
         status, tail = 127, bytearray(f"{words[0]}: {error}".encode())
         if closed:

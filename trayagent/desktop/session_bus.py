@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A bus that dies is being restarted, or the user has logged out. So retry soon at first, then rarely.
+# If the bus dies, it is being restarted, or the user has logged out. So retry soon at first, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
 
 
 class BusUser(Protocol):
-    """A user of the bus. It gets each new connection, and learns when the connection ends."""
+    """An object that uses the bus. SessionBus calls it at the begin and at the end of each connection."""
 
     async def on_bus(self, connection: Connection) -> None:
-        """Use this connection from now on. A BusCallError is logged and does not affect the other users."""
+        """Use this connection from now on. SessionBus logs a BusCallError, which does not affect the other users."""
 
     def off_bus(self, reason: str) -> None:
-        """Forget the connection, which is gone."""
+        """Forget the connection, because it has ended. `reason` is for the user."""
 
 
 def session_bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the address of the session bus, or None if the address is unknown.
 
-    A systemd user unit may have no DBUS_SESSION_BUS_ADDRESS. The bus then has a fixed path in XDG_RUNTIME_DIR.
+    In a systemd user unit, DBUS_SESSION_BUS_ADDRESS may be missing. Then the bus is at a fixed path in XDG_RUNTIME_DIR.
     """
     if address := environment.get("DBUS_SESSION_BUS_ADDRESS"):
         return address
@@ -51,9 +51,9 @@ def session_bus_addresses(environment: Mapping[str, str] = os.environ) -> list[s
 
 
 def session_bus_socket(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the socket file of the session bus, or None for a bus without one.
+    """Return the path of the session bus's socket, or None if its address is no path.
 
-    The file's existence shows that the bus runs.
+    If the file exists, the bus is running.
     """
     address = environment.get("DBUS_SESSION_BUS_ADDRESS", "")
     if found := re.match(r"unix:(?:[^,;]*,)*path=([^,;]+)", address):
@@ -65,8 +65,8 @@ def session_bus_socket(environment: Mapping[str, str] = os.environ) -> Path | No
 class SessionBus:
     """Keeps one connection to the session bus; `problem` says why there is none.
 
-    After a bus dies, it reconnects with a back-off. While there has never been a bus, it does not wake up: it tries
-    again at `nudge`.
+    After a bus dies, it reconnects with a back-off. If there has not been a bus yet, it sleeps until `nudge`, and then
+    tries again.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class SessionBus:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to connect on the running loop. Never raises."""
+        """Start to connect, in the running event loop. Never raises."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep(), name="session bus")
             self._task.add_done_callback(self._ended)
@@ -93,7 +93,7 @@ class SessionBus:
         self._nudged.set()
 
     async def close(self) -> None:
-        """Leave the bus, and wait until that is done."""
+        """Disconnect, and wait until that is done."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -151,7 +151,7 @@ class SessionBus:
             raise
 
     async def _use(self, bus: MessageBus) -> str:
-        """Serve the users until the bus dies. Return why it died."""
+        """Give the users the connection until the bus dies. Return the reason."""
         self.connection = connection = Connection(bus)
         self.problem = None
         users = [asyncio.create_task(self._tell(u, connection), name=f"bus: {u!r}") for u in self._users]

@@ -1,4 +1,4 @@
-"""The command that runs in a terminal's window: it gives the window a title, and keeps it open to be read; pure."""
+"""The command that runs in a terminal window: it sets the title, and keeps the window open as needed; pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from trayagent.presentation.text import clean
 
-# The title comes first, as $0, because a program in the terminal may set its own. Source: xterm's ctlseqs, OSC 2.
+# Set the title ($0) first, because the program in the terminal may set its own title later. Source: xterm's ctlseqs,
+# OSC 2.
 _TITLE = 'printf "\\033]2;%s\\007" "$0"; '
 _READ = 'printf "\\n(Enter closes this window) "; read -r _'
 
 AT_ONCE = 'exec "$@"'
 """Close the window when the program ends."""
 AFTER_ENTER = f'"$@"; {_READ}'
-"""Close the window when the user has read the last lines."""
+"""Close the window when the user presses Enter."""
 AFTER_ERROR_OF_SSH = f'"$@"; [ $? -ne 255 ] || {{ {_READ}; }}'
-"""Keep the window open after an error of ssh; without it the error would be lost with the window."""
+"""Keep the window open after an error of ssh, so that the user can read the error."""
 AFTER_FAILURE = f'"$@"; case $? in 0|130) ;; *) {_READ};; esac'
 """Keep the window open after a failure. After Ctrl-C (130) there is no message to read."""
 IN_PAGER = '"$@" | less -R'

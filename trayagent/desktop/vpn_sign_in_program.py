@@ -1,4 +1,4 @@
-"""Starts the program that signs the user in to a VPN: in a terminal if there is one, since it may ask questions."""
+"""Starts the program that signs the user in to a VPN. It may ask questions, so it runs in a terminal if possible."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 
 OpenTerminal = Callable[[Sequence[str]], Awaitable[object]]
-"""Runs words in a new terminal window, and returns once it is open. Raises TrayagentError."""
+"""A function that runs words in a new terminal window, and returns once the window is open. Raises TrayagentError."""
 
 PATIENCE_S = 900.0
-"""The user may have to fetch a token. If the window was killed with its command, the report never comes."""
+"""How long to wait for the report. The user may need minutes, for example to fetch a hardware token.
+
+If the window was killed together with its command, no report comes.
+"""
 _POLL_S = 0.2
 
 
 async def sign_in(vpn: str, words: Sequence[str], terminal: OpenTerminal | None) -> None:
-    """Run the words and wait for their end. If they fail, raises TrayagentError with their last line."""
+    """Run the command and wait until it ends. If it fails, raise TrayagentError with the last line of its output."""
     status, last = await (_without_terminal(words) if terminal is None else _at_terminal(words, terminal))
     if status:
         ending = f": {last}" if last else f", with status {status}"
@@ -36,7 +39,7 @@ async def _at_terminal(words: Sequence[str], terminal: OpenTerminal) -> tuple[in
         report = Path(folder) / "report"
         await terminal(own_module("trayagent.desktop.record_exit", str(report), *words))
         until = time.monotonic() + PATIENCE_S
-        while not report.exists():  # a terminal does not report when its command ends
+        while not report.exists():  # poll, because a terminal does not report when its command ends
             if time.monotonic() > until:
                 return 1, "it gave no result for 15 minutes"
             await asyncio.sleep(_POLL_S)

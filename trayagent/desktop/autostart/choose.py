@@ -25,7 +25,7 @@ class Method(Protocol):
         """Report whether the method works on this machine."""
 
     def enabled(self) -> bool:
-        """Report whether the start at login is on."""
+        """Report whether this method starts the agent at login."""
 
     def enable(self, command: Sequence[str]) -> bool:
         """Turn the start at login on, and return whether anything changed. Raises TrayagentError."""
@@ -34,9 +34,9 @@ class Method(Protocol):
         """Turn the start at login off, and return whether anything changed. Raises TrayagentError."""
 
     def spare_masters(self) -> tuple[int, ...]:
-        """Free the masters that depend on this method, before it is turned off.
+        """Free the masters that would end when this method is turned off.
 
-        Return the pids that still depend on it.
+        Return the pids that could not be freed.
         """
 
     def notes(self) -> tuple[str, ...]:
@@ -51,7 +51,10 @@ _DOOMED = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result: `paths` were written or removed if `changed`; otherwise nothing had to be done."""
+    """The result of turning the start at login on or off.
+
+    If `changed`, the agent wrote or removed `paths`; otherwise there was nothing to do. `notes` are for the user.
+    """
 
     paths: tuple[Path, ...]
     changed: bool
@@ -59,7 +62,7 @@ class Outcome:
 
 
 def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outcome:
-    """Start the command at each login, by one method only. May wait for systemd. Raises TrayagentError."""
+    """Start the command at each login, by the preferred method only. May wait for systemd. Raises TrayagentError."""
     chosen, *others = _methods(env)
     changed = chosen.enable(command)
     for other in others:
@@ -68,16 +71,16 @@ def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outco
 
 
 def disable(env: Mapping[str, str] = os.environ) -> Outcome:
-    """Start nothing at login any more. A running agent continues. Raises TrayagentError."""
+    """No longer start the agent at login. A running agent continues. Raises TrayagentError."""
     notes = spare_masters(env)
     removed = tuple(method.path for method in _methods(env) if method.disable())
     return Outcome(removed, bool(removed), notes)
 
 
 def spare_masters(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Make sure that no master depends on the start at login, before that is removed. Return notes for the user.
+    """Free the masters that would end when the start at login is turned off. Return notes for the user.
 
-    The package's prerm calls this, too.
+    The script that dpkg runs before it removes the package (prerm) calls this, too.
     """
     doomed = sorted(pid for method in _methods(env) for pid in method.spare_masters())
     return (_DOOMED.format(pids=", ".join(map(str, doomed))),) if doomed else ()
@@ -99,7 +102,7 @@ def _methods(env: Mapping[str, str], platform: str = sys.platform) -> list[Metho
     if platform == "darwin":
         return [LaunchAgent(home)]
     chosen = Path(env.get("XDG_CONFIG_HOME", ""))
-    config_home = chosen if chosen.is_absolute() else home / ".config"  # the specification's rule
+    config_home = chosen if chosen.is_absolute() else home / ".config"  # XDG: ignore a relative path
     unit, entry = user_manager(config_home, env, _user()), Autostart(config_home)
     return [unit, entry] if unit.works() else [entry, unit]
 

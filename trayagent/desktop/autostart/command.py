@@ -12,9 +12,9 @@ PROGRAM = "trayagent"
 
 
 def own_command(config: Path | None = None, argv0: str | None = None) -> tuple[str, ...]:
-    """Return the command that runs the agent, with absolute paths; `config` only if it is not the default.
+    """Return the command that runs the agent, with absolute paths. It has `config` only if that is not the default.
 
-    The program keeps the path by which it was called, including links, so that an update may move the link.
+    Keep links in the program's path (`argv0`): an update may point a link to the new version.
     """
     called = Path(sys.argv[0] if argv0 is None else argv0).absolute()
     if called.name == PROGRAM and called.is_file() and os.access(called, os.X_OK):

@@ -20,12 +20,12 @@ Comment=ssh connections that survive changes of network
 Exec={command}
 Terminal=false
 """
-# The desktop's settings disable an entry by such a line. They do not remove the entry.
+# The desktop's settings disable an entry by one of these lines, and do not remove the file.
 _SWITCHED_OFF = re.compile(
     rb"^\s*(Hidden\s*=\s*true|X-GNOME-Autostart-enabled\s*=\s*false)\s*$", re.MULTILINE
 )
 _PLAIN = re.compile(r"[\w/.,:=@+-]+", re.ASCII)
-# Characters to escape in a quoted argument. The result is then escaped again, like every string in such a file.
+# Characters to escape in a quoted argument. Then the whole argument is escaped like every string in a .desktop file.
 _IN_QUOTES = re.compile(r'(["`$\\])')
 
 
@@ -38,7 +38,7 @@ class Autostart:
         self.path = config_home / "autostart" / "trayagent.desktop"
 
     def works(self) -> bool:
-        """Return True: without a desktop no program reads the entry, but there is no other method either."""
+        """Return True. Without a desktop no program reads the entry, but then no other method works either."""
         return True
 
     def enabled(self) -> bool:
@@ -46,11 +46,11 @@ class Autostart:
         return write_files.is_ours(self.path) and not _SWITCHED_OFF.search(write_files.read(self.path) or b"")
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
+        """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         return write_files.write(self.path, entry(command).encode())
 
     def disable(self) -> bool:
-        """Do not start at login any more, and return whether that changed anything. Raises TrayagentError."""
+        """Turn the start at login off, and return whether that changed anything. Raises TrayagentError."""
         return write_files.remove(self.path)
 
     def spare_masters(self) -> tuple[int, ...]:
@@ -68,9 +68,9 @@ def entry(command: Sequence[str]) -> str:
 
 
 def command_line(command: Sequence[str]) -> str:
-    """Return the words in the form of Exec: Desktop Entry Specification, *The Exec key*.
+    """Return the words as the value of Exec: Desktop Entry Specification, *The Exec key*.
 
-    GLib (2.74) ignores an entry if it does not find the program, and it searches without decoding %%.
+    GLib (2.74) looks for the program without decoding %%, and ignores the entry if it does not find the program.
     """
     if "%" in command[0]:
         command = ("/usr/bin/env", *command)

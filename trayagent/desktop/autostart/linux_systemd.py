@@ -1,7 +1,7 @@
 """A unit for systemd's user manager; systemd.service(5), systemd.unit(5).
 
-The file and the link of `systemctl --user enable` are written directly. That needs no bus, and works for the next
-login if the manager cannot be reached now.
+The agent writes the file, and the link that `systemctl --user enable` would make. This needs no bus. Even if the
+manager cannot be reached now, it starts the agent at the next login.
 
 The target is `default.target`, not `graphical-session.target`: a headless machine has no graphical session, and many
 desktops never reach that target. The tray only needs the session bus, which exists from the start. It notices a
@@ -27,11 +27,11 @@ PACKAGED = Path("/usr/lib/systemd/user") / UNIT
 """The unit of the distribution's package. `systemctl --user enable` links it under the same name."""
 _TRIES = 3
 ANSWER_WITHIN_S = 20.0
-"""Seconds. A manager under load reloads in a second or two; one that hangs must not block forever."""
+"""Seconds. A manager under load reloads in a second or two. A manager that hangs must not block the agent forever."""
 
-# KillMode: only the agent is ended. The masters run on, and the next agent adopts them.
-# Exit status 2 is an invalid configuration: another start would not help.
-# Restart: five times a minute. Then it stays down, and `systemctl --user status` says why.
+# KillMode: systemd ends only the agent. The masters run on, and the next agent adopts them. Exit status 2 means an
+# invalid configuration: another start would not help. Restart: at most five times a minute. After that the agent stays
+# down, and `systemctl --user status` says why.
 TEXT = """\
 # {mark}
 [Unit]
@@ -67,7 +67,7 @@ class Systemd:
         self._runtime, self._linger = runtime, linger
 
     def works(self) -> bool:
-        """Report whether this user's manager runs, by its socket."""
+        """Report whether this user's manager is running: it is if its socket exists."""
         try:
             return (self._runtime / "systemd" / "private").is_socket()
         except OSError:  # after `su`, the directory belongs to another user
@@ -79,7 +79,7 @@ class Systemd:
         return ours or (self._leads_to(PACKAGED) and PACKAGED.exists())
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
+        """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         written = write_files.write(self.path, unit(command).encode())
         linked = self._ensure_link()
         if written or linked:
@@ -87,7 +87,7 @@ class Systemd:
         return written or linked
 
     def disable(self) -> bool:
-        """Do not start at login any more, and return whether that changed anything. A running agent continues."""
+        """Turn the start at login off, and return whether that changed anything. A running agent continues."""
         removed = write_files.remove(self.path)
         if not os.path.lexists(self.path) and (self._is_linked() or self._leads_to(PACKAGED)):
             write_files.unlink(self._link)
@@ -97,13 +97,14 @@ class Systemd:
         return removed
 
     def spare_masters(self) -> tuple[int, ...]:
-        """Move the other processes in the group of the agent's unit into a scope.
+        """Move the masters in the control group of the agent's unit into a scope.
 
         Return the pids that could not be moved.
 
-        An older version started them. Without the unit's file systemd would end them with the agent.
+        An older version of the agent started masters there. Once the unit's file is gone, systemd would end them
+        together with the agent.
         """
-        for _ in range(_TRIES):  # the move fails if any of the processes has just ended
+        for _ in range(_TRIES):  # retry: the move fails if any of the processes has just ended
             output = self._systemctl("show", "--property=MainPID", "--value", UNIT)
             if output is None or not output.strip().isdecimal():
                 return ()
@@ -146,7 +147,7 @@ class Systemd:
         return True
 
     def _reload(self) -> None:
-        """Tell the running manager to reload. If it cannot be reached, the next one reads the file anyway."""
+        """Let the running manager read the unit files again. If that fails, the next manager reads them anyway."""
         if self._systemctl("daemon-reload") is None:
             return
         if self.path.exists() and self._systemctl("is-enabled", UNIT) is None:
@@ -160,7 +161,7 @@ class Systemd:
         env = os.environ | {"XDG_RUNTIME_DIR": str(self._runtime)}
         env.pop(
             "DBUS_SESSION_BUS_ADDRESS", None
-        )  # use the manager's own socket, whatever bus this session has
+        )  # use the manager's own socket, because the session may use another bus
         try:
             done = subprocess.run(
                 ["systemctl", "--user", *words],
@@ -182,10 +183,10 @@ def unit(command: Sequence[str]) -> str:
 
 
 def command_line(command: Sequence[str]) -> str:
-    """Return the words in the form of ExecStart: systemd.service(5), *Command lines*.
+    """Return the words as the value of ExecStart: systemd.service(5), *Command lines*.
 
-    A $ starts a variable in each word but the first. The first word must not contain quotes or backslashes, however
-    they are escaped ("bad unit file setting"), so env(1) starts such a path.
+    A $ starts a variable in each word but the first. systemd rejects quotes and backslashes in the first word, even
+    escaped ones ("bad unit file setting"). So env(1) starts a program that has them in its path.
     """
     if set(command[0]) & _NOT_IN_A_PATH:
         command = ("/usr/bin/env", *command)

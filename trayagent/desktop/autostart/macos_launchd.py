@@ -29,11 +29,11 @@ class LaunchAgent:
         return write_files.is_ours(self.path)
 
     def enable(self, command: Sequence[str]) -> bool:
-        """Start at login from now on, and return whether that changed anything. Raises TrayagentError."""
+        """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         return write_files.write(self.path, plist(command))
 
     def disable(self) -> bool:
-        """Do not start at login any more, and return whether that changed anything. Raises TrayagentError."""
+        """Turn the start at login off, and return whether that changed anything. Raises TrayagentError."""
         return write_files.remove(self.path)
 
     def spare_masters(self) -> tuple[int, ...]:

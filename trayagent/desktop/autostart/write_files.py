@@ -10,11 +10,11 @@ from pathlib import Path
 from trayagent.errors import TrayagentError
 
 MARK = "Written by `trayagent install`; `trayagent uninstall` removes it."
-"""A line in each file that trayagent writes. A file without it belongs to somebody else and stays."""
+"""A line in each file that trayagent writes. The agent never changes or removes a file without this line."""
 
 
 def write(path: Path, content: bytes) -> bool:
-    """Write the content, and return whether that changed the file. Raises TrayagentError."""
+    """Write the content into the file, and return whether the file changed. Raises TrayagentError."""
     if read(path) == content:
         return False
     _refuse_foreign_file(path)
@@ -60,7 +60,7 @@ def read(path: Path) -> bytes | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Report whether the file exists and trayagent wrote it."""
+    """Report whether the file exists and was written by trayagent."""
     return MARK.encode() in (read(path) or b"")
 
 

@@ -1,7 +1,7 @@
 """The tray icon as pixels: one image for each state and size. Pillow is imported only when it must paint.
 
-A panel can have any colour, and does not say which. So the pixels are white inside a dark outline. Panels that know
-the icon by its name (icon_theme.py) draw it in their own colour instead.
+A panel can have any background colour, and the agent cannot read it. So the pixels are white inside a dark outline.
+Panels that know the icon by its name (icon_theme.py) draw it in their own colour instead.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 
 SIZES = (16, 22, 24, 32, 48)
-"""Side in pixels. Panels choose among these: 22 is the usual one, 44 to 48 are for high-density screens."""
+"""Width and height in pixels. Panels choose one: 22 is the usual size, 44 to 48 are for high-density screens."""
 
 COLOURS: dict[Tone, Colour] = {"plain": (255, 255, 255), "warning": (255, 174, 66)}
 OUTLINE: Colour = (32, 32, 32)
 OUTLINE_ALPHA = 215
 
 OVERSAMPLED = 8
-"""Each pixel is painted as 8 by 8 pixels and averaged, because Pillow draws no smooth edges."""
+"""Each pixel is the average of 8 by 8 painted pixels, because Pillow draws no smooth edges."""
 
 
 @cache
 def image(overall: Overall, size: int) -> Image:
-    """Return the icon as RGBA of `size` pixels a side. The image is shared: copy it before you change it."""
+    """Return the icon as an RGBA image of `size` by `size` pixels. It is shared: copy it before you change it."""
     from PIL import Image
 
     drawn = shapes(overall, size)
@@ -43,7 +43,7 @@ def image(overall: Overall, size: int) -> Image:
     outline = _mask([shape.grown(around) for shape in drawn], size)
     done = _layer(OUTLINE, outline.point(lambda value: value * OUTLINE_ALPHA // 255))
     for tone, colour in COLOURS.items():
-        # Each tone is a layer of its own; otherwise the averaging would mix in the transparent background's colour.
+        # Paint each tone as a separate layer. Otherwise the averaging would mix in the transparent background's colour.
         done = Image.alpha_composite(done, _layer(colour, mask(overall, size, tone)))
     return done
 
@@ -55,7 +55,7 @@ def argb(overall: Overall, size: int) -> bytes:
 
 
 def paint(overall: Overall, size: int) -> bytes:
-    """Paint the icon now, and return its pixels in the same format."""
+    """Paint the icon now, and return its pixels in the format of `argb`."""
     red, green, blue, alpha = image(overall, size).split()
     from PIL import Image
 
@@ -112,16 +112,17 @@ def _circle(draw: ImageDraw, centre: Point, radius: float, fill: int = 255) -> N
 
 
 def _fine(point: Point) -> Point:
-    """Return a point in the fine pixels that Pillow paints.
+    """Return a point in the coordinates of the oversampled picture.
 
-    Pillow counts pixels and paints both ends of a range; SVG measures between pixels. So the points move by half a
-    fine pixel; otherwise a faint seam shows at the right and the bottom.
+    A coordinate of the design lies on the edge between two pixels, as in SVG. A coordinate of Pillow is the centre of a
+    pixel, and Pillow paints both ends of a range. So the point moves by half an oversampled pixel; otherwise a faint
+    seam shows at the right and the bottom.
     """
     return (point[0] * OVERSAMPLED - 0.5, point[1] * OVERSAMPLED - 0.5)
 
 
 def _band(start: Point, end: Point, reach: float) -> list[Point]:
-    """Return the corners of a line that extends `reach` to both sides."""
+    """Return the corners of a line that is `reach` wide on each side."""
     along, up = end[0] - start[0], end[1] - start[1]
     length = math.hypot(along, up) or 1.0
     x, y = -up / length * reach, along / length * reach

@@ -1,14 +1,14 @@
 """The design of the icon: two ends and what is between them; pure.
 
 Theory of operation. A picture is a list of filled shapes that do not overlap, except where a bar joins an end. Both
-Pillow and SVG can draw exactly these shapes, so `assets/icons` and the tray show the same. Desktops recolour fills
-only, so the design has no strokes.
+Pillow and SVG can draw exactly these shapes, so `assets/icons` and the tray show the same. Desktops change the colour
+of filled areas only, so the design has no strokes.
 
-All states have the same motif: one end at the bottom left, another at the top right. The space between the ends has
-the sign of the state. States differ only in shape, so they need no colour. Only "needs-you" has a second tone.
+All states have the same motif: one end at the bottom left, another at the top right. A sign between the ends shows the
+state. States differ in shape, so they need no colour. Only "needs-you" has a second tone.
 
 Coordinates are pixels from the top left corner. The motif is drawn on a square of 16 units with a margin of one unit.
-Upright signs have their edges on whole pixels at each size; otherwise a 16-pixel icon is blurred.
+Upright signs have their edges on whole pixels at each size; otherwise an icon of 16 pixels would be blurred.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ Shape = Disc | Bar | Arc
 
 
 def shapes(overall: Overall, size: int) -> tuple[Shape, ...]:
-    """Return the picture of a state in a square of `size` pixels."""
+    """Return the shapes of a state's picture in a square of `size` pixels."""
     grid = Grid(size)
     match overall:
         case "all-connected":
@@ -108,24 +108,24 @@ class Grid:
         return self.size / UNITS
 
     def whole(self, units: float) -> int:
-        """Return a length in whole pixels, at least one."""
+        """Return a length of so many units in whole pixels, at least one."""
         return max(1, round(units * self.unit))
 
     def end(self, radius: float, *, top: bool) -> Point:
-        """Return the centre of an end with this radius in units, one unit away from the edges."""
+        """Return the centre of an end in pixels. `radius` is in units. The end is one unit away from the edges."""
         near = (1 + radius) * self.unit
         return (self.size - near, near) if top else (near, self.size - near)
 
 
 def _ends(grid: Grid, radius: float, hollow: tuple[bool, bool] = (False, False)) -> Iterator[Disc]:
-    """Yield both ends, the lower one first. A hollow end is not connected."""
+    """Yield both ends, the lower one first. A hollow end means that this side is not connected."""
     for top, empty in zip((False, True), hollow, strict=True):
         hole = (radius - WALL) * grid.unit if empty else 0.0
         yield Disc(grid.end(radius, top=top), radius * grid.unit, hole)
 
 
 def _link(grid: Grid, start: float, end: float) -> Bar:
-    """Return a part of the line between the ends; `start` and `end` are shares of the diagonal."""
+    """Return a part of the line between the ends. `start` and `end` are shares (0 to 1) of the diagonal."""
     return Bar(_along(grid, start), _along(grid, end), 2.4 * grid.unit)
 
 
@@ -134,7 +134,7 @@ def _along(grid: Grid, share: float) -> Point:
 
 
 def _small_link(grid: Grid, low: Point, high: Point, radius: float) -> Iterator[Shape]:
-    """Yield the link beside a sign; the centres of its ends and their radius are in units."""
+    """Yield two connected ends beside a sign. `low` and `high` are their centres, `radius` their radius, in units."""
     one, other = ((x * grid.unit, y * grid.unit) for x, y in (low, high))
     yield Bar(one, other, 2 * grid.unit)
     yield Disc(one, radius * grid.unit)
@@ -173,6 +173,6 @@ def arc_points(arc: Arc) -> Iterator[Point]:
 
 
 def on_circle(centre: Point, radius: float, angle: float) -> Point:
-    """Return the point of a circle at an angle in degrees, clockwise from the right."""
+    """Return the point of a circle at this angle: degrees, clockwise from the right."""
     turn = math.radians(angle)
     return (centre[0] + radius * math.cos(turn), centre[1] + radius * math.sin(turn))

@@ -14,12 +14,12 @@ from trayagent.presentation.summary import OVERALLS, Overall
 
 
 def icon_name(overall: Overall) -> str:
-    """Return the name of a state's icon. Desktops recolour icons whose name ends like this."""
+    """Return the name of a state's icon. Desktops change the colour of icons whose name ends in "-symbolic"."""
     return f"trayagent-{overall}-symbolic"
 
 
 def installed(env: Mapping[str, str] = os.environ) -> bool:
-    """Report whether the icons of all states are where panels find them."""
+    """Report whether the icons of all states are in a directory where panels find them."""
     return any(all((folder / f"{icon_name(o)}.svg").exists() for o in OVERALLS) for folder in _folders(env))
 
 

@@ -1,7 +1,7 @@
-"""The icon's pixels, painted in advance, so that a running agent need not load Pillow.
+"""The icon's pixels, painted in advance, so that a running agent does not load Pillow.
 
 `pixmaps.bin` holds the compressed ARGB32 pixels of each state in each size, in the order of OVERALLS and SIZES.
-`python -m trayagent.desktop.icon.painted_icons` paints it again; a test fails when that is necessary.
+`python -m trayagent.desktop.icon.painted_icons` writes the file. A test fails if the file is outdated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PIXEL_BYTES = 4
 
 
 def painted(overall: Overall, size: int, sizes: tuple[int, ...]) -> bytes | None:
-    """Return the pixels of a state in one of these sizes. Return None if the file is missing or does not match."""
+    """Return a state's pixels in one of the `sizes`. Return None if the file is missing or was made for other sizes."""
     pixels = _all()
     lengths = [_PIXEL_BYTES * s * s for s in sizes]
     if size not in sizes or len(pixels) != sum(lengths) * len(OVERALLS):

@@ -1,6 +1,6 @@
 """The program's own icon, for launchers and the headers of messages: the link in white on a green tile.
 
-Launchers show it among the icons of other programs, so unlike the tray's icon it has a colour of its own.
+Launchers show it among the icons of other programs. So unlike the tray icon, it has a colour.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHARE = 0.75
 
 
 def program_icon(size: int) -> Image:
-    """Return the program's icon as RGBA of `size` pixels a side."""
+    """Return the program's icon as an RGBA image of `size` by `size` pixels."""
     from PIL import Image, ImageDraw
 
     fine = size * OVERSAMPLED
@@ -30,7 +30,7 @@ def program_icon(size: int) -> Image:
     ImageDraw.Draw(tile).rounded_rectangle((0, 0, fine - 1, fine - 1), RADIUS * fine / UNITS, fill=255)
     picture = Image.new("RGBA", (size, size), (*TILE, 0))
     picture.putalpha(tile.resize((size, size), Image.Resampling.BOX))
-    inner = round(SHARE * size / 2) * 2 + size % 2  # the same parity, so that the link is in the middle
+    inner = round(SHARE * size / 2) * 2 + size % 2  # both even or both odd, so that the link is in the middle
     link = Image.new("RGBA", (size, size), (*LINK, 0))
     alpha = Image.new("L", (size, size))
     edge = (size - inner) // 2

@@ -1,4 +1,4 @@
-"""Builds the whole menu from the view: headline, hosts, what concerns all hosts, the program; pure."""
+"""Builds the whole menu from the view: headline, hosts, lines for all hosts, lines about the program; pure."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ SPANS: Mapping[Span, str] = {
     "until-resumed": "Until I resume",
 }
 SLACK = timedelta(seconds=60)
-"""Between the choice of a pause and the agent's view of it."""
+"""The longest time between the choice of a pause and a view that shows it."""
 PLAIN = Options()
 
 
 def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
-    """Return the menu of a view (`status --json`). `now` is aware; it only separates today from other days."""
+    """Return the menu of a view (`status --json`). `now` has a time zone."""
     scene = see(view, now, options)
     urgent = summary.vpns_to_sign_in(view)
     head = [action(("set-up",), "Set up from my ssh configuration…", SetUp())] if options.can_set_up else []
@@ -64,7 +64,7 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
 
 
 def _rejected(view: View) -> Iterator[Item]:
-    """Yield what is wrong with the configuration, and a line to edit it. The previous configuration stays in force."""
+    """Yield a line to edit a configuration with a mistake, and the error. The previous configuration stays in force."""
     error = summary.rejected(view)
     if error is not None:
         text = f"{states.sign('needs-sign-in')} Configuration has a mistake: edit…"
@@ -83,7 +83,7 @@ def _urgent(vpn: Mapping[str, Any], *, able: bool) -> Item:
 
 
 def _failed_sign_in(vpn: Mapping[str, Any]) -> Iterator[Item]:
-    """Yield how the last sign-in failed, or that its window is open. The line above says the rest."""
+    """Yield lines that say why the last sign-in failed, or that its window is open. They follow the VPN's own line."""
     told = vpn["problem"]["hint"] if vpn["problem"] else ""
     if told != vpn_problem(vpn["name"]).hint:
         for number, line in enumerate(menu_texts.lines(told)):
@@ -96,7 +96,7 @@ def _sign_in(vpn: Mapping[str, Any], before: str = "") -> Item:
 
 
 def _other_sign_ins(vpns: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """Return the VPNs that the user may want to sign in to, though no host waits for them."""
+    """Return lines to sign in to VPNs for which no host waits."""
     if len(vpns) < 2:
         return [_sign_in(vpn) for vpn in vpns]
     return [submenu(("vpns",), "Sign in to VPN", [_sign_in(vpn) for vpn in vpns])]
@@ -108,7 +108,7 @@ def _reconnect_all(view: View) -> Item:
 
 
 def _pause(agent: Mapping[str, Any], now: datetime, asked: Span | None) -> Item:
-    """Return the pauses to choose from. The current one is marked and can be ended."""
+    """Return the submenu of pauses. The current pause is marked, and "Resume" ends it."""
     paused, until = agent["paused"], agent["paused_until"]
     lasting = _lasting(until, now, asked) if paused else None
     choices = [
@@ -121,7 +121,7 @@ def _pause(agent: Mapping[str, Any], now: datetime, asked: Span | None) -> Item:
 
 
 def _lasting(until: str | None, now: datetime, asked: Span | None) -> Span | None:
-    """Return the menu's pause that ends at `until`, or None if none does (`pause --for 2h`)."""
+    """Return which pause of the menu ends at `until`. Return None if no pause does (`pause --for 2h`)."""
     if until is None:
         return "until-resumed"
     end = datetime.fromisoformat(until)

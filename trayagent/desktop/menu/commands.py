@@ -1,4 +1,4 @@
-"""The commands of the menu's lines; pure data. The program that shows the menu carries them out."""
+"""The commands of the menu's lines; pure data. `menu_actions.py` carries them out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Span = Literal["30-minutes", "1-hour", "tomorrow", "until-resumed"]
 
 SPAN_S: dict[Span, float] = {"30-minutes": 1800.0, "1-hour": 3600.0}
 MORNING = time(6)
-"""When tomorrow begins: before most people start to work."""
+"""The time of day at which a pause "until tomorrow" ends: before most people start to work."""
 NIGHT_ENDS = timedelta(hours=4)
-"""Until 4:00 "tomorrow" means the coming morning, because the user is still awake."""
+"""Before 4:00, "tomorrow" means the coming morning: the user has not slept yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Pause for a while, counted from the moment of the choice (see `seconds`). No hosts: everything."""
+    """Pause these hosts, counted from the moment of the choice (see `seconds`). No hosts: pause everything."""
 
     span: Span
     hosts: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class OpenUrl:
-    """Open an address in the browser."""
+    """Open a URL in the browser."""
 
     url: str
 
@@ -75,7 +75,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Bring:
-    """Put these hosts at the top of the menu. No hosts: the usual order again."""
+    """Put these hosts at the top of the menu. No hosts: restore the usual order."""
 
     hosts: tuple[str, ...]
 
@@ -102,7 +102,7 @@ class ShowLog:
 
 @dataclass(frozen=True, slots=True)
 class StartAtLogin:
-    """Start at login from now on, or stop doing so."""
+    """Turn the start at login on or off."""
 
     on: bool
 
@@ -132,13 +132,16 @@ Command = (
 
 
 def seconds(span: Span, now: datetime) -> float | None:
-    """Return how many seconds a pause lasts if it is chosen now, or None if only the user ends it. `now` is aware."""
+    """Return how many seconds a pause lasts if it is chosen now, or None if only the user ends it.
+
+    `now` has a time zone.
+    """
     if span == "until-resumed":
         return None
     return SPAN_S[span] if span in SPAN_S else (tomorrow(now) - now).total_seconds()
 
 
 def tomorrow(now: datetime) -> datetime:
-    """Return what "until tomorrow" means now, in the user's time zone."""
+    """Return the time at which a pause "until tomorrow" ends, in the user's time zone."""
     day = (now.astimezone() - NIGHT_ENDS).date() + timedelta(days=1)
     return datetime.combine(day, MORNING).astimezone()

@@ -16,13 +16,13 @@ from trayagent.presentation import states
 from trayagent.presentation.by_hand import by_hand_mark
 
 MOST = 12
-"""Lines for forwards in a host's submenu. With more, Reconnect would leave a small screen."""
+"""The most forwards in a host's submenu. With more lines, Reconnect would not fit a small screen."""
 PAGE = 25
-"""Lines of a submenu that fit a small screen without scrolling."""
+"""How many lines of a submenu fit a small screen without scrolling."""
 
 
 def forward_items(host: str, given: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
-    """Yield the lines of a host's forwards. Failed ones come first, and of many the rest is in submenus."""
+    """Yield the lines of a host's forwards, failed ones first. All after the first `MOST` are in submenus."""
     ordered = failed_first(given)
     for forward in ordered[:MOST]:
         yield forward_item(host, forward)
@@ -58,7 +58,7 @@ def forward_action(host: str, given: Mapping[str, Any]) -> Item:
     return action(item.key, item.label, first.command)
 
 
-@lru_cache(maxsize=1024)  # parsing the same few specs again would take half of the menu's time
+@lru_cache(maxsize=1024)  # parsing the specs takes half of the time to build a menu
 def _parsed(kind: ForwardKind, spec: str) -> Forward | None:
     try:
         return parse(kind, spec)
@@ -78,7 +78,7 @@ def _reason(error: Any) -> str:
 
 
 def _local_end(key: Key, forward: Forward) -> Iterator[Item]:
-    """Yield what can be done with the local end. A remote forward has none on this machine."""
+    """Yield lines that open or copy the local end. A remote forward has no local end on this machine."""
     if (url := local_url(forward)) is not None:
         yield action((*key, "open"), f"Open {url}", OpenUrl(url))
     if (address := local_address(forward)) is not None:

@@ -1,7 +1,7 @@
 """The lines of all hosts, ordered and folded so that they fit the screen; pure.
 
-Hosts that need you come first. A few hosts get a line each. Of many, those that are fine (or not needed)
-share a submenu. So do many hosts with the same cause, for example while there is no network.
+Hosts that need the user come first. If there are few hosts, each has its own line. If there are many, all hosts in the
+same group (connected, out of reach, ...) share a submenu.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from trayagent.presentation import states
 from trayagent.presentation.summary import host_needs_you, lacks
 
 FEW = 10
-"""Hosts that need no folding. With the other lines, the menu still fits a small screen."""
+"""Up to this number of hosts, each has its own line. The menu then still fits a small screen."""
 PAGE = 25
-"""Lines of a submenu that fit a small screen without scrolling."""
+"""How many lines of a submenu fit a small screen without scrolling."""
 _DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts with the same kind of state. More than `lines` of them are folded into a submenu."""
+    """Hosts with the same kind of state. If there are more than `lines`, they share a submenu."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Group:
     lines: int
 
 
-# The groups in the order of the menu. host_needs_you decides who is in the first group, not the state alone.
+# The groups in the order of the menu. A host is in the first group if host_needs_you says so, in whatever state.
 GROUPS = (
     Group("needs-you", "More need you", "needs-sign-in", states.NEEDS_USER, 8),
     Group("working", "Connecting", "connecting", states.WORKING | {"waiting"}, 6),
@@ -45,7 +45,7 @@ GROUPS = (
     Group("idle", "Not in use", "idle", frozenset({"idle"}), 3),
 )
 _GROUP_OF = {state: group for group in GROUPS for state in group.states}
-_UNKNOWN_STATE = GROUPS[1]  # a state of a newer agent: probably something is in progress
+_UNKNOWN_STATE = GROUPS[1]  # a state that only a newer agent knows: show it as work in progress
 
 
 def host_items(scene: Scene) -> list[Item]:
@@ -62,7 +62,7 @@ def host_items(scene: Scene) -> list[Item]:
 
 
 def in_order(hosts: Sequence[Host]) -> list[Host]:
-    """Return the hosts in the order of the groups. In each group, incomplete ones come first, then it goes by name."""
+    """Return the hosts in the order of the groups. In each group, incomplete ones come first, then by name."""
     return sorted(hosts, key=lambda host: (GROUPS.index(_group(host)), not lacks(host), by_name(host)))
 
 
@@ -75,7 +75,7 @@ def _lines(hosts: Sequence[Host], scene: Scene) -> list[Item]:
 
 
 def _folded(group: Group, hosts: Sequence[Host], scene: Scene) -> list[Item]:
-    """Return the group's lines, or one submenu with them. Some hosts that need you stay outside it."""
+    """Return the group's lines, or one submenu with them. The first hosts that need the user stay outside."""
     if len(hosts) <= group.lines:
         return _lines(hosts, scene)
     outside = hosts[: group.lines] if group is GROUPS[0] else ()

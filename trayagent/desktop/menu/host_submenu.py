@@ -20,7 +20,7 @@ LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"}
 
 
 def host_item(host: Host, scene: Scene) -> Item:
-    """Return the host's line, with everything that can be done about the host in its submenu."""
+    """Return the host's line. Its submenu shows the details and has all commands for the host."""
     name = host["name"]
     parts = (
         news_items(host, scene),
@@ -32,14 +32,14 @@ def host_item(host: Host, scene: Scene) -> Item:
 
 
 def host_text(host: Host, scene: Scene) -> str:
-    """Return the text of the host's line: its sign, name and state, and what it lacks."""
+    """Return the text of the host's line: sign, name, state, and forwards that are not open."""
     name, state = menu_texts.name(host["name"]), states.words_of(host)
     text = f"{states.sign(host['state'])} {name} · {state}{menu_texts.since(host['since'], scene.now)}"
     return f"{text} · {lacking}" if (lacking := summary.lacks(host)) else text
 
 
 def news_items(host: Host, scene: Scene) -> list[Item]:
-    """Return the host's address, its problem, and the time of the next try."""
+    """Return the lines that inform about the host: address, problem, sessions, the time of the next try."""
     key, problem = ("host", host["name"]), host["problem"]
     found = []
     if host["state"] in {"connected", "paused"} and host["peer"]:
@@ -66,7 +66,7 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
 
 
 def remedy_items(host: Host, scene: Scene) -> list[Item]:
-    """Return the lines for what the user, and only the user, can do to help this host now."""
+    """Return the lines for what this host needs and only the user can do: sign in to a VPN, or log in."""
     name, problem = host["name"], host["problem"]
     code = problem["code"] if problem is not None else None
     found = []
@@ -81,7 +81,7 @@ def remedy_items(host: Host, scene: Scene) -> list[Item]:
 
 
 def connection_items(host: Host, scene: Scene) -> list[Item]:
-    """Return Connect, or Reconnect and Disconnect, and Pause."""
+    """Return the lines Connect, Reconnect, Disconnect and Pause, as far as they make sense in this state."""
     name, state, all_paused = host["name"], host["state"], scene.view["agent"]["paused"]
     found = []
     if state == "idle":

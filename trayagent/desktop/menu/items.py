@@ -1,7 +1,7 @@
 """The lines of a menu; pure data.
 
-A key says what a line is about. It stays the same while the line's text, position and state change. So a click that
-races with a new view still hits the host that the user clicked.
+A line's key identifies what the line is about. The key stays the same while the line's text, position and state change.
+So if the menu changes at the moment of a click, the command still goes to the host that the user clicked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line. `command` is what it does when it is chosen; None if it cannot be chosen."""
+    """A line of the menu. `command` is carried out when the user chooses the line; None if it cannot be chosen."""
 
     key: Key
     kind: Kind
@@ -40,13 +40,13 @@ class Menu:
         return _walk(self.items)
 
     def command(self, key: Key) -> Command | None:
-        """Return what this line does when it is chosen; None if it is gone or cannot be chosen now."""
+        """Return the command of the line with this key; None if the line is gone or cannot be chosen now."""
         found = next((item for item in self.walk() if item.key == key), None)
         return found.command if found is not None and found.enabled else None
 
 
 def label(key: Key, text: str) -> Item:
-    """Return a line that can only be read."""
+    """Return a line that cannot be chosen."""
     return Item(key, "label", text, enabled=False)
 
 
@@ -56,7 +56,7 @@ def action(key: Key, text: str, command: Command, *, enabled: bool = True) -> It
 
 
 def submenu(key: Key, text: str, children: Iterable[Item]) -> Item:
-    """Return a line that opens others."""
+    """Return a line that opens a submenu."""
     return Item(key, "submenu", text, children=tuple(children))
 
 

@@ -18,10 +18,11 @@ Vpn = Mapping[str, Any]
 class Options:
     """Facts that the view does not have.
 
-    `start_at_login` None: it is unknown here, or cannot be changed. `pause`: the pause that was last chosen in this
-    menu, because the view has only its end. `sign_ins`: the VPNs that can be signed in to from here, None for all. A
-    tunnel that the user starts by hand is not among them. `short`: the panel unfolds submenus inside the menu.
-    `can_set_up`: there is no configuration yet. `brought`: the hosts that the user put at the top of a short menu.
+    `start_at_login`: whether the agent starts at login; None if this is unknown or cannot be changed. `pause`: the
+    pause that the user last chose in this menu; the view only has the time at which the pause ends. `sign_ins`: the
+    VPNs to which the user can sign in from the menu, None for all. They do not include tunnels that the user starts by
+    hand. `short`: the panel opens submenus inside the menu. `can_set_up`: there is no configuration yet. `brought`: the
+    hosts that the user put at the top of a short menu.
     """
 
     start_at_login: bool | None = None
@@ -34,7 +35,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the menu's parts need; `sign_ins` are the VPNs that are down and can be signed in to."""
+    """The input of each part of the menu. `sign_ins`: the VPNs that are down and offer a sign-in from the menu."""
 
     view: View
     now: datetime

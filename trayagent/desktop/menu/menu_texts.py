@@ -14,7 +14,7 @@ LINE = 64
 
 
 def short(text: str, most: int = LONGEST_NAME) -> str:
-    """Return the text. If it is too long, its middle is left out, because the end of a name says most."""
+    """Return the text. If it is too long, leave out the middle, because names often differ only at the end."""
     text = clean(text)
     if len(text) <= most:
         return text
@@ -28,7 +28,7 @@ def name(text: str, most: int = LONGEST_NAME) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """Return a text as lines that fit."""
+    """Return a text as lines of at most LINE characters."""
     return textwrap.wrap(clean(text), LINE)
 
 

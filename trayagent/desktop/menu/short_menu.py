@@ -1,11 +1,12 @@
-"""The menu for panels that unfold submenus inside it, as GNOME's extension AppIndicator does; pure.
+"""The menu for panels that open submenus inside the menu, as GNOME's extension AppIndicator does; pure.
 
-There a line that does not fit the screen cannot be reached. On 1366 x 768 pixels about 18 lines fit. So the root has
-at most four hosts, one entry for all others, and one for the program. A submenu has at most `LINES` lines, those that
-do something first. No submenu has another one.
+On these panels, the user cannot reach a line that does not fit the screen. On 1366 x 768 pixels about 18 lines fit. So
+the top level has at most four hosts, one entry for all other hosts, and one for the program. A submenu has at most
+`LINES` lines, and lines with a command come first. No submenu contains another submenu.
 
-A host in the entry "more hosts" has no submenu of its own. Choosing it puts it at the top of the menu instead, where
-it stays until another choice. Many hosts are divided into ranges, and choosing a range puts its hosts there.
+A host in the entry "more hosts" has no submenu. When the user chooses such a host, it moves to the top of the menu, and
+stays there until the user chooses another. Many hosts are divided into ranges of names. When the user chooses a range,
+its hosts move to the top.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from trayagent.desktop.menu.menu_input import Host, Scene
 
 HOSTS = 4
 FEWEST_HOSTS = 2
-"""Hosts that stay in the root, however many lines are above them."""
+"""How many hosts the top level shows even if many lines are above them."""
 LINES = 8
 FORWARDS = 4
-"""Lines of a submenu that forwards may have if there are other news."""
+"""How many lines of a host's submenu are for forwards if the problem needs many lines, too."""
 
 
 def short_host_items(scene: Scene, brought: Sequence[str], lines_above: int) -> list[Item]:
-    """Return the lines of the hosts: those that were brought to the top, or else those that need the user first.
+    """Return the lines of the hosts: those in `brought` first, then those that need the user, then the others.
 
     `lines_above` is how many lines the head of the menu has in addition to its headline.
     """
@@ -53,7 +54,7 @@ def short_host_items(scene: Scene, brought: Sequence[str], lines_above: int) -> 
 
 
 def _host(host: Host, scene: Scene) -> Item:
-    """Return a host's line. Lines that do something come first, because the last ones may not fit the screen."""
+    """Return a host's line. In its submenu, lines with a command come first: the last lines may not fit the screen."""
     name = host["name"]
     does = [*remedy_items(host, scene), *connection_items(host, scene), *tool_items(host)]
     news = [item for item in news_items(host, scene) if item.key[2:] != ("peer",)]
@@ -71,13 +72,16 @@ def _host(host: Host, scene: Scene) -> Item:
 
 
 def _more_forwards(host: str, shown: int, count: int) -> Item:
-    """Return the line for the forwards that have none. The status page lists all of them."""
+    """Return one line for all forwards without a line of their own. It opens the status page, which lists all."""
     text = f"{count - shown} more forwards…" if shown else f"{count} forwards…"
     return action(("host", host, "more-forwards"), text, ShowStatus())
 
 
 def _more(left: Sequence[Host], scene: Scene, back_to: int | None) -> Item:
-    """Return the entry for hosts that are not in the root. `back_to` is the number of all hosts if some are chosen."""
+    """Return the entry for the hosts in `left`.
+
+    `back_to` is the number of all hosts if the user put some at the top, otherwise None.
+    """
     lines = list(_choices(left, scene, LINES - (back_to is not None)))
     if back_to is not None:
         lines.append(action(("bring",), f"Back to all {back_to} hosts", Bring(())))

@@ -11,13 +11,13 @@ from trayagent.presentation import states, summary
 from trayagent.presentation.text import clean
 
 MOST = 5
-"""Hosts that are named; more would cover the screen."""
+"""The most hosts in the tooltip. More lines would cover the screen."""
 
 
 def tooltip(view: Mapping[str, Any], now: datetime) -> str:
     """Return the headline, and a line for each host that should be up and is down or incomplete.
 
-    Hosts that need you come first.
+    Hosts that need the user come first.
     """
     missing = [h for h in summary.wanted_hosts(view) if h["state"] != "connected" or summary.lacks(h)]
     missing.sort(key=lambda host: not summary.host_needs_you(host))

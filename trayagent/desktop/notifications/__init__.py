@@ -1,1 +1,1 @@
-"""Messages that interrupt the user: which problems are worth one (pure), and how the desktop shows them."""
+"""Messages that interrupt the user: which problems are worth a message (pure), and how the desktop shows messages."""

@@ -1,4 +1,4 @@
-"""Runs the registry on the loop: feeds it each view, shows its messages, and handles their buttons."""
+"""Passes each view to `which_to_show`, shows the messages that it returns, and handles their buttons."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trayagent.desktop.notifications.wording import key_of
 class Dispatcher:
     """Shows the messages of each view through `notifications`.
 
-    `asked(action, message)` is called for a button: "sign-in", "login", "why" or "edit". "snooze" is handled
-    here. Pass `invoked` and `closed` to the Notifier.
+    It calls `asked(action, message)` when the user presses a button: "sign-in", "login", "why" or "edit". It handles
+    "snooze" itself. The Notifier has to call `invoked` and `closed`.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Dispatcher:
         self._clock = clock
         self._memory = registry.Memory()
         self._acted_on: dict[str, str] = {}
-        """For a message's key, the host that its button served.
+        """The key of a message whose button the user pressed, and the host for which the button was.
 
         Most servers close a message when its button is pressed.
         """
@@ -43,7 +43,7 @@ class Dispatcher:
         self._step()
 
     def tells(self, code: str, subject: str) -> bool:
-        """Report whether a message about this is shown, or soon will be."""
+        """Report whether a message about this problem is on the screen, or will be soon."""
         quiet = self._notify == "none" or key_of(Finding(code, subject)) in self._memory.snoozed
         return (code, subject) in self._memory.since and not quiet
 
@@ -75,7 +75,7 @@ class Dispatcher:
         self._set_timer(None)
 
     def _now(self) -> float:
-        # The loop's clock stops while the machine sleeps, so a night is no outage.
+        # The loop's clock stops while the machine sleeps. So a night's sleep does not count as an outage.
         return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
     def _step(self) -> None:

@@ -1,4 +1,4 @@
-"""Finds what is wrong now, by subject, in the view that `status --json` gives; pure."""
+"""Finds the problems in the view (`status --json`), each with its subject; pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ View = Mapping[str, Any]
 # A host in one of these states should be up and could be, but is not.
 _DOWN = states.WORKING | {"waiting"}
 
-# Why a server refuses logins. If a host is still connected, the message warns before the connection ends.
+# Problems for which a server refuses the next login. If a host is still connected, a message warns before the
+# connection ends.
 _REFUSED_NEXT_TIME = {"auth-denied", "passphrase-needed", "too-many-auth-failures"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem of one subject: the name of a host or a VPN, or "" for the network or the configuration."""
+    """One problem. `subject` is the name of a host or a VPN, or "" for the network or the configuration."""
 
     code: str
     subject: str
@@ -33,7 +34,7 @@ class Finding:
 def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
     """Return the problems, without those that another problem causes.
 
-    A host that was never up is not lost. While everything is paused, there is no problem.
+    A host is "lost" only if it is in `was_up`. While everything is paused, there are no problems.
     """
     if view["agent"]["paused"]:
         return []
@@ -49,7 +50,7 @@ def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
 
 
 def _causes(cause: Finding, effect: Finding) -> bool:
-    """Report whether one finding explains the other: it is about the network, or about the same hosts."""
+    """Report whether `cause` explains `effect`: `cause` has no subject, or is about all hosts of `effect`."""
     same = not cause.subject or set(effect.hosts) <= set(cause.hosts)
     return same and cause.code in WARNINGS[effect.code].depends_on
 
@@ -57,7 +58,7 @@ def _causes(cause: Finding, effect: Finding) -> bool:
 def _of_vpn(vpn: Mapping[str, Any]) -> Finding | None:
     if vpn["state"] != "needs-sign-in" or not vpn["hosts"]:
         return None  # no host waits for this VPN
-    # The message's title already says what the problem's title says. The hint may have the error of a failed sign-in.
+    # The problem's title would only repeat the message's title. The hint may contain the error of a failed sign-in.
     hint = vpn["problem"]["hint"] if vpn["problem"] else ""
     return Finding("vpn-needs-sign-in", vpn["name"], hint, tuple(vpn["hosts"]))
 
@@ -79,7 +80,7 @@ def _of_host(host: Mapping[str, Any], was_up: AbstractSet[str]) -> Finding | Non
 def _without_waiting_for_jump_hosts(
     found: list[Finding], hosts: Sequence[Mapping[str, Any]]
 ) -> list[Finding]:
-    """Drop hosts that only wait for a jump host, while another host has a problem that may be the cause."""
+    """Drop lost hosts that wait for a jump host, if another host has a problem that may be the cause."""
     through = {h["name"] for h in hosts if _code(h) == "jump-host-failed"}
     others = [f for f in found if f.hosts and f.subject not in through and f.code != "vpn-needs-sign-in"]
     return [f for f in found if f.subject not in through or f.code != "lost"] if others else found

@@ -1,8 +1,8 @@
 """Messages over org.freedesktop.Notifications: shown, replaced and withdrawn, with buttons if the server has them.
 
-Nothing waits for the server. `show` and `withdraw` record what is wanted, and a task for each message updates the
-screen. A server that never answers costs one waiting call for each message. A server that dies gets the messages
-again when it is back.
+The agent never waits for the notification server. `show` and `withdraw` record what the screen should show, and a task
+for each message updates the screen. If a server never answers, one call waits for each message. If a server dies, the
+agent sends the messages again when the server is back.
 
 Source: Desktop Notifications Specification 1.2.
 """
@@ -19,15 +19,15 @@ from trayagent.desktop.notifications.notification_server import DEFAULT, SERVER,
 
 log = logging.getLogger(__name__)
 
-# After this long `problem` reports an unanswered message. The message is still shown when the server answers.
+# If the server does not answer within this time, `problem` says so. The message still appears when the server answers.
 LATE_S = 5.0
 
 
 class Notifier:
-    """Notifications on Linux, and a BusUser.
+    """The Notifications of Linux, and a BusUser.
 
-    `invoked(key, action)` is called for a button. `closed(key)` is called when the user or a timeout has removed a
-    message from the screen.
+    It calls `invoked(key, action)` when the user presses a button, and `closed(key)` after the user or a timeout
+    removed a message from the screen.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Notifier:
         self._activation = activation
         self._wanted: dict[str, Message] = {}
         self._again: set[str] = set()
-        """Passing messages that are to be shown although the same message was shown before."""
+        """Keys of passing messages to show, even if the same message was shown before."""
         self._sent: dict[str, Message] = {}
-        """The last message that the server got under each key; it is on the screen or was closed since."""
+        """The last message that the server got under each key. It is on the screen, or the user closed it."""
         self._ids: dict[str, int] = {}
         self._early: list[tuple[int, str | None]] = []
         self._early_tokens: dict[int, str] = {}
@@ -55,9 +55,9 @@ class Notifier:
         self._server: Server | None = None
 
     def show(self, message: Message) -> None:
-        """Show this under its key, and replace what was there.
+        """Show the message. It replaces an earlier message of the same key.
 
-        The same message again does nothing, unless it is passing.
+        If the same message was shown before, do nothing, unless the message is passing.
         """
         if message.passing and self._server is None and self.problem is not None:
             return  # a passing message would be outdated later
@@ -67,7 +67,7 @@ class Notifier:
         self._update(message.key)
 
     def withdraw(self, key: str) -> None:
-        """Remove the message of this key, if there is one."""
+        """Remove the message of this key from the screen, if it is there."""
         self._wanted.pop(key, None)
         self._again.discard(key)
         self._update(key)
@@ -79,7 +79,7 @@ class Notifier:
         await connection.watch_name(SERVER, lambda owner: self._owner_is(server, owner))
 
     def off_bus(self, reason: str) -> None:
-        """Forget a connection that is gone, and which messages it showed."""
+        """Forget a connection that is gone, and which messages the server showed."""
         self._forget()
         self._server, self.problem = None, reason
 
@@ -88,14 +88,14 @@ class Notifier:
         self.off_bus("notifications were closed")
 
     def _owner_is(self, server: Server, owner: str | None) -> None:
-        """Start over with another server. No owner at first is fine: the first request starts the server."""
+        """Send all messages to a new server. If the name has no owner at first, the first request starts a server."""
         first, self._server = self._server is None, server
         if owner is None and not first:
-            self._forget()  # show everything when a server is back, but do not restart it repeatedly
+            self._forget()  # wait for a new server: a request would start the old one again, perhaps repeatedly
             self.problem = "the notification server went away"
             return
         if self._ids:
-            self._forget()  # another server took over at once
+            self._forget()  # another server replaced the old one without a gap
         server.restarted()
         self.problem = None
         for key in list(self._wanted):
@@ -148,8 +148,8 @@ class Notifier:
                         return
         finally:
             late.cancel()
-            # Forget the task here, not in a callback: no task would see a request between the last check and the
-            # callback.
+            # Forget the task here, not in a callback. Otherwise a request between the last check and the callback would
+            # be lost.
             if self._tasks.get(key) is asyncio.current_task():
                 del self._tasks[key]
             if not self._tasks:
@@ -175,7 +175,7 @@ class Notifier:
         self.problem = problem
 
     def _heard(self, number: int, action: str | None) -> None:
-        """Handle a pressed button; None: the message left the screen."""
+        """Handle a pressed button (`action`), or a message that left the screen (None)."""
         key = next((k for k, n in self._ids.items() if n == number), None)
         if key is None:
             if self._tasks:  # maybe about a message whose number is about to arrive
@@ -184,13 +184,13 @@ class Notifier:
         if action is None:
             del self._ids[key]
             if self._wanted.get(key) == self._sent.pop(key, None) and key not in self._again:
-                del self._wanted[key]  # so that a restarted server does not show the message again
+                del self._wanted[key]  # otherwise a restarted server would show the message again
             self._closed(key)
         elif (chosen := _chosen(self._sent[key], action)) is not None:
             self._invoked(key, chosen)
 
     def _token_came(self, number: int, token: str) -> None:
-        """Pass on the token of one of our messages. The signal reaches all clients."""
+        """Pass on a token if it belongs to one of our messages. The bus sends this signal to all clients."""
         if number in self._ids.values():
             self._activation(token)
         elif self._tasks:  # maybe about a message whose number is about to arrive
@@ -208,7 +208,7 @@ class Notifier:
 
 
 def _chosen(message: Message, action: str) -> str | None:
-    """Return the message's action for one that the server reports, or None for an unknown one."""
+    """Return the message's action for the action that the server reports, or None if it is unknown."""
     if action == DEFAULT:
         return message.default
     return action if any(action == name for name, _ in message.actions) else None

@@ -1,6 +1,7 @@
 """Messages on a Mac, by osascript(1). They have no buttons, and are never withdrawn or replaced.
 
-The menu has the commands of the missing buttons. Source: AppleScript Language Guide, *display notification*.
+The user finds the commands of the missing buttons in the menu. Source: AppleScript Language Guide, *display
+notification*.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SHOWN_S = 10.0
 
 
 class OsascriptNotifier:
-    """Shows each message once; `problem` says why one was not shown. Use it inside a running loop."""
+    """Shows each message once. `problem` says why the last one was not shown. Needs a running event loop."""
 
     def __init__(self) -> None:
         self.problem: str | None = None
@@ -25,7 +26,7 @@ class OsascriptNotifier:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def show(self, message: Message) -> None:
-        """Show this. The same text under the same key is not shown again."""
+        """Show the message, unless the last message with this key had the same text."""
         words = (message.title, message.text)
         if self._shown.get(message.key) == words:
             return
@@ -36,7 +37,7 @@ class OsascriptNotifier:
         task.add_done_callback(self._tasks.discard)
 
     def withdraw(self, key: str) -> None:
-        """Forget the message, so that it is shown again if its problem returns. It stays on the screen."""
+        """Forget the message, so that it is shown again if its problem returns. The message stays on the screen."""
         self._shown.pop(key, None)
 
     def close(self) -> None:

@@ -10,12 +10,12 @@ Urgency = Literal["low", "normal", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message under a key; another message of the same key replaces it.
+    """A message. It replaces an earlier message of the same key.
 
-    `actions` are (id, text of the button). A message that `stays` remains until the user acts. One that is `passing`
-    is shown once and needs no withdrawal. `hosts` and `vpn` are the subjects of its buttons. `about` has the
-    subjects of the message, each with its text: (subject, text). `icon` is a name of the Icon Naming Specification.
-    `by_hand` says what to do where the server shows no buttons.
+    `actions` are (id, text of the button). If `stays`, the message remains until the user acts. If `passing`, it is
+    shown once and never withdrawn. `hosts` and `vpn` are what its buttons act on. `about` has the subjects of the
+    message, each with its text: (subject, text). `icon` is a name of the Icon Naming Specification. `by_hand` says what
+    to do where the server shows no buttons.
     """
 
     key: str
@@ -39,14 +39,14 @@ class Message:
 
 
 class Notifications(Protocol):
-    """Shows messages. Never raises, and never waits for something that the desktop lacks."""
+    """Shows messages. Its methods never raise, and never wait for a notification server."""
 
     @property
     def problem(self) -> str | None:
-        """Why messages are not shown; None if they are, or if there was none yet."""
+        """Why the last message was not shown; None if it was, or if there was no message yet."""
 
     def show(self, message: Message) -> None:
-        """Show this under its key, and replace what was there."""
+        """Show the message. It replaces an earlier message of the same key."""
 
     def withdraw(self, key: str) -> None:
         """Remove the message of this key."""

@@ -22,12 +22,12 @@ _SERVER_DECIDES, _NEVER = -1, 0
 
 DEFAULT = "default"
 """The action of a click on the message itself."""
-# xfce4-notifyd also draws a button for the default action, so that one button would appear twice.
+# xfce4-notifyd draws the default action as a button, too. With a default action, one button would appear twice.
 _DRAWS_DEFAULT = frozenset({"Xfce Notify Daemon"})
 
 
 class Server:
-    """The server behind a connection, whichever program it is."""
+    """The notification server on a bus connection."""
 
     def __init__(self, connection: Connection, program: str) -> None:
         self._connection, self._program = connection, program
@@ -37,9 +37,10 @@ class Server:
     async def listen(
         self, heard: Callable[[int, str | None], None], activation: Callable[[int, str], None]
     ) -> None:
-        """Report buttons (by their id) and messages that left the screen (None). Raises BusCallError.
+        """Call `heard(number, action)` for a pressed button; `action` None: the message left the screen.
 
-        `activation` gets the token for the window that a button opens; it comes before the button.
+        Call `activation(number, token)` with the token for the window that a button opens. The server sends the token
+        before the button. Raises BusCallError.
         """
         await self._connection.listen(
             SERVER, SERVER, "ActivationToken", "us", lambda b: activation(b[0], b[1])
@@ -54,8 +55,8 @@ class Server:
     async def notify(self, message: Message, replaces: int) -> int:
         """Show a message, in place of message `replaces` unless that is 0. Return its number. Raises BusCallError.
 
-        Waits as long as the server takes. A call that was abandoned could still show its message, and it
-        could not be withdrawn.
+        Waits for the answer without a time limit. After an abandoned call, the server might still show the message, and
+        the agent could not withdraw it.
         """
         from dbus_fast import Variant
 
@@ -86,7 +87,7 @@ class Server:
         return [DEFAULT, words[1], *words]
 
     async def close(self, number: int) -> None:
-        """Remove a message. A message that the server does not know is removed already."""
+        """Remove a message. If the server does not know the number, the message is gone already."""
         try:
             await self._call("CloseNotification", "u", [number])
         except BusCallError as e:
@@ -106,7 +107,7 @@ class Server:
 
 
 def _with_by_hand(message: Message) -> str:
-    """Return the text for a server without buttons, with what to do by hand unless the text says so already."""
+    """Return the text for a server without buttons. It ends with what to do by hand."""
     command = message.by_hand.partition(": ")[2]
     if not message.by_hand or (command and command in message.text):
         return message.text

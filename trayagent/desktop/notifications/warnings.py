@@ -8,7 +8,7 @@ from trayagent.desktop.notifications.message import Urgency
 
 SNOOZE_S = 3600.0
 
-# A flapping connection is reported once: a user who saw the message knows.
+# Report a connection that goes down and up repeatedly only once: the user has seen the first message.
 _QUIET_S = 600.0
 
 ACTIONS: dict[str, str] = {
@@ -34,10 +34,10 @@ class Row:
     """A problem that may be reported.
 
     `title` may contain {names} and {vpn}; `text` may contain {names}, {vpn} and {problem}, the hosts' own texts. The
-    message appears when the problem has lasted `visible_after_s` of awake time. While a code of `depends_on` holds
-    for the same host, that is the cause, and this problem gets no message. `per_subject`: each subject has its own
-    message; otherwise all hosts with this problem share one. After a problem was shown and ended, it is not shown
-    again for the same host for `quiet_s` seconds.
+    message appears when the problem has lasted `visible_after_s` of awake time. `depends_on` has the codes of possible
+    causes: while the same host has one of them, this problem gets no message. `per_subject`: each subject has its own
+    message; otherwise all hosts with this problem share one. After a problem was shown and ended, it is not shown again
+    for the same host for `quiet_s` seconds.
     """
 
     code: str
@@ -85,7 +85,7 @@ _ROWS = (
         actions=("sign-in", "snooze"),
         depends_on=("offline", "captive-portal"),
         per_subject=True,
-        visible_after_s=5.0,  # the VPN's own `grace` comes before this state; these seconds are for flapping
+        visible_after_s=5.0,  # in addition to the VPN's `grace`, in case the VPN goes down and up repeatedly
     ),
     Row("passphrase-needed", "{names}: a key is locked", "{problem}"),
     Row("auth-denied", "{names}: sign-in needed", "{problem}"),
@@ -121,7 +121,7 @@ _ROWS = (
         "{names}: connection lost",
         "{problem}",
         actions=("why", "snooze"),
-        visible_after_s=30.0,  # longer than a user takes to look up; a reconnect takes half a second
+        visible_after_s=30.0,  # a reconnect takes half a second, so most losses need no message
         stays=False,
         quiet_s=_QUIET_S,
         icon="network-offline",

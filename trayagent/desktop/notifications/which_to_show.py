@@ -1,10 +1,10 @@
-"""Decides which messages are on the screen: one for each cause, and none for what recovers automatically; pure.
+"""Decides which messages are on the screen: one for each cause, and none for a problem that the agent fixes; pure.
 
-Theory of operation. `step` gets the view and the time at each change. It returns what to show and to withdraw, and
-when to call it again. A problem is shown once it has lasted its time (warnings.py) without a break. The same message
-is shown once, and another text replaces it. A message is withdrawn when its problem is solved. While there is no
-network everything waits, and the times start again when the network returns. "Connected again" is shown only after a
-shown loss.
+Theory of operation. `step` gets the view and the time at each change. It returns which messages to show and to
+withdraw, and when to call it again. A problem is shown after it has lasted `visible_after_s` (warnings.py) without a
+break. The same message is shown once, and a message with another text replaces it. A message is withdrawn when its
+problem is solved. While there is no network, no message is shown. When the network returns, the times start again.
+"Connected again" is shown after a loss that was shown, and with `notify = "all"` after any outage.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ Subject = tuple[str, str]
 """(code, subject): one occurrence of a problem."""
 
 
-# In these states a host's problem, or its absence, is certain. In the others the host is in transition or blocked.
+# In these states the view surely shows whether a host has a problem. In other states the host is in transition or
+# blocked.
 _CERTAIN = frozenset({"connected", "idle", "needs-sign-in", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
 class Snoozed:
-    """A message that is silent until a time."""
+    """A message that is not shown until `until`."""
 
     message: Message
     until: float
@@ -39,14 +40,14 @@ class Snoozed:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the registry remembers. Times are those given to `step`, in seconds."""
+    """What `step` remembers from call to call. Times are in seconds, by the clock of `now` in `step`."""
 
     since: Mapping[Subject, float] = field(default_factory=dict)
     """When each occurrence began."""
     told: frozenset[Subject] = frozenset()
     """The occurrences that are on the screen."""
     quiet: Mapping[Subject, float] = field(default_factory=dict)
-    """Until when a problem that was shown and has ended is not shown again."""
+    """For a problem that was shown and has ended: the time until which it is not shown again."""
     shown: Mapping[str, Message] = field(default_factory=dict)
     closed: Mapping[str, Message] = field(default_factory=dict)
     """Messages that the user or a timeout removed from the screen."""
@@ -59,7 +60,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do now, and when to call again if nothing changes (None: not before a change)."""
+    """What to do now. `ask_at`: when to call `step` again if nothing changes (None: only after a change)."""
 
     memory: Memory
     show: tuple[Message, ...] = ()
@@ -68,7 +69,10 @@ class Step:
 
 
 def step(memory: Memory, view: View, now: float, notify: Notify = "problems") -> Step:
-    """Return what to show and to withdraw. `now` is from a clock that stops while the machine sleeps, in seconds."""
+    """Return which messages to show and to withdraw.
+
+    `now` is in seconds, by a clock that stops while the machine sleeps.
+    """
     found = findings(view, memory.was_up)
     since = {_subject(f): memory.since.get(_subject(f), now) for f in found}
     keys = {key_of(f) for f in found}
@@ -105,7 +109,7 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
 
 
 def snooze(memory: Memory, key: str, now: float) -> Memory:
-    """Return the memory after "Snooze": this cause is silent for an hour, or until it is solved."""
+    """Return the memory after "Snooze": it is not shown again for an hour, or until the problem is solved."""
     if key not in memory.shown:
         return memory
     return replace(memory, snoozed={**memory.snoozed, key: Snoozed(memory.shown[key], now + SNOOZE_S)})
@@ -114,8 +118,8 @@ def snooze(memory: Memory, key: str, now: float) -> Memory:
 def closed(memory: Memory, key: str, acted_on: str | None = None) -> Memory:
     """Return the memory after a message left the screen: it is not shown again for the same subjects.
 
-    `acted_on`: the message left because its button was pressed, which served this host. For other hosts it is shown
-    again.
+    `acted_on`: the user pressed a button, which acted on this host only. For the message's other hosts, the problem is
+    shown again.
     """
     message = memory.shown.get(key)
     if message is None:
@@ -130,7 +134,7 @@ def _subject(finding: Finding) -> Subject:
 
 
 def _hidden(memory: Memory, view: View) -> set[str]:
-    """Return the keys of dismissed messages whose problem the view does not show now, but which may continue."""
+    """Return the keys of dismissed messages whose problem may continue although the view does not show it now."""
     away = view["agent"]["paused"] or not view["network"]["online"]
     moving = {host["name"] for host in view["hosts"] if host["state"] not in _CERTAIN}
     dismissed = {**memory.closed, **{key: snoozed.message for key, snoozed in memory.snoozed.items()}}
@@ -138,9 +142,9 @@ def _hidden(memory: Memory, view: View) -> set[str]:
 
 
 def _dismissed(message: Message, closed: Mapping[str, Message]) -> bool:
-    """Report whether the user has dismissed this message and it has nothing new.
+    """Report whether the user dismissed this message, and it has no news since.
 
-    A new subject is new. If the user has to act, a new text about a known subject is new, too.
+    A new subject is news. If the message stays until the user acts, a new text about a known subject is news, too.
     """
     if message.key not in closed:
         return False
@@ -151,18 +155,18 @@ def _dismissed(message: Message, closed: Mapping[str, Message]) -> bool:
 
 
 def _quiet(memory: Memory, since: Mapping[Subject, float], now: float) -> dict[Subject, float]:
-    """Return the quiet times that still run, with those of the problems that were shown and ended now."""
+    """Return until when each problem is not shown again. Add the problems that were shown and have just ended."""
     ended = {s: now + WARNINGS[s[0]].quiet_s for s in memory.told if s not in since}
     return {s: until for s, until in {**memory.quiet, **ended}.items() if until > now}
 
 
 def _should_be_up(view: View) -> frozenset[str]:
-    """Return the hosts that should be up. A connection that the user ended is no loss."""
+    """Return the hosts that should be up. If the user ended a connection, its host is not among them."""
     return frozenset(h["name"] for h in view["hosts"] if h["state"] not in {"idle", "paused"})
 
 
 def _back(memory: Memory, view: View, up: AbstractSet[str], notify: Notify) -> list[str]:
-    """Return the hosts whose recovery is shown: after a shown loss, with "all" after any outage."""
+    """Return the hosts whose recovery is shown: after a loss that was shown, or with "all" after any outage."""
     if notify == "none" or view["agent"]["paused"]:
         return []
     return [

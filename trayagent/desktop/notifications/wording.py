@@ -30,7 +30,7 @@ def messages(told: Iterable[Finding]) -> dict[str, Message]:
 
 
 def back_again(hosts: Sequence[str]) -> Message:
-    """Return the message that ends a loss."""
+    """Return the message "connected again" for these hosts."""
     title = f"{_names(hosts)}: connected again"
     return Message(BACK, title, "", "low", passing=True, hosts=tuple(hosts), icon="network-transmit-receive")
 
@@ -59,7 +59,7 @@ def _message(key: str, group: Sequence[Finding]) -> Message:
 
 
 def _by_hand(action: str, subject: str, hosts: Sequence[str]) -> str:
-    """Return what to do instead of pressing a button. A button serves the message's first host."""
+    """Return what to do instead of pressing a button. Like a button, the text names the message's first host."""
     words = {"vpn": isolated(clean(subject)), "host": clean(hosts[0]) if hosts else ""}
     return BY_HAND.get(action, "").format_map(words)
 
@@ -72,7 +72,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _problem(group: Sequence[Finding]) -> str:
-    """Return the hosts' own texts: each once, and with the host's name if they differ."""
+    """Return the texts of the hosts' problems: one text if all have the same, otherwise each with its host's name."""
     different = dict.fromkeys(f.words for f in group if f.words)
     if len(different) <= 1:
         return next(iter(different), "")

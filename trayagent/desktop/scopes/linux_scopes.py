@@ -1,8 +1,8 @@
 """Gives each ssh master a scope of systemd's user manager, so that it outlives the agent.
 
-Without a scope a master stays in the control group of the program that started the agent. When the agent's unit file
-disappears, systemd forgets `KillMode=process` and ends everything in that group. systemd also logs each left-over
-process at a restart. And if a lack of memory kills the whole group, the masters die with it.
+Without a scope, a master stays in the control group in which the agent runs. If the agent's unit file disappears,
+systemd forgets `KillMode=process` and ends everything in that group. When the agent restarts, systemd logs each process
+that is left in the group. And if the kernel kills the whole group for lack of memory, the masters die, too.
 
 Source: org.freedesktop.systemd1(5), *Manager*, StartTransientUnit; systemd.scope(5), systemd-escape(1).
 """
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WITHIN_S = 0.050  # the longest wait of a new ssh; an idle manager takes 2 to 5 ms
+WITHIN_S = 0.050  # how long a new ssh waits at most; an idle manager takes 2 to 5 ms
 CONNECT_S = 1.0  # at the agent's start, in parallel with everything else
 SLOW_IN_A_ROW = 3  # a busy machine may be late once
-PAUSE_S = 600.0  # if the manager is late repeatedly, or missing: recoveries must not wait for it
+PAUSE_S = 600.0  # do not use a manager that is missing or late repeatedly: recoveries must not wait for it
 _POLL_S = 0.0005
 _STOP_US = (
-    5_000_000  # at the end of the session ssh ends at SIGTERM; an ssh that hangs must not delay a shutdown
+    5_000_000  # SIGTERM ends ssh at the end of the session; an ssh that hangs must not delay a shutdown
 )
 _NAME_MAX = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
@@ -43,9 +43,9 @@ _START = Call(_SYSTEMD, "/org/freedesktop/systemd1", f"{_SYSTEMD}.Manager", "Sta
 
 
 def manager_bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the address of the bus of systemd's user manager, or None.
+    """Return the address of the bus on which systemd's user manager is, or None.
 
-    It is in the runtime directory, even if the session uses another bus.
+    Its socket is in the runtime directory, even if the session uses another bus.
     """
     folder = environment.get("XDG_RUNTIME_DIR")
     if folder and (path := Path(folder, "bus")).exists():
@@ -54,7 +54,7 @@ def manager_bus_address(environment: Mapping[str, str] = os.environ) -> str | No
 
 
 class Scopes:
-    """Requests scopes from the user manager. Without a manager it does nothing, and nothing waits for it."""
+    """Requests scopes from systemd's user manager. Without a manager it does nothing, and no login waits."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Scopes:
         return self._connection is not None and self._connection.bus.connected
 
     async def open(self) -> None:
-        """Connect before the first master starts, and move masters out of our own unit's group. Never raises."""
+        """Connect before the first master starts. Then move masters out of the agent's own group. Never raises."""
         if self._address() is None:
             return
         try:
@@ -95,16 +95,16 @@ class Scopes:
             log.info("masters that an earlier agent left beside this one have a scope of their own: %s", left)
 
     async def take(self, host: str, pid: int) -> bool:
-        """Give a new master's process its own scope within WITHIN_S, and report whether it has one."""
+        """Move a new master's process into its own scope, and return whether that worked within WITHIN_S."""
         return await self._move(scope_name(host, pid), f"ssh connection to {host}, kept by trayagent", [pid])
 
     async def take_relay(self, pid: int) -> bool:
-        """Give the near relay's process its own scope, and report whether it has one. No connection waits for it."""
+        """Move the near relay's process into its own scope, and return whether that worked. No login waits for it."""
         name = scope_name("roaming", pid)
         return await self._move(name, "ssh sessions that roam, kept by trayagent", [pid], within_s=CONNECT_S)
 
     async def move_out(self, pids: Sequence[int]) -> bool:
-        """Move processes that started without a scope into a common one, and report whether they are there."""
+        """Move processes that started without a scope into a common scope, and return whether that worked."""
         name = scope_name("earlier", min(pids))
         return await self._move(name, "ssh connections kept by trayagent", pids, within_s=CONNECT_S)
 
@@ -122,7 +122,7 @@ class Scopes:
             async with asyncio.timeout(within_s):
                 connection = await self._connected()
                 await connection.call(_START, *_start(name, description, pids), answer="o", timeout_s=None)
-                while not all(name in self._groups(pid) for pid in pids):  # noqa: ASYNC110  # watching job signals would wake an idle agent
+                while not all(name in self._groups(pid) for pid in pids):  # noqa: ASYNC110  # job signals would wake an idle agent
                     await asyncio.sleep(_POLL_S)
         except _errors() as error:
             self._failed(error)
@@ -167,7 +167,7 @@ def scope_name(host: str, number: int) -> str:
 
 
 def _start(name: str, description: str, pids: Sequence[int]) -> tuple[str, list[object]]:
-    """Return the signature and the body of StartTransientUnit for a scope with these processes."""
+    """Return the D-Bus signature and the body of StartTransientUnit for a scope with these processes."""
     from dbus_fast import Variant
 
     properties = [
@@ -194,7 +194,7 @@ async def _connect(address: str | None) -> MessageBus:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """Return the errors of a bus that is missing, not systemd's, or too slow."""
+    """Return the exceptions that mean: there is no bus, or no systemd on it, or it answers too late."""
     from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
     return (OSError, EOFError, TimeoutError, AuthError, DBusError, InvalidAddressError, BusCallError)

@@ -19,10 +19,10 @@ def groups_of(pid: int) -> str:
 
 
 def beside_us(environment: Mapping[str, str] = os.environ) -> list[int]:
-    """Return the other processes in our control group, if we are the main process of a systemd service.
+    """Return the other processes in this agent's control group, if the agent is the main process of a systemd service.
 
-    In the group of a terminal, for example, there are processes that the agent must not move. Source:
-    systemd.exec(5), SYSTEMD_EXEC_PID.
+    Otherwise return none: in the group of a terminal, for example, there are processes that the agent must not move.
+    Source: systemd.exec(5), SYSTEMD_EXEC_PID.
     """
     if environment.get("SYSTEMD_EXEC_PID") != str(os.getpid()):
         return []
@@ -33,7 +33,7 @@ def beside_us(environment: Mapping[str, str] = os.environ) -> list[int]:
 
 
 def in_unit(main_pid: int | None, unit: str = UNIT) -> list[int]:
-    """Return this user's processes in the control group of a unit, without its main process."""
+    """Return this user's processes in the control group of a unit, without the unit's main process."""
     return [pid for pid in _own_pids() if pid != main_pid and is_in_unit(pid, unit)]
 
 

@@ -1,1 +1,1 @@
-"""The icon in the panel and its menu: what to show, and the ways to show it."""
+"""The icon in the panel and its menu: what to show, and by which protocol."""

@@ -1,7 +1,7 @@
-"""com.canonical.dbusmenu: the menu as the panel reads it.
+"""The D-Bus interface com.canonical.dbusmenu, by which a panel reads the menu.
 
-Source: libdbusmenu's dbus-menu.xml. A panel that requests an item that is gone gets InvalidArgs. dbus-fast reads the
-annotations when the class is made, so there is no postponed evaluation here.
+If a panel requests an item that is gone, it gets InvalidArgs. dbus-fast reads the annotations when the class is made,
+so this module must not use `from __future__ import annotations`. Source: libdbusmenu's dbus-menu.xml.
 """
 
 import logging
@@ -34,10 +34,10 @@ _SIGNATURES = {bool: "b", int: "i", str: "s"}
 
 
 class DBusMenu(ServiceInterface):
-    """The menu on one connection.
+    """The menu on one bus connection.
 
-    `chosen` is called with an item's number, `opening` when the user opens the menu. The menu shows at once what
-    `opening` changes.
+    It calls `chosen` with the number of the item that the user chose, and `opening` when the user opens the menu. The
+    menu then shows what `opening` changed.
     """
 
     def __init__(self, layouts: Layouts, chosen: Callable[[int], None], opening: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class DBusMenu(ServiceInterface):
         self._revision = 1
 
     def tell(self, change: Change) -> None:
-        """Emit what the panel has to know."""
+        """Emit the signals that report this change to the panel."""
         if change.updated or change.removed:
             self.ItemsPropertiesUpdated(change)
         if change.parent is not None:
@@ -126,7 +126,7 @@ class DBusMenu(ServiceInterface):
         return self._layouts.nodes[number]
 
     def _event(self, number: int, kind: str) -> None:
-        """Handle an item's event. An error of the agent must not reach the panel."""
+        """Handle an item's event. Log an error of the agent, so that it does not reach the panel."""
         try:
             if kind == "clicked":
                 self._chosen(number)

@@ -1,4 +1,4 @@
-"""A menu in the form of dbusmenu: items with numbers that are never reused, and what changed; pure.
+"""Turns a menu into the form of dbusmenu: items with numbers that are never reused. Finds what changed; pure.
 
 Source: com.canonical.dbusmenu, the interface description in libdbusmenu's dbus-menu.xml.
 """
@@ -15,18 +15,18 @@ from trayagent.presentation.text import ISOLATES, clean
 
 Value = str | bool | int
 
-# A changed kind makes another item: panels read the kind of an item only once.
+# The kind is part of the name: panels read an item's kind only once, so an item of another kind needs a new number.
 _Name = tuple[Hashable, Kind, int]
 
 ROOT = 0
-# Panels show about this much without scrolling. A longer label widens the whole menu.
+# Panels show about this many characters without scrolling. A longer label would widen the whole menu.
 LONGEST_LABEL = 120
 _ACCELERATOR = re.compile("_[^_]")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An item as the panel sees it, without the properties that have their default value."""
+    """An item as the panel gets it. `props` leaves out properties that have their default value."""
 
     id: int
     props: Mapping[str, Value]
@@ -35,9 +35,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The difference between two layouts: the parent to lay out again (None: none), and changed properties.
+    """The difference between two layouts.
 
-    `updated` has (id, properties), `removed` (id, names that have their default value again).
+    `parent` is the item whose children changed (None: no item; ROOT: maybe several items). `updated` has (id, changed
+    properties). `removed` has (id, names of properties that have their default value again).
     """
 
     parent: int | None
@@ -52,12 +53,12 @@ EMPTY = Node(ROOT, {"children-display": "submenu"})
 class Layouts:
     """Makes the layouts of one menu over time, and remembers the key of each number.
 
-    A click may race with a change of the menu. If a number could later belong to another host, the click would hit
-    the wrong one. So a key keeps its number, and the number of a key that is gone is never used again.
+    The menu may change at the moment of a click. If a number could later belong to another host, the click would go to
+    the wrong host. So a key keeps its number, and the number of a key that is gone is never used again.
     """
 
     first_only: bool = False
-    """How to escape underscores for this panel, see `escaped`."""
+    """Whether the panel removes only the first underscore, see `escaped`."""
     root: Node = EMPTY
     keys: dict[int, Hashable] = field(default_factory=dict)
     """The key of each number that can be chosen now."""
@@ -77,7 +78,7 @@ class Layouts:
 
     def _node(self, item: Item, ids: dict[_Name, int], keys: dict[int, Hashable]) -> Node:
         name = (item.key, item.kind, 0)
-        while name in ids:  # a key that exists twice is distinguished by its position
+        while name in ids:  # two items may have the same key: number them
             name = (item.key, item.kind, name[2] + 1)
         number = ids[name] = self._ids[name] if name in self._ids else next(self._fresh)
         if item.kind in {"action", "checkbox", "radio"} and item.enabled:
@@ -103,7 +104,7 @@ def properties(item: Item, *, first_only: bool = False) -> dict[str, Value]:
 
 
 def label(text: str, *, first_only: bool = False) -> str:
-    """Return a text as a label: one line of limited length, with underscores that are no accelerators.
+    """Return a text as a label: one line of limited length, with escaped underscores.
 
     `first_only`: see `escaped`.
     """
@@ -114,10 +115,10 @@ def label(text: str, *, first_only: bool = False) -> str:
 
 
 def escaped(text: str, *, first_only: bool) -> str:
-    """Return the text with underscores that are no accelerators.
+    """Return the text with escaped underscores. Otherwise a panel takes "_x" for the accelerator key x.
 
-    Panels show "__" as "_". GNOME's extension AppIndicator does so only once: it removes the first underscore before
-    another character, and shows all others as they are.
+    Panels show "__" as "_". GNOME's extension AppIndicator is an exception (`first_only`): it removes the first
+    underscore before another character, and shows all others as they are.
     """
     if first_only:
         return _ACCELERATOR.sub(r"_\g<0>", text, count=1)
@@ -132,7 +133,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def difference(before: Mapping[int, Node], after: Mapping[int, Node]) -> Change:
-    """Return what to send to a panel that knows `before`. New items come with their parent."""
+    """Return what to send to a panel that knows `before`. A panel reads new items together with their parent."""
     moved = [n for n in after.values() if n.id in before and _ids(n) != _ids(before[n.id])]
     updated: list[tuple[int, dict[str, Value]]] = []
     removed: list[tuple[int, tuple[str, ...]]] = []

@@ -1,4 +1,4 @@
-"""The icon and its menu on one connection. Imported only when there is one, because it imports dbus-fast."""
+"""The icon and its menu on one bus connection. Import this only once connected, because it loads dbus-fast."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from trayagent.desktop.tray.panel_registration import Registration
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The functions to call for what the user does.
+    """The functions to call when the user does something.
 
-    `chosen` gets the number of a menu item, `activation` the token for the window that a click opens.
+    `chosen` gets the number of a menu item. `opening`: the menu is about to open. `clicked`: a left click on the icon.
+    `activation` gets the token for the window that a click opens.
     """
 
     chosen: Callable[[int], None]
@@ -26,7 +27,10 @@ class Handlers:
 
 
 class Exported:
-    """The two objects that a panel reads. Made for each connection: dbus-fast keeps the handlers of dead ones."""
+    """The two objects that a panel reads.
+
+    Make new ones for each connection, because dbus-fast keeps the handlers of a connection that has ended.
+    """
 
     def __init__(
         self,
@@ -47,17 +51,17 @@ class Exported:
         self._bus.export(dbusmenu.PATH, self._menu)
 
     def tell(self, look: Look, change: Change) -> None:
-        """Emit the signals that a panel needs to show this."""
+        """Emit the signals that report the new look and the changed menu to the panel."""
         if self._bus.connected:
             self._item.tell(look)
             self._menu.tell(change)
 
     def close(self) -> None:
-        """Remove the objects from the bus. Panels remove the icon when the connection ends."""
+        """Remove the objects from the bus. Panels remove the icon only when the connection ends."""
         self.registration.stop()
         self._bus.unexport(status_notifier_item.PATH, self._item)
         self._bus.unexport(dbusmenu.PATH, self._menu)
 
     def lost(self) -> None:
-        """Stop the registration: the connection is gone, and the objects with it."""
+        """Stop the registration, because the connection has ended."""
         self.registration.stop()

@@ -1,4 +1,4 @@
-"""Which program shows the icon, and what it does differently from others; pure."""
+"""The panels that the agent knows, and what each does differently from others; pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The program whose panel shows the icon; "" if it is unknown.
+    """The panel that shows the icon. `program` is its process name, "" if unknown.
 
-    `activates`: its users expect that a left click does something, and that a right click opens the menu.
-    `recolours`: it draws an icon with a symbolic name in its own text colour. `unfolds`: it opens submenus inside the
-    menu, and lines that do not fit the screen cannot be reached.
+    `activates`: its users expect that a left click opens a window, and that a right click opens the menu. `recolours`:
+    it draws an icon whose name ends in "-symbolic" in its own text colour. `unfolds`: it opens submenus inside the
+    menu, and the user cannot reach lines that do not fit the screen.
     """
 
     program: str = ""
@@ -23,9 +23,9 @@ class Panel:
 _KNOWN = {
     panel.program: panel
     for panel in (
-        Panel("gnome-shell", recolours=True, unfolds=True),  # the extension AppIndicator
+        Panel("gnome-shell", recolours=True, unfolds=True),  # with the extension AppIndicator
         Panel("kded5", activates=True, recolours=True),
-        Panel("kded6", activates=True, recolours=True),  # Plasma's watcher lives in kded
+        Panel("kded6", activates=True, recolours=True),  # on Plasma, kded is the watcher
         Panel("plasmashell", activates=True, recolours=True),
         Panel("waybar", recolours=True),
         Panel("cinnamon", recolours=True),
@@ -35,5 +35,5 @@ _KNOWN = {
 
 
 def panel_of(program: str) -> Panel:
-    """Return the panel of this program, whose name is as in /proc/PID/comm: at most 15 characters."""
+    """Return the panel of this program. The name is from /proc/PID/comm, so it has at most 15 characters."""
     return _KNOWN.get(program, Panel(program))

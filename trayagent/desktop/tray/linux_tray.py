@@ -1,6 +1,6 @@
-"""The tray on Linux: a StatusNotifierItem with a dbusmenu, on the session bus, in the agent's loop.
+"""The tray on Linux: a StatusNotifierItem with a dbusmenu, on the session bus, in the agent's event loop.
 
-It needs no DISPLAY, no GTK and no thread. Nothing here is fatal: without a bus or a panel there is no icon, and
+It needs no DISPLAY, no GTK and no thread. No error here stops the agent: without a bus or a panel there is no icon, and
 `problem` says why. The icon appears as soon as a panel can show it.
 """
 
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 class StatusNotifierTray:
     """A TrayBackend and a BusUser.
 
-    `activated` is called with the key of the item that the user chose. `opening` is called each time the menu is
-    about to open, so that it can update "5 minutes ago" by calling `show`. `activation` is called with the token
-    that a panel gives for a click, and may return whether the token is used. `panel_changed` is called when another
-    panel shows the icon, so that it can `show` a look that suits the panel. `clicked` is called for a left click
+    It calls `activated` with the key of the item that the user chose. It calls `opening` each time the menu is about to
+    open, so that the caller can update "5 minutes ago" by calling `show`. It calls `activation` with the token that a
+    panel gives for a click; `activation` may return whether the token is used. It calls `panel_changed` when another
+    panel shows the icon, so that the caller can `show` a look that suits the panel. It calls `clicked` for a left click
     that does not open the menu.
     """
 
@@ -50,7 +50,7 @@ class StatusNotifierTray:
         self._activated, self._opening, self._activation = activated, opening, activation
         self._panel_changed, self._clicked = panel_changed, clicked
         self.problem_changed: Callable[[], None] = lambda: None
-        """Called when `problem` may be another."""
+        """Called when `problem` may have changed."""
         self._program, self._first_retry_s = program, first_retry_s
         self._layouts = Layouts()
         self._wanted: Look | None = None
@@ -68,14 +68,14 @@ class StatusNotifierTray:
         return self._on.registration.problem if self._looked.is_set() else "nothing is shown yet"
 
     def show(self, look: Look) -> None:
-        """Show this from now on, within a quarter of a second. The same look again costs nothing."""
+        """Show this look, within a quarter of a second. The same look again costs nothing."""
         self._wanted = look
         self._looked.set()
         if look != self._shown:
             self._pace.request()
 
     def close(self) -> None:
-        """Remove the icon. Panels remove it when the connection ends."""
+        """Remove the icon. Panels remove it only when the connection ends."""
         self._pace.stop()
         if self._on is not None:
             self._on.close()
@@ -101,7 +101,7 @@ class StatusNotifierTray:
         await registration.start()
 
     def panel_is(self, panel: Panel) -> None:
-        """Adapt the look to the panel that is about to show it."""
+        """Adapt the look to the panel that is about to show the icon."""
         if panel != self.panel:
             self.panel = panel
             self._layouts.first_only = panel.unfolds
@@ -109,7 +109,7 @@ class StatusNotifierTray:
             self._pace.now()
 
     def off_bus(self, reason: str) -> None:
-        """Forget a connection that is gone."""
+        """Forget the connection, because it has ended."""
         on, self._on, self._off = self._on, None, reason
         if on is not None:
             on.lost()

@@ -1,4 +1,4 @@
-"""What the panel is to show, and what can show it; pure."""
+"""The look of the icon and its menu, and the interface of a tray that shows it; pure."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Kind = Literal["action", "submenu", "checkbox", "radio", "separator", "label"]
 
 
 class Item(Protocol):
-    """One line of a menu. `key` names its subject, and stays the same while the label changes."""
+    """One line of a menu. `key` identifies the line, and stays the same while the label changes."""
 
     @property
     def key(self) -> Hashable:
-        """What identifies this line in the menu."""
+        """A value that identifies this line in the menu."""
 
     @property
     def kind(self) -> Kind:
-        """How the line behaves; a label cannot be chosen."""
+        """The kind of line. A label cannot be chosen."""
 
     @property
     def label(self) -> str:
-        """The text, without any markup of the menu system."""
+        """The text, without markup or accelerators."""
 
     @property
     def enabled(self) -> bool:
@@ -67,13 +67,12 @@ class Pixmap:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Everything that the panel is to show.
+    """Everything that the panel shows.
 
-    `title` names the program and its state, `tooltip` may have several lines. `description` is the icon in words,
-    for screen readers. `attention` requests that the panel shows the icon
-    even if it hides inactive ones. `icon_name` is the icon's name in the icon theme, for panels that draw it in
-    their own colour; with "" they use the pixmaps. `click_opens_menu`: either click opens the menu, where the panel
-    honours this.
+    `title` has the name of the program and its state. `tooltip` may have several lines. `description` describes the
+    icon in words, for screen readers. `attention`: ask the panel to show the icon even if it hides inactive icons.
+    `icon_name` is the icon's name in the icon theme, for panels that draw the icon in their own colour; if it is "",
+    panels use `pixmaps`. `click_opens_menu`: ask the panel to open the menu at a left click, too.
     """
 
     pixmaps: tuple[Pixmap, ...]
@@ -87,7 +86,7 @@ class Look:
 
 
 class TrayBackend(Protocol):
-    """Shows a look in the desktop's panel. Does not raise if the desktop lacks something."""
+    """Shows a look in the desktop's panel. If the desktop cannot show it, no method raises, and `problem` says why."""
 
     @property
     def problem(self) -> str | None:
@@ -95,14 +94,14 @@ class TrayBackend(Protocol):
 
     @property
     def protocol(self) -> Protocols | None:
-        """How the icon is shown; None if there is none."""
+        """The protocol by which the icon is shown; None if there is no icon."""
 
     @property
     def panel(self) -> Panel:
         """The panel that shows the icon."""
 
     def show(self, look: Look) -> None:
-        """Show this from now on. The same look again costs nothing."""
+        """Show this look. The same look again costs nothing."""
 
     def close(self) -> None:
         """Remove the icon."""

@@ -1,4 +1,4 @@
-"""Makes the look of a view: icon, tooltip and menu."""
+"""Builds the look (icon, tooltip, menu) from the agent's view."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def look_and_menu(
     named: bool = False,
     click_opens_menu: bool = True,
 ) -> tuple[Look, menu.Menu]:
-    """Return the look for the panel, and the menu, which knows the command of each key. `now` is aware.
+    """Return the look for the panel, and the menu, which has the command of each key.
 
-    `named`: the panel finds the icon in its theme by name. `click_opens_menu`: see Look.
+    `now` has a time zone. `named`: the panel finds the icon in its theme by name. `click_opens_menu`: see Look.
     """
     built, overall = menu.build(view, now, options), summary.overall(view)
     tooltip = menu.tooltip(view, now)

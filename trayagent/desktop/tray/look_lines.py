@@ -1,4 +1,4 @@
-"""A look as a line of JSON, for an icon that has a program of its own, and what the program answers."""
+"""The lines between the agent and a separate icon program: a look as JSON, and what the program answers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import Any
 from trayagent.desktop.tray.look import Entry, Item, Look, Pixmap
 
 SHOWN, GONE, CLICKED = "shown", "gone", "clicked"
-"""What the icon's program may write in addition to numbers: a tray shows the icon, or no longer, or it was clicked."""
+"""What the icon's program may write in addition to numbers.
+
+SHOWN: a tray shows the icon. GONE: no tray shows it any more. CLICKED: the user clicked the icon.
+"""
 
 
 class LineReader:
-    """Reads lines from a descriptor that others poll, so that nothing stays in a buffer of Python's."""
+    """Reads lines from a descriptor that the caller polls, without Python's buffer, where lines could remain."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._rest = b""
 
     def read(self) -> list[str] | None:
-        """Return the lines that are complete after the next bytes; None at the end of the input."""
+        """Read the next bytes, and return the lines that are now complete; None at the end of the input."""
         data = os.read(self.fd, 1 << 16)
         if not data:
             return None
@@ -31,12 +34,12 @@ class LineReader:
 
 
 def report(chosen: Hashable) -> None:
-    """Write a line to the agent: one of the words above, or the number of an item."""
+    """Write a line to the agent: SHOWN, GONE or CLICKED, or the number of the chosen item."""
     print(chosen, flush=True)  # noqa: T201  # the agent reads this
 
 
 def encoded(look: Look, number_of: Callable[[Hashable], int]) -> str:
-    """Return a look as a line of JSON, with numbers for the keys of its items."""
+    """Return a look as a line of JSON. Its items have the numbers that `number_of` returns for their keys."""
 
     def item(one: Item) -> dict[str, Any]:
         return {

@@ -1,7 +1,8 @@
 """The menu bar's icon as a separate program: it reads looks as lines of JSON and writes what the user chose.
 
-AppKit needs the main thread, and so does the agent's loop, so each has its own process. A thread reads the input and
-passes every look to the main thread, the only one that touches the icon. The program ends at the end of its input.
+AppKit needs the main thread, and so does the agent's event loop. So the icon has its own process. A thread reads the
+input and passes every look to the main thread; no other thread touches the icon. The program ends at the end of its
+input.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from trayagent.desktop.tray.look_lines import decoded, report
 from trayagent.desktop.tray.pystray_icon import image, import_pystray, menu
 
 OnMain = Callable[..., None]
-"""Calls a function with its arguments on the main thread, soon."""
+"""A function that calls another function on the main thread, soon."""
 
 
 class MenuBar:
-    """One icon. `icon` is pystray's class; `chosen` is called with an item's number on the main thread."""
+    """The icon in the menu bar. `icon` is pystray's class. The main thread calls `chosen` with an item's number."""
 
     def __init__(self, icon: Callable[..., Any], on_main: OnMain, chosen: Callable[[Hashable], None]) -> None:
         self._class, self._on_main, self._chosen = icon, on_main, chosen
@@ -37,7 +38,7 @@ class MenuBar:
         self._pixmaps = look.pixmaps
         self._icon = self._class("trayagent", image(look), look.tooltip, menu(look.menu, self._chosen))
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
-        # pystray calls this on its own thread.
+        # pystray calls `setup` on its own thread.
         self._icon.run(setup=lambda _: self._on_main(self._appear))
 
     def _read(self, lines: Iterable[str]) -> None:
@@ -59,7 +60,7 @@ class MenuBar:
 def main() -> int:
     """Run the icon on a Mac."""
     pystray = import_pystray()
-    # Only on a Mac does pystray install these modules. They have no type information.
+    # pystray installs these modules only on a Mac. They have no type information.
     import AppKit  # type: ignore[import-not-found, unused-ignore]
     from PyObjCTools import AppHelper  # type: ignore[import-not-found, unused-ignore]
 

@@ -1,4 +1,4 @@
-"""The tray on a Mac: starts `macos_icon` with the first look, and again after it failed."""
+"""The tray on a Mac: starts the program `macos_icon` with the first look, and again after it failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.own_module import own_module
 
 PROGRAM = tuple(own_module("trayagent.desktop.tray.macos_icon"))
 RETRY_S = 60.0
-"""A program that ended unexpectedly is started again with the next look, but not more often than this."""
+"""Seconds. If the program ended unexpectedly, the next look starts it again, but not more often than this."""
 _END_S = 2.0
 
 
@@ -34,7 +34,7 @@ class MenuBarTray(SeparateTray):
 
     @property
     def protocol(self) -> Protocols | None:
-        """How the icon is shown; None if there is none."""
+        """The protocol by which the icon is shown; None if there is no icon."""
         return "menu bar" if self.problem is None else None
 
     async def ended(self) -> None:

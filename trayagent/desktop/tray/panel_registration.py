@@ -1,4 +1,4 @@
-"""Keeps the icon registered with the panel: it registers with each watcher until the watcher accepts.
+"""Keeps the icon registered with the panel's StatusNotifierWatcher, which passes it to the hosts that show icons.
 
 Source: the StatusNotifierItem specification, StatusNotifierWatcher.
 """
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 WATCHER = "org.kde.StatusNotifierWatcher"
 _PATH = "/StatusNotifierWatcher"
 
-# A watcher that refuses is starting up, or will stay broken for long.
+# A watcher that refuses the icon is starting up, or will stay broken for long. So the pauses grow.
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 300.0
 
 NO_WATCHER = (
@@ -31,17 +31,17 @@ NO_HOST = "a panel's tray is registered, but shows nothing yet"
 
 
 class PanelUser(Protocol):
-    """Adapts the icon and its menu to the panel."""
+    """The owner of the icon, which adapts the icon and its menu to the panel."""
 
     def panel_is(self, panel: Panel) -> None:
-        """Learn which panel is about to show the icon."""
+        """Handle another panel, which is about to show the icon."""
 
     def problem_changed(self) -> None:
-        """Learn that `problem` of the registration may be another."""
+        """Handle that `problem` of the registration may have changed."""
 
 
 class Registration:
-    """The registration of one connection."""
+    """The icon's registration on one bus connection."""
 
     def __init__(
         self, connection: Connection, user: PanelUser, *, first_retry_s: float = FIRST_RETRY_S
@@ -57,7 +57,7 @@ class Registration:
 
     @property
     def problem(self) -> str | None:
-        """Why no panel shows the icon; None if one does."""
+        """Why no panel shows the icon; None if a panel does."""
         return self._problem
 
     @problem.setter
@@ -91,7 +91,7 @@ class Registration:
         self._task.add_done_callback(self._ended)
 
     def _dropped(self, body: list[Any]) -> None:
-        """Register again if the watcher dropped the icon. The watcher may append a path to the name."""
+        """Register again if the watcher dropped the icon. The watcher may append a path to the icon's name."""
         if self._task is not None and self._task.done() and re.split("[@/]", body[0])[0] == self._name:
             log.warning("%s", DROPPED)
             self.problem = DROPPED
@@ -99,11 +99,11 @@ class Registration:
 
     def _host_came(self, _: list[object]) -> None:
         self._stop_checking()
-        if self._task is None or self._task.done():  # during a registration, its answer decides
+        if self._task is None or self._task.done():  # a running registration sets it
             self.problem = None
 
     def _host_went(self, _: list[object]) -> None:
-        """Check whether another host is left, because there may be several panels."""
+        """Check whether another host still shows the icon, because there may be several panels."""
         self._stop_checking()
         if self._task is None or not self._task.done():
             return
@@ -124,7 +124,7 @@ class Registration:
             log.error("the tray icon's registration failed", exc_info=error)
 
     def _pause_s(self) -> float:
-        """Return how many seconds to wait before the next try with this watcher; the time doubles."""
+        """Return how many seconds to wait before the next try with this watcher. The time doubles with each call."""
         pause_s, self._retry_s = self._retry_s, min(self._retry_s * 2, LAST_RETRY_S)
         return pause_s
 
@@ -156,7 +156,7 @@ class Registration:
             return Panel()
 
     async def _why_unseen(self) -> str | None:
-        """Return why no host shows the icon that the watcher knows. Return None if the watcher does not answer."""
+        """Return NO_HOST if the watcher has no host that shows icons, otherwise (or without an answer) None."""
         get = Call(WATCHER, _PATH, "org.freedesktop.DBus.Properties", "Get")
         try:
             (answer,) = await self._connection.call(

@@ -1,7 +1,8 @@
 """A TrayBackend over pystray's Icon, for systems where pystray has a complete back end (macOS).
 
-On Linux the agent uses StatusNotifierTray directly: it has keys where pystray only has positions, and it needs no
-second thread. pystray_linux.py makes an Icon of it, so that tests can show this module in a panel, too.
+On Linux the agent uses StatusNotifierTray directly. Its menu items have keys, where pystray only has positions, and it
+needs no second thread. pystray_linux.py offers StatusNotifierTray as a pystray Icon, so that tests on Linux can run
+this module in a panel.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def import_pystray() -> Any:
-    """Import pystray. On Linux its own back ends are left out, because their import fails without a display."""
+    """Import pystray. On Linux choose its dummy back end, because importing the others fails without a display."""
     if sys.platform == "linux":
         os.environ.setdefault("PYSTRAY_BACKEND", "dummy")
     import pystray
@@ -40,7 +41,7 @@ class PystrayTray:
         self._shown: Look | None = None
 
     def show(self, look: Look) -> None:
-        """Show this from now on. On macOS call it only on the main thread: AppKit allows no other."""
+        """Show this look. On macOS call it only on the main thread, as AppKit requires."""
         before, self._shown = self._shown, look
         if self._icon is None:
             self._icon = self._class(self._name, image(look), look.tooltip, menu(look.menu, self._activated))
@@ -59,7 +60,7 @@ class PystrayTray:
 
 
 def image(look: Look) -> Image:
-    """Return the largest picture of a look as an image for pystray."""
+    """Return the largest pixmap of a look as an image for pystray."""
     from PIL import Image
 
     largest = max(look.pixmaps, key=lambda p: p.size)

@@ -1,7 +1,7 @@
-"""Our tray on Linux as an Icon of pystray, because the back end that pip installs for pystray has no menu there.
+"""The agent's tray on Linux as an Icon of pystray, because the back end that pip installs on Linux has no menu.
 
-pystray calls from its set-up thread and from any thread of its user. So everything here hops to the loop on which
-the icon lives. `_base` is private to pystray, so its version is pinned.
+pystray calls its Icon from a set-up thread, and from any thread of the program that uses it. So each call is passed on
+to the event loop that owns the icon. `_base` is private to pystray, so pystray's version is pinned.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _MESSAGE = "pystray"
 
 
 class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
-    """pystray's Icon on the session bus; `problem` says why no panel shows it.
+    """pystray's Icon on the session bus. `problem` says why no panel shows it.
 
-    `run` serves it on its own loop, `run_detached` on the running loop.
+    `run` uses its own event loop, `run_detached` the running event loop.
     """
 
     HAS_DEFAULT_ACTION = False  # either click opens the menu
@@ -125,7 +125,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
         return tuple(self._entry(item, (*above, place)) for place, item in enumerate(menu))
 
     def _entry(self, item: Any, key: tuple[int, ...]) -> Entry:
-        """Return an entry. pystray's items have no names, so their position is their key."""
+        """Return a menu item of pystray as an Entry. The items have no names, so `key` is their position."""
         if item is import_pystray().Menu.SEPARATOR:
             return Entry(key, kind="separator")
         if item.submenu is not None:
@@ -140,7 +140,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
 
 
 def _pixmaps(image: Image) -> tuple[Pixmap, ...]:
-    """Return a picture in the sizes that panels use."""
+    """Return an image as pixmaps in the sizes that panels use."""
     from PIL import Image as Images
 
     def scaled(size: int) -> Pixmap:

@@ -1,4 +1,4 @@
-"""A tray whose icon is a separate program: this runs the program and talks to it."""
+"""A tray whose icon is a separate program. This module runs the program and exchanges lines with it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class SeparateTray:
-    """Shows each look while `run` runs the program. `activated` is called with the key of the chosen item.
+    """Shows each look while `run` runs the program. It calls `activated` with the key of the item that the user chose.
 
-    `called` names the program in `problem`.
+    `called` is what `problem` calls the program.
     """
 
     def __init__(
@@ -40,19 +40,19 @@ class SeparateTray:
         self._child: asyncio.subprocess.Process | None = None
 
     def show(self, look: Look) -> None:
-        """Show this from now on. The same look again costs nothing."""
+        """Show this look. The same look again costs nothing."""
         self._wanted = look
         self._pace.request()
 
     def close(self) -> None:
-        """Remove the icon. Returns at once: the program ends at the end of its input."""
+        """Remove the icon, by closing the input of the program, which then ends. Returns at once."""
         self._pace.stop()
         self._wanted = None
         if self._child is not None and self._child.stdin is not None:
             self._child.stdin.close()
 
     async def run(self, environment: Mapping[str, str] | None = None) -> None:
-        """Run the program until it ends, by default in the agent's environment. It is killed with this task."""
+        """Run the program until it ends, by default in the agent's environment. A cancelled task kills the program."""
         pipe = asyncio.subprocess.PIPE
         try:
             child = await asyncio.create_subprocess_exec(
@@ -77,7 +77,7 @@ class SeparateTray:
             log.warning("%s", self.problem)
 
     def _apply(self) -> None:
-        """Act on a new look."""
+        """Send the wanted look to the program. The pace limits how often."""
         self._send()
 
     def _send(self) -> None:
@@ -88,7 +88,7 @@ class SeparateTray:
         child.stdin.write(encoded(look, self._number).encode())
 
     def _number(self, key: Hashable) -> int:
-        """Return the number of a key. A number is never reused, so a click on an old menu hits no other item."""
+        """Return the number of a key. It is never reused, so that a click on an old menu cannot choose another item."""
         if key not in self._numbers:
             self._numbers[key] = len(self._keys)
             self._keys.append(key)
@@ -99,13 +99,13 @@ class SeparateTray:
             self._heard(line.decode(errors="replace").strip())
 
     def _heard(self, line: str) -> None:
-        """Take a line of the program: the number of the chosen item."""
+        """Handle a line of the program: the number of the chosen item."""
         with contextlib.suppress(ValueError, IndexError):
             self._activated(self._keys[int(line)])
 
 
 async def _last_line(errors: asyncio.StreamReader | None) -> str:
-    """Read to the end, because a full pipe would stop the program. Return the last line."""
+    """Read to the end, because a full pipe would block the program. Return the last line."""
     last = ""
     while errors is not None and (line := await errors.readline()):
         last = line.decode(errors="replace").strip() or last

@@ -1,7 +1,8 @@
-"""org.kde.StatusNotifierItem: the icon as the panel reads it. It has every property, because hosts log missing ones.
+"""The D-Bus interface org.kde.StatusNotifierItem, by which a panel reads the icon.
 
-Source: the StatusNotifierItem specification at freedesktop.org, and what xfce4-panel, lxqt-panel and GNOME's
-extension read. dbus-fast reads the annotations when the class is made, so there is no postponed evaluation here.
+It has every property, because panels log missing ones. dbus-fast reads the annotations when the class is made, so this
+module must not use `from __future__ import annotations`. Source: the StatusNotifierItem specification at
+freedesktop.org, and what xfce4-panel, lxqt-panel and GNOME's extension read.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,10 +25,10 @@ ToolTipStruct = Annotated[list[Any], DBusSignature("(sa(iiay)ss)")]
 
 
 class StatusNotifierItem(ServiceInterface):
-    """The icon on one connection.
+    """The icon on one bus connection.
 
-    `clicked` is called if a panel reports a left click instead of opening the menu. `activation` is called with the
-    token that a panel on Wayland gives before a click; it may return whether the token is used.
+    It calls `clicked` if a panel reports a left click instead of opening the menu. It calls `activation` with the token
+    that a panel on Wayland gives before a click; `activation` may return whether the token is used.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class StatusNotifierItem(ServiceInterface):
         self._activation = activation
 
     def tell(self, look: Look) -> None:
-        """Show this look, and emit a signal for each difference from the previous one."""
+        """Show this look, and emit a signal for each difference from the previous look."""
         before, self._look = self._look, look
         if (look.pixmaps, look.icon_name) != (before.pixmaps, before.icon_name):
             self.NewIcon()
@@ -55,7 +56,7 @@ class StatusNotifierItem(ServiceInterface):
             self.NewStatus()
 
     @dbus_property(access=PropertyAccess.READ)
-    def Category(self) -> DBusStr:  # noqa: D102, N802  # the specification's name, like all below
+    def Category(self) -> DBusStr:  # noqa: D102, N802  # the specification's name, as for all methods below
         return "SystemServices"  # a service in the background; panels sort and group by the category
 
     @dbus_property(access=PropertyAccess.READ)
@@ -144,7 +145,8 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_method()
     async def ProvideXdgActivationToken(self, token: DBusStr) -> None:  # noqa: D102, N802
-        # GNOME's extension sends the choice without waiting for this answer, and an error ends its spinning pointer.
+        # GNOME's extension does not wait for this answer before it reports the choice. An error stops its spinning
+        # pointer.
         used = self._activation(token)
         if used is not None and not await used:
             raise DBusError("org.freedesktop.DBus.Error.Failed", "this choice opens no window")

@@ -1,16 +1,16 @@
-"""Limits the rate of updates: the first one comes at once, then the last one of each interval."""
+"""Limits the rate of updates: the first one runs at once, later ones at most once in each interval."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-# A panel draws each update, and one that got 200 a second crashed. Four a second look immediate to a user.
+# A panel draws each update, and a panel that got 200 updates a second crashed. Four a second look immediate to a user.
 INTERVAL_S = 0.25
 
 
 class Pace:
-    """Runs `action` soon after each `request`, never twice within the interval. Idle without requests."""
+    """Runs `action` soon after each `request`, never twice within the interval. No request, no wake-up."""
 
     def __init__(self, action: Callable[[], None], interval_s: float = INTERVAL_S) -> None:
         self._action, self._interval_s = action, interval_s
@@ -29,13 +29,13 @@ class Pace:
             self._timer = loop.call_at(due, self.now)
 
     def now(self) -> None:
-        """Run the action at once, and drop a later run that is due."""
+        """Run the action at once, and cancel the run that is scheduled."""
         self.stop()
         self._last_s = asyncio.get_running_loop().time()
         self._action()
 
     def stop(self) -> None:
-        """Drop the run that is still due."""
+        """Cancel the run that is scheduled."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

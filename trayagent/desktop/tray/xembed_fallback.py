@@ -1,4 +1,4 @@
-"""The tray on Linux: a StatusNotifierItem, and an XEmbed icon where no panel shows that."""
+"""The tray on Linux: a StatusNotifierItem, or an XEmbed icon if no panel shows the StatusNotifierItem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trayagent.desktop.tray.xembed_tray import XEmbedTray
 
 
 class LinuxTray:
-    """A TrayBackend of both."""
+    """A TrayBackend that uses both protocols."""
 
     def __init__(self, item: StatusNotifierTray, xembed: XEmbedTray) -> None:
         self._item, self._xembed = item, xembed
@@ -34,7 +34,7 @@ class LinuxTray:
         return self._item.panel
 
     def show(self, look: Look) -> None:
-        """Show this from now on."""
+        """Show this look."""
         self._item.show(look)
         self._xembed.show(look)
 
@@ -51,18 +51,18 @@ class LinuxTray:
 
 
 class LinuxDesktop:
-    """Carries icon and messages: the session bus, and the XEmbed icon, which needs no bus."""
+    """A Carrier of icon and messages: the session bus, and the XEmbed icon, which needs no bus."""
 
     def __init__(self, bus: SessionBus, xembed: XEmbedTray) -> None:
         self._bus, self._xembed = bus, xembed
 
     @property
     def problem(self) -> str | None:
-        """Why there is no session bus."""
+        """Why there is no session bus; None if there is one."""
         return self._bus.problem
 
     def start(self) -> None:
-        """Begin to connect. Never raises."""
+        """Start to connect. Never raises."""
         self._bus.start()
 
     def nudge(self) -> None:
@@ -71,6 +71,6 @@ class LinuxDesktop:
         self._xembed.nudge()
 
     async def close(self) -> None:
-        """Leave the bus, and wait until both have ended."""
+        """Disconnect from the bus, and wait until that is done and the XEmbed icon's program has ended."""
         await self._bus.close()
         await self._xembed.ended()

@@ -1,8 +1,8 @@
 """The icon in a tray that knows only XEmbed, as a separate program, by pystray's X back end.
 
-It reads looks as lines of JSON. It waits for a tray, and for the next one when that ends. It writes SHOWN and GONE when
-a tray takes and loses the icon, and CLICKED for a left click. There is no menu, because the protocol has none. The
-program ends at the end of its input.
+The program reads looks as lines of JSON. It waits for a tray, and if the tray ends, for the next tray. It writes SHOWN
+when a tray shows the icon, GONE when no tray shows it any more, and CLICKED for a left click. There is no menu, because
+the protocol has none. The program ends at the end of its input.
 
 Sources: the System Tray Protocol Specification and the XEmbed Protocol Specification of freedesktop.org.
 """
@@ -20,17 +20,17 @@ from trayagent.desktop.tray.look_lines import LineReader, decoded
 
 
 def tray_or_end(fed_by: int) -> bool:
-    """Wait until an X client owns the tray of the default screen. Return False if the input ends before.
+    """Wait until an X client owns the tray of the default screen. Return False if the input ends first.
 
-    pystray and Pillow are imported only after that, because a display without a tray may wait for long. Raises
-    DisplayError, ConnectionClosedError.
+    The program imports pystray and Pillow only after that, to save memory while it waits: a display may never get a
+    tray. Raises DisplayError, ConnectionClosedError.
     """
     screen = Display()
-    screen.screen().root.change_attributes(event_mask=X.StructureNotifyMask)  # a tray announces itself here
+    screen.screen().root.change_attributes(event_mask=X.StructureNotifyMask)  # to notice a new tray
     tray = screen.intern_atom(f"_NET_SYSTEM_TRAY_S{screen.get_default_screen()}")
     poll = select.poll()
     poll.register(screen.fileno(), select.POLLIN)
-    poll.register(fed_by, 0)  # only its end
+    poll.register(fed_by, 0)  # wake up only at the end of the input
     try:
         while screen.get_selection_owner(tray) == X.NONE:
             while not screen.pending_events():

@@ -1,6 +1,6 @@
-"""pystray's icon for X with what it lacks: clicks, a tray that comes later, and the tray's background.
+"""pystray's icon for X, with additions: clicks, a tray that starts later, and the tray's background.
 
-Its import needs a display: use it only in the icon's own program.
+Importing this module needs a display. So import it only in the icon's own program.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from trayagent.desktop.tray.look_lines import CLICKED, GONE, SHOWN, LineReader, 
 from trayagent.desktop.tray.pystray_icon import image
 
 os.environ["PYSTRAY_BACKEND"] = "xorg"
-from pystray._xorg import Icon as BaseIcon  # only after its back end is chosen
+from pystray._xorg import Icon as BaseIcon  # import this only after the back end is chosen
 
 
 class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
-    """The icon of the looks that arrive as lines. Everything happens on one thread.
+    """The icon, which shows the looks that arrive as lines. Everything happens on one thread.
 
-    pystray's own way, a second thread that writes to the same display, lost one picture in a hundred.
+    pystray itself uses a second thread. Both threads then write to the same display, and a picture can get lost.
     """
 
     _systray_manager: Any
@@ -49,7 +49,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
         self._mainloop()
 
     def _events(self) -> Iterator[Any]:
-        """Yield the display's events, and show the looks that arrive meanwhile."""
+        """Yield the display's events. In between, show the looks that arrive."""
         poll = select.poll()
         poll.register(self._display.fileno(), select.POLLIN)
         poll.register(self._lines.fd, select.POLLIN)
@@ -75,7 +75,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
         return window
 
     def _assert_docked(self) -> None:
-        """Ask for a place in the tray once. Without a tray, wait until one announces itself."""
+        """Ask the tray once to show the icon. Without a tray, do nothing until a tray announces itself."""
         if self._systray_manager is None:
             self._dock_window()
 
@@ -88,7 +88,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
             return
         at_root = event.parent == self._display.screen().root
         if not at_root and self._window.get_geometry().depth == event.parent.get_geometry().depth:
-            # Else the server refuses it, and the background is black.
+            # The X server allows this only if the depths are equal. Without it, the background is black.
             self._window.change_attributes(background_pixmap=X.ParentRelative)
         report(GONE if at_root else SHOWN)
 
@@ -119,7 +119,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
             pixels = self._window.get_image(0, 0, width, height, X.ZPixmap, 0xFFFFFFFF)
             return Image.frombytes("RGB", (width, height), pixels.data, "raw", "BGRX")
         except (error.BadMatch, error.BadDrawable, ValueError):
-            # The window is hidden, or the display has few colours.
+            # The window is hidden, or the display has fewer than 24 bits of colour.
             return Image.new("RGB", (width, height))
 
 

@@ -1,4 +1,4 @@
-"""The icon in a tray that knows only XEmbed (i3bar, stalonetray, tint2), where no panel shows a StatusNotifierItem."""
+"""The icon in a tray that supports only XEmbed (i3bar, stalonetray, tint2)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ log = logging.getLogger(__name__)
 
 PROGRAM = tuple(own_module("trayagent.desktop.tray.xembed_icon"))
 
-# A panel registers some seconds after a login at the latest, and must not find a second icon. An agent that systemd
-# started learns the display only when the session has told systemd. After the last wait it gives up until `nudge`.
+# Seconds before each try. A panel that shows StatusNotifierItems registers within some seconds after a login, and must
+# not show a second icon. An agent started by systemd does not know the display until the session passes it to systemd.
+# After the last wait the tray gives up until `nudge`.
 WAITS_S = (5.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 
 
 def x_display(environment: Mapping[str, str]) -> str | None:
-    """Return the X display of a session, None on Wayland: no tray there needs XEmbed, and Xwayland would start."""
+    """Return the X display of a session, or None on Wayland.
+
+    On Wayland no tray needs XEmbed, and using the display would start Xwayland.
+    """
     if environment.get("WAYLAND_DISPLAY") or environment.get("XDG_SESSION_TYPE") == "wayland":
         return None
     return environment.get("DISPLAY") or None
@@ -32,7 +36,7 @@ def x_display(environment: Mapping[str, str]) -> str | None:
 class XEmbedTray(SeparateTray):
     """Shows the icon while it is `needed`, and calls `clicked` for a left click. There is no menu.
 
-    `environment` returns that of the present desktop session; it may block.
+    `environment` returns the environment variables of the present desktop session, and may block.
     """
 
     def __init__(
@@ -54,20 +58,20 @@ class XEmbedTray(SeparateTray):
         self._task: asyncio.Task[None] | None = None
 
     def show(self, look: Look) -> None:
-        """Show the icon of this look from now on."""
+        """Show the icon of this look."""
         super().show(replace(look, menu=()))
 
     def needed(self, yes: bool) -> None:
-        """Begin to show the icon soon, or remove it. Repeat it to begin again after the last wait."""
+        """Start to show the icon soon, or remove it. After the last wait, another call with True starts again."""
         was_needed, self._is_needed = self._is_needed, yes
         if yes and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep(), name="XEmbed icon")
             self._task.add_done_callback(self._done)
         elif was_needed and not yes and self._task is not None:
-            self._task.cancel()  # once: a second time would interrupt what ends the program
+            self._task.cancel()  # cancel only once: a second time would interrupt the code that ends the program
 
     def nudge(self) -> None:
-        """Try again if it gave up: there may be a display now."""
+        """Try again if the tray gave up: there may be a display now."""
         if self._is_needed:
             self.needed(True)
 
@@ -79,7 +83,7 @@ class XEmbedTray(SeparateTray):
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if task.cancelled():
-            self.nudge()  # it may be needed again meanwhile
+            self.nudge()  # the icon may be needed again by now
         elif (error := task.exception()) is not None:
             log.error("the XEmbed icon failed", exc_info=error)
 
@@ -95,7 +99,7 @@ class XEmbedTray(SeparateTray):
                 await self.run(environment)
             finally:
                 was_shown, self.shown = self.shown, False
-            if was_shown:  # the tray ended, or the session
+            if was_shown:  # the tray or the session has ended: start the waits again
                 waits = iter(self._waits_s)
 
     def _heard(self, line: str) -> None:
