@@ -16,15 +16,15 @@ from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 
 Hosts = Mapping[str, Host]
 Account = tuple[str, str]
-"""A server, by its name or by a host key, and a user: what a server would lock."""
+"""An account that a server may lock: the server (its name, its address or a host key) and the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One way to log in. `keys` are the credentials that ssh would offer: files, certificates, agents.
+    """A login to an account. `keys` are the credentials that ssh would offer: files, certificates, agents.
 
     `host_keys` ("TYPE SHA256:…") and `addresses` ("IP:PORT") show that one server has several names or ports. They
-    serve only to count logins, and prove nothing. `hops` are the accounts of other machines that may refuse this login.
+    serve only to count logins, and prove nothing. `hops` are accounts of other machines that may refuse this login.
     """
 
     server: str
@@ -34,14 +34,14 @@ class Login:
     addresses: frozenset[str] = field(default=frozenset(), compare=False)
     hops: frozenset[Account] = field(default=frozenset(), compare=False)
     own_accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
-    """The account that a server would lock, under the server's name, its host keys and its addresses."""
+    """The account at the server, once under the server's name and once under each host key and address."""
     accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
-    """All accounts that a refusal may count for."""
+    """All accounts for which a refusal of this login may count."""
     key_types: frozenset[str] = field(init=False, compare=False, repr=False)
     """The types of the known host keys."""
 
     def __post_init__(self) -> None:
-        """Derive the accounts: they are compared far more often than a login is made."""
+        """Compute the accounts once, because they are compared very often."""
         marks = (self.server, *self.host_keys, *self.addresses)
         own = frozenset((mark, self.user) for mark in marks)
         object.__setattr__(self, "own_accounts", own)
@@ -72,7 +72,7 @@ def let_in_lately(let_in: Mapping[Login, LetIn], origin: Origin, now: float) -> 
 
 @derived_once
 def at_target(host: Host) -> Login | None:
-    """Return the login at the host itself, None while its configuration is not known."""
+    """Return the login at the host itself, or None while `ssh -G` has no result."""
     resolved = host.resolved
     if resolved is None:
         return None
@@ -86,10 +86,10 @@ def at_target(host: Host) -> Login | None:
 
 @derived_once
 def at_jump(host: Host) -> Login | None:
-    """Return the login at the host's jump hosts, None for a host without jump hosts.
+    """Return the login at the host's jump hosts or ProxyCommand, or None for a host without them.
 
-    Any jump host of a chain may refuse the login, so it counts for each of them: under its address and host keys, and
-    under the names in ProxyJump.
+    Any jump host of a chain may refuse the login. So the login counts for each jump host, under its address, its host
+    keys and its name in ProxyJump.
     """
     resolved = host.resolved
     if resolved is None:
@@ -125,7 +125,7 @@ def is_carried(host: Host, hosts: Hosts) -> bool:
 
 
 def at_risk(host: Host, hosts: Hosts) -> tuple[Login, ...]:
-    """Return the logins that the host's next connection makes. None is needed at a jump host with a living master."""
+    """Return the logins that the host's next connection makes. A jump host with a living master needs no login."""
     found = (at_target(host), None if is_carried(host, hosts) else at_jump(host))
     return tuple(login for login in found if login is not None)
 
@@ -137,14 +137,14 @@ def made_by(host: Host, attempt: Attempt) -> tuple[Login, ...]:
 
 
 def refused_login(host: Host) -> Login | None:
-    """Return the refused login of a host, None if its last failure was not a refusal."""
+    """Return the refused login of a host, or None if its last failure was not a refusal."""
     if host.retry.kind not in REFUSED_KINDS:
         return None
     return at_jump(host) if host.retry.by_jump else at_target(host)
 
 
 def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
-    """Return another host whose refused login equals the login that this host would make, or None."""
+    """Return another host whose refused login equals a login that this host would make, or None."""
     refused = [
         other
         for other in once(hosts, "refused", lambda: _refused(hosts))
@@ -157,13 +157,13 @@ def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
 
 
 def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Login] = ()) -> float | None:
-    """Return when one more refused login would not lock an account (at most `now`: at once).
+    """Return when the host may log in, even if that login is refused, without the risk that an account gets locked.
 
-    None: once a login to the same account has ended. Logins under way count, because they may yet be refused: two at
-    a time, or one at a time until one has succeeded. A refusal then leaves one login for the key that the user fixes.
-    A server that never accepted a login may be another one, known by a host key of another type or by none.
-    `lately` are logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies
-    to them.
+    At most `now` means at once, None means after a login to the same account has ended. Logins in progress count,
+    because they may still be refused. So an account gets two logins at a time, or one until a login has succeeded.
+    If that one is refused, one more login is left for the key that the user fixes. Two servers may be one server with
+    two names if one of them never accepted a login, and their known host keys have no type in common. `lately` are
+    logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies to them.
     """
     at, turn = now, True
     under_way = list(_under_way(host, hosts))
@@ -183,7 +183,7 @@ def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Log
 
 
 def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) -> bool:
-    """Report whether few enough logins to the host's accounts are under way, whatever was refused before."""
+    """Report whether few enough logins to the host's accounts are in progress. Earlier refusals do not count."""
     under_way = list(_under_way(host, hosts))
     logins = at_risk(host, hosts) if len(under_way) >= REFUSED_MAX else ()
     return all(
@@ -194,10 +194,11 @@ def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) 
 
 
 def inner_login_free_at(host: Host, hosts: Hosts, now: float) -> float | None:
-    """Return when a host that is to roam may make its inner login (at most `now`: at once). None: after another one.
+    """Return when a host may make the inner login with which it begins to roam (at most `now`: at once).
 
-    That login comes from the server's own address, so the success of an outer login says nothing about it. Until an
-    inner login to the account succeeds, only one is made at a time, and none for a while after a refusal.
+    None means after another inner login has ended. The inner login comes from the server's own address, so the success
+    of an outer login says nothing about it. Until an inner login to the account succeeds, the agent makes only one at a
+    time, and none for REFUSED_WINDOW_S after a refusal.
     """
     login = at_target(host)
     if login is None:
@@ -219,7 +220,7 @@ def _is_account_of(host: Host, login: Login) -> bool:
 
 
 def refused_accounts(host: Host) -> Iterator[tuple[float, frozenset[Account]]]:
-    """Yield the times of the host's refused logins, each with the account that refused it."""
+    """Yield the times of the host's refused logins, each with the accounts for which the refusal counts."""
     target, jump = at_target(host), at_jump(host)
     for at in host.login.refused:
         asked = jump if at in host.login.refused_by_jump else target
@@ -249,17 +250,17 @@ def _touch(logins: Collection[Login], login: Login) -> bool:
 
 
 def _may_be(unknown: Login, login: Login, hosts: Hosts) -> bool:
-    """Report whether a login to a server that never accepted one may use another login's account.
+    """Report whether `unknown`, a login to a server that never accepted one, may be to the account of `login`.
 
-    A server has one host key of each type, so names with keys of different types may be one server. A command has no
-    user.
+    A server has one host key of each type. So two names may be one server if their known keys have no type in common.
+    The login of a ProxyCommand has no user, so it is never the same account.
     """
     same_user = bool(login.user) and unknown.user == login.user
     return same_user and unknown.key_types.isdisjoint(login.key_types) and not _proven(unknown, hosts)
 
 
 def _may_be_any_of(login: Login, under_way: Collection[tuple[Login, ...]], hosts: Hosts) -> Iterator[Login]:
-    """Yield the logins, refused or under way, that may use the same account because the server of one is unknown."""
+    """Yield the logins, refused or in progress, that may be to the same account, if `login` never succeeded."""
     if not login.user or _proven(login, hosts):
         return
     refused = (asked for host in hosts.values() if host.login.refused for asked in _both(host))
@@ -287,14 +288,14 @@ def _both(host: Host) -> tuple[Login | None, Login | None]:
 
 
 def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
-    """Yield, for each other login under way, the logins at the machines that may refuse it."""
+    """Yield, for each other login in progress, the logins at the machines that may refuse it."""
     for name, logins, trial in once(hosts, "under way", lambda: tuple(_all_under_way(hosts))):
         if trial or name != host.name:
             yield logins
 
 
 def _all_under_way(hosts: Hosts) -> Iterator[tuple[str, tuple[Login, ...], bool]]:
-    """Yield the host of each login under way, its logins at the machines that may refuse it, whether keys are tried."""
+    """Yield for each login in progress: its host, its logins at the machines that may refuse it, if it is a trial."""
     for other in hosts.values():
         attempt, trial = other.attempt, other.trial.running is not None
         asking = attempt is not None and not attempt.bare and attempt.positive_at is None

@@ -25,13 +25,14 @@ from trayagent.core.policy.server_names import names_of
 
 
 def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, trusted: bool) -> None:
-    """Note that a login succeeded. The server is up, and it accepts this login, so others may follow at once.
+    """Note that a login succeeded. The server is up and accepts this login, so other hosts may log in at once.
 
-    `trusted`: its host key was verified. A machine that lets anybody in says nothing about an account.
+    `trusted`: the host key was verified. Otherwise another machine may have accepted the login, which says nothing
+    about the account.
     """
     logins = made_by(host, attempt)
     if trusted:
-        # A jump host let us in at some time since the attempt began.
+        # A jump host accepted its login at an unknown time after the attempt began. So clear only earlier refusals.
         clear_refusals(context, {a for login in logins for a in login.accounts}, attempt.started_at)
         at_end = at_target(host)
         clear_refusals(context, set(at_end.accounts) if at_end is not None else set(), context.now)
@@ -42,7 +43,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
             login: last
             for login, last in context.state.let_in.items()
             if context.now - last.at < LET_IN_LATELY_S
-            and login not in logins  # the new record knows the host key
+            and login not in logins  # the new record also has the proven host key
         }
         context.change(let_in={**recent, **{login: LetIn(context.now, origin) for login in logins}})
     names = names_of(host.server, context.state.hosts)
@@ -62,7 +63,7 @@ def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, tr
 
 
 def _only(login: LoginHistory, times: Collection[float]) -> LoginHistory:
-    """Return the history with the refusals at these times only."""
+    """Return the history with only the refusals at these times."""
     return replace(
         login,
         refused=tuple(at for at in login.refused if at in times),
@@ -72,7 +73,7 @@ def _only(login: LoginHistory, times: Collection[float]) -> LoginHistory:
 
 
 def clear_refusals(context: Context, accounts: set[Account], before: float) -> None:
-    """Forget the refusals of these accounts before a time, because these accounts have accepted a login since."""
+    """Forget the refusals of these accounts until the time `before`, when the accounts accepted a login."""
     forgotten = {
         name: host
         for name, host in context.state.forgotten.items()

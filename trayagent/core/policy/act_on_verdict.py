@@ -57,9 +57,8 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
         silent_at = host.doubt.probe.sent_at + patience_s(master)
         if now < silent_at:
             return False, silent_at
-        host = context.put(
-            host, doubt=replace(host.doubt, changed_at=host.doubt.probe.sent_at)
-        )  # row 12: a silent probe, without any event
+        # Row 12: the probe got no answer, so the master is in doubt from the time of the probe.
+        host = context.put(host, doubt=replace(host.doubt, changed_at=host.doubt.probe.sent_at))
     idle_at = end_if_idle(context, host, master)
     if (context.get(host.name) or host).ending:
         return False, None
@@ -77,7 +76,7 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
 def _check_banner(
     context: Context, host: Host, admitted: Admission, verdict: Verdict, due: float | None
 ) -> float | None:
-    """Check the banner of a server whose control is due much later. Return when to continue."""
+    """Check the server's banner if the control is due much later. Return when to continue."""
     waits_for_server = verdict.queued and (verdict.wait is None or verdict.wait.why == "server")
     if not waits_for_server or host.attempt is not None or needs_bare_control(host):
         return due
@@ -85,7 +84,7 @@ def _check_banner(
 
 
 def _probe_old(context: Context, host: Host, master: Master) -> Host:
-    """Probe the old master before the user's new master replaces it. If the old master answers, its sessions go on."""
+    """Probe the old master before the user's new master replaces it. If it answers, its sessions can continue."""
     context.do(SendProbe(host.name, master))
     return context.put(
         host, doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None)
@@ -93,7 +92,7 @@ def _probe_old(context: Context, host: Host, master: Master) -> Host:
 
 
 def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, admitted: Admission) -> Step:
-    """Put the user's new master in place as soon as the fate of the old master is known."""
+    """Move the user's new master to the control path, once it is known whether the old master drains or ends."""
     fate = fate_of_old(host, master, attempt, context.now)
     if fate.do in {"drain", "end"}:
         drain = fate.do == "drain"
@@ -109,7 +108,7 @@ def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, 
 
 
 def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> Host:
-    """Give up an attempt from an address that is gone, and a control that began before the last doubt."""
+    """Give up an attempt whose local address is gone, or a control that began before the last doubt."""
     attempt = host.attempt
     if attempt is None or attempt.unwanted or attempt.taking_over or attempt.at_prompt:
         return host
@@ -125,13 +124,13 @@ def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> 
 def _still_counts(attempt: Attempt, host: Host) -> bool:
     """Report whether a login that succeeded may still replace the old master.
 
-    A login with another key than the recorded one may not, once the lost address has returned.
+    Once the lost local address has returned, a login with another key than the recorded one may not replace it.
     """
     return attempt.ready is None or may_replace(host, attempt.ready.host_key)
 
 
 def _keep(context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict) -> Step:
-    """Row 6: keep the master. When it is time, try changed keys and request the forwards."""
+    """Row 6: keep the master. Begin a key trial, roaming and requests for forwards, each if it is due."""
     attempt = host.attempt
     if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
         host = give_up_attempt(context, host)
@@ -142,7 +141,7 @@ def _keep(context: Context, host: Host, master: Master, admitted: Admission, _ve
 
 
 def finish(context: Context, host: Host) -> float | None:
-    """Do nothing for a paused host, except finish a reconnect: its control path and its forwards.
+    """Finish the user's reconnect of a host that the agent otherwise leaves alone: its control path and its forwards.
 
     Return when to continue.
     """
@@ -160,7 +159,7 @@ def _request_forwards(context: Context, host: Host, master: Master) -> float | N
     if not host.forwards.due(context.now):
         return host.forwards.retry_at
     context.put(host, forwards=host.forwards.rest())
-    # We do not touch what the user's own ssh opened.
+    # Leave the forwards of the user's own ssh alone.
     if host.wish.listed or master.started_by_agent or host.forwards.states:
         context.do(EnsureForwards(host.name, host.forwarding_master or master))
     return None
@@ -175,7 +174,7 @@ def _offline(context: Context, host: Host, _master: Master, admitted: Admission,
 
 
 def _end(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
-    """Row 2's timer: end a connection whose own network did not come back in time."""
+    """Row 2: end a master that had no route for `keep_while_offline`."""
     context.publish("master-killed", host.name, verdict.evidence, reason="keep_while_offline", pid=master.pid)
     context.do(Kill(host.name, master))
     context.put(host, killing=host.killing | {master.pid}, lost=False)
@@ -186,7 +185,7 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
     # After a move, small packets may pass while large packets vanish. Then hardly any program works.
     context.do(SendProbe(host.name, master, large=True))
     control = host.attempt
-    if control is not None:  # a new probe gets a grace of its own
+    if control is not None:  # the new probe gets its own grace
         control = replace(control, grace_until=None, waited=False)
     context.put(
         host,
@@ -229,7 +228,7 @@ def _replace(context: Context, host: Host, _master: Master, _admitted: Admission
 
 def _kill(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
     """Row 9 where no automatic login is possible, and row 11: end the stale master and start no attempt."""
-    if host.draining is None:  # otherwise the host itself stays connected
+    if host.draining is None:  # the end of a draining master does not disconnect its owner
         context.publish("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
         context.publish("master-killed", host.name, verdict.evidence, pid=master.pid)
     context.do(Kill(host.name, master))
@@ -237,10 +236,9 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
     if problem is not None:
         publish_failure(context, host, problem)
     elif host.retry.kind in REFUSED_KINDS or host.retry.kind == "certificate":
-        problem = host.problem  # because of that login the control was a bare one
-    if (
-        problem is None and not host.unnamed and not login_needs_user(host)
-    ):  # the agent reports the end when the master is gone
+        problem = host.problem  # this refused login is the reason for the bare control
+    # If every login needs the user, `connect_host` shows this problem once the master has ended.
+    if problem is None and not host.unnamed and not login_needs_user(host):
         problem = user_needed(host)
     killing = host.killing | {master.pid}
     context.put(

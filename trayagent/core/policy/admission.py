@@ -16,7 +16,7 @@ from trayagent.core.usable_routes import UsableRoute, is_address, is_private, ne
 from trayagent.core.vpn_state import usable_vpn
 
 _FORGETS = frozenset({"/dev/null", "none"})
-"""Values of UserKnownHostsFile with which ssh remembers no key."""
+"""Values of UserKnownHostsFile with which ssh stores no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Admission:
 
 
 def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
-    """Return whether the next connection has a usable route and may be tried here.
+    """Return the result of the admission check for the host's next connection.
 
-    `by_user`: a request of the user may go wherever a route leads.
+    `by_user`: the user requested the connection, so it needs only a usable route and its VPN.
     """
     route = _route(host, state)
     vpn = host.wish.vpn
@@ -61,7 +61,7 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
 
 
 def _route(host: Host, state: State) -> UsableRoute | None:
-    """Return the route of the next connection. An outdated result of `ssh -G` excludes no route."""
+    """Return the route of the next connection. If the result of `ssh -G` is outdated, any usable route will do."""
     route = usable_route(host, state.snapshot)
     if route is None and outdated(host, state):
         return usable_route(replace(host, resolved=None, hop=None, master=None), state.snapshot)
@@ -110,9 +110,9 @@ def bypasses_learned_vpn(host: Host, route: UsableRoute, state: State) -> bool:
 def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
     """Report whether a login without the learned VPN may be tried here.
 
-    Such a login may always be tried where the host was reached directly. Elsewhere it may be tried once per network,
-    and only if ssh checks the host key. The private address may belong to another machine there. `failed_without_vpn`
-    counts the tries, so that an attempt that a move cut short does not count.
+    Such a login may always be tried where the host was reached directly. On another network it may be tried once, and
+    only if ssh checks the host key, because the private address may belong to another machine there. Only a failed
+    login counts as a try (`failed_without_vpn`), not one that a move cut short.
     """
     if _reached_directly_here(host, state):
         return True
@@ -121,7 +121,7 @@ def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
 
 
 def _is_up(tunnel: str, state: State) -> bool:
-    """Report whether a tunnel's device is up. If it is but has no underlay, the missing part is not the VPN."""
+    """Report whether a tunnel's device is up. If the device is up, the host lacks an underlay, not the VPN."""
     interface = state.snapshot.interface(tunnel)
     return interface is not None and interface.up
 
@@ -159,11 +159,11 @@ def _network_allowed(host: Host, names: tuple[str, ...]) -> bool:
 
 
 def strict(host: Host) -> bool:
-    """Report whether ssh logs in to the host only after it proved a key that the user knows."""
+    """Report whether ssh logs in only after the server proved a key that is in the user's known_hosts."""
     if host.resolved is None:
         return True
     checking = host.resolved.strict_host_key_checking
-    # accept-new protects only once the key is known, that is, after a first success, and never without a file.
+    # `accept-new` protects only if ssh stores keys, and only after a first success, when the key is known.
     files = host.resolved.user_known_hosts
     forgets = bool(files) and _FORGETS.issuperset(files)
     return checking in {"yes", "ask"} or (
@@ -172,7 +172,7 @@ def strict(host: Host) -> bool:
 
 
 def needs_known_network(host: Host) -> bool:
-    """Report whether the host's address is private, so that it may be another machine's on another network."""
+    """Report whether the host's address is private. On another network, another machine may have that address."""
     target = host.hop.hostname if host.hop is not None else None
     if target is not None and is_address(target):
         return is_private(target)

@@ -1,7 +1,7 @@
 """Turns the facts of one host into actions: judge the old master, or make a new one; pure.
 
-`advance` runs after every event. A second call with the same facts does nothing, because each action leaves a mark in
-the facts (a probe under way, an attempt).
+`advance` runs after every event. A second call with the same facts does nothing, because the facts show which actions
+are already in progress (a probe, an attempt).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROUNDS = 8  # without an event in between, no chain of verdicts is longer than 
 
 
 def advance(context: Context, name: str) -> None:
-    """Take one host as far as its facts allow, and set the time at which to continue."""
+    """Do every step for one host that its facts allow, and set its timer for the next step."""
     if not context.state.started:
         return
     check_at: float | None = None
@@ -54,9 +54,9 @@ def _step(context: Context, host: Host) -> Step:
 
 
 def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
-    """Note since when there is no route, and since when there is a route that the old connection may lack.
+    """Note since when the host has had no route, or since when a host that is away or in doubt has a route again.
 
-    A connection that is beyond doubt is not offline where a new login may not begin, such as behind a captive portal.
+    A host whose master is beyond doubt is not offline, even where no login may begin, such as behind a captive portal.
     """
     now = context.now
     well = host.master is not None and not host.suspect

@@ -22,7 +22,7 @@ from trayagent.core.policy.login_waits import origin_of, server_free_at
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.server_rate_limits import seen_by
 
-# The kinds of failures that are over once the server shows its banner.
+# The kinds of failures that may be over once the server sends its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})
 
 
@@ -31,7 +31,7 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     now, hop = context.now, host.hop
     if due is None or hop is None or host.retry.kind not in _CHECKED_KINDS or host.retry.checked:
         return False, due
-    if last_jump(context.state.hosts, host) is not None:  # the jump host has a check of its own
+    if last_jump(context.state.hosts, host) is not None:  # the jump host's own back-off checks it
         return False, due
     names = names_of(host.server, context.state.hosts)
     sharing = [other for other in context.state.hosts.values() if other.server in names]

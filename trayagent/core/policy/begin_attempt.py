@@ -68,14 +68,14 @@ def start(
 
 
 def request_resolve(context: Context, name: str) -> None:
-    """Run `ssh -G` for a host. It may resolve names only if the host may be connected."""
+    """Run `ssh -G` for a host. Allow it to query DNS only if the host may be connected here."""
     host = context.get(name)
     if host is not None:
         context.do(Resolve(name, lookups=admission(host, context.state, by_user=host.by_user).open))
 
 
 def hold(context: Context, host: Host, alike: Host) -> None:
-    """Hold a host's login back, because the same login was refused for another host. That host shows the problem."""
+    """Hold back a host's login, because the same login was refused for the host `alike`."""
     code = alike.problem.code if alike.problem is not None else "auth-denied"
     held = replace(alike.retry, count=host.retry.count, rearmed=host.retry.rearmed)
     context.put(
@@ -86,7 +86,7 @@ def hold(context: Context, host: Host, alike: Host) -> None:
 
 
 def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -> Attempt:
-    """Begin the attempt over the admitted route, and count the attempt."""
+    """Give the host this attempt over the admitted route, count it at the server, and return it."""
     network, source = (
         (admitted.route.network, admitted.route.source) if admitted.route is not None else (None, None)
     )
@@ -101,7 +101,7 @@ def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -
 
 
 def _host_at_prompt(context: Context, host: Host) -> str | None:
-    """Return the host whose login already waits for the user. Two windows or blinking keys at once would confuse."""
+    """Return the host whose login waits for the user, or None. Two prompts at once would confuse the user."""
     for name in context.names:
         other = context.get(name)
         if other is None or other is host or other.attempt is None or not login_needs_user(other):
@@ -129,10 +129,10 @@ def control_possible(host: Host, admitted: Admission) -> bool:
 
 
 def _jump_check_suffices(host: Host) -> bool:
-    """Report whether a banner check of the jump host is enough as a control: if the connection's local address is gone.
+    """Report whether the banner of the jump host is enough as a control. It is if the local address is gone.
 
-    If that address is present, the machine behind the jump host may be the silent one, and no banner check reaches
-    it.
+    If the local address is present, the silent machine may be the one behind the jump host, which no bare control
+    reaches.
     """
     jumped = host.resolved is not None and host.resolved.proxy_jump is not None
     return (
@@ -160,7 +160,7 @@ def _in_twin(attempt: Attempt, here: Network) -> bool:
 
 
 def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
-    """Report whether the host's VPN came up while a login without it was under way."""
+    """Report whether the host's VPN came up while a login without the VPN was in progress."""
     if host.reached.learned_vpn is None or admitted.route is None or attempt.network is None:
         return False
     return (
@@ -171,8 +171,8 @@ def _superseded(context: Context, host: Host, attempt: Attempt, admitted: Admiss
 def waits_for_carrier(context: Context, host: Host, admitted: Admission) -> float | None:
     """Return until when the host's attempt waits for a route that is gone. Return None if the attempt must end now.
 
-    A connection survives a carrier that is lost for a moment, because its address stays. If the server has seen it,
-    cutting it short would use up the budget of the server, and a flapping network would then cost half a minute.
+    A connection survives a short loss of carrier, because its address stays. If the server has seen the connection,
+    cutting it short would use up the server's budget. In a flapping network, the next login would then wait 30 s.
     """
     attempt, since = host.attempt, host.outage.offline_since
     if attempt is None or attempt.is_banner_check or attempt.established_at is None or attempt.source is None:
@@ -185,7 +185,7 @@ def waits_for_carrier(context: Context, host: Host, admitted: Admission) -> floa
 
 
 def give_up_attempt(context: Context, host: Host) -> Host:
-    """End a host's attempt politely. If the server would punish one more cut handshake, let the attempt finish."""
+    """End a host's attempt politely. If the server may penalize one more cut handshake, let the attempt finish."""
     attempt = host.attempt
     if attempt is None or attempt.taking_over or attempt.unwanted or attempt.at_prompt:
         return host
@@ -205,7 +205,8 @@ def give_up_attempt(context: Context, host: Host) -> Host:
 def count_failure(context: Context, host: Host | None, number: int, failure: Failure, jitter: float) -> None:
     """Count a failed attempt against its server's budget. An attempt that no server saw costs nothing.
 
-    If it timed out, the server may still keep the connection. Behind a jump host, it is the target that is silent.
+    After a timeout, the server may still keep the connection. Behind a jump host that does not count, because the
+    target is silent, not the jump host.
     """
     found = visit_of(context.state.servers, number)
     if found is None:
@@ -230,7 +231,7 @@ def _through_others(host: Host) -> bool:
 def put_in_place(
     context: Context, host: Host, control: Attempt, row: int, evidence: Evidence, *, drain: bool = False
 ) -> Step:
-    """Move the attempt's new master to the control path. The old master, if any, is killed, or drains."""
+    """Move the attempt's new master to the control path. If there is an old master, kill it or let it drain."""
     old, new = host.master, control.ready
     if new is None:
         return False, None
@@ -260,7 +261,7 @@ def publish_failure(context: Context, host: Host, problem: Problem, *, there: bo
 
 
 def publish_connect_failed(context: Context, host: Host, problem: Problem, **details: object) -> None:
-    """Report a failed attempt, and whether the host is missed: only then does the history begin an outage."""
+    """Report a failed attempt, and whether the host is missed. Only for a missed host, the history begins an outage."""
     missed = None if _missed(host) else False
     context.publish(
         "connect-failed",
@@ -274,7 +275,7 @@ def publish_connect_failed(context: Context, host: Host, problem: Problem, **det
 
 
 def _missed(host: Host) -> bool:
-    """Report whether the host is (or may be) away, and wanted beyond the request that failed."""
+    """Report whether the host is or may be away, and would be wanted even without the failed request."""
     if host.master is not None:
         return host.suspect
     return wanted(replace(host, user=replace(host.user, reconnect=False), attempt=None))

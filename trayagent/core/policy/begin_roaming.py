@@ -1,4 +1,4 @@
-"""Decides when a host begins to roam, and when a new outer master carries its link; docs/roaming.md; pure."""
+"""Decides when a host begins to roam, and when a new outer master carries its link; pure. See docs/roaming.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def keep_link(context: Context, host: Host, master: Master, admitted: Admission)
 
 
 def make_usable(context: Context, host: Host, master: Master) -> float | None:
-    """Lead the user's control path to this master: attach, or move it there. Return when to continue. No login."""
+    """Make the user's control path work through this master: attach, or move the master there. This needs no login.
+
+    Return when to continue.
+    """
     if host.roaming is not None:
         return _attach(context, host, host.roaming, master)
     if _left_there(host, master):
@@ -41,7 +44,7 @@ def _left_there(host: Host, master: Master) -> bool:
 def attach_early(context: Context, host: Host, new: Master) -> Host:
     """Begin to attach through a new outer master while it takes over the control path, and return the host.
 
-    The sessions go on some 50 ms sooner. If the socket is renamed first, the attach fails and is repeated.
+    So the sessions continue about 50 ms sooner. If the socket is renamed first, the attach fails and is repeated.
     """
     if host.roaming is None or host.roaming.ending:
         return host
@@ -68,7 +71,7 @@ def _restore(context: Context, host: Host, master: Master) -> None:
 
 
 def _begin(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
-    """Begin to roam if the host may. The inner login is one more login, so the same limits and its own hold for it."""
+    """Begin to roam if the host may. All limits of logins apply to the inner login, and one more of its own."""
     start, now = host.roaming_start, context.now
     may_roam = host.wish.roam and host.wish.listed and master.started_by_agent and not host.user.held
     if not may_roam or start.reason is not None or start.through is not None or login_needs_user(host):

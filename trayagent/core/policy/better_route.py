@@ -30,8 +30,9 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
         or attempt.redials >= REDIALS_MAX
     ):
         return host
+    # Without its learned VPN, a host gets one attempt on each network. `holds` ends it when the VPN is up again.
     if host.reached.learned_vpn is not None:
-        return host  # each network gets one attempt without the VPN; `attempts.holds` notices when the VPN is up again
+        return host
     routes = routes_out(host, context.state.snapshot)
     moved = attempt.network is not None and admitted.route.network.differs(attempt.network)
     if routes <= attempt.routes and not moved:
@@ -54,7 +55,7 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
 
 
 def _may_begin_there(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
-    """Report whether the login could begin over the new route, too: limits on the new network may be reached."""
+    """Report whether the login may also begin over the new route. A limit may be reached on the new network."""
     now, servers = context.now, ended(context.state.servers, attempt.id, context.now, "unseen")
     without = replace(context.state, servers=servers)
     return before_login(host, without, admitted, now, by_user=attempt.purpose == "user") is None

@@ -55,7 +55,7 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
 
 
 def _without_route(context: Context, host: Host, admitted: Admission) -> float | None:
-    """Give up the attempt, unless its carrier may come back. Return when to continue."""
+    """Give up the attempt, unless its route may come back within a moment. Return when to continue."""
     waits_until = waits_for_carrier(context, host, admitted)
     if waits_until is None:
         host = give_up_attempt(context, host)
@@ -88,7 +88,7 @@ def _await_answer(context: Context, host: Host) -> Step:
 
 
 def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> Step:
-    """Leave an attempt alone while its own address still holds."""
+    """Leave an attempt alone while it can succeed. If its master is ready, move that master to the control path."""
     if attempt.ready is not None:
         return put_in_place(context, host, attempt, 1, Evidence.of(master="none", control="ready"))
     hopeless = attempt.refused is not None or attempt.bare  # such an attempt cannot succeed any more
@@ -100,8 +100,7 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
         context.put(host, user=replace(host.user, reconnect=host.user.reconnect or again))
         return host.attempt is None, None
     if attempt.unwanted and holds(context, host, attempt, admitted):
-        host = context.put(
-            host, attempt=replace(attempt, unwanted=False)
-        )  # the old master ended, so the attempt is wanted again
+        # The old master ended, so the attempt is wanted again.
+        host = context.put(host, attempt=replace(attempt, unwanted=False))
     race(context, host, admitted)
     return False, None

@@ -1,7 +1,7 @@
 """Decides whether a living master drains or ends when a new master takes its place, and when draining is over; pure.
 
-A draining master accepts no more clients, so it cannot be probed. It ends with its last session. The
-agent ends it only if its local address is gone and a control succeeded, or if it carries nothing and still runs.
+A draining master accepts no more clients, so it cannot be probed. It ends with its last session. The agent ends it only
+if its local address is gone and a control succeeded, or if it still runs although it carries nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trayagent.core.policy.silence_limits import patience_s
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """The fate of the old master, or what must be known first. `at` is when to decide again."""
+    """What to do with the old master, or what to do before that can be decided. `at` is when to decide again."""
 
     do: Literal["drain", "end", "probe", "observe", "wait"]
     evidence: Evidence
@@ -29,7 +29,7 @@ class Fate:
 
 
 def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fate:
-    """Return what becomes of the host's master when the user's new master takes its place.
+    """Return what to do with the host's old master when the user's new master takes its place.
 
     The old master drains if it answered since the user's request. It also drains if data that was sent since then is
     being acknowledged, because its answer is queued behind that data. A silent or suspended master ends.
@@ -65,13 +65,13 @@ def needs_probe(host: Host) -> bool:
 
 
 def _probed_since_doubt(host: Host) -> bool:
-    """Report whether a probe is under way that a loss of the network before it cannot have swallowed."""
+    """Report whether the unanswered probe was sent after the last doubt began."""
     probe = host.doubt.probe
     return probe is not None and probe.sent_at >= host.doubt.began_at
 
 
 def end_if_idle(context: Context, host: Host, master: Master) -> float | None:
-    """End a draining master that carries nothing and does not end on its own. Return when to check again."""
+    """End a draining master that still runs although it carries nothing. Return when to check again."""
     draining, now = host.draining, context.now
     if draining is None or (draining.idle_at is None and not draining.stays):
         return None

@@ -44,7 +44,7 @@ def _replaced_by_move(host: Host) -> bool:
 
 
 def _may_be_a_namesake(host: Host) -> bool:
-    """Report whether another machine may have the host's address here: it is private, and was not reached here."""
+    """Report whether another machine may have the host's private address here, where the host was never reached."""
     here = host.attempt.network if host.attempt is not None else None
     return needs_known_network(host) and not host.reached.at(here)
 
@@ -54,7 +54,7 @@ def proves_bare(host: Host, event: AttemptReady) -> bool:
 
     If the local address of an unnamed master, or of one behind a jump host, is gone, the answer of any SSH server is
     enough, since the old connection can carry nothing from here. Otherwise the key must be the recorded one, or one in
-    the user's known_hosts files: the network may only refuse a login to make the control bare.
+    the user's known_hosts files. A hostile network could refuse a login just to make the next control a bare one.
     """
     if host.master is None:
         return False
@@ -65,7 +65,7 @@ def proves_bare(host: Host, event: AttemptReady) -> bool:
 
 
 def is_another(host: Host, host_key: str | None) -> bool:
-    """Report whether a key was proven that is not the host's own, as far as the host's key is known."""
+    """Report whether the proven key is certainly not the key that was recorded for the host."""
     if readdressed(host):
         return False  # the user chose another address, which may be another machine
     known = host.master.host_key if host.master is not None else None
@@ -104,9 +104,9 @@ def another_key(host: Host) -> Failure:
 
 
 def judged_failure(host: Host, attempt: Attempt, failure: Failure, host_key: str | None) -> Failure:
-    """Return the failure as it counts for this host: a refusal by another machine does not count for the server.
+    """Return the failure as it counts for this host. A refusal by another machine does not count for the server.
 
-    If the owner of the proven key is unknown, the refusal holds on this path only.
+    If it is unknown whose key was proven, the refusal counts on this path only.
     """
     by_user = attempt.purpose == "user" or attempt.at_terminal
     if by_user:

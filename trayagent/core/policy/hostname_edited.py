@@ -15,7 +15,7 @@ def readdressed(host: Host) -> bool:
 def replaced_by_edit(host: Host) -> bool:
     """Report whether a login that succeeds replaces a master in doubt, because ssh_config now names another address.
 
-    ssh must have checked the key there. With `accept-new` it would accept any key at an address that is new to it.
+    ssh must have checked the key. With `accept-new`, ssh would accept any key at an address that it does not know.
     """
     return checks_every_key(host) and readdressed(host)
 
@@ -23,6 +23,6 @@ def replaced_by_edit(host: Host) -> bool:
 def checks_every_key(host: Host) -> bool:
     """Report whether ssh logs in only where the user's known_hosts has the key.
 
-    With `accept-new` it may have learned a key from any machine that offered one of another type.
+    With `accept-new`, ssh may have learned a key of another type from any machine.
     """
     return host.resolved is not None and host.resolved.strict_host_key_checking in {"yes", "ask"}

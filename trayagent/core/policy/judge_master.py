@@ -71,7 +71,7 @@ class Verdict:
 def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     """Return the verdict on the host's living master.
 
-    Raises ValueError if it has none.
+    Raises ValueError if the host has no master.
     """
     master = _living(host)
     if not host.suspect:
@@ -132,7 +132,7 @@ def _carrier(master: Master, state: State, now: float) -> Host | None:
 
 
 def _may_last(carrier: Host, state: State, now: float) -> bool:
-    """Report whether the wait for a carrier may be long. It is, unless the carrier is only being probed."""
+    """Report whether the wait for the verdict on a carrier may be long: not if the carrier is only being probed."""
     if carrier.attempt is not None or carrier.problem is not None:
         return True
     return judge(carrier, state, admission(carrier, state), now).queued
@@ -194,7 +194,7 @@ def _probed(host: Host, state: State, admitted: Admission, now: float) -> Verdic
 
 
 def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: float) -> Verdict:
-    """Rows 6 to 9: a probe is under way without an answer."""
+    """Rows 6 to 9: a probe has no answer yet."""
     master = _living(host)
     probing_since = max(sent_at, host.doubt.began_at)
     silent_at = probing_since + silent_after_s(master, source_differs=_differs(host))
@@ -237,10 +237,10 @@ def _after_control(host: Host, master: Master, control: Attempt, evidence: Evide
 
 
 def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
-    """Ask once more in another way, since a program on the server may be stuck while the connection works.
+    """Return the verdict to send a second, different probe, or None if it was sent already.
 
-    The sentinel's line went first, and its echo precedes this answer. So where large packets vanish, this answer does
-    not arrive either.
+    A program on the server may be stuck while the connection works. The second probe follows the large line to the
+    sentinel on the same connection. So where large packets are lost, the second probe gets no answer either.
     """
     if host.doubt.probe is None or host.doubt.probe.again:
         return None
@@ -248,12 +248,12 @@ def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
 
 
 def _excused(host: Host, master: Master, evidence: Evidence, now: float) -> Verdict | None:
-    """Return the verdict while silence proves nothing, else None."""
+    """Return the verdict to wait while silence proves nothing, else None."""
     return _stopped(host, evidence, now) or _flowing(host, master, now)
 
 
 def _stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
-    """Return the verdict while a process of the connection is suspended, else None. Such a process reads no answer."""
+    """Return the verdict to wait while a process of the connection is suspended and cannot read answers, else None."""
     observed = host.doubt.observed
     if observed is None or not observed.stopped:
         return None
@@ -264,11 +264,11 @@ def _stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
 
 
 def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
-    """Return the verdict while data that was sent after the change is being acknowledged, else None.
+    """Return the verdict to wait while data that was sent after the change is being acknowledged, else None.
 
-    The answer is queued behind the user's own traffic, or the server is busy. The wait is limited, because only the
-    next TCP on the path acknowledges. So an answer must come some time after the data queued before the probe is
-    gone.
+    The answer is queued behind the user's own traffic, or the server is busy. The wait is limited, because another
+    machine on the path may send the acknowledgements. So the answer must come within ACKED_UNANSWERED_S after the data
+    queued before the probe was acknowledged.
     """
     probe, observed = host.doubt.probe, host.doubt.observed
     if probe is None or observed is None or probe.moved_at is None or probe.moved_at < host.doubt.began_at:
@@ -277,7 +277,7 @@ def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
     until = probe.moved_at + max(patience_s(master), FLOWING_RTTS * rtt_of_now_s(host, master))
     if due is None:  # no data waits for an acknowledgement, so no more acknowledgements can come
         until = probe.moved_at + ACKED_UNANSWERED_S
-    elif retransmission_near(host, observed.at):  # the retransmission was near then
+    elif retransmission_near(host, observed.at):  # it was near when the kernel reported it
         # Wait for one retransmission only. With a bounded back-off, the next retransmission is always near. With a
         # back-off that doubles, the next one is too far away after this time.
         near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, master))
@@ -315,7 +315,7 @@ def _start_or_await(
     retry = host.bare_retry if needs_bare_control(host) else host.retry
     if not retry.due(now):
         return Verdict(10, "wait", evidence.plus(control="negative"), check_at=retry.at, queued=True)
-    if attempt is not None:  # an unwanted attempt that may finish
+    if attempt is not None:  # an unwanted attempt that the agent lets finish
         return _queued(row, evidence, Wait("server", Evidence.of(control="left_to_finish")))
     wait = before_login(host, state, admitted, now)
     return Verdict(row, "control", evidence) if wait is None else _queued(row, evidence, wait)

@@ -39,7 +39,7 @@ from trayagent.core.problem_texts import refused_next_time
 
 
 def keys_changed(context: Context, event: KeysChanged) -> None:
-    """Note the hosts whose living master hides whether the next login would still work."""
+    """Note that a key trial is due for these hosts. Their living masters do not show whether the next login works."""
     for name in event.names:
         host = context.get(name)
         if host is not None:
@@ -88,8 +88,8 @@ def try_keys(context: Context, host: Host, admitted: Admission) -> float | None:
 def give_up_trial(context: Context, host: Host) -> Host:
     """End a trial that began before the last doubt, and note that the keys still have to be tried.
 
-    Its connection may be lost. Until its deadline, it would count as a login that may yet be refused, and the account's
-    other hosts would wait for it.
+    The trial's connection may be lost. Until its deadline, the trial would count as a login that may still be refused,
+    and the account's other hosts would wait for it.
     """
     trial, now = host.trial, context.now
     if trial.running is None or trial.begun[-1] >= host.doubt.began_at:
@@ -103,7 +103,7 @@ def give_up_trial(context: Context, host: Host) -> Host:
 
 
 def answered_by(host: Host, attempt: Attempt) -> Host:
-    """Return the host without its trial if the login began after the keys changed. Such a login has tested the keys."""
+    """Return the host with no trial due, if a login that began after the keys changed has tested the keys."""
     wanted = host.trial.wanted_at
     if wanted is None or attempt.started_at < wanted:
         return host
@@ -161,7 +161,7 @@ def _passed(context: Context, host: Host) -> None:
 def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) -> None:
     """Warn the user while the old connection still lives, and make no second login automatically.
 
-    A user who connected after an earlier refusal knows already that the host needs them.
+    If the user connected after an earlier refusal, do not warn: they already know that the host needs them.
     """
     if host.login.helped:
         host = with_refusal(host, failure, context.now, event.host_key)
@@ -179,7 +179,7 @@ def _refused(context: Context, host: Host, event: TrialEnded, failure: Failure) 
 
 
 def _jump_is_up(context: Context, host: Host) -> bool:
-    """Report whether the route through a jump host needs no login there."""
+    """Report whether the host needs no login at a jump host: it has none, or the jump host has a living master."""
     if host.resolved is None or host.resolved.proxy_jump is None:
         return True
     other = last_jump(context.state.hosts, host)

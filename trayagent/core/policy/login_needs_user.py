@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from trayagent.core.facts.hosts import Host
 
-_KNOWN_COMMANDS = {"ssh", "nc"}  # these commands log in only by ssh's own means, and open no browser
+_KNOWN_COMMANDS = {"ssh", "nc"}  # these commands use no login but ssh's, and open no browser
 
 
 def login_needs_user(host: Host) -> bool:
-    """Report whether only the user can log in, or wants to be asked first, so that no login is automatic."""
+    """Report whether the agent must not log in automatically: the login needs the user, or is set as interactive."""
     return host.wish.interactive or host.login.kind != "quiet"
 
 

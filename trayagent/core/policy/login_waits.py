@@ -26,8 +26,9 @@ from trayagent.core.usable_routes import usable_route
 class Wait:
     """Why a login must wait, and until when; `at` None: until an event.
 
-    `jump` is the jump host that must be up first. "account": another login there must end first. "refused": it
-    refused two. "control": none can be made from here. "stopped": a process of the old connection is suspended.
+    "jump": the jump host `jump` must be up first. "account": another login to the account must end first. "refused":
+    the account refused two logins. "server": the server's limits are reached. "logins": the host had too many logins.
+    "control": no control can be made from here. "stopped": a process of the old connection is suspended.
     """
 
     why: Literal["jump", "account", "refused", "server", "logins", "control", "stopped"]
@@ -39,13 +40,13 @@ class Wait:
 def before_login(
     host: Host, state: State, admitted: Admission, now: float, *, by_user: bool = False
 ) -> Wait | None:
-    """Return what the next login of this host must wait for, None if the login may begin."""
+    """Return what the next login of this host must wait for, or None if the login may begin."""
     jump = _jump_in_doubt(host, state, now, by_user=by_user)
     if jump is not None:
         at = jump.retry.at if jump.retry.waits(now) and jump.attempt is None else None
         return Wait("jump", Evidence.of(jump=jump.name), at, jump=jump.name)
     lately = let_in_lately(state.let_in, origin_of(host, state, admitted), now) if state.let_in else ()
-    if by_user:  # so that a login that is refused for the first of many hosts is held back for the rest
+    if by_user:  # wait only for logins to the same account: if one is refused, the rest are held back
         beside = may_log_in_beside(host, state.hosts, lately)
         return None if beside else Wait("account", Evidence.of(server=host.server, account="busy"))
     bare = host.master is not None and needs_bare_control(host)
@@ -70,17 +71,17 @@ def would_be_refused(host: Host) -> bool:
 
 
 def may_be_scripted(host: Host, state: State, now: float) -> bool:
-    """Report whether a script may request a login: it repeats no refused one, and replaces no suspended master."""
+    """Report whether a script may request a login, because it repeats no refusal and replaces no suspended master."""
     suspended = host.suspect and host.doubt.observed is not None and host.doubt.observed.stopped
     free_at = account_free_at(host, state.accountable, now)
     return not would_be_refused(host) and not suspended and (free_at is None or free_at <= now)
 
 
 def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
-    """Return the network from which the host's server sees the next connection come.
+    """Return the network and address from which the host's next connection reaches its server.
 
-    All hosts of one server must get the same result. If a host knows no address of its server, because it was never
-    reached, another host of that server may know one, and the route may lead into a VPN.
+    All hosts of one server must get the same result. A host that was never reached has no known address. So it uses the
+    route to the address of another host of that server, which may lead into a VPN.
     """
     route = admitted.route
     if not host.addresses:
@@ -119,8 +120,8 @@ def _logins_at(host: Host, now: float) -> float:
 def _jump_in_doubt(host: Host, state: State, now: float, *, by_user: bool) -> Host | None:
     """Return the jump host that must be judged or connected first, or None.
 
-    While it is away, each of its dependents would fail at it. A request of the user does not wait for a jump host
-    that will not connect automatically.
+    While the jump host is away, the login of each host behind it would fail. A request of the user does not wait for a
+    jump host that will not connect automatically.
     """
     other = last_jump(state.hosts, host)
     if other is None or state.paused(other, now) or other.wish.connect == "never":

@@ -14,8 +14,8 @@ def is_positive(control: Attempt, host: Host) -> bool:
 def is_timely(control: Attempt, host: Host) -> bool:
     """Report whether the control began late enough to judge the master's current path.
 
-    If the change was the loss of the master's local address, a control from another address may have begun earlier,
-    since the loss does not affect it.
+    If the master's local address is gone, a control from another address may have begun earlier, since the loss of the
+    address does not affect that control.
     """
     if control.unwanted:
         return False

@@ -17,7 +17,7 @@ from trayagent.core.policy.admission import admission
 
 
 def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_S) -> None:
-    """Probe the host's master if its last proof of life is that old and the host may be contacted."""
+    """Probe the host's master if its last proof of life is older than `older_s` and the host may be contacted."""
     now = context.now
     if host.master is None or host.suspect or host.doubt.probe is not None or host.unnamed:
         return

@@ -13,7 +13,7 @@ from trayagent.core.usable_routes import is_private, network_here
 
 
 def note_reached(context: Context, host: Host) -> Host:
-    """Store where, through what and at which address a living master was reached."""
+    """Store the network, the interface and the learned VPN through which a living master was reached."""
     master = host.master
     if master is None or host.path is None or not host.path.present:
         return host

@@ -1,4 +1,4 @@
-"""Decides whether the last result of `ssh -G` still holds for a host; pure."""
+"""Decides whether the last result of `ssh -G` for a host is still valid; pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from trayagent.core.usable_routes import network_here
 def outdated(host: Host, state: State) -> bool:
     """Report whether `ssh -G` must run again before a login.
 
-    The last result is outdated if `ssh -G` was not allowed to resolve names. The result is also outdated if it varies
-    with the network, and the network may have changed since.
+    The last result is outdated if `ssh -G` was not allowed to query DNS. It is also outdated if it varies with the
+    network, and the network may have changed since `ssh -G` ran.
     """
     answer = host.answer
     if host.resolved is None:
@@ -25,7 +25,7 @@ def outdated(host: Host, state: State) -> bool:
 
 
 def certainly_elsewhere(host: Host, state: State) -> bool:
-    """Report whether the result varies with the network and was given on another network."""
+    """Report whether the result varies with the network, and `ssh -G` ran on another network."""
     network, given_at = network_here(state.snapshot), host.answer.network
     moved = network is not None and network.known and given_at is not None and given_at.differs(network)
     return host.answer.varies and moved

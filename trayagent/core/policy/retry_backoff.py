@@ -47,12 +47,12 @@ STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 # attempt.
 LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
 _PATH_INDEPENDENT_KINDS: frozenset[FailureKind] = frozenset({"booting", "auth"})
-# The kinds that any device on the path can cause before a host key is proven, so they hold on that path only.
+# The kinds that any device on the path can cause before a host key is proven, so they count on that path only.
 _UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown", "config"}
 _REFUSALS_KEPT = 8
 # The kinds in which the server or its route is away: the server may be rebooting.
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
-# The kinds of failures that may end with time, or when the server answers another host.
+# The kinds of failures that may be over after a while, or when the server accepts another host's login.
 AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
     {"dropped", "closed", "disconnected", "dns", "jump", "proxy-command", "unknown"}
 )
@@ -106,7 +106,7 @@ def with_refusal_elsewhere(host: Host, now: float, host_key: str) -> Host:
 
 
 def after_success(retry: Retry, now: float) -> Retry:
-    """Return the retry after a sign of life from the server. It ends the wait; re-arming stays limited."""
+    """Return the retry after a sign of life from the server: due at once. The limit on re-arming still applies."""
     return replace(retry, at=now, kind=None, count=0, checked=False, allowed=False)
 
 
@@ -126,8 +126,8 @@ def rearmed(retry: Retry, now: float, network: Network | None) -> Retry:
     past = tuple((t, where) for t, where in retry.rearmed if now - t < HOUR_S)
     recent = [t for t, where in past if where == network]
     if len(recent) >= REARM_PER_HOUR:
-        # The failure's back-off still brings a retry. A failure without a back-off (another machine's key) must not
-        # wait for an event.
+        # A failure with a back-off is retried anyway. A failure without one (another machine's key) gets a time here,
+        # because otherwise it would wait for an event.
         later = min(recent[-REARM_PER_HOUR] + HOUR_S, now + RETRY_MAX_S)
         return replace(retry, at=later) if retry.stopped else retry
     at = now if not recent else max(now, recent[-1] + REARM_EVERY_S)
@@ -152,7 +152,7 @@ def is_unproven(retry: Retry) -> bool:
 
 
 def refusable_at(host: Host, now: float) -> float:
-    """Return when one more refused login would not exceed what account locks allow."""
+    """Return when the host may log in without the risk that one more refused login locks the account."""
     recent = [at for at in host.login.refused if now - at < REFUSED_WINDOW_S]
     return now if len(recent) < REFUSED_MAX else recent[-REFUSED_MAX] + REFUSED_WINDOW_S
 
@@ -174,15 +174,15 @@ def _next_login(host: Host, failure: Failure, now: float, jitter: float) -> floa
 def _worked(host: Host) -> bool:
     """Report whether the host's ProxyCommand is known to log in without the user, or only connects.
 
-    An unknown error may be a refused login at a proxy, and those are never repeated blindly.
+    An unknown error may be a refused login at a proxy, and a refused login is never repeated blindly.
     """
     return not foreign_proxy(host) or host.login.worked_at > NEVER
 
 
 def _away(retry: Retry, now: float, jitter: float) -> float:
-    """Return the next try while the server is away. The pause doubles whatever the reason.
+    """Return the time of the next try while the server is away. The pause doubles even if the kind of failure changes.
 
-    A server that first refuses and then times out is still away.
+    A server that first refuses connections and then times out is still away.
     """
     return now + doubling(RETRY_FIRST_S, retry.count + 1, RETRY_MAX_S) * jitter
 

@@ -1,6 +1,6 @@
-"""Finds the other names of a server: hosts whose connections go first to one host key or address; pure.
+"""Finds the other names of a server: the hosts whose first hop has the same host key or address; pure.
 
-A host key is only used to count here, and proves nothing. Machines that were cloned with their host key count as one
+Here a host key only serves to count, and proves nothing. Machines that were cloned with their host key count as one
 server, too.
 """
 
@@ -16,7 +16,7 @@ from trayagent.core.facts.hosts import Host
 def names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
     """Return the names (`Host.server`) of a server: this one, and those of hosts that share a host key or address.
 
-    Its addresses are among them. An unnamed master, which may be gone by now, had its server under its address.
+    The server's addresses are among them, because attempts for an unnamed master are counted under the address.
     """
     return once(hosts, ("names", server), lambda: _names_of(server, hosts))
 

@@ -1,8 +1,8 @@
 """Counts how often a server was contacted from a network, and limits that; pure.
 
-A budget belongs to a server and a network, because a server tells clients apart by their address. What a café's
-gateway answered in a server's place says nothing about the next network. A server is counted under the name and port
-of its first hop. Where it has other names (`server_names.py`), what it saw under all of them counts together.
+A budget belongs to a server and a network, because a server distinguishes clients by their address. What a café's
+gateway answered in a server's place says nothing about the next network. Attempts are counted under the name and port
+of the first hop. If that server has other names (`server_names.py`), the attempts under all its names are added up.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from trayagent.core.policy.doubling_pause import doubling
 _NETWORKS_KEPT = 8  # for each server; older networks no longer matter
 
 End = Literal["through", "failed", "hung", "cut", "unseen"]
-"""How an attempt ended: it succeeded, it failed, we or a move cut it short, or no server saw it.
+"""How an attempt ended.
 
-"hung": it failed, and the server may keep its connection until LoginGraceTime.
+"through": it succeeded. "failed": it failed. "hung": it failed, and the server may keep its connection until
+LoginGraceTime. "cut": the agent or a move cut it short. "unseen": no server saw it.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One attempt under way. `seen`: its connection was established, so the server counts the attempt."""
+    """One attempt in progress. `seen`: its connection was established, so the server counts the attempt."""
 
     origin: Origin
     began: float
@@ -49,7 +50,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a server saw from one network, and until when that network must not contact the server."""
+    """What a server saw from one network, and until when the agent must not contact the server from there."""
 
     origin: Origin
     failed: tuple[float, ...] = ()
@@ -61,7 +62,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """All attempts under way at one server, and its budgets, the latest last."""
+    """All attempts in progress at one server, and its budgets, the latest last."""
 
     running: Mapping[int, Visit] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
@@ -72,7 +73,7 @@ class Server:
         return next(known, Budget(origin))
 
     def alike(self, origin: Origin) -> tuple[Budget, ...]:
-        """Return the budget of this network, and those of all networks that the server cannot tell apart from it."""
+        """Return the budget of this network, and those of all networks that look the same to the server."""
         own = self.budget(origin)
         gateway = origin.gateway or own.origin.gateway
         others = (
@@ -81,7 +82,7 @@ class Server:
         return (own, *(b for b in others if b is not own))
 
     def seen_from(self, origin: Origin) -> Budget:
-        """Return what the server saw from this network and from those that it cannot tell apart from it."""
+        """Return what the server saw from this network and from the networks that look the same to the server."""
         alike = self.alike(origin)
         return Budget(
             origin,
@@ -115,8 +116,8 @@ def free_at(
 ) -> float | None:
     """Return when the server may be contacted (at most `now`: at once); None if another attempt must end first.
 
-    `hosts` is how many hosts share the server: the budgets grow with them. `others` are its other names. `answers`:
-    its banner was just seen, so that its pause does not count.
+    `hosts` is how many hosts share the server, because the budgets grow with them. `others` are the server's other
+    names. `answers`: the server just sent its banner, so its pause does not count.
     """
     server = _together(servers, key, others)
     if len(server.running) >= _room(server, now):
@@ -124,7 +125,7 @@ def free_at(
     if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
         return None
     budget = server.seen_from(origin)
-    # Attempts under way may yet fail or be cut short, so each counts until it succeeds.
+    # Attempts in progress may still fail or be cut short, so each counts until it succeeds.
     running = sum(visit.origin.seen_as_one(origin) for visit in server.running.values())
     failing = max(FAILED_PER_WINDOW, hosts)
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
@@ -138,9 +139,9 @@ def free_at(
 
 
 def may_abort(servers: Servers, attempt: int, now: float, others: Collection[str] = ()) -> bool:
-    """Report whether this attempt may be cut short. OpenSSH 9.8 penalises unfinished connections that it saw.
+    """Report whether this attempt may be cut short. OpenSSH 9.8 penalizes unfinished connections that it saw.
 
-    `others` are the other names of its server.
+    `others` are the server's other names.
     """
     found = visit_of(servers, attempt)
     if found is None or not found[1].seen:
@@ -173,10 +174,9 @@ def visit_of(servers: Servers, attempt: int) -> tuple[str, Visit] | None:
 
 
 def ended(servers: Servers, attempt: int, now: float, end: End, others: Collection[str] = ()) -> Servers:
-    """Note how an attempt ended. It costs nothing if no server saw it.
+    """Note how an attempt ended.
 
-    An attempt that was cut short costs something only if the server saw it. A success counts for the server's other
-    names, too.
+    An attempt that no server saw costs nothing. A success also clears the budgets under the server's other names.
     """
     found = visit_of(servers, attempt)
     if found is None:
@@ -199,7 +199,7 @@ def ended(servers: Servers, attempt: int, now: float, end: End, others: Collecti
 
 
 def _cleared(server: Server, visit: Visit) -> Server:
-    """Return the server after a login. It accepts us from that network, so the causes of earlier failures are over."""
+    """Return the server after it accepted a login from that network: the causes of earlier failures are over."""
     own, *alike = server.alike(visit.origin)
     for known, origin in ((own, visit.origin), *((other, other.origin) for other in alike)):
         quiet_until = NEVER if visit.began >= known.dropped_at else known.quiet_until
@@ -210,9 +210,9 @@ def _cleared(server: Server, visit: Visit) -> Server:
 def dropped(
     servers: Servers, key: str, origin: Origin, now: float, jitter: float, others: Collection[str] = ()
 ) -> Servers:
-    """Note that the server dropped us. Everyone behind our address there waits, longer each time.
+    """Note that the server dropped us. All its hosts wait on this network, longer each time.
 
-    `others` are its other names.
+    `others` are the server's other names.
     """
     server = servers.get(key, Server())
     seen = _together(servers, key, others).seen_from(origin)
@@ -225,7 +225,7 @@ def dropped(
 
 
 def seen_by(servers: Servers, key: str, origin: Origin, others: Collection[str] = ()) -> Budget:
-    """Return what the server saw from this network. `others` are its other names."""
+    """Return what the server saw from this network. `others` are the server's other names."""
     return _together(servers, key, others).seen_from(origin)
 
 
@@ -256,9 +256,10 @@ def _room(server: Server, now: float) -> int:
 
 
 def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -> float:
-    """Return when the login is over that checks whether a server that dropped us accepts us again from here.
+    """After a server dropped us, one login checks whether it accepts us again. Return when that login is over.
 
-    Other logins would be dropped with that one, and use up the budget. If it hangs, it holds them up for 30 s at most.
+    Until then, other logins might be dropped, too, and use up the budget. They wait 30 s at most for a login that
+    hangs.
     """
     if not budget.drops:
         return now
@@ -267,7 +268,7 @@ def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -
 
 
 def _below(times: tuple[float, ...], running: int, limit: int, window_s: float, now: float) -> float:
-    """Return when the attempts in the window and those under way are fewer than the limit."""
+    """Return when the attempts in the window and those in progress are fewer than the limit."""
     recent = _within(times, now, window_s)
     over = len(recent) + running - limit
     return recent[min(over, len(recent) - 1)] + window_s if over >= 0 and recent else now

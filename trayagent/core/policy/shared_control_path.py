@@ -12,7 +12,7 @@ from trayagent.core.usable_routes import is_address
 
 
 def same_account(one: Host, other: Host) -> bool:
-    """Report whether two hosts lead to the same account, so that a master of one is as good for the other."""
+    """Report whether two hosts lead to the same account, so that a master of one also serves the other."""
     first, second = one.resolved, other.resolved
     return first is None or second is None or _account(first) == _account(second)
 
@@ -20,7 +20,8 @@ def same_account(one: Host, other: Host) -> bool:
 def leads_elsewhere(resolved: Resolved | None, master: Master) -> bool:
     """Report whether a master is certainly connected to another server than the one to which a host's name leads.
 
-    A name may have any address, and behind a jump host or command the connection shows nothing.
+    If the HostName is not an IP address, any address may be right. Behind a jump host or ProxyCommand, the connection
+    does not show the server.
     """
     if resolved is None or master.peer is None or not master.direct:
         return False
@@ -35,7 +36,7 @@ def leads_elsewhere(resolved: Resolved | None, master: Master) -> bool:
 
 
 def held_by_another(host: Host, hosts: Mapping[str, Host], pid: int) -> Host | None:
-    """Return the host of another account whose present or next master this process is, or None."""
+    """Return the host whose current or next master has this pid, if it leads to another account; else None."""
     for other in hosts.values():
         if other.name == host.name or other.unnamed:
             continue
@@ -46,5 +47,5 @@ def held_by_another(host: Host, hosts: Mapping[str, Host], pid: int) -> Host | N
 
 
 def _account(resolved: Resolved) -> tuple[str, int, str]:
-    # Older versions of ssh leave the jump host out of %C, so two ways to one server share a path.
+    # The jump host does not count. Older versions of ssh leave it out of %C, so two routes to one server share a path.
     return resolved.hostname, resolved.port, resolved.user

@@ -16,9 +16,8 @@ from trayagent.core.facts.time_constants import (
 def kept_offline_until(since: float, state: State) -> float:
     """Return the time at which the agent ends a master that has had no route since `since` (row 2).
 
-    It is `keep_while_offline` later.
-
-    After a wake, its own network gets time to come back.
+    That is `keep_while_offline` after `since`. After a wake, it is at least END_AFTER_WAKE_S later, so that the
+    master's network has time to come back.
     """
     return max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
 

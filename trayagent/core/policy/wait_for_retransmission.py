@@ -21,7 +21,7 @@ def rtt_of_now_s(host: Host, master: Master) -> float:
 
 
 def grace_until(host: Host, now: float) -> float:
-    """Return until when a silent master may still answer, its control being positive (row 8)."""
+    """Return until when a silent master may still answer after its control succeeded (row 8)."""
     master, probe = host.master, host.doubt.probe
     if master is None or probe is None:
         return now
