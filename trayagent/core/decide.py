@@ -1,9 +1,9 @@
 """Takes an event and returns the actions to carry out: the entry point of the core; pure.
 
-Theory of operation. The modules of `on` change *facts* according to the event. Then `advance` takes every host as far
-as its facts allow: `admission` decides whether a connection may be tried, `judge_master` judges a living master by the
-table of docs/architecture.md, and `advance` turns that into actions and marks them in the facts. Nothing here reads a
-clock or has side effects, so a history of events always gives the same decisions.
+Theory of operation. The modules of `on` change *facts* according to the event. Then `advance` does every step for each
+host that its facts allow. `admission` decides whether a connection may be tried, and `judge_master` judges a living
+master by the table of docs/architecture.md. `advance` turns the results into actions and records them in the facts.
+Nothing here reads a clock or has side effects, so a history of events always gives the same decisions.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.TimerExpired: lambda _context, _event: None,
 }
 
-# Facts of one host on which no other host's decision depends.
+# These events change only facts of one host on which no other host's decisions depend.
 _OF_ONE_HOST = (
     e.Carried,
     e.ForwardsChanged,
@@ -107,15 +107,15 @@ _OF_ONE_HOST = (
 
 
 TOGETHER = (e.Observed, e.HostResolved, e.ResolveFailed, e.Remembered)
-"""Events of one type among these lead to one decision if they come together, one after another."""
+"""If several events of one of these types are queued one after another, one call of `decide` handles them."""
 
 
 def decide(state: State, event: e.Event, *later: e.Event) -> Decision:
-    """Return what follows from an event, or from several of a type in TOGETHER that came together.
+    """Return the decision on an event, or on several queued events of one type in TOGETHER.
 
-    After a change of network each master is observed, and at the start each host is resolved. With one decision for
-    all, the work grows with the number of hosts, not with its square. Raises KeyError for an event without a handler
-    (a bug).
+    After a change of network the agent observes each master, and at its start it resolves each host. With one decision
+    for all, the work grows with the number of hosts, not with its square. Raises KeyError for an event without a
+    handler (a bug).
     """
     context = Context(state, later[-1].at if later else event.at)
     for each in (event, *later):
@@ -127,7 +127,7 @@ def decide(state: State, event: e.Event, *later: e.Event) -> Decision:
         names = context.names
     for name in names:
         advance(context, name)
-    if context.freed:  # a host that gave up its attempt made room at a server for earlier hosts
+    if context.freed:  # when an attempt ended, a host that was advanced before may no longer have to wait
         for name in context.names:
             advance(context, name)
     return Decision(context.state, tuple(context.actions), tuple(context.whys))

@@ -29,7 +29,7 @@ DisplayState = Literal[
     "idle",
 ]
 
-# A host whose problem has another code waits for a retry.
+# The state of a host with a problem, by its code. With any other code, the host waits for a retry.
 STATE_OF: dict[Code, DisplayState] = {
     "passphrase-needed": "needs-sign-in",
     "auth-denied": "needs-sign-in",
@@ -49,7 +49,7 @@ STATE_OF: dict[Code, DisplayState] = {
     "unreachable": "offline",
 }
 NEEDS_USER: frozenset[DisplayState | None] = frozenset({"needs-sign-in", "failed"})
-"""States that only the user ends, directly or by a change that they make."""
+"""The states that only the user can end, directly or by a change that they make."""
 
 _GOES_ON: frozenset[DisplayState] = frozenset({"waiting", "connecting", "checking", "offline"})
 
@@ -74,9 +74,9 @@ def display_state(host: Host, state: State, now: float) -> DisplayState:
 
 
 def display_problem(host: Host, state: State, now: float) -> Problem | None:
-    """Return the host's current problem. Return None without a problem, or if the user does not want the host up.
+    """Return the host's current problem, or None if there is none or the user does not want the host up.
 
-    If there is nothing for the user to do, the hint says so.
+    If there is nothing for the user to do, the hint says that the agent tries again.
     """
     problem = _problem(host, state, now)
     if problem is not None and not problem.hint and display_state(host, state, now) in _GOES_ON:
@@ -96,7 +96,7 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
     admitted = admission(host, state, by_user=host.by_user)
     waits = host.master is None and host.attempt is None and login_needs_user(host)
     only_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
-    # No change of network brings such a host back automatically.
+    # Such a host does not come back automatically, not even on another network.
     stuck = host.master is None and (waits or only_user)
     if not admitted.open and not (stuck and admitted.code == "unreachable"):
         return admission_problem(host, admitted)
@@ -130,7 +130,7 @@ def delay(host: Host, state: State, now: float) -> Delay | None:
 
 
 def _delay_beside(host: Host, state: State, admitted: Admission, now: float) -> Delay | None:
-    """Return what delays the login that the user requested beside a living master, or its control."""
+    """Return what delays the login that the user requested beside a living master, or the control of that master."""
     if host.user.reconnect and host.attempt is None and host.resolved is not None:
         wait = before_login(host, state, admitted, now, by_user=True)
         return Delay(wait.at, wait) if wait is not None else None
@@ -141,7 +141,7 @@ def _delay_beside(host: Host, state: State, admitted: Admission, now: float) -> 
 
 
 def unreachable_problem(host: Host, state: State) -> Problem | None:
-    """Return why even a request of the user could not connect an unwanted host now. Return None if a request could."""
+    """Return why even a request of the user could not connect an idle host now, or None if it could."""
     admitted = admission(host, state, by_user=True)
     if admitted.open or wanted(host):
         return None
@@ -193,7 +193,7 @@ def _state_of_problem(host: Host) -> DisplayState:
 
 
 def display_forwards(host: Host) -> tuple[ForwardState, ...]:
-    """Return the forwards to show with a host. While its connection is in doubt, no forward is open."""
+    """Return the forwards to show with a host. While its connection is in doubt, show none of them as open."""
     if host.suspect or (host.roaming is not None and not host.linked):
         # An open forward is of no use while its connection is in doubt.
         return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)

@@ -1,4 +1,4 @@
-"""Finds the known host that is a jump host; pure."""
+"""Finds the known host through which ssh reaches another host; pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from trayagent.core.facts.resolved import Jump, Resolved
 def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
     """Return the known host that carries connections to this one, or None.
 
-    The last hop counts, since a living master there needs no other hop. A hop may be an alias, or the address and
-    port of an alias. Without ProxyJump, it may be the host whose local forward is the host's address.
+    Only the last hop of ProxyJump counts, since a living master there needs no other hop. ProxyJump may have the hop's
+    alias, or the address and port of the alias. Without ProxyJump, ssh_config may lead the host to a local forward of
+    another host. Then that other host carries the connections.
     """
     if host.resolved is None:
         return None
@@ -26,7 +27,7 @@ def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
 
 
 def _forwarder(hosts: Mapping[str, Host], host: Host, resolved: Resolved) -> Host | None:
-    """Return the host with a local forward on the port of this machine to which ssh_config leads `host`, or None."""
+    """Return the host whose local forward is the address of `host` in ssh_config, or None."""
     if resolved.proxy_command is not None or not _is_loopback(resolved.hostname):
         return None
     others = (other for other in hosts.values() if other is not host)

@@ -14,7 +14,7 @@ from trayagent.core.usable_routes import network_of, path_of
 
 @dataclass(frozen=True, slots=True)
 class NetworkDelta:
-    """How two moments of the network differ. The true fields become reasons."""
+    """The differences between two snapshots. `flickered`: something changed and changed back between them."""
 
     addresses_added: tuple[str, ...] = ()
     addresses_gone: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class NetworkDelta:
 
     @property
     def evidence(self) -> Evidence:
-        """The delta as evidence."""
+        """The differences as evidence."""
         pairs = [
             *(("added", ip) for ip in self.addresses_added),
             *(("removed", ip) for ip in self.addresses_gone),
@@ -75,10 +75,10 @@ def master_network(host: Host, path: MasterPath, snapshot: Snapshot) -> Network 
 
 
 def path_change(host: Host, path: MasterPath, network: Network | None, touched: Touched) -> Evidence:
-    """Return why the master's path counts as changed, no evidence if it does not.
+    """Return why the master's path counts as changed, or no evidence if it is unchanged.
 
-    A flicker (an address removed and added again, a carrier lost for a moment) leaves the same path behind. A flicker
-    counts as a change, because it may hide another network. Another gateway is a change, too.
+    After a flicker (an address removed and added again, a carrier lost for a moment), the path is the same as before.
+    A flicker still counts as a change, because the machine may be on another network. Another gateway is a change, too.
     """
     master = host.master
     if master is None:
@@ -102,7 +102,7 @@ def path_change(host: Host, path: MasterPath, network: Network | None, touched: 
 
 
 def path_differs(old: MasterPath, new: MasterPath) -> bool:
-    """Report whether the path itself changed. If the kernel prefers our source again, that removes no doubt."""
+    """Report whether the path itself changed. A kernel that prefers the master's source again is no change."""
     new = replace(new, tentative=old.tentative)
     return old != (new if new.source_differs else replace(new, source_differs=old.source_differs))
 
@@ -113,9 +113,9 @@ def current_path(host: Host, snapshot: Snapshot) -> MasterPath | None:
 
 
 def _underlay_changed(old: Snapshot, new: Snapshot, touched: Touched) -> bool:
-    """Report whether the underlay of tunnels changed: there is another route out, or the same route flickered.
+    """Report whether the underlay of tunnels changed: the default route is another one, or it flickered.
 
-    A better source address (a new privacy address) does not count, because tunnels keep the one that they have.
+    A better source address (a new privacy address) does not count, because tunnels keep their source address.
     """
     before, after = underlay(old), underlay(new)
     if before is None or after is None:

@@ -1,4 +1,4 @@
-"""Words the problems of a host that may not be connected: short, true, and with the next step."""
+"""Writes the problems that users see: what is wrong with a host or a VPN, and what to do next; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trayagent.core.policy.login_waits import Wait
 
 
 def admission_problem(host: Host, admitted: Admission) -> Problem:
-    """Return the problem of a host that the admission check does not let connect."""
+    """Return the problem of a host that may not be connected now, according to the admission check."""
     match admitted.code:
         case "vpn-down":
             vpn = host.wish.vpn or host.reached.learned_vpn
@@ -32,7 +32,7 @@ def admission_problem(host: Host, admitted: Admission) -> Problem:
 
 
 def wait_problem(host: Host, wait: Wait) -> Problem:
-    """Return the problem of a login that is due but must wait for something inside the agent."""
+    """Return the problem of a login that is due but must wait, although the host may be connected here."""
     follows = "It follows automatically"
     match wait.why:
         case "jump":
@@ -107,7 +107,7 @@ def refused_next_time(host: Host, why: Problem) -> Problem:
 def vpn_problem(name: str, sign_in_failure: str = "", *, needs_secret: bool = False) -> Problem:
     """Return the problem of a VPN that only the user can bring up again.
 
-    `sign_in_failure`: how the last sign-in failed; `needs_secret`: the manager waits for a secret just now.
+    `sign_in_failure` explains why the last sign-in failed. `needs_secret`: the network manager waits for a secret now.
     """
     hint = "Sign in to it. Its hosts then connect automatically"
     if needs_secret:

@@ -7,10 +7,10 @@ from trayagent.core.interface_addresses import first_address, global_addresses
 
 
 def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
-    """Return (interface, gateway, source) of the best route out that is not a tunnel, or None.
+    """Return (interface, gateway, source) of the best default route that is not a tunnel, or None.
 
-    Without a default route, an interface counts if it carried a tunnel before: the tunnel leads to the same LAN, or
-    has replaced the default route. A cable that was plugged in since then carries no tunnel.
+    Without such a route, an interface counts if it carried a tunnel before: the tunnel leads to the same LAN, or has
+    replaced the default route. A cable that was plugged in after the tunnel came up does not count.
     """
     for route in snapshot.default_routes:
         interface = snapshot.interface(route.interface)
@@ -25,9 +25,9 @@ def underlay(snapshot: Snapshot) -> tuple[str, str | None, str | None] | None:
 
 
 def carriers(old: Snapshot, new: Snapshot) -> dict[str, str]:
-    """Return which interface carries each tunnel of the new snapshot, as far as known from it and from `old`."""
+    """Return which interface carries each tunnel of the new snapshot, as far as the two snapshots show."""
     own = _own_default(new)
-    # A VPN that takes the default route runs over the interface that had the route before.
+    # If a VPN took the default route, the interface that had that route before carries the VPN.
     before = _own_default(old)
     addressed = _addressed(new)
     first = before if before in addressed else next(iter(addressed), None)

@@ -61,10 +61,10 @@ def is_private(ip: str) -> bool:
 
 
 def usable_interface(snapshot: Snapshot, name: str, reached_through: Iterable[str] = ()) -> bool:
-    """Report whether a host's traffic may be expected to get anywhere through the interface.
+    """Report whether a host's traffic can be expected to leave the machine through the interface.
 
     A purely virtual interface (a container's veth, docker0) leads out only in two cases: it has the machine's
-    default route (a container, WSL), or this host was reached through it.
+    default route (a container, WSL), or this host was reached through it (`reached_through`).
     """
     interface = snapshot.interface(name)
     if interface is None or not interface.up:
@@ -89,7 +89,7 @@ def network_of(snapshot: Snapshot, route: Route) -> Network:
 
 
 def network_here(snapshot: Snapshot) -> Network | None:
-    """Return the network through which the best route out leads, ignoring tunnels."""
+    """Return the network to which the best default route leads, ignoring tunnels."""
     for route in snapshot.default_routes:
         interface = snapshot.interface(route.interface)
         if interface is not None and interface.kind != "vpn":
@@ -98,7 +98,7 @@ def network_here(snapshot: Snapshot) -> Network | None:
 
 
 def network_from(snapshot: Snapshot, local: str) -> Network | None:
-    """Return the network that a connection from this local address leaves through, None if the address is gone."""
+    """Return the network through which a connection from a local address leaves, or None if the address is gone."""
     names = {
         face.name for face in snapshot.interfaces if any(address.ip == local for address in face.addresses)
     }
@@ -107,15 +107,15 @@ def network_from(snapshot: Snapshot, local: str) -> Network | None:
 
 
 def usable_route(host: Host, snapshot: Snapshot) -> UsableRoute | None:
-    """Return the route of the next connection: the first that it may take."""
+    """Return the first route that the host's next connection may take, or None."""
     return next(usable_routes(host, snapshot), None)
 
 
 def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
-    """Yield the routes that the next connection may take: to any known address of the name, in either family.
+    """Yield the routes that the next connection may take: to any known address of the host, in either family.
 
-    A name may have other addresses than the known ones. So for a name, the best usable default route of each family
-    counts too.
+    A name may have more addresses than the known ones. So for a name, also yield the best usable default route of each
+    family.
     """
     for lookup in next_lookups(host):
         route = snapshot.matched.get(lookup)
@@ -138,9 +138,9 @@ def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
 
 
 def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
-    """Return the route into the learned VPN for a host whose address is unknown.
+    """Return the route into the learned VPN for a host that has no known address.
 
-    Its jump host has a name, and was reached through that VPN.
+    That is a host whose jump host has a name and was reached through that VPN.
     """
     if host.reached.learned_vpn is None or not usable_interface(snapshot, host.reached.learned_vpn):
         return None
@@ -149,10 +149,10 @@ def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
 
 
 def _in_scope(peer: str, source: str | None) -> bool:
-    """Report whether answers to that source can come back.
+    """Report whether answers from `peer` can reach the address `source`.
 
-    While an interface's global IPv6 addresses are tentative, the kernel sends from its link-local one. Routers
-    forward no such packet (RFC 4291, 2.5.6).
+    While an interface's global IPv6 addresses are tentative, the kernel sends from the link-local address. Routers do
+    not forward packets from a link-local address (RFC 4291, 2.5.6).
     """
     return source is None or not _is_link_local_6(source) or _is_link_local_6(peer)
 
@@ -170,7 +170,7 @@ def _usable(snapshot: Snapshot, route: Route) -> UsableRoute:
 
 
 def next_lookups(host: Host) -> tuple[Lookup, ...]:
-    """Return the look-ups on which the next connection of a host depends."""
+    """Return the route look-ups on which the next connection of a host depends."""
     target = _target(host)
     if target is not None and is_address(target):
         return (_lookup(target),)
@@ -178,7 +178,7 @@ def next_lookups(host: Host) -> tuple[Lookup, ...]:
 
 
 def master_lookup(master: Master) -> Lookup | None:
-    """Return the look-up that the packets of a living master follow."""
+    """Return the look-up of the route that the packets of a living master take, or None if its peer is unknown."""
     if master.peer is None:
         return None
     return _lookup(master.peer, master.local)
@@ -187,7 +187,7 @@ def master_lookup(master: Master) -> Lookup | None:
 def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     """Return the path of a master in this snapshot.
 
-    If the master's TCP connection is unknown, use the best route out.
+    If the master's TCP connection is unknown, use the best default route.
     """
     lookup = master_lookup(master)
     if lookup is None:
@@ -222,9 +222,9 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
 
 
 def _bearer_network(snapshot: Snapshot, bearer: str | None, local: str | None) -> Network | None:
-    """Return the network of the interface that has a local address.
+    """Return the network of the interface `bearer`, which has the address `local`.
 
-    Return None if the interface has no default route.
+    Return None if the interface has no default route in the family of that address.
     """
     six = local is not None and ":" in local
     own = (r for r in snapshot.default_routes if r.interface == bearer and (":" in r.prefix) == six)
@@ -243,7 +243,7 @@ def lookups(hosts: Iterable[Host]) -> frozenset[Lookup]:
     return frozenset(wanted)
 
 
-@lru_cache(maxsize=4096)  # the same few for each decision
+@lru_cache(maxsize=4096)  # each decision needs the same few look-ups
 def _lookup(peer: str, local: str | None = None) -> Lookup:
     ip, _, scope = peer.partition("%")
     return Lookup(ip, local.partition("%")[0] if local else None, scope or None)

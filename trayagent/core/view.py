@@ -1,4 +1,4 @@
-"""Builds the view for clients as a plain dict: docs/scripting.md, `status --json`; pure."""
+"""Builds the view for clients as a plain dict; pure. docs/scripting.md explains it under `status --json`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """The agent that answers: `started` is RFC 3339 UTC; the `no_…` fields say why there is no icon or message.
+    """The facts of the agent itself. `started` is RFC 3339 UTC.
 
-    `tray`: the protocol by which a panel shows the icon.
-
-    `config_error`: why the current configuration was rejected, so that the previous one is in force.
+    `tray` is the protocol by which a panel shows the icon. `no_tray` and `no_notifications` explain why there is no
+    icon or no messages. `config_error` explains why the agent rejected the configuration file and keeps the previous
+    one.
     """
 
     version: str
@@ -41,7 +41,7 @@ class AgentFacts:
 Wall = Callable[[float], str]
 
 
-def view(  # each is a part of what is shown
+def view(
     state: State,
     agent: AgentFacts,
     since: Mapping[str, float],
@@ -50,9 +50,9 @@ def view(  # each is a part of what is shown
     *,
     names: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return the view; `since` maps "host NAME" and "vpn NAME" to when their displayed state began.
+    """Return the view. `since` maps "host NAME" and "vpn NAME" to when their displayed state began.
 
-    If hosts are named, it has only those.
+    `names`: include only these hosts (empty: all hosts).
     """
     draining = _draining(state, wall)
     beside = _beside(state)
@@ -82,7 +82,7 @@ def view(  # each is a part of what is shown
 
 
 def vpn_names(state: State) -> tuple[str, ...]:
-    """Return the VPNs to show: the configured ones, then the interfaces that are some host's learned VPN."""
+    """Return the names of the VPNs to show: the configured ones, then the interfaces of learned VPNs."""
     configured = [vpn.name for vpn in state.vpns]
     known = {i.name for v in state.vpns if (i := state.vpn_interface(v.name)) is not None}
     learned = {h.reached.learned_vpn for h in state.hosts.values() if h.reached.learned_vpn is not None}
@@ -185,7 +185,7 @@ def _roaming(host: Host, state: State, wall: Wall) -> dict[str, Any] | None:
 def _path_lost_at(host: Host, state: State) -> float | None:
     """Return since when the outer master cannot reach its server. Return None if that is not known.
 
-    The near relay notices the loss only when somebody types. The address and the routes tell it before that.
+    The near relay notices the loss only when a session sends data. The address and the routes show it earlier.
     """
     if not host.suspect:
         return None

@@ -1,7 +1,7 @@
 """Derives the state of a VPN from its interface, the network manager's report and its hosts; pure.
 
 A tunnel that is up proves nothing: its server may be gone while interface, address and routes remain. Therefore the
-hosts behind it count, too.
+state also depends on whether the hosts behind the VPN answer.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def usable_vpn(state: State, name: str) -> bool:
 
 
 def manager_report(state: State, name: str) -> VpnConnection | None:
-    """Return the network manager's report on a configured VPN, None if there is none."""
+    """Return the network manager's report on a configured VPN, or None if there is no report."""
     vpn = next((v for v in state.vpns if v.name == name), None)
     if vpn is None or vpn.networkmanager is None or not state.manager.running:
         return None
@@ -74,7 +74,7 @@ def observed_vpns(state: State, now: float) -> dict[str, VpnObservation]:
         if usable_vpn(state, vpn.name):
             found[vpn.name] = VpnObservation(was_up=True)
         elif report is not None and report.by_user:
-            found[vpn.name] = VpnObservation()  # the user took the VPN down, and knows that
+            found[vpn.name] = VpnObservation()  # the user took the VPN down, so it is not missed
         elif not network_works:
             found[vpn.name] = VpnObservation(observed.was_up)
         else:
@@ -99,10 +99,10 @@ def _connecting_at(state: State, name: str, observed: VpnObservation, now: float
 
 
 def sign_in_due(state: State, name: str) -> float | None:
-    """Return when a missing VPN has had its time to come back automatically; None: it is not missed.
+    """Return when the user must sign in to a VPN that has not come back automatically, or None if it is not missed.
 
-    A VPN that is connecting has that time, too, since it may wait forever for a silent server. While the manager
-    asks for a secret, the user gets extra time to see the dialog.
+    That is `grace_s` after the VPN was missed, or after it began to connect, since it may wait forever for a silent
+    server. While the network manager asks for a secret, the user gets extra time to see the dialog.
     """
     vpn = next((v for v in state.vpns if v.name == name), None)
     observed = state.vpn_observations.get(name)
@@ -118,7 +118,7 @@ def sign_in_due(state: State, name: str) -> float | None:
 
 
 def _connecting(state: State, name: str) -> bool:
-    """Report whether a VPN is coming up: its manager says so, or its interface exists without an address."""
+    """Report whether a VPN is coming up: its manager reports that, or its interface exists without an address."""
     report = manager_report(state, name)
     if report is not None and report.state == "connecting":
         return True
@@ -144,5 +144,5 @@ def _behind(state: State, name: str) -> Iterator[Host]:
 
 
 def _unanswered(host: Host) -> bool:
-    """Report whether the last attempt to this host got no answer, and nothing better is known."""
+    """Report whether the last attempt to this host got no answer, and the host has no master beyond doubt."""
     return (host.master is None or host.suspect) and host.retry.kind in _NO_ANSWER and host.retry.count > 0
