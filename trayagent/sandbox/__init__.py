@@ -11,7 +11,7 @@ from trayagent.sandbox.node import Node
 from trayagent.sandbox.sshd import Sshd
 from trayagent.sandbox.terminal import Terminal
 
-# The codes of a TrayagentError that mean: not possible on this machine.
+# The codes of a TrayagentError that say that the laboratory cannot run on this machine.
 UNAVAILABLE = frozenset({"tool-missing", "sandbox-forbidden", "tun-missing"})
 
 __all__ = [

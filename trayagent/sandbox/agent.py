@@ -1,8 +1,8 @@
 """The real agent inside the laptop, with every path redirected into the laboratory, and its command line.
 
-It is driven only from outside, as a user or a script would do it: commands, exit statuses, JSON.
-While `wait_state` and `wait_forwards` wait, they read the agent's socket, because each command costs processor time.
-The view that they return comes from a command.
+Callers control the agent only as a user or a script would: with commands, exit statuses and JSON.
+`wait_state` and `wait_forwards` poll the agent's socket, because each command costs processor time. The view
+that they return comes from a command.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from trayagent.sandbox.namespaces import close_streams
 from trayagent.sandbox.node import Node
 from trayagent.sandbox.terminal import Terminal
 
-# The folder that holds the package, so that the agent is found without being installed.
+# The folder that holds the package, so that Python finds the agent even if it is not installed.
 SOURCE = Path(__file__).parents[2]
 START_DEADLINE_S = 30.0
-# Long enough for a machine with several busy processes for each core. Not longer, so that no test passes only
-# because the agent checked or tried again: its first banner check comes after 15 s, its first long back-off after 20 s.
+# Long enough for a machine with several busy processes per core. Not longer, because a later check or retry
+# of the agent could hide a failure: its first banner check comes after 15 s, its first long back-off after 20
+# s.
 WAIT_S = 15.0
 # A process ends within milliseconds. No timer of the agent could hide a failure, so this may be generous.
 END_DEADLINE_S = 30.0
-# How often a state is requested. A command costs about 40 ms of processor time.
+# The interval between two requests for the state. A command would cost about 40 ms of processor time.
 POLL_S = 0.05
-# A running agent answers within milliseconds. After this time the command is the judge.
+# A running agent answers within milliseconds. After this time, run the command instead.
 ANSWER_WITHIN_S = 5.0
 
 
 class Events:
-    """A reader of `trayagent events --json`. `seen` holds everything read so far."""
+    """A reader of `trayagent events --json`. `seen` holds all events read so far."""
 
     def __init__(self, child: subprocess.Popen[str]) -> None:
         self._child = child
@@ -53,7 +54,7 @@ class Events:
     def wait(self, event: str, host: str | None = None, *, deadline_s: float = WAIT_S) -> dict[str, Any]:
         """Return the next unread event of that name (and host, if given).
 
-        Raises TrayagentError (sandbox-broken) with the events that came instead.
+        Raises TrayagentError (sandbox-broken), which lists the events that came instead.
         """
         limit, begin = time.monotonic() + deadline_s, len(self.seen)
         while True:
@@ -124,19 +125,22 @@ class Agent:
 
     @property
     def pid(self) -> int | None:
-        """Its process id, None while it is not running."""
+        """The agent's process id, or None while the agent is not running."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
     @property
     def records_file(self) -> Path:
-        """The file of its records on this machine. Raises FileNotFoundError before the agent wrote one."""
+        """The agent's record file of this machine. Raises FileNotFoundError before the agent has written one."""
         found = next(self.state_dir.glob("agent*.json"), None)
         if found is None:
             raise FileNotFoundError(self.state_dir / "agent*.json")
         return found
 
     def records(self) -> dict[str, Any]:
-        """Return its records: the object at the start of the file, with the changes in the lines after it."""
+        """Return the agent's records.
+
+        The record file starts with an object. Each later line holds a change to it, which is applied here.
+        """
         kept: dict[str, Any]
         text = self.records_file.read_text()
         kept, end = json.JSONDecoder().raw_decode(text)
@@ -195,7 +199,7 @@ class Agent:
     def cli(
         self, *args: str, text: str | None = None, deadline_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run a trayagent command in the laptop. The caller judges its exit status."""
+        """Run a trayagent command in the laptop. The caller must check the exit status."""
         return self._node.run(self.command(*args), env=self.env, text=text, deadline_s=deadline_s)
 
     def at_terminal(self, *args: str) -> Terminal:
@@ -212,22 +216,22 @@ class Agent:
         return view
 
     def host(self, name: str) -> dict[str, Any] | None:
-        """Return what `status --json` shows for a host, None if the agent does not know it."""
+        """Return the view of a host in `status --json`, or None if the agent does not know the host."""
         return _listed(self.status(), name)
 
     def _polled_host(self, name: str) -> dict[str, Any] | None:
-        """Return the same as `host`, without a command if the agent's socket answers."""
+        """Return the same as `host`, but read the agent's socket if it answers, and run the command if not."""
         try:
             view = self._view()
-        except (TrayagentError, OSError):  # it does not run, it is silent, or it belongs to another user
+        except (TrayagentError, OSError):  # the agent does not run, is silent, or belongs to another user
             view = self.status()
         return _listed(view, name)
 
     def _view(self) -> dict[str, Any]:
-        """Return what `status --json` prints, from the agent's socket. Raises TrayagentError, OSError."""
+        """Return the same view as `status --json`, read from the agent's socket. Raises TrayagentError, OSError."""
         if self.pid is None:
             raise NoAgent
-        # The mount namespace of the agent may have another file at that path than ours.
+        # In the agent's mount namespace, this path may be another file than in ours.
         path = f"/proc/{self.pid}/root{self.env['TRAYAGENT_RUNTIME_DIR']}/{SOCKET}"
         passed = {**self._node.env, **self.env}
         env = {name: passed[name] for name in messages.PASSED_ENV if name in passed}
@@ -237,14 +241,17 @@ class Agent:
             return messages.read_reply(answers.readline(), "result")
 
     def listed_host(self, name: str) -> dict[str, Any]:
-        """Return one host of `status --json`. Raises TrayagentError (sandbox-broken) if it is not listed."""
+        """Return one host of `status --json`. Raises TrayagentError (sandbox-broken) if the host is not listed."""
         found = self.host(name)
         if found is None:
             raise TrayagentError(f"status does not list {name}", code="sandbox-broken")
         return found
 
     def wait_state(self, host: str, state: str, deadline_s: float = WAIT_S) -> dict[str, Any]:
-        """Poll until the host is in that state, and return its view. The error contains the last view."""
+        """Poll until the host is in that state, and return its view.
+
+        If that fails, the error contains the last view.
+        """
         limit = time.monotonic() + deadline_s
         while True:
             view = self._polled_host(host)
@@ -260,7 +267,7 @@ class Agent:
     def wait_forwards(
         self, host: str, states: dict[str, str], deadline_s: float = WAIT_S
     ) -> list[dict[str, Any]]:
-        """Poll until the host's forwards of these kinds have these states; return all its forwards."""
+        """Poll until the host's forwards of these kinds have these states. Return all forwards of the host."""
         limit = time.monotonic() + deadline_s
         while True:
             forwards: list[dict[str, Any]] = (self._polled_host(host) or {}).get("forwards", [])
@@ -282,13 +289,13 @@ class Agent:
         return status
 
     def events(self) -> Events:
-        """Return a reader of the events from now on. It ends with this Agent."""
+        """Return a reader of the events from now on. The reader ends with this Agent."""
         pipe = subprocess.PIPE
         child = self._node.popen(self.command("events", "--json"), env=self.env, stdout=pipe, stderr=pipe)
         reader = Events(child)
         self._readers.append(reader)
         limit = time.monotonic() + START_DEADLINE_S
-        while not _has_socket(child.pid):  # connected: from here on no event is missed
+        while not _has_socket(child.pid):  # the reader is connected, so it misses no event from here on
             if child.poll() is not None or time.monotonic() > limit:
                 raise Lines("trayagent events", child).ended()
             time.sleep(0.005)
@@ -318,5 +325,5 @@ def _has_socket(pid: int) -> bool:
     """Report whether a process has a socket open."""
     try:
         return any(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:  # the process closed or opened files meanwhile, or is gone
+    except OSError:  # the process closed files meanwhile, or has ended
         return False

@@ -1,4 +1,4 @@
-"""The lines between the gateways and the internet: delay, bandwidth and losses. At first they have no limits."""
+"""The lines between the gateways and the internet: their delay, bandwidth and losses. At first they have no limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SEGMENTS_PER_FRAME = 65535
 
 
 class DelayLines:
-    """One line per network. `network` None means all of them."""
+    """The lines, one per network. In each method, `network` None means all lines."""
 
     def __init__(self, nodes: dict[str, Node]) -> None:
         self._nodes = nodes
@@ -21,7 +21,7 @@ class DelayLines:
 
     @property
     def pid(self) -> int:
-        """The process that carries the frames."""
+        """The pid of the process that carries the frames."""
         return self._program.pid
 
     def ask(self, network: str | None = None, **order: object) -> dict[str, dict[str, int]]:
@@ -29,18 +29,18 @@ class DelayLines:
         return self._program.ask({"line": network, **order})
 
     def set_bandwidth(self, mbit_s: float | None, network: str | None, queue_bytes: int | None) -> None:
-        """Limit the rate of each direction and the queue in front of it; None removes the limit."""
+        """Limit each direction to `mbit_s` and the queue in front of it to `queue_bytes`; None removes the limit."""
         self._packets(network, "bandwidth", needed=mbit_s is not None)
         bits_s = None if mbit_s is None else mbit_s * 1e6
         self.ask(network, bits_s=bits_s, queue=queue_bytes)
 
     def set_largest(self, size: int | None, network: str | None) -> None:
-        """Drop every IP packet above a size in bytes silently; None carries all."""
+        """Silently drop every IP packet larger than `size` bytes; None removes the limit."""
         self._packets(network, "largest", needed=size is not None)
         self.ask(network, largest=size)
 
     def _packets(self, network: str | None, why: str, *, needed: bool) -> None:
-        """Make the kernel segment its frames before the line, if a limit depends on the size of packets."""
+        """Make the kernel split frames into packets before the line, if a limit depends on the size of packets."""
         for name in [network] if network is not None else plan.NETWORKS:
             reasons = self._narrow[name]
             before = bool(reasons)

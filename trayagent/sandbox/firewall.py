@@ -8,10 +8,10 @@ from trayagent.sandbox.node import Node
 
 
 def set_firewall(gateway: Node, network: Network, *, nat: bool, silent: bool) -> None:
-    """Make a gateway translate addresses, or drop unknown packets silently, or neither."""
+    """Make a gateway translate addresses, silently drop unknown packets, or do neither."""
     gateway.check([tool("nft"), "-f", "-"], admin=True, text=_rules(network, nat=nat, silent=silent))
     if silent:
-        # Without this setting, conntrack accepts a connection whose start it did not see.
+        # By default, conntrack accepts a connection even if it did not see the connection's start.
         strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
         gateway.check(["sh", "-c", strict], admin=True)
 
@@ -24,8 +24,8 @@ def lose_connection(gateway: Node, port: int) -> None:
 def _rules(n: Network, *, nat: bool, silent: bool) -> str:
     """Return the nft rules of a gateway.
 
-    `silent`: a router that silently drops packets whose source is not in its LAN, and TCP connections whose start
-    it did not see.
+    `silent`: act as a router that silently drops packets whose source is not in its LAN, and packets of TCP
+    connections whose start it did not see.
     """
     rules = [_no_table("ip nat"), _no_table("ip strict")]
     if nat:
@@ -50,10 +50,10 @@ def _without_connection(port: int) -> str:
 
 
 def lie(address: str, port: int, own_port: int | None) -> str:
-    """Return the nft rules of a gateway that answers for an address and port, at its own port.
+    """Return the nft rules of a gateway that redirects connections for an address and port to its own port.
 
-    Everything else that goes to the address is dropped, including connections from before. Without `own_port` the
-    gateway is honest.
+    The gateway drops all other packets to the address, including those of earlier connections. Without
+    `own_port` the gateway passes everything through.
     """
     rules = [_no_table("inet lie")]
     if own_port is not None:

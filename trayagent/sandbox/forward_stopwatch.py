@@ -1,4 +1,4 @@
-"""A stopwatch in a process of its own: when does a forward work again."""
+"""A stopwatch, in its own process, that measures when a forward works again."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from trayagent.sandbox.node import Node
 
 
 class Probe:
-    """Ready after construction, started by `release`; a context manager that ends its process."""
+    """A stopwatch, ready after construction and started by `release`; a context manager that ends its process."""
 
     def __init__(self, node: Node, port: int, address: str = "127.0.0.1") -> None:
         self._program = Program(node, "forward_stopwatch", address, str(port))
 
     def release(self) -> None:
-        """Begin to try immediately."""
+        """Start trying now."""
         self._program.tell({})
 
     def result(self, deadline_s: float = 30.0) -> float:
-        """Return the monotonic time in s of the first echo. Raises TrayagentError (sandbox-broken)."""
+        """Return the monotonic time of the first echo in seconds.
+
+        Raises TrayagentError (sandbox-broken) if none came in time.
+        """
         return float(self._program.answer(deadline_s)["at"])
 
     def end(self) -> None:

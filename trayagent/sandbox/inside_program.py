@@ -1,4 +1,4 @@
-"""A program of `inside` that takes orders and gives answers as JSON lines."""
+"""A program in `inside` that reads orders and writes answers as JSON lines."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class Lines:
         return found
 
     def ended(self) -> TrayagentError:
-        """Return an error with the last line that a child printed before it ended."""
+        """Return an error with the last line on stderr of a child that ended."""
         output = self._child.stderr.read().strip() if self._child.stderr else ""
         last = (output.splitlines() or ["no message"])[-1]
         return TrayagentError(f"{self._name} ended: {last}", code="sandbox-broken")
 
 
 class Program:
-    """One running program. `first` is the line with which it reported that it was ready.
+    """One running program. `first` is the line that reported that the program was ready.
 
-    Raises TrayagentError (sandbox-broken) if it ends or prints nothing instead of an answer.
+    Raises TrayagentError (sandbox-broken) if the program ends or stays silent instead of answering.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Program:
         return self.answer()
 
     def close(self) -> None:
-        """Close the program's input, so that it ends with everything it started."""
+        """Close the program's input, so that it ends itself and everything that it started."""
         assert self._child.stdin  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.close()

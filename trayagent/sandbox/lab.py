@@ -29,14 +29,16 @@ from trayagent.sandbox.vpn import Vpn
 class Lab:
     """A laptop, the networks `home`, `cafe` and `office`, an internet and a server, in namespaces.
 
-    `rtt_ms` is the round trip between any network and the server. With `nat` the gateways translate addresses
-    (`office` needs that, because it has the same addresses as `home`). With `ipv6` everything outside the VPN also
-    has IPv6 addresses, and the laptop's are tentative at first, as on a real LAN. `ssh` is the path of the laptop's
-    ssh program, by default the machine's. Its folder comes first in the laptop's PATH.
+    `rtt_ms` is the round-trip time between any network and the server. With `nat` the gateways translate
+    addresses (`office` needs that, because it has the same addresses as `home`). With `ipv6` everything
+    outside the VPN also has IPv6 addresses. Those of the laptop are tentative at first, as on a real LAN.
+    `ssh` is the path of the laptop's ssh program, by default the machine's ssh. Its folder comes first in the
+    laptop's PATH.
 
-    Use it as a context manager: `with Lab() as lab`. Leaving it ends every process in the namespaces, also after an
-    exception. If this whole process is killed, the holder does the same. Raises TrayagentError: tool-missing,
-    sandbox-forbidden (no right to create namespaces), tun-missing (VPN only), sandbox-usage, sandbox-broken.
+    Use it as a context manager: `with Lab() as lab`. Leaving it ends every process in the namespaces, also
+    after an exception. If the process that uses the laboratory is killed, the holder does the same. Raises
+    TrayagentError: tool-missing, sandbox-forbidden (no right to create namespaces), tun-missing (VPN only),
+    sandbox-usage, sandbox-broken.
     """
 
     def __init__(
@@ -76,48 +78,48 @@ class Lab:
 
     @property
     def networks(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of each network namespace. After `close` no process may be in them."""
+        """The device and inode of each network namespace. After `close` no process may be in any of them."""
         return self._world.networks
 
     @property
     def guardian_pid(self) -> int:
-        """The process that holds the namespaces and cleans up after us."""
+        """The pid of the process that holds the namespaces and cleans up after this process."""
         return self._world.pid
 
     @property
     def delay_line_pid(self) -> int:
-        """The process that carries the frames."""
+        """The pid of the process that carries the frames."""
         return self._lines.pid
 
-    # -- the network outside ------------------------------------------------------------------------
+    # -- the network outside the laptop -------------------------------------------------------------
 
     def set_rtt(self, rtt_ms: float, network: str | None = None) -> None:
-        """Set the round trip to the server, from one network or from all."""
+        """Set the round-trip time to the server, from one network or from all."""
         self._lines.ask(network, rtt_ms=rtt_ms)
 
     def set_bandwidth(
         self, mbit_s: float | None, network: str | None = None, *, queue_bytes: int | None = None
     ) -> None:
-        """Limit the rate of each direction of a line (or of all), and the queue in front of it. None: no limit."""
+        """Limit the rate of each direction of a line (or all), and the queue in front of it; None removes the limit."""
         self._lines.set_bandwidth(mbit_s, network, queue_bytes)
 
     def swallow_above(self, size: int | None, network: str | None = None) -> None:
-        """Make a line (or all) drop IP packets above a size silently; None carries all again."""
+        """Make a line (or all lines) silently drop IP packets above a size in bytes; None removes the limit."""
         self._lines.set_largest(size, network)
 
     def set_loss(self, share: float, network: str | None = None) -> None:
-        """Make a line (or all) lose a share of its frames, the same ones in each run."""
+        """Make a line (or all lines) lose a share of its frames, the same ones in each run."""
         self._lines.ask(network, loss=share)
 
     def blackhole(self, on: bool, network: str | None = None) -> None:
-        """Drop everything beyond the gateways, without any sign on this side, or carry it again."""
+        """Silently drop every packet beyond the gateways, or carry packets again."""
         self._lines.ask(network, drop=on)
 
     def carried(self) -> dict[str, dict[str, int]]:
-        """Return what happened to each network's frames.
+        """Return the counters of each network's frames.
 
-        `carried`, `dropped` on command, `overflowed` the queue, `swallowed` as too large, `lost` by accident;
-        `queued_up` and `queued_down` are the bytes that are queued now.
+        The counters are `carried`, `dropped` (by order), `overflowed` (the queue was full), `swallowed` (too
+        large) and `lost` (by accident). `queued_up` and `queued_down` are the bytes that are queued now.
         """
         return self._lines.ask()
 
@@ -126,11 +128,14 @@ class Lab:
         firewall.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
 
     def lose_connection(self, network: str, port: int) -> None:
-        """Make a gateway drop the packets of the TCP connection from this port of the laptop, without any sign."""
+        """Make a gateway silently drop the packets of the TCP connection from this port of the laptop."""
         firewall.lose_connection(self.nodes[network], port)
 
     def liar(self, network: str, *, address: str = plan.SERVER, port: int = 22) -> Liar:
-        """Make a network's gateway answer in a server's place, as a hostile café can; one liar per network."""
+        """Make a network's gateway impersonate a server, as a hostile café can.
+
+        Each network can have one such gateway.
+        """
         return Liar(self.nodes[network], plan.NETWORKS[network], self.files, address, port)
 
     def set_mptcp(self, on: bool) -> None:
@@ -144,17 +149,17 @@ class Lab:
     ) -> float:
         """Join a network; return t0, the monotonic time in seconds when address and route were in place.
 
-        `eth0` beside `wlan0` is a second interface, in the same network or another one. Its default route wins
-        unless `metric` says otherwise (`wlan0` 600, `eth0` 100).
+        A second interface, `eth0`, can join the same network as `wlan0` or another one. Its default route
+        wins unless `metric` changes that (by default 600 for `wlan0`, 100 for `eth0`).
         """
         return self._networks.join(network, interface, address=address, metric=metric)
 
     def plug(self, network: str, *, interface: str = "wlan0") -> None:
-        """Plug into a network like `join`, but without address or route, for a laptop that configures them itself."""
+        """Plug into a network like `join`, without address or route, because a program in the laptop sets them."""
         self._networks.plug(network, interface)
 
     def leave(self, network: str) -> float:
-        """Leave a network with every interface that is in it; return when addresses and routes were gone."""
+        """Leave a network with every interface that is in it. Return the time when addresses and routes were gone."""
         for interface in self._networks.interfaces_in(network):
             self._networks.leave(interface)
         return time.monotonic()
@@ -167,7 +172,7 @@ class Lab:
         return self.join(new, interface=interface)
 
     def link_down(self, interface: str = "wlan0") -> float:
-        """Take the carrier away. Addresses and routes stay, as the kernel leaves them."""
+        """Take the carrier away. Addresses and routes stay, because the kernel keeps them."""
         return self._networks.carrier(interface, on=False)
 
     def link_up(self, interface: str = "wlan0") -> float:
@@ -175,7 +180,7 @@ class Lab:
         return self._networks.carrier(interface, on=True)
 
     def flap(self, times: int, *, interface: str = "wlan0", period_s: float = 0.1) -> float:
-        """Lose and regain the carrier again and again; return when it was back for good."""
+        """Lose and regain the carrier `times` times. Return the time when it was back after the last loss."""
         return self._networks.flap(interface, times, period_s)
 
     def suspend(self, pids: Iterable[int] | None = None) -> None:
@@ -199,20 +204,20 @@ class Lab:
         self._vpn.down()
 
     def vpn_stall(self, on: bool) -> None:
-        """Make the VPN's server fall silent while `tun0`, its address and routes stay, or answer again."""
+        """Make the VPN's server silent while `tun0`, its address and routes stay, or make it answer again."""
         self._vpn.stall(on)
 
     # -- other users and programs -------------------------------------------------------------------
 
     def other_user(self, uid: int = 61_234) -> Node:
-        """Return the laptop for another user, who has no home. Requires root."""
+        """Return a node that acts as another user of the laptop, who has no home. Requires root."""
         return other_users.other_user(self.laptop, uid)
 
     def container(self, *, network: str | None = "office", mounts: bool = True) -> Node:
-        """Return the laptop for a container of its user. The container shares the home folder.
+        """Return a node that acts as a container of the laptop's user. The container shares the home folder.
 
-        It is on that network, whatever network the laptop is on (None: in the laptop's own network namespace). With
-        `mounts`, each command has a mount namespace of its own.
+        The container is on `network`, independent of the laptop's network. If `network` is None, it is in the
+        laptop's network namespace. With `mounts`, each command has its own mount namespace.
         """
         return other_users.container(self.laptop, network, mounts=mounts)
 
@@ -228,8 +233,8 @@ class Lab:
         """Start a program that listens like an ssh master and gives invalid answers; `first` has its path.
 
         `how`: "claims" to be the process `pid`; "silent" never answers; "endless" floods the client; "huge"
-        announces a packet of 4 GB; "agrees" to everything. With `ambush` it waits for each ssh whose control path
-        is `path` or begins with it, and listens there first.
+        announces a packet of 4 GB; "agrees" to everything. With `ambush` it waits for each ssh whose control
+        path is `path` or begins with `path`, and listens there first.
         """
         return other_users.hostile_mux(node or self.laptop, path, how, pid=pid, ambush=ambush)
 
@@ -245,7 +250,7 @@ class Lab:
         mptcp: bool = False,
         program: str | None = None,
     ) -> Sshd:
-        """Start an ssh server, by default behind the internet, and add its host key to the user's known_hosts."""
+        """Start an ssh server, by default on the node `server`, and add its host key to the user's known_hosts."""
         server = Sshd(node or self.server, self.files, address, port, config, mptcp=mptcp, program=program)
         self.servers.append(server)
         server.start()
@@ -256,7 +261,7 @@ class Lab:
     def ssh_config(
         self, hosts: Mapping[str, ssh_config_of_laptop.Options], **everywhere: str | int | list[str]
     ) -> Path:
-        """Write the laptop user's ~/.ssh/config; `everywhere` are options for all hosts."""
+        """Write the laptop user's ~/.ssh/config. `everywhere` contains options for all hosts."""
         return ssh_config_of_laptop.write_config(self.files, hosts, everywhere)
 
     def name_server(self, names: Mapping[str, str]) -> NameServer:
@@ -264,7 +269,7 @@ class Lab:
         return NameServer(self.server, names)
 
     def echo(self, port: int = 8000, address: str = "127.0.0.1", *, node: Node | None = None) -> Program:
-        """Start a TCP service that echoes and answers HTTP, by default in the server for local forwards."""
+        """Start a TCP service that echoes and answers HTTP, by default on the server for local forwards."""
         return Program(node or self.server, "echo", address, str(port))
 
     def traffic(
@@ -283,10 +288,10 @@ class Lab:
         return Program(node or self.server, "traffic", "service", address, str(port))
 
     def probe(self, port: int, *, node: Node | None = None) -> Probe:
-        """Return a stopwatch for a forward that listens on that port, by default in the laptop."""
+        """Return a stopwatch for a forward that listens on that port, by default on the laptop."""
         return Probe(node or self.laptop, port)
 
-    # -- the end ------------------------------------------------------------------------------------
+    # -- closing ------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End everything and remove all traces."""

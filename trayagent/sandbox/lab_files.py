@@ -1,8 +1,8 @@
 """The laboratory's folder: homes, keys and the few system files that replace the machine's own.
 
-ssh takes `~` from /etc/passwd and not from HOME. So the laptop and the server have their own /etc/passwd, in which
-the user's home is the laboratory's. Plain `ssh web` then finds the laboratory's ~/.ssh, and never the user's own
-keys and configuration. The sessions of sshd start in a home of their own.
+ssh takes `~` from /etc/passwd and not from HOME. So the laptop and the server have their own /etc/passwd, in
+which the user's home is the laboratory's. Plain `ssh web` then finds the laboratory's ~/.ssh, and never the
+user's own keys and configuration. The sessions of sshd start in a separate home.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.lab_tools import REQUIRED, missing, search_path, tool
 
-# The terminal and the display, but nothing that leads to the user's own ssh-agent or session bus.
+# Variables of the terminal and the display, but none that leads to the user's own ssh-agent or session bus.
 PASSED_ON = ("TERM", "COLORTERM", "DISPLAY", "XAUTHORITY")
 
 _SAME_EVERYWHERE = ("hosts", "resolv.conf", "nsswitch.conf", "machine-id")
@@ -77,9 +77,9 @@ class Files:
     def far_mounts(self) -> list[list[str]]:
         """Return the mount steps of every other node.
 
-        They get a private /tmp (for tmux and sshd's agent sockets), /run (sshd's folder, utmp) and /var/log (lastlog,
-        wtmp). So the machine's own stay unchanged. Of the machine's /tmp, only the laboratory and any of our own
-        programs in it are visible.
+        The other nodes get a private /tmp (for tmux and sshd's agent sockets), /run (sshd's folder, utmp) and
+        /var/log (lastlog, wtmp), so that the machine's folders stay unchanged. Of the machine's /tmp, they
+        see only the laboratory, our source, our Python and our tools.
         """
         seen: list[list[str]] = []
         for path in (str(self.root), *_programs_below(TMP)):
@@ -101,7 +101,8 @@ class Files:
         return [
             *([["overlay", str(self._lacking), "/etc"]] if _lacking() else []),
             ["bind", self._etc(passwd), "/etc/passwd"],
-            # A user namespace does not map the owner of the files that it includes, and ssh refuses such files.
+            # ssh_config includes files of root. A user namespace does not map that owner, and ssh refuses
+            # such files.
             ["bind", self._etc("ssh_config"), "/etc/ssh/ssh_config"],
             *(["bind", self._etc(name), f"/etc/{name}"] for name in _SAME_EVERYWHERE),
         ]
@@ -133,7 +134,7 @@ class Files:
 
 
 def _lacking() -> list[str]:
-    """Return the files that the machine lacks, so that they cannot be covered.
+    """Return the files that the machine lacks and that the laboratory therefore cannot cover.
 
     A bare Debian has no hosts and no machine-id.
     """
@@ -141,11 +142,12 @@ def _lacking() -> list[str]:
 
 
 def _programs_below(folder: str) -> list[str]:
-    """Return which of our source, Python and tool folders are below a folder, none of them inside another."""
+    """Return our source, Python and tool folders that are below a folder, without those inside another of them."""
     paths = [Path(__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix)]
     paths += [Path(tool(name)).parent.parent for name in REQUIRED if name not in missing()]
     found: list[Path] = []
-    for path in sorted({path.resolve() for path in paths}):  # a folder comes before its contents
+    for path in sorted({path.resolve() for path in paths}):
+        # sorted: a folder comes before the folders inside it
         if path.is_relative_to(folder) and not any(path.is_relative_to(other) for other in found):
             found.append(path)
     return [str(path) for path in found]
@@ -160,7 +162,7 @@ def keygen(path: Path) -> None:
 def _user_name() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # the user may have no name, as in a container
+    except KeyError:  # ssh-keygen -C: it would look up the user, who may have no name in a container
         return "user"
 
 
@@ -170,6 +172,6 @@ def _passwd(home: Path) -> str:
     rows = [f"{_user_name()}:x:{uid}:{gid}:laboratory:{home}:/bin/bash"]
     others = (entry for entry in pwd.getpwall() if entry.pw_uid != uid and entry.pw_name != "sshd")
     rows += [":".join(map(str, entry)) for entry in others]
-    # sshd of root drops its rights to this account.
+    # An sshd that runs as root drops its rights to this account.
     rows.append("sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin")
     return "\n".join(rows) + "\n"

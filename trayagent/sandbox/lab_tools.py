@@ -82,5 +82,5 @@ def _reads(path: str, value: str) -> bool:
 
 
 def other_ssh_programs() -> list[str]:
-    """Return the paths of ssh programs of other versions, from TRAYAGENT_OTHER_SSH, which is written like PATH."""
+    """Return the paths of other versions of ssh. TRAYAGENT_OTHER_SSH lists them, separated as in PATH."""
     return [path for path in os.environ.get("TRAYAGENT_OTHER_SSH", "").split(":") if path]

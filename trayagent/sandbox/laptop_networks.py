@@ -21,7 +21,7 @@ class Stay:
 
 
 class LaptopNetworks:
-    """Plugs the laptop's interfaces into networks (in `air`) and gives them addresses (in the laptop)."""
+    """Plugs the laptop's interfaces into networks (in `air`) and sets their addresses (in the laptop)."""
 
     def __init__(self, laptop: Node, air: Node, *, ipv6: bool) -> None:
         self._laptop = laptop
@@ -71,7 +71,7 @@ class LaptopNetworks:
         )
 
     def leave(self, interface: str) -> float:
-        """Take carrier, addresses and routes away; return the monotonic time when they were gone."""
+        """Remove carrier, addresses and routes. Return the monotonic time when they were gone."""
         stay = self.stays.pop(interface, None)
         self._air.ip(f"link set air-{interface} down", f"link set air-{interface} nomaster")
         return self._laptop.ip(*self._flushed(interface, stay), f"route flush dev {interface}")
@@ -89,11 +89,14 @@ class LaptopNetworks:
         return lines
 
     def carrier(self, interface: str, *, on: bool) -> float:
-        """Take the carrier away or bring it back; return the monotonic time. The addresses stay."""
+        """Take the carrier away or bring it back. Return the monotonic time when that was done. The addresses stay."""
         return self._air.ip(f"link set air-{interface} {'up' if on else 'down'}")
 
     def flap(self, interface: str, times: int, period_s: float) -> float:
-        """Lose and regain the carrier so many times, half a period each; return when it was back for good."""
+        """Lose and regain the carrier `times` times, each for half of `period_s`.
+
+        Return the time of the last regain.
+        """
         last = time.monotonic()
         for _ in range(times):
             self.carrier(interface, on=False)

@@ -1,4 +1,4 @@
-"""A gateway that answers in a server's place: what a hostile café can do without the server's key."""
+"""A gateway that impersonates a server, as a hostile café can without the server's key."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SSHD_PORT = 2202
 class Liar:
     """The gateway of one network while it lies about one address and port.
 
-    New TCP connections to that port end at the gateway. Everything else that goes to the address is dropped. The
-    gateway is silent until a method selects its behaviour. A method may be called at any time and applies to later
-    connections.
+    New TCP connections to that port end at the gateway. The gateway drops all other packets to the address.
+    The gateway is silent until a method selects its behaviour. A method may be called at any time and applies
+    to later connections.
     """
 
     def __init__(self, gateway: Node, network: plan.Network, files: Files, address: str, port: int) -> None:
@@ -43,13 +43,14 @@ class Liar:
 
     @property
     def visits(self) -> int:
-        """How many TCP connections the gateway accepted, without those to its own ssh server."""
+        """The number of TCP connections that the gateway accepted, except those to its own ssh server."""
         return int(self._program.ask({})["visits"])
 
     def disconnects(self, text: str, *, prelude: Sequence[str] = (), debug: Sequence[str] = ()) -> None:
-        """Send a plaintext SSH_MSG_DISCONNECT before key exchange, with this text, which may have newlines.
+        """Send an unencrypted SSH_MSG_DISCONNECT before key exchange. `text` may contain newlines.
 
-        `prelude` are lines before the banner, `debug` the texts of debug messages before the disconnect.
+        `prelude` contains lines to send before the banner. `debug` contains texts of debug messages to send
+        before the disconnect.
         """
         self._play("disconnect", text=text, prelude=list(prelude), debug=list(debug))
 
@@ -66,7 +67,7 @@ class Liar:
         self._play("stall")
 
     def is_tarpit(self) -> None:
-        """Send lines before the banner, one after the other, without end."""
+        """Send lines before the banner forever, and never a banner."""
         self._play("tarpit")
 
     def sends_banner(self, size: int = 100_000) -> None:
@@ -76,7 +77,8 @@ class Liar:
     def pretends(self, config: Sequence[str] = ()) -> Sshd:
         """Run a real sshd with another host key that accepts the laboratory's user; known_hosts stays unchanged.
 
-        `config` are sshd_config lines that take precedence: `AuthorizedKeysFile none` refuses every login.
+        `config` contains sshd_config lines that take precedence. For example, `AuthorizedKeysFile none`
+        refuses every login.
         """
         if self.server is None:
             place = self._network
@@ -89,10 +91,10 @@ class Liar:
         return self.server
 
     def certifies(self, host_key: str, key_id: str) -> None:
-        """Show a host certificate of the server's public key ("TYPE BASE64"), signed by a CA of its own.
+        """Send a host certificate for the server's public key ("TYPE BASE64"), signed by the gateway's own CA.
 
-        ssh logs the key ID, which may have newlines, before it checks anything. The private key is not known, so
-        the key exchange cannot be completed.
+        ssh logs the key ID, which may contain newlines, before it checks the certificate. The gateway does
+        not have the private key, so it cannot complete the key exchange.
         """
         with TemporaryDirectory(prefix="lab-") as folder:
             ca, key = Path(folder) / "ca", Path(folder) / "host"
@@ -104,7 +106,7 @@ class Liar:
         self._play("certificate", blob=blob, algorithm=algorithm)
 
     def relays(self, limit: int | None = None) -> None:
-        """Relay connections to the real server, and swallow the server's data after the first `limit` bytes."""
+        """Relay connections to the real server, and discard the server's data after the first `limit` bytes."""
         self._play("relay", address=self._address, port=self._port, limit=limit)
 
     @property

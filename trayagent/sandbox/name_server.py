@@ -11,7 +11,7 @@ from trayagent.sandbox.node import Node
 
 
 class NameServer:
-    """The only name server that the laptop knows. Without it, only names in /etc/hosts have an address."""
+    """The only name server that the laptop uses. Without it, only names in /etc/hosts have an address."""
 
     def __init__(self, node: Node, names: Mapping[str, str]) -> None:
         self._program = Program(node, "name_server", plan.NAME_SERVER, admin=True)
@@ -20,11 +20,11 @@ class NameServer:
         self.knows(names)
 
     def knows(self, names: Mapping[str, str]) -> None:
-        """Replace the names that have an address (IPv4)."""
+        """Replace the table of names and their IPv4 addresses."""
         self._program.ask({"names": dict(names)})
 
     @property
     def asked(self) -> list[str]:
-        """Every queried name, in order; once for each type of record."""
+        """All queried names, in order. A name appears once for each queried type of record."""
         found: list[str] = self._program.ask({})["asked"]
         return found

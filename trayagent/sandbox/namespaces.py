@@ -1,4 +1,4 @@
-"""The namespaces from outside: start the holder, enter nodes, end everything."""
+"""Controls the namespaces from outside: starts the holder, enters nodes, and ends everything."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trayagent.sandbox.inside import holder
 from trayagent.sandbox.lab_tools import forbidden, tool
 
 INSIDE = Path(__file__).parent / "inside"
-# Ending a few dozen processes takes milliseconds. A loaded machine gets a thousand times as long.
+# Ending a few dozen processes takes milliseconds. Allow a loaded machine a thousand times as long.
 CLOSE_DEADLINE_S = 15.0
 
 
 def system_python() -> str:
-    """Return a Python that every user of the machine may run, if there is one."""
-    # The Python that runs us may be in a home folder that is closed to other users.
+    """Return a Python that every user of the machine may run, if there is one, else the one that runs us."""
+    # Our own Python may be in a home folder that other users cannot read.
     return next(
         (p for p in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(p, os.X_OK)), sys.executable
     )
@@ -60,7 +60,7 @@ class World:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us; the holder cleans up when we are gone
+            start_new_session=True,  # keep Ctrl-C from the holder, which must clean up after we end
         )
         assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both are pipes
         try:
@@ -72,8 +72,9 @@ class World:
             )
             if "error" in self._held:
                 raise forbidden(self._held.get("errno") or 0, self._held["error"])
-            # Keep the namespaces open as long as we may kill processes by these numbers. The kernel reuses the number
-            # of a namespace immediately, perhaps for another laboratory.
+            # We kill processes by the inodes of their namespaces, so keep the namespaces open as long as we
+            # may do that. The kernel reuses the inode of a closed namespace immediately, perhaps for another
+            # laboratory.
             self._pins = [os.open(self._path(fd), os.O_RDONLY) for fd in self._held["net"].values()]
             self._networks = {holder.identity(f"/proc/self/fd/{pin}") for pin in self._pins}
         except BaseException:
@@ -87,7 +88,7 @@ class World:
 
     @property
     def networks(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of each network namespace."""
+        """The device and inode of each network namespace."""
         return frozenset(self._networks)
 
     def _path(self, descriptor: int) -> str:
@@ -100,7 +101,8 @@ class World:
     def enter(self, node: str, mounts_of: str, *, admin: bool) -> list[str]:
         """Return the command prefix that runs a command in a node, as its root (`admin`) or as the user.
 
-        Raises TrayagentError (sandbox-broken) if the node no longer shows its own files.
+        Raises TrayagentError (sandbox-broken) if the laboratory's files no longer cover the machine's in this
+        node.
         """
         self._check_covers(mounts_of)
         words = [
@@ -112,8 +114,8 @@ class World:
             return words
         words += [f"--user={self._path(self._held['user'])}", "--preserve-credentials"]
         if not admin:
-            # Enter one namespace at a time, because from the user's own namespace no other namespace could be
-            # entered.
+            # Enter one namespace at a time and the user namespace last, because a process in the user's own
+            # namespace cannot enter another.
             words += [tool("nsenter"), f"--user={self._path(self._held['own'])}", "--preserve-credentials"]
         return words
 
@@ -132,7 +134,10 @@ class World:
                 raise TrayagentError(title, code="sandbox-broken", hint=hint)
 
     def popen(self, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own. `close` waits for it at the latest."""
+        """Start a command in its own process group.
+
+        `close` kills the command and waits for its end, if the caller does not.
+        """
         self._children = [child for child in self._children if child.poll() is None or _open_streams(child)]
         child = subprocess.Popen(list(words), text=True, start_new_session=True, **options)
         self._children.append(child)
@@ -146,7 +151,7 @@ class World:
         """End every process in the namespaces, and the holder; remove the folder. Idempotent."""
         assert self._holder.stdin and self._holder.stdout  # noqa: S101 - both are pipes
         for child in self._children:
-            child.kill()  # a new child may not have entered its namespace yet
+            child.kill()  # the holder cannot find a new child that has not entered its namespace yet
         with contextlib.suppress(BrokenPipeError):
             self._holder.stdin.close()
         try:
@@ -155,7 +160,7 @@ class World:
             self._holder.kill()
             self._holder.wait()
         self._holder.stdout.close()
-        holder.end_processes(self._networks)  # the search finds no process, unless the holder was killed
+        holder.end_processes(self._networks)  # finds a process only if the holder was killed
         self._networks = set()
         for pin in self._pins:
             os.close(pin)
@@ -173,7 +178,7 @@ def _open_streams(child: subprocess.Popen[str]) -> list[IO[str]]:
 
 
 def close_streams(child: subprocess.Popen[str]) -> None:
-    """Close our ends of a child's pipes. What can no longer be written to the child is dropped."""
+    """Close our ends of a child's pipes. Discard data that can no longer be written to the child."""
     for stream in _open_streams(child):
         with contextlib.suppress(OSError):
             stream.close()

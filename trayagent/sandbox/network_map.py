@@ -4,9 +4,9 @@
              (air)      home, cafe,    (air)
                         office
 
-`air` is one namespace: a bridge per network, into which an interface of the laptop is plugged as a phone joins a
-Wi-Fi, and the ends that the delay lines connect. The tables use TEST-NET-3 (RFC 5737), shared address space (RFC
-6598) and private ranges only.
+`air` is one namespace. It holds a bridge per network, into which an interface of the laptop is plugged as a
+phone joins a Wi-Fi. It also holds the interfaces that the delay lines connect. All addresses are from
+TEST-NET-3 (RFC 5737), shared address space (RFC 6598) or private ranges.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ INTERNAL = "10.99.0.10"
 INTERNAL_OTHER = "10.99.0.11"
 INTERNAL_NET = "10.99.0.0/24"
 VPN_NET = "10.8.0.0/24"
-# No service answers there, so a name that /etc/hosts lacks fails immediately and without leaving the machine.
+# No service listens there, so a name that is not in /etc/hosts fails immediately, and no query leaves the
+# machine.
 NAME_SERVER = "203.0.113.53"
 
 HOSTS = {SERVER: "server", JUMP: "jump", OTHER: "other", INTERNAL: "db", INTERNAL_OTHER: "db2"}
@@ -52,19 +53,19 @@ class Network:
 
     @property
     def subnet_6(self) -> str:
-        """The LAN's IPv6 prefix without its length, which is 64."""
+        """The LAN's IPv6 prefix, without the prefix length, which is always 64."""
         return f"2001:db8:{self.number}::"
 
     def uplink(self, side: int) -> str:
-        """Return the address of the uplink's internet (1) or gateway (2) side."""
+        """Return the uplink's address on the internet side (1) or the gateway side (2)."""
         return f"100.64.{self.number}.{side}"
 
     def uplink_6(self, side: int) -> str:
-        """Return the IPv6 address of the uplink's internet (1) or gateway (2) side."""
+        """Return the uplink's IPv6 address on the internet side (1) or the gateway side (2)."""
         return f"2001:db8:ffff:{self.number}::{side}"
 
     def mac(self, side: int) -> str:
-        """Return a fixed link-layer address: the uplink's side 1 or 2, or (3) the gateway in its LAN."""
+        """Return a fixed link-layer address: uplink end 1 (internet) or 2 (gateway), or the LAN's gateway (3)."""
         return f"02:00:5e:00:{self.number:02x}:{side:02x}"
 
 
@@ -97,7 +98,10 @@ def sysctls(node: str, *, ipv6: bool) -> dict[str, str]:
 
 
 def links(netns: Mapping[str, str]) -> list[str]:
-    """Return the `ip` commands, for `air`, that create every link. `netns` maps a node to `ip`'s name for it."""
+    """Return the `ip` commands, for `air`, that create every link.
+
+    `netns` maps a node to the name that `ip` uses for the node's namespace.
+    """
     lines = []
     for n in NETWORKS.values():
         gateway, internet = netns[n.name], netns["internet"]
@@ -138,7 +142,7 @@ def _gateway(n: Network, *, ipv6: bool) -> list[str]:
         f"addr add {n.uplink(2)}/30 dev wan",
         "link set lan up",
         "link set wan up",
-        # A permanent entry: a neighbour request would cross the delay line and add a round trip.
+        # Use a permanent entry, because a neighbour request would cross the delay line and add a round trip.
         f"neigh add {n.uplink(1)} lladdr {n.mac(1)} dev wan nud permanent",
         f"route add default via {n.uplink(1)}",
     ]
@@ -154,7 +158,7 @@ def _gateway(n: Network, *, ipv6: bool) -> list[str]:
 
 def _internet(*, nat: bool, ipv6: bool) -> list[str]:
     lines = ["addr add 203.0.113.1/24 dev server", "link set server up"]
-    # Packets that leave a LAN for a private address elsewhere are dropped silently.
+    # Silently drop packets that leave a LAN for a private address elsewhere.
     lines += [f"route add blackhole {prefix}" for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
     if ipv6:
         lines.append("addr add 2001:db8:113::1/64 dev server nodad")

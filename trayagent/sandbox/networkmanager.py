@@ -63,18 +63,22 @@ never-default=true
 [ipv6]
 method=disabled
 """
-NOT_SAVED = 2  # NM_SETTING_SECRET_FLAG_NOT_SAVED: NetworkManager asks a secret agent each time
+# NM_SETTING_SECRET_FLAG_NOT_SAVED: NetworkManager requests the password from a secret agent each time
+NOT_SAVED = 2
 
 
 class NetworkManager:
-    """NetworkManager with a system bus of its own, in a laboratory's laptop.
+    """A NetworkManager with its own system bus, in a laboratory's laptop.
 
-    `join` a network through it instead of through the laboratory. It ends with the laboratory. Raises
+    Use its `join` instead of the laboratory's. NetworkManager ends with the laboratory. Raises
     TrayagentError: tool-missing; sandbox-forbidden where the required mounts are not allowed; sandbox-broken.
     """
 
     def __init__(self, lab: Lab, *, portal_url: str | None = None) -> None:
-        """NetworkManager checks with `portal_url` whether there is an internet; without it, it does not check."""
+        """Start NetworkManager.
+
+        It checks with `portal_url` whether the internet is reachable, or not at all if that is None.
+        """
         for name in ("dbus-daemon", "NetworkManager", "nmcli"):
             tool(name)
         self._lab = lab
@@ -134,7 +138,7 @@ class NetworkManager:
     def add_vpn(self, name: str, server: OpenVpn, *, password: str | None) -> str:
         """Add a VPN connection and return its uuid.
 
-        With `password` None, a secret agent has to provide the password.
+        If `password` is None, a secret agent has to provide the password.
         """
         if not (INSTALLED_PLUGINS / OPENVPN_PLUGIN).exists():
             tool(OPENVPN_PLUGIN)
@@ -169,7 +173,7 @@ class NetworkManager:
         self._program.ask({"signal": number})
 
     def start(self) -> None:
-        """Start the daemon again; it answers when this returns."""
+        """Start the daemon again, and return when it answers."""
         self._program.ask({"start": True})
         self._wait_ready()
 
@@ -181,8 +185,8 @@ class NetworkManager:
     def _describe_plugins(self, *folders: Path) -> None:
         """Copy the descriptions of NetworkManager's VPN plug-ins, if there are any.
 
-        NetworkManager accepts only files of root, and in the laboratory an ordinary user is root of its own files
-        only.
+        NetworkManager accepts only files of root. In the laboratory, the files of the ordinary user appear as
+        root's, but the machine's files do not.
         """
         for folder in folders:
             if folder.is_dir():

@@ -1,4 +1,4 @@
-"""One machine of the laboratory, in which commands can run."""
+"""One machine of the laboratory, on which commands can run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Stream = int | IO[Any] | None
 class Node:
     """A network namespace with a mount namespace and an environment.
 
-    Commands run as the user who built the laboratory. With `admin` they have every right over the node's network.
-    An ordinary user is then root of the namespaces, never of the machine. `through` is a command prefix, such as
+    Commands run as the user who built the laboratory. With `admin` they may change the node's network. An
+    ordinary user is then root in the namespaces, never on the machine. `through` is a command prefix, such as
     one that switches to another user or to another namespace.
     """
 
@@ -35,7 +35,7 @@ class Node:
     through: Sequence[str] = ()
 
     def argv(self, command: Sequence[str], *, admin: bool = False, cwd: str | None = None) -> list[str]:
-        """Return the command line that runs a command in this node, for a caller with a subprocess of its own."""
+        """Return the command line that runs a command in this node, for callers that start the process themselves."""
         chdir = ["env", f"--chdir={cwd or self.env['HOME']}"]
         return [
             *self.world.enter(self.name, self.mounts_of, admin=admin),
@@ -55,9 +55,9 @@ class Node:
         stdout: Stream = subprocess.DEVNULL,
         stderr: Stream = subprocess.DEVNULL,
     ) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own; `env` is added to the node's.
+        """Start a command in its own process group. `env` is added to the node's environment.
 
-        The pid is the command's own, as every process of the machine sees it.
+        The pid is the pid of the command itself, in the machine's pid namespace.
         """
         words = self.argv(command, admin=admin, cwd=cwd)
         return self.world.popen(
@@ -74,7 +74,7 @@ class Node:
         text: str | None = None,
         deadline_s: float = 30.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command with `text` as its input and return its output. No exit status raises an error.
+        """Run a command with `text` as its input and return its output, whatever its exit status is.
 
         Raises subprocess.TimeoutExpired after the deadline, once its process group is killed.
         """
@@ -110,7 +110,7 @@ class Node:
     ) -> list[float | None]:
         """Return the round trips in ms of ICMP echoes to an IPv4 address, None for each echo without an answer.
 
-        `size` is that of the IP packets in bytes.
+        `size` is the size of the IP packets in bytes.
         """
         words = script("ping", address, str(count), str(wait_s), str(size))
         answers: list[float | None] = json.loads(self.check(words, admin=True))

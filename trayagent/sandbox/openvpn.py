@@ -1,4 +1,4 @@
-"""A real OpenVPN server behind the internet that asks for a user's name and password."""
+"""A real OpenVPN server behind the internet that requires a user name and a password."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ auth-user-pass-verify {folder}/verify via-file
 script-security 2
 keepalive 10 60
 """
-# openvpn passes a file with the name in the first line and the password in the second.
+# openvpn passes the script a file with the name in the first line and the password in the second.
 VERIFY = """#!/bin/sh
 [ "$(sed -n 2p "$1")" = "$(cat {folder}/password)" ]
 """
@@ -81,7 +81,7 @@ class OpenVpn:
         (self.folder / "password").write_text(password + "\n")
 
     def start(self) -> None:
-        """Start the server; it accepts connections when this returns."""
+        """Start the server, and return when it accepts connections."""
         log = self.folder / "log"
         begun = len(self.log())
         with log.open("a") as out:
@@ -97,7 +97,7 @@ class OpenVpn:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """Kill the server without a notice to its clients."""
+        """Kill the server, so that it cannot notify its clients."""
         if self._child is not None:
             self._child.kill()
             self._child.wait()

@@ -1,4 +1,4 @@
-"""Others on the laptop: other users, containers of its user, and masters that misbehave."""
+"""Other participants on the laptop: other users, containers of its user, and masters that misbehave."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Manner = Literal["claims", "silent", "endless", "huge", "agrees"]
 
 
 def other_user(laptop: Node, uid: int) -> Node:
-    """Return the laptop for another user. Raises TrayagentError (sandbox-usage) unless root calls this."""
+    """Return a node that acts as another user of the laptop.
+
+    Raises TrayagentError (sandbox-usage) unless root calls this.
+    """
     if os.getuid() != 0:
         raise TrayagentError("only root can act for another user", code="sandbox-usage")
     rights = (tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
@@ -24,7 +27,7 @@ def other_user(laptop: Node, uid: int) -> Node:
 
 
 def container(laptop: Node, network: str | None, *, mounts: bool) -> Node:
-    """Return a node that is a container of the laptop's user, on `network` or, if None, on the laptop's own."""
+    """Return a node that acts as a container of the laptop's user, on `network` or (None) in the laptop's namespace."""
     words: tuple[str, ...] = ()
     if mounts:
         mapped = () if os.getuid() == 0 else ("--user", "--map-current-user")
@@ -33,6 +36,6 @@ def container(laptop: Node, network: str | None, *, mounts: bool) -> Node:
 
 
 def hostile_mux(node: Node, path: str, how: Manner, *, pid: int, ambush: bool) -> Program:
-    """Start a program that listens like a master. Its first line says where."""
+    """Start a program that listens like a master. Its first line contains the path."""
     words = (path, how, str(pid), *(["ambush"] if ambush else []))
     return Program(node, "hostile_mux", *words, python=system_python())

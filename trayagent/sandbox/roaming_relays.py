@@ -1,4 +1,4 @@
-"""The two roaming relays in the laboratory, with this class in the agent's place."""
+"""The two roaming relays in the laboratory. The classes here do the agent's part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trayagent.roaming.near_client import FAR_RELAY, NearClient, near_command, n
 from trayagent.sandbox.lab import Lab
 
 FAR = "cd ~/.cache/trayagent && exec python3 -s -S -E -m far_relay"
-DEADLINE_S = 60.0  # a login on a busy machine
+DEADLINE_S = 60.0  # enough for a login on a busy machine
 _FDPASS = Path(__file__).parents[1] / "ssh/master/fdpass.py"
 
 
@@ -34,25 +34,26 @@ class NearRelay:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The relay's process id."""
         return self.process.pid
 
     def session(self, token: str) -> dict[str, Any] | None:
-        """Return the entry of a connection in `status`, None if the connection is over."""
+        """Return the entry of a connection in `status`, or None if the connection has ended."""
         found = self.client.ask("status")["sessions"]
         return next((one for one in found if one["id"] == token[:16]), None)
 
     def close(self) -> None:
-        """End the connection with everything that it carries."""
+        """End the near relay, and with it all its connections."""
         self.client.close()
         self.process.kill()
         self.process.wait()
 
 
 class RoamingHost:
-    """One host whose inner master runs through both relays, over outer connections that come and go.
+    """One host whose inner master runs through both relays, over one outer connection after another.
 
-    `host` is an alias of the laptop's ssh_config. `inner` and `outer` are words for the two kinds of ssh.
+    `host` is an alias in the laptop's ssh_config. `inner` and `outer` are extra arguments for the inner and
+    outer ssh.
     """
 
     def __init__(
@@ -94,7 +95,10 @@ class RoamingHost:
         self._inner = self.near.client.start(self.token, roam_for_s, self.host)
 
     def launch(self) -> None:
-        """Start the inner master on the near relay's descriptor; return when it accepts sessions."""
+        """Start the inner master on the descriptor that the near relay passes.
+
+        Return when the master accepts sessions.
+        """
         inner, self._inner = self._inner, None
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self._offer)
@@ -140,7 +144,7 @@ class RoamingHost:
         self.outers.clear()
 
     def connect(self, *, install: bool = True) -> None:
-        """Do everything from the start to an inner master that accepts sessions."""
+        """Do all steps from the far relay's installation to an inner master that accepts sessions."""
         if install:
             self.install()
         said = self.serve()
@@ -180,7 +184,7 @@ class RoamingHost:
 
 
 def marked(output: str) -> dict[str, Any]:
-    """Return the far relay's words within what a command printed."""
+    """Return the far relay's own output from a command's whole output."""
     line = output.partition("TRAYAGENT-ROAM ")[2].partition("\n")[0]
     try:
         found: dict[str, Any] = json.loads(line)
@@ -190,7 +194,7 @@ def marked(output: str) -> dict[str, Any]:
 
 
 def wait_for(condition: Any, what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Poll until the condition holds. Raise TrayagentError (sandbox-broken)."""
+    """Poll until the condition is true. Raises TrayagentError (sandbox-broken) after the deadline."""
     limit = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > limit:
@@ -199,7 +203,7 @@ def wait_for(condition: Any, what: str, deadline_s: float = DEADLINE_S) -> None:
 
 
 def _offer(listener: socket.socket, inner: socket.socket | None) -> None:
-    """Give ssh's helper the descriptor, once."""
+    """Pass the descriptor to the first connection, which is ssh's helper."""
     assert inner  # noqa: S101 - `start` came before
     with listener, inner:
         helper, _ = listener.accept()

@@ -15,8 +15,8 @@ Options = Mapping[str, str | int | list[str]]
 def write_config(files: Files, hosts: Mapping[str, Options], everywhere: Options) -> Path:
     """Write ~/.ssh/config and return its path.
 
-    `hosts` maps a Host pattern to its options (a list repeats the keyword). `everywhere` goes into the last block,
-    before the options that every login in the laboratory needs.
+    `hosts` maps a Host pattern to its options (a list repeats the keyword). `everywhere` contains options for
+    all hosts. They go into the last block, before the options that every login in the laboratory needs.
     """
     blocks = [_block(name, options) for name, options in hosts.items()]
     common: Options = {

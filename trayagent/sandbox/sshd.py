@@ -19,17 +19,18 @@ from trayagent.sandbox.node import Node
 
 START_DEADLINE_S = 30.0
 END_DEADLINE_S = 30.0
-# sshd ends its sessions within milliseconds, unless sshd loses the signal.
+# sshd ends its sessions within milliseconds. Send the signal again after this time, because sshd can lose it.
 _SIGNAL_AGAIN_S = 0.2
 
 
 class Sshd:
-    """One sshd at one address, with a host key of its own.
+    """One sshd at one address, with its own host key.
 
     `config` are sshd_config lines that come before the laboratory's own, so they take precedence
-    (`ClientAliveInterval 3`, `AllowTcpForwarding no`, `ForceCommand …`, `MaxStartups 3`). The laboratory's user
-    logs in with the laboratory's key. If the laboratory's user is not root, the server runs as that user and
-    accepts no one else. With `mptcp` its connections may have several paths. `program` is another sshd.
+    (`ClientAliveInterval 3`, `AllowTcpForwarding no`, `ForceCommand …`, `MaxStartups 3`). The laboratory's
+    user logs in with the laboratory's key. If that user is not root, the server runs as that user and accepts
+    no other user. With `mptcp` its connections use Multipath TCP. `program` is the path of another sshd to
+    run.
     """
 
     def __init__(
@@ -59,12 +60,12 @@ class Sshd:
 
     @property
     def pid(self) -> int | None:
-        """The listener's process id, None while it is stopped."""
+        """The listener's process id, or None while it is stopped."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
     @property
     def host_key(self) -> str:
-        """Type and public part of the host key."""
+        """The type and the public part of the host key."""
         return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
 
     @property
@@ -87,7 +88,8 @@ class Sshd:
             f"HostKey {self.folder / 'host_key'}",
             f"AuthorizedKeysFile {self._files.authorized_keys}",
             "PidFile none",
-            "StrictModes no",  # the folders above are not the user's
+            # StrictModes would refuse the keys, because the folders above are not the user's
+            "StrictModes no",
             "UsePAM no",
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
@@ -101,7 +103,10 @@ class Sshd:
         self._config.write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:
-        """Start the server and return when it listens. Raises TrayagentError (sandbox-broken) with its log."""
+        """Start the server and return when it listens.
+
+        Raises TrayagentError (sandbox-broken), which contains the log.
+        """
         if self.pid:
             return
         begin = self.log.stat().st_size if self.log.exists() else 0
@@ -119,7 +124,7 @@ class Sshd:
             time.sleep(0.005)
 
     def stop(self, *, sessions: bool = False) -> None:
-        """Stop listening. With `sessions` the server's connections end, too, as at a reboot."""
+        """Stop listening. With `sessions`, also end the server's connections, as a reboot does."""
         if not self._child:
             return
         carried = self.sessions() if sessions else []
@@ -132,10 +137,11 @@ class Sshd:
         self._child = None
 
     def end_sessions(self) -> None:
-        """End the server's connections with SIGTERM, so that sshd removes what they left in /tmp. Keep listening.
+        """End the server's connections with SIGTERM, so that sshd removes their files in /tmp. Keep listening.
 
-        The signal is repeated until all have ended, because sshd loses one that comes just before it waits: it
-        checks for the signal only afterwards (OpenSSH 9.2, server_loop2). Raises TrayagentError (sandbox-broken).
+        Repeat the signal until all have ended. A signal that arrives just before sshd starts to wait is not
+        handled, because sshd checks for signals only after the wait (OpenSSH 9.2, server_loop2). Raises
+        TrayagentError (sandbox-broken).
         """
         limit = time.monotonic() + END_DEADLINE_S
         while left := self.sessions():
@@ -158,7 +164,7 @@ class Sshd:
         self.start()
 
     def sessions(self) -> list[int]:
-        """Return the processes below the listener, a parent before its children."""
+        """Return the listener's descendants, each parent before its children."""
         found: list[int] = []
         todo = [self.pid] if self.pid else []
         while todo:
@@ -172,14 +178,14 @@ class Sshd:
         return len(re.findall(r"^Accepted \S+ for ", self.said(), re.MULTILINE))
 
     def said(self, begin: int = 0) -> str:
-        """Return its log from a byte offset on."""
+        """Return the server's log from a byte offset on."""
         with self.log.open("rb") as log:
             log.seek(begin)
             return log.read().decode(errors="replace")
 
 
 def _helper_paths(program: str) -> list[str]:
-    """Return the options with which an unpacked sshd finds its helpers (OpenSSH 9.8 and later need them)."""
+    """Return the options that an unpacked sshd needs to find its helpers (OpenSSH 9.8 and later)."""
     folder = Path(program).parent.parent
     beside = next((f for f in (folder / "usr/lib/openssh", folder / "lib/openssh") if f.is_dir()), folder)
     helpers = {"SshdSessionPath": beside / "sshd-session", "SshdAuthPath": beside / "sshd-auth"}
@@ -187,7 +193,7 @@ def _helper_paths(program: str) -> list[str]:
 
 
 def _login_path() -> list[str]:
-    """Return the option with which a login finds tmux and others if they were only unpacked beside sshd."""
+    """Return the option that lets a login find tmux and other tools that are only unpacked beside sshd."""
     folder = str(Path(tool("sshd")).parent)
     return [] if folder in SYSTEM_FOLDERS else [f"SetEnv PATH=/usr/local/bin:/usr/bin:/bin:{folder}"]
 

@@ -1,4 +1,4 @@
-"""A user at a terminal of the laboratory: a command with a controlling terminal, its output, the user's input."""
+"""A user at a terminal in the laboratory: runs a command on a terminal, reads its output, and types the input."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LOOK_S = 0.02
 
 
 class Terminal:
-    """Runs a command at a terminal of its own; a context manager that closes the terminal.
+    """A new terminal and the command that runs on it; a context manager that closes the terminal.
 
-    `shown` is everything that the terminal showed, including escape sequences. `pid` is the command. Raises
-    TrayagentError (sandbox-broken) with the output that came instead.
+    `shown` is all output so far, including escape sequences. `pid` is the pid of the command. Raises
+    TrayagentError (sandbox-broken), which contains the output that came instead.
     """
 
     def __init__(self, node: Node, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class Terminal:
         return time.monotonic()
 
     def drain(self, quiet_s: float = 0.3) -> str:
-        """Read until no output came for a while; return the output after the last expected text."""
+        """Read until no output came for `quiet_s`. Return the output after the last expected text."""
         while self._read(time.monotonic() + quiet_s):
             pass
         begin, self._read_to = self._read_to, len(self.shown)
@@ -95,7 +95,7 @@ class Terminal:
         return status
 
     def close(self) -> None:
-        """Close the terminal, as by a click on its window."""
+        """Close the terminal, as closing its window does."""
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
@@ -107,7 +107,7 @@ class Terminal:
             return False
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # every process has closed the other side
+        except OSError:  # every process has closed the terminal
             return False
         self.shown += data.decode(errors="replace")
         return bool(data)

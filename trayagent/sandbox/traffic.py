@@ -15,9 +15,9 @@ POLL_S = 0.02
 
 
 class Traffic:
-    """Bytes that flow until `end`, as fast as the line allows or at a pace; a context manager.
+    """Traffic that flows until `end`, as fast as the line allows or at a fixed rate; a context manager.
 
-    They are counted where they arrive. For an upload that is the server, which reports back.
+    The receiving end counts the bytes. For an upload that is the server, which reports back.
     """
 
     def __init__(self, node: Node, direction: Direction, *words: str) -> None:
@@ -34,7 +34,7 @@ class Traffic:
         return cls(node, direction, "port", "127.0.0.1", str(port))
 
     def pace(self, bytes_s: float | None) -> None:
-        """Limit an upload to this many bytes per second; None sends as many as the line takes."""
+        """Limit an upload to this many bytes per second; None removes the limit."""
         self._program.ask({"rate": bytes_s})
 
     @property
@@ -44,12 +44,12 @@ class Traffic:
 
     @property
     def ended(self) -> str | None:
-        """How the traffic ended ("status 255", an error), None while it flows."""
+        """How the traffic ended ("status 255" or an error), or None while it flows."""
         ended: str | None = self._program.ask({})["ended"]
         return ended
 
     def wait(self, more: int = 1, *, deadline_s: float = 20.0) -> int:
-        """Wait until `more` bytes arrived; return how many arrived in total.
+        """Wait until `more` additional bytes have arrived. Return how many have arrived in total.
 
         Raises TrayagentError (sandbox-broken).
         """

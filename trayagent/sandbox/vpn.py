@@ -14,7 +14,7 @@ FIRST_LEASE = 2
 
 
 class Vpn:
-    """Both ends of the tunnel. The server's end starts with the first use and stays."""
+    """Both ends of the tunnel. The server's end starts at the first `up` and then keeps running."""
 
     def __init__(self, laptop: Node, server: Node) -> None:
         self._laptop = laptop

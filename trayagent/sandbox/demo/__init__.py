@@ -1,8 +1,9 @@
-"""The demo: the real agent and a plain ssh experience the same changes of network, side by side.
+"""The demo: the real agent and a plain ssh go through the same changes of network, side by side.
 
-`main_story`, `hostile_story` (the lying café) and `roaming_story` (the session that survives) play. `stage`,
-`hostile_stage` and `roaming_stage` hold the participants.
-`event_words` and `silence_bar` contain the texts and bars (no side effects), and `screen` displays them.
+`main_story`, `hostile_story` (a café's gateway impersonates the server) and `roaming_story` (a session
+survives a change of network) run the demos. `stage`, `hostile_stage` and `roaming_stage` start the
+participants. `event_words` and `silence_bar` make the texts and bars, without side effects. `screen` displays
+them.
 """
 
 from __future__ import annotations

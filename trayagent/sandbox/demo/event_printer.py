@@ -1,4 +1,4 @@
-"""Shows what the agent reports, as it reports it, in milliseconds after the change."""
+"""Prints the agent's events as they arrive, each with its time in milliseconds after the change of network."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from trayagent.sandbox.agent import Events
 from trayagent.sandbox.demo import event_words
 from trayagent.sandbox.demo.screen import Screen
 
-# How long the stream must be quiet before the picture is painted again. The shown times do not depend on it.
+# Repaint the screen after this time without an event. The times on the screen do not depend on it.
 FRAME_S = 0.04
 
 
 class EventPrinter:
     """Reads the agent's events and shows a row for each; `seen` holds their names.
 
-    `t0` is the monotonic start of the count. With `named`, a row says which host it is about, and repeated rows are
-    left out.
+    `t0` is the monotonic time from which rows count. With `named`, each row names its host, and repeated rows
+    are left out.
     """
 
     def __init__(self, events: Events, screen: Screen, t0: float, *, named: bool = False) -> None:
@@ -32,10 +32,10 @@ class EventPrinter:
         self.seen: set[str] = set()
 
     def print_new(self) -> None:
-        """Show what came since the last call.
+        """Print the events that arrived since the last call.
 
-        Unplugging a cable and plugging in another one causes several changes within a few milliseconds. Only the
-        last one of a series is shown.
+        Unplugging a cable and plugging in another one causes several changes within a few milliseconds. Of
+        such a series, only the last change is printed.
         """
         every = self._events.drain(FRAME_S)
         fresh, self._read = every[self._read :], len(every)
@@ -48,13 +48,13 @@ class EventPrinter:
                 self._network = event
 
     def network(self, note: str = "", label: str = "") -> None:
-        """Show the last change of the network, if it has not been shown yet."""
+        """Print the last change of the network, if it has not been printed yet."""
         event, self._network = self._network, None
         if event:
             self._row(event, note, label)
 
     def first_byte(self, at: float) -> None:
-        """Show when the forward answered, after everything that came before."""
+        """Print the time at which the forward answered, after all events that arrived before."""
         self.print_new()
         self.network()
         self._screen.row(

@@ -1,4 +1,4 @@
-"""The agent's events in words for someone who sees them for the first time. No side effects."""
+"""The agent's events in words for a first-time viewer. No side effects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STYLES = {
 
 
 def of_event(event: Mapping[str, Any]) -> str:
-    """Return a line about an event. An unforeseen event is shown as it is."""
+    """Return a line about an event. For an event without a text here, return its name and reason."""
     pid = event.get("pid")
     match event["event"]:
         case "network-changed":
@@ -45,7 +45,7 @@ def of_event(event: Mapping[str, Any]) -> str:
 
 
 def of_change(event: Mapping[str, Any]) -> str:
-    """Return what a `network-changed` event reports, "" if there are only consequences."""
+    """Return the changed addresses and interfaces of a `network-changed` event, "" if it has only other changes."""
     endings = {"added": "is here", "removed": "is gone"}
     states = {"up", "down"}
     words = []
@@ -68,16 +68,16 @@ def times(count: int) -> str:
 
 
 def milliseconds(since: float, at: float) -> str:
-    """Return how long after a moment something was.
+    """Return in words how many milliseconds passed between two monotonic times.
 
-    The moment is taken when the command that made the change had ended. Events that the agent saw a few
+    The demo reads the clock after the command that made the change has ended. Events that the agent saw a few
     milliseconds earlier count as 0 ms.
     """
     return f"{max(0.0, at - since) * 1000:.0f} ms"
 
 
 def summary(took_s: float, cold_s: float, returned_s: float, *, recovered: bool, kept: bool) -> list[str]:
-    """Return the first paragraphs of the ending: what was seen, in numbers."""
+    """Return the first paragraphs of the summary: the measured times."""
     if not recovered:
         return ["The forward answers, but not through a new master: the recovery was not seen."]
     text = (
@@ -90,7 +90,7 @@ def summary(took_s: float, cold_s: float, returned_s: float, *, recovered: bool,
 
 
 def about_plain(silent_s: float, answered: bool, check: str) -> str:
-    """Return the last paragraph: how the plain ssh fared, and what ssh itself says about it."""
+    """Return the last paragraph: whether the plain ssh recovered, and what `ssh -O check` prints about it."""
     if answered:
         return f"The plain ssh answered again {silent_s:.1f} s after the change of network."
     text = (

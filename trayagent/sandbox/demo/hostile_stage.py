@@ -1,4 +1,4 @@
-"""The participants in the lying café: two hosts on one server, an open session, and the agent."""
+"""The participants in the hostile demo: two hosts on one server, an open session, and the agent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUIET_S = 0.3
 
 
 class HostileStage(Stage):
-    """The stage of the demo with one more host, and with an open session through the first."""
+    """The participants of the main demo, a second host, and an open session to the first host."""
 
     config = f'[hosts.{HOST}]\nlocal = ["{FORWARD}"]\n\n[hosts.{BACKUP}]\n'
     hosts: Mapping[str, Options] = {
@@ -32,7 +32,7 @@ class HostileStage(Stage):
         super().start_agent()
         for name in HOSTS:
             self.agent.wait_state(name, "connected", self.deadline_s)
-        self.events.drain()  # the first act begins without these events
+        self.events.drain()  # the first act must not print the events of the start
 
     def open_session(self) -> None:
         """Start `ssh HOST cat` through the agent's master."""
@@ -43,7 +43,7 @@ class HostileStage(Stage):
             raise self.failure("the session did not answer")
 
     def session_answers(self, line: str) -> bool:
-        """Report whether the session that is open since the beginning echoes a line in time."""
+        """Report whether the open session echoes a line in time."""
         given, taken = self._session.stdin, self._session.stdout
         assert given is not None and taken is not None  # noqa: S101 - they are pipes
         try:
@@ -64,8 +64,9 @@ class HostileStage(Stage):
     def settle(self) -> None:
         """Wait until no data is in flight on either connection.
 
-        `status` makes the agent probe each master. Data that is unacknowledged when the laptop leaves is
-        retransmitted more and more rarely, and a connection that stays silent at home is replaced.
+        `status` makes the agent probe each master. TCP retransmits data more and more rarely if the laptop
+        leaves before the server acknowledged it. Back at home, the agent would then replace the silent
+        connection.
         """
         for name in HOSTS:
             done = self.lab.laptop.run([self.lab.ssh, name, "true"], deadline_s=self.deadline_s)
@@ -74,11 +75,11 @@ class HostileStage(Stage):
         time.sleep(QUIET_S + self.rtt_ms / 1000)
 
     def masters(self) -> dict[str, int | None]:
-        """Return the process that `status` names as each host's master."""
+        """Return the pid of each host's master, as `status` shows it."""
         return {name: (self.agent.host(name) or {}).get("pid") for name in HOSTS}
 
     def living(self) -> dict[str, int]:
-        """Return the masters of `status` whose process is running."""
+        """Return those masters in `status` whose process is running."""
         return {name: pid for name, pid in self.masters().items() if pid and Path(f"/proc/{pid}").exists()}
 
     def all_connected(self) -> bool:
@@ -86,7 +87,7 @@ class HostileStage(Stage):
         return all((self.agent.host(name) or {}).get("state") == "connected" for name in HOSTS)
 
     def refused(self) -> int:
-        """Return how many refused logins the agent has counted, and would remember after a restart."""
+        """Return how many refused logins are in the agent's records."""
         hosts = self.agent.records()["hosts"]
         kept = [hosts.get(name, {}) for name in HOSTS]
         return sum(len(host.get("refused", [])) for host in kept)

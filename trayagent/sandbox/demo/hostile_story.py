@@ -1,4 +1,4 @@
-"""The lying café: a gateway answers in the server's place, and living connections survive it."""
+"""The hostile demo: a café's gateway impersonates the server, and the living connections survive."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from trayagent.sandbox.demo.stage import AGENT_PORT, HOST
 from trayagent.sandbox.liar import Liar
 
 FORGED = "Permission denied (publickey)."
-# In the first act the agent tries on its own for this long, and longer where a login takes longer.
+# The length of the first act, in which the agent tries on its own. It is longer where a login takes longer.
 WATCH_S = 4.0
 WATCH_ROUND_TRIPS = 24
-# The way from home to the café takes a moment.
+# How long the laptop has no network between home and the café.
 IN_FLIGHT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was seen: the masters before and after, counted refused logins, connections to the liar."""
+    """The result of the demo: the masters before and after, counted refused logins, connections to the impersonator."""
 
     before: dict[str, int | None]
     after: dict[str, int | None]
@@ -36,13 +36,13 @@ class Result:
 
     @property
     def survived(self) -> bool:
-        """Whether every master lives, no refused login was counted, and the open session continued."""
+        """Whether every master still runs, no refused login was counted, and the open session continued."""
         alive = None not in self.before.values() and self.before == self.after
         return alive and self.refused == 0 and self.session and self.lies > 0
 
 
 def play(rtt_ms: float, screen: Screen | None = None) -> int:
-    """Play the lying café; return 0 if the connections survived it, 1 if not.
+    """Run the hostile demo. Return 0 if the connections survived, 1 if not.
 
     Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
     """
@@ -78,7 +78,7 @@ def _prologue(stage: HostileStage, screen: Screen, begin: float) -> None:
 
 
 def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
-    """The gateway forges a refusal before any key exchange; the agent encounters it on its own."""
+    """Let the gateway forge a refusal before any key exchange, which the agent's own retries receive."""
     screen.heading(f"1  In the café a forged “{FORGED}” answers")
     liar.disconnects(FORGED)
     t0 = stage.lab.switch("home", "cafe", gap_s=IN_FLIGHT_S)
@@ -95,14 +95,14 @@ def _forged(stage: HostileStage, screen: Screen, liar: Liar) -> None:
 
 
 def _hang_up(stage: HostileStage, screen: Screen, liar: Liar) -> None:
-    """The gateway accepts and closes; the user requests new connections."""
+    """Let the gateway accept and close connections while the user requests new ones."""
     screen.heading("2  The gateway accepts each connection and hangs up")
     liar.closes()
     _reconnect(stage, screen)
 
 
 def _wrong_key(stage: HostileStage, screen: Screen, liar: Liar) -> None:
-    """The gateway runs a real sshd with another host key, which would accept any login."""
+    """Let the gateway run a real sshd with another host key, which would accept any login."""
     screen.heading("3  The gateway runs an sshd of its own, with another host key")
     liar.pretends()
     _reconnect(stage, screen)
@@ -145,7 +145,7 @@ def _home(stage: HostileStage, screen: Screen) -> float:
 
 
 def _summary(result: Result) -> list[str]:
-    """Return the ending: what was seen."""
+    """Return the summary of the result."""
     count = sum(result.after[name] == pid for name, pid in result.before.items())
     text = (
         f"The café answered {event_words.times(result.lies)} in the server's place, and with an sshd of its own. "

@@ -1,4 +1,4 @@
-"""The main story: the laptop goes from home to the café, then its link goes away and returns."""
+"""The main demo: the laptop goes from home to the café, then loses its link and gets it back."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trayagent.sandbox.demo.stage import AGENT_PORT, FORWARD, HOST, PLAIN_FORWAR
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 
 AWAY_S = 3.0
-# The plain ssh is watched for this long, and longer where a login takes longer.
+# How long the demo watches the plain ssh. It watches longer where a login takes longer.
 WATCH_S = 6.0
 WATCH_ROUND_TRIPS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The result of an act: monotonic t0, seconds from it to the first byte, the masters before and after."""
+    """The result of an act: monotonic t0, seconds from t0 to the first byte, the masters before and after."""
 
     t0: float
     took_s: float
@@ -33,7 +33,7 @@ class Seen:
 
 
 def play(rtt_ms: float, screen: Screen | None = None) -> int:
-    """Play the demo; return 0 if the recovery was seen, 1 if not.
+    """Run the demo. Return 0 if the agent recovered, 1 if not.
 
     Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
     """
@@ -118,7 +118,7 @@ def _watch(
     done: Callable[[EventPrinter], bool],
     picture: Callable[[], list[Text]],
 ) -> float:
-    """Show what happens until the forward has answered and `done` holds; return the seconds until the answer."""
+    """Print the events until the forward has answered and `done` is true. Return the seconds until the answer."""
     printer = EventPrinter(stage.events, screen, t0)
     told = False
     while not (told and done(printer)):

@@ -1,4 +1,4 @@
-"""The participants in the roaming demo: the agent with a host that roams, and the same rsync twice."""
+"""The participants in the roaming demo: the agent with a host that roams, and two copies of the same rsync."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Copy:
 
 
 class RoamingStage(Stage):
-    """The stage of the demo with a host that roams."""
+    """The participants of the roaming demo."""
 
     config = f"{CONFIG}roam = true\n"
     hosts: Mapping[str, Options] = {HOST: {"HostName": plan.SERVER, "ControlPath": "~/.ssh/cm-%n"}}
@@ -74,7 +74,7 @@ class RoamingStage(Stage):
             if time.monotonic() > limit:
                 raise self.failure("the host does not roam")
             time.sleep(_POLL_S)
-        self.events.drain()  # the first act begins without these events
+        self.events.drain()  # the first act must not print the events of the start
 
     def make_file(self) -> str:
         """Write the file on the server; return its hash."""
@@ -83,7 +83,7 @@ class RoamingStage(Stage):
         return _hash(path)
 
     def start_copies(self) -> tuple[Copy, Copy]:
-        """Start rsync through the agent's connection, and through an ssh of its own."""
+        """Start two rsyncs: one through the agent's connection, and one with its own ssh."""
         ssh = self.lab.ssh
         copies = Copy(self, "trayagent", ssh), Copy(self, "plain-ssh", f"{ssh} -S none")
         for copy in copies:
@@ -91,7 +91,7 @@ class RoamingStage(Stage):
         return copies
 
     def inner_pid(self) -> int | None:
-        """Return the process that the user's programs use, None if the host does not roam."""
+        """Return the pid of the inner master, or None if the host does not roam."""
         pid: int | None = (self._roaming() or {}).get("pid")
         return pid
 

@@ -1,4 +1,4 @@
-"""The session that survives: one rsync goes on through two changes of network, the same one beside it does not."""
+"""The roaming demo: one rsync survives two changes of network, and an rsync over a plain ssh does not."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trayagent.sandbox.demo.screen import Screen, for_stdout
 from trayagent.sandbox.demo.silence_bar import Progress
 from trayagent.sandbox.demo.stage import HOST
 
-# The laptop moves when so much of the file has arrived through the agent's connection.
+# The laptop moves when these shares of the file have arrived through the agent's connection.
 MOVES = ((0.15, "home", "cafe", "1  To the café"), (0.55, "cafe", "office", "2  On to the office"))
-PLAIN_FIRST = 0.15  # the plain ssh has to log in first, and must have begun before the first move
+PLAIN_FIRST = 0.15  # The plain ssh has to log in first. Its transfer must begin before the first move.
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was seen: whether the file is whole, the inner masters before and after, and the seconds of it all."""
+    """The result: whether the file is complete, the inner masters before and after, and the total seconds."""
 
     whole: bool
     before: int | None
@@ -32,12 +32,12 @@ class Outcome:
 
     @property
     def survived(self) -> bool:
-        """Whether rsync succeeded through one connection."""
+        """Whether rsync succeeded through one and the same connection."""
         return self.whole and self.before is not None and self.before == self.after
 
 
 def play(rtt_ms: float, screen: Screen | None = None) -> int:
-    """Play the session that survives; return 0 if it survived, 1 if not.
+    """Run the roaming demo. Return 0 if the session survived, 1 if not.
 
     Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
     """
@@ -78,7 +78,7 @@ def _prologue(stage: RoamingStage, screen: Screen, begin: float) -> str:
 def _until_arrived(
     stage: RoamingStage, screen: Screen, shown: tuple[Copy, Copy], copy: Copy, share: float
 ) -> None:
-    """Show both copies until so much of one has arrived; for all of it, until its rsync has ended."""
+    """Show both copies until `share` of one has arrived. If `share` is 1, continue until its rsync has ended."""
     limit = time.monotonic() + stage.deadline_s
     while copy.share < share or (share == 1.0 and copy.status is None):
         if time.monotonic() > limit or copy.status not in {None, 0}:
@@ -91,7 +91,7 @@ def _until_arrived(
 def _move(
     stage: RoamingStage, screen: Screen, ours: Copy, plain: Copy, left: str, joined: str, title: str
 ) -> None:
-    """Go to another network, and show what happens until the session goes on."""
+    """Go to another network, and show the events until the session continues."""
     screen.heading(f"{title}, while rsync runs")
     t0 = stage.lab.switch(left, joined)
     printer = EventPrinter(stage.events, screen, t0)
@@ -111,7 +111,7 @@ def _bars(screen: Screen, ours: Copy, plain: Copy) -> list[Text]:
 
 
 def summary(outcome: Outcome) -> list[str]:
-    """Return the ending: what was seen."""
+    """Return the summary of the result."""
     percent = f"{100 * outcome.plain_share:.0f} %"
     ended = outcome.plain_status is not None
     plain = (

@@ -1,4 +1,4 @@
-"""The demo's display: a terminal with a part that moves, or plain lines."""
+"""The demo's display: a terminal with some lines that are repainted, or plain lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = str.maketrans({"━": "=", "▶": ">", "é": "e"})
 
 
 def for_stdout() -> Screen:
-    """Return the screen for stdout. It moves and has colours only on a terminal (see NO_COLOR)."""
+    """Return the screen for stdout. It repaints lines and uses colours only on a terminal (see NO_COLOR)."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = COLUMNS
@@ -27,7 +27,7 @@ def for_stdout() -> Screen:
 
 
 class Screen:
-    """Lines that stay. Below them, if the screen moves, some lines that are painted again and again."""
+    """Permanent lines and, on a terminal, some lines below them that are repainted."""
 
     def __init__(self, console: Console, *, moving: bool) -> None:
         self._console = console
@@ -36,12 +36,12 @@ class Screen:
         self.columns = min(console.width, COLUMNS)
 
     def heading(self, text: str) -> None:
-        """Print a line that begins a part, with an empty one before it."""
+        """Print the heading of a part, with an empty line before it."""
         self._print(Text())
         self._print(Text(text, style="bold"))
 
     def row(self, label: str, text: str, style: str = "") -> None:
-        """Print when something happened, and what."""
+        """Print one row: `label` (a time or a name) and the text."""
         line = Text(f"{label:>{LABEL_COLUMNS}}  ", style="cyan")
         self._print(line.append(text, style=style or "default"))
 
@@ -50,7 +50,7 @@ class Screen:
         return lambda text: self.row(f"{time.monotonic() - begin:.1f} s", text)
 
     def lines(self, lines: Sequence[Text]) -> None:
-        """Print lines as they are, with an empty one before them."""
+        """Print lines as they are, with an empty line before them."""
         self._print(Text())
         for line in lines:
             self._print(line)
@@ -63,7 +63,7 @@ class Screen:
             self._print(line)
 
     def moving(self, lines: Sequence[Text]) -> None:
-        """Paint the moving lines; without lines, remove them. Without a terminal nothing moves."""
+        """Repaint the moving lines, or remove them if `lines` is empty. Without a terminal, do nothing."""
         if self._live:
             shown = [Text(), *lines] if lines else []
             self._live.update(Group(*map(self._plain, shown)), refresh=True)

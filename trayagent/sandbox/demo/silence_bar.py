@@ -1,4 +1,4 @@
-"""How long a forward has been silent, and how much of a file has arrived: bars and words. No side effects."""
+"""Bars and texts that show how long a forward was silent and how much of a file has arrived. No side effects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Lane:
     answered: bool
 
     def line(self, scale_s: float, columns: int) -> Text:
-        """Return the lane in so many columns. A bar of full length stands for `scale_s`."""
+        """Return the lane in that many columns. A bar of full length stands for `scale_s` seconds."""
         room = max(4, columns - 2 - NAME_COLUMNS - LABEL_COLUMNS)
         bar = max(1, min(room, round(self.silent_s / scale_s * room)))
         style = "green" if self.answered else "red" if self.silent_s > 1 else "yellow"
@@ -48,7 +48,7 @@ class Progress:
     share: float
 
     def line(self, columns: int) -> Text:
-        """Return the progress in so many columns."""
+        """Return the progress in that many columns."""
         room = max(4, columns - 2 - NAME_COLUMNS - PERCENT_COLUMNS)
         bar = max(1, min(room, round(self.share * room)))
         whole = self.share >= 1

@@ -32,11 +32,11 @@ PATIENCE_S = 30.0
 
 
 def check_machine() -> None:
-    """Raise TrayagentError (tool-missing, sandbox-forbidden) that names all missing tools together."""
+    """Raise TrayagentError if the demo cannot run here: sandbox-forbidden, or tool-missing with all missing tools."""
     if sys.platform != "linux":
         title = "the demo runs on Linux only: it builds network namespaces"
         raise TrayagentError(title, code="sandbox-forbidden")
-    # Do not check all tools of the laboratory: the demo needs no NetworkManager.
+    # The demo needs only some tools of the laboratory, for example no NetworkManager.
     missing = [name for name in (*REQUIRED, "nft") if shutil.which(name, path=search_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES[name] for name in missing}))
@@ -49,7 +49,7 @@ def check_machine() -> None:
 
 
 class Stage:
-    """A context manager; leaving it ends everything.
+    """The participants of the demo, as a context manager. Leaving it ends every process.
 
     Raises TrayagentError if the machine cannot run it, or if an expected event does not happen.
     """
@@ -66,7 +66,7 @@ class Stage:
         self._control_path = self.lab.files.ssh / "plain"
 
     def start_server(self) -> str:
-        """Go home, and start sshd and the service behind it; return OpenSSH's version."""
+        """Go home, and start sshd and the service behind the forward. Return OpenSSH's version."""
         self.lab.join("home")
         self.lab.sshd()
         self.lab.echo(SERVICE_PORT)
@@ -77,7 +77,7 @@ class Stage:
         return found.group() if found else "OpenSSH"
 
     def start_agent(self) -> None:
-        """Start the agent, and return when the forward that it keeps carries data."""
+        """Start the agent, and return when its forward carries data."""
         with self.stopwatch(AGENT_PORT) as watch:
             watch.release()
             self.agent = self._ends.enter_context(Agent(self.lab))
@@ -101,7 +101,7 @@ class Stage:
         return done.stderr.strip() if done.returncode == 0 else ""
 
     def master_pid(self) -> int | None:
-        """Return the process that the agent's `status` names as the host's master."""
+        """Return the pid of the host's master, as the agent's `status` shows it."""
         pid: int | None = (self.agent.host(HOST) or {}).get("pid")
         return pid
 

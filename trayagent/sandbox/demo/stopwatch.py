@@ -1,4 +1,4 @@
-"""A stopwatch for a forward that can be read without waiting, so that one loop watches several."""
+"""A stopwatch for a forward. Reading it does not block, so one loop can watch several."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ GLANCE_S = 0.001
 
 
 class Stopwatch:
-    """Tries a forward from `release` on until it answers; a context manager that ends its process."""
+    """A stopwatch that tries a forward after `release` until it answers; a context manager that ends its process."""
 
     def __init__(self, node: Node, port: int) -> None:
         self._program = Program(node, "forward_stopwatch", "127.0.0.1", str(port))
         self._at: float | None = None
 
     def release(self) -> None:
-        """Begin to try immediately."""
+        """Start trying now."""
         self._program.tell({})
 
     def answered(self, wait_s: float = GLANCE_S) -> float | None:
-        """Return the monotonic time in s of the first byte, None while there was none.
+        """Return the monotonic time of the first byte in seconds, or None if no byte has arrived yet.
 
-        Raises TrayagentError (sandbox-broken) if the process is gone, because its silence then means nothing.
+        Raises TrayagentError (sandbox-broken) if the stopwatch's process has ended, because it could not
+        report a byte.
         """
         if self._at is None:
             try:

@@ -1,1 +1,1 @@
-"""Programs that run inside the laboratory's namespaces: standard library only, each started by its path."""
+"""Programs that run inside the laboratory's namespaces. They use only the standard library and are started by path."""

@@ -1,15 +1,16 @@
-"""A delay line: carries frames between pairs of network interfaces, each after half the round trip.
+"""A program that carries frames between pairs of network interfaces, each frame delayed by half the round trip.
 
-There are two packet sockets per line, on veth ends in a namespace of their own. PACKET_VNET_HDR passes checksum and
-segmentation state with each frame, so that offloads work as on a real wire. No frame overtakes another. Frames are
-lost only if an order makes a line worse: drop everything (also what is in flight), limit the bits per second with a
-queue of so many bytes in front, swallow packets above a size, or lose a share of them. Each direction has its own
-bandwidth and queue. The process sleeps while nothing travels.
+Each line has two packet sockets, on veth ends in a separate namespace. PACKET_VNET_HDR passes checksum and
+segmentation state with each frame, so that offloads work as on a real wire. No frame overtakes another.
+Frames are lost only by order: drop everything, including frames in flight; limit the bits per second, with a
+queue of limited size; drop packets above a size; or lose a share of them. Each direction has its own
+bandwidth and queue. The process sleeps while no frame is in flight.
 
-Usage: delay_line.py NAME=IFACE:IFACE…  Orders come as JSON lines on stdin ({"line": NAME or null, "rtt_ms": …,
-"drop": …, "bits_s": …, "queue": bytes, "largest": bytes, "loss": share}). null removes a limit; missing keys change
-nothing. One JSON line answers each order: what each line carried and lost since the start, and how many bytes are
-queued from the first interface to the second ("up") and back ("down").
+Usage: delay_line.py NAME=IFACE:IFACE…  Orders come as JSON lines on stdin ({"line": NAME or null, "rtt_ms":
+…, "drop": …, "bits_s": …, "queue": bytes, "largest": bytes, "loss": share}). null removes a limit; a missing
+key leaves its setting unchanged. The answer to each order is one JSON line: how many frames each line carried
+and lost since the start, and how many bytes are queued from the first interface to the second ("up") and back
+("down").
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ class Direction:
         self.on_the_way: deque[tuple[float, bytes]] = deque()
 
     def queued(self, now: float, bits_s: float) -> float:
-        """Return how many bytes wait for the wire at this bandwidth."""
+        """Return how many bytes wait to be sent at this bandwidth."""
         return max(0.0, self.free_at - now) * bits_s / 8
 
     def add(self, frame: bytes, at: float) -> None:
-        """Send a frame that arrives at a given time, but never before an earlier frame."""
+        """Add a frame that is due at time `at`, but never before an earlier frame."""
         due = max(at, self.on_the_way[-1][0]) if self.on_the_way else at
         self.on_the_way.append((due, frame))
 
@@ -91,7 +92,9 @@ class Line:
                 size = way.near.recv_into(buffer)
             except BlockingIOError:
                 return
-            except OSError:  # the interface went down, or a frame that cannot be described: as on a wire
+            except OSError:
+                # the interface went down, or the kernel cannot deliver this frame: count it as lost, as on a
+                # wire
                 self.lost += 1
                 return
             at = self.passes(way, size)
@@ -99,7 +102,7 @@ class Line:
                 way.add(bytes(memoryview(buffer)[:size]), at)
 
     def passes(self, way: Direction, size: int) -> float | None:
-        """Return when a frame of that size arrives, or None if it never does."""
+        """Return when a frame of that size is due at the other end, or None if the line drops it."""
         now, packet = time.monotonic(), size - HEADERS
         if self.drop or (self.loss and self.chance.random() < self.loss):
             self.dropped += 1
@@ -127,7 +130,7 @@ class Line:
                     self.lost += 1
 
     def next_due(self) -> float | None:
-        """Return when the next frame arrives."""
+        """Return when the next frame is due."""
         return min((way.on_the_way[0][0] for way in self.directions if way.on_the_way), default=None)
 
     def obey(self, order: dict[str, Any]) -> None:

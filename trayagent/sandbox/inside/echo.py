@@ -1,6 +1,6 @@
-"""A small TCP service for forwards: answers an HTTP GET with a page, echoes everything else.
+"""A small TCP service for forwards. It answers an HTTP GET with a page and echoes everything else.
 
-Usage: echo.py ADDRESS PORT  prints {} when it listens, {"error"} when it cannot.
+Usage: echo.py ADDRESS PORT  It prints {} when it listens, or {"error": TEXT} if it cannot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Handler(socketserver.BaseRequestHandler):
                     self.request.sendall(head.encode() + PAGE)
                     return
                 self.request.sendall(data)
-        except ConnectionError:  # clients come and go with the network
+        except ConnectionError:  # a client may disappear with its network
             return
 
 

@@ -1,13 +1,13 @@
-"""A stopwatch: waits for its release, then tries a TCP service until it echoes, and prints when that was.
+"""A stopwatch that waits for its release, then tries a TCP service until it echoes, and prints the time.
 
 Usage: forward_stopwatch.py ADDRESS PORT
 
-It prints {} when it is ready. A line on stdin releases it. Then it prints {"at": SECONDS}, the machine's monotonic
-clock at the first echo.
+It prints {} when it is ready. A line on stdin releases it. Then it tries, and prints {"at": SECONDS}, the
+machine's monotonic clock at the first echo.
 
-A refused or reset attempt is repeated after 5 ms. An attempt that hangs (a forward that still listens but leads
-nowhere) stays open, because it is answered or reset as soon as the forward works or ends. Every 250 ms another
-attempt starts beside it.
+It repeats a refused or reset attempt after 5 ms. An attempt hangs if the forward listens but carries no data.
+The program keeps a hanging attempt open, because the attempt is answered or reset as soon as the forward
+works or ends. Every 250 ms it starts another attempt in parallel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 
 AGAIN_S = 0.005
 COMPANION_S = 0.25
-# Enough attempts for ten seconds. The oldest ends first, so that they do not pile up in a long outage.
+# The limit of parallel attempts, enough for ten seconds. In a longer outage, drop the oldest attempt first.
 ATTEMPTS_MAX = 40
 WORD = b"are you there\n"
 
@@ -46,13 +46,13 @@ class Attempts:
         self.selector.register(sock, selectors.EVENT_WRITE)
 
     def forget(self, sock: socket.socket) -> None:
-        """Give up an attempt."""
+        """Close an attempt."""
         self.selector.unregister(sock)
         self.open.remove(sock)
         sock.close()
 
     def answered(self, wait_s: float) -> bool:
-        """Wait for events of the attempts; report whether one was answered."""
+        """Wait for events of the attempts. Report whether an attempt was answered."""
         for key, _ in self.selector.select(wait_s):
             sock = key.fileobj
             assert isinstance(sock, socket.socket)  # noqa: S101 - only sockets are registered
@@ -70,7 +70,7 @@ class Attempts:
 
 
 def first_echo(place: tuple[str, int]) -> float:
-    """Try until the service echoes; return the monotonic time of that in seconds."""
+    """Try until the service echoes. Return the monotonic time of the echo in seconds."""
     attempts = Attempts(place)
     next_start = time.monotonic()
     while True:

@@ -1,18 +1,20 @@
-"""The process that keeps the laboratory's namespaces, and ends everything in them when its parent is gone.
+"""The process that keeps the laboratory's namespaces, and ends every process in them when its parent has ended.
 
 Usage: holder.py FOLDER
 
-One order (a JSON line) comes on stdin and one answer goes to stdout: the numbers of the descriptors that hold the
-namespaces, for `nsenter --net=/proc/PID/fd/N`. Nothing has a name in the file system, so two laboratories cannot
-collide and nothing can be left behind. At the end of stdin, which also comes when the parent is killed, it ends
-every process in the namespaces and removes the laboratory's folder.
+It reads one order (a JSON line) from stdin. It answers on stdout with the numbers of the descriptors that
+hold the namespaces, for `nsenter --net=/proc/PID/fd/N`. No namespace has a name in the file system, so two
+laboratories cannot collide and no namespace is left behind. Stdin also ends when the parent is killed. At the
+end of stdin, the holder ends every process in the namespaces and removes the laboratory's folder.
 
-A file that the laboratory shows instead of the machine's can be uncovered. A program that replaces /etc/passwd on
-the machine (useradd, the installation of a package) detaches what is mounted on it, in every mount namespace. In
-each namespace the kernel notifies a guard, and every process is ended before it reads the real home.
+The laboratory covers some files of the machine with its own, and the machine can undo that. If a program
+replaces /etc/passwd on the machine (useradd, the installation of a package), the kernel detaches the cover in
+every mount namespace. So each mount namespace has a guard process, which the kernel notifies of such a
+change. The holder then ends every process in the namespaces, before one reads the real home.
 
-An ordinary user first gets a user namespace where it is root. Programs of the laptop and sshd run in a second one
-below, where the user has its own uid again, without any capability.
+If the user is not root, the holder first creates a user namespace in which the user is root. Programs of the
+laptop and sshd run in a second user namespace below it. There the user has the original uid again and no
+capability.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_AGAIN_S = 0.02  # kill again, for processes that were just entering when a cover was lost
+# how often to kill again, because a process may just have been entering when a cover was lost
+_AGAIN_S = 0.02
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -56,7 +59,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
 
 
 def _namespace_of_child(kind: str, enter: Callable[[], None], outside: Callable[[int], None]) -> int:
-    """Make a child `enter` a new namespace, call `outside(pid)` here, and return a descriptor of the namespace."""
+    """Start a child that calls `enter`, call `outside(pid)` here, and return the child's new namespace."""
     entered_r, entered_w = os.pipe()
     done_r, done_w = os.pipe()
     pid = os.fork()
@@ -85,7 +88,10 @@ def _namespace_of_child(kind: str, enter: Callable[[], None], outside: Callable[
 
 
 def _become_root() -> tuple[int, int]:
-    """Enter a user namespace as its root; return descriptors of it and of the user's own one below."""
+    """Enter a user namespace as its root.
+
+    Return descriptors of it and of the second one below, with the original uid.
+    """
     uid, gid = os.getuid(), os.getgid()
     _unshare(CLONE_NEWUSER, "user namespace")
     Path("/proc/self/setgroups").write_text("deny")
@@ -105,7 +111,7 @@ def _network(settings: dict[str, str]) -> int:
     _unshare(CLONE_NEWNET, "network namespace")
     for key, value in settings.items():
         path = Path("/proc/sys", *key.split("/"))
-        if path.exists():  # a kernel without IPv6 has none of its keys
+        if path.exists():  # a kernel without IPv6 lacks these sysctls
             path.write_text(value)
     return os.open("/proc/self/ns/net", os.O_RDONLY)
 
@@ -121,8 +127,9 @@ def _mounts(steps: list[list[str]]) -> None:
             continue  # a path that the machine lacks needs no cover
         elif kind == "bind":
             _mount(source, target, None, MS_BIND | MS_REC)
-        elif kind == "overlay":  # the files of the source are visible in addition; read-only
-            with contextlib.suppress(OSError):  # a kernel without overlayfs, or before 5.11 an ordinary user
+        elif kind == "overlay":  # adds the source's files to the target's; read-only
+            with contextlib.suppress(OSError):
+                # fails without overlayfs, or for an ordinary user before Linux 5.11
                 _mount("lab", target, "overlay", 0, f"lowerdir={target}:{source}")
         elif kind == "sysfs":
             # Some containers forbid a second sysfs; then /sys/class/net shows the machine's own devices.
@@ -139,14 +146,15 @@ def covers(steps: list[list[str]]) -> dict[str, tuple[int, int]]:
 
 
 def _guarded(steps: list[list[str]], lost: int) -> tuple[int, int, dict[str, tuple[int, int]]]:
-    """Create a mount namespace; return its descriptor, the pid of its guard, and what that guards."""
+    """Create a mount namespace. Return its descriptor, the pid of its guard, and the covers that the guard watches."""
     told_r, told_w = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             _mounts(steps)
-            _unshare(CLONE_NEWNET, "network namespace")  # the guard is in no node's namespace
+            # so that a signal to all processes of a node does not reach the guard
+            _unshare(CLONE_NEWNET, "network namespace")
             guarded = covers(steps)
         except OSError as error:
             os.write(told_w, json.dumps({"errno": error.errno, "error": str(error)}).encode() + b"\n")
@@ -165,7 +173,10 @@ def _guarded(steps: list[list[str]], lost: int) -> tuple[int, int, dict[str, tup
 
 
 def _guard(guarded: dict[str, tuple[int, int]], lost: int) -> None:
-    """Return when one of the targets shows something else. Every change of the mounts wakes the guard (proc(5))."""
+    """Return when a target is no longer covered by its known file.
+
+    Every change of the mounts wakes the guard (proc(5)).
+    """
     with open("/proc/self/mountinfo") as mounts:  # noqa: PTH123 - polled, not read
         poller = select.poll()
         poller.register(mounts, select.POLLPRI | select.POLLERR)
@@ -193,7 +204,7 @@ def processes_in(networks: set[tuple[int, int]]) -> list[int]:
 
 
 def end_processes(networks: set[tuple[int, int]], deadline_s: float = 5.0) -> bool:
-    """Kill every process in the namespaces; report whether all were gone in time."""
+    """Kill every process in the namespaces. Report whether all of them ended in time."""
     limit = time.monotonic() + deadline_s
     while left := processes_in(networks):
         for pid in left:
@@ -227,13 +238,16 @@ def _build(order: dict[str, Any], lost: int) -> dict[str, Any]:
         if name in order["mounts"]:
             made = _guarded(order["mounts"][name], lost)
             answer["mnt"][name], answer["guards"][name], answer["covers"][name] = made
-    # The holder is in none of the nodes' namespaces, so a signal to all processes of a node spares it.
+    # The holder is in no node's namespace, so a signal to all processes of a node does not reach it.
     _unshare(CLONE_NEWNET, "network namespace")
     return answer
 
 
 def _watch(networks: set[tuple[int, int]], lost: int) -> None:
-    """Wait for the end of stdin. Once a cover is lost, keep killing everything until then."""
+    """Wait for the end of stdin.
+
+    If a cover is lost, kill every process in the namespaces again and again until then.
+    """
     broken = False
     while True:
         ready = select.select([0, lost], [], [], _AGAIN_S if broken else None)[0]
@@ -249,7 +263,8 @@ def _watch(networks: set[tuple[int, int]], lost: int) -> None:
 def main() -> None:
     """Build the namespaces, answer, wait for the end of stdin, and clean up."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # only the end of stdin ends a holder, because it must clean up
+        # ignore signals, because the holder must clean up: only the end of stdin ends it
+        signal.signal(number, signal.SIG_IGN)
     networks: set[tuple[int, int]] = set()
     lost_r, lost_w = os.pipe()
     try:

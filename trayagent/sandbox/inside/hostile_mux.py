@@ -2,9 +2,10 @@
 
 Usage: hostile_mux.py PATH HOW PID [ambush]
 
-HOW: "claims" to be process PID; "silent" never answers; "endless" floods the client; "huge" announces a packet of 4
-GB; "agrees" to everything. One JSON line for each socket says where it listens. With "ambush" it waits for each ssh
-whose control path is PATH or begins with it, and listens there before that ssh does. It ends with its input.
+HOW: "claims" to be process PID; "silent" never answers; "endless" floods the client; "huge" announces a
+packet of 4 GB; "agrees" to everything. For each socket, the program prints a JSON line with its path. With
+"ambush" it waits for each ssh whose control path is PATH or begins with PATH, and listens there before that
+ssh does. It ends at the end of stdin.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 HELLO, ALIVE_CHECK = 0x00000001, 0x10000004
 S_OK, S_ALIVE, S_SESSION_OPENED = 0x80000001, 0x80000005, 0x80000006
 NEW_SESSION, NEW_STDIO_FWD = 0x10000002, 0x10000008
-LOOK_S = 0.002  # a login takes 100 times as long
+LOOK_S = 0.002  # The interval between two scans for new ssh processes. A login takes 100 times as long.
 
 
 def packet(*words: int) -> bytes:
@@ -40,7 +41,7 @@ class Hostile:
         self._taken: set[str] = set()
 
     def listen(self, path: str) -> None:
-        """Listen on this path, once, if the path is free."""
+        """Listen on this path, unless it is in use or this program already listened there."""
         if path in self._taken:
             return
         self._taken.add(path)
@@ -123,10 +124,13 @@ class Hostile:
 
 
 def wanted(begin: str) -> list[str]:
-    """Return the control paths with this prefix on which an ssh will listen. Every user may read command lines."""
+    """Return the control paths with this prefix on which an ssh will listen.
+
+    They come from the command lines, which every user may read.
+    """
     option = f"ControlPath={begin}".encode()
     found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - it is read 500 times a second
+    for name in os.listdir("/proc"):  # noqa: PTH208 - os.listdir is faster, and this runs 500 times a second
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:  # noqa: PTH123
                 words = file.read().split(b"\0")

@@ -1,9 +1,10 @@
-"""A machine that pretends to be a server. Orders decide what it does to a client.
+"""A program that pretends to be a server. Orders select what it does to a client.
 
-Usage: liar.py ADDRESS PORT  prints {} when it listens, {"error"} when it cannot.
+Usage: liar.py ADDRESS PORT  It prints {} when it listens, or {"error": TEXT} if it cannot.
 
-An order is a JSON line: {"trick", ...} names one of TRICKS and its arguments, {} changes nothing. The answer is
-{"visits", "relayed"}: how many connections came so far, and what the server sent in each that was relayed.
+An order is a JSON line: {"trick", ...} names one of TRICKS and its arguments, {} changes nothing. The answer
+is {"visits", "relayed"}: how many connections came so far, and how many bytes the server sent in each relayed
+connection.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def disconnect(
 
 
 def close(visitor: socket.socket, reset: bool = False) -> None:
-    """Close the connection immediately, in order or with a reset."""
+    """Close the connection immediately, with a reset if `reset` is true."""
     if reset:
         visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_NOW)
     visitor.close()
@@ -87,9 +88,9 @@ def certificate(visitor: socket.socket, blob: str, algorithm: str) -> None:
 
 
 def relay(visitor: socket.socket, address: str, port: int, limit: int | None) -> None:
-    """Pass everything on to the real server, and back to the client only the server's first `limit` bytes.
+    """Pass the client's data to the real server, and only the server's first `limit` bytes to the client.
 
-    The rest is swallowed, and the client never learns that the server closed the connection.
+    Discard the rest, and keep the client's connection open even after the server closes its own.
     """
     with socket.create_connection((address, port)) as server:
         there = threading.Thread(target=_pass_on, args=(visitor, server), daemon=True)
@@ -112,7 +113,7 @@ relayed: list[int] = []
 def _pass_on(visitor: socket.socket, server: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while content := visitor.recv(65536):
-            with contextlib.suppress(OSError):  # the server left, and the client does not know
+            with contextlib.suppress(OSError):  # the server closed its connection; keep the client's open
                 server.sendall(content)
         server.shutdown(socket.SHUT_WR)
 
@@ -132,21 +133,21 @@ def data(content: bytes) -> bytes:
 
 
 def offers(host_key_algorithm: str) -> bytes:
-    """Return an SSH_MSG_KEXINIT with one choice of each kind: RFC 4253, section 7.1."""
+    """Return an SSH_MSG_KEXINIT that offers one algorithm of each kind: RFC 4253, section 7.1."""
     both_ways = ("aes128-ctr", "hmac-sha2-256", "none", "")
     names = ["curve25519-sha256", host_key_algorithm, *(name for name in both_ways for _ in range(2))]
     return bytes([KEXINIT]) + os.urandom(16) + b"".join(map(string, names)) + bytes(5)
 
 
 def read_packet(visitor: socket.socket) -> bytes:
-    """Return the payload of the next message in the format before keys are in use; raises OSError at the end."""
+    """Return the payload of the next unencrypted message. Raises OSError at the end of the connection."""
     (length,) = struct.unpack(">I", read_exactly(visitor, 4))
     body = read_exactly(visitor, length)
     return body[1 : length - body[0]]
 
 
 def read_exactly(visitor: socket.socket, size: int) -> bytes:
-    """Return that many bytes; raises OSError where the client leaves before."""
+    """Return that many bytes. Raises OSError if the client closes the connection first."""
     content = b""
     while len(content) < size:
         more = visitor.recv(size - len(content))
@@ -157,14 +158,14 @@ def read_exactly(visitor: socket.socket, size: int) -> bytes:
 
 
 def packet(payload: bytes) -> bytes:
-    """Return a message in the format before keys are in use: RFC 4253, section 6."""
+    """Return an unencrypted message with this payload: RFC 4253, section 6."""
     padding = 8 - (len(payload) + 5) % 8
     padding += 8 if padding < 4 else 0
     return struct.pack(">IB", 1 + len(payload) + padding, padding) + payload + bytes(padding)
 
 
 def read_line(visitor: socket.socket) -> bytes:
-    """Return the client's first line, or the part of it that came."""
+    """Return the client's first line, or its beginning if the client closes the connection first."""
     line = b""
     while not line.endswith(b"\n") and (byte := visitor.recv(1)):
         line += byte
@@ -172,13 +173,13 @@ def read_line(visitor: socket.socket) -> bytes:
 
 
 def drain(visitor: socket.socket) -> None:
-    """Discard what the client sends until it leaves."""
+    """Discard the client's data until it closes the connection."""
     while visitor.recv(65536):
         pass
 
 
 class Service(socketserver.ThreadingTCPServer):
-    """The listener; `trick` applies to the next connection."""
+    """The listener. `trick` is applied to each new connection."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -192,9 +193,9 @@ class Service(socketserver.ThreadingTCPServer):
     def finish_request(self, request: object, client_address: object) -> None:
         """Play the trick on one client."""
         del client_address
-        assert isinstance(request, socket.socket)  # noqa: S101 - a TCP server's
+        assert isinstance(request, socket.socket)  # noqa: S101 - socketserver passes a TCP server's socket
         self.visits += 1
-        with contextlib.suppress(OSError):  # clients come and go with the network
+        with contextlib.suppress(OSError):  # a client may disappear with its network
             self.trick(request)
 
 

@@ -1,6 +1,6 @@
 """Multipath TCP for programs that do not support it: a listener that runs sshd, and a connection for ssh.
 
-Usage: mptcp.py listen ADDRESS PORT WORDS…  runs the command for each connection, which is its stdin and stdout
+Usage: mptcp.py listen ADDRESS PORT WORDS…  runs the command for each connection, as stdin and stdout
        mptcp.py connect ADDRESS PORT        passes the connection on over stdout (ProxyUseFdpass, ssh_config(5))
 """
 
@@ -22,7 +22,7 @@ def listen(place: tuple[str, int], words: list[str]) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(place)
     listener.listen(128)
-    # The line that sshd itself prints.
+    # The same line as sshd prints, because callers wait for it.
     os.write(2, f"Server listening on {place[0]} port {place[1]}.\n".encode())
     while True:
         connection, _ = listener.accept()
@@ -43,7 +43,7 @@ def connect(place: tuple[str, int]) -> None:
 
 
 def main() -> None:
-    """Run the role that the command line names."""
+    """Run the role that the command line selects."""
     role, address, port, *words = sys.argv[1:]
     place = (address, int(port))
     if role == "listen":

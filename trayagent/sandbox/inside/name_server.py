@@ -1,10 +1,10 @@
-"""A name server that records every query: what a café's resolver would learn.
+"""A name server that records every query, to show what a café's resolver would learn.
 
-Usage: name_server.py ADDRESS  prints {} when it listens, {"error"} when it cannot.
+Usage: name_server.py ADDRESS  It prints {} when it listens, or {"error": TEXT} if it cannot.
 
-An order is a JSON line: {"names": {name: IPv4 address}} replaces the known names, {} changes nothing. The answer is
-{"asked": [name, …]}: every query so far, in lower case and in order. An unknown name does not exist; types other
-than A have no answer. Messages: RFC 1035, section 4.
+An order is a JSON line: {"names": {name: IPv4 address}} replaces the known names, {} changes nothing. The
+answer is {"asked": [name, …]}: every queried name so far, in lower case and in order. A query for an unknown
+name gets NXDOMAIN. A query for a type other than A gets an empty answer. Messages: RFC 1035, section 4.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Names:
 
 
 def read_name(message: bytes, at: int) -> tuple[str, int]:
-    """Return the name at an offset, and the offset behind it. Names in questions are not compressed."""
+    """Return the name at an offset, and the offset after the name. Names in questions are not compressed."""
     labels = []
     while length := message[at]:
         labels.append(message[at + 1 : at + 1 + length].decode("ascii"))

@@ -1,14 +1,15 @@
-"""A NetworkManager of the laptop's own: its bus, its daemon, and private copies of the system's folders.
+"""A program that runs a separate NetworkManager for the laptop: a bus, the daemon, private system folders.
 
 Usage: networkmanager.py FOLDER [UNPACKED]
 
-FOLDER holds `NetworkManager/` (configuration and profiles); the bus listens on FOLDER/bus. UNPACKED is a folder
-whose usr/ has the programs, if the machine itself lacks them. Prints {} when the bus listens and the daemon was
-started, or {"errno", "error"}. Obeys JSON lines on stdin: {"signal": NUMBER} for the daemon, {"start": true} after
-it ended. The daemon's output is appended to FOLDER/log. Everything ends with stdin.
+FOLDER holds `NetworkManager/` (configuration and profiles); the bus listens on FOLDER/bus. UNPACKED is a
+folder whose usr/ has the programs, if the machine itself lacks them. Prints {} when the bus listens and the
+daemon was started, or {"errno", "error"}. Obeys JSON lines on stdin: {"signal": NUMBER} sends the daemon a
+signal, {"start": true} starts it again after it ended. The daemon's output is appended to FOLDER/log. At the
+end of stdin, the program ends the daemon and the bus.
 
-It has a mount namespace of its own. openvpn clears the environment, so the bus and the VPN plug-in's helper must be
-at their usual paths.
+The program has its own mount namespace. There the bus and the VPN plug-in's helper are at their usual paths,
+because openvpn clears the environment that could name other paths.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVA
     1, 2, 4, 8, 32, 4096, 16384, 1 << 18,
 )  # fmt: skip
 END_DEADLINE_S = 5.0
-# The VPN plug-in would run openvpn with an account and in a folder that only an installed package creates.
+# By default, the VPN plug-in runs openvpn with an account and in a folder that only an installed package
+# creates.
 NO_OTHER_USER = {"NM_OPENVPN_USER": "", "NM_OPENVPN_GROUP": "", "NM_OPENVPN_CHROOT": ""}
 
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -72,7 +74,7 @@ def show_own_folders(folder: Path, unpacked: str | None) -> None:
         mount("lab", target, "tmpfs", MS_NOSUID | MS_NODEV)
     for name in ("/run/dbus", "/run/NetworkManager", "/var/lib/NetworkManager"):
         Path(name).mkdir()
-    # A read-only /sys tells NetworkManager that no udev will announce its links.
+    # From a read-only /sys, NetworkManager concludes that no udev will announce its links.
     try:
         mount("lab", "/sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError:  # some containers forbid a second sysfs
@@ -80,7 +82,7 @@ def show_own_folders(folder: Path, unpacked: str | None) -> None:
 
 
 def start_bus(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the bus; it listens when this returns."""
+    """Start the bus, and return when it listens."""
     config = folder / "bus.conf"
     config.write_text(BUS_CONFIG.format(folder=folder))
     words = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address"]
@@ -95,7 +97,7 @@ def start_daemon(folder: Path) -> subprocess.Popen[bytes]:
     """Start NetworkManager."""
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            ["NetworkManager", "--debug"],  # in the foreground, and its log on stderr
+            ["NetworkManager", "--debug"],  # --debug: stay in the foreground and log to stderr
             env={**os.environ, **NO_OTHER_USER},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -129,7 +131,8 @@ def main() -> None:
     else:
         os.write(1, b"{}\n")
         running[1] = obey(folder, running[1])
-    for child in reversed(running):  # the daemon takes its VPNs down while there is a bus
+    for child in reversed(running):
+        # end the daemon before the bus, because it needs the bus to take its VPNs down
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(END_DEADLINE_S)

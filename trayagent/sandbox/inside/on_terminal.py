@@ -1,6 +1,6 @@
 """Makes the terminal on stdin the controlling one, and executes a command.
 
-Usage: on_terminal.py WORD…  in a session of its own, as `Node.popen` starts it.
+Usage: on_terminal.py WORD…  It needs a new session, as `Node.popen` starts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sends ICMP echoes one after the other.
 
-Usage: ping.py ADDRESS COUNT WAIT_S SIZE  prints the round trips in ms as a JSON list; null means no answer. SIZE is
-that of the IP packets in bytes.
+Usage: ping.py ADDRESS COUNT WAIT_S SIZE  prints the round trips in ms as a JSON list; null means no answer.
+SIZE is the size of the IP packets in bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def checksum(data: bytes) -> int:
 
 
 def ping(sock: socket.socket, address: str, number: int, wait_s: float, size: int) -> float | None:
-    """Send one echo request; return the round trip in ms, None without an answer in time."""
+    """Send one echo request. Return the round trip in ms, or None if no answer came in time."""
     ident = os.getpid() & 0xFFFF
     body = bytes(size - HEADERS)
     head = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, ident, number)
@@ -48,7 +48,7 @@ def ping(sock: socket.socket, address: str, number: int, wait_s: float, size: in
 
 
 def main() -> None:
-    """Ping as the command line says."""
+    """Send the echo requests of the command line, and print the round trips."""
     address, count, wait_s, size = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     answers = [ping(sock, address, number, wait_s, size) for number in range(count)]

@@ -6,8 +6,8 @@ Usage: traffic.py near up|down session WORDS…   runs a command (an ssh with `f
        traffic.py service ADDRESS PORT           the other end of forwards; prints {} when it listens
 
 `near` prints {} at its start. It answers each JSON line on stdin, {"rate": bytes per second, or null}, with
-{"bytes": what arrived at the end that counts, "ended": how it ended, or null}. "up" is counted on the server, which
-reports by lines, so a byte counts only when it has arrived.
+{"bytes": how many bytes arrived, "ended": how the traffic ended, or null}. The receiving end counts. For "up"
+that is the server, which reports its count in lines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REPORT_EVERY_S = 0.05
 
 
 def pour(descriptor: int) -> None:
-    """Write until the other end is gone."""
+    """Write until the other end has closed the connection."""
     try:
         while True:
             os.write(descriptor, CHUNK)
@@ -35,7 +35,7 @@ def pour(descriptor: int) -> None:
 
 
 def count(source: int, reports: int) -> None:
-    """Read until the end, and report how much came, at most 20 times a second."""
+    """Read until the end, and report the number of bytes so far, at most 20 times a second."""
     total, reported = 0, 0.0
     try:
         while data := os.read(source, 65536):
@@ -97,13 +97,13 @@ class Near:
         self.ended: str | None = None
 
     def may_pour(self, now: float) -> bool:
-        """Report whether the pace allows another chunk."""
+        """Report whether the rate allows another chunk now."""
         if not self.up or self.ended is not None:
             return False
         return self.rate is None or self.poured < self.rate * (now - self.allowed_from)
 
     def take(self) -> None:
-        """Read what came."""
+        """Read and count the bytes that arrived."""
         try:
             data = os.read(self.into, 65536)
         except BlockingIOError:
@@ -132,11 +132,11 @@ class Near:
                 self.up = False  # the exit status is read when the command's output ends
 
     def end(self, how: str) -> None:
-        """Remember the first end."""
+        """Record how the traffic ended, unless an end is already recorded."""
         self.ended = self.ended or how
 
     def obey(self, order: dict[str, float | None]) -> None:
-        """Change the pace."""
+        """Set the rate."""
         if "rate" in order:
             self.rate, self.allowed_from, self.poured = order["rate"], time.monotonic(), 0
 
@@ -168,7 +168,7 @@ class Near:
 
 
 def main() -> None:
-    """Run the role that the command line names."""
+    """Run the role that the command line selects."""
     role, *words = sys.argv[1:]
     if role == "far":
         if words == ["up"]:

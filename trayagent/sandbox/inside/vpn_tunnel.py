@@ -1,12 +1,12 @@
-"""A VPN without secrets: one tun device whose packets travel in UDP.
+"""An unencrypted VPN: one tun device whose packets travel in UDP.
 
 Usage: vpn_tunnel.py client SERVER PORT   (in the laptop; roams as WireGuard does)
        vpn_tunnel.py server ADDRESS PORT  (on the server)
 
-Prints one JSON line: {} once the device `tun0` is there, or {"errno", "error"}. The server obeys JSON lines on
-stdin. {"client": ADDRESS} names the one inner address that it serves. Packets from or to another one are dropped,
-as a VPN does after it gave out a new lease. {"drop": BOOL} makes it a server that died silently. Both end at the
-end of stdin.
+Prints one JSON line: {} once the device `tun0` is there, or {"errno", "error"}. The server obeys JSON lines
+on stdin. {"client": ADDRESS} sets the only inner address that it serves. It drops packets from or to any
+other address, as a VPN does after it has given out a new lease. {"drop": true} makes it drop every packet,
+like a server that died silently. Both end at the end of stdin.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def inner(packet: bytes) -> tuple[str, str]:
 
 
 class Client:
-    """The laptop's end: everything goes to the server, by the laptop's present route."""
+    """The laptop's end: it sends every packet to the server, by the laptop's current route."""
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
@@ -49,7 +49,7 @@ class Client:
 
     def out(self, packet: bytes) -> None:
         """Carry a packet of the device."""
-        with contextlib.suppress(OSError):  # no route at the moment: the packet is lost, as on a wire
+        with contextlib.suppress(OSError):  # without a route the packet is lost, as on a wire
             self.udp.sendto(packet, self.server)
 
     def back(self, packet: bytes, sender: tuple[str, int]) -> bool:
@@ -57,11 +57,11 @@ class Client:
         return bool(packet) and sender == self.server
 
     def obey(self, order: dict[str, object]) -> None:
-        """Take an order; the client has none."""
+        """Ignore an order, because the client has no orders."""
 
 
 class Server:
-    """The server's end: serves one inner address, at the outer address of its last packet."""
+    """The server's end: it serves one inner address, at the outer address from which the last packet came."""
 
     def __init__(self, place: tuple[str, int]) -> None:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]  # Linux only
