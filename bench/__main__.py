@@ -1,4 +1,4 @@
-"""`make bench`: a table of times, relative to a cold plain ssh of the same run."""
+"""The program of `make bench`: prints a table of times, relative to a cold plain ssh in the same run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def many_hosts(numbers: Sequence[int]) -> bool:
-    """Print what many hosts on five servers cost, beside a shell loop. Report whether a goal was missed."""
+    """Print the times of many hosts on five servers, compared with a shell loop. Report whether a goal was missed."""
     say(
         f"\nhosts on 5 servers, MaxStartups 10:30:100, round trip {scale.RTT_MS:.0f} ms; the loop starts plain ssh"
     )
@@ -83,7 +83,7 @@ def many_hosts(numbers: Sequence[int]) -> bool:
 
 
 def attach(runs: int) -> bool:
-    """Print how soon a terminal is back in its session, and what staying attached costs.
+    """Print how soon a terminal is back in its session, and the cost of an attached terminal.
 
     Report whether a bound was missed.
     """
@@ -102,7 +102,7 @@ def attach(runs: int) -> bool:
 
 
 def move(runs: int) -> bool:
-    """Print how soon what is open answers after a move. Report whether a goal was missed."""
+    """Print how soon open sessions and connections answer after a move. Report whether a goal was missed."""
     say(f"\n{MOVE}  another network, roam = true: what is open answers, relative to a cold ssh")
     slow = False
     for key, gap_s in moving.GAPS_S.items():
@@ -118,7 +118,10 @@ def move(runs: int) -> bool:
 
 
 def typed(runs: int) -> None:
-    """Print how many typed ssh end up beside the master, by their start after a move. They have no bound."""
+    """Print how many `ssh HOST`, started at different times after a move, made their own connection.
+
+    There is no bound.
+    """
     say(f"\n{TYPE}  another network: `ssh HOST` is typed so long after the move")
     for step_ms in typing.STEPS_MS:
         found = typing.measure(step_ms, runs)
@@ -132,7 +135,7 @@ def typed(runs: int) -> None:
 
 
 def roam(runs: int) -> bool:
-    """Print what the two roaming relays cost. Report whether a goal was missed."""
+    """Print the cost of the two roaming relays. Report whether a goal was missed."""
     say(f"\n{ROAM}  a connection through both relays over loopback, beside a plain master")
     slow = False
     for direction in ("down", "up"):
@@ -219,7 +222,7 @@ def row(name: str, seconds: float | None, ratio: float | None, worst: float | No
 
 
 def say(line: str) -> None:
-    """Print a line at once, because a run takes minutes."""
+    """Print a line without buffering, because a run takes minutes."""
     print(line, flush=True)  # noqa: T201  # the table is the purpose of this program
 
 

@@ -1,6 +1,6 @@
-"""How soon a terminal is back in its tmux session, compared with a cold ssh; and the cost of staying attached.
+"""Measures how soon a terminal is back in its tmux session, compared with a cold ssh, and the cost while attached.
 
-Only root's sshd can give a session a terminal in a namespace.
+In a namespace, only an sshd that runs as root can give a session a terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BOUND_RTTS = 3.0
 
 
 def possible() -> bool:
-    """Report whether this can be measured here."""
+    """Report whether this machine can run the measurement."""
     return os.getuid() == 0
 
 
@@ -36,7 +36,7 @@ def measure(runs: int) -> tuple[float, float, float, float]:
 
 
 def seconds() -> float:
-    """Return the seconds from the new address to the first byte of the session that is attached again."""
+    """Return the seconds from the new address to the first byte of the reattached session."""
     with _lab() as lab, Agent(lab) as agent, _attached(lab, agent) as terminal:
         time.sleep(QUIET_S)
         t0 = lab.switch("home", "cafe")
@@ -44,7 +44,7 @@ def seconds() -> float:
 
 
 def cold_seconds() -> float:
-    """Return the seconds from the start of a plain ssh on the other network to the same byte."""
+    """Return the seconds from the start of a plain ssh on the other network to the session's first byte."""
     with _lab() as lab:
         lab.join("cafe")
         lab.server.run(WORDS.replace("-A", "-d").split())
@@ -55,7 +55,7 @@ def cold_seconds() -> float:
 
 
 def idle(seconds_: float) -> tuple[int, float]:
-    """Return the context switches of an attached terminal in this time, and its RSS in MB."""
+    """Return the context switches of an attached terminal in `seconds_`, and its RSS in MB."""
     with _lab() as lab, Agent(lab) as agent, _attached(lab, agent) as terminal:
         terminal.drain(5.0)
         before = own_switches(terminal.pid)

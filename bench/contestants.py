@@ -1,4 +1,4 @@
-"""The programs to compare: each opens a forward and keeps it open in its own way."""
+"""The programs to compare. Each opens a forward and keeps it open."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Contestant(Protocol):
     def running(
         self, lab: Lab, host: str, config: str, *, remote: bool = False
     ) -> contextlib.AbstractContextManager[None]:
-        """Start, wait until the forward works, and end everything afterwards.
+        """Start the program, wait until the forward works, and end all its processes afterwards.
 
-        `remote`: the forward is on the server.
+        `remote`: the forward listens on the server (-R).
         """
 
 
@@ -40,7 +40,7 @@ def forward_probe(lab: Lab, *, remote: bool) -> Probe:
 
 
 def works(lab: Lab, deadline_s: float = 30.0, *, remote: bool = False) -> None:
-    """Wait until the forward answers."""
+    """Wait until the forward answers. Raises TrayagentError after the deadline."""
     with forward_probe(lab, remote=remote) as probe:
         probe.release()
         probe.result(deadline_s)
@@ -48,7 +48,7 @@ def works(lab: Lab, deadline_s: float = 30.0, *, remote: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Trayagent:
-    """The agent, as a user runs it."""
+    """The agent, started as a user would."""
 
     name: str = "trayagent"
 
@@ -60,7 +60,7 @@ class Trayagent:
             agent.wait_state(host, "connected")
             works(lab, remote=remote)
             yield
-            agent.cli("disconnect", host)  # the masters would outlive the agent
+            agent.cli("disconnect", host)  # end the masters, too, because they would outlive the agent
 
 
 @dataclass(frozen=True)

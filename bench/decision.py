@@ -1,9 +1,11 @@
-"""The time from the kernel's event to the decision, with many masters; runs in the laptop's namespace.
+"""Measures the time from the kernel's event to the decision, with many masters, in the laptop's namespace.
 
-The netlink source, the snapshot and the core are real. Only the masters are facts without processes, and the actions
-are counted instead of carried out.
+The netlink source, the snapshot and the core are real. The masters exist only as facts, without processes.
+The actions are counted, not carried out.
 
-Usage: python -m bench.decision MASTERS RUNS  prints a JSON list of milliseconds.
+Usage: python -m bench.decision MASTERS RUNS
+
+It prints a JSON list of milliseconds.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ HOME, CAFE = "192.168.10.2", "10.20.0.2"
 
 
 class Stopwatch:
-    """Counts attempts, and records when the first one was decided. Each connection stays at its lost address."""
+    """Counts the attempts, and records when all queued events were decided.
+
+    Each connection stays at its lost address.
+    """
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
@@ -41,7 +46,7 @@ class Stopwatch:
         self.dials = 0
 
     def carry_out(self, action: Action) -> None:
-        """Record an attempt, and answer for the kernel."""
+        """Count an attempt, or answer an observation in the kernel's place."""
         if isinstance(action, Dial):
             self.dials += 1
         if isinstance(action, Observe):
@@ -79,7 +84,7 @@ async def once(masters: int, ip: subprocess.Popen[str]) -> float:
         shell.post(MasterFound(now, name, master, fresh=True))
     shell.post(Started(now))
     shell.start(watch, linux_snapshot)
-    await shell.decided()  # the events of the start
+    await shell.decided()  # wait until the events of the start are decided
     source.start(hint)
     t0 = time.monotonic()
     tell(
@@ -103,7 +108,7 @@ async def once(masters: int, ip: subprocess.Popen[str]) -> float:
 
 
 def tell(ip: subprocess.Popen[str], *lines: str) -> None:
-    """Let `ip -batch -` run these lines at once."""
+    """Make `ip -batch -` run these lines now."""
     if ip.stdin is not None:
         ip.stdin.write("".join(f"{line}\n" for line in lines))
         ip.stdin.flush()

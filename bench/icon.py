@@ -1,4 +1,4 @@
-"""The time from the start of the program to its icon in the panel, and the agent's memory with an icon.
+"""Measures the time from the program's start to its icon in the panel, and the agent's memory with an icon.
 
 The panel is a minimal StatusNotifierWatcher: it owns the name and records registrations.
 """
@@ -39,7 +39,7 @@ async def _measure(runs: int) -> tuple[list[float], float]:
             child = _start(address, folder)
             try:
                 at = await watcher.registered()
-                if number:  # the first run compiles
+                if number:  # not counted, because the first run compiles
                     times.append((at - begin) * 1e3)
                 if number == runs:
                     await asyncio.sleep(SETTLED_S)

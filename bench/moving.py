@@ -1,4 +1,4 @@
-"""How soon what is open on a host that roams answers after a move, compared with a cold ssh of the same run."""
+"""Measures how soon open sessions and connections of a host that roams answer after a move, against a cold ssh."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ for line in sys.stdin:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What was measured in turn: seconds until a session and a forwarded connection answered, and of a cold ssh."""
+    """For each move, the seconds until a session and a forwarded connection answered, and those of a cold ssh."""
 
     session_s: list[float]
     forwarded_s: list[float]
@@ -37,13 +37,13 @@ class Moves:
 
     @property
     def ratios(self) -> list[float]:
-        """The later of both answers relative to the cold ssh, run by run."""
+        """For each move, the later of both answers relative to the cold ssh."""
         later = map(max, self.session_s, self.forwarded_s)
         return [ours / cold for ours, cold in zip(later, self.cold_s, strict=True)]
 
 
 def measure(runs: int, gap_s: float) -> Moves:
-    """Move between two networks that often, with this gap."""
+    """Move between two networks `runs` times, with this gap without a network."""
     found = Moves([], [], [])
     with _roaming() as (lab, session, forwarded):
         here, there = "home", "cafe"
@@ -63,7 +63,7 @@ def measure(runs: int, gap_s: float) -> Moves:
 
 @contextlib.contextmanager
 def _roaming() -> Iterator[tuple[Lab, subprocess.Popen[str], subprocess.Popen[str]]]:
-    """Yield a laboratory, a session of a host that roams, and a connection through its forward."""
+    """Yield a laboratory, a session of a host that roams, and a connection through a forward of that host."""
     with Lab(rtt_ms=RTT_MS) as lab, Agent(lab) as agent:
         lab.join("home")
         lab.sshd()

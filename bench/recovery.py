@@ -1,4 +1,4 @@
-"""The time from the event to the first byte through the forward: for trayagent, a cold ssh and the alternatives."""
+"""Measures the time from an event to the first byte through the forward: of trayagent, a cold ssh and others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from trayagent.sandbox import Lab
 
 RTT_MS = 50.0
 GIVE_UP_S = 60.0
-# TCP would retransmit bytes in flight later and later, and that time says nothing about a contestant. So wait first.
+# Wait until no data is in flight. TCP would retransmit it at growing intervals, and that time says nothing
+# about a contestant.
 QUIET_S = 1.0
 
 

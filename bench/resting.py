@@ -1,4 +1,4 @@
-"""The cost of an idle agent, and of a call of `trayagent status`."""
+"""Measures the cost of an idle agent and of a call of `trayagent status`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOSTS = 5
 
 
 def idle(seconds: float) -> tuple[int, float]:
-    """Return the agent's context switches in this time and its RSS in MB, with five connected hosts and a tray."""
+    """Return the agent's context switches in `seconds` and its RSS in MB, with five connected hosts and a tray."""
     return asyncio.run(_idle(seconds))
 
 
@@ -29,7 +29,7 @@ async def _idle(seconds: float) -> tuple[int, float]:
             await watcher.registered()
             if agent.pid is None:
                 raise RuntimeError("the agent ended")
-            await asyncio.sleep(5)  # wait for what the start left to do
+            await asyncio.sleep(5)  # wait until the agent has finished the work of its start
             before = own_switches(agent.pid)
             await asyncio.sleep(seconds)
             found = own_switches(agent.pid) - before, rss_mb(agent.pid)
@@ -47,7 +47,7 @@ def status_ratio(runs: int) -> tuple[float, float]:
         ratios = []
         for number in range(runs + 1):
             took = [_seconds(lab, words, compiled) for words in (status, python)]
-            if number:  # the first run compiles
+            if number:  # not counted, because the first run compiles
                 ratios.append(took[0] / took[1])
     return statistics.median(ratios), max(ratios)
 

@@ -1,4 +1,4 @@
-"""The price of the two relays: throughput and keystrokes beside plain ssh, and a near relay that is idle."""
+"""Measures the cost of the two relays: throughput and key echo compared with plain ssh, and an idle near relay."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ RSS_GOAL_MB = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The same thing measured in turn through both relays and through a plain master."""
+    """The same quantity, measured alternately through both relays and through a plain master."""
 
     roaming: list[float]
     plain: list[float]
 
     @property
     def ratios(self) -> list[float]:
-        """Roaming relative to plain, run by run."""
+        """For each run, roaming relative to plain."""
         return [ours / theirs for ours, theirs in zip(self.roaming, self.plain, strict=True)]
 
 
 @contextlib.contextmanager
 def rig(outer: tuple[str, ...] = OUTER) -> Iterator[tuple[Lab, RoamingHost, list[str]]]:
-    """Yield a laboratory, a host that roams over loopback, and the words of an ssh through a plain master."""
+    """Yield a laboratory, a host that roams over loopback, and the command line of an ssh through a plain master."""
     with Lab() as lab:
         lab.join("home")
         lab.sshd(ADDRESS, PORT, node=lab.laptop)
@@ -63,7 +63,7 @@ def rig(outer: tuple[str, ...] = OUTER) -> Iterator[tuple[Lab, RoamingHost, list
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """MB/s, and for each run the CPU seconds of all processes and of the busiest one."""
+    """The rate in MB/s, and for each run the CPU seconds of all processes and of the busiest one."""
 
     rate: Pair
     cpu_s: Pair
@@ -80,13 +80,13 @@ def throughput(runs: int, direction: str, outer: tuple[str, ...] = OUTER) -> Thr
                 rate = _megabytes_s(lab, words, direction)
                 used = [seconds - before.get(pid, 0.0) for pid, seconds in _cpu_s(lab).items()]
                 for pair, value in zip(pairs, (rate, sum(used), max(used)), strict=True):
-                    if number:  # the first run warms up
+                    if number:  # not counted, because the first run warms up
                         (pair.roaming if ours else pair.plain).append(value)
     return Throughput(*pairs)
 
 
 def _cpu_s(lab: Lab) -> dict[int, float]:
-    """Return the CPU seconds so far of each process on the laptop, on which the server runs, too."""
+    """Return the CPU seconds so far of each process on the laptop, which includes the server."""
     found = {}
     for pid in lab.laptop.pids():
         with contextlib.suppress(OSError):
@@ -109,7 +109,8 @@ def _megabytes_s(lab: Lab, words: list[str], direction: str) -> float:
 def keystrokes(runs: int) -> Pair:
     """Return the ms from a key to its echo on an idle line, of the fastest tenth of each run.
 
-    The others wait for a processor on a busy machine, the longer the more processes a key passes through.
+    On a busy machine the other keys also wait for a processor, and longer if they pass through more
+    processes.
     """
     with rig() as (lab, host, plain):
         roaming: list[float] = []
@@ -150,7 +151,7 @@ def _during_upload(lab: Lab, words: list[str], keys: int) -> list[float]:
         _key_ms(session)
         line = f"head -c 50000000 /dev/zero | {' '.join(words)} 'cat >/dev/null'"
         upload = lab.laptop.popen(["sh", "-c", line])
-        time.sleep(DRAIN_S)  # until the queues are as full as they get
+        time.sleep(DRAIN_S)  # wait until the queues are full
         took = [_key_ms(session) for _ in range(keys)]
         upload.kill()
         return took
@@ -174,7 +175,7 @@ def _key_ms(session: subprocess.Popen[str]) -> float:
 
 
 def idle(seconds: float) -> tuple[int, float, float]:
-    """Return the near relay's context switches in this time, its RSS and that of one far relay, with ten hosts."""
+    """Return, with ten hosts, the near relay's context switches in `seconds`, its RSS, and the RSS of one far relay."""
     with rig() as (lab, first, _), contextlib.ExitStack() as stack:
         hosts = [first]
         for _ in range(HOSTS - 1):
@@ -183,7 +184,7 @@ def idle(seconds: float) -> tuple[int, float, float]:
             hosts.append(host)
         for host in hosts:
             lab.laptop.check(host.through(HOST, "true"))
-        time.sleep(3)  # for the last acknowledgements
+        time.sleep(3)  # wait for the last acknowledgements
         pid = first.near.pid
         before = own_switches(pid)
         time.sleep(seconds)

@@ -1,7 +1,8 @@
-"""Many hosts on few servers: the time of a start and a move beside a shell loop, and what the agent costs meanwhile.
+"""Measures a start and a move with many hosts on few servers: their time compared with a shell loop, and their cost.
 
-The loop starts plain ssh masters, a fixed number at a time, in the same run and on the same lines. The best number
-of several counts. CPU time is the agent's own, without its ssh processes, because the loop has those as well.
+The loop starts plain ssh masters, a fixed number at a time, in the same run and on the same lines. Of several
+such numbers, the fastest is used. The CPU time is that of the agent alone, without its ssh processes, because
+the loop needs those, too.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The figures of one number of hosts. Times are in seconds, `rss_mb` in MB.
+    """The results for one number of hosts. Times are in seconds, `rss_mb` in MB.
 
-    `loop_s`: the best loop, with `at_once` processes. `status_s`: each answer to `status` during the start and the
-    move. `log_lines`: what the agent logged during the move.
+    `loop_s`: the time of the fastest loop, which starts `at_once` processes at a time. `status_s`: the time
+    of each answer to `status` during the start and the move. `log_lines`: the number of lines that the agent
+    logged during the move.
     """
 
     hosts: int
@@ -59,7 +61,10 @@ class Found:
 
 
 def measure(hosts: int, at_once: Sequence[int] = AT_ONCE) -> Found:
-    """Return the figures for this number of hosts. Raises TrayagentError if they are not back in GIVE_UP_S."""
+    """Return the results for this number of hosts.
+
+    Raises TrayagentError if a host is not connected within GIVE_UP_S.
+    """
     with Lab(rtt_ms=RTT_MS) as lab:
         names = _prepared(lab, hosts)
         lab.join("home")
@@ -71,7 +76,7 @@ def measure(hosts: int, at_once: Sequence[int] = AT_ONCE) -> Found:
 
 
 def unused_hosts(hosts: int) -> float:
-    """Return the seconds from the start of an agent until it answers `status`, with unused hosts."""
+    """Return the seconds from the start of an agent until it answers `status`. No host is in use."""
     with Lab() as lab, Agent(lab) as agent:
         names = _prepared(lab, hosts)
         lab.join("home")
@@ -125,13 +130,13 @@ def _agent(
         move_s, move_cpu_s = time.monotonic() - t0, _cpu_s(pid) - before
         lines, drops = _lines(agent.state_dir / "agent.log") - lines, _refused(lab) - drops
     lab.switch("cafe", "home")
-    time.sleep(1.0)  # in the middle of the next recovery
+    time.sleep(1.0)  # stop the agent in the middle of the next recovery
     stop_s = agent.stop(deadline_s=GIVE_UP_S)
     return start_s, move_s, start_cpu_s, move_cpu_s, rss, took, lines, drops, stop_s
 
 
 def _all_connected(agent: Agent, before: dict[str, int]) -> dict[str, int]:
-    """Wait until each host is connected by another master than before. Return the masters' pids by host."""
+    """Wait until each host is connected by a master that is not in `before`. Return the masters' pids by host."""
     limit = time.monotonic() + GIVE_UP_S
     while time.monotonic() < limit:
         view = _status(agent)

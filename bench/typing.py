@@ -1,4 +1,4 @@
-"""How long after a move a typed `ssh HOST` still meets the old master, and so ends up beside the new one."""
+"""Measures how long after a move an `ssh HOST` still finds the old master stale and so makes its own connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS_MS = tuple(range(0, 1001, 100))
 class Typed:
     """One typed ssh: when it started and answered after the move, and when the new master was there, in seconds.
 
-    `beside`: it made a connection of its own.
+    `beside`: the typed ssh made its own connection instead of using a master.
     """
 
     started_s: float
@@ -28,7 +28,7 @@ class Typed:
 
 
 def measure(step_ms: int, runs: int) -> list[Typed]:
-    """Move between two networks that often, and start an ssh so long after each move."""
+    """Move between two networks `runs` times, and start an ssh `step_ms` after each move."""
     found: list[Typed] = []
     with Lab(rtt_ms=RTT_MS) as lab, Agent(lab) as agent:
         lab.join("home")

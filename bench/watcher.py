@@ -1,6 +1,6 @@
 """A minimal StatusNotifierWatcher for time measurements.
 
-dbus-fast reads the annotations when the class is made, so there is no postponed evaluation here.
+dbus-fast reads the annotations when the class is created, so this module must not postpone their evaluation.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ NAME, PATH = "org.kde.StatusNotifierWatcher", "/StatusNotifierWatcher"
 
 
 class Watcher(ServiceInterface):
-    """Owns the watcher's name, and records when an item registers."""
+    """A watcher that owns the D-Bus name, and records when an item registers."""
 
     def __init__(self, bus: MessageBus) -> None:
         super().__init__(NAME)
@@ -32,12 +32,12 @@ class Watcher(ServiceInterface):
         return made
 
     async def registered(self) -> float:
-        """Return when the next item registered, in seconds of the monotonic clock."""
+        """Wait for the next item to register. Return the monotonic time in seconds."""
         async with asyncio.timeout(20):
             return await self._seen.get()
 
     def leave(self) -> None:
-        """Leave the bus."""
+        """Disconnect from the bus."""
         self._bus.disconnect()
 
     @dbus_method()
