@@ -1,8 +1,8 @@
 """Installs, upgrades or removes trayagent for one user; the install.sh of each system calls it.
 
-Each version gets its own virtual environment, built beside the one in use. Then a link moves to it in one step. So
-after any interruption either the old or the new program is complete. Only the standard library is used, because this
-runs before anything is installed.
+Each version gets its own virtual environment, built beside the one in use. Then one atomic step points a link
+at the new environment. So after any interruption, either the old or the new program is complete. This script
+uses only the standard library, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ PATIENCE_S = 30.0
 
 
 class InstallError(Exception):
-    """The installation cannot continue. The text says why and what to do."""
+    """The installation cannot continue. The text contains the reason and how to fix it."""
 
 
 @dataclass(frozen=True)
 class FilePaths:
-    """All paths of one user. The root is the same on macOS, because ~/Library/… contains a space."""
+    """All paths of one user. On macOS the root is the same as on Linux, because ~/Library/… contains a space."""
 
     root: Path
     command: Path
@@ -101,7 +101,7 @@ def install(to: FilePaths, *, login: bool) -> None:
     _refuse_foreign_command(to)
     for path in to.environments():
         if not (path / DONE).exists():
-            shutil.rmtree(path)  # left by an interrupted run
+            shutil.rmtree(path)  # an interrupted run left this environment
     before = _version(to.program)
     fresh = to.root / f"venv-{_next_number(to)}"
     try:
@@ -140,7 +140,7 @@ def uninstall(to: FilePaths, *, masters: bool = False) -> None:
     if not os.path.lexists(to.root) and not _is_ours(to.command):
         _say(f"{NAME} is not installed for this user.")
         return
-    if _version(to.program):  # an upgrade of the system may have removed its Python
+    if _version(to.program):  # a system upgrade may have removed the environment's Python
         _run(to.program, "uninstall")
         if _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
             _run(to.program, "stop", *(["--masters"] if masters else []))
@@ -167,7 +167,7 @@ def _refuse_foreign_command(to: FilePaths) -> None:
 
 
 def _is_ours(command: Path) -> bool:
-    """Report whether the command is a link into one of our environments."""
+    """Report whether the command is a link into one of trayagent's environments."""
     return command.is_symlink() and command.readlink().parts[-4:] == (NAME, "current", "bin", NAME)
 
 
@@ -195,7 +195,7 @@ def _build(fresh: Path) -> None:
 
 
 def _version(program: Path) -> str | None:
-    """Return the version of an installed program, or None if there is none that works."""
+    """Return the version of an installed program, or None if there is no working program."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         words = [str(program), "--version"]
         said = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
@@ -251,7 +251,7 @@ def _start_at_login(to: FilePaths, *, login: bool) -> None:
 
 
 def _restart_agent(to: FilePaths, fresh: Path) -> None:
-    """Restart a running agent in the new version. Its old environment stays as long as it needs it."""
+    """Restart a running agent in the new version. The old environment stays as long as a running agent needs it."""
     old = [path for path in to.environments() if path != fresh]
     if old and _run(to.program, "status", "--json", quiet=True) != NO_AGENT:
         if not _restart_unit():
@@ -265,7 +265,7 @@ def _restart_agent(to: FilePaths, fresh: Path) -> None:
 
 
 def _restart_unit() -> bool:
-    """Restart the agent by the service manager that started it, and report whether there was one."""
+    """Restart the agent through its service manager. Report whether a service manager had started the agent."""
     unit = f"{NAME}.service"
     if sys.platform == "darwin":
         steps = [["launchctl", "kickstart", "-k", f"gui/{os.getuid()}/{NAME}"]]
@@ -291,7 +291,7 @@ def _say(text: str) -> None:
 
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """Keep other runs of this script out. Raises InstallError if there is one."""
+    """Hold a lock against other runs of this script. Raises InstallError if another run holds it."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / f".{NAME}-install.lock").open("w") as lock:
         try:

@@ -1,7 +1,7 @@
-"""Adds the manual page to the wheel; hatchling calls it. The other data files of the wheel are named in pyproject.toml.
+"""Adds the manual page to the wheel; hatchling calls it. pyproject.toml lists the other data files of the wheel.
 
-The page is made from the program itself, so it cannot differ from `--help`. Its date is SOURCE_DATE_EPOCH, or today,
-so that the same sources and date give the same wheel.
+The page is made from the program itself, so it cannot differ from `--help`. Its date is SOURCE_DATE_EPOCH, or
+today, so that the same sources and date give the same wheel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class WheelData(BuildHookInterface):  # type: ignore[misc]
-    """Writes the page to a directory that lives as long as the build. Source: hatchling, *Build hook plugins*."""
+    """The build hook, which writes the page to a temporary directory. Source: hatchling, *Build hook plugins*."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add `share/man/man1/trayagent.1`, except to an editable installation, where it would become outdated."""

@@ -3,8 +3,8 @@
 Usage: python installers/linux/deb_parts.py ROOT DATE MAINTAINER   DATE: seconds since 1970
        python installers/linux/deb_parts.py --carried | --from-debian
 
-The two options print the dependencies that the package contains, pinned as in pyproject.toml, and the Debian
-packages that provide the others.
+`--carried` prints the dependencies that the package contains, pinned as in pyproject.toml. `--from-debian`
+prints the Debian packages that provide the other dependencies.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FROM_DEBIAN = {"pillow": "python3-pil", "platformdirs": "python3-platformdirs", 
 
 It lacks the others, or has them too old.
 """
-NEEDED_BY_CARRIED = ("python3-six",)  # pystray's
+NEEDED_BY_CARRIED = ("python3-six",)  # pystray needs it
 SIZES = (16, 22, 24, 32, 48)
 UNIT_MARK = (
     "Part of the Debian package; `systemctl --user enable --now trayagent` starts it now and at each login."

@@ -1,4 +1,4 @@
-"""Writes the manual page: trayagent.1.in, filled with commands, options and keys from the program itself.
+"""Writes the manual page: fills trayagent.1.in with commands, options and keys from the program itself.
 
 Usage: python installers/manual/make_manual.py [YYYY-MM-DD] > trayagent.1
 
@@ -50,7 +50,7 @@ def _command(command: described.Command) -> str:
 
 
 def _nested(word: str) -> str:
-    """Return a macro for use within a line, where Oo and Oc enclose an optional part."""
+    """Return a macro in the form for use within a line, in which Oo and Oc enclose an optional part."""
     return f"Oo {word.removeprefix('Op ')} Oc" if word.startswith("Op ") else word
 
 
@@ -91,7 +91,7 @@ def _text(text: str) -> list[str]:
     """Return a text as lines of the page, one sentence each. `words` like these become bold."""
     safe = text.replace("\\", r"\e").replace("-", r"\-").replace("…", "...").replace("`", "\0")
     safe = re.sub(r"\0([^\0]+)\0", r"\\fB\1\\fP", safe).replace("\0", "`")
-    safe = re.sub(r"\S*trayagent\S+", r"\%\g<0>", safe)  # paths are not hyphenated
+    safe = re.sub(r"\S*trayagent\S+", r"\%\g<0>", safe)  # a path must not be hyphenated
     lines = re.split(r"(?<=[.:;]) (?=[A-Z])|\n+", safe)
     # At the start of a line these characters would begin a macro.
     return [rf"\&{line}" if line[0] in ".'" else line for line in lines if line]

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md: configuration.md.in, filled with tables, keys and defaults from the program.
+"""Writes docs/configuration.md: fills configuration.md.in with tables, keys and defaults from the program.
 
 Usage: python installers/manual/make_reference.py > docs/configuration.md
 """
