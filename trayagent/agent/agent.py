@@ -77,7 +77,7 @@ _RESOLVED_S = 3.0  # a slow `Match exec` of one host must not delay the others
 
 
 class Agent:
-    """One running agent. `run` returns after `stop`; the masters stay."""
+    """One running agent. `run` returns after `stop`; the masters keep running."""
 
     def __init__(self, file_paths: FilePaths, configuration: CurrentConfiguration, *, tray: bool) -> None:
         self._configuration = configuration
@@ -105,7 +105,7 @@ class Agent:
         decision_log = DecisionLog()
         views = Views(self._shell, self, self._events)
 
-        # Forwards, and their remains on the server.
+        # Forwards, and what lost connections leave behind on the server.
         agent_sockets = AgentSocketLinks(parts)
         remote_cleanup = RemoteCleanup(parts, agent_sockets)
 
@@ -228,7 +228,7 @@ class Agent:
             readiness.ready()
             if self._desk is not None:
                 self._desk.start()
-                # Painting the icon takes eight times the memory of its pixels. The icon has been painted by now.
+                # Painting the icon takes eight times the memory of its pixels. Return that memory afterwards.
                 asyncio.get_running_loop().call_later(_PAINTED_S, save_memory.give_back)
             self._history.prune(self._configuration.config.agent.history_s)
             await self._stopping.wait()
@@ -257,7 +257,7 @@ class Agent:
         self._history.close()
 
     async def _initial_read(self) -> None:
-        """Learn the network, the hosts and the living masters before anything is decided."""
+        """Read the network, the hosts and the living masters. Then let the core act on them (`Started`)."""
         self._network.start()
         self._shell.post(self._configuration.event())
         names = set(self._configuration.config.hosts)
@@ -268,7 +268,7 @@ class Agent:
         lost = self._lost.meanwhile()
         if not self._configuration.config.agent.adopt:
             lost &= names
-        # Their hosts exist before the scan finds a master that is still in place.
+        # The core must know the hosts of draining and roaming masters before the scan finds masters of these hosts.
         owners = {kept.host for kept in self._records.draining().values()}
         owners |= {kept.host for kept in self._records.roaming().values()}
         past = {name: kept for name, kept in self._records.hosts().items() if name in names | lost | owners}
@@ -314,5 +314,5 @@ class Agent:
             self._desk.nudge()
 
     def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:
-        """Call the listener for each event."""
+        """Call the listener for each event from now on."""
         self._events.subscribe(listener)

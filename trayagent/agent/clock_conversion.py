@@ -17,5 +17,5 @@ def text_of(wall_s: float) -> str:
 
 
 def wall_of(monotonic_s: float) -> str:
-    """Return a time of the monotonic clock as RFC 3339. The current difference of the two clocks is used."""
+    """Return a time of the monotonic clock as RFC 3339, by the present difference between the two clocks."""
     return text_of(time.time() + monotonic_s - time.monotonic())

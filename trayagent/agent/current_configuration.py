@@ -14,9 +14,9 @@ from trayagent.core.facts.vpns import Vpn
 
 
 class CurrentConfiguration:
-    """Holds the configuration in force. A file that is rejected changes nothing.
+    """Holds the configuration in force. A file that is rejected does not replace it.
 
-    `error` says why the present file was rejected.
+    `error` is the reason why the present file was rejected, None if it was accepted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class CurrentConfiguration:
         )
 
     def agent_socket(self, name: str) -> str | None:
-        """Return the path of the link to the agent socket on a host's server, None for a host without a link."""
+        """Return the path, on the host's server, of the link to the agent socket. None: the host wants no link."""
         host = self.config.hosts.get(name)
         return host.agent_socket if host is not None else None
 
@@ -78,6 +78,6 @@ class CurrentConfiguration:
         return allowed and host.master is not None and host.master.started_by_agent
 
     def has_shell(self, name: str) -> bool:
-        """Report whether the configuration of a host allows a shell on the server."""
+        """Report whether a host's configuration says that its account runs a shell. Unlisted hosts count as such."""
         host = self.config.hosts.get(name)
         return host is None or host.probe == "session"

@@ -1,4 +1,4 @@
-"""The dispatch of actions: which part of the agent carries out which action."""
+"""The dispatch of actions: passes each action to the part of the agent that carries it out."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class AgentEffects:
         self.decision_log.add(whys)
 
     def all_decided(self) -> None:
-        """Update everything that follows the state."""
+        """Pass the new state to each part that depends on it."""
         state = self.parts.shell.state
         self.master_watch.follow(state)
         self.prober.keep_sentinels(state)

@@ -1,4 +1,4 @@
-"""The event loop of the agent: it queues events, decides on one after the other, and carries out the actions."""
+"""The event loop of the agent: queues events, passes them to the core in order, and carries out the actions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Effects(Protocol):
         """Receive the reasons of one decision."""
 
     def all_decided(self) -> None:
-        """Called when every queued event has been decided."""
+        """React to the new state. The loop calls this when no event and no action is left."""
 
 
 class Network(Protocol):
@@ -44,7 +44,7 @@ class Network(Protocol):
 
 
 class Shell:
-    """Owns the state. Nothing is decided before `start`."""
+    """Owns the state. Until `start`, events wait in the queue."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -57,19 +57,19 @@ class Shell:
         self._waiting: list[asyncio.Future[None]] = []
 
     def start(self, effects: Effects, network: Network) -> None:
-        """Start deciding on events. `network` is where the state is read, `effects` carry out the actions."""
+        """Start deciding on events. `network` reads the network's state, `effects` carry out the actions."""
         self._effects = effects
         self._network = network
         if self._queue or self._touched is not None:
             self._schedule()
 
     def post(self, event: Event) -> None:
-        """Queue an event. It is decided soon, after the events before it and their actions."""
+        """Queue an event. The core gets it soon, after the earlier events and their actions."""
         self._queue.append(event)
         self._schedule()
 
     async def decided(self, *events: Event) -> None:
-        """Queue these events. Return when they are decided, and with them all events that those decisions queued."""
+        """Queue these events, if any. Return when no event and no action is left in the queue."""
         for event in events:
             self.post(event)
         while self._scheduled:
@@ -78,12 +78,12 @@ class Shell:
             await drained
 
     def touch(self, touched: Touched) -> None:
-        """Note a hint that the network changed. The network is read once, after all pending hints."""
+        """Note a hint that the network changed. The loop reads the network once for all pending hints."""
         self._touched = touched if self._touched is None else self._touched | touched
         self._schedule()
 
     def is_healthy(self, name: str, master: Master) -> bool:
-        """Report whether a master is the host's own and beyond doubt. If so, a silence comes from the server."""
+        """Report whether a master is the host's present one and not in doubt. Then a failure is the server's."""
         host = self.state.hosts.get(name)
         return host is not None and host.master == master and not host.suspect
 
@@ -93,7 +93,7 @@ class Shell:
             asyncio.get_running_loop().call_soon(self._drain)
 
     def _drain(self) -> None:
-        """Decide and act for a short time. If something is left, let commands and signals in and continue."""
+        """Decide and act for a short time. If events are left, handle commands and signals first, then continue."""
         effects, network = self._effects, self._network
         if effects is None or network is None:
             return
@@ -111,7 +111,7 @@ class Shell:
                 asyncio.get_running_loop().call_soon(self._drain)
             else:
                 self._wake_waiting()
-        if not self._pending:  # before that, effects would see a state older than the events that they posted
+        if not self._pending:  # with events still queued, the effects would act on an outdated state
             effects.all_decided()
 
     @property
@@ -132,7 +132,7 @@ class Shell:
         return self._queue.popleft()
 
     def _alike(self, first: Event) -> Iterator[Event]:
-        """Take the events that follow in the queue and lead to one decision with the first one."""
+        """Take further events of the same kind from the queue, if the core can decide on all of them at once."""
         while self._queue and isinstance(first, TOGETHER) and type(self._queue[0]) is type(first):
             yield self._queue.popleft()
 
@@ -144,6 +144,6 @@ class Shell:
         self._actions.extend(decision.actions)
 
     def _read_what_is_missing(self) -> None:
-        """Read the network again if a new master or address needs a route that the last snapshot does not have."""
+        """Have the network read again if a new master or address needs a route that the last snapshot lacks."""
         if not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
             self._touched = self._touched or Touched()

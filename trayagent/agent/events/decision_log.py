@@ -21,7 +21,7 @@ class DecisionLog:
         self._decisions: dict[str, deque[dict[str, Any]]] = {}
 
     def add(self, whys: tuple[Why, ...]) -> None:
-        """Keep the reasons of decisions. A repeated wait or offline verdict of the same row is kept once."""
+        """Keep the reasons of decisions. Skip a wait or offline verdict that repeats the last verdict and row."""
         for why in whys:
             kept = self._decisions.setdefault(why.name, deque(maxlen=DECISIONS_KEPT))
             last = kept[-1] if kept else {}

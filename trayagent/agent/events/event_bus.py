@@ -1,4 +1,4 @@
-"""The event bus: passes each event to the log, the history, the clients and its hook."""
+"""The event bus: passes each event to the log, the history, the clients and the event's hook."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EventBus:
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def publish(self, published: Publish) -> None:
-        """Log an event, record it in the history, notify the listeners, and run its hook."""
+        """Log an event, record it in the history, notify the listeners, and run the event's hook."""
         event = event_object(published, clock_conversion.now_text())
         log.info("%s %s %s", published.event, published.name or "-", event["reason"])
         self._history.record(event)
@@ -40,7 +40,7 @@ class EventBus:
 def event_object(published: Publish, at: str) -> dict[str, Any]:
     """Return the JSON object of an event that happened `at` (RFC 3339).
 
-    `evidence` repeats the pairs as text only where the reason is another text.
+    `evidence`, the pairs as text, is included only if the reason is a different text.
     """
     evidence = published.evidence
     event = {

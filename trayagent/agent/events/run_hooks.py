@@ -35,7 +35,7 @@ class Hooks:
                 "hook for %s not run: %d hooks have not ended yet", event["event"], len(self._running)
             )
             return
-        # `pairs` is not a text, and the reason has the same.
+        # `pairs` is not a text; the reason or `evidence` contains the pairs as text.
         texts = {key: str(value) for key, value in event.items() if value is not None and key != "pairs"}
         details = {f"TRAYAGENT_{key.upper()}": text for key, text in texts.items()}
         try:

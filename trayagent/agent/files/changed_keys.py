@@ -14,7 +14,7 @@ from trayagent.core.facts.state import State
 from trayagent.core.facts.user_events import KeysChanged
 from trayagent.ssh.login.read_keys import key_files, read_key_file
 
-# A rotation writes the key, the public key and the certificate one after another. There is no hurry.
+# A rotation writes the key, the public key and the certificate one after another. Compare after the last of them.
 _QUIET_S = 2.0
 
 
@@ -29,7 +29,7 @@ class Keys:
         self._due: asyncio.TimerHandle | None = None
 
     def follow(self, state: State) -> None:
-        """Update the known hosts from the state."""
+        """Update from the state which hosts have which key files."""
         answers = {h.name: h.resolved for h in state.hosts.values() if h.resolved is not None}
         for name in self._known.keys() - answers.keys():
             del self._known[name]
@@ -41,12 +41,12 @@ class Keys:
                 self._known[name] = (resolved, known[1])
                 continue
             self._known[name] = (resolved, _digest(resolved))
-            # Another IdentityFile is a rotation, too. But some users have a different IdentityFile for each network.
+            # Another IdentityFile is a rotation, too, unless the user has a different IdentityFile for each network.
             if known is not None and not self._resolver.network_dependent:
                 self._shell.post(KeysChanged(time.monotonic(), (name,)))
 
     def changed(self, path: Path) -> None:
-        """Note that a file changed that may be a key. The keys are compared a little later."""
+        """Note a changed file. If it belongs to a key, compare the keys a little later."""
         names = {name for name, (resolved, _) in self._known.items() if path in key_files(resolved)}
         if not names:
             return

@@ -1,4 +1,4 @@
-"""Watches files: the configuration, ssh's own, keys, and new sockets. Sleeps while nothing changes."""
+"""Watches files: the configuration, ssh's files, keys, and new sockets. Sleeps while nothing changes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 
 log = logging.getLogger(__name__)
 
-# No events for open or read, which our own reads would cause. Closed after writing rather than each write, because a
-# half-written file is useless.
+# No events for open and read, because our own reads would cause them. No event for each write, because a half-written
+# file is useless: the event comes when the writer closes the file.
 _EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileClosedEvent,
@@ -38,7 +38,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 
 class Listener(Protocol):
-    """Gets the changes."""
+    """Receives the changes."""
 
     def file_changed(self, path: Path) -> None:
         """React to a changed file or a new folder; called in the event loop."""
@@ -85,7 +85,7 @@ class Files(FileSystemEventHandler):
                 self._loop.call_soon_threadsafe(self._hear, Path(text), gone)
 
     def _hear(self, path: Path, gone: bool) -> None:
-        """Drop the watch of a folder that is gone. Otherwise a new folder of that name would not be watched."""
+        """Pass on a change. Drop the watch of a folder that is gone, so that a new folder there can be watched."""
         if gone and path in self._watches:
             self._observer.unschedule(self._watches.pop(path))
         self._listener.file_changed(path)

@@ -1,4 +1,4 @@
-"""Translates a changed file into its meaning: configuration, ssh's own files, keys, new sockets."""
+"""Reacts to changed files: the configuration, ssh's files, keys, new sockets."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_QUIET_S = 0.05  # editors write, rename and touch in quick succession
+_QUIET_S = 0.05  # editors write, rename and touch in quick succession; react once
 
 
 class FileChanges:
-    """Knows which files matter, and what a change of each means."""
+    """Watches the files that matter, and reacts to a change of each."""
 
     def __init__(  # noqa: PLR0913  # it connects all files with everything that they affect
         self,
@@ -81,15 +81,15 @@ class FileChanges:
         self._files.close()
 
     def follow(self, state: State) -> None:
-        """Watch other folders if `ssh -G` gave another answer for a host.
+        """Update the watched folders if `ssh -G` gave another answer for a host.
 
-        Before the start is over, `follow_folders` is called once, when all answers are there.
+        Does nothing while the agent starts: then the agent calls `follow_folders` once, after all answers.
         """
         if state.started and _answers(state) != self._answers:
             self.follow_folders(state)
 
     def follow_folders(self, state: State) -> None:
-        """Watch the folders in which something that matters may appear."""
+        """Watch the folders of control paths, ssh's files, keys, the configuration and the session bus."""
         self._answers = _answers(state)
         paths = [
             host.resolved.control_path
@@ -108,12 +108,12 @@ class FileChanges:
         while True:
             found = set(map(nearest, awaited))
             self._files.follow(found | others)
-            if found == set(map(nearest, awaited)):  # or a folder appeared before its parent was watched
+            if found == set(map(nearest, awaited)):  # else a folder appeared before its parent was watched
                 break
         self._missing, self._followed = frozenset(awaited - found), frozenset(found | others)
 
     def changed_meanwhile(self, past: Mapping[str, KeptHost], agent_mark: str) -> None:
-        """Allow a retry of refused logins where something changed while no agent ran."""
+        """Allow a retry of refused logins if a file of the login or the ssh-agent changed while no agent ran."""
         ssh = {self._configuration.path, *self._ssh_files}
         for name, kept in past.items():
             host = self._shell.state.hosts.get(name)
@@ -188,7 +188,7 @@ class FileChanges:
         self._due[what] = asyncio.get_running_loop().call_later(_QUIET_S, do)
 
     def _all_credential_files(self) -> frozenset[Path]:
-        """Return the key and known_hosts files of all hosts. They are derived again only after another answer."""
+        """Return the key and known_hosts files of all hosts. The set is cached until an answer of ssh changes."""
         state = self._shell.state
         answers = _answers(state)
         if answers != self._credentials[0]:

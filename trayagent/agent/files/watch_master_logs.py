@@ -39,7 +39,7 @@ class MasterLogs:
         self._files.close()
 
     def file_changed(self, path: Path) -> None:
-        """Pass on a change if the file is the log of a master."""
+        """Notify the readers if the file is the log of a master."""
         name = _LOG_NAME.fullmatch(path.name)
         if name is not None:
             for reader in self._readers:

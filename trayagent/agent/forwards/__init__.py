@@ -1,1 +1,1 @@
-"""Effects on forwards, and on their remains on the server."""
+"""Effects on forwards, and on what lost connections leave behind on the server and on this machine."""

@@ -1,4 +1,4 @@
-"""Keeps the server's link pointed at the agent socket of the living connection."""
+"""Keeps a link on the server pointed at the ssh-agent socket of the present connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trayagent.ssh.remote.agent_socket_link import Linked
 
 log = logging.getLogger(__name__)
 
-_USER_WAITS_S = 1.0  # the longest wait for the link; a link that dangles for a moment does no harm
+_USER_WAITS_S = 1.0  # the user waits meanwhile; a link that dangles for a moment does no harm
 
 # What a link was made for: the master, the path, and whether ssh_config forwards the agent.
 _Round = tuple[int, str, bool]
@@ -38,7 +38,7 @@ class AgentSocketLinks:
         self._claimed: set[str] = set()
 
     def keep(self, state: State) -> None:
-        """Bring the links in line with the configuration, once through each healthy master."""
+        """Create and remove links as the configuration says, once through each healthy master."""
         for name in self._done.keys() - state.hosts.keys():
             del self._done[name]
         for host in state.hosts.values():
@@ -48,7 +48,7 @@ class AgentSocketLinks:
                 self._tasks.start(_task(host.name), self._make(host.name))
 
     def claim(self, name: str) -> None:
-        """Point the link to this machine's connection, even if another machine has the link: the user is here."""
+        """Point the link to this machine's connection, even if it points to another machine's: the user is here."""
         if self._configuration.agent_socket(name) is None:
             return
         self._claimed.add(name)
@@ -60,7 +60,7 @@ class AgentSocketLinks:
         await self._tasks.finished([_task(name)])
 
     async def hand_over(self, name: str, new: Master) -> None:
-        """Point the link to a new master's socket before the old master goes. Never raises, never waits long."""
+        """Point the link to a new master's socket before the old master ends. Never raises, never waits long."""
         link = self._configuration.agent_socket(name)
         if link is None:
             return
@@ -101,7 +101,7 @@ class AgentSocketLinks:
             await agent_socket_link.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _due(self, host: Host) -> _Round | None:
-        """Return what to make a host's link for now. None: it is made already, or cannot be made."""
+        """Return for what the link must be made now. None: the link is made already, or cannot be made now."""
         master, link = host.master, self._configuration.agent_socket(host.name)
         if master is None or link is None or host.suspect or host.ending or host.resolved is None:
             return None
@@ -155,7 +155,7 @@ class AgentSocketLinks:
         self._shell.post(AgentSocketUpdated(time.monotonic(), host.name, master.pid, evidence, problem))
 
     def _again(self, name: str, *, claim: bool) -> None:
-        """Repeat interrupted work through whichever master proves to be alive."""
+        """Forget that the link was made, so that `keep` makes it once a master proves to be alive."""
         self._done.pop(name, None)
         if claim:
             self._claimed.add(name)

@@ -1,8 +1,8 @@
 """Learns which forwards the user gave to ssh by hand, so that they come back after a replacement.
 
-The log of a master that the agent started has each request of its clients. A master that the user started has no such
-log. Its own command line and those of its clients are read when the master is found, at each change of network, and
-when the user views the status. A client that has ended by then leaves a listening port with an unknown target.
+A master that the agent started logs each request of its clients. A master that the user started has no such log. So the
+agent reads the command lines of that master and of its clients: when it finds the master, at each change of network,
+and when the user views the status. If a client has ended by then, its forward shows only as a listening port.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 from trayagent.ssh.os.process import read
 
 _FOUND = {"master-adopted", "connected", "roaming"}
-_OPENS_IN_S = 0.3  # between the log line of a request and its listening port, on a busy machine
+_OPENS_IN_S = 0.3  # on a busy machine, ssh opens the port this long after it logged the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _Seen:
 
 
 class HandForwards:
-    """Posts the forwards that it finds."""
+    """Finds forwards that the user gave by hand. The results are posted as events."""
 
     def __init__(self, parts: Parts, forwarding: Forwarding) -> None:
         self._file_paths = parts.file_paths
@@ -64,7 +64,7 @@ class HandForwards:
         self.follow(self._shell.state)
 
     def follow(self, state: State) -> None:
-        """Read the changed logs of masters that have no pending request of the agent."""
+        """Read the changed logs of masters for which the agent is not opening or closing forwards."""
         if not self._waiting:
             return
         masters = {m.pid: (h, m) for h in state.hosts.values() if (m := h.forwarding_master) is not None}
@@ -89,7 +89,7 @@ class HandForwards:
         if first:  # the agent itself opened these, or an earlier agent found them
             lines = self._records.opened(master.pid, master.start_ticks)
             known |= {forward for line in lines if (forward := read_forward(line)) is not None}
-        own = str(self._file_paths.runtime_dir)  # the agent's link to a far relay listens there
+        own = str(self._file_paths.runtime_dir)  # the agent's own forwards to far relays listen there
         found = tuple(
             forward
             for forward, is_open in last.items()
@@ -105,7 +105,7 @@ class HandForwards:
             self._tasks.start("by hand, again", self._check_again(host.name, master, late))
 
     async def _check_again(self, name: str, master: Master, forwards: tuple[Forward, ...]) -> None:
-        """Post those forwards that are open by now. ssh logs a request right before it opens the port."""
+        """Wait a moment, then post those of the forwards that are open. ssh logs a request before it opens the port."""
         await asyncio.sleep(_OPENS_IN_S)
         host = self._shell.state.hosts.get(name)
         now = host.forwarding_master if host is not None else None
@@ -118,7 +118,7 @@ class HandForwards:
         self._post(host, master, _listening(forwards, listening), (), listening, unknown=None)
 
     def _new_requests(self, pid: int) -> list[Request]:
-        """Return the requests since the last call. A log that was shortened begins again."""
+        """Return the requests since the last call. A log that was shortened is read from its beginning."""
         path, begin = self._file_paths.master_log(pid), self._read_to.get(pid, 0)
         try:
             with path.open("rb") as file:
@@ -136,13 +136,13 @@ class HandForwards:
     # Masters of the user.
 
     def happened(self, event: dict[str, object]) -> None:
-        """Look at a new master, and at all masters of the user at a change of network, before one is replaced."""
+        """Read a new master, and at a change of network all masters of the user, before the agent replaces one."""
         name = event["host"]
         if event["event"] in _FOUND and isinstance(name, str):
             host = self._shell.state.hosts.get(name)
             master = host.forwarding_master if host is not None else None
             if master is not None and master.started_by_agent:
-                self._waiting.add(master.pid)  # read after this decision
+                self._waiting.add(master.pid)  # `follow` reads the log after this decision
                 return
         if event["event"] in {"network-changed", "master-adopted"} and not self._tasks.running("by hand"):
             self._tasks.start("by hand", self.scan())
@@ -212,7 +212,7 @@ def _seen(master: Master, uid: int) -> _Seen | None:
 
 
 def _listening(forwards: Iterable[Forward], listening: Listeners) -> tuple[Forward, ...]:
-    """Return the forwards whose local end is there, as far as it can be seen: remote ones have none."""
+    """Return the forwards whose local end is open. Remote forwards have no local end, so all are returned."""
     ports = {port for _, port in listening.own}
     return tuple(
         f

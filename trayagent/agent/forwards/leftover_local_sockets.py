@@ -1,4 +1,4 @@
-"""The Unix sockets on this machine that local forwards created. ssh leaves the files, and cannot listen there again."""
+"""The Unix sockets on this machine that local forwards created. ssh leaves their files and then cannot listen there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects on the server: it identifies our connections' sessions there, and ends dead ones that hold a forward."""
+"""Effects on the server: identifies our connections' sessions there, and ends dead ones that hold a forward."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trayagent.ssh.remote.own_sessions import Found
 
 log = logging.getLogger(__name__)
 
-# Allows for a login shell with a slow rc file. The forwards do not wait that long, see `open_forwards`.
+# Allows for a login shell with a slow rc file. The forwards wait less than that, see CLEAR_PATIENCE_S.
 REAP_S = 10.0
 _RUNS_MAX = 6  # for each master; after so many failures another run would not help
 _HERE = {"ended", "gone", "other"}  # the results for a session that the server does not have now
@@ -36,7 +36,7 @@ _MAX_PATH = 107
 
 @dataclass(slots=True)
 class _Work:
-    """The work of the clean-up through one master."""
+    """The clean-up through one master: how often it ran, its last result, and the last reported evidence."""
 
     runs: int = 0
     last: Reaped | None = None
@@ -61,7 +61,7 @@ class RemoteCleanup:
     # The record.
 
     def identified(self, name: str, master: Master, session: RemoteSession | None) -> None:
-        """Record the server-side identity of a master's session. None: it cannot be told from other sessions."""
+        """Record how the server identifies a master's session. None: the server does not distinguish sessions."""
         if session is None:
             if name not in self._unmarked:
                 log.info(
@@ -75,7 +75,7 @@ class RemoteCleanup:
             self._far.keep(name, master, session)
 
     def note(self, host: Host, master: Master) -> None:
-        """Start to record the remote session of a master with remote forwards. Returns immediately."""
+        """Start to identify the remote session of a master, and record it. Returns immediately."""
         self._noted.add(master.pid)
         known = self._known.get(master.pid)
         if known is not None:
@@ -92,7 +92,7 @@ class RemoteCleanup:
             self._far.add_sockets(name, paths)
 
     def forget(self, living: Collection[int]) -> None:
-        """Drop the facts of masters that are gone. Their records stay."""
+        """Drop from memory what is known about masters that are gone. The records on disk stay."""
         self._known = {pid: one for pid, one in self._known.items() if pid in living}
         self._work = {pid: one for pid, one in self._work.items() if pid in living}
         self._noted &= set(living)
@@ -112,7 +112,7 @@ class RemoteCleanup:
     ) -> Reaped | None:
         """Free what our dead connections hold on the server; return None if there was nothing to do.
 
-        Before the server was asked for the forwards (`refused` is False), only what certainly blocks them is removed.
+        `refused`: the server refused one of the forwards. Otherwise only what certainly blocks them is removed.
         """
         work = self._work.setdefault(master.pid, _Work())
         if not self._has_shell(host.name) or not host.wish.reap:
@@ -123,7 +123,7 @@ class RemoteCleanup:
             blind = refused and host.name in self._unmarked
             return self._report(host.name, work, Reaped(unavailable="no-mark")) if blind else None
         work.runs += 1
-        # Programs that use the dead connection's agent socket then continue with the new one.
+        # Update the link first: then programs that use the dead connection's ssh-agent socket can continue.
         await self._agent_sockets.made(host.name)
         try:
             found = await far.reap(
@@ -166,7 +166,7 @@ class RemoteCleanup:
         return ends, [path for path in self._far.sockets(host.name) if path in paths and _plain(path)]
 
     def _forget_ended(self, name: str, ends: Sequence[KeptSession], found: Found) -> Reaped:
-        """Forget what no longer exists. A session that belongs to another server or boot stays on record."""
+        """Forget sessions that no longer exist. A session of another server or boot stays on record."""
         reported = {kept.session: found.sessions.get(kept.session, "") for kept in ends}
         here = found.own.server if found.own is not None else ""
         gone = {s for s, word in reported.items() if word == "ended" or (word in _HERE and s.server == here)}
@@ -196,7 +196,7 @@ class RemoteCleanup:
 
 
 def _established() -> frozenset[Connection] | None:
-    """Return this machine's TCP connections without those of killed processes, None if they cannot be listed."""
+    """Return this machine's established TCP connections, None if they cannot be listed."""
     try:
         with Channel(NETLINK_SOCK_DIAG) as channel:
             found = tcp_sockets(channel, ESTABLISHED)

@@ -25,7 +25,7 @@ class RemoteRecords:
         return self._records.far(name).sessions
 
     def keep(self, name: str, master: Master, session: RemoteSession) -> None:
-        """Record the remote session of a living master. It replaces the record of the same session."""
+        """Record the remote session of a living master. Replace an older record of the same session."""
         others = [kept for kept in self.sessions(name) if kept.session != session]
         new = KeptSession(
             session,

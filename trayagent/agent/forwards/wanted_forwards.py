@@ -1,4 +1,4 @@
-"""Opens and closes the forwards of each master as the configuration says, one round at a time."""
+"""Opens and closes the forwards of each master, so that exactly the wanted ones are open. One round runs at a time."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ CLEAR_PATIENCE_S = 3.0  # if a slow login shell takes longer, request the forwar
 
 
 class LostConnections(Protocol):
-    """The connections that roamed and are lost. On the server they may hold remote forwards."""
+    """The roaming connections that are lost here. On the server they may still hold remote forwards."""
 
     async def end_all(self, name: str, master: Master) -> None:
-        """Through this master, end what the server still holds for the host's lost connections. Raise no error."""
+        """End, through this master, the far relays of the host's lost connections. Never raise."""
 
 
 class Forwarding:
@@ -59,7 +59,7 @@ class Forwarding:
         self._moving: set[int] = set()
 
     def ensure(self, action: EnsureForwards) -> None:
-        """Bring the forwards of a master in line with the configuration. A call during a round starts one more.
+        """Start a round that opens and closes forwards of a master. A call during a round requests one more round.
 
         A round on an earlier master of the host is cancelled, because it may hang until that master is killed.
         """
@@ -138,7 +138,7 @@ class Forwarding:
         )
 
     def _progress(self, name: str, master: Master, results: tuple[ForwardState, ...]) -> None:
-        """Post and record the results so far. The server's answer about a remote forward may take its time."""
+        """Post and record the results so far. The server's answer about a remote forward may be slow."""
         host = self._shell.state.hosts.get(name)
         current = host.forwarding_master if host is not None else None
         if host is None or current is None or current.pid != master.pid:
@@ -162,7 +162,7 @@ class Forwarding:
     async def _with_remote(
         self, host: Host, master: Master, wanted: tuple[Forward, ...]
     ) -> tuple[ForwardState, ...]:
-        """Request all forwards. Remote ones wait until our dead connections release theirs, and are retried."""
+        """Request all forwards. First end our dead sessions, which may hold remote ones. Then retry refused ones."""
         helped = False
 
         async def clear(refused: bool) -> None:
@@ -195,9 +195,9 @@ class Forwarding:
         return tuple(_explained(r, self._remote_cleanup.outcome(master)) if r.refused else r for r in results)
 
     def end_lost_sessions(self, host: Host, outer: Master) -> None:
-        """Record the session of an outer master on the server, and end those of earlier ones that are dead.
+        """Record the remote session of an outer master, and end the dead sessions of earlier outer masters.
 
-        Otherwise each move leaves one more sshd there. Returns immediately.
+        Otherwise each move leaves one more sshd process on the server. Returns immediately.
         """
         self._remote_cleanup.note(host, outer)
         task = f"reap {outer.pid}"
@@ -208,9 +208,9 @@ class Forwarding:
         await self._remote_cleanup.clear(host, outer, (), refused=False)
 
     def opened(self, host: Host, master: Master) -> tuple[Forward, ...]:
-        """Return the forwards that a master may have open: those that are wanted, and those that this agent opened.
+        """Return the forwards that a master may have open, because the caller is about to close them.
 
-        The caller is about to close them, so a canceled forward of this master says nothing about the user.
+        From now on `busy` reports the master, so that a canceled forward there does not count as the user's wish.
         """
         self._moving = {pid for pid in self._moving if pid in self._living()} | {master.pid}
         return tuple(dict.fromkeys((*wanted_forwards(host), *self._already(master))))
@@ -234,7 +234,7 @@ class Forwarding:
         self._keep(master, ())
 
     def _already(self, master: Master) -> tuple[Forward, ...]:
-        """Return the open forwards: as this agent knows them, or else as an earlier one recorded them."""
+        """Return the forwards that are open, by this agent's memory or else by an earlier agent's record."""
         if master.pid in self._opened:
             return self._opened[master.pid]
         lines = self._records.opened(master.pid, master.start_ticks)
@@ -253,7 +253,7 @@ def _explained(result: ForwardState, outcome: Reaped | None) -> ForwardState:
 def _wanted(host: Host, master: Master) -> tuple[Forward, ...]:
     """Return the forwards that the master should have.
 
-    On a master that the user started, the forwards of ssh_config are left to the user's ssh.
+    If the user started the master, leave out the forwards of ssh_config: the user's ssh opens those.
     """
     if master.started_by_agent:
         return wanted_forwards(host)

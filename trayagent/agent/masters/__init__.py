@@ -1,1 +1,1 @@
-"""Effects on masters: find, connect, probe, take over, watch and end them."""
+"""Effects on masters: find, connect, probe, replace, drain, watch and end them."""

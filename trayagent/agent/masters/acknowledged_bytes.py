@@ -1,4 +1,4 @@
-"""Count what a server acknowledged of the bytes that were sent after a probe, and of no others."""
+"""Counts how many of the bytes that were sent after a probe the server has acknowledged."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Connection = tuple[int, str, int]
 class Mark:
     """How far a connection was when its master was probed, in bytes since its start.
 
-    `acked`: acknowledged by the peer. `sent`: sent at least once. `queued`: the end of the data that waits to be
-    sent. `again`: retransmitted.
+    `acked`: bytes that the peer acknowledged. `sent`: bytes that were sent at least once. `queued`: bytes up to the end
+    of the send queue. `again`: bytes that were retransmitted.
     """
 
     acked: int = 1
@@ -27,14 +27,15 @@ class Mark:
 
     @classmethod
     def of(cls, facts: TcpFacts) -> Mark:
-        """Return the mark for the present moment; the SYN counts as one byte."""
+        """Return the mark of a connection in this state. The SYN counts as one byte."""
         sent = facts.bytes_sent - facts.bytes_retrans + 1
         return cls(facts.bytes_acked, sent, facts.bytes_acked + facts.queued, facts.bytes_retrans)
 
     def acked_since(self, facts: TcpFacts) -> int:
         """Return how many bytes were acknowledged since the mark.
 
-        It stays 0 until, after the mark, one of these bytes was sent or any byte was retransmitted.
+        Return 0 until the connection has sent or retransmitted something after the mark: earlier acknowledgements may
+        have been on their way already.
         """
         sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
         return max(0, facts.bytes_acked - self.acked) if sent_later else 0
@@ -46,9 +47,9 @@ class Mark:
 
 @dataclass(slots=True)
 class Acknowledged:
-    """The marks of the last probe on all connections of a master, and the bytes that each acknowledged since.
+    """The marks of the last probe on all connections of a master, and the bytes acknowledged on each since then.
 
-    A master has several only if its ProxyCommand has. Then any of them may carry it.
+    A master has several connections only if its ProxyCommand has several. Any of these may carry the master.
     """
 
     marks: dict[Connection, Mark] | None = None
@@ -56,11 +57,11 @@ class Acknowledged:
 
     @classmethod
     def at_probe(cls, found: Iterable[tuple[Connection, TcpFacts]]) -> Acknowledged:
-        """Return the marks for the present moment."""
+        """Return an object with the marks of these connections in these states."""
         return cls({connection: Mark.of(facts) for connection, facts in found})
 
     def since_probe(self, found: Sequence[tuple[Connection, TcpFacts]]) -> tuple[int, int]:
-        """Return how many bytes were acknowledged since the probe, and how many queued before it were not."""
+        """Return two counts of bytes: acknowledged since the probe, and queued before it but not yet acknowledged."""
         if self.marks is None:
             return 0, 0
         ahead = 0
@@ -80,9 +81,9 @@ def connections_of(flow: Flow | None) -> list[tuple[Connection, TcpFacts]]:
 
 
 def next_retransmission_s(connections: Iterable[tuple[Connection, TcpFacts]]) -> float | None:
-    """Return when a master's connection sends unacknowledged data again, None while none waits.
+    """Return in how many seconds a master's connection retransmits, None if no data waits.
 
-    With several connections, wait for the last that is near.
+    If several connections will retransmit soon, return the time of the last of these.
     """
     due = [facts.retransmit_in_s for _, facts in connections if facts.retransmit_in_s is not None]
     near = [due_in_s for due_in_s in due if due_in_s <= RETRANSMISSION_NEAR_S]

@@ -38,7 +38,7 @@ class BareControls:
         self._environment = parts.environment
 
     def begin(self, action: DialBare, host: Host) -> None:
-        """Start a control. It is an attempt like any other and can be aborted like one."""
+        """Start a control. It is an attempt like any other, so `MasterConnector.abort` can end it."""
         self._tasks.start(f"attempt {action.attempt}", self._exchange(action, _server(action, host)))
 
     async def _exchange(self, action: DialBare, server: Server) -> None:
@@ -90,6 +90,6 @@ def _server(action: DialBare, host: Host) -> Server:
         files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
     direct = host.master is None or host.master.direct
     name = None
-    if direct:  # behind a jump host, the connection goes to that host
+    if direct:  # otherwise the TCP connection goes to the jump host, whose name is not the host's
         name = host_of_name(host.name) if resolved is None else resolved.host_key_alias or resolved.hostname
     return Server(action.peer, action.port, name, tuple(Path(file).expanduser() for file in files))

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 _JITTER = 0.2
 _SSH_FAILED = 255  # ssh's exit status after an error of ssh itself, see ssh(1)
-_FORK_S = 2.0  # the parent exits 3 ms after the socket appears
+_FORK_S = 2.0  # usually ssh's parent process exits 3 ms after the socket appears
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class _Attempt:
     connected: bool = False
 
     def established(self, local: str) -> None:
-        """Report the TCP connection."""
+        """Post that the TCP connection is established from this local address."""
         self.connected = True
         self.shell.post(AttemptEstablished(time.monotonic(), self.action.name, self.action.attempt, local))
 
@@ -97,13 +97,13 @@ class MasterConnector:
         self._tasks.cancel(f"attempt {action.attempt}")
 
     def release_connection(self, pid: int) -> None:
-        """Close the agent's part of a master's connection, because the master is about to end."""
+        """Close the agent's copy of a master's connection, because the master is about to end."""
         launched = self._launched.get(pid)
         if launched is not None:
             launched.release_connection()
 
     def reap(self, pid: int) -> int | None:
-        """Return the exit status of a master that was a child of this process, None for any other."""
+        """Return the exit status of a master that was a child of this process, None for any other master."""
         self.release_connection(pid)
         launched = self._launched.pop(pid, None)
         return launched.process.poll() if launched is not None else None
@@ -113,7 +113,7 @@ class MasterConnector:
         self._launched[pid] = launched
 
     def forget(self, pid: int) -> None:
-        """Remove all files of a master that ended before it was in place."""
+        """Remove the process entry and the logs of a master that ended before its take-over."""
         self.reap(pid)
         master_log.remove(self._file_paths.master_log(pid))
 
@@ -239,14 +239,14 @@ def jitter() -> float:
 
 
 def _requested_key(host: Host) -> str | None:
-    """Return the host key to request first: the old connection's, unless ssh_config now leads elsewhere."""
+    """Return the host key to request first: the one of the old connection, None if ssh_config now leads elsewhere."""
     return host.master.host_key if host.master is not None and not replaced_by_edit(host) else None
 
 
 def _kept_for_forwards(host: Host, resolved: Resolved) -> Resolved:
-    """Let a master that carries hand-given forwards live on without sessions, if the user set no ControlPersist.
+    """Return the answer with ControlPersist, if the master will have hand-given forwards and the user set none.
 
-    The user's own master lived until somebody ended it, too.
+    Otherwise the new master would end without sessions, and the forwards with it.
     """
     unset = resolved.control_persist in PERSIST_UNSET
     return replace(resolved, control_persist="yes") if host.forwards.by_hand and unset else resolved
@@ -258,12 +258,12 @@ def _swallowed(host: Host) -> Failure:
 
 
 async def daemon_of(launched: Launched) -> int:
-    """Return the pid of a master that went to the background. Its parent process exits at that moment.
+    """Wait until ssh's parent process has exited, and return the pid of the master in the background.
 
-    The process that holds the listening socket is the master. Its messages do not matter. Raises FailedError.
+    The master is the process that the kernel shows as the listener, whatever a process claims. Raises FailedError.
     """
     until = time.monotonic() + _FORK_S
-    while launched.process.poll() is None and time.monotonic() < until:  # noqa: ASYNC110  # no event reports it
+    while launched.process.poll() is None and time.monotonic() < until:  # noqa: ASYNC110  # no event reports the exit
         await asyncio.sleep(0.002)
     pid = owner_of(launched.socket_path)
     if pid is None:
@@ -272,6 +272,6 @@ async def daemon_of(launched: Launched) -> int:
 
 
 def bug(host: Host) -> Failure:
-    """Return the failure of an attempt that ended with an unexpected error, so that the host does not wait forever."""
+    """Return the failure to post for an attempt with an unexpected error. Without it, the host would wait forever."""
     hint = "The agent tries again; its log has details"
     return Failure(Problem("unknown", f"The agent failed while it connected {host.name}", hint), "unknown")

@@ -17,7 +17,7 @@ _OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
 
 
 class FailedError(Exception):
-    """An attempt failed. Carries the failure, and the host key that the server proved before it."""
+    """An attempt failed. Has the failure, and the host key if the server proved one before the failure."""
 
     def __init__(self, failure: Failure, host_key: str | None = None) -> None:
         super().__init__(failure.problem.title)
@@ -81,7 +81,7 @@ def shared(path: str, name: str, other: str) -> Failure:
 
 
 def fresh_for(path: str) -> str:
-    """Return the path on which a new master for this control path listens at first. Raises FailedError."""
+    """Return the path on which a new master listens until it takes over this control path. Raises FailedError."""
     try:
         fresh = names.fresh_for(path)
     except OSError as error:

@@ -29,16 +29,16 @@ from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
 from trayagent.ssh.os.tcp_connection import Flow, flow_of, tcp_facts
 
-LIVING_S = 0.1  # a listener without a visible process for longer than this lives in another namespace
+LIVING_S = 0.1  # if a listener has no visible process for longer than this, it is in another namespace
 _SCAN_AGAIN_S = 0.01
 FRESH_S = 5.0  # a master that has just logged in needs no probe
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What occupies a control path: `pid` listens there. None: no process that is visible from here.
+    """What occupies a control path. `pid` listens there, None if no listener is visible from here.
 
-    `adoptable`: an ssh of this user in the agent's own namespaces. `words` describe it.
+    `adoptable`: the listener is a master of this user in the agent's own namespaces. `words` describe the occupant.
     """
 
     pid: int | None
@@ -55,9 +55,9 @@ async def _holder(process: Process, path: str) -> Holder:
 
 
 async def is_master(process: Process, path: str) -> bool:
-    """Report whether a process that listens on this path is a master. The program may have another name than ssh.
+    """Report whether a process that listens on this path is a master.
 
-    The kernel shows how the socket was bound, and the process answers as a master.
+    A program with another name than ssh counts if it bound the socket as ssh does and answers as a master.
     """
     if process.comm == "ssh":
         return True
@@ -73,9 +73,9 @@ async def is_master(process: Process, path: str) -> bool:
 def describe(
     pid: int, path: str, *, started_by_agent: bool, proven: tuple[str | None, str | None] = (None, None)
 ) -> Master | None:
-    """Return the facts of a living master, None if the process is gone.
+    """Return the facts of a living master, None if the process has ended.
 
-    `proven` is the server's host key, and where the host's name led (`Resolved.target`): None if unknown.
+    `proven`: the proven host key of the server, and where the host's name led (`Resolved.target`). Each may be None.
     """
     host_key, target = proven
     process = read(pid)
@@ -113,14 +113,14 @@ def describe(
 
 
 def _min_rtt_s(flows: Iterable[Flow]) -> float | None:
-    """Return the round trip of the slowest connection, because any may be the one that carries a probe."""
+    """Return the minimum round trip of the slowest connection, because any of them may carry a probe."""
     facts = (tcp_facts(flow) for flow in flows)
     rtts = (one.min_rtt_s for one in facts if one is not None and one.min_rtt_s is not None)
     return max(rtts, default=None)
 
 
 class Discovery:
-    """Finds masters and names their hosts. A new master becomes an event."""
+    """Finds masters and the hosts that they belong to. Each new master is posted as an event."""
 
     def __init__(self, parts: Parts, resolver: Resolver) -> None:
         self._file_paths = parts.file_paths
@@ -131,8 +131,8 @@ class Discovery:
     def control_path(self, host: Host) -> str:
         """Return the control path of a host's next master.
 
-        It is the user's, from ssh_config, or else a short one in the runtime folder. While the host roams, the inner
-        master has that one.
+        It is the ControlPath of ssh_config, or else a short path in the runtime folder. While the host roams, the inner
+        master listens there, so the next outer master gets the hidden path.
         """
         if host.hidden_path is not None:
             return host.hidden_path
@@ -143,17 +143,17 @@ class Discovery:
     def path_of_next(self, host: Host) -> str:
         """Return the path that the host's next master will take over.
 
-        If ssh_config got another ControlPath after the present master began to listen, that master's path remains, and
-        the new one leads there (`link_added_control_path`). A rename cannot move a socket to another file system.
+        It is the path of the present master, even if ssh_config has another ControlPath by now. That one may be on
+        another file system, and a socket cannot be moved there, so it becomes a link (`link_added_control_path`).
         """
         if host.hidden_path is not None or host.master is None:
             return self.control_path(host)
         return host.master.control_path
 
     async def holder(self, path: str, likely: int | None = None) -> Holder | None:
-        """Return the socket that occupies this path now, even if the socket was bound under another path.
+        """Return what occupies this path now, None if the path is free. A renamed socket counts, too.
 
-        None: the path is free.
+        `likely` is the pid that probably listens there; it is checked first.
         """
         try:
             found = os.lstat(path)
@@ -179,9 +179,9 @@ class Discovery:
             await asyncio.sleep(_SCAN_AGAIN_S)  # while a master forks, it is visible under neither pid
 
     async def other_owner(self, host: Host, pid: int, path: str) -> str | None:
-        """Return another host, of another account, to which the master on a shared path belongs.
+        """Return the other host to which a master belongs that listens on this host's control path.
 
-        None: the master is this host's, or nothing shows whose it is.
+        None: the master is this host's, or nothing shows which host it belongs to.
         """
         state = self._shell.state
         other = held_by_another(host, state.hosts, pid)
@@ -196,7 +196,7 @@ class Discovery:
     def heir(self, name: str, master: Master) -> Master | None:
         """Return the master that now listens on an ended master's path.
 
-        None if none does, if it is not ssh, or if it belongs to another host with the same path.
+        None if no master of this host listens there.
         """
         pid = owner_of(master.control_path)
         if pid is None or pid == master.pid or in_other_namespace(pid):
@@ -206,8 +206,8 @@ class Discovery:
             return None
         process = read(pid)
         recorded = self._records.proven(pid, process.start_ticks) if process is not None else (None, None)
-        # Either the same connection in another process after a fork, or the new master of a take-over, which is
-        # recorded.
+        # A recorded listener is the new master of a take-over. Otherwise the ended master forked, and the listener has
+        # the same connection.
         kept = self._records.path_of(pid) is not None
         proven = recorded if kept else (master.host_key, master.target)
         return describe(pid, master.control_path, started_by_agent=master.started_by_agent, proven=proven)
@@ -221,16 +221,16 @@ class Discovery:
         for socket in sockets:
             if socket.pid in _known_pids(self._shell.state) | known or in_other_namespace(socket.pid):
                 continue
-            path = self._records.path_of(socket.pid) or socket.path  # trayagent renamed its master
+            path = self._records.path_of(socket.pid) or socket.path  # the agent renamed the socket
             if not socket.present and path in present:
                 await self._pushed_aside(socket, present[path])
             else:
                 await self._found(socket, self._shell.state)
 
     async def _pushed_aside(self, socket: ControlSocket, successor: int) -> None:
-        """Handle a master that no client can reach, because another master has its path.
+        """Handle a master that no client can reach, because another master (`successor`) has its path.
 
-        If trayagent started both, a take-over was interrupted: end the first one.
+        If trayagent started both, an agent died during a take-over. Then end the unreachable one.
         """
         processes = [read(pid) for pid in (socket.pid, successor)]
         if not all(
@@ -260,7 +260,7 @@ class Discovery:
         known = answer is not None or started_by_agent or (host is not None and not host.unnamed)
         fresh = age_s(process) < FRESH_S
         kept = self._records.hosts().get(name) if host is None else None
-        if kept is not None:  # an adopted host may have a record: a pause, its networks
+        if kept is not None:  # the record of an unlisted host may have a pause or its networks
             self._shell.post(remembered(name, kept, time.monotonic()))
         up = self._records.up(name)
         survivor = up is not None and (up.pid, up.start) == (master.pid, master.start_ticks)
@@ -269,9 +269,9 @@ class Discovery:
             self._shell.post(answer.event(name))
 
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
-        """Return the host's name, and the answer of `ssh -G` if ssh ran just now.
+        """Return the name of a master's host, and the answer of `ssh -G` if this call had to run ssh.
 
-        If several hosts have the path, the record, the command line and the connection show whose master it is.
+        If several hosts have the master's path, choose by the record, the command line and the connection.
         """
         path, process = master.control_path, read(master.pid)
         words = process.argv[1:] if process is not None else ()
@@ -313,7 +313,7 @@ class Discovery:
         return leads_to(second_link(self._file_paths.runtime_dir, name), path)
 
     async def _answer(self, name: str, state: State) -> Answer | None:
-        """Return ssh's answer for a host that no configuration lists. Nothing else would query ssh for it."""
+        """Return ssh's answer for an unlisted host. `ssh -G` runs automatically only for listed hosts."""
         host = state.hosts.get(name)
         if host is not None and (host.wish.listed or host.resolved is not None):
             return None
@@ -333,7 +333,7 @@ class Discovery:
 
 def _known_pids(state: State) -> frozenset[int]:
     """Return the pids of the known masters, and of new masters that are about to take over a control path."""
-    # An ssh that was found beside a master may begin to listen later.
+    # Leave out an ssh that was found beside a master: if it listens now, it has become a master.
     hosts = [h for h in state.hosts.values() if h.draining is None or h.draining.beside is None]
     masters = [master for h in hosts for master in h.masters]
     ready = [h.attempt.ready for h in state.hosts.values() if h.attempt is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.parts import Parts
 
-_SCAN_LATER_S = (0.05, 0.3)  # a fork with ControlPersist takes milliseconds
+_SCAN_LATER_S = (0.05, 0.3)  # by then the fork of a ControlPersist master is over; it takes milliseconds
 
 
 class DiscoverySchedule:
@@ -22,26 +22,26 @@ class DiscoverySchedule:
         self._hosts_known = False
 
     def start(self) -> None:
-        """Allow scans, because all hosts are known now. An earlier scan would take their masters for unnamed ones."""
+        """Allow scans, because all hosts are known now. Before that, a scan could not name masters."""
         self._hosts_known = True
         if self._again:
             self.scan()
 
     def scan(self) -> None:
-        """Scan. A call during a scan starts one more, because the running one may have missed the change."""
+        """Start a scan. A call during a scan requests one more, because the running one may miss the change."""
         self._again = True
         if self._hosts_known and not self._tasks.running("scan"):
             self._tasks.start("scan", self._keep_scanning())
 
     def happened(self, event: dict[str, object]) -> None:
-        """Scan at every change of network, because masters on unwatched paths must be judged then, too."""
+        """Scan at every change of network, to find masters on unwatched paths: they must be judged then, too."""
         if event["event"] == "network-changed":
             self.scan()
 
     def socket_appeared(self, path: Path) -> None:
         """Identify the master of a new socket.
 
-        A master that forks at this moment is at first visible under neither pid, so scan again a little later.
+        While a master forks, no pid shows as the listener, so scan again a little later.
         """
         self.scan()
         for later_s in _SCAN_LATER_S:

@@ -1,7 +1,7 @@
-"""Effects on masters that drain: stop a living one, count what it still carries, find those of an earlier agent.
+"""Effects on masters that drain: stop a living master, count what it carries, find those of an earlier agent.
 
-A draining master is recorded before its control path goes to the new one. From the moment it stops listening, no
-socket leads to it, so the next agent finds it by its pid and start time.
+The agent records a master before the new master takes its control path. A master that stopped listening cannot be found
+by a socket, so the next agent finds it by the recorded pid and start time.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class MasterDrainer:
         self._forwarding = forwarding
 
     def prepare(self, host: Host, old: Master) -> str | None:
-        """Give a living master a second name.
+        """Give the socket of a living master a second name. Return that name, None on failure.
 
-        It leads to the master when a new master has the control path. Return None on failure. The caller ends with
-        `stop`, or with `give_up` if the new master did not get the path.
+        It leads to the master after a new master has taken the control path. The caller then calls `stop`, or `give_up`
+        if the new master did not get the path.
         """
         process = read(old.pid)
         if process is None:
@@ -51,7 +51,7 @@ class MasterDrainer:
         try:
             if os.path.lexists(old.control_path):
                 name = stop_listening.second_name(old.control_path)
-            else:  # the user removed the socket, so `stop` finds no file with this name
+            else:  # the user removed the socket; `stop` will find no file with this name, and report that
                 name = fresh_for(old.control_path)
         except OSError as error:
             log.info("%s: pid %d cannot drain: %s", host.name, old.pid, error.strerror)
@@ -74,15 +74,15 @@ class MasterDrainer:
         return name
 
     def give_up(self, old: Master, name: str) -> None:
-        """Undo `prepare`."""
+        """Remove the record and the second name that `prepare` made."""
         self._records.drop_draining(old.pid)
         remove_fresh(name)
 
     async def stop(self, host: Host, old: Master, name: str) -> Draining | None:
-        """Stop a master whose path the new master has.
+        """Make the old master accept no more clients, after the new one took its path. Return what the old one carries.
 
-        Return what the old master carries, None if it carries nothing or did not stop. After None, the caller must
-        end it: a master that does not stop could still unlink the path.
+        None: the old master carries nothing, or did not stop. Then the caller must end it, because a master that still
+        listens could unlink the path.
         """
         forwards = [to_mux(forward) for forward in self._forwarding.opened(host, old)]
         try:
@@ -97,8 +97,8 @@ class MasterDrainer:
             found = await stop_listening.carried_after_stop(old)
         except (TrayagentError, OSError) as error:
             log.info("%s: pid %d does not stop: %s", host.name, old.pid, error)
-            # After `ssh -O stop` or `rm SOCKET`, no client can reach the master. But its forwards can no longer be
-            # moved.
+            # After `ssh -O stop` or `rm SOCKET`, no client can reach the master, so it drains already. But its forwards
+            # can no longer be closed, so a master with forwards must end.
             unreachable = isinstance(error, Gone) and error.reason in {"absent", "deaf"}
             found = None
             if unreachable and old.started_by_agent and not forwards:
@@ -154,5 +154,5 @@ class MasterDrainer:
 
 
 def without_socket(master: Master) -> Master:
-    """Return the master without its control path, as it is once it accepts no more clients."""
+    """Return the master without a control path, because a draining master accepts no more clients."""
     return replace(master, control_path="")

@@ -31,10 +31,10 @@ def explained(failure: Failure, resolved: Resolved | None, environment: Mapping[
 
 
 def expired_meanwhile(host: Host, now: float) -> Failure | None:
-    """Return the failure of a login whose certificate expired after the last login that worked; no login is spent.
+    """Return the failure of a login that is hopeless because a certificate expired. None: try the login.
 
-    The certificates of its jump hosts count, too, unless a master carries the connection past them. None: each
-    certificate is valid, may not be needed, or the user asked for the login. `now` is monotonic.
+    Check the host's certificate, and those of jump hosts without a master. One that had expired before the last login
+    that worked is not needed. A login that the user requested is always tried. `now` is monotonic.
     """
     if host.resolved is None or host.by_user or host.login.worked_at == NEVER:
         return None

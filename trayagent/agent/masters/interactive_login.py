@@ -1,9 +1,9 @@
 """Logins of the user at a terminal: the agent provides the command line and adopts the resulting master.
 
-Theory of operation. `begin` records the attempt and returns the command line of an ssh. That ssh logs to a file.
-Once it listens on a fresh control path, it moves to a session of its own. The client runs the command at its
-terminal and reports the exit status with `end`. If a client disappears without that, its pidfd reports it. What the
-user types passes between the user and ssh only.
+Theory of operation. `begin` records the attempt and returns the command line of an ssh. The client runs this command at
+its terminal and reports the exit status with `end`. The ssh logs to a file. Once it listens on a fresh control path, it
+goes to the background, in a Unix session of its own. If the client disappears without a report, its pidfd shows that.
+Only ssh reads what the user types.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ BUSY = {
 
 @dataclass(frozen=True, slots=True)
 class _Login:
-    """A login in progress: the client, the path on which the new master will listen, and its log."""
+    """A login in progress: its host, the path on which the new master will listen, ssh's log, and the client."""
 
     host: str
     resolved: Resolved
@@ -76,7 +76,7 @@ class InteractiveLogins:
         self._going_on: dict[int, _Login] = {}
 
     async def begin(self, name: str, client_pid: int) -> dict[str, Any]:
-        """Return the attempt's number, the command line, its log file, and what the client's environment may lack.
+        """Return the attempt's number, ssh's command line and log file, and variables to add to ssh's environment.
 
         Any name that ssh understands is allowed. Raises TrayagentError if a login is not possible now.
         """
@@ -101,7 +101,7 @@ class InteractiveLogins:
             raise
         try:
             client = PidWatch(client_pid, partial(self._client_ended, number))
-        except OSError as error:  # no descriptor is left, so the end of the login would go unnoticed
+        except OSError as error:  # without a descriptor, the agent would miss the client's end
             remove_fresh(fresh)
             self._shell.post(LoginGivenUp(time.monotonic(), name, number))
             hint = f"Log in without the agent: ssh {name}"
@@ -127,10 +127,10 @@ class InteractiveLogins:
         return {"attempt": number, "words": words, "log": str(logfile), "env": env}
 
     async def end(self, number: int, status: int) -> None:
-        """Process the result of a login.
+        """Process the result of a login: adopt its master, or post the failure.
 
-        ssh's exit status is 0 once its master listens, and negative for a signal. An unknown number is ignored:
-        that login already ended for another reason.
+        `status` is ssh's exit status: 0 if its master listens, negative for a signal. An unknown number is ignored,
+        because that login has ended already.
         """
         login = self._going_on.pop(number, None)
         if login is None:
@@ -142,12 +142,12 @@ class InteractiveLogins:
             master_log.remove(login.log)
 
     def close(self) -> None:
-        """Stop watching the clients. The next agent finds the recorded attempts."""
+        """Stop watching the clients. The next agent finds the attempts in the records."""
         for login in self._going_on.values():
             login.client.close()
 
     async def _attempt(self, begun: LoginBegun) -> int:
-        """Let the core decide; return the number of the attempt. Raises TrayagentError if it allows none."""
+        """Return the number of the attempt that the core begins. Raises TrayagentError if the core refuses it."""
         least = self._shell.state.next_attempt
         await self._shell.decided(begun)
         state = self._shell.state
@@ -168,8 +168,7 @@ class InteractiveLogins:
         if status == 0 and listens:
             await self._ready(number, login)
             return
-        # End every ssh of the login that is in the background without a socket, or that the login's client left
-        # behind.
+        # End each ssh of the login that still runs: in the background without a socket, or left behind by the client.
         for process in processes_of(login.fresh):
             await abandon(process)
         remove_fresh(login.fresh)
@@ -179,7 +178,7 @@ class InteractiveLogins:
             return
         words = read_own_log(login.log)
         proven = read_key_exchange(words, None)
-        # Messages of a jump host's ssh are only at the terminal.
+        # There are no messages of a jump host's ssh: they went to the terminal, not to the log.
         failure = classify(words, host=login.host, exit_status=status, others="", proven=proven.after)
         failure = explained(failure, login.resolved, self._environment.current())
         self._shell.post(
@@ -188,7 +187,7 @@ class InteractiveLogins:
 
     async def _ready(self, number: int, login: _Login) -> None:
         host_key = read_key_exchange(read_own_log(login.log), None, logged_in=True).host_key
-        pid = owner_of(login.fresh)  # the process that holds the listening socket; its messages do not count
+        pid = owner_of(login.fresh)  # the kernel shows the listener; what a process claims does not count
         proven = (host_key, login.resolved.target)
         master = describe(pid, login.fresh, started_by_agent=True, proven=proven) if pid is not None else None
         if master is None:
@@ -206,7 +205,7 @@ class InteractiveLogins:
         self._shell.post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
 
     def _client_ended(self, number: int) -> None:
-        """Handle a client that disappeared: keep a master that is ready, end an ssh that still waits."""
+        """Handle a client that disappeared: keep its master if that already listens, else end its ssh."""
         login = self._going_on.get(number)
         if login is not None:
             status = 0 if Path(login.fresh).exists() else -1

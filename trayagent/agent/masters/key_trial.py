@@ -33,7 +33,7 @@ Outcome = tuple[TrialVerdict, Evidence, Failure | None, str | None]
 
 
 class KeyTrials:
-    """Checks whether a server would still accept the login."""
+    """Checks whether a server accepts a login with the changed keys."""
 
     def __init__(self, parts: Parts) -> None:
         self._file_paths = parts.file_paths
@@ -42,7 +42,7 @@ class KeyTrials:
         self._environment = parts.environment
 
     def begin(self, action: TryKeys, host: Host) -> None:
-        """Start a trial. It is an attempt like any other and can be aborted like one."""
+        """Start a trial. It is an attempt like any other, so `MasterConnector.abort` can end it."""
         self._tasks.start(f"attempt {action.attempt}", self._try(action, host))
 
     async def _try(self, action: TryKeys, host: Host) -> None:
@@ -88,7 +88,7 @@ class KeyTrials:
                 ssh=self._file_paths.ssh,
                 config=self._file_paths.ssh_option_f,
             )
-            # Neither the ssh-agent nor a window: a jump host's ssh must not prompt the user either.
+            # Without the ssh-agent and windows, because a jump host's ssh must not prompt the user either.
             quiet = {k: v for k, v in without_windows(environment).items() if k != "SSH_AUTH_SOCK"}
             try:
                 tried = await log_in(words, quiet, log_file, deadline_s=deadline_s(resolved.hops))
@@ -98,7 +98,7 @@ class KeyTrials:
 
     @contextmanager
     def _public_key_files(self, attempt: int, keys: Sequence[bytes]) -> Iterator[list[str]]:
-        """Write public keys to files that ssh can offer. The files are removed afterwards."""
+        """Write public keys to files for ssh to offer. Yield their paths; remove the files afterwards."""
         paths = [
             self._file_paths.runtime_dir / f"trial-{os.getpid()}-{attempt}-{n}.pub"
             for n, _ in enumerate(keys)
@@ -116,7 +116,7 @@ class KeyTrials:
 def judged(
     name: str, tried: Tried, key_files: Sequence[str], keys: LoginKeys
 ) -> tuple[TrialVerdict, Evidence, Failure | None]:
-    """Return what a trial proves, with its evidence."""
+    """Return the verdict of a trial, its evidence, and the failure if the login failed."""
     if tried.authenticated:
         return "passed", Evidence.of(login="accepted"), None
     if tried.accepted.intersection(key_files):

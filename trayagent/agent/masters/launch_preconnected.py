@@ -28,7 +28,7 @@ class Connecting(Protocol):
 
 
 class Progress(Protocol):
-    """Follows an attempt. `connecting` is set while it connects."""
+    """Receives the progress of an attempt. `connecting` is set while the attempt connects."""
 
     connecting: Connecting | None
 
@@ -41,9 +41,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One ssh to be started for `name`, which listens at `socket_path` and logs to `log`.
+    """One ssh to be started for the host `name`. It will listen at `socket_path` and log to `log`.
 
-    ssh requests the type of `host_key` from the server first, and `cipher` if ssh_config allows it.
+    `host_key`: ssh requests a key of this key's type first. `cipher`: ssh requests it first, if ssh_config allows it.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Start:
     cipher: str | None = None
 
 
-_OLD_SSH = "onfiguration option"  # the message of an old ssh without ProxyUseFdpass
+_OLD_SSH = "onfiguration option"  # part of the message of an old ssh without ProxyUseFdpass
 
 
 class WantsBrowserError(LaunchFailedError):
-    """The program that ssh connects through tried to open a browser: the user has to log in to it."""
+    """The ProxyCommand of ssh tried to open a browser, so the user must log in there first."""
 
 
 class Shelter(Protocol):
@@ -76,7 +76,7 @@ class Shelter(Protocol):
 
 
 class MasterLauncher:
-    """Starts ssh. Remembers if this machine's ssh cannot take a pre-connected socket."""
+    """Starts ssh. Remembers whether this machine's ssh is too old to take a pre-connected socket."""
 
     def __init__(self, file_paths: FilePaths, shelter: Shelter | None) -> None:
         self._file_paths = file_paths
@@ -95,7 +95,7 @@ class MasterLauncher:
         ):
             return await self._start(start, None)
         to = jump or start.resolved
-        # If a jump host has a master of its own, the attempt needs no new connection to it.
+        # A jump host may have a master of its own. So connect to it only when its ssh requests the connection.
         connection = PreconnectedSocket(
             to,
             to.connect_timeout or CONNECT_TIMEOUT_S,
@@ -111,9 +111,9 @@ class MasterLauncher:
             if connection.helper_came or (
                 jump is not None and _OLD_SSH not in failed.output.own + failed.output.others
             ):
-                # Only in a foreground master does ssh show the message of `fdpass`, its helper.
+                # Add the reason, because only a master in the foreground shows the message of `fdpass`, its helper.
                 raise failed.with_reason(connection.why_not) from failed
-        # ssh never ran the ProxyCommand, so ssh must connect itself.
+        # ssh never ran the ProxyCommand that takes the pre-connected socket, so ssh must connect itself.
         launched = await self._start(start, None)
         self._hands_over = False
         return launched
@@ -121,7 +121,7 @@ class MasterLauncher:
     async def _start(
         self, start: Start, connection: str | None, held: PreconnectedSocket | None = None
     ) -> Launched:
-        """Start ssh. Start it once more if it connects itself, got no answer, and a better route has appeared."""
+        """Start ssh. If ssh connects itself, without an answer, and a better route appears, restart it."""
         environment = dict(start.environment)
         if connection is not None:
             # This shell runs the ProxyCommand; the user's own shell may read a profile first.
@@ -162,7 +162,7 @@ class MasterLauncher:
     ) -> Launched:
         hops = start.resolved.hops
         prepare = self._prepare(start.name, held)
-        # A jump host's ssh may use a master, and then needs no pre-connected socket.
+        # A jump host's ssh may use a master instead of the pre-connected socket, so watch for ssh's own connection.
         by_itself = connection is None or start.resolved.jump is not None
         words = master_command(
             start.name,
@@ -192,10 +192,10 @@ class MasterLauncher:
     def _prepare(
         self, host: str, held: PreconnectedSocket | None
     ) -> Callable[[int], Awaitable[object]] | None:
-        """Return a function that moves a new ssh to its control group, before that ssh starts a process that stays.
+        """Return a function that moves a new ssh to its control group. None: the ssh is not moved.
 
-        Without a connection ssh starts no such process. So an ssh that gets our connection starts immediately, and
-        the connection is withheld until the ssh has been moved.
+        The move must come before ssh starts a lasting process. ssh starts none before it is connected. So an ssh that
+        takes our connection (`held`) may start immediately, and gets the connection after the move.
         """
         shelter = self._shelter
         if shelter is None or not shelter.ready:
@@ -214,9 +214,9 @@ class MasterLauncher:
 
 
 class _Restart:
-    """Decides whether an ssh that connects itself is started once more.
+    """Decides whether to restart an ssh that connects itself.
 
-    It is, if a restart was requested and no server has answered it.
+    A restart is due if it was requested while the ssh had no connection.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -229,20 +229,20 @@ class _Restart:
         self._requested = True
 
     def due(self, pid: int) -> bool:
-        """Report whether this ssh should end to make room for the next one."""
+        """Report whether this ssh should end, so that it can be restarted."""
         if self._requested:
             self._requested = False
             self._due = not _is_connected(self._progress, pid)
         return self._due
 
     def take(self) -> bool:
-        """Report once whether ssh ended for a restart."""
+        """Report whether ssh ended for a restart; the next call reports False."""
         due, self._due = self._due, False
         return due
 
 
 def _is_connected(progress: Progress, pid: int) -> bool:
-    """Report whether an ssh has its connection, and pass on its local address."""
+    """Report whether an ssh has its TCP connection. If so, report the local address to `progress`."""
     flow = flow_of(pid)
     if flow is None:
         return False

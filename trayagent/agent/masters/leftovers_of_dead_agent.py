@@ -1,7 +1,7 @@
-"""Cleans up after an agent that died during an attempt, before anything is decided.
+"""Cleans up after an agent that died during an attempt. This runs before the first decision.
 
-An attempt is recorded before its ssh starts, with the fresh path on which it will listen. The record is removed
-when its master is in place or gone. Whatever is still recorded has no owner.
+An agent records each attempt before its ssh starts, with the fresh path on which the ssh will listen. It removes the
+record when the master is in place or gone. So an attempt that is still recorded belongs to an agent that died.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from trayagent.ssh.os.swap_files import exchange
 
 
 class Leftovers:
-    """Ends abandoned attempts, and moves a master that was ready to its control path."""
+    """Ends abandoned attempts. If the master of an attempt already listens, moves it to its control path."""
 
     def __init__(self, file_paths: FilePaths, records: Records) -> None:
         self._file_paths = file_paths
         self._records = records
 
     async def clear(self) -> None:
-        """Remove the processes and sockets of an earlier agent's attempts. The caller holds the agent's lock."""
+        """End the processes and remove the sockets of an earlier agent's attempts. The caller must hold the lock."""
         for process in trials_of(mark_of(self._file_paths.runtime_dir)):
             await abandon(process)
         begun = self._records.begun()
@@ -54,12 +54,11 @@ class Leftovers:
         if ready is not None:
             await self._finish_take_over(ready.pid, path, begun)
         elif placed := next((s for s in sockets if (s.bind_stem, s.path) == (path, begun.target)), None):
-            # Interrupted after the rename: the scan ends the master that had the path.
+            # The agent died after the rename. The scan will end the master that had the path before.
             self._keep(placed.pid, begun)
         else:
             self._record_refusal(begun)
-        # Spare a master whose socket was renamed into place. The command line of such a master still has the fresh
-        # path.
+        # The command line of a master that is in place still has the fresh path. So spare processes that listen.
         listeners = {s.pid for s in sockets}
         for process in processes_of(path):
             if process.pid not in listeners:
@@ -71,7 +70,7 @@ class Leftovers:
     async def _finish_take_over(self, pid: int, path: str, begun: Begun) -> None:
         """Finish an interrupted take-over if the control path is free.
 
-        Otherwise end this master; the one there is judged.
+        Otherwise end this master: the agent will judge the master that has the path.
         """
         master = describe(pid, path, started_by_agent=True)
         if master is None:
@@ -94,16 +93,16 @@ class Leftovers:
             master_log.rename(log, self._file_paths.master_log(pid))
 
     def _record_refusal(self, begun: Begun) -> None:
-        """Record a refused login that its agent did not live to see.
+        """Record a login that was refused after its agent had died.
 
-        Otherwise an agent that dies at each start could lock an account.
+        Without this record, an agent that dies at each start could lock an account.
         """
         log = Path(begun.log)
         words = master_log.read(log)
         exchange = read_key_exchange(words.own, None)
         failure = classify(words.own, host=begun.host, others=words.others, proven=exchange.after)
         failure = perhaps_refused(failure, exchange, begun.host)
-        # If the log shows no end at all, ssh was killed together with the agent.
+        # A log without an end shows no refusal: ssh was killed together with the agent.
         if failure.kind in REFUSED_KINDS or failure.kind == "closed":
             with contextlib.suppress(OSError):
                 at = log.stat().st_mtime
@@ -121,7 +120,10 @@ class Leftovers:
 
 
 def _is_swapped(path: str, begun: Begun, sockets: list[ControlSocket]) -> bool:
-    """Report whether an agent died during a swap: its new master is in place, and the unchecked other one lives."""
+    """Report whether an agent died between swapping two sockets and checking the one that it swapped out.
+
+    Then the new master is in place, and a process still listens on the swapped-out socket.
+    """
     placed = any((s.bind_stem, s.path) == (path, begun.target) for s in sockets)
     return placed and accepts(path)
 

@@ -1,9 +1,9 @@
-"""Lets a ControlPath that was added or changed in ssh_config lead to the living master at once.
+"""Makes a ControlPath that was added or changed in ssh_config lead to the living master at once.
 
 A socket cannot be moved to another file system, and a master of the user removes only the path on which it began to
 listen. So the new path becomes a symbolic link to the socket, until the next master of the host listens there itself.
-Each link leads into the agent's own directory, which tells it from the user's links. If the socket is elsewhere, a
-second link in that directory leads there.
+Each link points into the agent's own directory, which distinguishes it from the user's links. If the socket is
+elsewhere, the link points to a second link in that directory, and the second one to the socket.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _Destination = tuple[str | None, str, int, str, str | None]
 class _Seen:
     """A host's control path and its living master, as of the last update.
 
-    `made_for` is where that master leads, None if it is older than this agent.
+    `made_for`: the server and account to which the master was connected, None if the master is older than this agent.
+    `leads_there`: the master is connected to the server and account that ssh_config names now.
     """
 
     path: str
@@ -77,7 +78,8 @@ class PathLinks:
             made_for = destination
         else:
             made_for = None
-        # With %C, another HostName or User gives another path, and the old master leads to the old account.
+        # With %C, a new HostName or User changes the path, too. Then the old master must not be linked: it leads to the
+        # old server or account.
         in_runtime = Path(master.control_path).parent == self._sockets
         leads_there = made_for == destination or (made_for is None and in_runtime)
         return _Seen(path, master.control_path, master.pid, made_for, leads_there)
@@ -111,7 +113,10 @@ class PathLinks:
 
 
 def _obsolete(seen: _Seen, linked: str) -> bool:
-    """Report whether a link to the socket `linked` must go. While an agent starts, a master may not be known yet."""
+    """Report whether a link to the socket `linked` must be removed.
+
+    While the agent starts, it may not know the master yet. So without a master, a link to a living socket stays.
+    """
     if seen.socket is None:
         return not accepts(linked)
     return linked != seen.socket or (seen.made_for is not None and not seen.leads_there)

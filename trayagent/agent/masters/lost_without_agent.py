@@ -16,7 +16,7 @@ from trayagent.ssh.os.process import alive
 
 
 class LostMasters:
-    """Records which masters are up. The next agent finds out which of them the user did not end."""
+    """Records which masters are up, and detects which of an earlier agent's masters died unintentionally."""
 
     def __init__(self, file_paths: FilePaths, records: Records) -> None:
         self._file_paths = file_paths
@@ -24,12 +24,15 @@ class LostMasters:
 
     def follow(self, state: State) -> None:
         """Record which hosts are up, or wait to be recovered."""
-        if state.started:  # before the start is over, the earlier agent's record counts
+        if state.started:  # until then, `meanwhile` needs the earlier agent's records
             named = (host for host in state.hosts.values() if not host.unnamed)
             self._records.set_up({host.name: self._up(host) for host in named})
 
     def meanwhile(self) -> frozenset[str]:
-        """Return the hosts that were up in this boot and lost their master while no agent ran."""
+        """Return the hosts that were up in this boot and whose master died while no agent ran.
+
+        A master that ended in good order does not count, because the user ended it.
+        """
         return frozenset(name for name in self._records.hosts() if self._is_lost(name))
 
     def _up(self, host: Host) -> KeptUp | None:
@@ -51,12 +54,12 @@ class LostMasters:
             master_log.read(self._file_paths.master_log(up.pid)), name
         ):
             return False
-        # A user's own ssh leaves no log. An ssh that ended in good order removed its socket.
+        # A user's own ssh leaves no log. But it removes its socket if it ends in good order.
         return up.started_by_agent or Path(up.path).is_socket() or not _is_ours(up.local)
 
 
 def _is_ours(address: str | None) -> bool:
-    """Report whether this machine has an IP address now; True for None."""
+    """Report whether this machine has this IP address now. Return True for None."""
     if address is None:
         return True
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

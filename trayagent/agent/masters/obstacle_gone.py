@@ -1,4 +1,4 @@
-"""Detects without polling when an obstacle on this machine is gone. Then the host can be connected."""
+"""Detects without polling when the obstacle to a host's control path is gone, so that the host can be connected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trayagent.ssh.os.process import PidWatch
 
 
 class Obstacles:
-    """Waits for the end of programs that occupy a control path. Changes of files come from the folder watcher."""
+    """Waits for the end of programs that occupy a control path. `FileChanges` reports changed files (`changed`)."""
 
     def __init__(self, shell: Shell, discovery: Discovery) -> None:
         self._shell = shell
@@ -22,9 +22,9 @@ class Obstacles:
         self._holders: dict[str, PidWatch] = {}
 
     def held(self, name: str, pid: int | None) -> None:
-        """Wait for the end of the process that listens on this host's control path. The socket file may remain.
+        """Watch for the end of the process that occupies this host's control path. Its socket file may remain then.
 
-        If `pid` is None, only the file is visible, not the process.
+        If `pid` is None, no process is visible, so only a change of the file shows that the obstacle is gone.
         """
         self._forget(name)
         if pid is None:
@@ -58,5 +58,5 @@ class Obstacles:
 
 
 def nearest(folder: Path) -> Path:
-    """Return the folder, or its nearest existing ancestor, in which the next folder would appear."""
+    """Return the folder if it exists, else its nearest existing ancestor: there, the next folder would appear."""
     return next((f for f in (folder, *folder.parents) if f.is_dir()), folder)

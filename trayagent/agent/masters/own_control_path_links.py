@@ -9,7 +9,7 @@ from trayagent.ssh.new_control_path import default_in
 
 
 def is_own_link(path: str, sockets: Path) -> bool:
-    """Report whether a path is a link of this user into the agent's directory of sockets."""
+    """Report whether a path is a symbolic link of this user that points into `sockets`, the agent's directory."""
     return _into(path, sockets) is not None
 
 

@@ -26,7 +26,7 @@ from trayagent.ssh.os.tcp_connection import Flow, flow_of
 
 log = logging.getLogger(__name__)
 
-# TCP gives up after 15 minutes at the earliest; until then a late answer is still an answer.
+# TCP gives up after 15 minutes at the earliest. Until then a late answer still proves that the connection works.
 _LATE_ANSWER_S = 3600.0
 SESSIONS_MOST = 6
 """With so many sessions of the user on a master, the agent's own ends. Three of the usual 10 are free then, because the
@@ -49,16 +49,16 @@ class MasterProber:
         self._remote_cleanup = remote_cleanup
         self._without: set[int] = set()
         self._sentinels: dict[int, Sentinel] = {}
-        self._hosts: dict[int, tuple[str, Master]] = {}  # of the sentinels
+        self._hosts: dict[int, tuple[str, Master]] = {}  # the host and master of each sentinel
         self._acknowledged: dict[int, Acknowledged] = {}
         self._reported: dict[str, tuple[Doubt, int, float | None]] = {}
         self._blocked: set[int] = set()  # the masters whose own process does not answer
 
     def send(self, name: str, master: Master, *, large: bool = False, second: bool = False) -> None:
-        """Probe a master: with a line through the sentinel, or with a forward to a closed port.
+        """Probe a master: send a line to the sentinel, or request a forward to a closed port.
 
-        `large`: the line fills an MTU in both directions; a forward cannot do that. `second`: the first question was
-        silent. If it went to the sentinel, this one is a forward.
+        `large`: the line fills an MTU in both directions; a forward cannot do that. `second`: the first probe was not
+        answered. If it went to the sentinel, request a forward now.
         """
         self._check_locally(name, master)
         if second:
@@ -72,9 +72,9 @@ class MasterProber:
         self._probe_by_forward(name, master)
 
     def _probe_by_forward(self, name: str, master: Master) -> None:
-        # Usually one probe is enough, because a late answer counts. But if the first probe reached the server before
-        # the doubt began, its answer proves nothing. So a second probe is sent. Each probe without an answer occupies
-        # three descriptors of the master.
+        # A late answer counts, so usually one pending probe is enough. But the first probe may have reached the server
+        # before the doubt began. Its answer would prove nothing, so allow a second one. Allow no more, because each
+        # unanswered probe occupies three descriptors of the master.
         for task in _tasks_of(master.pid):
             if not self._tasks.running(task):
                 self._tasks.start(task, self._forward_probe(name, master))
@@ -83,8 +83,8 @@ class MasterProber:
     def observe(self, name: str, master: Master, probed_at: float | None) -> None:
         """Post what the kernel knows of the connection: bytes acknowledged since the probe, present addresses.
 
-        `probed_at` is when that probe was sent. While a report is queued and what is known of the master's life is the
-        same as when it was read, another one would say nothing else.
+        `probed_at`: when that probe was sent. Post nothing if the core has not yet processed the last report about the
+        same probe, because a second report would be the same.
         """
         host = self._shell.state.hosts.get(name)
         if host is not None:
@@ -113,10 +113,10 @@ class MasterProber:
             self._reported[name] = (host.doubt, master.pid, probed_at)
 
     def _check_locally(self, name: str, master: Master) -> None:
-        """Check whether the master's own process answers at all, beside a probe of its connection.
+        """Check whether the master's own process answers. This runs beside each probe of its connection.
 
-        A master is one thread. While it writes to a held terminal (Ctrl-S), resolves a name, or waits for an answer to
-        `ControlMaster ask`, it reads no answer of the server. Then its silence says nothing about its connection.
+        A master has one thread. While it writes to a held terminal (Ctrl-S), resolves a name, or waits for an answer to
+        `ControlMaster ask`, it reads no answer of the server. Then silence does not show that the connection is stale.
         """
         task = _local_check_of(master.pid)
         if not self._tasks.running(task):
@@ -129,7 +129,7 @@ class MasterProber:
             async with MuxClient.connected(master.control_path, timeout_s=_LATE_ANSWER_S) as client:
                 await client.alive(timeout_s=_LATE_ANSWER_S)
         except TrayagentError:
-            pass  # without a control path, the local process cannot be asked
+            pass  # without a control path, the local process cannot be checked
         finally:
             late.cancel()
         if master.pid in self._blocked:
@@ -168,7 +168,7 @@ class MasterProber:
             if master is None or host.suspect or not self._wants_sentinel(host):
                 continue
             if self._tasks.running(f"reap {master.pid}"):
-                continue  # the server may allow one session only, and the end of a dead session comes first
+                continue  # the server may allow one session only, and ending dead sessions needs that one first
             task = f"sentinel {master.pid}"
             if master.pid not in {*self._sentinels, *self._without} and not self._tasks.running(task):
                 self._tasks.start(task, self._start_sentinel(host.name, master))
@@ -178,7 +178,7 @@ class MasterProber:
         return self._configuration.wants_sentinel(host) and allowed
 
     def master(self, pid: int) -> tuple[str, Master] | None:
-        """Return the host and the master if the agent has a sentinel there."""
+        """Return the host and the master with this pid if it has a sentinel, else None."""
         return self._hosts.get(pid)
 
     def give_way(self, pid: int) -> None:
@@ -190,16 +190,16 @@ class MasterProber:
             sentinel.close()
 
     def close(self) -> None:
-        """End the sentinels; the masters stay."""
+        """End the sentinels. The masters keep running."""
         for sentinel in self._sentinels.values():
             sentinel.close()
         self._sentinels.clear()
 
     def _elsewhere(self, master: Master, flow: Flow) -> Master | None:
-        """Return the master with the ends of a connection at another local address, None without such a connection.
+        """Return the master with another local address, if that is now its connection's address; else None.
 
-        Its transport has several, and the address of this one is present. Or the kernel moved the connection (MPTCP),
-        perhaps to an address that appeared a moment ago.
+        There are two cases. The transport has several connections, and the address of another one is present. Or the
+        kernel moved the connection (MPTCP), perhaps to an address that is not in the snapshot yet.
         """
         flows = (flow, *flow.others)
         present = self._shell.state.snapshot.has_address
@@ -220,7 +220,7 @@ class MasterProber:
     async def _forward_probe(self, name: str, master: Master) -> None:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # A suspended master sends its HELLO when it continues. Then the master answers this probe.
+            # A suspended master sends its HELLO only when it continues. So wait as long as for an answer.
             async with MuxClient.connected(master.control_path, timeout_s=_LATE_ANSWER_S) as client:
                 await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
         except Refused:
@@ -267,7 +267,7 @@ class MasterProber:
 
 
 def sessions_of(pid: int) -> int:
-    """Return how many sessions of other programs a master carries, 0 if the kernel does not tell."""
+    """Return how many sessions of other programs a master carries, 0 if the kernel cannot list them."""
     try:
         return carried_by(pid).sessions
     except NetlinkError:

@@ -1,7 +1,7 @@
 """Finds ssh processes that have a connection of their own beside a master, such as a terminal that bypassed it.
 
-No socket leads to such an ssh, so it cannot be probed. It is searched for when the user looks, and with
-`beside = "end"` also at each change of network.
+No control socket leads to such an ssh, so the agent cannot probe it. The agent searches for them when the user views
+the status, and with `beside = "end"` also at each change of network.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trayagent.ssh.os.process import Process, age_s, read, ssh_processes
 from trayagent.ssh.os.tcp_connection import Flow, flow_of, transport_of
 from trayagent.ssh.os.terminals import terminal_of
 
-# An ssh that was started from one of these was typed by the user, or is a service of its own.
+# If one of these started an ssh, the user typed the command, or the ssh is itself a service: there is no other caller.
 _SHELLS = {
     "sh",
     "bash",
@@ -42,11 +42,11 @@ _SHELLS = {
     "tmux",
     "screen",
 }
-_OWN_OPTION = "LogVerbose="  # each ssh that the agent starts has it
+_OWN_OPTION = "LogVerbose="  # each ssh that the agent starts has this option
 
 
 class BesideSessions:
-    """Posts what it finds. A process is found once."""
+    """Finds such processes. Each is posted as an event, once."""
 
     def __init__(self, parts: Parts) -> None:
         self._configuration = parts.configuration
@@ -62,7 +62,7 @@ class BesideSessions:
     async def scan(self) -> None:
         """Search now, and post each new session of a host that the agent knows.
 
-        With `beside = "end"`, also post sessions of other hosts, because a supervisor may wait for their end.
+        With `beside = "end"`, also post sessions of other hosts: autossh or a unit restarts such an ssh once it ends.
         """
         if sys.platform != "linux":
             return
@@ -86,7 +86,7 @@ class BesideSessions:
 
 
 def _sessions(known: set[int]) -> Iterator[tuple[Process, Flow]]:
-    """Yield each ssh with its own connection that is no master, serves none and was not started by the agent."""
+    """Yield each ssh with its own connection, except masters, transports of masters, and ssh of the agent."""
     uid = os.getuid()
     processes = {process.pid: process for process in ssh_processes(uid)}
     masters = known | {socket.pid for socket in listening(uid)}

@@ -29,7 +29,7 @@ from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.swap_files import exchange, rename_new
 
 _TRIES = 3
-_FAREWELL_S = 2.0  # for an inner master that just ended, and that the far relay may still wait for
+_FAREWELL_S = 2.0  # the longest wait for the end of the host's lost far relays on the server
 
 
 class MasterReplacer:
@@ -111,7 +111,7 @@ class MasterReplacer:
         self._shell.post(replace(took, at=time.monotonic()))
 
     async def _has_path(self, action: a.TakeOver, host: Host, path: str) -> bool:
-        """Move the new master to its control path. If something keeps that path, post the outcome; return False."""
+        """Move the new master to its control path. If that is impossible, post the outcome and return False."""
         new, old = action.master, action.old
         try:
             holder = await self._placed(new.control_path, path, old)
@@ -137,11 +137,11 @@ class MasterReplacer:
         return False
 
     async def _placed(self, fresh: str, path: str, old: Master | None) -> Holder | None:
-        """Put the socket at `fresh` in place; return what occupies the path instead and keeps it, None on success.
+        """Move the socket at `fresh` to `path`. Return None on success, or else what keeps the path. Raises OSError.
 
-        A program that takes the path between a check and a rename would lose it. So the two files are swapped
-        atomically. They are swapped back if the file from the path belongs to neither a dead nor the judged master.
-        Raises OSError.
+        Another program may begin to listen at the path between a check and a rename, and a rename would replace its
+        socket. So swap the two files atomically, and then check the file that was swapped out. Swap back if another
+        process than the judged master listens there.
         """
         judged = old.pid if old is not None else None
         for _ in range(_TRIES):
@@ -172,9 +172,9 @@ class MasterReplacer:
     async def _keep_users_master(
         self, action: a.TakeOver, host: Host, holder: Holder, path: str, took: TookOver | None = None
     ) -> None:
-        """Keep a master that the user's own ssh made there meanwhile. End the new and the stale one.
+        """Keep a master that the user's own ssh started at the path meanwhile. End the new master and the stale one.
 
-        `took` is the event that would have been posted otherwise: it says whether the old one drains.
+        `took` is the event of a take-over with a draining old master; it is posted with the user's master.
         """
         await self._unwanted(action.master)
         if action.old is not None:
@@ -192,7 +192,7 @@ class MasterReplacer:
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:
             await self._agent_sockets.release(action.name, action.master)
-            with contextlib.suppress(TimeoutError):  # without a network, nothing can be ended there
+            with contextlib.suppress(TimeoutError):  # without a network, the far relays cannot be ended
                 async with asyncio.timeout(_FAREWELL_S):
                     await self._lost_connections.end_all(action.name, action.master)
         host = self._shell.state.hosts.get(action.name)
@@ -206,7 +206,7 @@ class MasterReplacer:
         await end(master, politely=politely)
 
     async def _unwanted(self, master: Master) -> None:
-        """End a master that never was in place. It is not watched, so it is also cleaned up here."""
+        """End a master that never was in place. `MasterWatch` does not know it, so also remove its files here."""
         await self._end(master)
         self._connector.forget(master.pid)
 
@@ -221,7 +221,7 @@ class MasterReplacer:
 
 
 def _with_current_path(action: a.TakeOver, host: Host) -> a.TakeOver:
-    """Return the action with the present path of the old master, which roaming may have moved since the decision."""
+    """Return the action with the present path of the old master. Roaming may have moved it since the decision."""
     old = action.old
     if old is None or host.master is None or host.master.pid != old.pid:
         return action
@@ -229,8 +229,8 @@ def _with_current_path(action: a.TakeOver, host: Host) -> a.TakeOver:
 
 
 def _swap_back(fresh: str, path: str) -> None:
-    """Swap the file that was at a path back into that path."""
+    """Swap the file that was at `path` back. It is at `fresh` now."""
     try:
         exchange(fresh, path)
-    except FileNotFoundError:  # another program removed the new socket; put the old file back in any case
+    except FileNotFoundError:  # another program removed the new socket; still put the old file back
         Path(fresh).rename(path)

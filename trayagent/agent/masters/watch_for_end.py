@@ -22,12 +22,12 @@ from trayagent.ssh.master.master_logs import SshOutput
 from trayagent.ssh.os.control_sockets import accepts
 from trayagent.ssh.os.process import PidWatch
 
-_EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, and also after a death; the log distinguishes the two
+_EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, but also after a death; the log distinguishes them
 _POLITE_END = "Transferred: sent"  # ssh logs this text with VERBOSE at every orderly end, never after a kill
 LOG_CHECK_EVERY_S = 5.0
 """The logs are checked at most this often, and only while something else happens: no timer wakes an idle agent.
 
-The kernel's limit bounds what a server can make ssh write meanwhile.
+Between two checks, a limit of the kernel (`master_logs.limit`) bounds what a server can make ssh write.
 """
 
 
@@ -53,14 +53,15 @@ class MasterWatch:
         for pid, (name, master) in living.items():
             known = self._watches.get(pid)
             watch = known[2] if known is not None else PidWatch(pid, partial(self._ended, pid))
-            self._watches[pid] = (name, master, watch)  # a draining master gets another name and no path
+            # Update the entry: a master that begins to drain gets another host name and loses its path.
+            self._watches[pid] = (name, master, watch)
         now = time.monotonic()
         if now - self._logs_checked_at >= LOG_CHECK_EVERY_S:
             self._logs_checked_at = now
             self._shorten_logs()
 
     def close(self) -> None:
-        """Stop watching; the masters stay."""
+        """Stop watching. The masters keep running."""
         for _, _, watch in self._watches.values():
             watch.close()
         self._watches.clear()
@@ -81,8 +82,8 @@ class MasterWatch:
         self._records.drop_draining(pid)
         heir = self._discovery.heir(name, master)
         if heir is not None:
-            # A master with ControlPersist forks to go to the background: the same master gets another pid. Or a
-            # take-over has just put a new master there, and is about to report the new master.
+            # Either a master with ControlPersist forked to go to the background, and has another pid now. Or a
+            # take-over has just put a new master there and will report it.
             self._forget(pid)
             self._shell.post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return
@@ -98,7 +99,7 @@ class MasterWatch:
 
 
 def _remove_dead(path: str) -> None:
-    """Remove a dead socket. The master removes only the path on which it began to listen, before the take-over."""
+    """Remove a dead socket. ssh removes only the path on which it began to listen, not the control path."""
     with contextlib.suppress(OSError):
         found = os.lstat(path)
         if stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid() and not accepts(path):
@@ -106,14 +107,15 @@ def _remove_dead(path: str) -> None:
 
 
 def ended_politely(words: SshOutput, host: str, status: int | None = None) -> bool:
-    """Report whether a master's log ends with an orderly end, which some program requested."""
+    """Report whether a master's log shows an orderly end, as after a request to exit."""
     return _POLITE_END in words.own and _death(words, host, status) is None
 
 
 def _death(words: SshOutput, host: str, status: int | None) -> Failure | None:
-    """Return why a master died according to its log, None if the log does not say.
+    """Return why a master died, None if its output does not show that it died.
 
-    ssh writes that the server closed the connection to stderr, not to the log (clientloop.c, client_loop).
+    Read stderr (`others`), too: there, not in the log, ssh reports that the server closed the connection
+    (clientloop.c, client_loop).
     """
     if not words.own:
         return None
