@@ -118,7 +118,7 @@ class Context:
         self.actions.append(Publish(self._owner(name), event, evidence, reason, details))
 
     def because(self, name: str, row: int, verdict: str, evidence: Evidence) -> None:
-        """Add a reason."""
+        """Record a decision about a host, with its evidence."""
         owner, host = self._owner(name), self._hosts.get(name)
         if owner != name and host is not None and host.master is not None:
             evidence = Evidence.of(draining=host.master.pid) + evidence

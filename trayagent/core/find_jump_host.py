@@ -11,9 +11,9 @@ from trayagent.core.facts.resolved import Jump, Resolved
 def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
     """Return the known host that carries connections to this one, or None.
 
-    Only the last hop of ProxyJump counts, since a living master there needs no other hop. ProxyJump may have the hop's
-    alias, or the address and port of the alias. Without ProxyJump, ssh_config may lead the host to a local forward of
-    another host. Then that other host carries the connections.
+    Only the last hop of ProxyJump counts, since a living master there needs no other hop. ProxyJump may contain the
+    hop's alias, or the address and port of the alias. Without ProxyJump, ssh_config may lead the host to a local
+    forward of another host. Then that other host carries the connections.
     """
     if host.resolved is None:
         return None

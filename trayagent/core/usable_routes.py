@@ -140,7 +140,7 @@ def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
 def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
     """Return the route into the learned VPN for a host that has no known address.
 
-    That is a host whose jump host has a name and was reached through that VPN.
+    Such a host is behind a jump host that has a name and was reached through the VPN.
     """
     if host.reached.learned_vpn is None or not usable_interface(snapshot, host.reached.learned_vpn):
         return None

@@ -165,7 +165,7 @@ class Remember(Action):
 
 @dataclass(frozen=True, slots=True)
 class BeginRoaming(Action):
-    """Start an inner master through this plain one, and swap their control paths.
+    """Start an inner master through this plain master, and swap the control paths of the two.
 
     RoamingBegan or RoamingNotPossible follows.
     """

@@ -64,9 +64,9 @@ class Attempt:
 class Retry:
     """Back-off of one host: when the next automatic attempt is due (AT_ONCE: now; None: no attempt), and its history.
 
-    `proven`: the last failure came from the server itself, not from someone on the path to it. `seen`: a server saw
-    the failed attempt. `by_jump`: a jump host refused it. `rearmed`: when and where a network change brought a retry
-    forward.
+    `proven`: the last failure came from the server itself, not from another machine on the path. `seen`: a server saw
+    the failed attempt. `by_jump`: a jump host refused that attempt. `rearmed`: when and where a network change brought
+    a retry forward.
     """
 
     at: float | None = AT_ONCE

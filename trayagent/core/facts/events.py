@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRead(Event):
-    """The agent read the network again, after a hint at a change or because it needed more route look-ups."""
+    """The agent read the network again, because a watcher hinted at a change or more route look-ups were needed."""
 
     snapshot: Snapshot
     touched: Touched = field(default_factory=Touched)
@@ -95,8 +95,8 @@ class Refusal:
 class Remembered(Event):
     """The stored facts of a host from an earlier agent. `refused_ago_s` are the ages of the last refused logins.
 
-    `refused_by_jump_ago_s` are the ages of those among them that a jump host refused. `refusing_key` is the host key
-    of the server that refused the last one. `refused_elsewhere` are the ages of refusals by machines with another host
+    `refused_by_jump_ago_s` are the ages of the logins that a jump host refused. `refusing_key` is the host key of
+    the server that refused the last login. `refused_elsewhere` are the ages of refusals by machines with another host
     key, each with that key. `by_hand` are the forwards that the user has given to ssh since this boot.
     `vpn` and `networks` come from the host's configuration table, if it had one. `killing` are the pids of masters
     that the earlier agent began to end. That agent may have exited before they did. `lost`: the host's master died
@@ -126,9 +126,9 @@ class Remembered(Event):
 
 @dataclass(frozen=True, slots=True)
 class HostResolved(Event):
-    """`ssh -G` resolved a host. It was run at `begun_at` (None: just now).
+    """`ssh -G` resolved a host. ssh ran at `begun_at` (None: just now).
 
-    `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to resolve names.
+    `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to query DNS.
     `known_keys` are the host keys ("TYPE SHA256:…") that the known_hosts files have for the host. `hop` is the first
     TCP hop (None: ssh connects through a command). `later_hops` are the jump hosts that are not `hop`.
     """
@@ -158,7 +158,7 @@ class MasterFound(Event):
 
     `unnamed`: the control path belongs to no alias, according to `ssh -G` (an unnamed master). `fresh`: the master
     has only just connected, so there is no doubt that it works. `survivor`: an earlier agent saw it alive, so it is
-    older than a refused login that this agent stored.
+    older than a refused login that the earlier agent stored.
     """
 
     name: str
@@ -337,7 +337,7 @@ TrialVerdict = Literal["passed", "refused", "unknown", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded(Event):
-    """A host's key trial ended. "unknown": the keys may work or not. "skipped": the trial contacted no server.
+    """A host's key trial ended. "unknown": it did not show whether the keys work. "skipped": no server was contacted.
 
     `failure` is set unless the trial passed or was skipped. `jitter` is a factor around 1 for a back-off. `host_key`
     is the key that the server proved.

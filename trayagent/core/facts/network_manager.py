@@ -18,8 +18,7 @@ class VpnConnection:
 
     `interface` is None while the VPN is not up, and for a VPN without an interface of its own. `reason` is the
     manager's code for the reason of its end, or None if its end was not observed. `by_user`: the user took the VPN
-    down.
-    `needs_secret`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
+    down. `needs_secret`: the manager currently waits for a secret, perhaps in a dialog that the user sees.
     """
 
     name: str

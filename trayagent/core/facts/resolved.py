@@ -102,13 +102,13 @@ class Resolved:
 
     @property
     def target(self) -> str | None:
-        """Where the name leads: host name, port and HostKeyAlias. None with CanonicalizeHostname, as DNS decides."""
+        """Where the name leads: host name, port and HostKeyAlias. None with CanonicalizeHostname: DNS decides."""
         if self.canonicalize_hostname != "no":
             return None
         return f"{self.hostname} {self.port} {self.host_key_alias or ''}".rstrip()
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The credentials that distinguish two logins: what ssh would offer."""
+        """The credentials that ssh would offer. Two logins with the same credentials count as the same login."""
         named = (*self.identity_files, "", *self.certificate_files, "", self.identity_agent or "")
         return (*named, self.pkcs11_provider or "", "only" if self.identities_only else "")

@@ -22,8 +22,8 @@ RTT_BOUNDS_S = (0.001, 3.0)
 # While the server acknowledges data that was sent after a change, the verdict waits, because the answer is queued
 # behind the user's own traffic. Acknowledgements may pause for this many current round trips, queues included.
 FLOWING_RTTS = 2
-# A box on the path, or a jump host, may acknowledge data for a server that is gone. So the answer must arrive within
-# this time after the data queued before the probe has drained.
+# A middlebox or a jump host may acknowledge data for a server that is gone. So the answer must arrive within this time
+# after the data queued before the probe was acknowledged.
 ACKED_UNANSWERED_S = 60.0
 # If seconds of data are queued on a line, a retransmission is this many round trips away even without a fault.
 RETRANSMISSION_NEAR_RTTS = 3
@@ -103,8 +103,9 @@ UNFINISHED_WINDOW_S = 30.0
 UNFINISHED_PER_WINDOW = 5  # OpenSSH 9.8 penalizes each, and refuses an address after about 15
 # If many hosts share a server, the limit is this for each host, so that two moves delay none of them.
 UNFINISHED_PER_HOST = 2
-# If the link goes down for a moment, as in a flapping network, a login that the server has seen waits this long. TCP
-# continues at most this long after the link is back, whereas the server would count a connection that we cut.
+# In a flapping network, the carrier is lost and comes back. A login that the server has seen waits this long for the
+# carrier. TCP continues at most this long after the carrier is back, but the server would count a connection that we
+# cut.
 CARRIER_BACK_S = 2.0
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6

@@ -43,7 +43,7 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
 
 
 def found(context: Context, event: DrainingFound) -> None:
-    """Follow a draining master that an earlier agent left, or an ssh beside a host's master."""
+    """Begin to judge a draining master that an earlier agent left, or an ssh beside a host's master."""
     owner = context.get(event.draining.owner) or Host(event.draining.owner)
     if any(h.master is not None and h.master.pid == event.master.pid for h in context.state.hosts.values()):
         return

@@ -137,7 +137,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
 
 
 def _another_answered(host: Host) -> bool:
-    """Report whether another machine may have answered in the server's place, because the host was never reached."""
+    """Report whether another machine may have answered in the server's place, where the host was never reached."""
     not_here = host.problem is not None and host.problem.code == "not-here"
     return not_here or (host.retry.kind == "host-key-changed" and not host.reached.networks)
 

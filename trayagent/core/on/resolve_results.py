@@ -100,7 +100,7 @@ def _after_answer(context: Context, host: Host) -> Retry:
         return with_new_credentials(host, context.now)
     if retry.kind in LOCAL_KINDS | STOP_KINDS:
         return replace(retry, at=context.now)
-    # If the results of `ssh -G` depend on the network, a flapping network changes them, too.
+    # This retry counts against the limit on re-arming, because a flapping network may change the results of `ssh -G`.
     return rearmed(retry, context.now, retry.network) if rearmable(retry, context.now) else retry
 
 

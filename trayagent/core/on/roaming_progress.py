@@ -56,7 +56,7 @@ def began(context: Context, event: RoamingBegan) -> None:
 
 
 def not_possible(context: Context, event: RoamingNotPossible) -> None:
-    """Keep the host without roaming. A refused inner login counts as a refused login of the account."""
+    """Keep the plain master, and set when roaming may begin. A refused inner login counts for its account."""
     host = context.get(event.name)
     if host is None or host.roaming is not None or host.roaming_start.through != event.pid:
         return

@@ -73,7 +73,7 @@ def _only(login: LoginHistory, times: Collection[float]) -> LoginHistory:
 
 
 def clear_refusals(context: Context, accounts: set[Account], before: float) -> None:
-    """Forget the refusals of these accounts until the time `before`, when the accounts accepted a login."""
+    """Forget the refusals of these accounts up to the time `before`, because the accounts then accepted a login."""
     forgotten = {
         name: host
         for name, host in context.state.forgotten.items()

@@ -261,7 +261,7 @@ def publish_failure(context: Context, host: Host, problem: Problem, *, there: bo
 
 
 def publish_connect_failed(context: Context, host: Host, problem: Problem, **details: object) -> None:
-    """Report a failed attempt, and whether the host is missed. Only for a missed host, the history begins an outage."""
+    """Report a failed attempt, and whether the host is missed. The history begins an outage only if it is missed."""
     missed = None if _missed(host) else False
     context.publish(
         "connect-failed",

@@ -71,7 +71,7 @@ def _restore(context: Context, host: Host, master: Master) -> None:
 
 
 def _begin(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
-    """Begin to roam if the host may. All limits of logins apply to the inner login, and one more of its own."""
+    """Begin to roam if the host may. The inner login must respect all limits of a login, and its own limit."""
     start, now = host.roaming_start, context.now
     may_roam = host.wish.roam and host.wish.listed and master.started_by_agent and not host.user.held
     if not may_roam or start.reason is not None or start.through is not None or login_needs_user(host):

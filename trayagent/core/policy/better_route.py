@@ -18,7 +18,7 @@ from trayagent.core.usable_routes import usable_routes
 
 
 def race(context: Context, host: Host, admitted: Admission) -> Host:
-    """Begin a second connection for an attempt that no server has answered, if another route out has appeared.
+    """Begin a second connection for an attempt that no server has answered, if another route has appeared.
 
     If the first connection is answered after all, the agent keeps that one and reports it.
     """

@@ -37,8 +37,8 @@ def may_replace(host: Host, host_key: str | None) -> bool:
 def _replaced_by_move(host: Host) -> bool:
     """Report whether a login with another key that ssh checked replaces a master whose local address is gone.
 
-    Then the server's keys were rotated, or the name leads to several machines. From here the old connection can carry
-    nothing to any of them. Silence alone does not count, since the machine of the old connection may be busy.
+    In that case the server's keys were rotated, or the name leads to several machines. From here the old connection can
+    carry nothing to any of them. Silence alone does not count, since the machine of the old connection may be busy.
     """
     return host.doubt.gone_at is not None and checks_every_key(host) and not _may_be_a_namesake(host)
 

@@ -56,7 +56,7 @@ Do = Literal[
 class Verdict:
     """The row that applies, what it requires, and when to judge again if no event comes.
 
-    `queued`: a control is due and cannot be made yet. `check_at` is the time of the next judgement, or None if an
+    `queued`: a control is due but cannot be made yet. `check_at` is the time of the next judgement, or None if an
     event will come first.
     """
 

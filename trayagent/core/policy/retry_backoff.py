@@ -37,7 +37,7 @@ CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(
         "proxy-login",
     }
 )
-# A refused login, which is never repeated blindly.
+# The kinds of a refused login, which is never repeated blindly.
 REFUSED_KINDS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys", "key-file", "passphrase"})
 # The kinds in which a ProxyCommand failed, perhaps at the login of a proxy: one try on each network.
 ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
@@ -63,7 +63,7 @@ _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind](
 
 
 def server_saw(failure: Failure, *, established: bool) -> bool:
-    """Report whether a failed attempt reached a server: its name was resolved, and its SYN was answered."""
+    """Report whether a failed attempt reached a server: the name was resolved, and the SYN was answered."""
     return established or failure.positive or failure.kind not in _UNSEEN_KINDS
 
 
@@ -100,7 +100,7 @@ def with_refusal(host: Host, failure: Failure, now: float, host_key: str | None)
 
 
 def with_refusal_elsewhere(host: Host, now: float, host_key: str) -> Host:
-    """Return the host with a refusal by a machine whose key is not the host's. It counts for that key's accounts."""
+    """Return the host with a refusal by a machine with another key. The refusal counts for that key's account."""
     known = host.login.refused_elsewhere[1 - _REFUSALS_KEPT :]
     return replace(host, login=replace(host.login, refused_elsewhere=(*known, (now, host_key))))
 

@@ -14,7 +14,7 @@ from trayagent.core.facts.hosts import Host
 
 
 def names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
-    """Return the names (`Host.server`) of a server: this one, and those of hosts that share a host key or address.
+    """Return all names (`Host.server`) of a server: `server`, and those of hosts that share a host key or address.
 
     The server's addresses are among them, because attempts for an unnamed master are counted under the address.
     """

@@ -159,7 +159,7 @@ def started(servers: Servers, key: str, attempt: int, origin: Origin, now: float
 
 
 def established(servers: Servers, attempt: int, origin: Origin | None = None) -> Servers:
-    """Note that the server has seen a running attempt. `origin` is where the attempt left, if that is known now."""
+    """Note that the server has seen a running attempt. `origin` is where the attempt really left, if known."""
     found = visit_of(servers, attempt)
     if found is None:
         return servers
@@ -210,7 +210,7 @@ def _cleared(server: Server, visit: Visit) -> Server:
 def dropped(
     servers: Servers, key: str, origin: Origin, now: float, jitter: float, others: Collection[str] = ()
 ) -> Servers:
-    """Note that the server dropped us. All its hosts wait on this network, longer each time.
+    """Note that the server dropped us. On this network, all its hosts then wait, longer after each drop.
 
     `others` are the server's other names.
     """
@@ -256,10 +256,9 @@ def _room(server: Server, now: float) -> int:
 
 
 def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -> float:
-    """After a server dropped us, one login checks whether it accepts us again. Return when that login is over.
+    """Return until when other logins wait for the one that checks whether a server that dropped us accepts us again.
 
-    Until then, other logins might be dropped, too, and use up the budget. They wait 30 s at most for a login that
-    hangs.
+    The other logins might be dropped, too, and use up the budget. If the first login hangs, they wait 30 s at most.
     """
     if not budget.drops:
         return now

@@ -30,5 +30,5 @@ def silent_after_s(master: Master, *, source_differs: bool) -> float:
 
 
 def patience_s(master: Master) -> float:
-    """Return for how many seconds a probe must stay unanswered before its connection may be ended (row 8)."""
+    """Return for how many seconds a probe must stay unanswered before the master may be ended (row 8)."""
     return max(SILENT_RTTS * master.rtt_s, SILENT_FLOOR_S)
