@@ -1,4 +1,4 @@
-"""Implement `attach`: a terminal in a session on a host, attached again after every change of network."""
+"""Implement `attach`: open a terminal in a session on a host, and attach again after every change of network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
 
 
 def attach(args: argparse.Namespace) -> int:
-    """Stay attached; return the exit status of the session that the user left."""
+    """Attach until the user leaves the session; return the exit status of the session."""
     from trayagent.attach.attach import attach as stay
 
     try:

@@ -1,4 +1,4 @@
-"""Read the command line's own description: the only source of completions, manual page and `--help`."""
+"""Read the commands and options from the argparse parsers, for the completions and the manual page."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from trayagent.presentation import states
 from trayagent.presentation.text import clean
 
 WIDE = 160
-"""The columns of a file or a pipe."""
+"""The width in columns for a file or a pipe."""
 READABLE = 100
-"""The columns of prose; longer lines are hard to read."""
+"""The most columns for prose; longer lines are hard to read."""
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -34,14 +34,14 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_report(lines: Callable[[int, view_text.Signs], Iterable[Text]]) -> None:
-    """Print the lines that the function returns for the width and the signs of the output."""
+    """Call `lines` with the width and the signs of the output, and print the lines that it returns."""
     console = new_console()
     width = min(console.width, READABLE)
     print_lines(console, lines(width, signs_of(console)))
 
 
 def new_console() -> Console:
-    """Return the console of the output, as wide as the terminal."""
+    """Return a console for stdout, as wide as the terminal."""
     # A terminal with another encoding must not turn a host's name into a traceback.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
@@ -52,11 +52,11 @@ def new_console() -> Console:
 
 
 def signs_of(console: Console) -> view_text.Signs:
-    """Return the signs that the encoding of the output has."""
+    """Return the signs that the output's encoding can express."""
     return states.SIGNS if console.encoding.startswith("utf") else states.PLAIN_SIGNS
 
 
 def print_lines(console: Console, lines: Iterable[Text]) -> None:
-    """Print lines, none of them wrapped."""
+    """Print lines without wrapping them."""
     for line in lines:
         console.print(line, no_wrap=True, overflow="ignore", crop=False)

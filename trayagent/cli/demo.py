@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Run the demo; return 1 if no recovery was seen, the lying café did harm, or the session ended."""
+    """Run the demo, and return its exit status: 1 if the demo failed to show what it should show."""
     import signal
 
     from trayagent.sandbox.demo import play, play_hostile, play_roaming

@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print the findings; return 1 for a problem."""
+    """Print the findings; return 1 if one of them is a problem."""
     import asyncio
 
     from trayagent.config import file_paths

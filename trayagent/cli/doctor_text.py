@@ -14,7 +14,7 @@ Signs = Mapping[str, str]
 Finding = dict[str, Any]
 
 SIGNS = {"problem": "failed", "advice": "needs-sign-in", "ok": "well"}
-"""The signs of `status` that mean the same."""
+"""For each kind of finding, the state whose sign it gets."""
 STYLES = {"problem": "bold red", "advice": "bold yellow", "ok": "green"}
 NARROWEST = 40
 
@@ -56,7 +56,7 @@ def _alike(findings: list[Finding]) -> list[list[Finding]]:
 
 
 def _ailing(alike: list[Finding], width: int, signs: Signs) -> Iterator[Text]:
-    """Yield the finding, why it matters, and what to do; lines to be typed are never broken."""
+    """Yield the finding, why it matters, and what to do. Never break a line that the user has to type."""
     level, why, remedy = (alike[0][key] for key in ("level", "why", "remedy"))
     sign, style = signs[SIGNS[level]], STYLES[level]
     for finding in alike:
@@ -71,7 +71,7 @@ def _ailing(alike: list[Finding], width: int, signs: Signs) -> Iterator[Text]:
 
 
 def _well(finding: Finding, column: int, width: int, signs: Signs) -> Iterator[Text]:
-    """Yield one line, and beneath it a remark if there is one."""
+    """Yield one line for a passed check, and its remark beneath."""
     for number, line in enumerate(_wrapped(finding["title"], width - column - 2)):
         head = Text().append(f"{signs['well']} " if number == 0 else "  ", style=STYLES["ok"])
         yield head.append((clean(finding["topic"]) if number == 0 else "").ljust(column)).append(line)

@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-STANDING = frozenset({"at", "event", "host", "pairs"})  # shown in their own columns; the reason has the pairs
+STANDING = frozenset({"at", "event", "host", "pairs"})  # have columns; the reason contains the pairs
 
 
 def add(commands: Any) -> None:
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
 
 
 def events(args: argparse.Namespace) -> int:
-    """Print the stream; ends only by an interrupt or with the agent."""
+    """Print events until the user interrupts the command or the agent ends."""
     for event in follow("events"):
         print_line(json.dumps(event) if args.json else in_words(event))
     return 0

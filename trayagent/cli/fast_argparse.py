@@ -13,14 +13,14 @@ DEFAULT_COLUMNS = 80
 
 
 class _Formatter(argparse.HelpFormatter):
-    """argparse's formatter with a given width. Without one, argparse imports shutil for every argument."""
+    """argparse's formatter with a fixed width. Without a width, argparse imports shutil."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of a command. `prog` must be given: without it, argparse formats a whole usage to find it."""
+    """The parser of a command. Always pass `prog`: argparse would need time to derive it from the usage."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"formatter_class": _Formatter, "allow_abbrev": False, **options})

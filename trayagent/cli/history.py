@@ -59,7 +59,7 @@ def history(args: argparse.Namespace) -> int:
     events = store.events()
     if args.host is not None:
         everything = events
-        events = [e for e in events if e.get("host") in {None, args.host}]  # None: events of the network
+        events = [e for e in events if e.get("host") in {None, args.host}]  # None: events about the network
         if not any(e.get("host") for e in events):
             _check_known(args.host, sightings(everything), where.config_file)
     found = [o for o in outages(events) if o.ended is None or times.read(o.ended) >= since]
@@ -74,7 +74,7 @@ def history(args: argparse.Namespace) -> int:
 
 
 def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
-    """Raise TrayagentError, with the nearest name, for a host in neither the history nor the configuration."""
+    """Raise TrayagentError if the host is in neither the history nor the configuration. Suggest the nearest name."""
     from difflib import get_close_matches
 
     from trayagent.config.load_file import load

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trayagent.init.survey import Survey
 
 SLOW_S = 1.0
-"""The time after which the user sees what is being read."""
+"""The time in seconds after which the user sees what is being read."""
 EVERY_S = 0.1
 
 
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 
 
 def init(args: argparse.Namespace) -> int:
-    """Survey the machine, propose, ask, write, and report what can be switched off now."""
+    """Survey the machine, propose hosts, ask the user, write the file, and list what to switch off now."""
     import asyncio
     import signal
 
@@ -92,7 +92,7 @@ def init(args: argparse.Namespace) -> int:
 
 
 def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) -> None:
-    """Print what else to do or to know; `listed` are the hosts that the user accepted, None: all."""
+    """Print what the user has to do or should know. `listed`: the accepted hosts; None: as proposed."""
     from trayagent.init.render_config import block
 
     names = frozenset(host.name for host in seen.hosts if host.listed) if listed is None else listed
@@ -149,7 +149,7 @@ def _leave(number: int, _frame: object) -> None:
 
 
 class _Progress:
-    """Shows what is being read, on one line of the terminal, if the step takes longer than a moment."""
+    """Shows on one line of the terminal what is being read, once the survey has taken SLOW_S."""
 
     def __init__(self, stream: TextIO) -> None:
         import time
@@ -160,7 +160,7 @@ class _Progress:
         self._shown = False
 
     def progress(self, what: str) -> None:
-        """Show the step, unless the last step was shown a moment ago. Without a terminal, print a single line."""
+        """Show the step, but not more often than every EVERY_S. Without a terminal, print only one step."""
         now = self._clock()
         on_terminal = self._stream.isatty()
         if now < self._next or (self._shown and not on_terminal):

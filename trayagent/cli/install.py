@@ -1,4 +1,4 @@
-"""Implement `install` and `uninstall`: start the agent at login, or stop doing so."""
+"""Implement `install` and `uninstall`: turn the agent's start at login on and off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implement `keep`: write forwards that were given to ssh by hand into the configuration."""
+"""Implement `keep`: write forwards that the user gave to ssh by hand into the configuration."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def keep(args: argparse.Namespace) -> int:
 
 
 def _given(name: str) -> Added:
-    """Return the forwards of a host that were given by hand, from the agent."""
+    """Return the forwards that the user gave to ssh by hand for a host. The agent reports them."""
     found: Added = {}
     for host in request("status", hosts=[name])["hosts"]:
         for forward in host["forwards"]:

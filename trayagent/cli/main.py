@@ -46,7 +46,7 @@ PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 
 
 def parser(first: str | None = None) -> Parser:
-    """Return the parser of the whole command line, or of only the command that `first` names."""
+    """Return the parser of the whole command line, or only of the command `first`."""
     whole = Parser(
         prog="trayagent",
         description="Keeps ssh masters and their forwards alive across changes of network.",
@@ -62,7 +62,7 @@ def parser(first: str | None = None) -> Parser:
 
 
 def entry(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return the exit status; raises only for --help and wrong usage."""
+    """Run a command line and return the exit status. Raise SystemExit only for --help and wrong usage."""
     try:
         words = sys.argv[1:] if argv is None else list(argv)
         args = parser(words[0] if words else None).parse_args(words)
@@ -85,7 +85,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
 
 
 def _silence_stdout() -> None:
-    """Discard the interpreter's last flush, so that the interpreter prints no error of its own."""
+    """Redirect stdout to /dev/null, so that the interpreter's last flush prints no error."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):

@@ -27,7 +27,7 @@ FORWARD_STATES = ("open", "opening", "closed", "failed")
 
 
 def without_agent() -> str:
-    """Return the text for when no agent answers: only that, and no value that was true before."""
+    """Return the text for the case that no agent answers. It reports only this, and no outdated value."""
     return _text([_up(0)])
 
 
@@ -136,7 +136,7 @@ def _of(host: dict[str, Any]) -> Labels:
 def _states(
     name: str, what: str, things: list[dict[str, Any]], label: str, known: tuple[str, ...]
 ) -> list[str]:
-    """Return one sample for each state. So a rule can count the states, and no series appears only in trouble."""
+    """Return a sample of 0 or 1 for each state. So every series exists before a host first gets that state."""
     return _gauge(
         name,
         what,
@@ -157,7 +157,7 @@ def _counter(name: str, what: str, samples: list[Sample]) -> list[str]:
 
 
 def _family(name: str, kind: str, what: str, samples: list[Sample], unit: str) -> list[str]:
-    """Return the lines of one metric family, without samples that lack a value; [] if no sample is left."""
+    """Return the lines of one metric family. Drop samples without a value; [] if no sample is left."""
     suffix = "_total" if kind == "counter" else ""
     lines = [f"{name}{suffix}{_labels(labels)} {_number(v)}" for labels, v in samples if v is not None]
     if not lines:
@@ -173,7 +173,7 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape a label's value; a surrogate is not valid UTF-8 and would make the whole file unreadable."""
+    """Escape a label's value. A surrogate is not valid UTF-8 and would make the whole file unreadable."""
     plain = text.encode(errors="replace").decode()
     return plain.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 

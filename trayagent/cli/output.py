@@ -1,4 +1,4 @@
-"""Share functions among all commands: requests to the agent, and output without control characters."""
+"""Define functions that all commands use: requests to the agent, and output without control characters."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from trayagent.errors import TrayagentError
 
 ANSWER_WITHIN_S = 10.0
-"""Enough for what the agent knows already; a reconnect has no limit."""
+"""Seconds. Enough for an answer that the agent has at hand; a reconnect has no limit."""
 
 
 def request(op: str, timeout_s: float | None = ANSWER_WITHIN_S, **args: Any) -> dict[str, Any]:
-    """Return the agent's result; raises what ipc.client.call raises."""
+    """Call an operation of the agent, and return its result. Raises what ipc.blocking_client.call raises."""
     return blocking_client.call(folders.ipc_socket(os.environ), op, args, timeout_s)
 
 
 def follow(op: str, **args: Any) -> Iterator[dict[str, Any]]:
-    """Yield the items of a stream."""
+    """Call an operation of the agent that streams, and yield its items."""
     return blocking_client.stream(folders.ipc_socket(os.environ), op, args)
 
 

@@ -81,7 +81,7 @@ def add(commands: Any) -> None:
 
 
 def reconnect(args: argparse.Namespace) -> int:
-    """Print the result for each host; return 1 if one failed."""
+    """Reconnect hosts, and print the result for each; return 1 if a host failed."""
     # An agent of an earlier version does not know these arguments.
     only = {"if_down": True} if args.if_down else {"now": True} if args.now else {}
     answer = request("reconnect", None, hosts=args.hosts, **only)
@@ -114,7 +114,7 @@ def reconnect(args: argparse.Namespace) -> int:
 
 
 def _print_left_out(left_out: dict[str, str]) -> None:
-    """Name the hosts that were left out, by reason. An older agent names none."""
+    """Print the hosts that were left out, by reason. An older agent reports none."""
     for reason, words in _LEFT_OUT.items():
         names = [clean(name) for name, why in left_out.items() if why == reason]
         if names:
@@ -125,7 +125,7 @@ def _print_left_out(left_out: dict[str, str]) -> None:
 
 
 def _sessions(outcome: dict[str, Any]) -> str:
-    """Return words for the sessions that ended with the old connection, or that go on through it."""
+    """Return words for the sessions that ended with the old connection, or continue through it."""
     count = outcome.get("sessions_ended")
     if count:
         return f"; {count} session{'s' * (count > 1)} through the old connection ended"

@@ -43,4 +43,4 @@ def _may_be_there(file: Path) -> bool:
     try:
         return file.exists()
     except OSError:
-        return True  # reading the file reports the error
+        return True  # `load` reports this error

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_S = 1.0
 FILES = {":files": ""}
 TIMES = {"10m": "", "30m": "", "2h": "", "1d": "", "7d": ""}
-# Commands that list the sessions on a host, one per line. In screen's list a line begins with PID.NAME.
+# Commands that list the sessions on a host, one per line. In screen's list, each line begins with PID.NAME.
 SESSIONS = {
     "tmux": "tmux list-sessions -F '#S'",
     "screen": "screen -ls | awk '$1 ~ /^[0-9]+[.]/ { sub(/^[0-9]+[.]/, \"\", $1); print $1 }'",
@@ -42,11 +42,11 @@ def add(commands: Any) -> None:
 
 
 def complete(args: argparse.Namespace) -> int:
-    """Print the offers that start with the last word."""
+    """Print the completions that start with the last word."""
     *before, current = args.words or [""]
     try:
         found = completions(before, current)
-    except Exception:  # after any error, no offer is the right answer
+    except Exception:  # an error must not disturb the line being typed
         return 0
     for word, what in found.items():
         if word.startswith(current) or found is FILES:
@@ -68,7 +68,7 @@ def completions(before: list[str], current: str) -> Completions:
 
 
 def _command_at(before: list[str]) -> int | None:
-    """Return the index of the command among the words, None before a command."""
+    """Return the index of the command among the words, None if the words contain no command yet."""
     at = 0
     while at < len(before):
         if not before[at].startswith("-"):
@@ -78,7 +78,7 @@ def _command_at(before: list[str]) -> int | None:
 
 
 def _within(command: described.Command, before: list[str], current: str) -> Completions:
-    """Return the offers for a word of a command."""
+    """Return the completions for a word after a command."""
     options = {flag: option for option in command.options for flag in option.flags}
     wants, only_words, words = None, False, list[str]()
     for word in before:
@@ -103,7 +103,7 @@ def _within(command: described.Command, before: list[str], current: str) -> Comp
 
 
 def _options(options: Iterable[described.Argument], used: Iterable[str]) -> Completions:
-    """Return the names of the options that the words do not contain yet."""
+    """Return the options that are not in `used` yet, each with its meaning."""
     gone = set(used)
     return {
         flag: option.help

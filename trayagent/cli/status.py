@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def status(args: argparse.Namespace) -> int:
-    """Print the view; rich is imported only for users."""
+    """Print the view. Import rich only for output that users read, because that takes time."""
     if args.html is not None:
         return _page(args)
     if args.prometheus:
@@ -71,7 +71,7 @@ def _page(args: argparse.Namespace) -> int:
 
 
 def _prometheus(args: argparse.Namespace) -> int:
-    """Print OpenMetrics in any case: a monitor must see that there is no agent."""
+    """Print OpenMetrics even without an agent, because a monitor must see that no agent is running."""
     from trayagent.cli import openmetrics
 
     if args.watch:

@@ -1,4 +1,4 @@
-"""Make the page of `status --html`: the view of the agent, the history, and recent decisions in sentences."""
+"""Write the page of `status --html`: the agent's view, the history, and recent decisions in sentences."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 EXAMPLE = "~/status.html"
 WEEK_S = 7 * 86400
 SEEN_S = 30 * 86400
-"""How far back the events are read. A host that had no event for so long has no outage to show, either."""
+"""How far back the events are read, in seconds. A host without an event in this time has no outage to show."""
 HOSTS, DECISIONS = 6, 20
-"""The hosts with the newest events whose decisions are shown, and how many decisions."""
+"""The page shows the last DECISIONS decisions about the HOSTS hosts that had the newest events."""
 
 
 def write_status_page(args: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def write_status_page(args: argparse.Namespace) -> int:
     from trayagent.presentation import times
     from trayagent.status_page.whole_page import page
 
-    page_file(args.html, EXAMPLE)  # a wrong name is an error even without an agent
+    page_file(args.html, EXAMPLE)  # report a wrong file name before asking the agent
     view = request("status", hosts=args.hosts)
     file = write_page(args.html, page(view, _past(args, view), times.now()), EXAMPLE)
     print_line(f"Written: {clean(str(file))}")
@@ -57,7 +57,7 @@ def _past(args: argparse.Namespace, view: Mapping[str, Any]) -> Past:
 
 
 def _decisions(hosts: Iterable[str]) -> Sequence[Decision]:
-    """Return the newest decisions about the first hosts, oldest first. A decision without a sentence is left out."""
+    """Return the newest decisions about the first HOSTS hosts, oldest first. Leave out those without a sentence."""
     from itertools import islice
 
     from trayagent.cli.why_sentences import sentence
@@ -69,7 +69,7 @@ def _decisions(hosts: Iterable[str]) -> Sequence[Decision]:
         try:
             decisions = request("why", host=host)["decisions"]
         except TrayagentError:
-            continue  # the host left the configuration just now
+            continue  # the host was removed from the configuration just now
         for given in decisions:
             pairs = given.get("pairs")  # an older agent reports only the text
             meaning = None if pairs is None else sentence(given["row"], given["verdict"], pairs)

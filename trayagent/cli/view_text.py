@@ -34,7 +34,7 @@ Signs = Mapping[str, str]
 
 
 def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watching: bool) -> list[Text]:
-    """Return the whole view; `watching` prints times of day, which stay true until the next repaint."""
+    """Return the lines of the whole view. If `watching`, print times of day: durations would soon be wrong."""
     hosts = view["hosts"]
     shown = [*_rejected(view["agent"].get("config_error")), _headline(view, now, signs)]
     if hosts:
@@ -61,7 +61,7 @@ def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
 
 
 def _count(view: dict[str, Any]) -> Iterator[str]:
-    """Yield how many of the wanted hosts are connected, by the same count as the menu."""
+    """Yield how many of the hosts that should be connected are connected. The menu shows the same numbers."""
     if not view["hosts"]:
         yield "No hosts yet: list them, or just use ssh"
     else:
@@ -69,7 +69,7 @@ def _count(view: dict[str, Any]) -> Iterator[str]:
 
 
 def _rejected(error: str | None) -> Iterator[Text]:
-    """Yield why the current configuration file is not in force; an older agent does not report it."""
+    """Yield why the agent rejected the configuration file. An older agent does not report this."""
     if error:
         yield Text(clean(f"Configuration rejected: {error}"), style="bold red")
         yield Text("The previous configuration stays in force until you fix the file.")
@@ -168,7 +168,7 @@ def _indented(text: str, style: str) -> Text:
 def _vpn(vpn: dict[str, Any], now: datetime, signs: Signs, *, watching: bool) -> Iterator[Text]:
     like = {"up": "connected", "down": "offline"}.get(
         vpn["state"], vpn["state"]
-    )  # the host state with the same sign
+    )  # the state of a host that has the same sign
     words = ["VPN", clean(vpn["name"]), clean(states.word(vpn["state"]))]
     words += [clean(vpn["interface"])] if vpn["interface"] else []
     line = Text().append(f"{signs.get(like, '?')} ", style=STYLES.get(like, ""))

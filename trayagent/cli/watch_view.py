@@ -1,4 +1,4 @@
-"""Draw each new view over the one before, for `status --watch`."""
+"""Paint each new view over the previous view, for `status --watch`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watch(views: Iterator[dict[str, Any]]) -> None:
             print_lines(console, [*render(console, view, watching=True), Text()])
             sys.stdout.flush()
         return
-    first = next(views)  # report an error before changing the terminal
+    first = next(views)  # wait for the first view: if it fails, report the error before changing the terminal
     with Live(console=console, auto_refresh=False) as live:
         live.update(Group(*render(console, first, watching=True)), refresh=True)
         for view in views:

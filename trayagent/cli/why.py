@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 
 def why(args: argparse.Namespace) -> int:
-    """Print a line per decision: time, meaning, and the evidence in the words of the log."""
+    """Print a line for each decision: time, meaning, and the evidence as in the log."""
     from trayagent.cli.why_sentences import sentence
     from trayagent.presentation import times
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 _REFUSED = "the server refused the login: no retry until you ask for it or a key changes"
 _UNUSABLE = "the key of the login could not be used: no retry until you ask for it or a key changes"
 
-# (verdict, row or None for any, required evidence, sentence); the first match wins. The evidence is a key, or a key
-# and its value. Rows are those of docs/architecture.md. The last entry of a verdict may require no evidence.
+# Each entry is (verdict, row or None for any row, required evidence, sentence). The first match wins. Required evidence
+# is a key, or a key and its value. Rows are those of the table in docs/architecture.md.
 SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     # An earlier master of the host, beside the present one.
     ("draining", None, (), "the sessions of the old connection go on until they end"),

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def write_page(name: str, text: str, example: str) -> Path:
-    """Write the page completely or not at all, because a reader may have the old page open.
+    """Write the page completely or not at all, because a browser may show the old page. Return the file.
 
-    Returns the file. Raises TrayagentError, whose hint names the example.
+    Raises TrayagentError, whose hint shows `example`.
     """
     import contextlib
 
