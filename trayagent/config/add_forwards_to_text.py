@@ -1,6 +1,7 @@
-"""Add forwards to the text of a configuration without touching the rest of it, comments included; pure.
+"""Add forwards to the text of a configuration, and change nothing else, not even comments; pure.
 
-The new text is read again. If it says anything else than the old one with the new forwards, nothing is changed.
+The result is parsed as a check. If it has any other difference from the old configuration than the new forwards,
+CannotEdit is raised.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from trayagent.config.parse_tables import dotted
 from trayagent.core.facts.forwards import ForwardKind
 
 NEW_HOST = 'connect = "on-use"'
-"""A host that gets a table only for its forwards is not connected more often than before."""
+"""If a host gets a table only for its forwards, the agent must not connect it more often than before."""
 
 Added = Mapping[ForwardKind, Sequence[str]]
 
@@ -29,9 +30,9 @@ class CannotEdit(ValueError):  # noqa: N818  # the name says what happened
 
 
 def with_forwards(text: str, host: str, added: Added) -> str:
-    """Return the text with these forwards in the host's table, which is added if it is missing.
+    """Return the text with these forwards in the host's table. Add the table if it is missing.
 
-    Forwards that the table has already are skipped. Raises CannotEdit, and tomllib.TOMLDecodeError.
+    Skip forwards that the table already has. Raises CannotEdit, and tomllib.TOMLDecodeError.
     """
     expected = deepcopy(tomllib.loads(text))
     is_new = host not in expected.get("hosts", {})
@@ -77,7 +78,7 @@ def _with_value(text: str, host: str, key: str, value: str) -> str:
 
 
 def _section(text: str, host: str) -> tuple[int, int]:
-    """Return where the lines of a host's table begin and end, without its header."""
+    """Return where the lines of a host's table begin and end, without the header."""
     start: int | None = None
     at = 0
     for line in text.splitlines(keepends=True):

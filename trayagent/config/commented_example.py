@@ -1,4 +1,4 @@
-"""The configuration to begin with: every key, commented out, with its meaning and its default or an example."""
+"""A first configuration to edit: every key, commented out, with its meaning and its default or an example."""
 
 from __future__ import annotations
 

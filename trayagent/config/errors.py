@@ -6,7 +6,7 @@ from trayagent.errors import TrayagentError
 
 
 class ConfigError(TrayagentError):
-    """The configuration cannot be used; names the file and, if there is one, the dotted key."""
+    """The configuration cannot be used. The error names the file, and the dotted key if a key is wrong."""
 
     exit_status = 2
 
@@ -25,7 +25,7 @@ class UnsafeFolder(TrayagentError):  # noqa: N818  # the name says what happened
 
 
 class WrongKey(ValueError):  # noqa: N818  # the name says what happened; users see the text
-    """One key is wrong; the loader, which knows the file, turns this into a ConfigError."""
+    """One key is wrong. The loader turns this error into a ConfigError, which also names the file."""
 
     def __init__(self, key: str, what: str, hint: str = "") -> None:
         super().__init__(what)

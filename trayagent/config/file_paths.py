@@ -1,4 +1,4 @@
-"""Find the paths of all files: the table "Files" of the user's documentation, and their overrides."""
+"""Find the paths of all files: the defaults in the user's documentation (table "Files"), or their overrides."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FilePaths:
         return self.runtime_dir / f"master-{pid}.log"
 
     def attempt_log(self, number: int) -> Path:
-        """Return the log of an attempt of this process."""
+        """Return the log file of this process's attempt with this number."""
         return self.runtime_dir / f"attempt-{os.getpid()}-{number}.log"
 
     @property
@@ -73,7 +73,7 @@ def find(config: str | None = None, env: Mapping[str, str] = os.environ) -> File
 
 
 def unusual(config_file: Path) -> Path | None:
-    """Return the configuration file if the agent would not find it automatically at login, else None."""
+    """Return the configuration file if an agent started at login would not find it by default, else None."""
     at_login = {name: value for name, value in os.environ.items() if not name.startswith("TRAYAGENT_")}
     return config_file if config_file != find(env=at_login).config_file else None
 

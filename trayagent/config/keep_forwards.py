@@ -1,4 +1,4 @@
-"""Write forwards into the configuration file in one step."""
+"""Write forwards into the configuration file atomically."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def keep_forwards(path: Path, host: str, added: Added) -> bool:
         return False
     check(path, new)
     try:
-        _replace(Path(os.path.realpath(path)), new)  # the file may be a link into a directory of dotfiles
+        _replace(Path(os.path.realpath(path)), new)  # keep a link, such as one into a directory of dotfiles
     except OSError as error:
         raise ConfigError(str(path), f"it cannot be written: {error.strerror}") from error
     return True

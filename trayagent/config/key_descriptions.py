@@ -1,6 +1,6 @@
 """Describe each key of the configuration: the only source of its reference and of the manual page.
 
-Types, choices and defaults are in the model. In the texts, `words` like these are what one types or reads.
+Types, choices and defaults are in the model. In the texts, words in backticks are verbatim input or output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trayagent.config.model import Agent, Host, Vpn
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: `text` is for every page, `more` for the page that has room.
+    """The description of a key. `text` is for the reference and the manual page, `more` only for the reference.
 
     `example` is a value in TOML, for a key without a default.
     """

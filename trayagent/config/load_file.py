@@ -24,7 +24,7 @@ from trayagent.config.parse_tables import (
 from trayagent.core.facts.forwards import Forward
 
 LONGEST_BYTES = 1 << 20
-"""A thousand times a long configuration; a larger file is something else."""
+"""A thousand times a long configuration. A larger file is no configuration."""
 
 
 def load(path: Path) -> Config:
@@ -37,7 +37,7 @@ def load(path: Path) -> Config:
 
 
 def check(path: Path, text: str) -> Config:
-    """Return the configuration that a text means as the content of a file. Raises ConfigError as `load` does."""
+    """Return the configuration for this text as the content of the file. Raises ConfigError as `load` does."""
     try:
         return _build(tomllib.loads(text))
     except WrongKey as wrong:
@@ -53,7 +53,7 @@ def check(path: Path, text: str) -> Config:
 
 
 def read_text(path: Path) -> str | None:
-    """Return the file's text, None if there is no file. Raises ConfigError if the file is not to be trusted."""
+    """Return the file's text, None if there is no file. Raises ConfigError if the file cannot be trusted or read."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             found = os.fstat(file.fileno())
@@ -80,7 +80,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _refuse_danger(path: Path, found: os.stat_result) -> None:
-    """Raise ConfigError if another user could have written the file, because it names programs to run."""
+    """Raise ConfigError if another user could have written the file: it names programs that the agent runs."""
     if why := untrusted_files.danger(found):
         raise ConfigError(str(path), f"it {why}", hint=_remedy(path, why))
     if beside := untrusted_files.folder_danger(path):
@@ -153,11 +153,11 @@ def _host(name: str, table: Any, vpns: dict[str, Vpn]) -> Host:
 
 
 def _refuse_twins(host: Host, key: str) -> None:
-    """Raise WrongKey if two forwards of one host would listen on the same address."""
+    """Raise WrongKey if two forwards of a host would listen on the same address."""
     heard: dict[tuple[bool, object], Forward] = {}
     for forward in host.forwards:
         if forward.listen.path is None and forward.listen.port == 0:
-            continue  # the server chooses a port for each of these forwards
+            continue  # port 0: the server chooses a port for each of these forwards
         end = (forward.kind == "remote", forward.listen)
         if end in heard:
             what = f'"{forward.spec}" listens on the same address as "{heard[end].spec}"'

@@ -1,4 +1,4 @@
-"""Define the configuration as the user wrote it, frozen; running state has other types.
+"""Define the configuration as the user wrote it, as frozen structs.
 
 The attributes are the file's keys. The properties compute values from these attributes.
 """
@@ -17,7 +17,7 @@ from trayagent.core.facts.forwards import Forward
 
 
 def _checked(check: Any, what: str) -> Meta:
-    """Attach a check to a value; `what` describes the valid choices, for the error's hint."""
+    """Return metadata that attaches a check to a type. `what` describes valid values, for the error's hint."""
     return Meta(extra={"check": check}, description=what)
 
 
@@ -45,7 +45,7 @@ Command = Annotated[
 ]
 
 
-_ROAM_FOR_MAX_S = 30 * 86_400  # the relays accept no more
+_ROAM_FOR_MAX_S = 30 * 86_400  # the relays' own limit
 
 
 class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,7 +67,7 @@ class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def roam_for_s(self) -> int:
-        """How long the sessions of a host that roams wait for it, in seconds; at most 30 days."""
+        """How long the sessions of a host that roams wait for a new link, in seconds; at most 30 days."""
         return min(parse_duration.parse(self.roam_for), _ROAM_FOR_MAX_S)
 
     @property
@@ -112,7 +112,7 @@ class Vpn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def grace_s(self) -> int:
-        """How long it may take to return automatically before the user is notified, in seconds."""
+        """How long the VPN may stay down before the user is notified, in seconds. It may return automatically."""
         return parse_duration.parse(self.grace)
 
 
@@ -146,7 +146,7 @@ EVENTS = (
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file; the keys of `hooks` are the event names with _ for -."""
+    """The whole file. The keys of `hooks` are event names with _ instead of -."""
 
     agent: Agent = Agent()
     hosts: dict[str, Host] = {}
@@ -154,6 +154,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hooks: dict[str, Command] = {}
 
     def hook(self, event: str) -> tuple[str, ...]:
-        """Return the command for an event (its name with -), () for none; ~ is expanded in the first word."""
+        """Return the command for an event (its name with -), () if it has no hook. ~ in the first word is expanded."""
         words = self.hooks.get(event.replace("-", "_"), ())
         return (str(Path(words[0]).expanduser()), *words[1:]) if words else ()

@@ -25,7 +25,7 @@ TYPE_WORDS = {
 
 
 def dotted(at: str, name: str) -> str:
-    """Join a key's path and a name in TOML notation; a name that is no bare key is quoted."""
+    """Join a key's path and a name in TOML notation. Quote the name if it is no bare key."""
     bare = re.fullmatch(r"[A-Za-z0-9_-]+", name)
     shown = name if bare else '"' + name.encode("unicode_escape").decode().replace('"', '\\"') + '"'
     return f"{at}.{shown}" if at else shown
@@ -57,14 +57,14 @@ def read_value(kind: Any, raw: Any, key: str) -> Any:
 
 
 def require_table(raw: Any, at: str) -> dict[str, Any]:
-    """Return the table; raises WrongKey for anything else."""
+    """Return `raw` if it is a table; raises WrongKey for anything else."""
     if not isinstance(raw, dict):
         raise WrongKey(at, "must be a table", f"Write it as [{at}] and its keys beneath.")
     return raw
 
 
 def unknown_key(at: str, name: str, known: Iterable[str]) -> WrongKey:
-    """Return the error for a key that does not exist here."""
+    """Return the error for a key that does not exist in this table."""
     return WrongKey(dotted(at, name), "there is no such key", _offer(name, tuple(known), ""))
 
 
@@ -89,7 +89,7 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 
 def _expectation(kind: Any) -> str:
-    """Return a hint that describes valid values, "" if the error already describes the valid values."""
+    """Return a hint that describes valid values, "" if there is no description."""
     choices, described = _choices(kind), _described(kind)
     if choices:
         return _offer("", choices, described)
@@ -107,7 +107,7 @@ def _described(kind: Any) -> str:
 
 
 def _check(kind: Any, value: Any, key: str) -> None:
-    """Run the checks that are attached to the types of the value and of its items."""
+    """Run the checks that are attached to the types of the value and of its items. Raises WrongKey."""
     origin = get_origin(kind)
     if origin is Annotated:
         inner, *metas = get_args(kind)

@@ -1,4 +1,4 @@
-"""Find and secure the runtime directory; small, because every command of the CLI imports it at its start."""
+"""Find and secure the runtime directory. This module is small, because every command imports it at its start."""
 # pathlib alone would add a third of a bare interpreter's start to each `trayagent status`:
 # ruff: noqa: PTH100, PTH101, PTH103, PTH111, PTH112, PTH116, PTH117, PTH118
 
@@ -30,7 +30,7 @@ def runtime_dir(env: Mapping[str, str]) -> str:
     for base in (env.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
         if os.path.isabs(base) and _owner(base) == uid:
             return os.path.join(base, NAME)
-    return f"/tmp/{NAME}-{uid}"  # noqa: S108  # make_private() refuses it unless only this user has access
+    return f"/tmp/{NAME}-{uid}"  # noqa: S108  # make_private() rejects it unless it is private
 
 
 def ipc_socket(env: Mapping[str, str]) -> str:
@@ -41,8 +41,8 @@ def ipc_socket(env: Mapping[str, str]) -> str:
 def make_private(path: str, *, repair: bool = False) -> None:
     """Create the directory with mode 0700, or check that an existing one is private to this user.
 
-    `repair`: if the user's own directory (or the target of a link) is open to others, change its mode instead of
-    refusing the directory. Raises UnsafeFolder.
+    `repair`: if the directory (or the target of a link) is this user's but open to others, change its mode and do not
+    raise. Raises UnsafeFolder.
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 def danger(found: os.stat_result) -> str | None:
     """Return why a file or directory with this status cannot be trusted, or None.
 
-    As in ssh, its owner must be this user or root, and neither group nor others may write it. A directory with the
-    sticky bit is trusted: others may add files there, but not replace the user's files.
+    As in ssh, its owner must be this user or root, and neither group nor others may have write permission. A directory
+    with the sticky bit is trusted: others may add files there, but not replace the user's files.
     """
     if found.st_uid not in {0, os.geteuid()}:
         return f"belongs to another user (uid {found.st_uid})"
@@ -22,7 +22,9 @@ def danger(found: os.stat_result) -> str | None:
 
 
 def folder_danger(file: Path) -> tuple[Path, str] | None:
-    """Return the untrusted directory of the file (of its link, or of the link's target) and the reason, or None.
+    """Return the file's directory and the reason if that directory cannot be trusted, otherwise None.
+
+    If the file is a link, check the directories of the link and of its target.
 
     Raises OSError if a directory cannot be read.
     """
@@ -33,7 +35,10 @@ def folder_danger(file: Path) -> tuple[Path, str] | None:
 
 
 def program_danger(text: str) -> str | None:
-    """Return why this program may not run automatically, or None: it must exist, be absolute, and be safe."""
+    """Return why this program may not run automatically, or None if it may.
+
+    Its path must be absolute, and it must be an executable file that no other user can change.
+    """
     path = Path(text).expanduser()
     if not path.is_absolute():
         return "must be an absolute path, or begin with ~/"

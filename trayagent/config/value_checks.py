@@ -1,4 +1,4 @@
-"""Check single values: each check raises ValueError with the second half of a sentence about the value."""
+"""Check single values. Each check raises ValueError with a text for the user."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trayagent.core.facts.forwards import ForwardKind
 SHELL_SIGNS = frozenset("'`\"$\\;&<>|(){}")
 PATTERN_SIGNS = frozenset("*?!")
 LONGEST_SOCKET = (
-    103  # the length of a Unix socket's address that every system supports; macOS has the shortest
+    103  # the longest path of a Unix socket that every system supports; macOS has the lowest limit
 )
-LONGEST_NAME = 255  # DNS (RFC 1035); no alias needs more
+LONGEST_NAME = 255  # the limit of DNS (RFC 1035); no alias needs more
 
 
 def duration(text: str) -> None:
@@ -72,7 +72,7 @@ def command(words: tuple[str, ...]) -> None:
 
 
 def far_path(text: str) -> None:
-    """Check the path of a socket on the server: absolute or in the home directory, one line."""
+    """Check the path of a socket on the server: it must be absolute or in the home directory, and one line."""
     if len(text.encode()) > LONGEST_SOCKET:
         msg = f"a socket's path has at most {LONGEST_SOCKET} bytes"
         raise ValueError(msg)
