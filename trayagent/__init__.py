@@ -1,3 +1,3 @@
-"""trayagent: ssh masters and their forwards are back the moment the network can carry them."""
+"""trayagent: restores ssh masters and their forwards as soon as the network can carry them."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m trayagent` is `trayagent`."""
+"""`python -m trayagent` does the same as the command `trayagent`."""
 
 from __future__ import annotations
 

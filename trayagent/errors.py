@@ -6,8 +6,8 @@ from __future__ import annotations
 class TrayagentError(Exception):
     """An error that the user can act on.
 
-    `code` is a stable word for scripts, `title` says what happened in one line,
-    `hint` says what to do next (empty when there is nothing to do).
+    `code` is a stable word for scripts, `title` says what happened in one line, `hint` says what to do next ("" if
+    there is nothing to do).
     """
 
     def __init__(self, title: str, *, code: str = "unknown", hint: str = "") -> None:

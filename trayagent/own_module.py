@@ -6,6 +6,6 @@ import sys
 
 
 def own_module(name: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module, "trayagent" for the whole program. It works in every folder."""
-    # -P: a folder named trayagent in the current folder (a clone, an unpacked archive) must not be imported.
+    """Return the command that runs a module, "trayagent" for the whole program. It works in every working directory."""
+    # -P: do not import a directory named trayagent in the working directory (a clone, an unpacked archive).
     return [sys.executable, "-P", "-m", name, *arguments]

@@ -1,4 +1,4 @@
-"""Describe the ssh sessions that bypass a host's master; pure.
+"""Describe the ssh sessions that run beside a host's master, with connections of their own; pure.
 
 A session is an entry of a host's `beside` in `status --json`.
 """
@@ -13,11 +13,11 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-_MOST = 4  # named in one line
+_MOST = 4  # sessions named in the line
 
 
 def beside_lines(host: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line: "2 ssh sessions beside the master: pts/3 git, pts/5". An older agent lists none."""
+    """Yield a line such as "2 ssh sessions beside the master: pts/3 git, pts/5". An older agent reports no sessions."""
     sessions = host.get("beside", ())
     if not sessions:
         return

@@ -17,12 +17,12 @@ BY_HAND = "by hand"
 
 
 def by_hand_mark(forward: Mapping[str, Any]) -> str:
-    """Return " (by hand)" for a forward that is in no configuration. An older agent marks none."""
+    """Return " (by hand)" for a forward that the user gave to ssh by hand. An older agent does not report this."""
     return f" ({BY_HAND})" if forward.get("by_hand") else ""
 
 
 def unknown_lines(host: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each port on which the master listens for an unknown target."""
+    """Yield a line for each port on which the master listens and whose target the agent does not know."""
     for listen in host.get("unknown_listens", ()):
         port = clean(listen).rpartition(":")[2]
         yield (

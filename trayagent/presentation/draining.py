@@ -1,4 +1,4 @@
-"""Describe earlier connections of a host whose sessions go on; pure.
+"""Describe a host's draining masters: earlier connections that still carry sessions; pure.
 
 A connection is an entry of a host's `draining` in `status --json`.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def draining_lines(host: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    """Yield a line for each connection: "2 sessions still use the connection of 14:02". An older agent lists none."""
+    """Yield a line for each, such as "2 sessions still use the connection of 14:02". An older agent reports none."""
     for one in host.get("draining", ()):
         of = f"the connection of {clock(one['since'], now)}"
         sessions, connections = one["sessions"], one["connections"]
@@ -28,7 +28,7 @@ def draining_lines(host: Mapping[str, Any], now: datetime) -> Iterator[str]:
 
 
 def carried_words(sessions: int, connections: int) -> str:
-    """Return for example "1 session and 2 forwarded connections"; "" for nothing."""
+    """Return for example "1 session and 2 forwarded connections"; "" if both numbers are 0."""
     words = [
         f"{count} {what}{'s' * (count != 1)}"
         for count, what in ((sessions, "session"), (connections, "forwarded connection"))

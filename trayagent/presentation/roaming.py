@@ -1,4 +1,4 @@
-"""Describe the sessions of a host that roams; pure. `roaming` is that entry of a host in `status --json`."""
+"""Describe the sessions of a host that roams, from its `roaming` in `status --json`; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def roaming_lines(host: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line while sessions wait: "3 sessions wait for the next connection". An older agent reports none."""
+    """While sessions wait, yield "3 sessions wait for the next connection". An older agent does not report them."""
     roaming = host.get("roaming")
     if roaming is None or roaming["attached"]:
         return

@@ -1,4 +1,4 @@
-"""Define words and signs of states for every surface, and the sets of states that belong together; pure.
+"""Define the words and signs of states for all output, and sets of states that belong together; pure.
 
 docs/troubleshooting.md explains what each state means and what to do.
 """
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 WORDS: Mapping[str, str] = {"needs-vpn": "needs VPN", "needs-sign-in": "needs sign-in"}
-"""Words for states whose names are not words. Every other state is called by its name."""
+"""Words for states whose names have a hyphen. For every other state, the word is its name."""
 
 # A sign differs in shape, not only in colour. The plain signs are for terminals without UTF-8.
 SIGNS: Mapping[str, str] = {
@@ -52,7 +52,7 @@ PLAIN_SIGNS: Mapping[str, str] = {
 }
 
 NOT_WANTED = frozenset({"idle", "paused"})
-"""No user waits for these hosts: they count neither as connected nor as missing."""
+"""These hosts need not be connected, so they count neither as connected nor as missing."""
 NEEDS_USER = frozenset({"needs-sign-in", "failed"})
 """Only the user, or something that the user changes, can end these states."""
 WORKING = frozenset({"checking", "connecting"})
@@ -78,5 +78,5 @@ def words_of(host: Mapping[str, Any]) -> str:
 
 
 def sign(state: str, signs: Mapping[str, str] = SIGNS) -> str:
-    """Return a state's sign, "?" for a state of a newer agent."""
+    """Return a state's sign, "?" for a state that only a newer agent knows."""
     return signs.get(state, "?")

@@ -1,4 +1,4 @@
-"""Summarize the whole view: in one word for the icon, in one line for the menu's head and the tooltip; pure.
+"""Summarize the whole view: in one word for the icon, in one line for the menu's first line and the tooltip; pure.
 
 The view is the dict of `status --json`.
 """
@@ -44,7 +44,7 @@ def overall(view: View) -> Overall:
         return "paused" if view["hosts"] and _any_paused(view) else "nothing-to-do"
     connected = wanted.count("connected")
     if not view["network"]["online"] and not connected:
-        return "offline"  # the network comes first; without a network the user can do nothing
+        return "offline"  # report this before problems: without a network the user cannot fix them
     if needs_you(view):
         return "needs-you"
     if WORKING.intersection(wanted):
@@ -56,12 +56,12 @@ def overall(view: View) -> Overall:
 
 
 def headline(view: View) -> str:
-    """Return for example "3 of 4 connected · wlan0"."""
+    """Return one line about the whole view, for example "3 of 4 connected · wlan0"."""
     return " · ".join(_parts(view))
 
 
 def count(view: View) -> Iterator[str]:
-    """Yield how many of the wanted hosts are connected, "3 of 4 connected"; nothing while everything is paused."""
+    """Yield for example "3 of 4 connected", which counts the wanted hosts. Yield nothing while everything is paused."""
     wanted = wanted_hosts(view)
     if wanted:
         connected = sum(host["state"] == "connected" for host in wanted)
@@ -76,7 +76,7 @@ def wanted_hosts(view: View) -> list[Mapping[str, Any]]:
 
 
 def needs_you(view: View) -> bool:
-    """Report whether anything waits for the user."""
+    """Report whether a host, a VPN or the configuration waits for the user."""
     return (
         any(host_needs_you(host) for host in view["hosts"])
         or bool(vpns_to_sign_in(view))
@@ -85,12 +85,12 @@ def needs_you(view: View) -> bool:
 
 
 def rejected(view: View) -> str | None:
-    """Return why the current configuration file is not in force; an older agent does not report it."""
+    """Return why the agent rejected the configuration file, or None. An older agent does not report this."""
     return view["agent"].get("config_error") or None
 
 
 def host_needs_you(host: Mapping[str, Any]) -> bool:
-    """Report whether this host waits for the user: a login, a decision, or a captive portal's page."""
+    """Report whether this host waits for the user: for a login, a decision, or the page of a captive portal."""
     if host["state"] in NEEDS_USER:
         return True
     problem = host["problem"]
@@ -98,17 +98,17 @@ def host_needs_you(host: Mapping[str, Any]) -> bool:
 
 
 def lacks(host: Mapping[str, Any]) -> str:
-    """Return what a connected host lacks: "a forward is not open", "" if nothing is missing."""
+    """Return which part of a connected host is missing, such as "a forward is not open"; "" if no part is."""
     return _not_open(_failed_forwards(host))
 
 
 def forwards_not_open(view: View) -> str:
-    """Return what the connected hosts lack together, in the same words."""
+    """Return what `lacks` returns, for the forwards of all connected hosts together."""
     return _not_open(sum(_failed_forwards(host) for host in view["hosts"]))
 
 
 def _failed_forwards(host: Mapping[str, Any]) -> int:
-    """Return how many forwards of a connected host failed. The forwards of other hosts are not expected to be open."""
+    """Return how many forwards of a connected host failed. Without a connection, no forward can be open."""
     if host["state"] != "connected":
         return 0
     return sum(forward["state"] == "failed" for forward in host["forwards"])
@@ -121,7 +121,7 @@ def _not_open(number: int) -> str:
 
 
 def vpns_to_sign_in(view: View) -> list[Mapping[str, Any]]:
-    """Return the VPNs that need the user and that a wanted host waits for."""
+    """Return the VPNs that need a sign-in by the user, and for which a wanted host waits."""
     wanted = {host["name"] for host in wanted_hosts(view)}
     return [v for v in view["vpns"] if v["state"] == "needs-sign-in" and wanted.intersection(v["hosts"])]
 

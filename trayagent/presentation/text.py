@@ -4,7 +4,10 @@ from __future__ import annotations
 
 FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 ISOLATES = FIRST_STRONG_ISOLATE + POP_ISOLATE
-"""Around a name, they keep its direction of writing from affecting the rest of the line. Source: UAX #9."""
+"""Two characters to put around a name, so that its direction of writing does not affect the rest of the line.
+
+Source: UAX #9.
+"""
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 
@@ -23,12 +26,13 @@ def clean(text: str, keep: str = "") -> str:
 
 
 def isolated(name: str) -> str:
-    """Return a clean name for use in a line of another language.
+    """Return a clean name for use in a line of text.
 
-    A name with letters that are written from right to left gets isolates. Otherwise it would turn the line around.
+    If letters of the name are written from right to left, put isolates around the name. Otherwise the name would
+    reverse other parts of the line.
     """
     from unicodedata import (
-        bidirectional,  # imported here, because few names need the module and the command line must start fast
+        bidirectional,  # import it only for a name that needs it, because the command line must start fast
     )
 
     if name.isascii() or not any(bidirectional(c) in _RIGHT_TO_LEFT for c in name):

@@ -10,7 +10,7 @@ STEPS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def lasted(seconds: float) -> str:
-    """Return a duration in its largest unit, and the next if it matters: "1 h 5 min", "12 min"."""
+    """Return a duration in words: "12 min", "1 h 5 min". Hours and days have the next smaller unit, too."""
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 10:
@@ -27,7 +27,7 @@ def lasted(seconds: float) -> str:
 
 
 def ago(moment: str | None, now: datetime) -> str:
-    """Return how long ago an RFC 3339 time was, "" for none."""
+    """Return how long ago an RFC 3339 time was, "" without a time."""
     if not moment:
         return ""
     seconds = (now - datetime.fromisoformat(moment)).total_seconds()
@@ -43,9 +43,9 @@ def until(moment: str | None, now: datetime) -> str:
 
 
 def clock(moment: str | None, now: datetime, *, exact: bool = False) -> str:
-    """Return an RFC 3339 time in local time, with the day or date if it is not today; "" for none.
+    """Return an RFC 3339 time in local time, with the day or date if it is not today; "" without a time.
 
-    `exact` adds the seconds. A time of day stays true while it is on the screen, unlike "5 minutes ago".
+    `exact` adds the seconds. Use this for text that stays on the screen: "5 minutes ago" would soon be wrong.
     """
     if not moment:
         return ""
@@ -64,7 +64,7 @@ def now() -> datetime:
 
 
 def before(seconds: float) -> datetime:
-    """Return the time this many seconds ago."""
+    """Return the time that was this many seconds ago."""
     return now() - timedelta(seconds=seconds)
 
 

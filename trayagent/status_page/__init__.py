@@ -1,1 +1,1 @@
-"""The status page: one self-contained HTML file about the present and the last days; pure."""
+"""The status page: one self-contained HTML file about the current state and the last days; pure."""

@@ -21,7 +21,7 @@ KINDS = {"needs-you": 0, "away": 1, "incomplete": 2, "well": 3, "unused": 4}
 
 
 def hosts_section(view: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    """Yield the hosts, those that need the user first. Hosts that are not in use are folded."""
+    """Yield the HTML of the hosts, those that need the user first. Hosts that are not in use are folded."""
     yield "<h2>Hosts</h2>"
     if not view["hosts"]:
         yield "<p>No hosts yet. <code>trayagent init</code> sets up the first ones from your ssh configuration.</p>"
@@ -37,7 +37,7 @@ def hosts_section(view: Mapping[str, Any], now: datetime) -> Iterator[str]:
 
 
 def vpns_section(view: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    """Yield the VPNs, if there are any."""
+    """Yield the HTML of the VPNs, if there are any."""
     if not view["vpns"]:
         return
     yield "<h2>VPNs</h2>"
@@ -82,7 +82,7 @@ def _vpn(vpn: Mapping[str, Any], now: datetime) -> str:
 
 
 def _head(kind: str, sign: str, name: str, state: str) -> str:
-    # The sign is only for the eye. The words after the name say the same to a screen reader.
+    # Hide the sign from screen readers: the words after the name say the same.
     return (
         f'<li class="{kind}"><h3><span class="sign" aria-hidden="true">{text(sign)}</span> '
         f'<bdi>{text(name)}</bdi> <span class="state">{text(state)}</span></h3>'

@@ -1,4 +1,4 @@
-"""Summarize the day in one line: how often the network changed, and how fast hosts were back; pure."""
+"""Summarize the day in one line: how often the network changed, and how fast hosts recovered; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.history.outages import Outage
 from trayagent.presentation.times import lasted
 
 ONE_CHANGE = timedelta(seconds=30)
-"""A move to another network is several events, because addresses and routes come one after the other."""
+"""A move to another network causes several events, because addresses and routes appear one after the other."""
 
 
 def today_line(events: Sequence[Mapping[str, Any]], outages: Sequence[Outage], now: datetime) -> str:

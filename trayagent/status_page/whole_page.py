@@ -35,7 +35,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known about the past: all events (oldest first) and what follows from them, and recent decisions.
+    """The events (oldest first), what was computed from them, and recent decisions.
 
     `unreadable` says why the history cannot be read.
     """
@@ -49,7 +49,7 @@ class Past:
 
 
 def page(view: Mapping[str, Any], past: Past, now: datetime) -> str:
-    """Return the page for the view of `status --json`. `now` is aware."""
+    """Return the page for the view of `status --json`. `now` has a time zone."""
     style = "".join(file.read_text(encoding="utf-8") for file in (HISTORY_STYLE, STYLE))
     headline = text(summary.headline(view))
     parts = [
