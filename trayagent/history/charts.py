@@ -22,11 +22,11 @@ STEPS_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 STEP_WORDS = ("< 0.5 s", "< 1 s", "< 2 s", "< 5 s", "< 15 s", "< 1 min", "more")
 TICKS = 5
 MOST_BARS = 31
-"""The days of a month. Over a longer period each bar is a week or more."""
+"""Enough for the days of a month. In a longer period each bar is a week or more."""
 MANY = 11
 """With this many bars or more, full labels would overlap."""
 _THIN = 0.15
-"""Per cent of the width, so that the shortest outage is visible."""
+"""The least width of an outage in per cent, so that the shortest outage is visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Period:
     until: datetime
 
     def share(self, moment: datetime) -> float:
-        """Return the position of a moment in the period, in per cent; a moment outside is moved to the edge."""
+        """Return the position of a moment in the period, in per cent. A moment outside gets the nearest edge."""
         whole = (self.until - self.since).total_seconds()
         return min(max((moment - self.since).total_seconds() / whole * 100, 0.0), 100.0)
 
     def seconds_of(self, outage: Outage) -> float:
-        """Return how many seconds of an outage lie in the period; a continuing outage lasts until the period's end."""
+        """Return how many seconds of an outage are in the period. A continuing outage lasts until the period's end."""
         begin, end = ends(outage, self)
         return max((min(end, self.until) - max(begin, self.since)).total_seconds(), 0.0)
 
@@ -52,7 +52,7 @@ class Period:
 
 
 def ends(outage: Outage, period: Period) -> tuple[datetime, datetime]:
-    """Return when an outage began and ended; a continuing outage ends with the period."""
+    """Return when an outage began and ended. For an outage that continues, the end is the period's end."""
     end = datetime.fromisoformat(outage.ended) if outage.ended is not None else period.until
     return datetime.fromisoformat(outage.began), end
 
@@ -85,7 +85,7 @@ def recovery_times(took_s: Sequence[float]) -> str:
 
 
 def outages_by_day(outages: Sequence[Outage], period: Period) -> str:
-    """Return bars that count the outages by the day they began on, or by stretches of days in a long period."""
+    """Return bars that count the outages by the day on which they began. In a long period a bar is several days."""
     first = period.since.astimezone().date()
     days = (period.until.astimezone().date() - first).days + 1
     size = -(-days // MOST_BARS)

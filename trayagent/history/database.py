@@ -24,15 +24,15 @@ CREATE INDEX event_at ON event (at);
 CREATE INDEX event_host ON event (host, at);
 """
 BUSY_S = 2.0
-"""Readers hold the file only briefly. A longer wait has another cause."""
+"""Seconds to wait for a lock. Readers lock the file only briefly, so a longer wait has another cause."""
 MOST_EVENTS = 200_000
-"""About 80 MB: a network that flaps for weeks must not fill the disk."""
+"""About 80 MB. A network that goes up and down for weeks must not fill the disk."""
 
 BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 SIDE_FILES = ("", "-wal", "-shm")
 
 
-class NewerSchema(Exception):  # noqa: N818  # not an error: a newer trayagent wrote the file, so leave it alone
+class NewerSchema(Exception):  # noqa: N818  # not an error, but the file must stay as it is
     """The file was written by a newer trayagent."""
 
 
@@ -52,7 +52,7 @@ def row(event: dict[str, Any]) -> Row:
 
 
 def _written(host: str | None) -> str | None:
-    """Return a host's name as text that SQLite accepts; a name in ssh_config need not be UTF-8."""
+    """Return a host's name as text that SQLite accepts, because a name in ssh_config may not be UTF-8."""
     return None if host is None else str(host).encode(errors="backslashreplace").decode()
 
 
@@ -68,7 +68,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         if version > SCHEMA_VERSION:
             raise NewerSchema
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last events, not the file
+        db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last events, but no file
         if version < SCHEMA_VERSION:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     except BaseException:
@@ -78,7 +78,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def write(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Add the rows in one transaction; raises sqlite3.Error, and then writes none."""
+    """Add the rows in one transaction. If that raises sqlite3.Error, no row was written."""
     with _transaction(db):
         db.executemany(
             "INSERT INTO event (at, host, body) VALUES (?, ?, ?)", [(r.at, r.host, r.body) for r in rows]

@@ -1,4 +1,4 @@
-"""Render one self-contained HTML page about a period: no scripts, light or dark like the reader's system."""
+"""Render one self-contained HTML page about a period: without scripts, light or dark like the reader's desktop."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
 
 
 def _there(seen: Sighting, outages: Sequence[Outage], period: Period) -> str:
-    """Return for how much of the time since it was first known a host was connected."""
+    """Return in words for which share of the time since a host was first known it was connected."""
     if seen.connected is None:
         return "never"
     known, there = period.later(seen.first), period.later(seen.connected)

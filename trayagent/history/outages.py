@@ -1,4 +1,4 @@
-"""Compute outages from events: when a host was away, for how long, and how fast it recovered. Pure."""
+"""Compute outages from events: when a host was not connected, for how long, and how fast it recovered. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
 ENDS = frozenset({"connected", "master-kept", "master-adopted"})
 PROVES = ENDS | {"disconnected", "master-stale"}
-"""A host that loses a connection had one."""
+"""Events that prove that the host was connected at least once. A host that loses a connection had one."""
 NEEDS_USER = frozenset({"auth-denied", "host-key-unknown", "passphrase-needed", "vpn-needs-sign-in"})
-"""Codes that wait for the user. The user's time says nothing about the speed of a recovery.
+"""Problem codes for which the agent waits for the user. Such a recovery is not timed: it depends on the user.
 
-These are the codes that the core shows as needs-sign-in. They are repeated here because importing the core
-would slow the start of the command.
+For these codes the core's state is needs-sign-in. They are repeated here, because importing the core would slow the
+start of the command.
 """
 
 
 ADJACENT = timedelta(seconds=10)
-"""A time without a network belongs to an outage that begins so soon after it.
+"""A time without a network belongs to an outage that begins at most this long after it.
 
-A connection is proven stale only on the next network. So an outage may begin when the network is back.
+The agent can prove a connection stale only on the next network. So an outage may begin only when the network is back.
 """
 
 
@@ -30,11 +30,11 @@ A connection is proven stale only on the next network. So an outage may begin wh
 class Outage:
     """A period in which a host was wanted and not connected.
 
-    `began` and `ended` are RFC 3339; `ended` is None while it continues. `took_ms` is how long the recovery
-    itself took. It is None without a timed recovery: the old connection came back, the user had to act, or
-    it was the first connection to this host. `no_network_ms` is how long the machine had no network, during the
-    outage or right before it; no agent can shorten this time. `sessions_kept` is how many sessions went on
-    afterwards, None on a host that does not roam.
+    `began` and `ended` are RFC 3339; `ended` is None while the outage continues. `took_ms` is how long the recovery
+    itself took. It is None if that time says nothing: the old connection came back, the user had to act, or this was
+    the first connection to the host. `no_network_ms` is how long the machine had no network, during the outage or right
+    before it. No agent can shorten this time. `sessions_kept` is how many sessions continued afterwards, None on a host
+    that does not roam.
     """
 
     host: str
@@ -84,16 +84,16 @@ def sightings(events: Iterable[dict[str, Any]]) -> dict[str, Sighting]:
 def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     """Return the outages of all hosts, sorted by their beginning; `events` are oldest first.
 
-    An outage begins with its first sign and ends with a working connection. A pause does not end it. A
-    disconnection that the user wanted (a `disconnected` with `"wished": true` or with `user` among its pairs)
-    begins no outage and cancels a current one, because the user does not miss the host then. A
-    `connect-failed` with `"missed": false` begins none either: the old connection lives, or only a single
-    command wanted the host.
+    An outage begins with its first sign and ends with a working connection. A pause does not end an outage. A
+    disconnection that the user wanted (a `disconnected` with `"wished": true` or with `user` among its pairs) begins no
+    outage and cancels a current one, because the user does not need the host then. A `connect-failed` with
+    `"missed": false` does not begin an outage either: the old connection still works, or only a single command needed
+    the host.
     """
     found: list[Outage] = []
     going: dict[str, dict[str, Any]] = {}
     connected: set[str] = set()  # hosts that were connected at least once
-    needed_user: set[str] = set()  # hosts whose current outage waited for the user
+    needed_user: set[str] = set()  # hosts that waited for the user in their current outage
     events = list(events)
     moves = [event for event in events if event.get("event") == "moved" and event.get("host")]
     away: list[tuple[datetime, datetime | None]] = []  # the times without a network
@@ -125,7 +125,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
 
 
 def _sessions_kept(outage: Outage, moves: Iterable[dict[str, Any]]) -> int | None:
-    """Return how many sessions went on after an outage. They may move shortly before its end, or after it."""
+    """Return how many sessions continued after an outage, from the `moved` event. It comes near the outage's end."""
     began = datetime.fromisoformat(outage.began)
     until = datetime.fromisoformat(outage.ended) + ADJACENT if outage.ended is not None else None
     for event in moves:
@@ -136,7 +136,7 @@ def _sessions_kept(outage: Outage, moves: Iterable[dict[str, Any]]) -> int | Non
 
 
 def _note_network(away: list[tuple[datetime, datetime | None]], event: dict[str, Any]) -> None:
-    """Extend the times without a network by an event. An older agent does not report whether there is one."""
+    """Record the start or the end of a time without a network. An older agent does not report `online`."""
     online, at = event.get("online"), datetime.fromisoformat(event["at"])
     going = bool(away) and away[-1][1] is None
     if online is False and not going:
@@ -146,9 +146,10 @@ def _note_network(away: list[tuple[datetime, datetime | None]], event: dict[str,
 
 
 def _no_network_ms(outage: Outage, away: Iterable[tuple[datetime, datetime | None]]) -> float:
-    """Return for how long there was no network during an outage or right before it.
+    """Return how long there was no network during an outage or right before it, in milliseconds.
 
-    A time that continues counts up to the end of the outage, or not at all while the outage continues, too.
+    If there is still no network, count up to the end of the outage. While the outage continues, too, do not count that
+    time.
     """
     began = datetime.fromisoformat(outage.began)
     ended = datetime.fromisoformat(outage.ended) if outage.ended is not None else None
@@ -162,7 +163,7 @@ def _no_network_ms(outage: Outage, away: Iterable[tuple[datetime, datetime | Non
 
 def _proves(event: dict[str, Any]) -> bool:
     name = event.get("event")
-    # A user who disconnects a host that is already away does not prove that there was a connection.
+    # If the user disconnects a host that has no master, that does not prove an earlier connection.
     given_up = name == "disconnected" and _by_user(event) and "pid" not in event
     return name in PROVES and not given_up
 
@@ -183,9 +184,9 @@ def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = 
     began, duration_ms = begin["at"], None
     if end is not None:
         lasted = datetime.fromisoformat(end["at"]) - datetime.fromisoformat(began)
-        duration_ms = max(lasted.total_seconds() * 1000, 0.0)  # the wall clock may be set back
+        duration_ms = max(lasted.total_seconds() * 1000, 0.0)  # the wall clock may have been set back
         took_ms = end.get("took_ms") or 0.0
-        if took_ms > duration_ms:  # the first sign came late: staleness must be proven first
+        if took_ms > duration_ms:  # the first event came late: proving staleness took time
             duration_ms = took_ms
             began = _text(datetime.fromisoformat(end["at"]) - timedelta(milliseconds=took_ms))
     return Outage(

@@ -25,10 +25,10 @@ Job = Row | Callable[[sqlite3.Connection], None] | threading.Event | None
 
 
 class History:
-    """The history in the file `path`, which is created by the first record.
+    """The history in the file `path`. The first record creates the file.
 
-    `record` and `prune` queue their work for one thread, which sleeps between events. `report` receives, at
-    most once, the reason why no more events can be kept. It is called in that thread.
+    `record` and `prune` queue their work for one thread, which sleeps between events. If no more events can be kept,
+    that thread calls `report` once with the reason.
     """
 
     def __init__(self, path: Path, report: Callable[[str], None] = log.warning) -> None:
@@ -41,7 +41,7 @@ class History:
         self._closed = False
 
     def record(self, event: dict[str, Any]) -> None:
-        """Queue an event object (`at` in RFC 3339, `event`, `host`, …) to be kept; never raises, never waits."""
+        """Queue an event object (`at` in RFC 3339, `event`, `host`, …) for the file. Never raises, never waits."""
         try:
             self._put(database.row(event))
         except (KeyError, TypeError, ValueError) as error:
@@ -53,9 +53,9 @@ class History:
         self._put(lambda db: database.prune(db, before))
 
     def events(self, host: str | None = None, since: float = 0.0) -> list[dict[str, Any]]:
-        """Return the kept events of a host (None: all) since a time in seconds of the epoch, oldest first.
+        """Return the recorded events of a host (None: all) since a time in seconds of the epoch, oldest first.
 
-        Needs no agent and waits for the disk; raises HistoryUnreadable.
+        Needs no running agent. Waits for the disk. Raises HistoryUnreadable.
         """
         try:
             return database.read(self._path, host, since)
@@ -71,7 +71,7 @@ class History:
         return self._thread is None or done.wait(timeout_s)
 
     def close(self, timeout_s: float = 0.3) -> None:
-        """Write the queued events and end the thread; do not wait longer for a disk that hangs."""
+        """Write the queued events and end the thread. Wait for `timeout_s` at most, because the disk may hang."""
         self._closed = True
         if self._thread is not None:
             with contextlib.suppress(queue.Full):
@@ -107,7 +107,7 @@ class History:
             with contextlib.suppress(queue.Empty):
                 while True:
                     jobs.append(self._jobs.get_nowait())
-            # A full queue has no room for the None. Then a later round sees the flag.
+            # `close` cannot add None to a full queue. Then a later round sees `_closed`.
             going = None not in jobs and not (self._closed and self._jobs.empty())
             db = self._carry_out(db, jobs)
             for job in jobs:
@@ -117,7 +117,7 @@ class History:
             db.close()
 
     def _carry_out(self, db: sqlite3.Connection | None, jobs: list[Job]) -> sqlite3.Connection | None:
-        """Do the jobs; return the connection for the next jobs, None to reopen the file then."""
+        """Do the jobs. Return the connection for the next jobs, or None if the next jobs must open the file again."""
         try:
             db = db or database.open_to_write(self._path)
             if rows := [job for job in jobs if isinstance(job, Row)]:
@@ -139,7 +139,7 @@ class History:
         return db
 
     def _start_over(self) -> bool:
-        """Set the broken file aside, once; report whether that was done."""
+        """Rename the broken file, but only once. Report whether that was done."""
         if self._put_aside:
             return False
         self._put_aside = True
