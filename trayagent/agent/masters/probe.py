@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from trayagent.errors import TrayagentError
 from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.master.sentinel import Sentinel
 from trayagent.ssh.mux.client import MuxClient
-from trayagent.ssh.mux.errors import Refused, Timeout
+from trayagent.ssh.mux.errors import Timeout
 from trayagent.ssh.os.carried import carried_by
 from trayagent.ssh.os.suspended import carried_by_stopped
 from trayagent.ssh.os.tcp_connection import Flow, flow_of
@@ -35,7 +34,6 @@ CHECK_AFTER_S = 0.05
 """The local check follows the probe, because the probe itself may block the master (`ControlMaster ask`)."""
 BLOCKED_AFTER_S = 0.1
 """A master that waits for the network answers a local check within a millisecond, on a busy machine within this."""
-_CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
 
 class MasterProber:
@@ -55,7 +53,7 @@ class MasterProber:
         self._blocked: set[int] = set()  # the masters whose own process does not answer
 
     def send(self, name: str, master: Master, *, large: bool = False, second: bool = False) -> None:
-        """Probe a master: send a line to the sentinel, or request a forward to a closed port.
+        """Probe a master: send a line to the sentinel, or request a forward that the server refuses.
 
         `large`: the line fills an MTU in both directions; a forward cannot do that. `second`: the first probe was not
         answered. If it went to the sentinel, request a forward now.
@@ -218,17 +216,12 @@ class MasterProber:
         )
 
     async def _forward_probe(self, name: str, master: Master) -> None:
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             # A suspended master sends its HELLO only when it continues. So wait as long as for an answer.
             async with MuxClient.connected(master.control_path, timeout_s=_LATE_ANSWER_S) as client:
-                await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=_LATE_ANSWER_S)
-        except Refused:
-            pass
+                await client.round_trip(timeout_s=_LATE_ANSWER_S)
         except TrayagentError:
             return
-        finally:
-            os.close(null)
         self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
 
     async def _start_sentinel(self, name: str, master: Master) -> None:

@@ -22,7 +22,7 @@ class SendProbe(Action):
     """Send a probe through the master's connection. ProbeAnswered follows, unless the master is silent.
 
     `large`: use packets that fill an MTU, in both directions, if the server can echo them. `second`: the sentinel did
-    not answer, so request a forward to a closed port. Any answer to that request proves life, too.
+    not answer, so request a forward that the server refuses. Any answer to that request proves life, too.
     """
 
     master: Master

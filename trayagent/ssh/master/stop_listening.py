@@ -32,7 +32,6 @@ STOP_S = 10.0
 EXIT_S = 1.0
 """How long a master that has nothing left to carry may take to exit. On a busy machine, that is more than a moment."""
 _PROC_TITLE = "[stopped mux]"
-_CLOSED_PORT = 1  # tcpmux: no program listens there, and the refusal is the answer
 
 
 def second_name(path: str) -> str:
@@ -68,7 +67,8 @@ async def stop(
             with contextlib.suppress(Refused):  # the forward was not open
                 await client.close_forward(forward, timeout_s=STOP_S)
         if for_round_trip is not None:
-            await _round_trip(for_round_trip, wait_s)
+            with contextlib.suppress(TrayagentError):
+                await for_round_trip.round_trip(timeout_s=wait_s)
 
 
 async def _stop_and_put_back(client: MuxClient, path: str) -> None:
@@ -92,16 +92,6 @@ def _put_back(kept: str, path: str) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-async def _round_trip(client: MuxClient, wait_s: float) -> None:
-    """Wait for an answer of the server. The server handles the requests of one connection in their order."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(TrayagentError):
-            await client.stdio_forward("localhost", _CLOSED_PORT, null, null, timeout_s=wait_s)
-    finally:
-        os.close(null)
 
 
 async def carried_after_stop(master: Master) -> Carried:

@@ -25,6 +25,9 @@ ROUND_TRIP_S = 10.0
 _RETRY_S = 0.005
 """The kernel reports no readiness for a full accept queue, and macOS none for a full queue of descriptors."""
 _READ_BYTES = 65536
+_NOWHERE = "255.255.255.255", 1
+"""TCP cannot connect to the broadcast address. So every kernel refuses at once: the server's program answers without
+resolving a name and without sending a packet that a firewall could drop."""
 
 _REASONS: dict[int, GoneReason] = {
     errno.ENOENT: "absent",
@@ -128,6 +131,18 @@ class MuxClient:
         """
         question = requests.NewStdioForward(self._next_id(), host, port)
         return await self._open_session(question, (stdin_fd, stdout_fd), timeout_s)
+
+    async def round_trip(self, *, timeout_s: float = ROUND_TRIP_S) -> None:
+        """Return when the server answered a question that it answers itself: a forward that cannot be opened.
+
+        The server handles the requests of one connection in their order. Its log gets a line, and so does the master's.
+        """
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(Refused):
+                await self.stdio_forward(*_NOWHERE, null, null, timeout_s=timeout_s)
+        finally:
+            os.close(null)
 
     async def new_session(
         self,
