@@ -1,4 +1,4 @@
-"""The desktop's access to the agent: the operations that every client has, without the socket."""
+"""The desktop's access to the agent: calls the handler of client requests directly, not through the socket."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from trayagent.errors import TrayagentError
 if TYPE_CHECKING:
     from trayagent.desktop.icon_menu_and_messages import Desk
 
-Notify = Any  # the type is in `desktop`; importing that would cost memory that `--no-tray` saves
+Notify = Any  # the type is in `desktop`, which is not imported here to save memory with `--no-tray`
 
 
 class DeskDoor:
-    """The operations that the desktop requests from the agent."""
+    """The operations of the agent that the desktop uses."""
 
     def __init__(self, handler: AgentHandler, parts: Parts, network: NetworkWatch) -> None:
         self._handler = handler

@@ -12,7 +12,7 @@ from trayagent.agent import save_memory
 
 save_memory.without_tls()
 
-import asyncio  # noqa: E402  # after TLS was left out
+import asyncio  # noqa: E402  # `without_tls` must come first
 
 from trayagent.agent import terminal_output  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402

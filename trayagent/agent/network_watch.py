@@ -16,11 +16,11 @@ from trayagent.net.choose_sources import Watch, choose, look, start_sources
 
 log = logging.getLogger(__name__)
 
-_ONE_WAKE_S = 10.0  # logind and the kernel's clock both report the same wake
+_ONE_WAKE_S = 10.0  # logind and the kernel's clock both report a wake; count it once
 
 
 class NetworkWatch:
-    """Watches and reads the network with what this machine offers."""
+    """Watches and reads the network through the sources that this machine has."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell

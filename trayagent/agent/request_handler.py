@@ -36,8 +36,8 @@ from trayagent.core.policy.login_waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 
-_STOP_MASTERS_S = 10.0  # longer than a gentle end takes, the end of a far relay included
-_STATUS_S = 0.3  # a status never waits longer for what is queued
+_STOP_MASTERS_S = 10.0  # longer than masters and far relays take to end in good order
+_STATUS_S = 0.3  # the longest wait of `status` for queued events
 
 
 class ServedAgent(Protocol):
@@ -140,7 +140,7 @@ class AgentHandler:
         self._note_view(names)
         await self._beside.scan()
         await self._hand_forwards.scan()
-        # Draining masters are counted at once. While many hosts are recovered, the queue is empty only at the end.
+        # Wait for the count of what draining masters carry. While many hosts recover, the queue is not empty for long.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STATUS_S):
                 await self._shell.decided()
@@ -151,10 +151,10 @@ class AgentHandler:
         self._shell.post(UserViewedStatus(time.monotonic(), tuple(names)))
 
     async def _reconnect(self, names: list[str], *, if_down: bool, at_once: bool) -> dict[str, Any]:
-        """Connect hosts again; with `if_down`, leave those alone that are connected, or turn out to be.
+        """Reconnect hosts; with `if_down`, only those without a working connection.
 
-        `if_down` is for scripts, so it is no request of the user: it repeats no refused login and ends no suspended
-        session. `at_once`: end the old connections even if they answer.
+        `if_down` is for scripts, not for the user: it repeats no refused login and ends no suspended session.
+        `at_once`: end the old connections even if they answer.
         """
         self._known(names)
         chosen = tuple(names) or self._default_names()
@@ -183,16 +183,16 @@ class AgentHandler:
                 kept_inner = host.roaming is not None and host.roaming.inner.pid == inner.get(host.name)
                 done = (
                     time.monotonic() if kept_inner else host.login.worked_at
-                )  # a roaming host: after the attach
+                )  # a roaming host is done after the attach, which is now
                 outcome["took_ms"] = round((done - began) * 1e3, 1)
-                if not kept_inner:  # else its sessions go on in any case, through the new connection
+                if not kept_inner:  # otherwise all sessions continue, through the new connection
                     outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
             if outcome["name"] in names and outcome.get("replaced"):
                 self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
         return {"hosts": outcomes, "left_out": left_out}
 
     def _sessions(self, name: str, old: int | None, before: int | None) -> dict[str, Any]:
-        """Return how many sessions of a replaced master ended, or go on while it drains."""
+        """Return how many sessions of a replaced master ended, or how many continue because the master drains."""
         for host in self._shell.state.draining(name):
             if host.draining is not None and host.master is not None and host.master.pid == old:
                 kept = host.draining
@@ -209,7 +209,7 @@ class AgentHandler:
         return self._outcome(name, None)
 
     async def _stop(self, *, masters: bool) -> dict[str, Any]:
-        """Stop the agent; with `masters`, end the masters that it started first."""
+        """Stop the agent; with `masters`, first end the masters that trayagent started."""
         ours: set[int] = set()
         if masters:
             await self._agent.ready()
@@ -233,7 +233,7 @@ class AgentHandler:
         )
 
     def _left_out(self) -> dict[str, str]:
-        """Return the listed hosts that a reconnect without names leaves out, each with the reason."""
+        """Return the `always` hosts that a reconnect without names leaves out, each with the reason."""
         now, state = time.monotonic(), self._shell.state
         found: dict[str, str] = {}
         for host in state.hosts.values():
@@ -250,7 +250,7 @@ class AgentHandler:
         return found
 
     def _default_names(self) -> tuple[str, ...]:
-        """Return the listed hosts that are wanted up and not paused, disconnected, refused or at a prompt."""
+        """Return the `always` hosts that are not paused, disconnected, refused or at a prompt."""
         now = time.monotonic()
         state = self._shell.state
         return tuple(
@@ -270,7 +270,7 @@ class AgentHandler:
         return host is None or may_be_scripted(host, self._shell.state, time.monotonic())
 
     def _undecided(self, name: str) -> bool:
-        """Report whether the agent will soon know whether the host's master still works."""
+        """Report whether the agent is still checking the host's master, and will know soon whether it works."""
         host, now = self._host(name), time.monotonic()
         if host is None or host.master is None or host.wish.connect == "never":
             return False
@@ -281,7 +281,7 @@ class AgentHandler:
         return display_state(host, self._shell.state, now) in {"checking", "connecting"}
 
     def _proven(self, name: str) -> bool:
-        """Report whether the host has a master that is not in doubt, and no sessions that wait for their link."""
+        """Report whether the host has a master that is not in doubt, and a link if it roams."""
         host = self._host(name)
         return host is not None and host.master is not None and not host.suspect and host.linked
 
@@ -299,10 +299,10 @@ class AgentHandler:
         host = self._host(name)
         if host is None:
             return {"name": name, "state": "idle", "problem": None, "replaced": False, "pid": None}
-        if host.at_prompt:  # the login waits at its prompt for as long as the user needs
+        if host.at_prompt:  # the user may never answer the prompt, so do not wait for the login
             return {"name": name, "state": "connecting", "problem": BUSY, "replaced": False, "pid": None}
         now = time.monotonic()
-        # A reconnect that the user requests ignores a pause of all hosts, so the outcome must ignore it, too.
+        # A reconnect by the user ignores a pause of all hosts, so the outcome must ignore such a pause, too.
         through = replace(self._shell.state, paused_until=None)
         state, wrong = display_state(host, through, now), display_problem(host, through, now)
         if state != "connected" and wrong is None:

@@ -1,4 +1,4 @@
-"""Savings of memory: an agent that sleeps all day should stay small."""
+"""Saves memory, because the agent is idle most of the day."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def without_tls() -> None:
     The agent uses no TLS, and asyncio works without the ssl module. Call this before asyncio is imported. dbus-fast
     and sqlite3 do not need ssl either.
     """
-    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # None is the import system's "not there"
+    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # None makes an import of it fail
 
 
 def give_back() -> None:
     """Collect the garbage of the start, and return free pages to the system (glibc's malloc_trim(3))."""
     gc.collect()
-    gc.freeze()  # all present objects stay until the end, so later collections skip them
+    gc.freeze()  # all present objects live as long as the agent, so later collections skip them
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

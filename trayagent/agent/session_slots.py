@@ -1,7 +1,7 @@
-"""Leaves a server's last sessions to the user: ends the agent's own if a master carries many, or if one is refused.
+"""Leaves a server's last sessions to the user: ends the sentinel of a master with many sessions or a refused one.
 
-A server allows a number of sessions on one connection (MaxSessions, 10 by default) and does not tell it. ssh logs each
-request for a session (LogVerbose), so the log of a master changes exactly when the number of sessions matters.
+A server limits the sessions on one connection (MaxSessions, 10 by default) and does not report the limit. ssh logs each
+request for a session (LogVerbose), so the log of a master changes exactly when the number of sessions may matter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _ANSWERED = b"mux_session_confirm()"
 _REFUSED = b"sending failure reply"
-_LAST_LINE = 512  # the lines of interest have fewer than 100 bytes
+_LAST_LINE = 512  # read this many bytes for the last line; the lines of interest have fewer than 100
 
 
 class Sentinels(Protocol):
@@ -59,9 +59,9 @@ class SessionSlots:
         self._sentinels.give_way(master.pid)
 
     def _new_lines(self, pid: int, path: Path) -> bytes:
-        """Return the lines since the last call, at the first call only the last line.
+        """Return the lines since the last call. At the first call, return only the last line.
 
-        A log that was shortened begins again.
+        A log that was shortened is read from its beginning.
         """
         self._read_to = {other: at for other, at in self._read_to.items() if self._sentinels.master(other)}
         begin = self._read_to.get(pid)

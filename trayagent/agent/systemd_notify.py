@@ -10,9 +10,9 @@ _ADDRESS = "NOTIFY_SOCKET"
 
 
 class Readiness:
-    """Notifies the service manager that started the agent with Type=notify; without one it does nothing.
+    """Notifies the service manager if that started the agent with Type=notify. Otherwise does nothing.
 
-    The address is removed from the environment because it is not meant for the agent's child processes.
+    The constructor removes the manager's address from the environment, because child processes must not use it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Named asyncio tasks with an owner that logs how they fail."""
+"""Named asyncio tasks. Their owner logs unexpected failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tasks:
         self._count = 0
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run the coroutine under this name. A number is added if a task of that name is running."""
+        """Run the coroutine as a task of this name. If such a task is running, add a number to the name."""
         if name in self._running:
             self._count += 1
             name = f"{name}#{self._count}"
@@ -37,9 +37,9 @@ class Tasks:
             self._running[name].cancel()
 
     async def finished(self, names: Iterable[str], *, within_s: float | None = None) -> None:
-        """Wait until no task with these names is running, or until the time is over.
+        """Wait until no task with these names is running, but at most `within_s` seconds if given.
 
-        The end of the wait cancels no task.
+        Cancel no task, even if the time is over.
         """
         running = [self._running[n] for n in names if n in self._running]
         if running:

@@ -21,16 +21,16 @@ def greeting(hosts: int) -> str:
 
 
 class Needs:
-    """Prints which VPNs need the user, and what a host needs from the user: once, until the host is connected.
+    """Prints which VPNs and hosts need the user. A host is printed once, and again only after it was connected.
 
-    The core reports a VPN once, when it begins to need the user.
+    VPNs need no such memory, because the core reports a VPN only when it begins to need the user.
     """
 
     def __init__(self) -> None:
         self._printed: set[str] = set()
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Take one of the agent's events, see docs/scripting.md."""
+        """Print a line if this event needs the user. docs/scripting.md describes the events."""
         name, what = event["host"], event["event"]
         if name is None:
             if what == "sign-in-needed":

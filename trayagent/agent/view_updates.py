@@ -1,4 +1,4 @@
-"""The view for clients: made when a client requests or watches it, at most ten times a second."""
+"""The view for clients: computed for each request, and for watchers at most ten times a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.view import AgentFacts, view, vpn_names
 from trayagent.core.vpn_state import vpn_display_state
 
-PACE_S = 0.1  # the first change is pushed immediately; changes too fast to read are combined
+PACE_S = 0.1  # push the first change immediately, and combine changes that are too fast to read
 
 
 class DescribesAgent(Protocol):
@@ -27,7 +27,7 @@ class DescribesAgent(Protocol):
 
 
 class Views:
-    """Records since when each display state lasts, and pushes the view to watchers when something changed."""
+    """Records when each display state began, and pushes the view to watchers after changes."""
 
     def __init__(self, shell: Shell, agent: DescribesAgent, events: EventBus) -> None:
         self._shell = shell
@@ -79,7 +79,7 @@ class Views:
             push(_only(whole, names))
 
     def _note(self) -> None:
-        """Record when each display state began. A VPN's change is also an event."""
+        """Record when each display state began. Publish an event for each VPN whose state changed."""
         state, now = self._shell.state, time.monotonic()
         shown = {f"host {h.name}": display_state(h, state, now) for h in state.hosts.values()}
         vpns = {f"vpn {n}": vpn_display_state(state, n, now) for n in vpn_names(state)}

@@ -1,4 +1,4 @@
-"""Attach the near relay to a far relay through an outer master, so that its link carries the connection."""
+"""Attaches the near relay to a far relay through an outer master. The link then carries the connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trayagent.ssh.os.carried import carried_by
 log = logging.getLogger(__name__)
 
 ATTACH_S = 65.0  # the near relay gives up after 60 s
-# The near relay's codes for a channel whose command ended, or printed an error, before a far relay answered.
+# The near relay's codes for a channel on which no far relay answered: the command ended, or printed only an error.
 _NO_PROGRAM = frozenset({"closed", "no-marker"})
 
 
@@ -68,15 +68,15 @@ class OuterAttacher:
             self._records.drop_roaming(kept.token[:16])
         elif answer.get("error") == "unknown" and answer.get("machine") == kept.machine:
             await self._dead(kept, outer, "far-relay-lost")
-            self._lost.mark(kept)  # it may run without its socket, and hold remote forwards
+            self._lost.mark(kept)  # the far relay may still run without its socket, and hold remote forwards
         else:
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, str(answer.get("error"))))
 
     async def attached(self, near: NearRelayConnection, kept: KeptRoaming, outer: Master) -> dict[str, Any]:
         """Return the near relay's answer to an attach over a channel of this outer master.
 
-        A link straight to the far relay's socket comes first, because it starts no process on the server. If it fails,
-        the far relay's own command gives the reason.
+        First try a link straight to the far relay's socket, because it starts no process on the server. If that fails,
+        run the far relay's `attach` command there, which also reports a reason if it fails.
         """
         token_id, refused = kept.token[:16], False
         if kept.far_path:
@@ -96,14 +96,15 @@ class OuterAttacher:
         finally:
             channel.close()
         if answer["ok"] is True and refused:
-            kept.far_path = ""  # sshd allows no such forward, so the next attach saves that round trip
+            kept.far_path = ""  # sshd forbids direct links, so skip that round trip at the next attach
             self._records.set_roaming(kept)
         return answer
 
     async def _is_installed_again(self, name: str, outer: Master) -> bool:
-        """Install the far relay's program if it was deleted; report whether an attach through this master may follow.
+        """Install the far relay's program if it is missing. Return whether the caller may retry the attach.
 
-        Meanwhile the agent may have begun to attach through another outer master. A second attach would replace it.
+        False if nothing was missing, or if the agent meanwhile attaches through another outer master: a second attach
+        would replace that link.
         """
         try:
             if not await far.install_if_missing(self._present_path(name, outer)):
@@ -116,14 +117,14 @@ class OuterAttacher:
         return host is not None and host.roaming is not None and host.roaming.attaching == outer.pid
 
     def _present_path(self, name: str, outer: Master) -> str:
-        """Return the control path of an outer master, which a take-over may have moved."""
+        """Return the present control path of an outer master. A take-over may have moved the master there."""
         host = self._shell.state.hosts.get(name)
         master = host.master if host is not None else None
         return master.control_path if master is not None and master.pid == outer.pid else outer.control_path
 
     async def _dead(self, kept: KeptRoaming, outer: Master, why: str) -> None:
-        """End a connection here whose far relay is gone: the same machine said so."""
-        # The watch on the inner master reports only that it died.
+        """End a connection on this machine, because its server reported that the far relay is gone."""
+        # Post the reason here: the watch on the inner master reports only that the master died.
         self._shell.post(RoamingAttachFailed(time.monotonic(), kept.host, outer.pid, why))
         log.info("%s: the inner master %s ends: %s", kept.host, kept.inner, why)
         await self._ender.end_here(kept, why)

@@ -1,4 +1,4 @@
-"""Begin to roam: start an inner master through a plain one, and exchange their control paths."""
+"""Makes a host roam: starts an inner master through a plain one, and exchanges their control paths."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from trayagent.ssh.os.swap_files import exchange
 log = logging.getLogger(__name__)
 
 _MAX_PATH = 4096
-# The far relay's codes after which the next start would fail in the same way.
+# With these codes of the far relay, the next start would fail, too.
 _LASTING = frozenset({"no-shell", "no-python", "no-answer", "unsafe-folder", "not-installed"})
 
 
 class NotPossibleError(Exception):
-    """Roaming cannot begin. `said` explains the reason to the user. `lasting`: the next start would fail, too."""
+    """Roaming cannot begin. `said` is the reason, for the user. `lasting`: the next start would fail, too."""
 
     def __init__(self, code: str, said: str, *, lasting: bool = False) -> None:
         super().__init__(said)
@@ -129,7 +129,8 @@ class RoamingStarter:
             said = "CanonicalizeHostname is set for it, which ssh ignores behind a relay"
             raise NotPossibleError("canonicalize-hostname", said, lasting=True)
         at = self._file_paths.runtime_dir / "connection"
-        plain = replace(resolved, jump=None, plain_connect=True)  # the route to the server does not matter
+        # The inner ssh connects to the near relay, whatever ssh_config says about the route to the server.
+        plain = replace(resolved, jump=None, plain_connect=True)
         if not may_be_handed_over(plain, str(at)):
             said = f"The path of Python or of {at.parent} has characters that ssh would change"
             raise NotPossibleError("path", said, lasting=True)
@@ -166,7 +167,7 @@ class RoamingStarter:
     async def _inner(
         self, kept: KeptRoaming, host: Host, resolved: Resolved, outer: Master, connection: socket.socket
     ) -> Master:
-        """Return the inner master, which listens on a fresh path and is recorded."""
+        """Start and record the inner master, and return it once it listens on a fresh path."""
         try:
             fresh = fresh_for(outer.control_path)
         except FailedError as failed:
@@ -189,7 +190,8 @@ class RoamingStarter:
     async def _exchanged(self, kept: KeptRoaming, host: Host, inner: Master, outer: Master) -> None:
         """Give the user's control path to the inner master, and a hidden one to the outer master.
 
-        The hidden path must not be the one on which the inner master began to listen: ssh unlinks that at its end.
+        The inner master's fresh path cannot be the hidden path, because an ssh that ends unlinks the path on which it
+        began to listen.
         """
         fresh, path = inner.control_path, outer.control_path
         async with self._locks.of(host.name):
@@ -234,7 +236,7 @@ class RoamingStarter:
 
     @staticmethod
     def _is_in_place(kept: KeptRoaming) -> bool:
-        """Report whether the user's ssh may already use the inner master. From then on nothing here ends it."""
+        """Report whether the inner master has the control path. Then it must not be ended: the user may use it."""
         return bool(kept.outer_path) and kept.inner is not None and owner_of(kept.path) == kept.inner
 
 

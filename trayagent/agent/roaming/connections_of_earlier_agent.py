@@ -1,4 +1,4 @@
-"""Follow the roaming connections of an earlier agent, and end those that cannot go on."""
+"""Resumes the roaming connections of an earlier agent, and ends those that cannot continue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class EarlierConnections:
-    """The connections in the records when the agent starts."""
+    """The roaming connections that are in the records when the agent starts."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class EarlierConnections:
         self._restorer = restorer
 
     async def find(self, listener: NearRelayListener) -> None:
-        """Follow the inner masters of an earlier agent, and end those that cannot go on. Never raises.
+        """Post the inner masters of an earlier agent, and end those that cannot continue. Never raises.
 
         `listener` gets the events of the near relay.
         """
@@ -57,7 +57,7 @@ class EarlierConnections:
                 await self._clear(kept)
 
     def _follow(self, kept: KeptRoaming, living: set[Any]) -> bool:
-        """Post an inner master that goes on; report whether it does."""
+        """Post the inner master of a connection if it still works. Return whether it does."""
         near = self._near_relay.connection
         if near is None or kept.near != near.greeting.instance or kept.token[:16] not in living:
             return False
@@ -71,7 +71,7 @@ class EarlierConnections:
         return True
 
     async def _clear(self, kept: KeptRoaming) -> None:
-        """End what is left on this machine of a connection that cannot go on. Its far relay is ended later."""
+        """End what is left on this machine of a connection that cannot continue. `end_all` ends its far relay later."""
         self._lost.mark(kept)
         await self._ender.end_here(kept)
         if kept.outer_path:

@@ -1,4 +1,4 @@
-"""End the connection of a host that roams: its inner master, and its far relay if there is a link."""
+"""Ends the connection of a host that roams: its inner master, and its far relay if there is a link."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _POLL_S = 0.005
 
 
 class ConnectionEnder:
-    """Ends connections. The watch on masters, or an event posted here, reports the end of each inner master.
+    """Ends roaming connections. `MasterWatch` reports the end of each inner master.
 
-    `ending` has the IDs of the connections that this agent ends.
+    `ending`: the IDs of connections that this agent is ending, so that it ignores the relay's reports about them.
     """
 
     def __init__(self, parts: Parts, near_relay: NearRelayProcess, lost: LostConnections) -> None:
@@ -41,7 +41,7 @@ class ConnectionEnder:
             self._shell.post(RoamingEnded(time.monotonic(), action.name, action.pid, by_request=True))
             return
         await self.end_here(kept, "requested")
-        self._lost.mark(kept)  # without a link, the far relay has not received the end
+        self._lost.mark(kept)  # without a link, the far relay does not know that its connection ended
 
     async def end_here(self, kept: KeptRoaming, why: str = "") -> None:
         """End a connection on this machine, and its far relay if there is a link."""
@@ -51,22 +51,22 @@ class ConnectionEnder:
             await self._end_inner(kept, kept.inner, why)
 
     async def _end_inner(self, kept: KeptRoaming, pid: int, why: str) -> None:
-        """Return when an inner master has ended. It ends by itself once its connection is closed.
+        """Wait until an inner master, whose connection was closed, has ended. End it if it takes too long.
 
-        The watch on masters reports its end. If it ended before, report that here.
+        If it had ended before, post that here. Otherwise `MasterWatch` reports the end.
         """
         if not self._lost.has_inner(kept):
             self._shell.post(RoamingEnded(time.monotonic(), kept.host, pid, why))
             return
         until = time.monotonic() + _EXIT_S
-        while self._lost.has_inner(kept) and time.monotonic() < until:  # noqa: ASYNC110  # the watch has the event
+        while self._lost.has_inner(kept) and time.monotonic() < until:  # noqa: ASYNC110  # the only event goes to `MasterWatch`
             await asyncio.sleep(_POLL_S)
         inner = describe(pid, kept.path, started_by_agent=True) if self._lost.has_inner(kept) else None
         if inner is not None:
             await end(inner, politely=False)
 
     def end_lost(self, kept: KeptRoaming, why: str) -> None:
-        """End the inner master of a connection that the near relay no longer has."""
+        """End the inner master of a connection that the near relay has lost. Returns immediately."""
         self._lost.mark(kept)
         if kept.inner is not None:
             self._tasks.start(f"end roaming {kept.inner}", self._end_inner(kept, kept.inner, why))

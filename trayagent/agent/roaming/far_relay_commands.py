@@ -1,4 +1,4 @@
-"""Install the far relay on a server, and run its commands through a living master of the agent.
+"""Installs the far relay on a server, and runs its commands through a living master of the agent.
 
 docs/roaming.md describes the commands and the files on the server.
 """
@@ -24,24 +24,25 @@ from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.quote_script import command_line, quoted
 
 _LINK = b'{"do": "link"}\n'
-INSTALL_S = 60.0  # 45 kB on a slow line
+INSTALL_S = 60.0  # the program has 45 kB, and the line may be slow
 _RUN = "cd ~/.cache/trayagent && {prefix}python3 -s -S -E -m far_relay {words}"
 _ABSENT, _NO_PYTHON = "TRAY-ABSENT", "TRAY-NO-PYTHON"
 
-# If the hash of the installed file cannot be read, the file counts as absent.
+# If the hash of the installed file cannot be computed, install the file again.
 _CHECK = f"""command -v python3 >/dev/null || {{ echo {_NO_PYTHON}; exit; }}
 h=$({{ sha256sum || shasum -a 256; }} 2>/dev/null <~/.cache/trayagent/far_relay.py)
 case $h in %s*) ;; *) echo {_ABSENT}; exit ;; esac
 """
 
-# A connection that is lost in the middle also looks like the end of the file, so its length is compared.
+# Compare the length: if the connection is lost during the copy, the server sees only the end of the input.
 _INSTALL = """umask 077
 mkdir -p ~/.cache/trayagent && cd ~/.cache/trayagent || exit
 cat >.far_relay.$$ && [ "$(wc -c <.far_relay.$$)" -eq %d ] && mv -f .far_relay.$$ far_relay.py && echo installed
 rm -f .far_relay.$$
 """
 
-# With KillUserProcesses=yes, logind ends what a login leaves behind, except in a scope of its own; logind.conf(5).
+# With KillUserProcesses=yes, logind kills the processes of a login at its end, unless they have a scope of their own.
+# Source: logind.conf(5).
 _SCOPE = """s=
 k=$(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager \
 KillUserProcesses 2>/dev/null)
@@ -60,9 +61,9 @@ _TITLES = {
 
 
 class FarError(TrayagentError):
-    """The server cannot run a far relay, or the far relay refused a command. `code` says why.
+    """The server cannot run a far relay, or the far relay refused a command. `code` is the reason.
 
-    `machine` is the server's machine, "" if it did not say.
+    `machine` is the identifier of the server's machine, "" if it is unknown.
     """
 
     def __init__(self, code: str, text: str = "", machine: str = "") -> None:
@@ -73,7 +74,7 @@ class FarError(TrayagentError):
 
 @dataclass(frozen=True, slots=True)
 class FarAnswer:
-    """What a far relay's command printed: on which machine, in which boot, and the command's own words."""
+    """The answer of a far relay's command: the server's machine and boot, and the printed JSON object."""
 
     machine: str
     boot: str
@@ -82,14 +83,14 @@ class FarAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel to a far relay: our end, and the mux connection that the channel lives as long as."""
+    """A channel to a far relay: our end of it, and the mux connection. The channel ends with that connection."""
 
     near_end: socket.socket
     control: socket.socket
 
     @property
     def fds(self) -> tuple[int, int]:
-        """The descriptors that the near relay needs, in its order."""
+        """The descriptors that the near relay needs, in the order that it expects."""
         return self.near_end.fileno(), self.control.fileno()
 
     def close(self) -> None:
@@ -99,9 +100,9 @@ class Channel:
 
 
 async def serve(control_path: str, token: str, roam_for_s: float, laptop: str) -> FarAnswer:
-    """Start a far relay for a connection, and install its program before if that is missing or another version.
+    """Start a far relay for a connection. If its program is missing or outdated, install it first.
 
-    Raise FarError, or the errors of a master that does not answer.
+    `laptop` is the name that `list` shows on the server. Raise FarError, or MuxError if the master does not answer.
     """
     script = _SCOPE + _RUN.format(
         prefix="$s ", words=f'serve "$3" "$4" {roam_for_s:g} {quoted(laptop[:64] or "laptop")}'
@@ -117,17 +118,17 @@ async def end(control_path: str, token: str) -> FarAnswer:
     """End a far relay. Raise FarError; its code is "unknown" if there is no such relay on that machine."""
     try:
         return await _checked(control_path, _RUN.format(prefix="", words="end"), token)
-    except _AbsentError:  # another version is installed, and `end` is the same in all
+    except _AbsentError:  # another version is installed; `end` works the same in all versions
         return await _run(control_path, _RUN.format(prefix="", words="end"), token)
 
 
 async def relays(control_path: str) -> FarAnswer:
-    """Return the user's far relays on that machine. Raise FarError."""
+    """Return the far relays of this account on the server. Raise FarError."""
     return await _run(control_path, _RUN.format(prefix="", words="list"), "")
 
 
 async def install(control_path: str) -> None:
-    """Write the program to the server, and replace another version atomically. Raise FarError."""
+    """Write the program to the server. Another version there is replaced atomically. Raise FarError."""
     file = os.open(FAR_RELAY, os.O_RDONLY | os.O_CLOEXEC)
     try:
         script = _INSTALL % FAR_RELAY.stat().st_size
@@ -141,9 +142,9 @@ async def install(control_path: str) -> None:
 
 
 async def install_if_missing(control_path: str) -> bool:
-    """Install the program if it is missing or another version; report whether it was.
+    """Install the program if it is missing or outdated; report whether it was installed.
 
-    Raise FarError, or the errors of a master that does not answer.
+    Raise FarError, or MuxError if the master does not answer.
     """
     if _ABSENT not in (await run_script.run(control_path, _check()) or []):
         return False
@@ -154,7 +155,8 @@ async def install_if_missing(control_path: str) -> bool:
 async def open_channel(control_path: str, token_id: str, *, timeout_s: float = ROUND_TRIP_S) -> Channel:
     """Open a channel to a far relay. Raise Timeout, Gone or Refused.
 
-    Whether there is such a relay, and on which machine, is what the near relay learns from the channel.
+    The channel opens even if there is no such relay. The near relay reads from it whether there is one, and on which
+    machine.
     """
     command = command_line(_RUN.format(prefix="exec ", words=f"attach {token_id}"))
     near_end, far_end = socket.socketpair()
@@ -176,10 +178,10 @@ async def open_channel(control_path: str, token_id: str, *, timeout_s: float = R
 
 @contextlib.asynccontextmanager
 async def direct_link(control_path: str, far_path: str, local: Path) -> AsyncIterator[socket.socket]:
-    """Connect to a far relay's socket through a local forward at the path `local`; no process runs on the server.
+    """Connect to a far relay's socket through a local forward at the path `local`. Yield the connection.
 
-    The connection may outlive the body, the forward does not. If the server refuses it, the connection ends. Raise
-    Timeout, Gone, Refused, OSError.
+    This starts no process on the server. The forward is closed after the body, but the connection remains for whoever
+    has a copy. If the server refuses the forward, the connection ends. Raise Timeout, Gone, Refused, OSError.
     """
     forward = MuxForward("local", str(local), UNIX_PATH, far_path, UNIX_PATH)
     async with MuxClient.connected(control_path) as client:
@@ -197,7 +199,7 @@ async def direct_link(control_path: str, far_path: str, local: Path) -> AsyncIte
 
 
 class _AbsentError(Exception):
-    """The far relay is not installed, or in another version."""
+    """The far relay is not installed, or another version is."""
 
 
 async def _checked(control_path: str, script: str, token: str) -> FarAnswer:
@@ -206,7 +208,7 @@ async def _checked(control_path: str, script: str, token: str) -> FarAnswer:
 
 
 def _check() -> str:
-    """Return the script that ends with a word if this version of the far relay is not installed."""
+    """Return the script that exits with a marker word unless this version of the far relay is installed."""
     return _CHECK % hashlib.sha256(FAR_RELAY.read_bytes()).hexdigest()
 
 
@@ -228,7 +230,7 @@ async def _run(control_path: str, script: str, token: str) -> FarAnswer:
 
 
 def _answer(lines: list[str]) -> FarAnswer:
-    """Return the words after the marker. Raise FarError if there are none, or if they are an error."""
+    """Return the answer after the marker in these lines. Raise FarError if there is none, or if it is an error."""
     said = next((line.partition(f"{MARKER} ")[2] for line in lines if f"{MARKER} " in line), "")
     try:
         words = json.loads(said)

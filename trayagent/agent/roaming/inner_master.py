@@ -1,4 +1,4 @@
-"""Start the inner master of a host that roams, on the descriptor that the near relay gave for it."""
+"""Starts the inner master of a host that roams. Its connection is a descriptor from the near relay."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from trayagent.ssh.master.master_command_line import master_command
 
 
 class InnerLoginError(TrayagentError):
-    """The inner master did not start. `lasting`: the next one would fail in the same way.
+    """The inner master did not start. `lasting`: the next start would fail, too.
 
     `code` is "refused" if the server refused the login, or may have refused it.
     """
@@ -46,7 +46,7 @@ class InnerLoginError(TrayagentError):
 
 @dataclass(frozen=True, slots=True)
 class InnerStart:
-    """What an inner master is started with: through `outer`, to listen at `fresh`, with `connection` to the relay."""
+    """The start of an inner master: its `outer` master, its `fresh` path, and its `connection` to the near relay."""
 
     host: Host
     resolved: Resolved
@@ -67,11 +67,11 @@ class InnerMasters:
         self._numbers = itertools.count(1)
 
     def new_log(self) -> Path:
-        """Return the file for the log of the next start. The next agent finds it there if this one dies."""
+        """Return the log file for the next start. If this agent dies, the next one finds the file by its name."""
         return self._file_paths.runtime_dir / f"attempt-{os.getpid()}-inner-{next(self._numbers)}.log"
 
     def forget(self, master: Master) -> None:
-        """Remove everything that belongs to an inner master that ended before it was in place."""
+        """Remove the process entry and the logs of an inner master that ended before it was in place."""
         self._connector.forget(master.pid)
 
     async def start(self, start: InnerStart) -> Master:
@@ -139,7 +139,7 @@ class InnerMasters:
 
 @contextlib.asynccontextmanager
 async def _offered(path: Path, connection: socket.socket) -> AsyncIterator[None]:
-    """Within the body, give the connection to ssh's helper, which connects to this path."""
+    """Listen on this path during the body, and pass the connection to ssh's helper, which connects there."""
     loop = asyncio.get_running_loop()
 
     def accept() -> None:
@@ -161,7 +161,7 @@ async def _offered(path: Path, connection: socket.socket) -> AsyncIterator[None]
 
 
 def _is_background(host: Host) -> bool:
-    """Report whether the master ends after the user's ControlPersist, as a plain one would."""
+    """Report whether the master goes to the background and follows the user's ControlPersist."""
     return host.wish.connect != "always"
 
 
@@ -178,6 +178,6 @@ def _explained(name: str, failed: LaunchFailedError) -> InnerLoginError:
     if failure.kind in REFUSED_KINDS:
         title = f"The server refuses a login from its own address: {failure.problem.title}"
         return InnerLoginError(title, code="refused", lasting=True)
-    if failure.perhaps_refused:  # the outer connection may also have been lost in the middle of the login
+    if failure.perhaps_refused:  # or the outer connection was lost during the login
         return InnerLoginError(failure.problem.title, code="refused")
     return InnerLoginError(failure.problem.title, code=failure.kind)

@@ -1,4 +1,4 @@
-"""End the far relays that were left behind: nothing attaches to them any more, but they may hold remote forwards."""
+"""Ends far relays that were left behind. They may hold remote forwards, although no near relay attaches to them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _KEPT_S = (
 
 
 class LostConnections:
-    """Marks connections as lost, and ends their far relays through the next master of the host."""
+    """Marks roaming connections as lost, and ends their far relays through the next master of the host."""
 
     def __init__(self, parts: Parts, near_relay: NearRelayProcess) -> None:
         self._records = parts.records
         self._near_relay = near_relay
 
     def mark(self, kept: KeptRoaming) -> None:
-        """Note that the connection is over here. Its far relay may still wait for an attach."""
+        """Note that the connection ended on this machine. Its far relay may still wait for an attach."""
         if kept.lost_at is None and kept.token[:16] in self._records.roaming():
             kept.lost_at = time.time()
             self._records.set_roaming(kept)
 
     def has_inner(self, kept: KeptRoaming) -> bool:
-        """Report whether the inner master of a connection lives."""
+        """Report whether the inner master of a connection is alive."""
         return kept.boot == self._records.boot and kept.inner is not None and alive(kept.inner, kept.start)
 
     def forget_old(self) -> None:
-        """Forget the connections whose far relay must have ended long ago: their host was not connected again."""
+        """Forget lost connections whose far relay must have ended long ago, by its own time limit (`roam_for`)."""
         for token_id, kept in self._records.roaming().items():
             if self._is_old(kept):
                 self._records.drop_roaming(token_id)
@@ -51,7 +51,7 @@ class LostConnections:
     async def end_all(self, name: str, master: Master) -> None:
         """End the far relays of a host's lost connections through this master of the host.
 
-        Raise no error: a far relay that cannot be ended now is ended at the next chance, or after `roam_for`.
+        Never raise: the next call can end a far relay that this call cannot end. Each also ends after `roam_for`.
         """
         for token_id, kept in self._records.roaming().items():
             if kept.host != name or (kept.lost_at is None and (kept.inner is None or self.has_inner(kept))):
@@ -66,7 +66,7 @@ class LostConnections:
                     self._records.drop_roaming(token_id)
 
     async def end(self, kept: KeptRoaming, master: Master) -> None:
-        """End a far relay, and forget the connection. Raise FarError if this machine cannot know of the relay."""
+        """End a far relay, and forget the connection. Raise FarError if the relay may be on another machine."""
         try:
             answer = await far.end(master.control_path, kept.token)
         except FarError as refused:

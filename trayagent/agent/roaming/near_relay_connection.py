@@ -1,6 +1,6 @@
 """The agent's connection to the near relay: requests with descriptors, their answers, and events.
 
-docs/roaming.md describes the protocol. A late answer disturbs no other request, because each has a tag.
+docs/roaming.md describes the protocol. Each request has a tag, so a late answer is not mistaken for another one.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _RETRY_S = 0.005
 
 
 class NearRelayError(TrayagentError):
-    """The near relay refused a request, or cannot be used. `code` says why."""
+    """The near relay refused a request, or cannot be used. `code` is the reason."""
 
 
 class NearRelayListener(Protocol):
     """Receives what the near relay reports."""
 
     def relay_reported(self, event: dict[str, Any]) -> None:
-        """Take an event: a connection was attached, has lost its link, or ended."""
+        """React to an event of the relay: a connection was attached, lost its link, or ended."""
 
     def relay_lost(self) -> None:
-        """Note that the near relay ended. With it, every connection that it carried ended."""
+        """React to the end of the near relay. All connections that it carried ended with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """Which near relay it is. `version` is the newest version of the protocol that both sides speak."""
+    """The near relay's identity. `version` is the newest version of the protocol that both sides speak."""
 
     instance: str
     pid: int
@@ -53,7 +53,7 @@ class Greeting:
 class NearRelayConnection:
     """One connection to the near relay, from `connect` to `close`.
 
-    Requests raise NearRelayError with a code: that of the relay, "gone" if the relay ended, or "silent".
+    A failed request raises NearRelayError. Its code is the relay's, "gone" if the relay ended, or "silent".
     """
 
     def __init__(self, sock: socket.socket, listener: NearRelayListener) -> None:
@@ -70,9 +70,9 @@ class NearRelayConnection:
 
     @classmethod
     async def connect(cls, path: Path, listener: NearRelayListener) -> NearRelayConnection | None:
-        """Connect and watch the events. Return None if no near relay listens there.
+        """Connect, and pass events to the listener. Return None if no near relay listens at the path.
 
-        Raise NearRelayError if the relay does not answer, or speaks no version that we know.
+        Raise NearRelayError if the relay does not answer, or supports no version that the agent supports.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
@@ -86,7 +86,7 @@ class NearRelayConnection:
             await connection._begin()
         except NearRelayError as error:
             connection.close()
-            if error.code == "gone":  # it was about to end, so no relay is there
+            if error.code == "gone":  # the relay was about to end, so none is left
                 return None
             raise
         except BaseException:
@@ -104,13 +104,13 @@ class NearRelayConnection:
         return answer
 
     async def start(self, token: str, roam_for_s: float, host: str) -> socket.socket:
-        """Begin a connection; return the socket that becomes ssh's."""
+        """Begin a connection in the relay; return the socket to pass to ssh."""
         name, _, secret = token.partition(".")
         await self.ask("start", id=name, secret=secret, roam_for=roam_for_s, host=host)
         return socket.socket(fileno=self._fds.pop(0))
 
     async def attach(self, token_id: str, fds: Sequence[int], *, within_s: float) -> dict[str, Any]:
-        """Attach over a channel; return the answer, also that of a failed attach."""
+        """Attach a connection over a channel. Return the relay's answer, even if the attach failed."""
         return await self._answer("attach", fds, within_s, {"id": token_id})
 
     async def sessions(self) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ class NearRelayConnection:
         return found
 
     async def quit_if_idle(self) -> bool:
-        """End the relay unless it carries a connection; report whether it ends."""
+        """End the relay unless it carries a connection; report whether it ends now."""
         try:
             await self.ask("quit")
         except NearRelayError as refused:
@@ -127,7 +127,7 @@ class NearRelayConnection:
         return True
 
     def close(self) -> None:
-        """Close the connection. The relay goes on."""
+        """Close the agent's connection to the relay. The relay keeps running."""
         if self._closed:
             return
         self._closed = True
@@ -140,7 +140,7 @@ class NearRelayConnection:
         for future in (*self._waiting.values(), self._greeted):
             if not future.done():
                 future.set_exception(gone)
-                future.exception()  # mark it as seen: perhaps no task waits for it any more
+                future.exception()  # mark the exception as retrieved, in case no task waits for it any more
         self._waiting.clear()
 
     async def _begin(self) -> None:
@@ -221,7 +221,7 @@ class NearRelayConnection:
             self._listener.relay_reported(words)
         elif (future := self._waiting.get(words.get("tag", 0))) is not None and not future.done():
             future.set_result(words)
-        else:  # the task that asked was cancelled
+        else:  # the task that sent the request was cancelled
             while self._fds:
                 os.close(self._fds.pop())
 

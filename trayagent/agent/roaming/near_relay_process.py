@@ -1,4 +1,4 @@
-"""Start the near relay's process, or find the one that an earlier agent started."""
+"""Starts the near relay's process, or finds the one that an earlier agent started."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from trayagent.roaming.near_client import near_command
 
 log = logging.getLogger(__name__)
 
-START_S = 20.0  # a Python that starts takes 50 ms, on a very busy machine seconds
+START_S = 20.0  # Python takes 50 ms to start, but seconds on a very busy machine
 _POLL_S = 0.004
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "HOME")
 
 
 class RelayShelter(Protocol):
-    """Gives the near relay a control group of its own, so that the end of the agent does not end it."""
+    """Gives the near relay a control group of its own, so that the relay outlives the agent."""
 
     async def take_relay(self, pid: int) -> bool:
         """Move the process to its control group and report whether that worked. Never raises."""
 
 
 class NearRelayProcess:
-    """The near relay of this user. There is one for all hosts. `connection` is ours to it, None without one."""
+    """The near relay of this user. All hosts share it. `connection` is the agent's connection to it, or None."""
 
     def __init__(self, runtime_dir: Path, shelter: RelayShelter | None) -> None:
         self._path = runtime_dir / "near-relay.sock"
@@ -46,7 +46,7 @@ class NearRelayProcess:
     async def find(self, listener: NearRelayListener) -> NearRelayConnection | None:
         """Connect to a near relay that carries connections; return None if there is none.
 
-        One that carries none is ended, because a later version may have replaced its program. Raise NearRelayError.
+        End a near relay that carries none, because its program may be outdated. Raise NearRelayError.
         """
         connection = await NearRelayConnection.connect(self._path, listener)
         if connection is not None and not await connection.sessions() and await connection.quit_if_idle():
@@ -72,7 +72,7 @@ class NearRelayProcess:
                 await self.connection.ask("end", id=token_id)
 
     async def close(self) -> None:
-        """Leave the near relay. It goes on if it carries connections, and ends otherwise."""
+        """Disconnect from the near relay. End the relay if it carries no connections."""
         connection, self.connection = self.connection, None
         if connection is not None:
             await connection.quit_if_idle()
@@ -94,13 +94,13 @@ class NearRelayProcess:
             await asyncio.sleep(_POLL_S)
 
     def running(self) -> int | None:
-        """Return the pid of the near relay that this agent started; None if it started none, or if that one ended."""
+        """Return the pid of the near relay that this agent started, None if there is none or if it ended."""
         if self._child is not None and self._child.poll() is not None:
             self._child = None
         return self._child.pid if self._child is not None else None
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        """Start the program in a Unix session of its own, with no descriptor and little environment of ours."""
+        """Start the relay in a Unix session of its own, without our descriptors and most of our environment."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(self._log, flags, 0o600)
         try:

@@ -1,4 +1,4 @@
-"""Move an outer master back to the user's control path when its host no longer roams."""
+"""Moves an outer master back to the user's control path when its host no longer roams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trayagent.ssh.os.swap_files import rename_new
 
 
 class ControlPathRestorer:
-    """Moves masters that were outer ones. The results are posted as events."""
+    """Moves former outer masters to the user's control path. The results are posted as events."""
 
     def __init__(self, parts: Parts, discovery: Discovery, locks: PathLocks) -> None:
         self._shell = parts.shell
@@ -34,7 +34,7 @@ class ControlPathRestorer:
         self._locks = locks
 
     def put_back(self, kept: KeptRoaming) -> None:
-        """Move an outer master whose inner one is gone back to the user's control path, if that is free."""
+        """Move an outer master to the user's control path, if that is free: its inner master is gone."""
         pid = owner_of(kept.outer_path)
         if pid is not None and owner_of(kept.path) != pid and _move(kept.outer_path, kept.path):
             master = describe(pid, kept.path, started_by_agent=True)
@@ -59,18 +59,18 @@ class ControlPathRestorer:
 
 
 def record_master(records: Records, name: str, master: Master) -> None:
-    """Record the present control path of a master with its forwards."""
+    """Record a master with its present control path. Its recorded forwards are kept."""
     forwards = records.opened(master.pid, master.start_ticks)
     records.add_master(master, name, forwards)
 
 
 def _user_path(discovery: Discovery, host: Host) -> str:
-    """Return the user's control path of a host that may still have a hidden one."""
+    """Return the user's control path of a host, even if the host still has a hidden one."""
     return discovery.control_path(replace(host, roaming=None, outer_path=None))
 
 
 def _move(source: str, target: str) -> bool:
-    """Rename a socket to a path that is free, or has a dead socket; report whether it is there now."""
+    """Rename a socket to a path that is free or has a dead socket. Return whether that worked."""
     with contextlib.suppress(OSError):
         try:
             renamed = rename_new(source, target)

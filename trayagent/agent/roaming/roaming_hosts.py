@@ -1,12 +1,13 @@
-"""Effects of roaming: begin it on a host, carry its link over a new outer master, and end it.
+"""Effects of roaming: make a host roam, move its link to a new outer master, and end roaming.
 
-Theory of operation. A plain master becomes the first outer one. Through it the agent starts a far relay, attaches the
-near relay to it, and starts an inner master on a fresh path. Then both exchange their control paths: the user's ssh
-finds the inner master, and a hidden path leads to the outer one. Each later outer master takes the hidden path.
+Theory of operation. A plain master becomes the first outer master. Through it the agent starts a far relay and attaches
+the near relay to that. Then it starts an inner master on a fresh path. At last the two masters exchange their control
+paths: the user's ssh finds the inner master, and a hidden path leads to the outer one. Each later outer master takes
+the hidden path.
 
-A connection is recorded before its far relay starts, and forgotten when the far relay has ended. In between, the
-record is what lets the next agent find the inner master, or end a far relay that nobody can attach to any more.
-docs/roaming.md describes the relays.
+The agent records a connection before its far relay starts, and forgets it when the far relay has ended. By the record,
+the next agent finds the inner master, or ends a far relay to which no near relay can attach. docs/roaming.md describes
+the relays.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _JUST_LOST_S = 5.0
 
 
 class RoamingHosts:
-    """Begins, continues and ends roaming. The results are posted as events."""
+    """Begins, continues and ends the roaming of hosts. The results are posted as events."""
 
     def __init__(
         self,
@@ -66,7 +67,8 @@ class RoamingHosts:
             parts, forwarding, inner_masters, near_relay, lost, locks, self._attacher, self._ender
         )
         self._earlier = EarlierConnections(parts, near_relay, lost, self._ender, self._restorer)
-        self._carriers: set[int] = set()  # outer masters whose predecessors' sessions were ended
+        # Outer masters through which the dead sessions of earlier outer masters were ended.
+        self._carriers: set[int] = set()
 
     # Actions.
 
@@ -75,7 +77,7 @@ class RoamingHosts:
         self._tasks.start(f"begin roaming {action.master.pid}", self._starter.begin(action, host, self))
 
     def attach(self, action: a.AttachRoaming, host: Host) -> None:
-        """Carry the link over a new outer master."""
+        """Move the link to a new outer master."""
         self._tasks.start(f"attach {action.master.pid}", self._attacher.attach(action, host))
 
     def end(self, action: a.EndRoaming) -> None:
@@ -83,11 +85,11 @@ class RoamingHosts:
         self._tasks.start(f"end roaming {action.pid}", self._ender.end(action))
 
     def move_back(self, action: a.RestorePath, host: Host) -> None:
-        """Move a master that was an outer one to the user's control path."""
+        """Move a former outer master to the user's control path."""
         self._tasks.start(f"move back {action.master.pid}", self._restorer.move_back(action, host))
 
     def follow(self, state: State) -> None:
-        """Note which inner masters ended while their link was away, so that no relay reported it."""
+        """Mark connections as lost whose inner master ended without a report of the relay, as without a link."""
         inner = {host.roaming.inner.pid for host in state.hosts.values() if host.roaming is not None}
         for kept in self._records.roaming().values():
             if kept.inner not in {None, *inner} and not self._lost.has_inner(kept):
@@ -96,7 +98,7 @@ class RoamingHosts:
         self._end_lost_sessions(state)
 
     def _end_lost_sessions(self, state: State) -> None:
-        """Through each outer master that carries a link now, end what earlier ones left on the server."""
+        """End the dead sessions of earlier outer masters, once through each outer master that carries a link."""
         linked = {h.master.pid: h for h in state.hosts.values() if h.roaming and h.master and h.linked}
         self._carriers &= linked.keys()
         for pid, host in linked.items():
@@ -107,17 +109,17 @@ class RoamingHosts:
     # The agent's start and end.
 
     async def find(self) -> None:
-        """Follow the inner masters of an earlier agent, and end those that cannot go on. Never raises."""
+        """Post the inner masters of an earlier agent, and end those that cannot continue. Never raises."""
         await self._earlier.find(self)
 
     async def close(self) -> None:
-        """Leave the near relay. It goes on if it carries connections, and ends otherwise."""
+        """Disconnect from the near relay. End the relay if it carries no connections."""
         await self._near_relay.close()
 
     # The near relay.
 
     def relay_reported(self, event: dict[str, Any]) -> None:
-        """Take an event of the near relay."""
+        """React to an event of the near relay."""
         token_id = str(event.get("id"))
         kept = self._records.roaming().get(token_id)
         if kept is None or token_id in self._ender.ending:
@@ -128,19 +130,19 @@ class RoamingHosts:
         elif event["event"] == "stalled":
             self._shell.post(RoamingStalled(now, kept.host))
         elif event["event"] == "ended":
-            if why in {"closed", "unused"}:  # both ends know; the watch on the inner master reports its end
+            if why in {"closed", "unused"}:  # the far relay ended, too; `MasterWatch` posts the end
                 self._records.drop_roaming(token_id)
                 return
             self._ender.end_lost(kept, why)
 
     def relay_lost(self) -> None:
-        """Note that the near relay ended, and with it each connection that it carried."""
+        """End the inner masters of all connections that the near relay carried, because it ended."""
         near, self._near_relay.connection = self._near_relay.connection, None
         if near is None:
             return
-        self._near_relay.running()  # collects its exit status
+        self._near_relay.running()  # collects the exit status of the process
         instance = near.greeting.instance
-        recently = time.time() - _JUST_LOST_S  # the watch on the inner masters may be faster
+        recently = time.time() - _JUST_LOST_S  # `follow` may have marked them already
         lost = [
             kept
             for kept in self._records.roaming().values()

@@ -21,9 +21,9 @@ _WHY: dict[Kind, str] = {
 class ChosenSshAgent:
     """Holds the `socket` of the ssh-agent that background logins use, None without one.
 
-    The socket is the agent's own, or else the user manager's. If that ssh-agent no longer answers, the agent uses a
-    client's. A socket that is forwarded from another machine is never used. Its ssh-agent would prompt the user of
-    that machine, and the socket disappears when the connection ends.
+    `socket` is the SSH_AUTH_SOCK of trayagent's own environment, or else of the user manager's. If that ssh-agent no
+    longer answers, trayagent uses the one of a client. It never uses a socket that is forwarded from another machine:
+    that ssh-agent would prompt the user of that machine, and the socket disappears when the connection ends.
     """
 
     def __init__(self, of_manager: Callable[[], str | None]) -> None:
@@ -33,7 +33,7 @@ class ChosenSshAgent:
     def mark(self) -> str:
         """Return an identifier of the current ssh-agent. It differs after the ssh-agent was restarted."""
         try:
-            seen = os.stat(self.socket or "")  # noqa: PTH116  # "" is no path
+            seen = os.stat(self.socket or "")  # noqa: PTH116  # Path("") would be "."
         except OSError:
             return ""
         return f"{self.socket} {seen.st_ino} {seen.st_ctime_ns}"
@@ -55,7 +55,7 @@ class ChosenSshAgent:
         if kind == "usable":
             self.socket = offered
             return True
-        if self._refused != (offered, kind):  # log the rejection once, not at each command of that shell
+        if self._refused != (offered, kind):  # log the rejection once, not at each command from that shell
             self._refused = (offered, kind)
             log.info("SSH_AUTH_SOCK=%s of a client is not used: %s", offered, _WHY[kind])
         return False

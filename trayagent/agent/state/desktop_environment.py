@@ -29,9 +29,9 @@ DESKTOP_VARIABLES = frozenset(
 def session() -> Mapping[str, str]:
     """Return the environment for a program with a window.
 
-    A unit starts before the display, and may outlive a desktop session. So its variables of the desktop come from the
-    user manager, which has those of the present session; that takes a subprocess. An agent that the user started in
-    a session belongs to that session.
+    If systemd started the agent, the agent may be older than the desktop session. So the variables of the desktop come
+    from systemd's user manager, which knows the present session; this runs a subprocess. If the user started the agent
+    in a session, its own environment is right.
     """
     own = dict(os.environ)
     if not _is_unit(own) and _has_display(own):
@@ -49,7 +49,7 @@ def _has_display(env: Mapping[str, str]) -> bool:
 
 
 def _is_unit(env: Mapping[str, str]) -> bool:
-    """Report whether systemd started this process itself. Source: systemd.exec(5), SYSTEMD_EXEC_PID."""
+    """Report whether systemd started this process directly. Source: systemd.exec(5), SYSTEMD_EXEC_PID."""
     return env.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 

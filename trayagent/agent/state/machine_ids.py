@@ -34,16 +34,16 @@ def this_machine(ids: Iterable[str] = _IDS) -> Machine:
     for path in ids:
         with contextlib.suppress(OSError):
             name = Path(path).read_text().strip()
-            if name not in {"", "uninitialized"}:  # the text in an image that has not booted yet
+            if name not in {"", "uninitialized"}:  # the file's text in an image that has never booted
                 return Machine(name, boot_id())
     return Machine("", boot_id())
 
 
 def file_mark(ids: Iterable[str] = _IDS) -> str:
-    """Return a short identifier of this machine for file names in a home directory that several machines share.
+    """Return a short identifier of this machine for file names, because several machines may share a home directory.
 
-    The result is a hash, because machine-id(5) asks that the identifier itself does not leave the machine. A Mac has
-    no such identifier, and its host name changes with the network. So the result on a Mac is "".
+    The result is a hash, because machine-id(5) requires that the machine's identifier stays on the machine. On a Mac
+    the result is "": it has no such identifier, and its host name changes with the network.
     """
     name = this_machine(ids).name or ("" if sys.platform == "darwin" else socket.gethostname())
     return hashlib.sha256(f"trayagent {name}".encode()).hexdigest()[:_DIGITS] if name else ""

@@ -1,9 +1,9 @@
-"""Reads and writes the file of records. The agent starts with whatever can be read of it.
+"""Reads and writes the file of records. If the file is damaged, the agent starts with the readable part.
 
 The file begins with all records as one JSON object. Each later line is a change: a table, a key in it, and the new
-value, null for a removed one. So a change costs one short write, however many hosts there are. The whole file is
-written again when the changes outgrow the object, and when the agent starts and ends. An older version, which knows
-no changes, then reads what this one wrote.
+value, or null if the record was removed. So each change needs only one short write, even with many hosts. The agent
+rewrites the whole file when the changes outgrow the object. It also does so when it starts and ends, so that an older
+version can read the file: that version does not know the lines with changes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from trayagent.agent.state.record_types import VERSION, Kept
 
 log = logging.getLogger(__name__)
 
-_BYTES_MAX = 8 << 20  # a hundred hosts need about 200 kB
-_CHANGES_MIN = 256 << 10  # with fewer bytes of changes, the file is not compacted
+_BYTES_MAX = 8 << 20  # more than enough: a hundred hosts need about 200 kB
+_CHANGES_MIN = 256 << 10  # do not rewrite the whole file before it has this many bytes
 _NAMED_MAX = 5  # a message names at most this many damaged parts
 
 
 class DamagedError(Exception):
-    """No part of the file can be used; the text is the reason."""
+    """No part of the file can be used. The exception's text is the reason."""
 
 
 Table = Literal["masters", "draining", "attempts", "hosts", "far", "roaming", "local_sockets"]
@@ -38,12 +38,12 @@ Table = Literal["masters", "draining", "attempts", "hosts", "far", "roaming", "l
 
 
 class RecordFile:
-    """The file, and a spare file that is used while the file system of the first is full."""
+    """The file of records. While its file system is full, the `spare` file is used instead."""
 
     def __init__(self, path: Path, spare: Path | None = None) -> None:
         self._path = path
         self._spare = spare
-        # Inode and size after the last write, None if that write failed.
+        # The file's inode and size after the last write, None if that write failed.
         self._file: tuple[int, int] | None = None
         self._whole_bytes = 0
 
@@ -52,7 +52,7 @@ class RecordFile:
         return read(self._path, self._spare)
 
     def append(self, kept: Kept, table: Table, keys: Iterable[str | int]) -> None:
-        """Append the values of these keys. Write the whole file if it is due, or if another program wrote there."""
+        """Append the values of these keys. Rewrite the whole file if that is due, or if another program changed it."""
         lines = "".join(_line(kept, table, key) for key in keys).encode()
         if self._file is None or self._file[1] + len(lines) > max(_CHANGES_MIN, 2 * self._whole_bytes):
             self.write(kept)
@@ -79,7 +79,7 @@ def _line(kept: Kept, table: str, key: str | int) -> str:
 def _appended(path: Path, before: tuple[int, int], lines: bytes) -> tuple[int, int]:
     """Append to a file if it is unchanged since the last write.
 
-    Return its inode and size now. Raise OSError without any change.
+    Return the file's new inode and size. Raise OSError, with the file unchanged, if that is impossible.
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -98,9 +98,9 @@ def _appended(path: Path, before: tuple[int, int], lines: bytes) -> tuple[int, i
 
 
 def read(path: Path, spare: Path | None = None) -> Kept:
-    """Return the records, empty if there is no file; those of the spare file if it is newer.
+    """Return the records from the file, or from the spare file if that is newer. Without a file, they are empty.
 
-    A damaged file is renamed to NAME.bad. The readable part is kept and written again.
+    A damaged file is renamed to NAME.bad, and its readable part is written to a new file.
     """
     if spare is not None and _written_at(spare) > _written_at(path):
         return read(spare)
@@ -121,8 +121,7 @@ def read(path: Path, spare: Path | None = None) -> Kept:
 def write(path: Path, kept: Kept, spare: Path | None = None) -> bool:
     """Replace the file atomically, with mode 0600. Report whether that worked.
 
-    If its file system is full, replace the spare file instead: without records, the next agent would repeat a
-    refused login.
+    If it failed, write the spare file instead. Without records, the next agent would repeat a refused login.
     """
     try:
         _replace(path, kept)
@@ -140,14 +139,14 @@ def _replace(path: Path, kept: Kept) -> None:
     temporary = path.with_name(path.name + ".new")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(fd, "w") as file:  # noqa: PTH123  # a descriptor has no Path
-            # Use Python's JSON writer, because a path may hold bytes that are not UTF-8. With indentation, writing
-            # takes ten times as long.
+        with open(fd, "w") as file:  # noqa: PTH123  # Path cannot open a descriptor
+            # Use Python's JSON writer instead of msgspec's, because a path may have bytes that are not UTF-8. Do not
+            # indent, because that takes ten times as long.
             file.write(json.dumps(msgspec.to_builtins(kept, str_keys=True)) + "\n")
         temporary.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
-            temporary.unlink()  # remove what was written so far
+            temporary.unlink()  # it may be incomplete
         raise
 
 
@@ -172,7 +171,7 @@ def salvage(raw: object, damage: list[str]) -> Kept:
 
 
 def _parsed(path: Path, damage: list[str]) -> object:
-    """Return the decoded object of a file with all changes. Add what cannot be read of these to `damage`."""
+    """Return the decoded object of a file, with all changes applied. Add each unreadable change to `damage`."""
     if not path.is_file():
         if not path.exists():
             raise FileNotFoundError(path)
@@ -193,7 +192,7 @@ def _parsed(path: Path, damage: list[str]) -> object:
 
 
 def _changed(whole: dict[str, Any], line: str) -> bool:
-    """Apply a change to the decoded object. Report whether it could be read."""
+    """Apply the change on this line to the decoded object. Report whether the line is valid."""
     try:
         change = json.loads(line)
         table, key, value = change["table"], change["key"], change["value"]
@@ -205,7 +204,10 @@ def _changed(whole: dict[str, Any], line: str) -> bool:
 
 
 def _sound(raw: object, kind: Any, where: str, damage: list[str]) -> Any:
-    """Return `raw` as a `kind` without its damaged parts, or msgspec.UNSET if nothing is left."""
+    """Return `raw` converted to the type `kind`, without damaged parts. Return msgspec.UNSET if nothing is left.
+
+    `where` is the name of the part in `damage`.
+    """
     with contextlib.suppress(msgspec.ValidationError, UnicodeError):
         found = msgspec.convert(raw, kind, str_keys=True, strict=not isinstance(raw, str))
         _encodable(raw)
@@ -245,7 +247,7 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _encodable(raw: object) -> None:
-    """Raise UnicodeError for text that neither a file name nor a terminal can hold: half of a surrogate pair."""
+    """Raise UnicodeError for text that no file name can have and no terminal can print, as half a surrogate pair."""
     json.dumps(raw, ensure_ascii=False).encode(errors="surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""The records that outlive an agent, as typed structs. The file is JSON with these names.
+"""The records that outlive an agent, as typed structs. The names of their fields are the keys in the JSON file.
 
 Times are seconds of the wall clock. Each field that was added later has a default, so older files can be read.
 Unknown fields are ignored.
@@ -45,7 +45,7 @@ class KeptAttempt(Struct):
 
 
 class KeptDraining(Struct):
-    """A master that lets its sessions end. `path` was its control path; `second_name` leads to it until it stops."""
+    """A draining master. `path` was its control path. `second_name` leads to it until it stops listening."""
 
     host: str
     start: int
@@ -61,8 +61,8 @@ class KeptDraining(Struct):
 class KeptRefusal(Struct):
     """How a refused login ended. `due` is None if no retry is due. `agent` identifies the ssh-agent of that login.
 
-    `by_jump`: a jump host refused it. `proven`: the server itself refused it. `network` and `source` are where that
-    login left.
+    `by_jump`: a jump host refused it. `proven`: the refusing server had proved its host key. `network` and `source`:
+    the network and the local address from which that login was made.
     """
 
     kind: FailureKind
@@ -79,23 +79,23 @@ class KeptRefusal(Struct):
 
 
 class KeptKilling(Struct):
-    """Masters that an agent was about to end, in this boot."""
+    """Masters that an agent was about to end, with the boot in which it ran."""
 
     boot: str
     pids: list[Pid] = field(default_factory=list)
 
 
 class KeptByHand(Struct):
-    """Forwards that the user gave to ssh in this boot, each as "kind spec"."""
+    """Forwards that the user gave to ssh by hand, each as "kind spec", and the boot in which that was."""
 
     boot: str
     forwards: list[str] = field(default_factory=list)
 
 
 class KeptUp(Struct):
-    """A master that an agent last saw alive in this boot, whoever started it.
+    """The master of a host that an agent last saw alive, whoever started it.
 
-    `pid` is None once that master was lost and the host waited for its recovery.
+    `pid` is None if that master was lost and the host was waiting for a new one.
     """
 
     boot: str
@@ -107,11 +107,12 @@ class KeptUp(Struct):
 
 
 class KeptHost(Struct):
-    """What was learned about a host. `refused_by_jump` are the times in `refused` at which a jump host refused it.
+    """What was learned about a host.
 
-    `refusing_key` is the host key of the server that refused the last login. `refused_elsewhere` are refusals by
-    machines with another host key, each with that key. `few_sessions`: its server refused a
-    session while few were open (MaxSessions).
+    `refused`: the times of refused logins. `refused_by_jump`: those of them at which a jump host refused the login.
+    `refusing_key`: the host key of the server that refused the last login. `refused_elsewhere`: refusals by machines
+    with another host key, each with that key. `few_sessions`: the server refused a session while few were open
+    (MaxSessions).
     """
 
     held: bool = False
@@ -145,7 +146,7 @@ class KeptFar(Struct):
 
 
 class KeptSocket(Struct):
-    """The file of a Unix socket that a local forward created. A later file at its path has other values."""
+    """The file of a Unix socket that a local forward created. Another file at its path would have other values."""
 
     inode: int
     mtime_ns: int
@@ -154,11 +155,11 @@ class KeptSocket(Struct):
 class KeptRoaming(Struct):
     """A connection through both relays. `token` is secret. `near` identifies the near relay's process.
 
-    `boot` is this machine's. `machine`, `far_boot` and `far_path` (of the far relay's socket) are the server's, ""
-    until it reported them. `address` and `port` are where the outer master of its start led. `inner` is the pid of the
-    inner master, None before its start. `outer_path` is where the outer masters listen, in place of `path`, which the
-    inner one has. `lost_at` is when the agent noticed that its near relay no longer has the connection, in seconds of
-    the wall clock.
+    `boot` is this machine's. The server's are `machine`, `far_boot` and `far_path` (the far relay's socket), "" until
+    the server reported them. `address` and `port`: the server to which the first outer master was connected.
+    `inner` is the pid of the inner master, None before its start. `path` is the user's control path, where the inner
+    master listens. `outer_path` is where the outer masters listen. `lost_at` is when the agent noticed that its near
+    relay no longer has the connection, in seconds of the wall clock.
     """
 
     host: str
@@ -181,8 +182,8 @@ class KeptRoaming(Struct):
 class Kept(Struct):
     """The whole file.
 
-    Masters and draining ones are by pid, attempts by the fresh path, hosts and their servers by name, local sockets
-    by their path, connections that roam by the ID of their token.
+    The keys: the pid of a master, also of a draining one; the fresh path of an attempt; the host's name for `hosts` and
+    `far`; the path of a local socket; the ID in the token of a roaming connection.
     """
 
     version: int = VERSION

@@ -1,8 +1,8 @@
 """The records for a later agent: which masters trayagent started, and what it learned about each host.
 
-They are one file in the state directory for each machine, because several machines may share a home directory. Each
-change is on disk before the call returns. A master is recognized by control path, pid, start time and boot, since
-a recycled pid is another process.
+The state directory has one file of records for each machine, because several machines may share a home directory. Each
+change is written to the file before the call returns. A master is recognized by pid, start time and boot, because
+another process may get the same pid later.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from trayagent.core.facts.network import Network
 
 
 def records_path(state_dir: Path, mark: str) -> Path:
-    """Return the records file of the machine with this mark.
+    """Return the path of the records file of the machine with this mark.
 
-    Rename the file of an older version, which all machines shared, to this name.
+    An older version had one file for all machines. If only that file exists, rename it.
     """
     old = state_dir / "agent.json"
     path = state_dir / f"agent-{mark}.json" if mark else old
@@ -73,7 +73,7 @@ class Records:
     def __init__(
         self, path: Path, ssh_agent: SshAgent | None = None, *, spare_dir: Path | None = None
     ) -> None:
-        """Read the file. While its file system is full, it is kept in `spare_dir`."""
+        """Read the file. While its file system is full, the records are written to `spare_dir`."""
         self._file = RecordFile(path, spare_dir / path.name if spare_dir is not None else None)
         self._ssh_agent = ssh_agent
         self._boot = boot_id()
@@ -125,7 +125,7 @@ class Records:
         return known.host if known is not None else None
 
     def proven(self, pid: int, start_ticks: int) -> tuple[str | None, str | None]:
-        """Return the verified host key of the server of a master that trayagent started, and the master's target."""
+        """Return the proven host key and the target (`Resolved.target`) of a master that trayagent started."""
         known = self._known(pid, start_ticks)
         return (known.host_key, known.target) if known is not None else (None, None)
 
@@ -206,7 +206,7 @@ class Records:
         self._write("hosts", host.name)
 
     def refused_unseen(self, name: str, failure: Failure, at: float, host_key: str | None = None) -> None:
-        """Record a refused login of an agent that died. `at` is in seconds of the wall clock."""
+        """Record a refused login that an earlier agent had begun. `at` is in seconds of the wall clock."""
         refusal_records.add(self._host(name), failure, at, self._agent_mark(), host_key)
         self._write("hosts", name)
 
@@ -215,7 +215,7 @@ class Records:
         return dict(self._kept.hosts)
 
     def has_sentinel(self, name: str) -> bool:
-        """Report whether the server of a host can run a sentinel, as far as is known."""
+        """Report whether the server of a host can run a sentinel; True if that is unknown."""
         known = self._kept.hosts.get(name)
         return known is None or known.sentinel
 
@@ -225,7 +225,7 @@ class Records:
         self._write("hosts", name)
 
     def few_sessions(self, name: str) -> bool:
-        """Report whether the server of a host allows too few sessions for a sentinel, as far as is known."""
+        """Report whether the server of a host allows too few sessions for a sentinel; False if that is unknown."""
         known = self._kept.hosts.get(name)
         return known is not None and known.few_sessions
 
@@ -235,12 +235,12 @@ class Records:
         self._write("hosts", name)
 
     def agent_socket(self, name: str) -> str | None:
-        """Return the socket on the server to which the agent last pointed a host's link."""
+        """Return the ssh-agent socket on the server to which the agent last pointed a host's link."""
         known = self._kept.hosts.get(name)
         return known.agent_socket if known is not None else None
 
     def set_agent_socket(self, name: str, path: str | None) -> None:
-        """Record the socket that a host's link points to."""
+        """Record the ssh-agent socket on the server to which a host's link points now."""
         if self.agent_socket(name) != path:
             self._host(name).agent_socket = path
             self._write("hosts", name)
@@ -299,7 +299,7 @@ class Records:
         return dict(self._kept.roaming)
 
     def set_roaming(self, kept: KeptRoaming) -> None:
-        """Record a connection that roams, or what is now known about it. The file is written before this returns."""
+        """Record a connection that roams, or update its record."""
         self._kept.roaming[kept.token[:16]] = kept
         self._write("roaming", kept.token[:16])
 
@@ -309,7 +309,7 @@ class Records:
             self._write("roaming", token_id)
 
     def roaming_of(self, inner: int) -> KeptRoaming | None:
-        """Return the connection of an inner master, by its pid."""
+        """Return the connection whose inner master has this pid, None if there is none."""
         return next((kept for kept in self.roaming().values() if kept.inner == inner), None)
 
     def inner_pids(self) -> set[int]:
@@ -381,7 +381,7 @@ def _by_hand(kept: KeptHost) -> tuple[Forward, ...]:
 
 
 def written(forward: Forward) -> str:
-    """Return a forward as a record has it."""
+    """Return the text of a forward for a record: "kind spec"."""
     return f"{forward.kind} {forward.spec}"
 
 

@@ -1,4 +1,4 @@
-"""Refused logins outlive the agent, so that an agent that restarts again and again locks no account."""
+"""Records of refused logins. They outlive the agent, so that an agent that restarts often locks no account."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STOPS: frozenset[FailureKind] = frozenset({"auth", "too-many-keys"})
 
 
 def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
-    """Record what the next agent must know. `wall` converts the host's times to the wall clock."""
+    """Update the record of a host's refusals. `wall` is added to monotonic times to get wall-clock times."""
     kept.refused = [wall + at for at in host.login.refused]
     kept.refused_by_jump = [wall + at for at in host.login.refused_by_jump]
     kept.refusing_key = host.login.refusing_key
@@ -46,7 +46,7 @@ def keep(kept: KeptHost, host: Host, wall: float, agent_mark: str) -> None:
 
 
 def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str, host_key: str | None = None) -> None:
-    """Record a refusal that happened while no agent ran, by the server that proved this key."""
+    """Add a refusal that happened while no agent ran. `host_key`: the key that the refusing server proved."""
     kept.refused.append(at)
     if failure.by_jump:
         kept.refused_by_jump.append(at)
@@ -67,22 +67,22 @@ def add(kept: KeptHost, failure: Failure, at: float, agent_mark: str, host_key: 
 
 
 def ago_s(times: Iterable[float], wall_now: float) -> tuple[float, ...]:
-    """Return how long ago logins were refused, in seconds, within the window that matters.
+    """Return how many seconds ago logins were refused. Leave out refusals that are too old to count.
 
-    If the clock was set back, the age is 0.
+    If the clock was set back since a refusal, its age is 0.
     """
     ages = (max(0.0, wall_now - at) for at in times)
     return tuple(age for age in ages if age < REFUSED_WINDOW_S)
 
 
 def elsewhere(kept: KeptHost, wall_now: float) -> tuple[tuple[float, str], ...]:
-    """Return how long ago machines with another host key refused logins, each with its key."""
+    """Return how many seconds ago machines with another host key refused logins, each with that key."""
     ages = ((max(0.0, wall_now - at), key) for at, key in kept.refused_elsewhere)
     return tuple((age, key) for age, key in ages if age < REFUSED_WINDOW_S)
 
 
 def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
-    """Return how the login of a host was refused. Return None without a refusal, or if its code is unknown."""
+    """Return how the login of a host was refused. None: it was not, or this version does not know the code."""
     stop = kept.refusal
     if stop is None or stop.code not in CODES:
         return None
@@ -93,7 +93,7 @@ def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
 
 
 def outdated(kept: KeptHost, agent_mark: str, files: Iterable[Path]) -> bool:
-    """Report whether the refusal may be outdated: the user, a key, the ssh-agent or a configuration changed."""
+    """Report whether a retry may work: the ssh-agent or one of these files changed after the refusal."""
     stop = kept.refusal
     if stop is None:
         return False

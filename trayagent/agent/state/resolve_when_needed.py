@@ -27,19 +27,18 @@ FIRST_WITHIN_S = 60.0
 """For the first answer of a host: ssh itself would wait, too, for a slow `Match exec` or a busy machine."""
 LATER_WITHIN_S = 2.0
 """For a later answer: the earlier one can serve."""
-_AT_ONCE = 8  # aliases that are tried together
-_COLLECT_S = 0.3  # an answer waits this long for other answers that are under way
+_AT_ONCE = 8  # `ssh -G` runs for this many aliases at a time
+_COLLECT_S = 0.3  # an answer waits this long for those of other running `ssh -G`
 _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What `ssh -G` prints for a host, and where its first TCP connection goes (None: through a command).
+    """What `ssh -G` prints for a host, and to which machine the first TCP connection goes.
 
-    `later_hops` are the jump hosts that the first TCP connection does not go to, in the order in which ssh passes them.
-
-    `begun_at` is monotonic. `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to
-    resolve any names. `known_keys` are the host keys that the known_hosts files have for the host.
+    `hop`: that machine, None if a ProxyCommand connects. `later_hops`: the other jump hosts, in the order of the route.
+    `begun_at`: when `ssh -G` started, monotonic. `varies`: the answer may differ between networks. `lookups_allowed`:
+    ssh was allowed to resolve names. `known_keys`: the host keys that the known_hosts files have for the host.
     """
 
     resolved: Resolved
@@ -67,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """What the text of ssh's files implies for all answers."""
+    """Facts from the text of ssh's files that hold for all answers. `canonicalizes`: CanonicalizeHostname is set."""
 
     varies: bool
     canonicalizes: bool
@@ -90,11 +89,11 @@ class Resolver:
 
     @property
     def network_dependent(self) -> bool:
-        """Whether the answers may differ from network to network."""
+        """Whether the answers of `ssh -G` may differ between networks."""
         return ssh_config_text.network_dependent(self._roots)
 
     def control_path_folders(self) -> tuple[Path, ...]:
-        """Return the folders in which literal ControlPaths put their sockets."""
+        """Return the folders of all ControlPaths in ssh's files. Leave out folders with % or $ in their names."""
         found = [p for root in self._roots for p in ssh_config_text.control_paths(root)]
         folders = [Path(p).expanduser().parent for p in found if p != "none"]
         return tuple(dict.fromkeys(f for f in folders if "%" not in str(f) and "$" not in str(f)))
@@ -110,10 +109,10 @@ class Resolver:
         return tuple(dict.fromkeys(a for root in self._roots for a in ssh_config_text.aliases(root)))
 
     async def resolve(self, name: str, *, lookups: bool = True) -> Answer:
-        """Return the answer for a host. Raises TrayagentError with ssh's own words.
+        """Return the answer for a host. Raises TrayagentError with ssh's message.
 
-        Without `lookups` ssh resolves no name. With CanonicalizeHostname, the host name and control path may then
-        differ from those of a login.
+        Without `lookups`, ssh resolves no names. If CanonicalizeHostname is set, the host name and the control path may
+        then differ from those of a login.
         """
         begun_at = time.monotonic()
         resolved = await self._patiently(name, lookups)
@@ -125,9 +124,10 @@ class Resolver:
         may_resolve: Callable[[str], bool] = lambda _: True,
         fits: Callable[[Resolved], bool] = lambda _: True,
     ) -> tuple[str, Answer] | None:
-        """Return the alias whose `ssh -G` yields this control path and fits, with its answer.
+        """Return the alias for which `ssh -G` prints this control path, with its answer. None if there is none.
 
-        The likeliest alias is tried first. Aliases whose ControlPath cannot give this path are skipped.
+        Likely aliases come first. Aliases whose ControlPath cannot give this path are skipped. `may_resolve`: whether
+        ssh may resolve names for an alias. `fits`: whether to accept an answer.
         """
         aliases = [a for a in self.aliases() if may_own(self._roots, a, control_path)]
         likely = sorted(aliases, key=lambda a: (a not in control_path, aliases.index(a)))
@@ -150,7 +150,7 @@ class Resolver:
         return self._aliases[key]
 
     async def _patiently(self, name: str, lookups: bool) -> Resolved:
-        """Return the answer for a name. For the first answer, wait longer."""
+        """Return what `ssh -G` prints for a name. Wait longer if no earlier answer exists that could be used."""
         within_s = LATER_WITHIN_S if name in self._answered else FIRST_WITHIN_S
         resolved = await self._resolve(name, lookups, within_s)
         self._answered.add(name)
@@ -160,8 +160,8 @@ class Resolver:
         text = self._read_text()
         options = () if lookups or not text.canonicalizes else NO_LOOKUPS
         resolved = await self._ssh.resolve(name, options, within_s)
-        # On another network, ssh may use a jump host that this answer lacks. So the agent must leave the connection to
-        # ssh.
+        # If the answer may differ between networks, ssh may use a jump host at the login that this answer lacks. So do
+        # not pre-connect: ssh must connect itself.
         return replace(resolved, plain_connect=False) if text.varies else resolved
 
     def _read_text(self) -> _Text:
@@ -170,14 +170,14 @@ class Resolver:
         return self._text
 
     async def _answer(self, resolved: Resolved, begun_at: float, lookups: bool) -> Answer:
-        """Follow the jump hosts to the first machine that ssh really connects to."""
+        """Return the answer with the jump hosts: follow them to the machine to which ssh itself connects."""
         first = resolved
         chain: list[Resolved] = []
         for _ in range(_JUMPS_MAX):
             jumps = first.jumps
             if not jumps:
                 break
-            # ssh passes the last hops of a list through the first one, whatever ssh_config says about their own way.
+            # In a list of jump hosts, ssh reaches the later ones through the first, whatever ProxyJump they have.
             passed = await asyncio.gather(*(self._jump_host(jump, lookups) for jump in jumps))
             chain[:0] = passed
             first = passed[0]
@@ -202,9 +202,9 @@ def _hop(machine: Resolved, keys: Mapping[Resolved, frozenset[str]]) -> Hop:
 
 
 class HostResolver:
-    """Runs `ssh -G`, one at a time for each host.
+    """Runs `ssh -G` for hosts, at most one at a time for each host, and posts the answers.
 
-    Answers that come together are posted together, because every event costs time for each host.
+    Answers are collected and posted together, because the core spends time on every host at each event.
     """
 
     def __init__(self, shell: Shell, tasks: Tasks, resolver: Resolver) -> None:
@@ -221,7 +221,7 @@ class HostResolver:
             self._tasks.start(f"resolve {name}", self._resolve(name, lookups))
 
     def resolve_all(self) -> None:
-        """Start to resolve all hosts that have a name.
+        """Start to resolve all hosts except unnamed masters.
 
         ssh may resolve names only for hosts that may be connected on this network.
         """
@@ -231,7 +231,7 @@ class HostResolver:
                 self.resolve(host.name, admission(host, state).open)
 
     async def finished(self, names: Iterable[str], within_s: float) -> None:
-        """Wait until these hosts are resolved, at most `within_s` seconds, and post all answers so far."""
+        """Wait until these hosts are resolved, at most `within_s` seconds. Then post all answers so far."""
         await self._tasks.finished((f"resolve {name}" for name in names), within_s=within_s)
         self._post()
 
@@ -251,7 +251,7 @@ class HostResolver:
                 self._due = asyncio.get_running_loop().call_later(_COLLECT_S, self._post)
 
     def _post(self) -> None:
-        """Post the answers that came so far."""
+        """Post all collected answers."""
         if self._due is not None:
             self._due.cancel()
             self._due = None

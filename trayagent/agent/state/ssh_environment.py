@@ -47,5 +47,5 @@ class Environment:
         return True
 
     def buses(self) -> list[str | None]:
-        """Return where the session bus may be: first according to our environment, then to the last client's."""
+        """Return two possible addresses of the session bus: from our environment, and from the last client's."""
         return [session_bus_address(), self._bus]
