@@ -102,7 +102,7 @@ def path_change(host: Host, path: MasterPath, network: Network | None, touched: 
 
 
 def path_differs(old: MasterPath, new: MasterPath) -> bool:
-    """Report whether the path itself changed. A kernel that prefers the master's source again is no change."""
+    """Report whether the path itself changed. `source_differs` counts only when it becomes true."""
     new = replace(new, tentative=old.tentative)
     return old != (new if new.source_differs else replace(new, source_differs=old.source_differs))
 

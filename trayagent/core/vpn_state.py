@@ -92,7 +92,7 @@ def observed_vpns(state: State, now: float) -> dict[str, VpnObservation]:
 def _connecting_at(state: State, name: str, observed: VpnObservation, now: float) -> float | None:
     report = manager_report(state, name)
     if report is not None and report.state == "needs-sign-in":
-        return None  # if the VPN connects later, that is another try
+        return None  # if the VPN connects later, that counts as another try
     answered = observed.needs_secret and report is not None and not report.needs_secret
     begins = observed.connecting_at is None or answered
     return now if begins and _connecting(state, name) else observed.connecting_at
@@ -101,8 +101,8 @@ def _connecting_at(state: State, name: str, observed: VpnObservation, now: float
 def sign_in_due(state: State, name: str) -> float | None:
     """Return when the user must sign in to a VPN that has not come back automatically, or None if it is not missed.
 
-    That is `grace_s` after the VPN was missed, or after it began to connect, since it may wait forever for a silent
-    server. While the network manager asks for a secret, the user gets extra time to see the dialog.
+    That is `grace_s` after the VPN was missed, or after it began to connect. A VPN that is connecting may wait forever
+    for a silent server. While the network manager asks for a secret, the user gets extra time to see the dialog.
     """
     vpn = next((v for v in state.vpns if v.name == name), None)
     observed = state.vpn_observations.get(name)

@@ -105,7 +105,7 @@ class CountCarried(Action):
 
 @dataclass(frozen=True, slots=True)
 class Kill(Action):
-    """End a master: send TERMINATE, then SIGKILL it and its transport process.
+    """End a master: send TERMINATE through its control socket, then SIGKILL to it and its transport process.
 
     `gently`: before that, clean up what the master left on the server, such as its link to the ssh-agent.
     """

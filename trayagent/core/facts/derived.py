@@ -1,8 +1,8 @@
 """A cache for values that are computed from a host; callers see pure functions.
 
-Facts are frozen, so a change creates a new object. A value computed from an object stays true as long as the host has
-that object. Without the cache, each event would compute thousands of equal values if a hundred hosts wait for one
-server.
+Facts are frozen, so a change creates a new object. A value that was computed from a host stays valid until a new object
+replaces that host. Without the cache, each event would compute thousands of equal values if a hundred hosts wait for
+one server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class _Named(Protocol):
 _Facts = TypeVar("_Facts", bound=_Named)
 _Value = TypeVar("_Value")
 
-_NAMES_MAX = 4096  # names that are no longer used must not fill the memory
+_NAMES_MAX = 4096  # this limits the memory for names that are no longer used
 
 
 def derived_once(derive: Callable[[_Facts], _Value]) -> Callable[[_Facts], _Value]:

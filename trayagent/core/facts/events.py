@@ -193,9 +193,9 @@ class Observed(Event):
     `acked` counts the bytes that were sent after the probe and are acknowledged by now. `ahead` counts the bytes
     that were queued before the probe and are not acknowledged. `rtt_s` is the current round trip, queues included.
     `now` is the master with its new addresses, if the kernel moved its connection. `adrift`: the process lives, but
-    the kernel shows no connection for it, so it may be between two addresses. `stopped`: the master, or a process
-    that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so it cannot read an answer. `probed_at` is when the probe
-    to which `acked` and `ahead` refer was sent.
+    the kernel shows no connection for it. The connection may be moving to another address. `stopped`: the master, or a
+    process that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so it cannot read an answer. `acked` and `ahead`
+    refer to the probe that was sent at `probed_at`.
     """
 
     name: str
@@ -251,10 +251,10 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TookOver(Event):
-    """`master` listens on the control path, and the old master lost it.
+    """`master` now listens on the control path instead of the old master.
 
-    `adopted`: `master` is one that another program started there meanwhile, so the agent ended its own new master.
-    If the old master drains, `drained` is the old master and `draining` its facts.
+    `adopted`: another program started `master` there meanwhile, so the agent ended its own new master. If the old
+    master drains, `drained` is the old master, and `draining` are its facts.
     """
 
     name: str

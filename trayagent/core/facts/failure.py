@@ -41,7 +41,7 @@ FailureKind = Literal[
 class Failure:
     """One failed attempt, or the end of a master.
 
-    `positive`: the failure came after a finished key exchange, so the holder of that host key sent it.
+    `positive`: the failure came after a finished key exchange, so the machine that proved its host key sent it.
     `perhaps_refused`: the server proved its host key and then ended the login without a message.
     `by_jump`: the answer came from a jump host, or from a command that replaces one.
     """

@@ -2,7 +2,7 @@
 
 The grammar is parse_forward() of OpenSSH's readconf.c. Fields are separated by colons. A field in square brackets is
 literal, a backslash quotes the next character, and a field with a slash is a Unix path. Service names and ${VARIABLES}
-mean something else on each machine, so they are rejected with a message.
+depend on the machine, so they are rejected with a message.
 """
 
 from __future__ import annotations

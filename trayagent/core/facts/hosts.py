@@ -125,7 +125,7 @@ class UserRequests:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """From which networks and interfaces the host was reached, and which VPN other networks need for it."""
+    """From which networks and interfaces the host was reached, and which VPN is needed on other networks."""
 
     networks: frozenset[Network] = frozenset()
     interfaces: frozenset[str] = frozenset()  # egress interfaces
@@ -169,7 +169,7 @@ class LoginHistory:
 class Forwards:
     """The wanted forwards of the master, and when to request them.
 
-    `by_hand` are forwards that the user gave to ssh (`ssh -L`, `ssh -O forward`), not to a configuration. They are
+    `by_hand` are forwards that are not configured: the user gave them to ssh (`ssh -L`, `ssh -O forward`). They are
     wanted as long as the host is wanted. `unknown` are addresses on which the master listens for forwards whose target
     the agent does not know. `tried` counts the requests in a row in which a forward failed.
     """

@@ -94,7 +94,7 @@ class Probe:
     """A probe on its way through the old connection. There is at most one at a time.
 
     `sent_over` is the path on which it was sent. `again`: the agent got no answer and sent a second, different probe.
-    `acked` counts the acknowledged bytes among those sent after it; `moved_at` is when that number last rose.
+    `acked` counts the bytes that were sent after it and are acknowledged. `moved_at` is when that number last rose.
     `drained_at` is when everything that was queued before the probe was acknowledged.
     """
 

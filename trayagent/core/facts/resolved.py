@@ -38,13 +38,13 @@ class Resolved:
     """One host's effective ssh configuration, as far as trayagent needs it; ssh_config(5) explains each field.
 
     `host` is the requested name, `hostname` the one to which ssh connects. Where ssh prints "none" the field is
-    None. The exception is `identity_agent`, since unset and none differ. "true" and "false" are stored as "yes" and
+    None. The exception is `identity_agent`, where "none" and unset differ. "true" and "false" are stored as "yes" and
     "no". `control_path` has its tokens expanded. Paths of keys and known hosts are as ssh prints them, mostly with
     `~`. `connect_timeout` and `server_alive_interval` are seconds; 0 disables the latter. `control_persist` is "no",
     "yes" or seconds. `plain_connect`: ssh would only resolve `hostname` and connect to it, so another program can make
     the connection for ssh. `hops` counts the machines or commands before the host, including jump hosts
-    of jump hosts. `jump` is the resolved configuration of the host's only jump host. It is None with more than one, or
-    if ssh connects to the jump host in a special way.
+    of jump hosts. `jump` is the resolved configuration of the host's only jump host. It is None if there are several,
+    or if ssh connects to the jump host in a special way.
     """
 
     host: str

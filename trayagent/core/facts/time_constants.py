@@ -29,7 +29,7 @@ ACKED_UNANSWERED_S = 60.0
 RETRANSMISSION_NEAR_RTTS = 3
 RTT_OF_NOW_MAX_S = 5.0
 
-# The kernel moves a connection to another address (MPTCP) within a few round trips, unless it must repeat its SYN.
+# The kernel moves a connection to another address (MPTCP) within a few round trips, unless it must repeat a SYN.
 ADRIFT_S = 3.0
 ADRIFT_CHECK_S = 0.1
 
@@ -127,7 +127,7 @@ BARE_CONTROL_DEADLINE_S = 5.0
 ROAM_FOR_S = 12 * HOUR_S
 # The pause after roaming could not be started. The host stays connected meanwhile, and each start costs a login.
 ROAMING_RETRY_FIRST_S = 60.0
-# An inner master that ends sooner than this may end soon again.
+# If an inner master ends sooner than this, the next one may end soon, too.
 ROAMING_SHORT_LIFE_S = 300.0
 
 # A failed forward is requested again, slowly enough for a server's log.

@@ -44,7 +44,7 @@ class UserDisconnect(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserStopMasters(Event):
-    """The user wants the masters that trayagent started to end, because the agent is about to end."""
+    """The user wants to end the masters that trayagent started, because the agent is about to end."""
 
 
 @dataclass(frozen=True, slots=True)

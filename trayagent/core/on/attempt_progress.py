@@ -194,8 +194,8 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     row = 10 if host.master is not None and not control else 0
     evidence = Evidence.of(attempt=attempt.id, kind=failure.kind, positive=failure.positive)
     context.because(host.name, row, "failed", evidence.plus(retry=_retry_words(host.retry, now)))
+    # While the old master is kept, nothing failed for the user.
     if not attempt.bare and (host.master is None or attempt.purpose == "user"):
-        # Otherwise the old master is kept, so nothing failed for the user.
         publish_failure(context, host, problem, there=attempt.at_terminal)
     if attempt.at_terminal:
         forget_if_done(context, host.name)

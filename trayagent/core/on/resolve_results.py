@@ -131,6 +131,6 @@ def _answer(
 ) -> Answer:
     snapshot = context.state.snapshot
     at = context.now if begun_at is None else begun_at
-    # If `ssh -G` began before the network changed, its answer may belong to the network before.
+    # If `ssh -G` began before the network changed, its answer may belong to the previous network.
     here = None if at < context.state.network_at else network_here(snapshot)
     return Answer(at, here, underlay(snapshot), varies, lookups_allowed)

@@ -40,7 +40,7 @@ def remembered(context: Context, event: Remembered) -> None:
             source=refusal.source,
         )
         host = replace(host, retry=retry, problem=refusal.problem)
-    # Earlier versions learned a VPN for public addresses, too.
+    # Ignore a learned VPN for public addresses, which earlier versions stored.
     learns = context.state.learn_vpn and not has_public_address(event.addresses)
     context.put(
         host,

@@ -154,7 +154,7 @@ def stalled(context: Context, event: RoamingStalled) -> None:
 
 
 def ended(context: Context, event: RoamingEnded) -> None:
-    """Note that the inner master ended. This event is needed where no process can report its end."""
+    """Note that the inner master ended, where no MasterEnded reports that."""
     host = context.get(event.name)
     if host is not None and host.roaming is not None and host.roaming.inner.pid == event.pid:
         inner_ended(context, host, event.why, by_request=event.by_request)

@@ -160,10 +160,11 @@ def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Log
     """Return when the host may log in, even if that login is refused, without the risk that an account gets locked.
 
     At most `now` means at once, None means after a login to the same account has ended. Logins in progress count,
-    because they may still be refused. So an account gets two logins at a time, or one until a login has succeeded.
-    If that one is refused, one more login is left for the key that the user fixes. Two servers may be one server with
-    two names if one of them never accepted a login, and their known host keys have no type in common. `lately` are
-    logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies to them.
+    because they may still be refused. So an account gets two logins at a time, but only one until a login has
+    succeeded. If this first login is refused, one more login is left for the key that the user fixes. Two names may
+    belong to one server if one of them never accepted a login, and their known host keys have no type in common.
+    `lately` are logins that just succeeded (`let_in_lately`). Until the next refusal, only the server's limit applies
+    to them.
     """
     at, turn = now, True
     under_way = list(_under_way(host, hosts))
@@ -260,7 +261,7 @@ def _may_be(unknown: Login, login: Login, hosts: Hosts) -> bool:
 
 
 def _may_be_any_of(login: Login, under_way: Collection[tuple[Login, ...]], hosts: Hosts) -> Iterator[Login]:
-    """Yield the logins, refused or in progress, that may be to the same account, if `login` never succeeded."""
+    """Yield the refused and pending logins that may be to the account of `login`, if that never accepted a login."""
     if not login.user or _proven(login, hosts):
         return
     refused = (asked for host in hosts.values() if host.login.refused for asked in _both(host))
@@ -295,7 +296,7 @@ def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
 
 
 def _all_under_way(hosts: Hosts) -> Iterator[tuple[str, tuple[Login, ...], bool]]:
-    """Yield for each login in progress: its host, its logins at the machines that may refuse it, if it is a trial."""
+    """Yield each login in progress: its host, the logins at the machines that may refuse it, whether it is a trial."""
     for other in hosts.values():
         attempt, trial = other.attempt, other.trial.running is not None
         asking = attempt is not None and not attempt.bare and attempt.positive_at is None

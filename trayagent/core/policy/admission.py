@@ -69,7 +69,7 @@ def _route(host: Host, state: State) -> UsableRoute | None:
 
 
 def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
-    """Return whether the agent may connect over this route without a request of the user."""
+    """Return the result of the admission check for an automatic connection over this route."""
     vpn = host.wish.vpn
     if state.manager.connectivity == "portal":
         return Admission(route, "captive-portal", Evidence.of(connectivity="portal"))
@@ -121,7 +121,7 @@ def _may_bypass(host: Host, route: UsableRoute, state: State) -> bool:
 
 
 def _is_up(tunnel: str, state: State) -> bool:
-    """Report whether a tunnel's device is up. If the device is up, the host lacks an underlay, not the VPN."""
+    """Report whether a tunnel's device is up. If it is up, what is missing is an underlay, not the VPN."""
     interface = state.snapshot.interface(tunnel)
     return interface is not None and interface.up
 

@@ -31,7 +31,8 @@ def check_banner(context: Context, host: Host, admitted: Admission, due: float |
     now, hop = context.now, host.hop
     if due is None or hop is None or host.retry.kind not in _CHECKED_KINDS or host.retry.checked:
         return False, due
-    if last_jump(context.state.hosts, host) is not None:  # the jump host's own back-off checks it
+    # Behind a jump host, the first server is the jump host's. That server is checked for the jump host.
+    if last_jump(context.state.hosts, host) is not None:
         return False, due
     names = names_of(host.server, context.state.hosts)
     sharing = [other for other in context.state.hosts.values() if other.server in names]

@@ -44,7 +44,7 @@ def _replaced_by_move(host: Host) -> bool:
 
 
 def _may_be_a_namesake(host: Host) -> bool:
-    """Report whether another machine may have the host's private address here, where the host was never reached."""
+    """Report whether the host's address is private, and was never reached here. Another machine may have it here."""
     here = host.attempt.network if host.attempt is not None else None
     return needs_known_network(host) and not host.reached.at(here)
 

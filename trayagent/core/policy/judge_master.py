@@ -132,7 +132,7 @@ def _carrier(master: Master, state: State, now: float) -> Host | None:
 
 
 def _may_last(carrier: Host, state: State, now: float) -> bool:
-    """Report whether the wait for the verdict on a carrier may be long: not if the carrier is only being probed."""
+    """Report whether the verdict on a carrier may take long. It comes soon if the carrier is only being probed."""
     if carrier.attempt is not None or carrier.problem is not None:
         return True
     return judge(carrier, state, admission(carrier, state), now).queued

@@ -71,7 +71,7 @@ def would_be_refused(host: Host) -> bool:
 
 
 def may_be_scripted(host: Host, state: State, now: float) -> bool:
-    """Report whether a script may request a login, because it repeats no refusal and replaces no suspended master."""
+    """Report whether a script may request a login: not if it would repeat a refusal or end a suspended master."""
     suspended = host.suspect and host.doubt.observed is not None and host.doubt.observed.stopped
     free_at = account_free_at(host, state.accountable, now)
     return not would_be_refused(host) and not suspended and (free_at is None or free_at <= now)

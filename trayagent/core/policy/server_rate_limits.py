@@ -256,9 +256,10 @@ def _room(server: Server, now: float) -> int:
 
 
 def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -> float:
-    """Return until when other logins wait for the one that checks whether a server that dropped us accepts us again.
+    """Return when the first login after a drop is over. It shows whether the server accepts us again.
 
-    The other logins might be dropped, too, and use up the budget. If the first login hangs, they wait 30 s at most.
+    The other logins wait for it, because they might be dropped, too, and use up the budget. If it hangs, they wait 30 s
+    at most.
     """
     if not budget.drops:
         return now
