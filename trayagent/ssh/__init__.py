@@ -1,1 +1,1 @@
-"""The knowledge about OpenSSH: its configuration, its masters, its error messages."""
+"""All code that deals with OpenSSH: its configuration, its masters and its error messages."""

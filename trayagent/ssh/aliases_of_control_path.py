@@ -1,7 +1,7 @@
 """Find the aliases that could own a control path, from the text of ssh_config alone.
 
-`ssh -G` decides; this module only rules out names for which it need not run. Whatever the text leaves open counts
-as possible: a Match with more than a name, tokens, variables, a block in another file.
+Only `ssh -G` can decide. This module rules out the aliases for which `ssh -G` need not run. An alias counts as possible
+if the text leaves the answer open: a Match with more than a name, tokens, variables, a block in another file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _PATTERNS = {"%": "%", "C": "[0-9a-f]+", "p": r"\d+", "i": r"\d+"}
 
 
 def may_own(roots: Iterable[Path], alias: str, control_path: str) -> bool:
-    """Report whether any ControlPath that may apply to this alias could result in this path."""
+    """Report whether a ControlPath that may apply to `alias` could expand to `control_path`.
+
+    `roots` are the files of ssh_config.
+    """
     values = (value for root in roots for value in _values(root, alias))
     return any(_fits(value, alias, control_path) for value in dict.fromkeys(values))
 
@@ -58,7 +61,7 @@ def _applies(keyword: str, words: Iterable[str], alias: str) -> bool:
 
 
 def _matches(patterns: Iterable[str], alias: str) -> bool:
-    """Match as ssh does: a negated pattern that matches excludes the alias, even if others match."""
+    """Report whether the patterns match as in ssh: a negated pattern that matches excludes the alias in any case."""
     patterns = list(patterns)
     if any(p.startswith("!") and fnmatchcase(alias, p[1:]) for p in patterns):
         return False

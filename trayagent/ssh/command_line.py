@@ -1,7 +1,7 @@
 """Parse the command line of ssh and autossh; pure.
 
-Sources: ssh(1), ssh.c (main), autossh(1), autossh.c (main). This module only separates the words. What they
-mean is ssh's business: `ssh -G` is run with them.
+Sources: ssh(1), ssh.c (main), autossh(1), autossh.c (main). This module only separates the words. To learn what they
+mean, the agent runs `ssh -G` with them.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ _FORWARD_SETTINGS: Mapping[str, ForwardKind] = {
     "remoteforward": "remote",
     "dynamicforward": "dynamic",
 }
-# Options that decide where the connection goes and what it may do. Other options concern the single ssh process.
+# The options that decide where the connection goes and what it may do. All others concern only the ssh process itself.
 _CARRIED = frozenset("46AaCgKkXxYyBbcDFIiJLlmoPpRw")
 _QUERY_OPTIONS = frozenset("GOQVW")
-"""Options with which ssh keeps nothing connected: it prints, commands a master, or serves as a jump's pipe."""
+"""With these options ssh keeps no connection: it prints something, commands a master, or relays for another ssh."""
 _OPTION = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 
 PROGRAMS = ("autossh", "ssh")
 
 
-class NotUnderstood(ValueError):  # noqa: N818  # the name says what happened; users see the text
-    """The words are not a call that keeps something connected; the text is half a sentence with the reason."""
+class NotUnderstood(ValueError):  # noqa: N818  # users see only the text
+    """The words are not a call that keeps a connection. The text gives the reason, as in "it names no host"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of ssh or autossh.
 
-    `destination` is the argument as given; `host` and `user` are its parts. `carried` are the options that
-    `ssh -G` needs, in their order and as separate words. `forwards` are the arguments of
-    -L, -R and -D. `settings` are the -o options in lower case; the first value wins, as in ssh. `flags` are the
-    option letters. `monitor` is autossh's own -M. `command` is the remote command.
+    `destination` is the argument as given; `host` and `user` are its parts. `carried` are the words of the options that
+    `ssh -G` needs, in their order. `forwards` are the arguments of -L, -R and -D. `settings` are the -o options in
+    lower case; the first value wins, as in ssh. `flags` are the option letters. `monitor` is the value of autossh's own
+    -M. `command` is the remote command.
     """
 
     program: str
@@ -58,19 +58,19 @@ class Call:
 
     @property
     def keeps(self) -> bool:
-        """Whether the call exists to keep a connection: autossh, or ssh without a session or with forwards."""
+        """Whether the call exists to keep a connection: autossh, ssh without a session, or `ssh -f` with forwards."""
         bare = "N" in self.flags or self.settings.get("sessiontype", "").lower() == "none"
         return self.program == "autossh" or bare or ("f" in self.flags and bool(self.forwards))
 
 
 def program_of(words: Sequence[str]) -> str | None:
-    """Return "ssh" or "autossh" if the words call it, by any path."""
+    """Return "ssh" or "autossh" if the first word calls that program, by its name or any path; otherwise None."""
     name = PurePath(words[0]).name if words else ""
     return name if name in PROGRAMS else None
 
 
 def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
-    """Return the parsed call, with the program as the first word; raises NotUnderstood.
+    """Parse a command line, whose first word is the program. Raise NotUnderstood.
 
     `env` supplies AUTOSSH_PORT, which overrides -M.
     """
@@ -101,9 +101,9 @@ def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
 
 
 def forwards_of(words: Sequence[str]) -> tuple[Forward, ...]:
-    """Return the forwards that the command line of a running ssh requests, whatever its program is called.
+    """Return the forwards that the command line of a running ssh requests. Its program may have any name.
 
-    An argument that ssh would reject, or that needs ssh's environment, is skipped.
+    Skip each argument that ssh would reject, or that contains variables of ssh's environment.
     """
     reader = _Reader("ssh", list(words[1:]))
     try:
@@ -121,7 +121,7 @@ def forwards_of(words: Sequence[str]) -> tuple[Forward, ...]:
 
 
 class _Reader:
-    """getopt(3) as ssh uses it: clusters, values attached or separate, options before and after the host."""
+    """Reads options as ssh does with getopt(3): several flags in a word, attached values, options after the host."""
 
     def __init__(self, program: str, words: list[str]) -> None:
         self._rest = words

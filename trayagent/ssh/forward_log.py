@@ -1,11 +1,12 @@
 """Read from a master's log which forwards its clients requested and canceled; pure.
 
-The client may be `ssh -L`, or an `ssh -O forward` that ended long ago. mux.c logs each request with all its fields.
+A client is, for example, `ssh -L`, or an `ssh -O forward` that ended long ago. mux.c logs each request with all its
+fields.
 
-A server must not be able to add a forward: a remote one would lead into this machine. A server can put text into the
-log (why it refused a channel, why it disconnects), with newlines, so its text may look like whole lines of ssh. One
-message is at most 1,023 bytes long (MSGBUFSIZ in log.c) and begins with ssh's own words. So a line counts only if all
-lines in that distance before it are of kinds that hold no text of the server.
+A server must not be able to add a forward, because a remote forward would lead into this machine. But a server can put
+text into the log: why it refuses a channel, or why it disconnects. This text may contain newlines and lines that look
+like ssh's own. Each message begins with ssh's words and is at most 1,023 bytes long (MSGBUFSIZ in log.c). So a line
+counts only if no line within that distance before it can contain text of the server.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LOG_FORWARDS = ",".join(
         "mux_confirm_remote_forward",
     )
 )
-"""For the LogVerbose of a master: one line for each forward that a client requested, and for each result."""
+"""The part of a master's LogVerbose that logs each forward that a client requests, and each result."""
 
 LONGEST_MESSAGE = 1024
 
@@ -47,7 +48,7 @@ _FORWARD = re.compile(
     r"(?P<kind>local|remote|dynamic) forward (?P<listen>.+):(?P<port>-?\d+) -> (?P<target>.+)"
 )
 _TARGET = re.compile(r"(?P<host>.+):(?P<port>-?\d+)")
-# Lines without text of the server. `kex_input_newkeys` ends the messages of the key exchange.
+# The kinds of lines that cannot contain text of the server.
 _SAFE = re.compile(
     "|".join(
         (
@@ -62,23 +63,24 @@ _SAFE = re.compile(
         )
     )
 )
-_PATH_PORT = -2  # PORT_STREAMLOCAL: the end is the path of a Unix socket
-_LONGEST_FIELD = (
-    200  # longer texts are cut in the log, and a backslash stands for a byte that ssh does not print
-)
+_PATH_PORT = -2  # PORT_STREAMLOCAL: this end of the forward is the path of a Unix socket
+_LONGEST_FIELD = 200  # ssh cuts longer texts in the log
 _DEFAULT_HOST = "LOCALHOST"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client requested: to open a forward, or to close it. A request that failed counts as closed."""
+    """A client's request to open or close a forward. If ssh fails to open one, that counts as a request to close it."""
 
     what: Literal["open", "close"]
     forward: Forward
 
 
 def requests(log: str, start: int = 0) -> Iterator[Request]:
-    """Yield the requests in a log, in their order, from its character `start` on. What comes before is context."""
+    """Yield the requests in a log, in their order, beginning at its character `start`.
+
+    Earlier lines only serve to check whether a line may contain text of the server.
+    """
     at, unsafe_until = 0, 0
     opened: list[Forward] = []
     for line in log.splitlines(keepends=True):
@@ -93,7 +95,7 @@ def requests(log: str, start: int = 0) -> Iterator[Request]:
 
 
 def _request(line: str, opened: list[Forward]) -> Request | None:
-    """Return the request of a line. `opened` are the forwards that earlier lines requested."""
+    """Return the request in a line, or None. `opened` are the forwards that earlier lines requested."""
     if (failed := _REMOTE_FAILED.fullmatch(line)) is not None:
         for forward in reversed(opened):
             if forward.kind == "remote" and _ends_in_log(forward) == (failed["port"], failed["target"]):
@@ -109,7 +111,10 @@ def _request(line: str, opened: list[Forward]) -> Request | None:
 
 
 def _described(text: str) -> Forward | None:
-    """Return the forward that format_forward() of mux.c describes, None if a part was cut or is not a forward."""
+    """Return the forward in a text that format_forward() of mux.c wrote.
+
+    Return None if the text is no forward, or if ssh cut it or escaped a byte with a backslash.
+    """
     found = _FORWARD.fullmatch(text)
     if found is None or max(len(found["listen"]), len(found["target"])) >= _LONGEST_FIELD or "\\" in text:
         return None

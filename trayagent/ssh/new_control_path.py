@@ -1,4 +1,4 @@
-"""Make control paths: check their length, and find unused ones for masters that will take over a path."""
+"""Choose control paths: check their length, and find an unused one for a master that will take over a path."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def default_in(runtime_dir: Path, name: str) -> str:
 def fresh_for(path: str) -> str:
     """Return an unused path where only this user can listen, for a new master that will take over `path`.
 
-    The path is in the directory of `path` if no other user may write there, else in a new private directory inside
-    it. The runtime directory is no choice, because rename(2) needs the same file system. Raise OSError.
+    The path is in the directory of `path` if no other user may write there, else in a new private directory inside it.
+    The runtime directory is unsuitable, because rename(2) works only within one file system. Raise OSError.
     """
     folder = Path(path).parent
     if not _is_private(folder):
         inside = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=folder))
-        # The name is random, because the master unlinks it at its end. By then, another user's directory may have the
-        # same name.
+        # When the master ends, it unlinks this path. By then, another user may have replaced the directory `inside`, so
+        # the name of the file must be unpredictable.
         return str(inside / secrets.token_hex(3))
     while True:
         suffix = _base36(next(_numbers) % 36**3)
@@ -62,8 +62,8 @@ def remove_fresh(path: str) -> None:
 
 
 def home_of(path: str) -> str:
-    """Return the directory of a control path; for a path in a private directory, the directory around that."""
-    folder = os.path.dirname(path)  # noqa: PTH120  # compared with the kernel's strings
+    """Return the directory of a control path, or its parent if it is a private directory that `fresh_for` made."""
+    folder = os.path.dirname(path)  # noqa: PTH120  # the kernel reports strings, and this is compared with them
     if os.path.basename(folder).startswith(_PRIVATE):  # noqa: PTH119  # as above
         return os.path.dirname(folder)  # noqa: PTH120  # as above
     return folder

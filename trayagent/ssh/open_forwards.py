@@ -1,4 +1,7 @@
-"""Open and close a master's forwards until the wanted forwards are open. Each forward has a result of its own."""
+"""Open and close forwards of a master, so that exactly the wanted forwards are open.
+
+Each forward has its own result.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from trayagent.ssh.mux.errors import Refused, Timeout
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 
-_TOGETHER_S = 0.05  # remote forwards are requested together, and their answers come close together
+_TOGETHER_S = 0.05  # all remote forwards are requested at once, so their answers come close together
 _LINE_SHARE = 0.5  # the shortest round trip so far may have been on a slower line than the present one
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -45,14 +48,15 @@ async def ensure(  # noqa: PLR0913  # each is a choice of the caller
     local_sockets: LocalSockets | None = None,
     progress: Callable[[tuple[ForwardState, ...]], None] | None = None,
 ) -> tuple[ForwardState, ...]:
-    """Close open forwards that are not wanted, and open the wanted ones; a second call changes nothing.
+    """Close open forwards that are not wanted, and open the wanted ones; return the state of each wanted forward.
 
-    Each forward uses a separate control connection, so that all remote ones together take one round trip. (The master
-    answers the requests of one connection one after the other.) `opened` are the forwards confirmed on this master.
-    `log` is the master's log, where ssh writes the reason of a failed listener. `cleared` must finish before a request
-    for a specific port or path of the server. `local_sockets` removes the files that earlier masters left on this
-    machine. `rtt_s` is the shortest round trip so far, in seconds. `progress` gets the states known so far while the
-    server's answer for some remote forwards is due; those are "opening".
+    A second call changes nothing. Each forward uses a separate control connection, because the master answers the
+    requests of one connection one after the other. So all remote forwards together take one round trip. `opened` are
+    the forwards that this master has confirmed. `log` is the master's log, where ssh writes the reason of a failed
+    listener. Await `cleared` before a request for a specific port or path of the server. `local_sockets` removes the
+    files that earlier masters left on this machine. `rtt_s` is the shortest round trip so far, in seconds. While
+    answers of the server are due, call `progress` with the states known so far; a forward without an answer is
+    "opening".
     """
     await asyncio.gather(*(_close(control_path, f) for f in opened if f not in wanted))
     if local_sockets is not None:
@@ -103,9 +107,9 @@ async def _open_remote(
 ) -> int | TrayagentError | None:
     """Request a remote forward that this master has not confirmed yet.
 
-    A master confirms at once what any client requested before, even if the server never answered or refused. So the
-    earlier request is canceled first; the master does that locally and notifies the server. A confirmation that is
-    faster than the line proves nothing.
+    A master confirms a forward at once if any client requested it before, even if the server refused it or never
+    answered. So cancel the earlier request first; the master does that locally and notifies the server. A confirmation
+    that comes faster than the line allows proves nothing.
     """
     if cleared is not None:
         await cleared()
@@ -117,7 +121,7 @@ async def _open_remote(
         return TrayagentError("the ssh master confirmed before the server could answer")
     if isinstance(
         answer, Timeout
-    ):  # the master answers only after the server, and some servers never do (tinysshd)
+    ):  # the master waits for the server's answer, and some servers never answer (tinysshd)
         where = f"port {forward.listen.port}" if forward.listen.path is None else forward.listen.path
         return Timeout(
             f"the server did not answer the request for {where}. Perhaps it has no remote forwards"
@@ -138,7 +142,7 @@ async def _close(control_path: str, forward: Forward) -> None:
         async with MuxClient.connected(control_path) as client:
             await client.close_forward(to_mux(forward))
     except TrayagentError:
-        pass  # the forward was not open, or the master is gone: closed either way
+        pass  # the forward was not open, or the master is gone: in both cases the forward is closed now
 
 
 def _checked(
@@ -159,14 +163,14 @@ def _checked(
         return ForwardState(forward, "open", listen=_shown(listen.host or "localhost", answer or listen.port))
     missing = _missing(listen.host, listen.port, listening)
     if missing is not None:
-        # ssh reports success when one family of two could be bound.
+        # ssh reports success even if it could bind only one of the two address families.
         error = f"{_shown(missing, listen.port)} is taken by another program"
         return ForwardState(forward, "failed", error=error, taken=True)
     return ForwardState(forward, "open", listen=listen_address(forward, listening))
 
 
 def listen_address(forward: Forward, listening: Listeners) -> str:
-    """Return where an open forward listens, a remote one on its server."""
+    """Return the address where an open forward listens; for a remote forward, this is an address of the server."""
     listen = forward.listen
     if listen.path is not None:
         return listen.path
@@ -175,7 +179,7 @@ def listen_address(forward: Forward, listening: Listeners) -> str:
 
 
 def _is_taken(forward: Forward, listening: Listeners) -> bool:
-    """Report whether something on this machine is where a local forward should listen."""
+    """Report whether the port or path of a local forward is in use on this machine."""
     if forward.kind == "remote":
         return False
     if forward.listen.path is not None:
@@ -184,24 +188,26 @@ def _is_taken(forward: Forward, listening: Listeners) -> bool:
 
 
 def _default(port: int, listening: Listeners) -> str:
-    """Return the loopback address of a default forward: IPv6 only with AddressFamily inet6."""
+    """Return where a forward without a listen address listens: on the IPv6 loopback only with AddressFamily inet6."""
     v4, v6 = _LOOPBACK
     return v6 if (v6, port) in listening.own and (v4, port) not in listening.own else v4
 
 
 def _missing(host: str, port: int, listening: Listeners) -> str | None:
-    """Return the loopback address that a default forward should listen on but does not, or None.
+    """Return the loopback address on which a forward should listen but does not, or None.
 
-    Other forwards name one address, and ssh reports a failure if it is taken.
+    This can only happen to a forward without a listen address. Other forwards name an address, and ssh reports a
+    failure if that address is taken.
     """
-    if host not in {"", "localhost"} or {("0.0.0.0", port), ("::", port)} & listening.own:  # noqa: S104  # seen, not bound
+    if host not in {"", "localhost"} or {("0.0.0.0", port), ("::", port)} & listening.own:  # noqa: S104  # compared, not bound
         return None
     v4, v6 = _LOOPBACK
     if (v4, port) not in listening.own:
         # With AddressFamily inet6, ssh listens on ::1 only.
-        taken = {(v4, port), ("0.0.0.0", port), ("::", port)} & listening.others  # noqa: S104  # seen, not bound
+        taken = {(v4, port), ("0.0.0.0", port), ("::", port)} & listening.others  # noqa: S104  # compared, not bound
         return v4 if taken or (v6, port) not in listening.own else None
-    # Without IPv6 no process listens on ::1. If another program does, `localhost` would reach that program.
+    # On a machine without IPv6, no process listens on ::1. But if another program listens there, `localhost` reaches
+    # it.
     return v6 if (v6, port) not in listening.own and (v6, port) in listening.others else None
 
 
@@ -219,7 +225,7 @@ def _reason(forward: Forward, error: TrayagentError, last_words: str) -> str:
 
 
 def _path_in_use(path: str, last_words: str) -> str | None:
-    """Return why ssh cannot listen on a local path, in ssh's words unless a file is there. None: unknown."""
+    """Return why ssh cannot listen on a local path, or None if unknown. If no file is there, return ssh's own words."""
     if os.path.lexists(path):
         return f"{path} exists already, and trayagent did not create it"
     lines = [line.strip() for line in last_words.splitlines() if "unix_listener: " in line and path in line]
@@ -232,7 +238,7 @@ def _shown(host: str, port: int) -> str:
 
 
 def to_mux(forward: Forward) -> MuxForward:
-    """Return the forward in the fields of the mux protocol's OPEN_FWD and CLOSE_FWD."""
+    """Return the forward as the fields of the mux protocol's OPEN_FWD and CLOSE_FWD."""
     target = _SOCKS if forward.target is None else _fields(forward.target)
     return MuxForward(forward.kind, *_fields(forward.listen), *target)
 

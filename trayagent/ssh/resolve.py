@@ -18,17 +18,17 @@ from trayagent.errors import TrayagentError
 Lines = dict[str, list[str]]
 
 MAX_OUTPUT = 1024 * 1024
-"""The most bytes that are kept: `ssh -G` prints about 5 KB, and a runaway `Match exec` must not fill our memory."""
+"""The most bytes of output that are kept. `ssh -G` prints about 5 KB, but a runaway `Match exec` may print more."""
 
 _CHECKING = set(get_args(HostKeyChecking))
-# Paths with spaces are printed without quotes; a path begins with / or ~, or has no space.
+# `ssh -G` prints paths with spaces without quotes. Here a path begins with / or ~, or has no space.
 _LISTEN = r"(?:(?P<port>\d+)|\[(?P<bind>[^\]]*)\]:(?P<bound>\d+)|(?P<path>\S.*?))"
 _TARGET = r"(?:\[(?P<host>[^\]]*)\]:(?P<to>\d+)|(?P<far>[/~].*|\S*/\S*))"
 _FORWARD = re.compile(rf"{_LISTEN} {_TARGET}")
 _DYNAMIC = re.compile(_LISTEN)
 
 
-# ssh -G resolves names for these two options. OpenSSH 9.2 and later accept "none" for the second.
+# With these values, `ssh -G` queries no DNS. OpenSSH 9.2 and later accept "none" for the second option.
 NO_LOOKUPS = ("-o", "CanonicalizeHostname=no", "-o", "CanonicalizePermittedCNAMEs=none")
 
 
@@ -42,9 +42,9 @@ async def resolve(
 ) -> Resolved:
     """Return what `ssh -G NAME` prints, parsed; `config` is the file of `ssh -F`.
 
-    ssh runs the user's `Match exec` commands, so it takes as long as they do. -N is passed because ssh will be started
-    as a master (`Match sessiontype`). Raise TrayagentError: `config-error` with ssh's own line, or for a timeout;
-    `ssh-missing`.
+    ssh runs the user's `Match exec` commands, so this takes as long as they do. The command line has -N, as that of a
+    master has, because of `Match sessiontype`. Raise TrayagentError: `config-error` with ssh's own message or for a
+    timeout, or `ssh-missing`.
     """
     return parse(await output(name, options=options, ssh=ssh, config=config, timeout_s=timeout_s))
 
@@ -125,7 +125,7 @@ def parse(text: str) -> Resolved:
 
 
 def table(text: str) -> Lines:
-    """Return the values of each option, in lower case, as `ssh -G` prints them."""
+    """Return the values of each option as `ssh -G` prints them. The names of options are in lower case."""
     lines: Lines = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
@@ -169,7 +169,7 @@ def _resolved(lines: Lines) -> Resolved:
         password_authentication=_yes(lines, "passwordauthentication"),
         kbd_interactive_authentication=_yes(lines, "kbdinteractiveauthentication"),
         gssapi_authentication=_yes(lines, "gssapiauthentication"),
-        # "yes", or the path or variable of the forwarded ssh-agent.
+        # "yes", or a path or variable that names the ssh-agent to forward.
         forward_agent=_word(lines, "forwardagent", "no") != "no",
         address_family=_word(lines, "addressfamily", "any"),
         bind_address=_value(lines, "bindaddress"),
@@ -183,7 +183,10 @@ def _resolved(lines: Lines) -> Resolved:
 
 
 def _plain_connect(lines: Lines) -> bool:
-    """Report whether ssh would connect the same way with a ProxyCommand: no option depends on its own connection."""
+    """Report whether ssh would connect in the same way with a ProxyCommand.
+
+    That is so if no option requires that ssh itself makes the connection.
+    """
     return (
         not any(_value(lines, key) for key in ("proxyjump", "proxycommand", "bindaddress", "bindinterface"))
         and not _yes(lines, "checkhostip")
@@ -223,7 +226,7 @@ def _checking(word: str) -> HostKeyChecking:
 def _forwards(lines: Lines) -> tuple[Forward, ...]:
     local = [_forward("local", line) for line in lines.get("localforward", ())]
     remote = [_forward("remote", line) for line in lines.get("remoteforward", ())]
-    # A LocalForward to a Unix socket is printed a second time as a dynamicforward (9.2 to 10.5).
+    # `ssh -G` prints a LocalForward to a Unix socket a second time, as a dynamicforward (9.2 to 10.5).
     echoes = {forward.listen for forward in local if forward.target is not None and forward.target.path}
     dynamic = [_dynamic(line) for line in lines.get("dynamicforward", ())]
     return (*local, *remote, *(forward for forward in dynamic if forward.listen not in echoes))
@@ -250,7 +253,7 @@ def _listen(match: re.Match[str]) -> End:
         return End(path=match["path"])
     if match["port"]:
         return End("", int(match["port"]))
-    # `[]` is how -G prints an empty bind address, which means all interfaces.
+    # `ssh -G` prints `[]` for an empty bind address, which means all interfaces.
     return End(match["bind"] or "*", int(match["bound"]))
 
 

@@ -1,6 +1,7 @@
-"""Run `ssh -G` for many names with few processes of ours: a shell starts one ssh after the other.
+"""Run `ssh -G` for many names with few child processes: a shell starts one ssh after the other.
 
-The agent needs several milliseconds to start a program and answers no client meanwhile. A shell needs one.
+The agent needs several milliseconds to start a program, and cannot answer its clients meanwhile. A shell needs one
+millisecond.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.resolve import MAX_OUTPUT, end_process, parse, resolve, ssh_words
 
 QUICK_S = 2.0
-"""The time limit of ssh among other names. A slower one is asked again alone, with its own limit."""
-_SHELLS_MAX = 8  # `ssh -G` takes 4 ms of a core each
-_NAMES_MAX = 16  # for each shell; the longer the list, the later the first answer counts
+"""The time limit of each ssh in a shell, in seconds. A slower name is resolved again alone, with its own limit."""
+_SHELLS_MAX = 8  # each `ssh -G` takes 4 ms of a core
+_NAMES_MAX = 16  # for each shell, because the first name waits until the last one of its shell has an answer
 
 # Each answer ends with a NUL, the exit status, and another NUL. ssh itself prints no NUL.
 _LOOP = r"""while IFS= read -r name; do "$@" "$name" </dev/null 2>/dev/null; printf '\0%d\0' $?; done"""
@@ -35,7 +36,7 @@ class _Question:
 
 
 class SshResolver:
-    """Answers as `resolve` does. Names that wait at the same time share shells."""
+    """Resolves names as `trayagent.ssh.resolve.resolve` does. Names that wait at the same time share shells."""
 
     def __init__(self, ssh: str = "ssh", config: str | None = None) -> None:
         self._ssh = ssh
@@ -46,7 +47,7 @@ class SshResolver:
     async def resolve(self, name: str, options: Sequence[str] = (), within_s: float = QUICK_S) -> Resolved:
         """Return what `ssh -G NAME` prints, parsed. Raise TrayagentError as `trayagent.ssh.resolve.resolve` does.
 
-        `within_s` is the time limit of ssh, after it was started.
+        `within_s` is the time limit of ssh, counted from its start.
         """
         answer: asyncio.Future[Resolved] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Question(name, tuple(options), within_s, answer))
@@ -74,7 +75,7 @@ class SshResolver:
                     question.answer.cancel()  # does nothing after an answer
 
     def _next_batch(self) -> list[_Question]:
-        """Take this worker's share of the questions: plain names with the same options, or one other name."""
+        """Take this worker's share of the questions: plain names with the same options, or a single other name."""
         share = min(_NAMES_MAX, 1 + (len(self._waiting) - 1) // _SHELLS_MAX)
         first = self._waiting.popleft()
         batch = [first]
@@ -117,7 +118,10 @@ class SshResolver:
                 question.answer.set_result(found)
 
     async def _outputs(self, names: Sequence[str], options: Sequence[str]) -> list[str]:
-        """Return what `ssh -G` prints for each name, "" for a failure. The list ends before a slow or endless one."""
+        """Return what `ssh -G` prints for each name, "" for a failure.
+
+        The list ends before a name that is slow or has endless output.
+        """
         words = ["/bin/sh", "-c", _LOOP, "sh", *ssh_words(self._ssh, self._config, options)]
         pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         try:
@@ -146,12 +150,12 @@ class SshResolver:
 
 
 def _is_plain(name: str) -> bool:
-    """Report whether a name can be a line of the list."""
+    """Report whether a name can be one line of a shell's input."""
     return bool(name) and not name.startswith("-") and not set(name) & set("\n\0")
 
 
 def _set_answer(question: _Question, text: str) -> None:
-    """Answer with this text, unless no caller waits any more or the text is empty because of a failure."""
+    """Answer with this text. Do nothing if no caller waits any more, or if the text is empty because of a failure."""
     if not text or question.answer.done():
         return
     try:

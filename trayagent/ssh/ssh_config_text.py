@@ -1,8 +1,10 @@
-"""Read from the text of ssh_config what `ssh -G` does not show: its files, its aliases, what may vary.
+"""Read from the text of ssh_config what `ssh -G` does not show.
 
-Only `ssh -G NAME` decides what a name means. This module finds what must be known before that. It does not
-evaluate blocks: every line in the text counts. It skips unreadable files, loops and floods of Includes, because
-a wrong guess here costs little.
+It finds the files and the aliases of ssh_config, and whether the output of `ssh -G` may vary between networks.
+
+Only `ssh -G NAME` decides what a name means. This module finds what the agent must know before it runs that. It does
+not evaluate blocks: every line in the text counts. It skips unreadable files, and Includes that form a loop or are too
+many, because a wrong guess here costs little.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_FILE = 1024 * 1024
-"""The most bytes that are read of one file; real ones have a few KB."""
+"""The most bytes that are read of one file. Usual files have a few KB."""
 MAX_FILES = 256
 """The most files that are read from one root."""
 MAX_DEPTH = 16
@@ -60,7 +62,7 @@ class Block:
 def config_files(path: Path) -> tuple[Path, ...]:
     """Return the file and all files that it includes. Missing files are listed, too, because they may appear later.
 
-    A glob returns the files that it matches now.
+    For an Include with a pattern, return the files that match it now.
     """
     return tuple(dict.fromkeys(file for file, _ in _read(path)))
 
@@ -143,7 +145,7 @@ def _read(root: Path) -> Iterator[tuple[Path, list[Option]]]:
 def _included(pattern: str, root: Path) -> list[Path]:
     if "\0" in pattern:
         return []
-    # Relative to ~/.ssh even for the file of `ssh -F`, and to /etc/ssh in the system's file.
+    # A relative Include starts at ~/.ssh, even in the file of `ssh -F`. In the system's file, it starts at /etc/ssh.
     folder = SYSTEM if root.is_relative_to(SYSTEM) else home() / ".ssh"
     text = str(home() / pattern[2:]) if pattern.startswith("~/") else str(folder / pattern)
     if "${" in text or "%" in text:

@@ -1,9 +1,9 @@
-"""Keep programs that ssh runs in the background from opening a window, and record that they tried.
+"""Keep programs that ssh runs in the background from opening a window, and record their attempts.
 
-Such a program is a ProxyCommand or a jump host's ssh. Without a display no browser starts. But programs that need one
-still call it: through BROWSER (the AWS and Google command lines, by Python's webbrowser), or through xdg-open
-(cloudflared, tsh; `open` on a Mac). Such a call means that the login needs the user. So it reaches a script of the
-agent that only records the call.
+Such a program is a ProxyCommand or a jump host's ssh. Without a display no browser starts. But a program that needs a
+browser still calls one: through BROWSER (the AWS and Google command lines, by Python's webbrowser), or through xdg-open
+(cloudflared, tsh; `open` on a Mac). Such a call means that the login needs the user. So the agent replaces the browser
+with a script that only records the call.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from pathlib import Path
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.problems import Problem
 
-# The session bus is among the removed variables, because a desktop opens windows over the bus for programs without a
-# display.
+# The session bus is included, because a program without a display can open a window through a request over the bus.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
 # xdg-open detects a desktop by these variables, and then prefers the desktop's opener to BROWSER.
 _DESKTOPS = (
@@ -52,8 +51,9 @@ case ${0##*/}:$1 in
 esac
 : >"$TRAYAGENT_CALLED"
 """
-# If the master goes to the background, ssh closes the stderr of its ProxyCommand (sshconnect.c, ssh_proxy_connect).
-# The reason of a failure would be lost. A `Match exec` has no pipe as its input, so its stderr stays open.
+# If the master goes to the background, ssh closes the stderr of its ProxyCommand (sshconnect.c, ssh_proxy_connect), and
+# the reason for a failure would be lost. So this script sends that stderr to a file. A ProxyCommand has a pipe as its
+# input. A `Match exec` has none, so the script leaves its stderr alone.
 _SHELL = """#!/bin/sh
 # trayagent puts this in the place of the shell that runs a ProxyCommand. It keeps the stderr of that command.
 SHELL=$TRAYAGENT_SHELL
@@ -64,7 +64,7 @@ exec "$SHELL" "$@"
 
 
 def without_windows(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the variables that lead to a display, since no user would see a window."""
+    """Return the environment without the variables through which a program could open a window."""
     return {key: value for key, value in environment.items() if key not in NO_WINDOWS}
 
 

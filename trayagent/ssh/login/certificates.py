@@ -1,6 +1,6 @@
 """Read when the user's certificates expire. Source: OpenSSH's PROTOCOL.certkeys.
 
-ssh offers an expired certificate all the same. The server refuses it without a reason, as any other refused login.
+ssh offers a certificate even if it has expired. The server then refuses the login without giving a reason.
 """
 
 from __future__ import annotations
@@ -39,14 +39,17 @@ class Certificate:
 def expired_certificate(resolved: Resolved, now: float) -> Certificate | None:
     """Return the certificate that expired last, if ssh_config names certificates for the host and all have expired.
 
-    `now` is in seconds of the wall clock.
+    `now` is in seconds since 1970.
     """
     found = _read(Path(text).expanduser() for text in resolved.certificate_files)
     return _last_expired(found, now)
 
 
 def any_expired_certificate(resolved: Resolved, now: float) -> Certificate | None:
-    """Return as above, also for the certificates beside the key files, which ssh uses without being told."""
+    """Return the same as `expired_certificate`, but also check the certificates beside the key files.
+
+    ssh uses those by default.
+    """
     keys = [Path(text).expanduser() for text in resolved.identity_files]
     beside = (path.with_name(f"{path.name}-cert.pub") for path in keys)
     found = _read((*(Path(text).expanduser() for text in resolved.certificate_files), *beside))
@@ -54,7 +57,10 @@ def any_expired_certificate(resolved: Resolved, now: float) -> Certificate | Non
 
 
 def valid_before(line: bytes) -> int | None:
-    """Return the end of a certificate's validity as one line of text. Return None if the blob is no certificate."""
+    """Return when a certificate expires, in seconds since 1970, or None if `line` is no certificate.
+
+    `line` is the text of a certificate's file.
+    """
     words = line.split(None, 2)
     fields = _KEY_FIELDS.get(words[0].decode(errors="replace")) if len(words) >= 2 else None
     if fields is None:

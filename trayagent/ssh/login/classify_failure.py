@@ -12,9 +12,9 @@ from trayagent.ssh.login.key_exchange import KeyExchange
 from trayagent.ssh.login.proxy_failures import classify_proxy_error
 
 MAX_LINE = 200
-"""The most characters of an ssh message that are shown, because a server may have written it."""
+"""How many characters of an ssh message the user sees at most, because a server may have written it."""
 
-# A server or a jump host may write without end. ssh's own lines and logs are far below these limits.
+# A server or a jump host may send endless text. ssh's own lines and logs are far shorter than these limits.
 _LONGEST_LINE = 1000
 _FIRST_LINES = 100
 _LAST_LINES = 400
@@ -58,12 +58,12 @@ def classify(
     others: str | None = None,
     proven: str | None = None,
 ) -> Failure:
-    """Return why ssh to `host` failed; `exit_status` is None if the agent's deadline ended it.
+    """Return why ssh to `host` failed; `exit_status` is None if the agent ended ssh at its deadline.
 
-    `own` is ssh's log. `others` is the output of a jump host's ssh or a ProxyCommand, None if that is in `own`,
-    too. `proven` is the part of `own` after the key exchange: "" without a key exchange, None for all of `own`.
-    Of each text, only the first and the last lines count, and of each line only the beginning.
-    Never raises. A failure that no row of the table matches is `unknown`, with ssh's last line.
+    `own` is ssh's log. `others` is the output of a jump host's ssh or a ProxyCommand, None if `own` contains that
+    output. `proven` is the part of `own` after the key exchange: "" if there was no key exchange, None if all of `own`
+    counts. Only the first and last lines of each text count, and only the beginning of each line. Never raises. A
+    failure that no row of the table matches is `unknown`, with ssh's last line.
     """
     text, carrier = _readable(own), _readable(others or "").strip() + "\n"
     ends = [ended.start() for ended in _CARRIER_ENDED.finditer(text)]
@@ -80,11 +80,13 @@ def classify(
 
 
 def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failure:
-    """Return a failure that may be a refused login, with that mark.
+    """Return the failure, marked as `perhaps_refused` if the login may have been refused.
 
-    The server proved its host key, and then the login ended without a word. sshd closes the connection if PAM refuses
-    the account (expired, pam_access), and for RefuseConnection (OpenSSH 9.9 and later). A relay on the route may
-    swallow a refusal. Servers that are busy or reboot close before the key exchange.
+    That is possible if the server proved its host key, and then the login ended without a message.
+
+    sshd closes the connection if PAM refuses the account (expired, pam_access), and for RefuseConnection (OpenSSH 9.9
+    and later). A relay on the route may swallow a refusal. A server that is busy or reboots is no such case: it closes
+    the connection before the key exchange.
     """
     unspoken = failure.kind in _UNSPOKEN and not failure.positive
     if exchange.host_key is None or not unspoken or _AUTHENTICATED.search(exchange.after):
@@ -103,9 +105,9 @@ def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failu
 
 
 def unlogged(failure: Failure, host: str) -> Failure:
-    """Return the failure of an ssh that was connected and left an empty log, marked as a possible refusal.
+    """Return the failure of an ssh that connected and left an empty log, marked as `perhaps_refused`.
 
-    ssh prints a reason before it ends, so its log could not be written: the file system is full.
+    ssh always logs a reason before it ends. So ssh could not write its log: the file system is full.
     """
     title = f"ssh to {host} failed and could not write its log: perhaps the login was refused"
     problem = Problem("unknown", title, "Is the file system of the runtime directory full? trayagent doctor")
@@ -127,8 +129,8 @@ def _disconnected(host: str) -> Failure:
 def _carried(text_of_carrier: str, host: str, links: int) -> Failure:
     """Return the failure from the output of a jump host's ssh or a ProxyCommand.
 
-    If a jump host could not reach the next machine, its message is about that machine. That is the target, if
-    only one of the `links` (the connections in the chain) ended.
+    If a jump host could not reach the next machine, its message is about that machine. `links` is the number of
+    connections in the chain that ended. If it is 1, the next machine is the target.
     """
     found = _row_of(text_of_carrier, text_of_carrier)
     if found is None:
@@ -143,7 +145,7 @@ def _carried(text_of_carrier: str, host: str, links: int) -> Failure:
 
 
 def _by_proxy(text_of_carrier: str, host: str) -> Failure:
-    """Return the failure of a ProxyCommand other than ssh, with its own message."""
+    """Return the failure of a ProxyCommand other than ssh, with the message of that program."""
     kind, line = classify_proxy_error(text_of_carrier) or ("proxy-command", _last_line(text_of_carrier))
     title = f"The ProxyCommand of {host} failed: {line[:MAX_LINE]}"
     if kind == "proxy-login":
@@ -152,7 +154,10 @@ def _by_proxy(text_of_carrier: str, host: str) -> Failure:
 
 
 def _row_of(text: str, after: str) -> tuple[Row, re.Match[str]] | None:
-    """Return the first row that matches; a positive row must match the part after the key exchange."""
+    """Return the first row that matches, with its match.
+
+    A positive row must match in `after`, the part of the text after the key exchange.
+    """
     for row in TABLE:
         match = row.match(after if row.positive else text)
         if match is not None:
@@ -183,7 +188,7 @@ def _without_noise(text: str) -> str:
 
 
 def _readable(text: str) -> str:
-    """Return a bounded text without control characters, because the output of ssh contains the server's banner."""
+    """Return a text with bounded length and without control characters, because it may contain a server's banner."""
     lines = text.split("\n")
     if len(lines) > _FIRST_LINES + _LAST_LINES:
         lines = lines[:_FIRST_LINES] + lines[-_LAST_LINES:]

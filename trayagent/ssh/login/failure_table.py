@@ -1,10 +1,13 @@
-"""The table of ssh's error messages and their meanings; English in every locale, OpenSSH 9.2 to 10.5.
+"""The table of ssh's error messages and their meanings, for OpenSSH 9.2 to 10.5.
 
-The first row that matches decides, so the order matters: certain and final messages come before those that may
+The messages are English in every locale.
+
+The first row that matches decides, so the order matters. Certain and final messages come before messages that may
 accompany them.
 
-A server or a jump host writes the text. So a pattern stays within one line, which `classify_failure` bounds, and no two
-of its open repetitions match the same text. `then` is the condition on later lines.
+A server or a jump host may have written the text, so no text may make a pattern slow. A pattern matches within one
+line, and `classify_failure` bounds the length of lines. No two unbounded repetitions in a pattern match the same text.
+`then` is a condition on later lines.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ from trayagent.core.facts.problems import Code
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A pattern and the failure that it means.
+    """A pattern for ssh's message, and the failure that the message means.
 
-    `title` may use {who} (the host, or its jump host) and the pattern's groups. `hint` may use {host} and the
-    groups. `then` is a text that must follow the match, on any line. `positive`: ssh prints this only after it has
+    `title` may use {who} (the host, or its jump host) and the pattern's groups. `hint` may use {host} and the groups.
+    `then` is a text that must follow the match, on any line. `positive`: ssh prints this message only after it has
     accepted the server's host key.
     """
 
@@ -34,7 +37,7 @@ class Row:
     positive: bool = False
 
     def match(self, text: str) -> re.Match[str] | None:
-        """Return the match in a bounded text, None without one."""
+        """Return the match in a bounded text, or None."""
         found = self.pattern.search(text)
         return found if found is not None and text.find(self.then, found.end()) >= 0 else None
 
@@ -59,13 +62,13 @@ _CONNECT = r"^ssh: connect to host \S+ port (?P<port>\d+): "
 _AGAIN = "then: trayagent reconnect {host}"
 
 TABLE: tuple[Row, ...] = (
-    # Before any packet.
+    # Failures before ssh sends a packet.
     _row(
         r"^(?P<line>.*(?:Bad configuration option|Can't open user config file|Bad owner or permissions on"
         r"|command-line:? line \d+: |: line \d+: Bad |terminating, \d+ bad|: unknown key %).*)$",
         "config", "config-error", "{line}", "Look at it with: ssh -G {host}",
     ),
-    # After the login.
+    # Failures after the login.
     _row(
         r"^unix_listener: path .* too long",
         "control-path", "control-path-too-long", "The ControlPath of {who} is too long for a socket",
@@ -86,7 +89,7 @@ TABLE: tuple[Row, ...] = (
         r"System is (?:booting up|going down)|not permitted to log in (?:yet|anymore)",
         "booting", "refused", "{who} is starting up or shutting down", positive=True,
     ),
-    # The login.
+    # Failures of the login.
     _row(
         r"Too many authentication failures",
         "too-many-keys", "too-many-auth-failures", "{who} gave up after too many keys",
@@ -117,7 +120,7 @@ TABLE: tuple[Row, ...] = (
         r"Permission denied \([^()\n]*\)",
         "auth", "auth-denied", "{who} refused the login", "Check the key and the ssh-agent: ssh {host}", positive=True,
     ),
-    # The key exchange.
+    # Failures of the key exchange.
     _row(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "host-key-changed", "host-key-changed", "The host key of {who} has changed",
@@ -133,7 +136,8 @@ TABLE: tuple[Row, ...] = (
         "negotiation", "no-common-algorithm", "{who} and ssh have no {what} in common",
         "Update the older side, or allow its algorithm in ssh_config; ssh {host} names it",
     ),
-    # Behind a jump host that works. A master's own forwards fail with the first half of these messages.
+    # Failures behind a jump host that works. If a forward of the master itself fails, ssh prints only the first part of
+    # these messages, hence `then`.
     _row(
         _BY_JUMP_HOST + r".*(?:not known|name resolution|resolve|No address)",
         "dns", "name-not-found", "The jump host does not know the name of {who}", then=_JUMP_FAILED,
@@ -153,7 +157,7 @@ TABLE: tuple[Row, ...] = (
         "jump", "jump-host-failed", "The jump host forbids connections to {who}",
         "Its sshd needs AllowTcpForwarding, and a PermitOpen that names the target", then=_JUMP_FAILED,
     ),
-    # The route to the server.
+    # Failures on the route to the server.
     _row(
         r"Could not resolve hostname (?P<name>\S+): ",
         "dns", "name-not-found", "The name {name} was not found", "It may be known only on its own network or VPN",
@@ -166,9 +170,9 @@ TABLE: tuple[Row, ...] = (
         _CONNECT + r".*timed out|timed out during banner exchange|^Connection to .* timed out",
         "timed-out", "timed-out", "{who} did not answer in time",
     ),
-    # Blackhole and prohibit routes cause "Invalid argument" and "Permission denied".
+    # This row also matches the errors of blackhole and prohibit routes: "Invalid argument" and "Permission denied".
     _row(_CONNECT, "unreachable", "unreachable", "{who} cannot be reached from here"),
-    # The end of a connection that worked. Such an end shows nothing about the present path, so it is not positive.
+    # The end of a connection that worked. It shows nothing about the present path, so these rows are not positive.
     _row(r"^Timeout, server .* not responding", "died", "timed-out", "{who} stopped answering"),
     _row(
         r"^Connection to .* closed by remote host|^client_loop: send disconnect|^Read from remote host ",
@@ -179,7 +183,7 @@ TABLE: tuple[Row, ...] = (
         r"|Could not request local forwarding).*)$",
         "forward", "forward-failed", "A forward of {who} failed: {line}", positive=True,
     ),
-    # ssh cannot distinguish MaxStartups, a penalty, a restart of sshd, and a machine without an ssh server.
+    # For ssh these all look the same: MaxStartups, a penalty, a restart of sshd, a machine without an ssh server.
     _row(
         r"Not allowed at this time|Exceeded MaxStartups|Connection (?:closed|reset) by \S+ port \d+"
         r"|^kex_exchange_identification: |^banner exchange: Connection to ",

@@ -1,14 +1,15 @@
 """Read from ssh's log of its key exchange which host key a server proved to have.
 
-verify_host_key (sshconnect.c) logs the key that the server presented. ssh calls kex_input_newkeys (kex.c) only after
-it verified the server's signature with that key. LogVerbose selects exactly these lines at any LogLevel. It adds the
-pid of the ssh that wrote them (log.c; from OpenSSH 10.0 also the name of the program).
+verify_host_key (sshconnect.c) logs the key that the server presented. ssh calls kex_input_newkeys (kex.c) only after it
+verified the server's signature with that key. LogVerbose selects exactly the lines of these two functions at any
+LogLevel. It adds the pid of the ssh that wrote them (log.c; from OpenSSH 10.0 also the name of the program).
 
-No other line may count. Until then anyone on the route can put text into the log: in a disconnect, in the offers of
-algorithms, in the names of a certificate. All of these may contain newlines.
+No other line counts as proof. Until the key exchange ends, anyone on the route can put text into the log: the reason of
+a disconnect, a list of algorithms, the names in a certificate. All of these may contain newlines.
 
-A host certificate proves nothing by the log alone. ssh logs its key ID and names before it checks anything, and these
-can contain whole lines in ssh's own form, NEWKEYS included. Only a successful login proves the key of a certificate.
+For a host certificate, the log alone proves nothing. ssh logs the key ID and the names in the certificate before it
+checks them. These can contain whole lines that look like ssh's own, even the line about NEWKEYS. Only a successful
+login proves the key of a certificate.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOG_VERBOSE = "sshconnect.c:verify_host_key():*,kex.c:kex_input_newkeys():*"
-"""The value of LogVerbose; a wider pattern would also print debug messages of the server."""
+"""The value of LogVerbose. A wider pattern would also select debug messages that the server sends."""
 
 LOG_SESSIONS = "mux.c:mux_session_confirm():*"
-"""For the LogVerbose of a master: one line for each session that a client requested."""
+"""The part of a master's LogVerbose that logs each session that a client requested."""
 
 LOG_OPTIONS = {"LogVerbose": LOG_VERBOSE, "FingerprintHash": "sha256"}
 
@@ -36,16 +37,17 @@ _KEY = re.compile(
 _CERTIFICATE = "Server host certificate"
 _NEWKEYS = "SSH2_MSG_NEWKEYS received"
 _PEERS_WORDS = re.compile(r"Received disconnect from |Unable to negotiate with |Bad remote protocol version ")
-# If the names in a certificate forged lines of the log, ssh prints this message after them.
+# The names in a certificate can forge log lines. Then ssh prints one of these messages after the forged lines.
 _NOT_PROVEN = re.compile(r"^(?:Host key verification failed\.|.*: incorrect signature)$", re.MULTILINE)
 _LINE_END = re.compile(r"\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExchange:
-    """The proven host key as "TYPE SHA256:…" or None, and ssh's log after the key exchange, "" without one.
+    """The result of a key exchange: the proven host key ("TYPE SHA256:…") or None, and the log after the exchange.
 
-    `certified`: the server presented a certificate, so the log proves nothing.
+    `after` is "" if no key exchange was completed. `certified`: the server presented a certificate, so the log proves
+    nothing.
     """
 
     host_key: str | None = None
@@ -56,8 +58,8 @@ class KeyExchange:
 def read_key_exchange(log: str, pid: int | None, *, logged_in: bool = False) -> KeyExchange:
     """Return the key exchange that a log proves.
 
-    `pid` is the ssh that connected, None if unknown. `logged_in`: something other than the log shows that the login
-    succeeded, so the key exchange was completed with the first key in the log.
+    `pid` is the ssh that connected, None if unknown. `logged_in`: other evidence than the log shows that the login
+    succeeded. Then ssh has accepted the first key in the log.
     """
     key: str | None = None
     lines = _LINE_END.split(log)
@@ -82,8 +84,8 @@ def read_key_exchange(log: str, pid: int | None, *, logged_in: bool = False) -> 
 def preferring(host_key: str, algorithms: Sequence[str]) -> str | None:
     """Return the value of HostKeyAlgorithms that requests this key first, or None if no algorithm fits the key.
 
-    A server may have several keys, and ssh first requests a type that known_hosts has. After a login, known_hosts
-    may have one more (UpdateHostKeys).
+    A server may have several keys, and ssh first requests a type that known_hosts has. After a login, known_hosts may
+    have more types (UpdateHostKeys).
     """
     kind = host_key.partition(" ")[0]
     if not any(_key_type(one) == kind for one in algorithms):

@@ -1,4 +1,4 @@
-"""Check whether the user's known_hosts files have a host key; sshd(8), *SSH_KNOWN_HOSTS FILE FORMAT*."""
+"""Check whether the user's known_hosts files have a host key. Source: sshd(8), *SSH_KNOWN_HOSTS FILE FORMAT*."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_trusted(host_key: str, names: Iterable[str], files: Iterable[Path]) -> bo
 
 
 def known_keys(resolved: Resolved) -> frozenset[str]:
-    """Return the host keys ("TYPE SHA256:…") that the known_hosts files have for a host as ssh_config describes it."""
+    """Return the host keys ("TYPE SHA256:…") that the known_hosts files of a resolved host have for it."""
     name = resolved.host_key_alias or resolved.hostname
     if resolved.port != DEFAULT_PORT and resolved.host_key_alias is None:
         name = f"[{name}]:{resolved.port}"
@@ -81,5 +81,5 @@ def _matches(hosts: str, name: str) -> bool:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """Match as ssh does: only * and ? are wildcards, so the brackets of [name]:port are literal."""
+    """Report whether a name matches as in ssh. Only * and ? are wildcards; the brackets of [name]:port are literal."""
     return fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))

@@ -1,7 +1,7 @@
 """Detect a login that is stuck because the network swallows large packets.
 
-Small packets pass, such as the server's banner. But the first packets of the key exchange, which fill a whole
-MTU, never arrive. It looks like a dead server, and every retry looks the same.
+Small packets pass, such as the server's banner. But the first packets of the key exchange, which fill a whole MTU,
+never arrive. Without this check, the server looks dead, and so it does at every retry.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from trayagent.ssh.os.tcp_connection import flow_of, tcp_facts
 
 # Random loss does not cause this many retransmissions in a row, because the pause between them doubles.
 _RETRANSMISSIONS = 3
-# Fewer bytes than this fit into any packet: IPv6 requires an MTU of at least 1280.
+# Less data than this fits into one packet on any network: IPv6 requires an MTU of at least 1280.
 _LARGE = 1024
 _SMALL_DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A stuck login: the server at `peer` sent to `local`, but no large packet reached the server."""
+    """A stuck login: the server at `peer` sent data to `local`, but no large packet reached the server."""
 
     local: str
     peer: str

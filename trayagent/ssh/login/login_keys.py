@@ -19,7 +19,9 @@ class LoginKeys:
 
 
 def login_keys(resolved: Resolved, agent: tuple[bytes, ...] | None) -> LoginKeys:
-    """Return the keys that a login to the host offers; `agent` are the keys that its ssh-agent holds.
+    """Return the keys that a login to the host offers.
+
+    `agent` are the keys in the ssh-agent, None without an ssh-agent.
 
     With IdentitiesOnly, a key of the ssh-agent counts only if an IdentityFile or certificate names it
     (ssh_config(5)).
@@ -34,7 +36,7 @@ def login_keys(resolved: Resolved, agent: tuple[bytes, ...] | None) -> LoginKeys
 
 
 def login_obstacle(resolved: Resolved, keys: LoginKeys) -> Evidence:
-    """Return why a login would need the user or would be impossible. Return no evidence if the login would work."""
+    """Return why a login would need the user or would be impossible, or NO_EVIDENCE if neither is so."""
     if resolved.pkcs11_provider is not None:
         return Evidence.of(key="hardware")
     kinds = [kind_of(key) for key in (*filter(None, map(public_key, keys.files)), *keys.agent)]

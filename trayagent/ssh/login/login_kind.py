@@ -19,7 +19,7 @@ _TYPED = {"password", "keyboard-interactive"}
 def login_kind(
     log: str, resolved: Resolved, environment: Mapping[str, str], *, at_terminal: bool
 ) -> LoginKind:
-    """Return what the login needed from the user; without a terminal the user cannot have typed anything."""
+    """Return what a login needed from the user. Only at a terminal can the user have typed something."""
     methods = set(_METHOD.findall(log))
     if methods & _TYPED:
         return "typed"

@@ -1,7 +1,7 @@
 """Classify the error messages of ProxyCommands: socat, ncat, nc, openssl, corkscrew, cloudflared, the AWS CLI.
 
-These programs do not guarantee their messages. So the rows match the words that they take from the system
-(strerror(3), gai_strerror(3), Go's net package), and the words with which a service requests a login.
+Any version of these programs may change its messages. So the rows match words that the programs take from the system
+(strerror(3), gai_strerror(3), Go's net package), and words with which a service requests a login.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ def _row(kind: FailureKind, *alternatives: str) -> tuple[FailureKind, re.Pattern
     return kind, re.compile("|".join(alternatives), re.IGNORECASE)
 
 
-# One line may contain a request for a login and an error of the network ("fetch token: connection refused"). So the
-# network's reasons come first. openssl s_client prints "errno=": the first number is that of Linux, the second that
-# of macOS.
+# One line may contain both a request for a login and an error of the network ("fetch token: connection refused"). So
+# the rows of network errors come first. openssl s_client prints "errno=NUMBER". Each row has Linux's numbers before
+# those of macOS.
 _ROWS = (
     _row(
         "dns",
@@ -47,8 +47,8 @@ _REMARKS = re.compile(r"(?:depth=|verify (?:error|return)|CONNECTED|DONE|---)")
 def classify_proxy_error(text: str) -> tuple[FailureKind, str] | None:
     """Return the kind of a ProxyCommand's failure and the line that shows it, or None if no row matches.
 
-    The last line that matches decides the kind. Of several lines of the same kind, the first one is returned. It has
-    more detail than a summary at the end.
+    The last line that matches decides the kind. If several lines have that kind, return the first of them, because it
+    has more detail than a summary at the end.
     """
     lines = [line for line in text.splitlines() if not _REMARKS.match(line)]
     kinds = [_kind(line) for line in lines]

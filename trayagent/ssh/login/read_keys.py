@@ -22,11 +22,11 @@ _ANSWER_MAX = 256 * 1024  # the most that OpenSSH's agent client accepts
 _MAGIC = b"openssh-key-v1\0"  # OpenSSH's PROTOCOL.key
 _KEY_MAX = 64 * 1024
 NO_FILE = Path(os.devnull)
-"""In ssh_config it means "no file". Each login with UserKnownHostsFile /dev/null writes to it."""
+"""In ssh_config, /dev/null means "no file". Do not watch it: a login with UserKnownHostsFile /dev/null writes to it."""
 
 
 def key_files(resolved: Resolved) -> tuple[Path, ...]:
-    """Return the key files of a host's login, whether or not they exist: keys, public keys, certificates.
+    """Return the paths of all files for a host's login, even if they do not exist: keys, public keys, certificates.
 
     Source: ssh_config(5), IdentityFile and CertificateFile.
     """
@@ -41,12 +41,12 @@ def key_files(resolved: Resolved) -> tuple[Path, ...]:
 
 
 def existing(identity_files: Iterable[str]) -> tuple[Path, ...]:
-    """Return the values of IdentityFile that are files."""
+    """Return the paths of the existing files among these values of IdentityFile."""
     return tuple(path for text in identity_files if (path := Path(text).expanduser()).is_file())
 
 
 def read_key_file(path: Path) -> bytes:
-    """Return the beginning of a key file, b"" if the file cannot be read. No key or certificate is longer."""
+    """Return at most 64 KiB of a key file, b"" if the file cannot be read. No key or certificate is longer."""
     try:
         if not path.is_file():  # reading a named pipe would block forever
             return b""
@@ -57,7 +57,7 @@ def read_key_file(path: Path) -> bytes:
 
 
 def agent_socket(resolved: Resolved, environment: Mapping[str, str]) -> str | None:
-    """Return the socket of the ssh-agent that ssh uses for this host (IdentityAgent), or None."""
+    """Return the socket of the ssh-agent that ssh uses for this host (IdentityAgent), or None without one."""
     named = resolved.identity_agent
     if named is None or named == "SSH_AUTH_SOCK":
         return environment.get("SSH_AUTH_SOCK") or None
@@ -131,7 +131,7 @@ def public_key(key_file: Path) -> bytes | None:
         return None
     try:
         at = len(_MAGIC)
-        for _ in range(3):  # cipher, key derivation and the options of the derivation
+        for _ in range(3):  # skip the cipher, the key derivation and the options of the derivation
             _, at = _string(raw, at)
         return _string(raw, at + 4)[0]
     except struct.error:
@@ -149,7 +149,7 @@ def kind_of(key: bytes) -> str:
 def passphrase_needed(auth_sock: str | None, identity_files: Iterable[str]) -> Path | None:
     """Return a key file that only the user's passphrase can unlock.
 
-    Return None if any key was usable without a passphrase.
+    Return None if there is no key file, or if a key is usable without a passphrase.
     """
     if agent_keys(auth_sock):
         return None
@@ -160,7 +160,10 @@ def passphrase_needed(auth_sock: str | None, identity_files: Iterable[str]) -> P
 
 
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
-    """Return a string of the ssh protocol and the offset of its end (RFC 4251, section 5). Raise struct.error."""
+    """Return a string of the ssh protocol and the offset of its end (RFC 4251, section 5).
+
+    Raise struct.error if the data ends too early.
+    """
     (length,) = struct.unpack_from(">I", data, at)
     end = at + 4 + length
     if end > len(data):

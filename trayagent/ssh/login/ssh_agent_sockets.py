@@ -19,13 +19,14 @@ Kind = Literal["usable", "silent", "forwarded", "not-ours"]
 
 _CONNECT_S = 1.0
 _SERVERS = frozenset({"sshd", "sshd-session", "dropbear"})
-# The names of OpenSSH 10.1 and later, and of dropbear. Older versions use the same names as ssh-agent(1).
+# The socket names of forwarded ssh-agents, from OpenSSH 10.1 on and with Dropbear. Older sshd versions use the same
+# names as ssh-agent(1).
 _FORWARDED_NAME = re.compile(r"/\.ssh/agent/s\.[^/]*\.sshd\.[^/]*$|/dropbear-[^/]*/auth-[^/]*$")
-_LOCAL_PEERPID = (0, 0x002)  # SOL_LOCAL and the option of macOS, <sys/un.h>
+_LOCAL_PEERPID = (0, 0x002)  # SOL_LOCAL and LOCAL_PEERPID of macOS, <sys/un.h>
 
 
 def kind_of(path: str | None) -> Kind:
-    """Return the kind of the ssh-agent behind a socket. It takes up to 2 s if no process answers."""
+    """Return the kind of the ssh-agent behind a socket. This takes up to 2 s if no process answers."""
     if not path:
         return "not-ours"
     try:
@@ -42,9 +43,9 @@ def kind_of(path: str | None) -> Kind:
 def is_forwarded(path: str) -> bool:
     """Report whether an ssh server listens on a socket: the ssh-agent behind it is then on another machine.
 
-    The kernel reports the process that called listen(2). An ssh-agent forks after that, so the reported process
-    is gone. sshd does not. Other users cannot read its descriptors, but they can read its name. Raise OSError if no
-    process listens.
+    The kernel reports the process that called listen(2). An ssh-agent forks after that call, so the reported process is
+    gone. sshd does not fork, so the reported process is sshd. Any user can read its name. Raise OSError if no process
+    listens.
     """
     if _FORWARDED_NAME.search(str(Path(path).resolve())):
         return True

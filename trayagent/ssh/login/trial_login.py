@@ -1,7 +1,7 @@
 """Try a login beside a master, without any prompt, to see whether the server still accepts the keys.
 
-The keys of the ssh-agent are offered as public keys only. The server says which keys it accepts before anything is
-signed (RFC 4252, section 7). So the ssh-agent, which may prompt for a confirmation or a touch, never signs.
+The trial offers only the public keys of the ssh-agent. The server reports which keys it accepts before ssh signs
+anything (RFC 4252, section 7). So the ssh-agent, which may prompt for a confirmation or a touch, never signs.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _ACCEPTED = re.compile(
 class Tried:
     """The result of a trial: whether the login succeeded, and the files whose keys the server accepts.
 
-    `proven` is the key exchange in the log; without it neither is possible. `status` is ssh's exit status, None if
-    our deadline or the success ended ssh.
+    `proven` is the key exchange in the log; without it, nothing else in the log counts. `status` is ssh's exit status,
+    None if the agent ended ssh after the success or at the deadline.
     """
 
     authenticated: bool
@@ -55,9 +55,9 @@ def trial_command(
 ) -> list[str]:
     """Return the command line of a login that shares nothing with the master, opens no session and never prompts.
 
-    ssh logs to the file `log`. `public_keys` are files of keys to offer in addition to the host's own `files`; ssh
-    drops its default files as soon as one is named. `mark` is part of the command line, so that a later agent can
-    find an abandoned trial.
+    ssh logs to the file `log`. `public_keys` are files of keys to offer in addition to the host's own `files`. The
+    command line names both, because ssh drops its default files as soon as it names one. `mark` is part of the command
+    line, so that a later agent can find an abandoned trial.
     """
     options = {
         "ForwardAgent": "no",
@@ -73,7 +73,7 @@ def trial_command(
 
 
 def mark_of(runtime_dir: Path) -> str:
-    """Return the mark for the trials of the agent with this runtime directory, with % replaced (an ssh token)."""
+    """Return the mark for the trials of the agent with this runtime directory. It has no %, which ssh would expand."""
     return f"trayagent-trial {str(runtime_dir).replace('%', '_')}"
 
 
@@ -85,7 +85,7 @@ def processes_of(mark: str) -> list[Process]:
 async def log_in(
     words: Sequence[str], environment: Mapping[str, str], log: Path, *, deadline_s: float
 ) -> Tried:
-    """Run the trial and return its result; its process and log are gone then. Raise OSError if ssh cannot run."""
+    """Run the trial, remove its log and return its result. Raise OSError if ssh cannot run."""
     result = await run_until(words, log, environment, deadline_s=deadline_s, enough=_authenticated)
     output = result.output
     proven = read_key_exchange(output.own, result.pid)
@@ -96,7 +96,7 @@ async def log_in(
 def _authenticated(pid: int, log: str) -> bool:
     """Report whether the log shows a successful login.
 
-    A certificate can forge this line; what follows from it is only that the user is not warned.
+    A host certificate can forge this line. The only harm is that the agent does not warn the user of refused keys.
     """
     after_login = read_key_exchange(log, pid, logged_in=True).after
     return _AUTHENTICATED.search(after_login) is not None

@@ -10,9 +10,9 @@ from collections.abc import Callable
 async def banner_answers(
     peer: str, port: int, *, deadline_s: float, established: Callable[[], None] = lambda: None
 ) -> bool:
-    """Report whether an SSH server answers at this address within the deadline. Raise OSError for a refusal.
+    """Report whether an SSH server answers at this address within the deadline. Raise OSError if it cannot be reached.
 
-    `established` is called as soon as the TCP connection is established.
+    Call `established` as soon as the TCP connection is established.
     """
     try:
         async with asyncio.timeout(deadline_s):

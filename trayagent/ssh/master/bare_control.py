@@ -1,4 +1,4 @@
-"""A bare control: a key exchange with a server without a login; for masters whose login options are unknown.
+"""A bare control: a key exchange with a server, but no login. It is for masters whose login options are unknown.
 
 The agent ends ssh once it has logged the host key and NEWKEYS. Until then ssh has sent neither a user name nor a key,
 and has not prompted the user.
@@ -16,7 +16,7 @@ from trayagent.ssh.login.key_exchange import read_key_exchange
 from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
 from trayagent.ssh.os.tcp_connection import flow_of
 
-# Messages that ssh prints only after it has read an SSH banner: packet.c, sshpkt_vfatal; kex.c.
+# Messages that ssh prints only after it has read an SSH banner. Source: packet.c (sshpkt_vfatal), kex.c.
 _AFTER_BANNER = re.compile(
     r"^(?:Unable to negotiate with |Received disconnect from |ssh_dispatch_run_fatal: )", re.MULTILINE
 )
@@ -24,7 +24,7 @@ _AFTER_BANNER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The address of a control, and where its host key may be known: `name` and the known_hosts files."""
+    """The server of a control: its address, and the name and known_hosts files with which to find its host key."""
 
     peer: str
     port: int
@@ -33,7 +33,7 @@ class Server:
 
     @property
     def known_as(self) -> tuple[str, ...]:
-        """The server's possible names in known_hosts."""
+        """The names that the server may have in known_hosts."""
         names = [name for name in (self.name, self.peer) if name]
         return tuple(names if self.port == 22 else (f"[{name}]:{self.port}" for name in names))
 
@@ -42,7 +42,7 @@ class Server:
 class Answer:
     """The result of a bare control: the proven host key, whether an SSH server answered, and ssh's log.
 
-    `certified`: the server presented a certificate, which proves nothing here. Ask again without certificates.
+    `certified`: the server presented a certificate, which proves nothing here. Then run a control without certificates.
     """
 
     host_key: str | None
@@ -62,9 +62,9 @@ def bare_command(
 ) -> list[str]:
     """Return the command line of an ssh that connects to this address, never prompts and keeps known_hosts unchanged.
 
-    ssh uses the user's configuration for the name, because old servers need the algorithms in it. ssh reads the known
-    keys only to request a key of their type. Without `certificates`, ssh requests plain keys by its default
-    algorithms.
+    ssh uses the user's configuration for the name, because an old server may need algorithms that are set there. ssh
+    reads the known keys only to request a key of their type. If `certificates` is False, ssh requests no certificates,
+    only plain keys with its default algorithms.
     """
     files = " ".join(str(path) for path in server.known_hosts if not re.search(r"[\s\"'#%]", str(path)))
     options = {
@@ -96,9 +96,9 @@ async def exchange_keys(
     deadline_s: float,
     established: Callable[[], None],
 ) -> Answer:
-    """Run the control and return its result; its process and log are gone then. Raise OSError if ssh cannot run.
+    """Run the control, remove its log and return its result. Raise OSError if ssh cannot run.
 
-    `established` is called as soon as the TCP connection is established.
+    Call `established` as soon as the TCP connection is established.
     """
     connected = False
 

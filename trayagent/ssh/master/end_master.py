@@ -14,10 +14,10 @@ from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
 from trayagent.ssh.os.tcp_connection import transport_of
 
-TERMINATE_S = 0.100  # an idle master ends 2 ms after TERMINATE; a master that hangs never ends
-SESSION_END_S = 0.3  # a terminal is restored in a few milliseconds; an ssh whose buffer is full never ends
+TERMINATE_S = 0.100  # an idle master needs 2 ms; a master that hangs never ends
+SESSION_END_S = 0.3  # ssh needs milliseconds to restore its terminal; with a full send buffer it never ends
 _GIVES_UP = "autossh"
-_KILLED_S = 2.0  # SIGKILL takes 1 to 11 ms
+_KILLED_S = 2.0  # a process ends 1 to 11 ms after SIGKILL
 _POLL_S = 0.001
 
 
@@ -25,10 +25,10 @@ async def end(master: Master, *, politely: bool = True) -> None:
     """End a master and its transport; return when the master is gone.
 
     Pass `politely` False to skip TERMINATE: after a take-over, a polite end would unlink the new master's socket. If
-    the pid now belongs to another process, that process and its children are left alone.
+    the pid now belongs to another process, leave that process and its children alone.
     """
     family = _family(master)
-    if not _still(master):  # checked after `_family`, so that only children of this master can be ended
+    if not _still(master):  # only a check after `_family` shows that `family` belongs to this master
         return
     if politely and await _terminate(master) and await _gone(master, TERMINATE_S):
         _kill_all(family, but=master.pid)
@@ -39,10 +39,11 @@ async def end(master: Master, *, politely: bool = True) -> None:
 
 
 async def end_session(master: Master) -> None:
-    """End an ssh that is no master, as the end of its connection would: it restores its terminal and exits with 255.
+    """End an ssh that is no master as if it had lost its connection: it restores its terminal and exits with 255.
 
-    After SIGTERM, `ssh -N` exits with 0 (clientloop.c), and autossh and units do not start it again. nohup ignores
-    SIGHUP. autossh gives up on an ssh that SIGKILL ended.
+    SIGHUP comes first, because after SIGTERM, `ssh -N` exits with 0 (clientloop.c), and autossh or a systemd unit does
+    not start it again. Under nohup, ssh ignores SIGHUP, so SIGQUIT and SIGTERM follow. Under autossh, do not use
+    SIGKILL, because autossh gives up if SIGKILL ends its ssh.
     """
     if not _still(master):
         return
@@ -64,8 +65,8 @@ def _parent_of(pid: int) -> str:
 async def abandon(process: Process) -> None:
     """End an ssh that has not logged in, and its transport; return when all are gone.
 
-    SIGTERM lets each close its connection, so that no server keeps a dead one. Without the signal, an `ssh -W` that
-    still connects would stay for minutes if the network swallows every packet.
+    SIGTERM lets each process close its connection, so that no server keeps a dead connection. Without this signal, an
+    `ssh -W` that is still connecting would stay for minutes if the network swallows every packet.
     """
     leads = _leads_session(process.pid)
     family = [process, *descendants(process.pid)]
@@ -74,8 +75,7 @@ async def abandon(process: Process) -> None:
             # Accept any program name: a shell that runs a ProxyCommand may become another program at any moment.
             sent = kill_checked(one.pid, one.start_ticks, None, sig)
             if one is process and leads and sent == "sent":
-                # Also end a child that started after `_family` was read, because no later search would find that
-                # child.
+                # Also end a child that started after `family` was read, because no later search would find that child.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, sig)
         until = time.monotonic() + within_s
@@ -106,7 +106,10 @@ async def _gone(master: Master, within_s: float) -> bool:
 
 
 def _leads_session(pid: int) -> bool:
-    """Report whether a process leads a Unix session, as our attempts do; its process group is then its own."""
+    """Report whether a process leads a Unix session, as the ssh of each attempt does.
+
+    Then only its own descendants are in its process group.
+    """
     try:
         return os.getsid(pid) == pid
     except OSError:  # the process is gone, or the system hides other sessions
@@ -132,7 +135,7 @@ def _family(master: Master) -> list[Process]:
 
 
 def _kill_all(family: list[Process], *, but: int) -> None:
-    """Kill these processes except `but`. An `ssh -W` of a killed master could wait for a dead connection forever."""
+    """Kill these processes except the pid `but`. The `ssh -W` of a killed master could wait forever."""
     for process in family:
         if process.pid != but:
             kill_checked(process.pid, process.start_ticks, None, signal.SIGKILL)

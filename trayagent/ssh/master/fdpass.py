@@ -1,7 +1,8 @@
 """A ProxyCommand for ProxyUseFdpass: hands ssh the connection that the agent made (`preconnect`).
 
-It runs as a separate program while the user waits. So it imports only built-in modules and none of trayagent.
-If the agent has no connection, it sends the reason in ssh's words.
+It runs as a separate program while the user waits. To start fast, it imports only built-in modules and no module of
+trayagent. If the agent has no connection, the agent sends the reason, worded like ssh's own, and this program prints
+it.
 
 Usage: fdpass.py SOCKET
 """
@@ -28,10 +29,10 @@ def main(socket: str) -> int:
         return 255
     to_ssh = _socket.socket(
         _socket.AF_UNIX, _socket.SOCK_STREAM, 0, 1
-    )  # our stdout is one end of a socket pair
+    )  # stdout is one end of a socket pair of ssh
     to_ssh.sendmsg([b"\0"], rights)
     return 0
 
 
 if __name__ == "__main__":
-    posix._exit(main(sys.argv[1]))  # noqa: SLF001  # ssh waits for our end; there is nothing to clean up
+    posix._exit(main(sys.argv[1]))  # noqa: SLF001  # exit fast, because ssh waits for that

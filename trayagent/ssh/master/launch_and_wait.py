@@ -18,14 +18,15 @@ from trayagent.ssh.master.spawn import prepared, spawn
 from trayagent.ssh.os.process import read
 from trayagent.ssh.os.tcp_connection import QUERY_INTERVAL_S, flow_of, tcp_facts
 
-_POLL_S = 0.004  # no event reports a new socket file; a hundredth of a handshake
+_POLL_S = 0.004  # no event reports a new socket file; a handshake takes a hundred times as long
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A new master that listens on `socket_path`; `process` is our child (of a background master: its dead parent).
+    """A new master that listens on `socket_path`.
 
-    `release_connection` releases the agent's part of the connection. It must be called when the master ends.
+    `process` is the agent's child: the master itself, or the parent of a background master, which has ended.
+    `release_connection` closes the agent's copy of the connection. Call it when the master ends.
     """
 
     process: subprocess.Popen[bytes]
@@ -35,10 +36,10 @@ class Launched:
 
 
 class LaunchFailedError(Exception):
-    """ssh (`pid`) ended, or its time ran out, before it listened; `status` is None if the agent ended it.
+    """ssh (`pid`) ended or reached its deadline before it listened. `status` is None if the agent ended it.
 
-    `stall` is the reason if large packets were lost when its time ran out. `unheard`: ssh's last packets were not
-    acknowledged at that time.
+    `stall` is set if the network had swallowed large packets at the deadline. `unheard`: the last packets of ssh were
+    not acknowledged at the deadline.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class LaunchFailedError(Exception):
         self.unheard = unheard
 
     def with_reason(self, reason: str) -> LaunchFailedError:
-        """Return the same failure with a reason that the agent gave to ssh, which ssh may not have printed."""
+        """Return the same failure with the reason that the agent sent to ssh, because ssh may not have printed it."""
         output = replace(self.output, others=f"{reason}\n{self.output.others}")
         if not reason:
             return self
         return type(self)(output, self.pid, self.status, self.stall, unheard=self.unheard)
 
 
-async def launch(  # noqa: PLR0913  # each is a choice of the caller
+async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
     words: Sequence[str],
     socket_path: str,
     log: Path,
@@ -80,11 +81,12 @@ async def launch(  # noqa: PLR0913  # each is a choice of the caller
 ) -> Launched:
     """Start ssh and return once its control socket exists, which means that the login succeeded.
 
-    `words` make ssh write its own log to the file `log`. Other programs' output on its stderr goes to a file beside it
-    (`master_log`). Both outlive this agent. `established(pid)` is called until it returns true. If `hopeless(pid)` is
-    true, ssh is ended before its deadline. At the deadline, `longer_s(pid)` gives the extra seconds. `prepare(pid)`
-    runs first; with `waits` the process becomes ssh only after that. If the task is cancelled, the child gets SIGTERM,
-    then SIGKILL. Raise LaunchFailedError.
+    `words` is a command line with which ssh writes its own log to the file `log`. What other programs write to the
+    stderr of ssh goes to a file beside `log` (see `master_logs`). Both files stay when the agent ends.
+
+    Run `prepare(pid)` first; with `waits`, the process becomes ssh only after that. Call `established(pid)` until it
+    returns true. End ssh early if `hopeless(pid)` is true. At the deadline, `longer_s(pid)` may add seconds, once. If
+    the task is cancelled, send SIGTERM to the child, then SIGKILL. Raise LaunchFailedError.
     """
     process = spawn(words, log, environment, waits=waits)
     deadline, extended = time.monotonic() + deadline_s, False
@@ -127,14 +129,14 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     if running is not None:
         await asyncio.shield(abandon(running))
     process.poll()
-    if process.stdin is not None:  # the agent ended the process while it waited
+    if process.stdin is not None:  # the process was still waiting for a line from this pipe
         process.stdin.close()
 
 
 def _unheard(pid: int) -> bool:
     """Report whether the last packets of a login are still not acknowledged.
 
-    Then no server can have judged the login.
+    If so, no server can have accepted or refused the login.
     """
     try:
         flow = flow_of(pid)

@@ -10,20 +10,20 @@ from trayagent.ssh.forward_log import LOG_FORWARDS
 from trayagent.ssh.login.key_exchange import LOG_OPTIONS, LOG_SESSIONS, LOG_VERBOSE, preferring
 from trayagent.ssh.master.preconnect import words_of
 
-# If the user set no keep-alive, use ssh's as a backstop, slow enough to survive a short outage.
+# The keep-alive of ssh, as a backstop if the user set none. It is slow enough to survive a short outage.
 SERVER_ALIVE = {"ServerAliveInterval": "60", "ServerAliveCountMax": "2"}
 CONNECT_TIMEOUT_S = 10
 PERSIST_UNSET = {"no", "false", ""}
 PERSIST_DEFAULT = "10m"
 _SPLITS = frozenset(" \t'\"\\#")
-# The characters in a ProxyCommand that neither a shell nor ssh's tokens change.
+# Text in a ProxyCommand that neither a shell nor ssh expands.
 _PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
-# Without the messages of a jump host's ssh, a refused login looks like a jump host that is down. The agent would
+# Without the messages of a jump host's ssh, a refused login looks like a jump host that is down, and the agent would
 # repeat the login.
 _LOG = ("-o", "LogLevel=INFO")
 _SSH = re.compile(r"(?:exec\s+)?(?:\S*/)?ssh\s")
 _THROWN_AWAY = re.compile(r"\s2>\s*/dev/null\s*$")
-# One option of ssh at the start of a text: flags without a value, or an option with a value, quoted or not.
+# One option word of ssh at the start of a text: flags, an option with its value, quoted or not, or both.
 _OPTION = re.compile(
     r"\s*-(?P<flags>[46AaCfGgKkMNnqsTtVvXxYy]*)(?P<valued>[BbcDEeFIiJLlmOoPpQRSWw]\s*(?:\"[^\"]*\"|'[^']*'|\S+))?(?=\s|$)"
 )
@@ -31,7 +31,7 @@ _USER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*)?")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def master_command(  # noqa: PLR0913  # each is a choice of the caller
+def master_command(  # noqa: PLR0913  # each argument is a choice of the caller
     name: str,
     resolved: Resolved,
     control_path: str,
@@ -48,15 +48,15 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
 ) -> list[str]:
     """Return the command line that starts a master for the host on this control path.
 
-    A background master lives as long as the user's ControlPersist says. A foreground master is our child, so its
-    pid is exact and its end is noticed at once. LogLevel VERBOSE logs the end, which shows whether `ssh -O exit`
-    ended it or it died.
+    A background master lives as long as the user's ControlPersist says. A foreground master is the agent's child, so
+    the agent knows its pid and notices its end at once. With LogLevel VERBOSE, ssh logs the end of a master. This shows
+    whether `ssh -O exit` ended the master or it died.
 
-    `log` is a file that only ssh itself writes to; `key_exchange` reads the host key from it. `host_key` is the key
-    that ssh requests first, and `cipher` the cipher, if the configuration allows it. `at_terminal`: the user logs in
-    to this master. ssh prompts at that terminal, and moves to its own Unix session (`-f`) once it listens.
-    `connection` is the socket from which ssh, or the ssh to its jump host, gets the connection that the agent makes,
-    see `preconnect`.
+    `log` is a file that only ssh itself writes to; `key_exchange` reads the host key from it. ssh requests the key
+    `host_key` and the cipher `cipher` first, if the configuration allows them. `at_terminal`: the user logs in at a
+    terminal. ssh prompts there, and moves to its own Unix session (`-f`) once it listens. `connection` is the path of a
+    socket. There ssh, or the ssh to its jump host, gets the connection that the agent makes (see `preconnect`).
+    `inner`: this is the inner master of a host that roams.
     """
     persist = resolved.control_persist
     options = {
@@ -78,7 +78,7 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
         options["Ciphers"] = ",".join(sorted(resolved.ciphers, key=lambda one: one != cipher))
     if resolved.connect_timeout is None:
         options["ConnectTimeout"] = str(connect_timeout_s(resolved))
-    # With BatchMode, Debian's ssh reports its own default of 300; upstream's ssh reports 0 for "unset".
+    # If ServerAliveInterval is not set, `ssh -G` reports 0, or with BatchMode on Debian its default of 300.
     if inner:
         options["ServerAliveInterval"] = "0"
     elif resolved.server_alive_interval in {0, 300}:
@@ -96,14 +96,17 @@ def master_command(  # noqa: PLR0913  # each is a choice of the caller
 
 
 def connect_timeout_s(resolved: Resolved) -> int:
-    """Return the ConnectTimeout for a new ssh in seconds: a host's banner comes after the logins to all its hops."""
+    """Return the ConnectTimeout for a new ssh in seconds.
+
+    It includes time for the logins to all jump hosts, because the host's banner comes after them.
+    """
     return CONNECT_TIMEOUT_S + resolved.hops * int(ATTEMPT_DEADLINE_S)
 
 
 def may_be_handed_over(
     resolved: Resolved, connection: str, *, ssh: str = "ssh", config: str | None = None
 ) -> bool:
-    """Report whether our own connection can replace that of ssh, or of its jump host's ssh."""
+    """Report whether ssh, or the ssh to its jump host, can use a connection that the agent makes."""
     if not all(map(_PLAIN.fullmatch, words_of(connection))):
         return False
     if resolved.jump is None:
@@ -113,7 +116,7 @@ def may_be_handed_over(
 
 
 def _plain_jump(resolved: Resolved) -> Jump | None:
-    """Return the only jump host if its text is plain: a name or IPv4 address, with user and port.
+    """Return the jump host if there is only one and its text is plain: a name or IPv4 address, with user and port.
 
     Otherwise return None.
     """
@@ -124,9 +127,9 @@ def _plain_jump(resolved: Resolved) -> Jump | None:
 
 
 def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str | None) -> str:
-    """Return the ProxyCommand that ssh makes of a ProxyJump (ssh.c), but with our own connection.
+    """Return the ProxyCommand that ssh makes of a ProxyJump (ssh.c), but with the connection that the agent makes.
 
-    It adds BatchMode, because no user is there to answer the jump host's prompts.
+    Add BatchMode, because no user is there to answer the jump host's prompts.
     """
     jump = _plain_jump(resolved)
     if jump is None:
@@ -143,9 +146,10 @@ def _jump_command(resolved: Resolved, connection: str, *, ssh: str, config: str 
 
 
 def _audible(command: str) -> str:
-    """Return a ProxyCommand that is ssh, with the messages that tell a refused login from a server that is down.
+    """Return a ProxyCommand that calls ssh, changed so that this ssh prints its error messages.
 
-    ssh's own -q is left out, and so is a stderr that is thrown away at the end.
+    These messages distinguish a refused login from a server that is down. So remove the option -q, and a redirection of
+    stderr to /dev/null at the end.
     """
     ssh = _SSH.match(command)
     if ssh is None:
@@ -158,7 +162,7 @@ def _audible(command: str) -> str:
 
 
 def escaped(path: str) -> str:
-    r"""Return a path so that ssh reads it literally: % is doubled; quotes keep spaces, ' and # in one word.
+    r"""Return a path in a form that ssh reads literally: double each %, and quote a path with spaces, quotes, \ or #.
 
     Within quotes, \" and \\ mean the plain character (misc.c, argv_split, OpenSSH 8.7 and later).
     """

@@ -1,9 +1,9 @@
 """The two log files of a master: its own log (`ssh -E`), and what other programs write to its stderr.
 
-A jump host's ssh, a ProxyCommand and a server's banner share the stderr of ssh. Their output must not pass for ssh's
-own messages.
+A jump host's ssh and a ProxyCommand write to the stderr of ssh, and ssh prints a server's banner there. The agent must
+not take this output for ssh's own messages.
 
-A server can make ssh write without end, before the login (banners) and after it (requests for channels). `shorten`
+A server can make ssh write endless text, before the login (banners) and after it (requests for channels). `shorten`
 empties files that grew too long. `limit` makes the kernel bound what a master writes while no agent runs.
 """
 
@@ -23,7 +23,7 @@ from trayagent.ssh.os.tcp_connection import transport_of
 _MAX_BYTES = 64 * 1024
 MAX_SIZE = 1024 * 1024
 """The size in bytes above which `shorten` empties a file. `ssh -vvv` of a whole login is far shorter."""
-# The limit holds for every file that ssh writes, so the limit leaves room for a long known_hosts.
+# This limit applies to every file that ssh writes, so it leaves room for a long known_hosts.
 _MASTER_MAX_SIZE = 16 * MAX_SIZE
 
 
@@ -36,7 +36,7 @@ class SshOutput:
 
 
 def stderr_of(log: Path) -> Path:
-    """Return the file beside a log that takes ssh's stderr."""
+    """Return the file beside `log` that receives ssh's stderr."""
     return log.with_suffix(".err")
 
 
@@ -67,7 +67,7 @@ def remove(log: Path) -> None:
 
 
 def shorten(log: Path) -> None:
-    """Empty each of the two files that is longer than MAX_SIZE; the writers append, so they go on at the start."""
+    """Empty each of the two files that is longer than MAX_SIZE; the writers append, so they continue at the start."""
     for path in (log, stderr_of(log)):
         with contextlib.suppress(OSError):
             if path.stat().st_size > MAX_SIZE:
@@ -75,9 +75,9 @@ def shorten(log: Path) -> None:
 
 
 def limit(pid: int) -> None:
-    """Bound the files that this master and the ssh of its jump host write, on Linux, whether an agent runs or not.
+    """Bound the size of files that a master and the ssh to its jump host write, even while no agent runs. Linux only.
 
-    Call it after the login. A ProxyCommand keeps its own limit. If the signal would end ssh, the limit is left alone.
+    Call it after the login. Do not change the limit of other ProxyCommands, or of an ssh that SIGXFSZ would end.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""Name an unnamed master: `user@host:port`, as far as these are visible."""
+"""Make a name for an unnamed master: `user@host:port`, as far as these are known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from trayagent.core.facts.masters import Master
 from trayagent.ssh.os.process import Process
 
-# The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r. A hashed path shows nothing.
+# The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r. A hashed path shows none of these.
 _IN_PATH = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]*\w)[:-](?P<port>\d{1,5})$")
 _NAME = re.compile(r"[^@]+@(?P<host>.+):\d+(?:#\d+)?")
 _TARGET = re.compile(r"(?P<user>[\w.+-]+)@(?P<host>[\w.:-]+)$")

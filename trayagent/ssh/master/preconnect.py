@@ -1,11 +1,12 @@
 """Make the TCP connection of a new master while ssh starts, and hand it to ssh through `fdpass`.
 
-The connection is usually established when ssh needs it. The agent sets TCP_NODELAY before the first packet. ssh sets
-it only after the login, so Nagle's algorithm and delayed acknowledgements would hold its packets back. The agent tries
-several addresses of a name in parallel (RFC 8305), while ssh waits for each to time out.
+The connection is usually established by the time ssh needs it. The agent sets TCP_NODELAY before the first packet. ssh
+sets it only after the login, so Nagle's algorithm and delayed acknowledgements would hold back packets of the login.
+The agent tries several addresses of a name in parallel (RFC 8305). ssh would try the next address only after the first
+one times out.
 
-The agent also bounds the kernel's back-off (tcp(7), from Linux 6.15). Without that, a healthy connection that sent
-something into a hole of 45 s is silent for up to 30 s more, and looks stale meanwhile.
+The agent also bounds the kernel's back-off (tcp(7), from Linux 6.15). Without this bound, a healthy connection that
+sends data during an outage of 45 s stays silent for up to 30 s afterwards, and looks stale.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.master import fdpass
 
 STAGGER_S = 0.25
-"""How long to wait for an address before the next one is tried in parallel: RFC 8305, section 5."""
+"""How long to wait for an address before trying the next one in parallel: RFC 8305, section 5."""
 
 _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
 # TCP_RTO_MAX_MS (linux/tcp.h) bounds the time between two retransmissions. The option also shortens the time after
-# which the kernel gives up, because the kernel counts retransmissions. So the second option restores 15 minutes.
+# which the kernel gives up, because the kernel counts retransmissions. So TCP_USER_TIMEOUT restores 15 minutes.
 _TCP_RTO_MAX_MS = 44
 _RTO_MAX_MS = 2_000
 _GIVE_UP_MS = 900_000
-_HASTE_S = 1.0  # for this long after the login: the first forwards and sessions come then
+_HASTE_S = 1.0  # how long `_Haste` continues after the login, for the first forwards and sessions
 
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
@@ -48,9 +49,10 @@ def words_of(path: str) -> list[str]:
 class PreconnectedSocket:
     """One TCP connection that the agent makes for an ssh.
 
-    It begins at once, or with `at_once` false when ssh's helper requests it, because an ssh that uses another master
-    needs none. `established` is called with the local address. `helper_came` says whether ssh's helper requested the
-    connection. `why_not` is the reason that the helper got instead of a connection, or "".
+    ssh's helper is `fdpass`, which requests the connection. With `at_once` False, the agent connects only at this
+    request, because an ssh that uses another master needs no connection. The agent calls `established` with the local
+    address. `helper_came`: the helper has requested the connection. `why_not` is the reason that the helper got instead
+    of a connection, or "".
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class PreconnectedSocket:
 
     @contextlib.asynccontextmanager
     async def offered(self, path: Path) -> AsyncIterator[None]:
-        """Make the connection; within the body, give it to the helper that connects to this path."""
+        """Make the connection. While the context is open, give it to the helper that connects to `path`."""
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX) as listener:
             listener.setblocking(False)
@@ -105,7 +107,7 @@ class PreconnectedSocket:
         loop.call_later(_HASTE_S, self.close)
 
     def hold(self) -> None:
-        """Keep the connection until `release`, even if it is established before."""
+        """Hold the connection back until `release`, even if it is established earlier."""
         self._released.clear()
 
     def release(self) -> None:
@@ -113,11 +115,11 @@ class PreconnectedSocket:
         self._released.set()
 
     def close(self) -> None:
-        """Release our copy of a connection that ssh has; this happens automatically soon after the login."""
+        """Close the agent's copy of a connection that ssh has; this happens automatically soon after the login."""
         self._haste.close()
 
     def again(self) -> None:
-        """Begin a second connection if the first is not established yet: the network has another route now.
+        """Begin a second connection if the first is not established yet. Call this when another route appears.
 
         The name is resolved again. The first connection to be established wins, as among the addresses of a name.
         """
@@ -173,7 +175,7 @@ class PreconnectedSocket:
             self._haste.begin(made)
 
     async def _make(self) -> socket.socket | str:
-        """Return the first established connection, else the reason in the words of ssh."""
+        """Return the first established connection, or the reason for the failure, worded like ssh's own."""
         host, port = self._resolved.hostname, self._resolved.port
         try:
             found = await _resolve(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
@@ -203,7 +205,7 @@ class PreconnectedSocket:
             if self._over:
                 raise ConnectionAbortedError
         except BaseException:
-            # Close the socket only after the loop has forgotten it, because another socket takes its number at once.
+            # Close the socket only after the loop has forgotten it, because a new socket may get its number at once.
             one.close()
             raise
         finally:
@@ -234,10 +236,10 @@ def _source_to(family: socket.AddressFamily, address: _Address) -> str:
 async def _resolve(host: str, port: int, family: socket.AddressFamily) -> _Found:
     """Return a name's addresses in the system's order. Raise socket.gaierror.
 
-    A name server that does not answer blocks a separate thread. The agent does not wait for it when it ends.
+    A separate thread waits for the name server. The agent does not wait for this thread when the agent ends.
     """
-    name = host.encode(errors="surrogateescape")  # as ssh sends it, without IDNA
-    with contextlib.suppress(socket.gaierror):  # the host is a name, not an address
+    name = host.encode(errors="surrogateescape")  # as ssh does, without IDNA
+    with contextlib.suppress(socket.gaierror):  # raised if the host is a name, not an address
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[_Found] = loop.create_future()
@@ -263,9 +265,9 @@ async def _resolve(host: str, port: int, family: socket.AddressFamily) -> _Found
 
 
 class _Haste:
-    """Makes the kernel acknowledge data at once, because the server waits for that until its first session.
+    """Makes the kernel acknowledge data at once, because the server waits for each acknowledgement at first.
 
-    OpenSSH's sshd sets TCP_NODELAY only at the first session (session.c, do_exec), and our kernel delays an
+    OpenSSH's sshd sets TCP_NODELAY only at the first session (session.c, do_exec), and the laptop's kernel delays an
     acknowledgement by 40 ms. TCP_QUICKACK does not last (tcp(7)), so it is set again whenever data arrives.
     """
 
@@ -274,7 +276,7 @@ class _Haste:
         self._arrivals: select.epoll | None = None  # type: ignore[name-defined, unused-ignore]  # Linux only
 
     def begin(self, connected: socket.socket) -> None:
-        """Watch the connection through a second descriptor; call `close` soon, because that keeps it open."""
+        """Watch the connection through a second descriptor; call `close` soon, because this keeps it open."""
         if sys.platform != "linux":
             return
         self._socket = connected.dup()

@@ -1,7 +1,7 @@
-"""The sentinel: one idle session on our master that echoes a line, the cheapest proof of life.
+"""The sentinel: an idle session on a master that echoes each line, the cheapest proof of life.
 
-It needs one round trip, writes no line to the server's log, and works where forwarding is forbidden. Masters that
-the user's ControlPersist should end get none, because an open session would keep them alive.
+A probe needs one round trip, writes no line to the server's log, and works where forwarding is forbidden. A master that
+should end by the user's ControlPersist gets no sentinel, because an open session would keep it alive.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ COMMAND = command_line(f'{MARK}echo "TRAY $PPID $(mark $PPID)"; exec cat')
 MARKER = b"TRAY "
 _NOISE_MAX = 64 * 1024  # a login that prints more bytes has no usable shell
 MARKER_DEADLINE_S = 10.0
-# Two packets of a usual MTU, even after compression. The line must not exceed the size of an atomic pipe write
-# (4096).
+# The line fills two packets of a usual MTU, even after compression. It is shorter than the largest atomic write to a
+# pipe (4096 bytes).
 _LARGE_LINE = base64.b64encode(os.urandom(2700)) + b"\n"
-_EXIT_S = 2.0  # the exit status follows the end of the output
+_EXIT_S = 2.0  # the exit status comes soon after the end of the output
 
 
 class Sentinel:
     """A running sentinel; it calls `answered` for an echo, and `ended` once when its channel closes.
 
-    After a large line was sent, echoes of earlier small lines are not an answer.
+    After `send_line` sent a large line, echoes of earlier small lines do not count as an answer.
 
-    `session` is the server's process for the master's connection, None if it could not be identified.
+    `session` is the server's process for the master's connection, None if unknown.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Sentinel:
         self._stdin_fd = stdin_fd
         self._stdout_fd = stdout_fd
         self.session = session
-        self._sent: deque[bool] = deque()  # the lines without an echo yet: large or not
+        self._sent: deque[bool] = deque()  # for each line without an echo: whether it was large
         self.answered: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
         asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
@@ -65,7 +65,7 @@ class Sentinel:
             null = os.open(os.devnull, os.O_WRONLY)
             try:
                 await client.new_session(COMMAND, fds=(far_in, far_out, null), timeout_s=timeout_s)
-            finally:  # the master has copies; while this process has one open, the output never ends
+            finally:  # the master has copies; the output never ends while this process holds one open
                 for fd in (far_in, far_out, null):
                     os.close(fd)
             try:
@@ -126,7 +126,10 @@ class Sentinel:
 
 
 async def _marker(fd: int) -> str | None:
-    """Return the words of the marker line after the login's own output; None if the output ends or is too long."""
+    """Return the words of the marker line, which follows the login's own output.
+
+    Return None if the output ends without the marker or is too long.
+    """
     seen = b""
     async for data in chunks(fd):
         seen += data

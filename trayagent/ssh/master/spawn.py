@@ -1,4 +1,4 @@
-"""Start the process of a new master; it can wait for a preparation before it becomes ssh."""
+"""Start the process of a new master. It can wait for a preparation before it becomes ssh."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from trayagent.ssh.master import master_logs as master_log
 
-_PROGRAM_MAX = 60  # log.c, sshlogv: a tag has 128 bytes; the other parts take up to 55
-# If the pipe ends without a line, the agent is gone and ssh is not started.
+_PROGRAM_MAX = 60  # the tag of a log line has 128 bytes; its other parts take up to 55 (log.c, sshlogv)
+# If the pipe ends without a line, the agent is gone, so the shell does not start ssh.
 _WAIT = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
 
 
@@ -20,7 +20,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a command with its stderr in a file beside `log` (`master_log`).
 
-    With `waits` the command begins only when `prepared` lets it. Raise FileNotFoundError if the program is missing.
+    With `waits`, the command begins only when `prepared` allows that. Raise FileNotFoundError if the program is
+    missing.
     """
     words, environment = _by_name(words, environment)
     if waits and shutil.which(words[0], path=environment.get("PATH", os.defpath)) is None:
@@ -46,9 +47,9 @@ def spawn(
 
 
 def _by_name(words: Sequence[str], environment: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, str]]:
-    """Return a command that calls a program with a long path by its name, and the environment with a fitting PATH.
+    """Return a command and an environment in which a program with a long path is called by its name, through PATH.
 
-    OpenSSH 10.0 and later log the path, and a long path would push the pid off the line.
+    OpenSSH 10.0 and later log the path, and a long path would cut the pid off the log line.
     """
     folder, name = os.path.split(words[0])
     if len(words[0]) <= _PROGRAM_MAX:
@@ -68,6 +69,6 @@ async def prepared(
     try:
         process.stdin.write(b"\n")
     except BrokenPipeError:
-        pass  # the process was ended meanwhile
+        pass  # the process has ended meanwhile
     finally:
         process.stdin.close()

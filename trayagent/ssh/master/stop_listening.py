@@ -1,11 +1,11 @@
-"""Make a living master accept no more clients, so that its sessions can go on beside a new master.
+"""Make a living master accept no more clients, so that its sessions can continue beside a new master.
 
-A master that stops listening unlinks the path on which it began to listen. For a master that the user started, that
-is the control path, where the new master's socket is by then. So a second link to the new socket is put back the
-moment the path is free. A master that trayagent started began on another path, which is gone.
+A master that stops listening unlinks the path on which it began to listen. For a master that the user started, that is
+the control path, and by then the new master's socket is there. So the agent keeps a second link to the new socket, and
+puts the socket back as soon as the path is free. A master that trayagent started began on another path, which is gone.
 
-A master that has stopped exits with its last session or forwarded connection (clientloop.c,
-client_stop_mux). The exception is a master with a session of its own, which ends with that session.
+A master that has stopped listening exits when its last session or forwarded connection ends (clientloop.c,
+client_stop_mux). The exception is a master with a session of its own, which exits when that session ends.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from trayagent.ssh.os.carried import Carried, carried_by
 from trayagent.ssh.os.process import alive, read
 
 PUT_BACK_S = 0.050
-"""How long the event loop is blocked at most: a running master unlinks its path within 1 ms."""
+"""How long the event loop may be blocked, in seconds. A running master unlinks its path within 1 ms."""
 STOP_S = 10.0
-"""How long each answer may take. A master that just proved that it lives loses its sessions if it cannot be stopped."""
+"""How long each answer may take, in seconds. A living master that does not answer in time loses its sessions."""
 EXIT_S = 1.0
-"""How long a master that has nothing left to carry may take to exit. On a busy machine, that is more than a moment."""
+"""How long a master that carries nothing may take to exit, in seconds. This is enough on a busy machine."""
 _PROC_TITLE = "[stopped mux]"
 
 
@@ -47,8 +47,8 @@ async def stop(
     """Stop the master that listens at `name`, and close its forwards.
 
     `unlinks_path`: the master unlinks the control path `path`, so put the socket that is there back. If one of the
-    forwards is remote, wait up to `wait_s` seconds until the server has closed it. Raise a TrayagentError if the
-    master does not stop; it must then be ended, because it may still unlink the path.
+    forwards is remote, wait up to `wait_s` seconds until the server has closed it. Raise a TrayagentError if the master
+    does not stop. Then end the master, because it may still unlink the path.
     """
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(MuxClient.connected(name, timeout_s=STOP_S))
@@ -76,7 +76,7 @@ async def _stop_and_put_back(client: MuxClient, path: str) -> None:
     kept = second_name(path)
     try:
         stopping = asyncio.ensure_future(client.stop_listening(timeout_s=STOP_S))
-        await asyncio.sleep(0)  # lets the request be sent
+        await asyncio.sleep(0)  # the request is sent now
         until = time.monotonic() + PUT_BACK_S
         while not _put_back(kept, path) and time.monotonic() < until:
             pass  # a client that comes while the path is free makes its own connection
@@ -95,7 +95,9 @@ def _put_back(kept: str, path: str) -> bool:
 
 
 async def carried_after_stop(master: Master) -> Carried:
-    """Return what a master carries that has just stopped. A master of the user that carries nothing gets time to exit.
+    """Return what a master still carries right after it stopped listening.
+
+    If the user started the master and it carries nothing, give it time to exit.
 
     Raise NetlinkError.
     """
@@ -110,10 +112,10 @@ async def carried_after_stop(master: Master) -> Carried:
 
 
 def carried(master: Master) -> Carried:
-    """Return what a master that stopped still carries. A session of its own counts, too. Raise NetlinkError.
+    """Return what a master that stopped listening still carries, including its own session. Raise NetlinkError.
 
-    A master of the user that exits with its last channel, and is still there, has a channel, even one that cannot be
-    seen: the connection of `ssh -W` ends in the master's own standard input and output.
+    A user's master that exits with its last channel, but still runs, has a channel. The kernel may show no socket for
+    it: the connection of `ssh -W` ends in the master's own standard input and output.
     """
     found = carried_by(master.pid)
     if master.started_by_agent or not alive(master.pid, master.start_ticks):
@@ -124,7 +126,7 @@ def carried(master: Master) -> Carried:
 
 
 def stays(master: Master) -> bool:
-    """Report whether a master that trayagent started never stopped listening: it goes on after its last session."""
+    """Report whether a master that trayagent started still listens, so that it continues after its last session."""
     return master.started_by_agent and not _ends_by_itself(master.pid)
 
 

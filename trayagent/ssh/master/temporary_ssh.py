@@ -1,4 +1,4 @@
-"""Run an ssh beside a master until its log shows enough, then end it: for bare controls and key trials."""
+"""Run an ssh beside a master, for a bare control or a key trial, and end it as soon as its log shows enough."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ALONE = {
     "IdentityAgent": "none",
     "PermitLocalCommand": "no",
     "Tunnel": "no",
-    "UpdateHostKeys": "no",  # a changed known_hosts would be one more change of credentials
+    "UpdateHostKeys": "no",  # the agent treats a change of known_hosts like a change of keys
     **LOG_OPTIONS,
 }
-"""The ssh shares nothing with a master, stays in the foreground and never prompts."""
+"""With these options, ssh shares nothing with a master, stays in the foreground and never prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def temporary_command(
 ) -> list[str]:
     """Return the command line of an ssh that opens no session and logs to the file `log`.
 
-    `options` are added to those that keep it apart from any master. `files` are values of IdentityFile.
+    `options` are added to those that keep this ssh apart from any master. `files` are values of IdentityFile.
     """
     words = [ssh, *(["-F", config] if config is not None else []), "-N", "-T", "-E", str(log)]
     for key, value in {**_ALONE, **options}.items():
@@ -94,7 +94,7 @@ async def run_until(
     ended = False
     output = master_log.SshOutput("")
     try:
-        with contextlib.suppress(TimeoutError):  # at the deadline, the log so far is all that is known
+        with contextlib.suppress(TimeoutError):  # at the deadline, use the log so far
             async with asyncio.timeout(deadline_s):
                 ended = await _until_enough(child, log, enough)
     finally:
@@ -107,7 +107,7 @@ async def run_until(
 async def _until_enough(
     child: asyncio.subprocess.Process, log: Path, enough: Callable[[int, str], bool]
 ) -> bool:
-    """Wait until the log shows enough, or ssh ends; return whether it ended."""
+    """Wait until the log shows enough, or ssh ends; return whether ssh ended."""
     while child.returncode is None:
         if enough(child.pid, master_log.read(log).own):
             return False

@@ -18,7 +18,7 @@ class Ok(Numbered):
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Numbered):
-    """The master did not carry out the request; `text` says why."""
+    """The master did not carry out the request; `text` is the reason."""
 
     text: str
 

@@ -19,7 +19,7 @@ class Message(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A request or its answer, which has the same `request_id`; this base class holds only that number."""
+    """A request or its answer, which have the same `request_id`. This base class has only that number."""
 
     TYPE: ClassVar[int]
     request_id: int

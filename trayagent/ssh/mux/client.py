@@ -19,11 +19,15 @@ from trayagent.ssh.mux.messages import Hello
 from trayagent.ssh.mux.peer import peer_uid
 
 LOCAL_S = 2.0
-"""A master answers local requests in 0.1 ms; one that takes longer than this is stopped or hangs."""
+"""The deadline of local requests in seconds. A master answers them in 0.1 ms; a slower one is suspended or hangs."""
 ROUND_TRIP_S = 10.0
-"""For requests that wait for the server, on a slow path with retransmissions; callers that know the RTT pass less."""
+"""The deadline of requests that wait for the server, on a slow path with retransmissions. A caller that knows the RTT
+passes less.
+"""
 _RETRY_S = 0.005
-"""The kernel reports no readiness for a full accept queue, and macOS none for a full queue of descriptors."""
+"""The pause before a retry. No event reports that a full accept queue has room again, nor on macOS a full queue of
+descriptors.
+"""
 _READ_BYTES = 65536
 _NOWHERE = "255.255.255.255", 1
 """TCP cannot connect to the broadcast address. So every kernel refuses at once: the server's program answers without
@@ -45,12 +49,12 @@ class MuxClient:
 
     The client sends one request at a time. Every call may raise Gone if the master ends the connection, Timeout if its
     deadline passes, RemoteProtocolError if the peer is no master. After a Timeout the request is still open at the
-    master: call `close`, or use another connection. For a probe whose late answer counts, use a long deadline in a
+    master: call `close`, or use another connection. If a late answer counts, as for a probe, use a long deadline in a
     separate task.
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        """Take a connected, non-blocking stream socket on which nothing was sent yet."""
+        """Take a connected, non-blocking stream socket that was not used yet."""
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._connection = Connection()
@@ -60,8 +64,8 @@ class MuxClient:
     async def connect(cls, path: str, *, timeout_s: float = LOCAL_S) -> MuxClient:
         """Connect to a control socket and exchange greetings. Raise Gone (with its reason) or Timeout.
 
-        Nothing is sent to a socket of another user. For a stopped master the kernel accepts the connection, but the
-        master never greets.
+        Send nothing if the socket belongs to another user. For a suspended master the kernel accepts the connection,
+        but the master never greets.
         """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
@@ -102,15 +106,15 @@ class MuxClient:
     async def stop_listening(self, *, timeout_s: float = LOCAL_S) -> None:
         """Request that the master accepts no more clients; a master without sessions exits at once.
 
-        Its local forwards stay bound until it exits. This connection still closes them.
+        Its local forwards stay open until it exits, but `close_forward` on this connection still closes them.
         """
         await self._request(requests.StopListening(self._next_id()), timeout_s)
 
     async def open_forward(self, forward: MuxForward, *, timeout_s: float = ROUND_TRIP_S) -> int | None:
         """Open a forward; return its port if the server chose it, else None. Raise Refused.
 
-        Success does not mean that both address families are bound: ssh reports no failure if the port is busy in one
-        of them. A forward that is already open, or was requested and never confirmed, succeeds at once.
+        Success does not mean that both address families are bound: ssh reports no failure if the port is busy in one of
+        them. The request succeeds at once if the forward is already open, or if it was requested and never confirmed.
         """
         answer = await self._request(requests.OpenForward(self._next_id(), forward), timeout_s)
         return answer.number if isinstance(answer, answers.RemotePort) else None
@@ -221,7 +225,7 @@ class MuxClient:
         return answer
 
     async def _send(self, data: bytes, fds: Sequence[int] = ()) -> None:
-        """Write a packet and its descriptors, without a return to the loop unless the kernel's buffer is full."""
+        """Write a packet and its descriptors. Yield to the event loop only if the kernel's buffer is full."""
         view = memoryview(data)
         try:
             while view:
@@ -264,7 +268,7 @@ class MuxClient:
 
 
 def _number(answer: Event) -> int:
-    """Return the number in an answer; the table of `connection` permits no other answer here."""
+    """Return the number in an answer; the table in `connection` allows only answers with a number here."""
     if not isinstance(answer, answers.NumberedAnswer):
         raise LocalProtocolError(f"{answer} has no number")
     return answer.number
@@ -287,8 +291,8 @@ async def _connect(sock: socket.socket, path: str) -> None:
 def _check_owner(sock: socket.socket, path: str) -> None:
     """Raise Gone ("foreign") if another user listens.
 
-    Only the uid of the credentials counts. Their pid is the process that called listen(); for a master in the
-    background, that is a parent which ended long ago.
+    Only the uid in the peer's credentials counts. The pid in them is the process that called listen(). For a master in
+    the background, that is a parent which ended long ago.
     """
     uid = peer_uid(sock)
     if uid is not None and uid != os.geteuid():

@@ -1,4 +1,4 @@
-"""Check the order of messages on one control connection, as the client: bytes in, events out, no I/O.
+"""Check the order of messages on one control connection, for the client's side: bytes in, events out, no I/O.
 
 Theory of operation
 -------------------
@@ -7,9 +7,9 @@ may already be there. Then the client sends one request at a time: a master read
 client while an answer is due, so pipelining would gain nothing. A session or a stdio forward takes over the
 connection. Once it is open, no more requests are possible; the master reports how it ended and closes.
 
-`_MAY_COME` is the complete table: the messages that the master may send in each state, and the next state.
-While an answer is due, the request is the state. The rest follows from it: the client may send its greeting
-first, and a request of the table when READY.
+`_MAY_COME` is the complete table: the messages that the master may send in each state, and the next state. While an
+answer is due, the type of the request serves as the state. The client may send its greeting when SILENT, and a request
+of the table when READY.
 
 The end of the bytes is an event (`Ended`) that is valid in every state, because masters die. A message of an
 unknown type changes no state and is returned. A message that the table does not allow raises an error:
@@ -30,8 +30,9 @@ from trayagent.ssh.mux.messages import VERSION, Hello, Unknown, decode, encode
 from trayagent.ssh.mux.wire import MAX_PACKET
 
 BUFFER_BOUND = 4 + MAX_PACKET
-"""The most bytes that are kept: one whole packet with its length field. A master sends one answer of under a
-hundred bytes for each request, so a peer that sends more is not a master."""
+"""The most bytes that `Connection` keeps: one whole packet with its length field. A master sends one answer of under a
+hundred bytes for each request, so a peer that sends more is not a master.
+"""
 
 
 class State(Enum):
@@ -42,7 +43,7 @@ class State(Enum):
     READY = auto()  # a request may be sent
     REQUESTED = auto()  # the answer to one request is due
     IN_SESSION = auto()  # the connection belongs to a session
-    ENDED = auto()  # the bytes ended, or the peer broke the rules
+    ENDED = auto()  # the connection ended, or the peer broke the rules
 
 
 _REFUSALS: dict[type[Message], State] = {
@@ -110,7 +111,7 @@ class Connection:
     def receive_data(self, data: bytes) -> None:
         """Take received bytes, b"" for the end. Raise RemoteProtocolError if the buffer overflows.
 
-        After each call, fetch events until there are no more, because the buffer holds only one packet.
+        After each call, call `next_event` until it returns None, because the buffer holds only one packet.
         """
         if self._state is State.ENDED:
             return

@@ -24,7 +24,7 @@ class RemoteProtocolError(MuxError):
     """The peer is at fault: it sent something that is not the mux protocol, or not allowed now."""
 
 
-class Refused(MuxError):  # noqa: N818  # also an answer, which proves life
+class Refused(MuxError):  # noqa: N818  # not only an error: the answer proves life
     """The master refused the request. `text` is its reason, word for word."""
 
     def __init__(self, text: str) -> None:

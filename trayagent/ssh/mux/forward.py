@@ -1,4 +1,4 @@
-"""A forward in the fields of the mux protocol: its numbers and strings exactly as they are sent."""
+"""A forward as the mux protocol sends it: its numbers and strings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _KIND = {number: kind for kind, number in _FTYPE.items()}
 
 @dataclass(frozen=True, slots=True)
 class MuxForward:
-    """A forward in the fields of OPEN_FWD and CLOSE_FWD; both messages must have equal fields.
+    """The fields of a forward in OPEN_FWD and CLOSE_FWD. Both messages must have equal fields.
 
-    `listen_host` "" is the master's default, "*" all interfaces. IPv6 addresses have no brackets. A Unix path is
-    in a host field with the port UNIX_PATH. SOCKS (each dynamic forward, and a remote one without a target) has
-    `connect_host` "socks" and port 0; otherwise OpenSSH 9.2 answers "No forward host name.".
+    `listen_host` "" is the master's default, "*" all interfaces. IPv6 addresses have no brackets. A Unix path is in a
+    host field, with the port UNIX_PATH. A SOCKS forward (each dynamic forward, and a remote forward without a target)
+    has `connect_host` "socks" and port 0; otherwise OpenSSH 9.2 answers "No forward host name.".
     """
 
     kind: MuxForwardKind

@@ -1,8 +1,8 @@
 """The requests of a client to a master as frozen values: `encode()` returns the body, `take()` reads it.
 
-They are the same from OpenSSH 8.0 to 10.5. The source is PROTOCOL.mux, corrected where ssh differs. Two parts are
-left out on purpose, because a client can kill the master with them: proxy mode (by closing the socket while a
-channel is unconfirmed), and the information request of 10.3 (by a malformed request).
+The requests are the same from OpenSSH 8.0 to 10.5. The source is PROTOCOL.mux, corrected where ssh differs. Two
+requests are left out on purpose, because a client can kill the master with them: proxy mode (by closing the socket
+while a channel is unconfirmed), and the information request of 10.3 (by a malformed request).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trayagent.ssh.mux.base import Numbered
 from trayagent.ssh.mux.forward import MuxForward
 
 NO_ESCAPE = 0xFFFFFFFF
-"""The escape character of a session that has none."""
+"""The value that means "no escape character"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class OpenForward(ForwardRequest):
 
 @dataclass(frozen=True, slots=True)
 class CloseForward(ForwardRequest):
-    """Cancels a forward; for a remote one the answer does not wait for the server."""
+    """Cancels a forward. Even for a remote forward, the master answers without waiting for the server."""
 
     TYPE: ClassVar[int] = 0x10000007
 

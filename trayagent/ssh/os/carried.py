@@ -1,4 +1,4 @@
-"""Count what a master carries, as the kernel shows it: chooses the Linux or the macOS module."""
+"""Count what a master carries, with the module for Linux or for macOS."""
 
 from __future__ import annotations
 

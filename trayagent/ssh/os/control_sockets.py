@@ -1,4 +1,4 @@
-"""Find the control paths that masters listen on, and their owners: chooses the Linux or the macOS module."""
+"""Find the control paths that masters listen on, and their owners, with the module for Linux or for macOS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def accepts(path: str) -> bool:
         try:
             sock.connect(path)
         except BlockingIOError:
-            return True  # the accept queue is full: the listener is stopped or busy, but alive
+            return True  # the accept queue is full: the listener is suspended or busy, but alive
         except OSError:
             return False
         return True

@@ -37,7 +37,7 @@ def clients_of_master(pid: int, uid: int) -> list[Process]:
 
 
 def carried_by(pid: int) -> Carried:
-    """Return what a master carries, without the connections of this process. Raise NetlinkError."""
+    """Return what a master carries, without the agent's own connections to it. Raise NetlinkError."""
     held = {inode for target in own_descriptors(pid).values() if (inode := inode_of(target))}
     ours = socket_inodes(os.getpid())
     flow = flow_of(pid)

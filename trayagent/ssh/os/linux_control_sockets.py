@@ -1,12 +1,12 @@
 """Find the control paths that a user's masters listen on, and the processes that own them.
 
-A master binds `ControlPath.<16 random>`, links it to ControlPath and unlinks the first name (mux.c,
-muxserver_listen). The kernel reports the first name forever. It reports the file by inode, also after a
-rename. The listening process is found through /proc/PID/fd: the socket's peer credentials are those of the
-process that called listen(). For a master in the background, that is a parent which ended long ago.
+A master binds `ControlPath.<16 random>`, links it to ControlPath and unlinks the first name (mux.c, muxserver_listen).
+The kernel reports this first name forever. It also reports the inode of the file, which a rename does not change. The
+listening process is found through /proc/PID/fd, because the socket's peer credentials are those of the process that
+called listen(). For a master in the background, that is a parent which ended long ago.
 
-Reading every process takes 10 ms with a hundred masters, and a recovery of a hundred hosts needs an owner hundreds of
-times. So this module remembers which descriptor of which process is a socket. It believes that only after reading
+Reading every process takes 10 ms with a hundred masters, and a recovery of a hundred hosts searches for an owner
+hundreds of times. So this module remembers the process and the descriptor of each socket. Before each use, it reads
 that descriptor again.
 """
 
@@ -40,22 +40,23 @@ from trayagent.ssh.os.linux_process import (
 from trayagent.ssh.os.types import ControlSocket
 
 _BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
-_INODE_MASK = 0xFFFFFFFF  # the kernel reports the file's inode in 32 bits
-# While a master goes to the background, two processes hold its socket for some milliseconds, and the older one ends.
-# If the older process does not end, the younger one counts as the master after this time.
+_INODE_MASK = 0xFFFFFFFF  # the kernel reports only 32 bits of the file's inode
+# While a master goes to the background, two processes hold its socket for some milliseconds, and the older one ends. So
+# the agent trusts the process that it found for this many seconds. Then it searches again, and takes the younger
+# process if both still hold the socket.
 _TRUSTED_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where a socket was found: the descriptor of a process, and when all processes were last searched."""
+    """Where a socket was found: the process, its descriptor, and the time of that search."""
 
     pid: int
     fd: int
     searched_at: float
 
     def holds(self, inode: int, now: float) -> bool:
-        """Report whether a descriptor still refers to a socket."""
+        """Report whether the descriptor still refers to the socket `inode`, unless the last search is too long ago."""
         trusted = now - self.searched_at < _TRUSTED_S
         return trusted and inode_of(descriptor(self.pid, self.fd)) == inode
 
@@ -67,14 +68,14 @@ _found: dict[int, _Found] = {}
 def listening(uid: int) -> list[ControlSocket]:
     """Return the control sockets on which processes of a user listen. Raise NetlinkError.
 
-    They were bound as a master binds its socket, but the program need not be an ssh.
+    Each of these processes bound its socket as a master does, but its program need not be ssh.
     """
     candidates = {s.inode: s for s in _listeners() if is_bind_name(s.name)}
     if not candidates:
         return []
     owners = _owners(uid, ssh_pids(uid), candidates.keys(), candidates)
     others = {i for i, s in candidates.items() if i not in owners and _is_file_of(uid, s)}
-    if others:  # a master whose program has another name
+    if others:  # the program of a master may have another name than ssh
         owners |= _owners(uid, pids_of(uid), others, candidates)
     return [_control_socket(candidates[inode], pid) for inode, pid in owners.items()]
 
@@ -82,9 +83,9 @@ def listening(uid: int) -> list[ControlSocket]:
 def owner_of(path: str, *, likely: int | None = None) -> int | None:
     """Return the pid of the process of this user that listens on the file at `path` now, or None.
 
-    The process need not be an ssh, and may have bound another name. The result is None for a file of
-    another user and for a symbolic link: in a directory like /tmp, anyone can create a link to our socket.
-    The process `likely` is checked first. If it is the owner, the search takes a tenth of the time. Raise NetlinkError.
+    The program need not be ssh, and may have bound its socket at another path. Return None for a file of another user
+    and for a symbolic link, because in a directory like /tmp, anyone can create a link to a socket of this user. The
+    process `likely` is checked first. If it is the owner, the search takes a tenth of the time. Raise NetlinkError.
     """
     try:
         found = os.lstat(path)
@@ -94,8 +95,8 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
         return None
     listeners = _listeners()
     wanted = {s.inode: s for s in listeners if s.file_inode == found.st_ino & _INODE_MASK}
-    if len(wanted) > 1:  # another file system may have the same inode number
-        folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - as `stat` above
+    if len(wanted) > 1:  # files on two file systems may have the same inode number
+        folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - see `linux_process`
         here = {i: s for i, s in wanted.items() if os.path.realpath(home_of(s.name)) == folder}
         wanted = here or wanted
     if not wanted:
@@ -115,19 +116,19 @@ def bound_by_master(path: str) -> bool:
     Raise NetlinkError.
     """
     try:
-        inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - as below
+        inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - see `linux_process`
     except OSError:
         return False
     return any(s.file_inode == inode and is_bind_name(s.name) for s in _listeners())
 
 
 def clients_of(path: str) -> int | None:
-    """Return how many connections of other processes the master at `path` has; None if that cannot be read.
+    """Return how many control connections other processes have to the master at `path`, or None if unknown.
 
-    A socket that a master accepted has the name and the file of the listening one.
+    The socket of an accepted connection has the same name and file as the listening socket.
     """
     try:
-        inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - as below
+        inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - see `linux_process`
         with Channel(NETLINK_SOCK_DIAG) as channel:
             found = unix_sockets(channel, ESTABLISHED)
     except (OSError, NetlinkError):
@@ -137,14 +138,14 @@ def clients_of(path: str) -> int | None:
 
 
 def is_bind_name(name: str) -> bool:
-    """Report whether a master binds Unix sockets with such a name."""
+    """Report whether a name has the form to which a master binds its socket."""
     return _BIND_NAME.fullmatch(name) is not None
 
 
 def _is_file_of(uid: int, found: UnixSocket) -> bool:
     path = _where(found.name[: -len(".") - 16], found.file_inode)
     try:
-        return path is not None and os.stat(path).st_uid == uid  # noqa: PTH116 - as above
+        return path is not None and os.stat(path).st_uid == uid  # noqa: PTH116 - see `linux_process`
     except OSError:
         return False
 
@@ -160,8 +161,8 @@ def _owners(
 ) -> dict[int, int]:
     """Return the pid of the process that holds each of the wanted sockets, by inode.
 
-    `pids` are searched only if that is needed; `listeners` are the inodes of all listening sockets. If two processes
-    hold a socket (during a fork), the younger is the master.
+    The processes `pids` are searched only if the remembered ones do not suffice. `listeners` are the inodes of all
+    listening sockets. If two processes hold a socket (during a fork), the younger one is the master.
     """
     now = time.monotonic()
     if uid != os.getuid():
@@ -187,7 +188,7 @@ def _new_children(listeners: Iterable[int]) -> list[int]:
 def _held_by(pids: Iterable[int], now: float) -> dict[int, _Found]:
     """Return the descriptors of these processes by socket inode.
 
-    A socket that two processes hold belongs to the younger one.
+    If two processes hold a socket, return the descriptor of the younger one.
     """
     found: dict[int, _Found] = {}
     for pid in pids:
@@ -223,7 +224,7 @@ def _from_folder_of(pid: int, name: str) -> str:
 def _where(stem: str, file_inode: int) -> str | None:
     """Return the path of the socket's file: its original name, or its new name in the same directory."""
     try:
-        if os.stat(stem).st_ino & _INODE_MASK == file_inode:  # noqa: PTH116 - as above
+        if os.stat(stem).st_ino & _INODE_MASK == file_inode:  # noqa: PTH116 - see `linux_process`
             return stem
     except OSError:
         pass

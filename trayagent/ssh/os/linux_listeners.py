@@ -12,7 +12,7 @@ from trayagent.ssh.os.types import Listener, Listeners
 
 
 def tcp_listeners(pid: int) -> Listeners:
-    """Return the TCP listeners of one process of this user, and of all others. Raise NetlinkError."""
+    """Return the TCP listeners of one process of this user, and those of all other processes. Raise NetlinkError."""
     mine = socket_inodes(pid)
     with Channel(NETLINK_SOCK_DIAG) as channel:
         found = tcp_sockets(channel, LISTEN)

@@ -1,4 +1,4 @@
-"""Detect processes in another mount or network namespace: containers, `ip netns exec`.
+"""Detect processes in another mount or network namespace, as in a container or after `ip netns exec`.
 
 The paths, addresses and routes of such a master are not those that the agent sees, so the agent cannot judge
 it. The kernel lists Unix sockets separately for each network namespace. So sock_diag(7) does not show the
@@ -13,7 +13,7 @@ from pathlib import Path
 from trayagent.ssh.os.linux_process import socket_inodes, ssh_pids
 
 _KINDS = ("mnt", "net")
-_LISTENS = 0x10000  # __SO_ACCEPTCON, the flags column of /proc/net/unix
+_LISTENS = 0x10000  # __SO_ACCEPTCON in the column Flags of /proc/net/unix
 
 
 def in_other_namespace(pid: int) -> bool:

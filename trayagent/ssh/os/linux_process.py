@@ -1,7 +1,7 @@
 """Read processes from /proc, signal them safely, and watch for their end.
 
-Source: proc(5), pidfd_open(2). A pid alone does not identify a process, because the kernel reuses pids.
-A pid with its start time does, within one boot.
+Source: proc(5), pidfd_open(2). A pid alone does not identify a process, because the kernel reuses pids. Within one
+boot, a pid together with its start time identifies a process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read(pid: int) -> Process | None:
 
 
 def age_s(process: Process) -> float:
-    """Return the age of a process in seconds, including suspended time."""
+    """Return the age of a process in seconds, including the time for which the machine was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_ticks / _TICKS_PER_S  # type: ignore[attr-defined, unused-ignore]  # Linux only
 
 
@@ -77,13 +77,13 @@ def descendants(pid: int) -> list[Process]:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    """Return the target of each descriptor of a process ("socket:[7]"), lowest first; {} if it is gone."""
+    """Return the target of each descriptor of a process ("socket:[7]"), lowest first; {} if the process is gone."""
     folder = f"{_PROC}/{pid}/fd"
     found: dict[int, str] = {}
     try:
-        for fd in sorted(map(int, os.listdir(folder))):  # noqa: PTH208 - pathlib is too slow for 100 masters
+        for fd in sorted(map(int, os.listdir(folder))):  # noqa: PTH208 - pathlib is too slow for a hundred masters
             with contextlib.suppress(OSError):
-                found[fd] = os.readlink(f"{folder}/{fd}")  # noqa: PTH115 - see above
+                found[fd] = os.readlink(f"{folder}/{fd}")  # noqa: PTH115 - see `descriptors`
     except OSError:
         return {}
     return found
@@ -92,7 +92,7 @@ def descriptors(pid: int) -> dict[int, str]:
 def descriptor(pid: int, fd: int) -> str:
     """Return the target of one descriptor of a process, "" if the descriptor is closed."""
     try:
-        return os.readlink(f"{_PROC}/{pid}/fd/{fd}")  # noqa: PTH115 - see above
+        return os.readlink(f"{_PROC}/{pid}/fd/{fd}")  # noqa: PTH115 - see `descriptors`
     except OSError:
         return ""
 
@@ -110,12 +110,13 @@ def socket_inodes(pid: int) -> frozenset[int]:
 def kill_checked(
     pid: int, start_ticks: int, comm_names: Collection[str] | None, sig: signal.Signals
 ) -> KillResult:
-    """Send a signal if the pid still belongs to the given process, and that process is ours.
+    """Send a signal if the pid still belongs to the given process and to this user.
 
-    `comm_names` are the names that its program may have, None for any: a process keeps its pid and its start time
-    when it becomes another program.
-    Return "sent"; "gone" if it ended before; "other" if the pid now belongs to another process, or to one of
-    another user. Raise OSError only if pidfds do not work (Linux before 5.3).
+    `comm_names` are the names that its program may have, None for any name. They matter because a process keeps its pid
+    and start time when it becomes another program.
+
+    Return "sent", "gone" if the process has ended, or "other" if the pid now belongs to another process or user. Raise
+    OSError only if pidfds do not work (Linux before 5.3).
     """
     try:
         pidfd = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]  # Linux only
@@ -142,9 +143,9 @@ def kill_checked(
 
 
 class PidWatch:
-    """Calls back once, in the running loop, when a process ends, even if the process ended before.
+    """Calls back once, in the running loop, when a process ends. If it has already ended, calls back soon.
 
-    The process need not be a child. The loop does not wake up before. Raise OSError if pidfds do not work.
+    The process need not be a child. Until its end, the watch causes no wake-up. Raise OSError if pidfds do not work.
     """
 
     def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:

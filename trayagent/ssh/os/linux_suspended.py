@@ -31,8 +31,9 @@ def _state(pid: int) -> str:
 def _frozen(pid: int) -> bool:
     """Report whether the control group of a process, or a group above it, is frozen.
 
-    `systemctl freeze`, container managers and systemd's sleep freeze groups. In /proc a frozen process looks like an
-    idle process. Source: the kernel's cgroup-v2.rst (cgroup.events) and cgroup-v1/freezer-subsystem.rst.
+    `systemctl freeze` and container managers freeze groups, and so does systemd before the machine sleeps. In /proc a
+    frozen process looks like an idle process. Source: the kernel's cgroup-v2.rst (cgroup.events) and
+    cgroup-v1/freezer-subsystem.rst.
     """
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup") as file:  # noqa: PTH123 - see `linux_process`
         for line in file:

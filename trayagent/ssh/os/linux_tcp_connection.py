@@ -1,13 +1,17 @@
 """Find the TCP connection that carries an ssh process, and read its state from the kernel.
 
-When an ssh client starts, it closes all descriptors above 2. Then it first connects to its server
-(sshconnect.c). So its lowest TCP socket is that connection, and higher ones are forwarded connections. There is
-one exception: ssh receives a pre-connected socket (ProxyUseFdpass) through other descriptors, which it closes later.
-A connection that it accepts for a forward may get such a lower descriptor. Its local port is one on which ssh listens.
-Behind a ProxyJump or ProxyCommand it has pipes instead (see `linux_transport`), and the proxy has the socket. If
-the proxy has no TCP socket either, it uses another master through a Unix socket. The other end of that
-socket shows which master. A connection to this machine itself may lead into the local forward of another ssh,
-whose connection then carries it.
+When an ssh client starts, it closes all descriptors above 2. Then it first connects to its server (sshconnect.c). So
+its lowest TCP socket is that connection, and higher ones are forwarded connections.
+
+There is one exception. ssh receives a pre-connected socket (ProxyUseFdpass) through other descriptors, which it closes
+later. A forwarded connection may then get one of these lower numbers. It is recognized by its local port, because ssh
+listens on that port.
+
+Behind a ProxyJump or ProxyCommand, ssh has pipes instead (see `linux_transport`), and the proxy has the TCP socket. A
+proxy without a TCP socket uses another master through a Unix socket. The other end of that socket shows which master.
+
+A connection to this machine itself may lead into the local forward of another ssh. Then the connection of that ssh
+carries it.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 QUERY_INTERVAL_S = 0.030
 """How often to search for an attempt's connection: each search takes a millisecond."""
 
-# A master may run through a master that runs through another. A ring is impossible, but a bound costs nothing.
+# How many masters may carry one another in a chain. The chain cannot form a ring, but a bound costs nothing.
 _DEEPEST = 8
 
 
@@ -86,27 +90,27 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:
 
 @dataclass
 class _Search:
-    """One search; `names` are the programs that count as ssh: ssh itself and the program of the process."""
+    """One search for a connection. `names` are the names of programs that count as ssh."""
 
     channel: Channel
     names: frozenset[str] = frozenset({"ssh"})
 
     @cached_property
     def unix_peers(self) -> dict[int, int]:
-        """The peer's inode for the inode of each connected Unix socket."""
+        """A mapping from the inode of each connected Unix socket to the inode of its peer."""
         found = unix_sockets(self.channel, UNIX_ESTABLISHED, names=False)
         return {s.inode: s.peer for s in found if s.peer}
 
     @cached_property
     def holders(self) -> dict[int, int]:
-        """The pid for the inode of each socket that this user's ssh processes hold."""
+        """A mapping from the inode of each socket that an ssh process of this user holds to the pid of that process."""
         return {inode: pid for pid in self._ssh_pids() for inode in socket_inodes(pid)}
 
     def _ssh_pids(self) -> Iterator[int]:
         return ssh_pids(os.getuid(), self.names)
 
     def flow(self, pid: int, depth: int = 0) -> Flow | None:
-        """Return the connection that carries `pid`, or None."""
+        """Return the connection that carries `pid`, or None. `depth` counts the masters and proxies passed so far."""
         own = own_descriptors(pid)
         through = proxies(pid, own)
         if depth > _DEEPEST:
@@ -129,7 +133,7 @@ class _Search:
     def _through(self, proxy: Process, depth: int) -> Flow | None:
         """Return the flow of a transport: its own TCP connection, a descendant's, or that of the master it uses.
 
-        Each further connection of these processes is one of its `others`.
+        The other connections of these processes are the `others` of the flow.
         """
         found: dict[int, Flow] = {}
         for one in (proxy, *descendants(proxy.pid)):
@@ -169,7 +173,7 @@ class _Search:
     def _forked(self, pid: int, flow: Flow) -> int | None:
         """Return the master that a transport left in the background (ControlPersist), or None.
 
-        From then on the transport is that master's client. The transport still holds the socket, but does not read it.
+        Then the transport is a client of that master. It still holds the socket, but does not read it.
         """
         if flow.pid_of_holder != pid:
             return None
@@ -184,9 +188,9 @@ class _Search:
 
 
 def _in_background(pid: int) -> bool:
-    """Report whether a process is a master that went into the background on its own: then its title says so.
+    """Report whether the title of a process shows that it is a master which moved itself into the background.
 
-    The title changes when the master stops listening (`ssh -O stop`, a drain).
+    The title is another one after the master stopped listening (`ssh -O stop`, a drain).
     """
     process = read(pid)
     titles = (" [mux]", " [stopped mux]")

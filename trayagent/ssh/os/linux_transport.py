@@ -1,14 +1,14 @@
 """Find the processes between a master and its TCP connection: a ProxyJump's `ssh -W`, or a ProxyCommand.
 
-ssh makes two pipes for the proxy before it opens anything else (sshconnect.c, ssh_proxy_connect). It keeps
-the writing end as one descriptor and the reading end as the next. The first is usually 4, or a little more if
-the name service keeps its own connection. The proxy starts with the other ends as its standard input and
+ssh makes two pipes for the proxy before it opens anything else (sshconnect.c, ssh_proxy_connect). It keeps the writing
+end of one pipe and, as the next descriptor, the reading end of the other. The writing end is usually descriptor 4, or a
+little more if the name service keeps its own connection. The proxy starts with the other ends as its standard input and
 output (`ssh -W` moves the output to another descriptor).
 
-This module finds the proxy by these pipes and not by its parent, because a master in the background is no
-longer the parent. Both ends must match, in their directions: a master also holds the pipes of its sessions,
-and the programs at the other ends of those are the user's work. The first pipe must be the standard input,
-because a master that carries another one holds both ends, too.
+This module finds the proxy by these pipes and not by its parent, because a master in the background is no longer the
+parent. Both pipes must match, in their directions, because a master also holds the pipes of its sessions, which lead to
+the user's programs. The first pipe must be the standard input of the proxy, because a master that carries the proxy
+holds both pipes, too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def own_descriptors(pid: int) -> dict[int, str]:
 def proxies(pid: int, own: dict[int, str]) -> list[Process]:
     """Return the proxy processes that an ssh process uses, or [] if ssh has its own socket.
 
-    `own` is the result of `own_descriptors`. There are several only if a proxy shares its pipes with a child.
+    `own` is the result of `own_descriptors`. There is more than one only if a proxy shares its pipes with a child.
     """
     ends = _to_proxy(pid, own)
     if ends is None:
@@ -55,7 +55,7 @@ def proxies(pid: int, own: dict[int, str]) -> list[Process]:
 def transport_of(pid: int) -> list[Process]:
     """Return all processes that exist only to carry a master's bytes; never another master.
 
-    A killed master would leave them behind. If the network swallows every packet, they wait there forever.
+    A killed master leaves them behind. If the network swallows every packet, they wait forever.
     """
     found: dict[int, Process] = {}
     for proxy in proxies(pid, own_descriptors(pid)):
@@ -76,7 +76,7 @@ def _to_proxy(pid: int, own: dict[int, str]) -> Pipes | None:
 def _is_other_end(pid: int, ends: Pipes) -> bool:
     try:
         # This cheap check runs for every process of the user. Few processes pass the check and need the full check.
-        first = os.readlink(f"/proc/{pid}/fd/0")  # noqa: PTH115 - see above
+        first = os.readlink(f"/proc/{pid}/fd/0")  # noqa: PTH115 - see `linux_process`
     except OSError:
         return False
     if inode_of(first, "pipe") not in ends.out:

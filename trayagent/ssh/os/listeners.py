@@ -1,4 +1,4 @@
-"""Find the TCP ports that processes listen on: chooses the Linux or the macOS module."""
+"""Find the TCP ports that processes listen on, with the module for Linux or for macOS."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Count what a master carries from lsof(8), for systems without the kernel's lists of sockets.
 
 The rules are those of `linux_carried`. lsof prints the name of an accepted control socket, and for a socket without a
-name the address of its peer. It does not show the peers of other users' processes; those count as forwarded.
+name the address of its peer. It does not show a peer that belongs to another user. A socket with such a peer counts as
+a forwarded connection.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _NOT_CONNECTED = {"LISTEN", "CLOSED"}
 
 
 def carried_by(pid: int) -> Carried:
-    """Return what a master that no longer listens carries, without the connections of this process."""
+    """Return what a master that no longer listens carries, without the agent's own connections to it."""
     flow = flow_of(pid)
     server = flow.inode if flow is not None and flow.pid_of_holder == pid else None
     return counted(pid, macos_lsof.of_user(os.getuid()), os.getpid(), server)
@@ -40,7 +41,7 @@ def clients_of_master(pid: int, uid: int) -> list[Process]:
 def counted(pid: int, files: list[File], own_pid: int, server: int | None) -> Carried:
     """Count what process `pid` carries through these descriptors.
 
-    `server` is the address of the master's own connection.
+    `server` is the kernel's address of the socket that leads to the server; it is not counted.
     """
     by_device = {file.device: file for file in files if file.kind == "unix"}
     ours = {file.peer for file in files if file.pid == own_pid and file.kind == "unix"} - {""}
@@ -52,7 +53,9 @@ def counted(pid: int, files: list[File], own_pid: int, server: int | None) -> Ca
             sessions += file.device not in ours
         elif file.peer:
             peer = by_device.get(file.peer)
-            connections += peer is None or not peer.peer  # a pair without names belongs to a session
+            connections += (
+                peer is None or not peer.peer
+            )  # a pair of sockets without names belongs to a session
         else:
             connections += file.name.startswith("/")
     return Carried(sessions, connections)

@@ -1,8 +1,8 @@
 """Find the control paths that a user's masters listen on, and their owners, without the kernel's list of sockets.
 
-lsof(8) prints the name that a master bound, `ControlPath.<16 random>`, but no file. So the process that
-listens at a path is found by connecting there. A master sends its pid in the mux protocol. For any other
-process, and for a stopped master, LOCAL_PEERPID gives it (unix(4)).
+lsof(8) prints the name that a master bound, `ControlPath.<16 random>`, but not the path of the file after a rename. So
+this module connects to a path to find the process that listens there. A master sends its pid in the mux protocol. For
+any other process, and for a suspended master, the pid comes from LOCAL_PEERPID (unix(4)).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trayagent.ssh.os.macos_process import ssh_processes
 from trayagent.ssh.os.types import ControlSocket, Process
 
 _BIND_NAME = re.compile(r"(/.+)\.[0-9A-Za-z]{16}", re.DOTALL)
-_ANSWER_S = 0.2  # a master answers in 0.1 ms; a stopped one never
+_ANSWER_S = 0.2  # a master answers in 0.1 ms; a suspended one never
 _GUESS_S = 0.02  # the directory may have many other sockets, of which few answer
 _READ_BYTES = 4096
 _SOL_LOCAL, _LOCAL_PEERPID = 0, 2  # sys/un.h
@@ -53,7 +53,7 @@ def bind_name_of(file: macos_lsof.File) -> str | None:
 
 
 def bound_by_master(path: str) -> bool:
-    """Return False: lsof does not show under which name a socket was bound after its file was renamed."""
+    """Return False: after a rename of the file, lsof does not show to which name the socket was bound."""
     del path
     return False
 
@@ -65,9 +65,9 @@ def clients_of(path: str) -> int | None:
 
 
 def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None) -> int | None:
-    """Return the pid of the process that listens on the file at `path` now, or None; it need not be an ssh.
+    """Return the pid of the process that listens on the file at `path` now, or None.
 
-    A master gets `wait_s` seconds to answer. `likely` is not needed here.
+    The program need not be ssh. A master gets `wait_s` seconds to answer. `likely` is not needed here.
     """
     del likely  # not needed, because the listener itself answers
     if Path(path).is_symlink() or not Path(path).is_socket():
@@ -84,7 +84,7 @@ def owner_of(path: str, wait_s: float = _ANSWER_S, *, likely: int | None = None)
 
 
 def _by_its_word(sock: socket.socket) -> int | None:
-    """Return the pid that a master sends, or None; send nothing to a listener that does not greet as a master."""
+    """Return the pid that a master sends, or None. Send nothing to a listener that does not greet as a master does."""
     connection = Connection()
     greeting = connection.send(Hello())
     try:

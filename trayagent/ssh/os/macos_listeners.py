@@ -1,4 +1,4 @@
-"""Find the TCP ports on which this user's processes listen, with lsof(8). It shows no ports of other users."""
+"""Find the TCP ports on which this user's processes listen, with lsof(8), which shows no ports of other users."""
 
 from __future__ import annotations
 

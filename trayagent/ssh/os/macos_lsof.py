@@ -19,7 +19,7 @@ _WORDS = ["lsof", "-n", "-P", "-w", "-F", "pftdnT", "-a", "-d", "0-255"]
 _QUERY_WITHIN_S = 5.0
 _ENDS = re.compile(r"(.+):(\d+)->(.+):(\d+)")
 _LISTENS = re.compile(r"(.+):(\d+)")
-_EVERYWHERE = {"IPv4": "0.0.0.0", "IPv6": "::"}  # noqa: S104  # seen, not bound
+_EVERYWHERE = {"IPv4": "0.0.0.0", "IPv6": "::"}  # noqa: S104  # compared, not bound
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ def _ip(text: str) -> str:
 
 
 def _query(*which: str) -> str:
-    """Return the output of lsof; its status is ignored, because it fails if one of several processes is gone."""
+    """Return the output of lsof. Ignore its exit status, because lsof fails if one of the processes is gone."""
     env = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin", "LC_ALL": "C"}
     try:
         done = subprocess.run(

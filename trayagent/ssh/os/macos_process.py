@@ -1,7 +1,7 @@
 """Read processes from ps(1), signal them by pid, and watch for their end with kqueue(2).
 
-macOS has no process handle as Linux has. So a pid could in principle be reused between the check of the start
-time and the signal. But macOS assigns pids in turn, and only milliseconds pass between the two.
+macOS has no handle of a process such as Linux's pidfd. So in theory, macOS could reuse a pid between the check of the
+start time and the signal. But it assigns pids in turn, and only milliseconds pass between check and signal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def read(pid: int) -> Process | None:
 
 
 def age_s(process: Process) -> float:
-    """Return the age of a process in seconds, including suspended time."""
+    """Return the age of a process in seconds, including the time for which the machine was suspended."""
     return time.time() - process.start_ticks
 
 
@@ -53,12 +53,12 @@ def descendants(pid: int) -> list[Process]:
 def kill_checked(
     pid: int, start_ticks: int, comm_names: Collection[str] | None, sig: signal.Signals
 ) -> KillResult:
-    """Send a signal if the pid still belongs to the given process, and that process is ours.
+    """Send a signal if the pid still belongs to the given process and to this user.
 
-    `comm_names` are the names that its program may have, None for any: a process keeps its pid and its start time
-    when it becomes another program.
-    Return "sent"; "gone" if it ended before; "other" if the pid now belongs to another process, or to one of
-    another user.
+    `comm_names` are the names that its program may have, None for any name. They matter because a process keeps its pid
+    and start time when it becomes another program.
+
+    Return "sent", "gone" if the process has ended, or "other" if the pid now belongs to another process or user.
     """
     found = read(pid)
     if found is None:
@@ -77,9 +77,10 @@ def kill_checked(
 
 
 class PidWatch:
-    """Calls back once, in the running loop, when a process ends, even if the process ended before.
+    """Calls back once, in the running loop, when a process ends. If it has already ended, calls back soon.
 
-    The process need not be a child. It causes no wake-up before that. Source: kqueue(2), EVFILT_PROC, NOTE_EXIT.
+    The process need not be a child. Until its end, the watch causes no wake-up. Source: kqueue(2), EVFILT_PROC,
+    NOTE_EXIT.
     """
 
     def __init__(self, pid: int, on_exit: Callable[[], None]) -> None:

@@ -1,8 +1,8 @@
 """Read the process table from ps(1), for systems without /proc.
 
-Start times are whole seconds from `ps -o lstart`. ps runs with TZ=UTC and LC_ALL=C, so that a new time zone or
-language does not change the start time of a process. A program name with spaces is cut at the first space, the
-same way each time; the name of ssh has none. An argument with spaces appears as several words.
+Start times are whole seconds from `ps -o lstart`. ps runs with TZ=UTC and LC_ALL=C, so that a new time zone or language
+does not change the start time of a process. This module cuts a program's name at its first space, which does not matter
+for ssh. An argument with spaces appears as several words.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def table() -> dict[int, Process]:
 
 
 def states(pids: Iterable[int]) -> list[str]:
-    """Return the states of those of the processes that live, as ps prints them: "T" is suspended."""
+    """Return the states of the processes that still run, as ps prints them: "T" means suspended."""
     return _run(["ps", "-o", "stat=", "-p", ",".join(map(str, pids))]).split()
 
 
@@ -71,7 +71,7 @@ def _process(line: str) -> Process | None:
 
 
 def _query(*which: str) -> str:
-    """Return the output of ps, or "" if no process matches; its status adds nothing to that."""
+    """Return the output of ps, or "" if no process matches. Ignore its exit status, which shows only that."""
     return _run([*_WORDS, *which])
 
 

@@ -1,9 +1,9 @@
 """Find the TCP connection that carries an ssh process, with ps(1) and lsof(8).
 
 The rule is the same as on Linux (see `linux_tcp_connection`): an ssh client's lowest TCP socket is its connection to
-the server. Otherwise the client has two pipes to a proxy, and the proxy has the TCP socket, or a Unix socket to
-another master. macOS does not report the state of another process's connection, so only a probe shows that a
-master is alive.
+the server. An ssh client behind a proxy has two pipes to the proxy instead. Then the proxy has the TCP socket, or a
+Unix socket to another master. macOS does not report the state of another process's connection, so only a probe shows
+that a master is alive.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ProcessSnapshot:
             self._files.setdefault(file.pid, []).append(file)
 
     def flow(self, pid: int, depth: int = 0) -> Flow | None:
-        """Return the connection that carries `pid`, or None."""
+        """Return the connection that carries `pid`, or None. `depth` counts the masters and proxies passed so far."""
         if self.to_proxy(pid) is None:
             return _flow(self._lowest_tcp(pid))
         if depth > _DEEPEST:
@@ -78,7 +78,10 @@ class ProcessSnapshot:
         return next(pairs, None)
 
     def proxies(self, pid: int) -> list[Process]:
-        """Return the processes whose standard input is the other end of the first pipe, and which hold the second."""
+        """Return the proxies of a process.
+
+        The standard input of a proxy is the other end of the first pipe, and it holds the other end of the second pipe.
+        """
         ends = self.to_proxy(pid)
         if ends is None:
             return []
@@ -139,9 +142,9 @@ class ProcessSnapshot:
 
 
 def _snapshot_around(pid: int) -> ProcessSnapshot:
-    """Return the processes that may carry a process: itself, its descendants, and the user's other ssh processes.
+    """Return a snapshot of a process and those that may carry it: its descendants and the user's ssh processes.
 
-    A master in the background is no longer the parent of its ProxyCommand. For such a master, return all
+    A master in the background is no longer the parent of its ProxyCommand. For such a master, the snapshot has all
     processes of the user.
     """
     uid = os.getuid()
@@ -162,7 +165,7 @@ def _flow(file: File | None) -> Flow | None:
 
 
 def number_of(file: File) -> int:
-    """Return the kernel's address of a socket; it is unique while the socket exists. 0 if unreadable."""
+    """Return the kernel's address of a socket; it is unique while the socket exists. Return 0 if lsof printed none."""
     try:
         return int(file.device, 16)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Read, signal and watch processes: chooses the Linux or the macOS module."""
+"""Read, signal and watch processes, with the module for Linux or for macOS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processor of this machine can do."""
+"""Detect what the processor of this machine can do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def has_aes() -> bool:
 
 
 def has_aes_flag(cpuinfo: str) -> bool:
-    """Report whether the text of /proc/cpuinfo names AES among the flags of the first processor."""
+    """Report whether the text of /proc/cpuinfo lists AES among the flags of the first processor."""
     for line in cpuinfo.splitlines():
         key, _, words = line.partition(":")
         if key.strip() in {"flags", "Features"}:

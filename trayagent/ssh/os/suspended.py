@@ -1,4 +1,4 @@
-"""Finds out whether a master can read an answer at all: a suspended process cannot."""
+"""Detect whether a master is suspended, because then it cannot read an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if sys.platform == "darwin":
 else:
     from trayagent.ssh.os.linux_suspended import any_stopped
 
-_DEEPEST = 8  # the longest chain of masters, as in `linux_tcp_connection`
+_DEEPEST = 8  # the longest chain of masters that carry one another, as in `linux_tcp_connection`
 
 
 def carried_by_stopped(pid: int, flow: Flow | None) -> bool:

@@ -1,6 +1,6 @@
 """Find the TCP connection that carries an ssh process, its state, and the processes between the two.
 
-Chooses the Linux or the macOS module.
+This uses the module for Linux or for macOS.
 """
 
 from __future__ import annotations

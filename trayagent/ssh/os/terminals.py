@@ -1,4 +1,4 @@
-"""Name the terminal of a process: Linux only."""
+"""Find the terminal of a process, on Linux only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 if sys.platform == "darwin":
 
     def terminal_of(pid: int) -> str:
-        """Return "": lsof would take too long for a list."""
+        """Return "", because lsof would take too long for many processes."""
         del pid
         return ""
 else:

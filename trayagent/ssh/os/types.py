@@ -31,11 +31,11 @@ class Process:
 class Flow:
     """The established TCP connection that carries a process; IPv4 addresses are never in their IPv6-mapped form.
 
-    `via` says which process holds the socket: "direct" the process itself, "child" its transport (ProxyJump,
-    ProxyCommand), "carried" another master, whose pid is `carrier_pid` (the nearest, if there are several).
+    `via` shows which process holds the socket. "direct": the process itself. "child": its transport (ProxyJump,
+    ProxyCommand). "carried": another master, whose pid is `carrier_pid` (the nearest one, if there are several).
     `inode` identifies the socket. `scope` is the interface index of a link-local connection. `others` are the
-    transport's other connections: a ProxyCommand may have one for its API beside the tunnel's, and nothing shows which
-    one carries the process.
+    transport's other connections: a ProxyCommand may have one to its API in addition to its tunnel, and nothing shows
+    which of them carries the process.
     """
 
     local_ip: str
@@ -80,9 +80,9 @@ class TcpFacts:
 class ControlSocket:
     """A control socket and the master that listens on it.
 
-    `bind_path` is the kernel's name for the socket. `bind_stem` is the ControlPath that the master was started
-    with. `path` is where the file is now, or the stem if the file is no longer in that directory. `present`
-    says whether the file is there. `inode` is the inode of the socket, not of the file.
+    `bind_path` is the name that the master bound, which the kernel reports. `bind_stem` is the ControlPath with which
+    the master was started. `path` is where the file is now, or `bind_stem` if the file is no longer in that directory.
+    `present`: the file is still in that directory. `inode` is the inode of the socket, not of the file.
     """
 
     bind_path: str
@@ -97,8 +97,8 @@ class ControlSocket:
 class Carried:
     """What a master still carries for other programs.
 
-    `sessions` are the clients of its control socket. `connections` are those that its forwards carry: TCP and Unix
-    sockets, X11 and agent forwarding included.
+    `sessions` counts the clients of its control socket. `connections` counts the connections through its forwards: TCP
+    and Unix sockets, including X11 and agent forwarding.
     """
 
     sessions: int = 0
@@ -107,7 +107,7 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One TCP listener: its owner, and the pid of its process. The pid is None if this user may not read it."""
+    """One TCP listener: its owner's uid, and the pid of its process. The pid is None if this user may not read it."""
 
     local_ip: str
     local_port: int

@@ -1,1 +1,1 @@
-"""Actions on the server, as its user and through our master: run short scripts, end our own dead sessions."""
+"""Actions on the server, through a master: run short scripts, end the agent's own dead sessions."""

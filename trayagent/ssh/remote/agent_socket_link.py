@@ -1,7 +1,8 @@
 """Keep a link on the server to the ssh-agent socket of the living connection, for old tmux windows.
 
-sshd makes one ssh-agent socket per connection, with a new name each time. Programs from an earlier connection know
-only the earlier name. The link has the same name for all programs. The script replaces only links to such sockets.
+sshd makes one ssh-agent socket per connection, with a new name each time. Programs from an earlier connection know only
+the earlier name. The link always has the same name, so all programs find the present socket through it. The script
+never replaces a link to anything else.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ Outcome = Literal["linked", "kept", "other", "none", "hidden", "foreign", "occup
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The result of making the link; `words` is the socket that it points to, or the obstacle.
+    """The result of making the link; `words` is the socket that the link points to, or the obstacle.
 
-    `kept`: the link was already right. `other`: it belongs to another connection, which answers. `none`: this
-    connection has no ssh-agent socket. `hidden`: it has one, but the shell's start-up files name another.
-    `foreign`: the path is a link to something else. `occupied`: the path exists and is not a link.
+    `kept`: the link already pointed to this socket. `other`: the link points to the socket of another connection, which
+    answers. `none`: this connection has no ssh-agent socket. `hidden`: it has one, but the shell's start-up files set
+    another in SSH_AUTH_SOCK. `foreign`: the path is a link to something else. `occupied`: the path exists and is not a
+    link.
     """
 
     outcome: Outcome
@@ -39,7 +41,8 @@ if [ -z "$mine" ] && [ -S "$SSH_AUTH_SOCK" ] && ! [ -L "$SSH_AUTH_SOCK" ]; then
 fi
 """
 
-# ssh-add exits with 0 or 1 if the ssh-agent answers, with or without keys. A dead connection accepts and stays silent.
+# ssh-add exits with 0 or 1 if the ssh-agent answers, with or without keys. The socket of a dead connection accepts the
+# query and never answers, hence the timeout.
 _ANSWERS = """
 answers() { SSH_AUTH_SOCK=$1 timeout 2 ssh-add -l >/dev/null 2>&1; [ $? -lt 2 ]; }
 """
@@ -61,8 +64,8 @@ said=$({ mkdir -p "${folder:-/}" && rm -f "$new" && ln -s "$mine" "$new" && mv -
   echo linked "$mine" || { rm -f "$new"; echo failed $said; }
 """
 
-# A connection that ends removes its link, or points it to another connection that answers. The search for such a
-# connection runs in the background, because each socket without an answer costs two seconds.
+# Remove the link when its connection ends. If another connection answers, point the link to that one. The search for
+# such a connection runs in the background, because each socket without an answer costs two seconds.
 _RELEASE = """
 [ "$(readlink "$link")" = "$ours" ] || exit
 rm -f "$link"
@@ -80,15 +83,15 @@ echo released
 
 
 def take_script(link: str, ours: str | None, *, claim: bool) -> str:
-    """Return the script that makes the link; without `claim` it leaves a link to another connection that answers.
+    """Return the script that makes the link; without `claim`, it keeps a link to another connection that answers.
 
-    `ours` is the socket to which our earlier connection set the link, None if unknown.
+    `ours` is the socket to which the agent's earlier connection set the link, None if unknown.
     """
     return f"{_names(link, ours)}claim={'1' if claim else ''}\n{_FIND}{_ANSWERS}{_TAKE}"
 
 
 def release_script(link: str, ours: str) -> str:
-    """Return the script that removes the link if it points to our socket."""
+    """Return the script that removes the link if it points to the socket `ours`."""
     return f"{_names(link, ours)}{_ANSWERS}{_RELEASE}"
 
 
@@ -100,7 +103,10 @@ async def take(
     claim: bool,
     timeout_s: float = run_script.DEADLINE_S,
 ) -> Linked | None:
-    """Make the link through this master; return None if the server runs no command. Raise as `oneshot.run` does."""
+    """Make the link through this master; return None if the server runs no command.
+
+    Raise as `run_script.run` does.
+    """
     script = take_script(link, ours, claim=claim)
     lines = await run_script.run(control_path, script, want_agent=True, timeout_s=timeout_s)
     if lines is None:
@@ -113,7 +119,7 @@ async def take(
 
 
 async def release(control_path: str, link: str, ours: str, *, timeout_s: float) -> None:
-    """Remove the link, because its target is about to end. Raise as `oneshot.run` does."""
+    """Remove the link, because its target is about to end. Raise as `run_script.run` does."""
     await run_script.run(control_path, release_script(link, ours), timeout_s=timeout_s)
 
 

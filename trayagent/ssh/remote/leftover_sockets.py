@@ -1,6 +1,6 @@
 """Remove Unix sockets on the server that have no listener any more.
 
-Lost remote forwards leave such sockets; proc(5).
+Lost remote forwards leave such sockets behind. Source: proc(5).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from trayagent.ssh.remote.quote_script import quoted
 
-# `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links a name is
-# no proof. So the script compares each listener whose name has the same last part by device and inode. If the
-# comparison fails, the socket counts as in use. A session that was just ended may take a moment to disappear, hence
-# the LOOKS.
+# `free PATH NUMBER LOOKS` removes a Unix socket of this user if no process listens on it. Because of links, a
+# listener's name proves nothing. So the script compares the files, by device and inode, of all listeners whose name has
+# the same last part. If it cannot compare them, the socket counts as in use. A session that was just ended may take a
+# moment to disappear, so the script checks up to LOOKS times more.
 _FREE = """heard() {
 [ -r /proc/net/unix ] || return 0
 grep -F -- "${1##*/}" /proc/net/unix | {
@@ -39,13 +39,13 @@ rm -f -- "$1" && echo "socket $2 removed"
 """
 
 
-_SOCKET_LOOKS = 20  # 50 ms each, only after a session was ended
+_SOCKET_LOOKS = 20  # pauses of 50 ms, only after a session was ended
 
 
 def free_script(paths: Sequence[str], *, just_ended: bool) -> str:
     """Return the script that removes these sockets, and prints one line `socket NUMBER WORD` for each.
 
-    `just_ended`: a session was ended right before, so its sockets may still have a listener for a moment.
+    `just_ended`: the script has just ended a session, so its sockets may still have a listener for a moment.
     """
     looks = _SOCKET_LOOKS if just_ended else 0
     return _FREE + "".join(f"free {quoted(path)} {number} {looks}\n" for number, path in enumerate(paths))

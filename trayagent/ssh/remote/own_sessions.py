@@ -1,9 +1,9 @@
-"""Identify and end the server's process of our own connections.
+"""Identify and end the server's processes of the agent's own connections.
 
-The parent of a mux session's shell is sshd's process for that connection (`sshd: user@notty`, since 9.8
-`sshd-session: user@notty`), or Dropbear's. It runs as the user and holds the listeners of remote forwards. SIGTERM
-ends it, even if its send buffer is full. Source: proc(5), sshd's session.c, measured with OpenSSH 9.2 and 10.5, and
-with Dropbear 2022.83.
+The parent of a mux session's shell is sshd's process for that connection (`sshd: user@notty`, since 9.8 `sshd-session:
+user@notty`), or Dropbear's. This process runs as the user and holds the listeners of remote forwards. SIGTERM ends it,
+even if its send buffer is full. Source: proc(5), sshd's session.c, measured with OpenSSH 9.2 and 10.5, and with
+Dropbear 2022.83.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.leftover_sockets import free_script
 from trayagent.ssh.remote.quote_script import quoted
 
-# `mark PID` identifies an sshd process that the user may signal, even if the kernel reuses its pid. `mark` prints
-# boot id, pid namespace and start time in ticks. Without Linux's /proc, `mark` prints host name and start time in
-# seconds. For any other process, `mark` prints no text. Call the function as $(mark PID). It starts no process except
-# `readlink`.
+# `mark PID` identifies an sshd process that the user may signal, even if the kernel reuses its pid. `mark` prints boot
+# id, pid namespace and start time in ticks. Without Linux's /proc, `mark` prints host name and start time in seconds.
+# For any other process, `mark` prints no text. Call the function as $(mark PID). With /proc, it starts no process
+# except `readlink`.
 MARK = """set -f
 mark() {
 kill -0 "$1" 2>/dev/null || return 0
@@ -67,7 +67,7 @@ _SESSION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The server's answer: its present session, and the result for each session and socket."""
+    """The server's answer: its process for the present connection, and the result for each session and socket."""
 
     own: RemoteSession | None
     sessions: dict[RemoteSession, str]
@@ -92,7 +92,7 @@ async def own(control_path: str) -> RemoteSession | None:
 async def reap(
     control_path: str, sessions: Sequence[RemoteSession], sockets: Sequence[str], *, timeout_s: float
 ) -> Found | None:
-    """End these sessions and remove these left-over sockets; return None if the server has no shell.
+    """End these sessions and remove these leftover sockets; return None if the server has no shell.
 
     The caller must have proof that the sessions are dead. The script checks that each pid still has its mark. Raise
     Timeout, Gone or Refused.

@@ -11,8 +11,8 @@ def command_line(script: str) -> str:
     r"""Return `exec sh -c '…'` for any script.
 
     Inside single quotes, csh accepts no newline and no `!`, and fish unescapes backslashes. In all shells a single
-    quote ends them. So these characters are sent as printf's octal numbers (POSIX, `%b`). All others stay as they
-    are, so that an administrator can read the script in the server's process list.
+    quote ends the quoted text. So these characters are sent as printf's octal numbers (POSIX, `%b`). All others stay as
+    they are, so that an administrator can read the script in the server's process list.
     """
     safe = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in script.encode())
     return f'exec sh -c \'eval "$(printf %b "{safe}")"\''

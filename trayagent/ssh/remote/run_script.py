@@ -13,7 +13,7 @@ from trayagent.ssh.remote.quote_script import command_line
 BEGIN, END = "TRAY-BEGIN", "TRAY-END"
 DEADLINE_S = 10.0
 _OUTPUT_MAX = 64 * 1024  # a short script prints less; a login that prints more has no usable shell
-_EXIT_S = 2.0  # the exit status follows the end of the output
+_EXIT_S = 2.0  # the exit status comes soon after the end of the output
 
 
 async def run(
@@ -28,10 +28,10 @@ async def run(
 
     It works with every login shell, and skips banners and the output of start-up files. It takes two round trips. The
     script reads from the descriptor `stdin`, or has no input. Its stderr and exit status are dropped, so let it echo
-    its results. `want_agent` requests agent forwarding, which the master must have been started with.
+    its results. `want_agent` requests agent forwarding; this works only if the master was started with it.
 
     Raise Timeout (which shows nothing about the server), Gone, or Refused (MaxSessions is reached). None of them harms
-    the master. A script that hangs continues without its output.
+    the master. A script that hangs continues on the server, and its output is lost.
     """
     whole = f"echo {BEGIN}\n(\n{script}\n)\necho; echo {END}"  # in parentheses `exit` ends only the script
     async with MuxClient.connected(control_path) as client:
@@ -62,7 +62,7 @@ async def _begin(
             want_agent=want_agent,
             timeout_s=timeout_s,
         )
-    finally:  # the master has copies; while this process has one open, the output never ends
+    finally:  # the master has copies; the output never ends while this process holds one open
         os.close(far)
         os.close(null)
 
