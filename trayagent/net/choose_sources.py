@@ -1,4 +1,4 @@
-"""Choose the watchers and the reader for this machine, with the reasons."""
+"""Choose the watchers and the reader for this machine, and give the reasons."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Read(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the machine offers: `platform` is sys.platform; `netlink`: the kernel opens such a socket."""
+    """What the machine offers: `platform` is sys.platform; `netlink`: the kernel allows netlink sockets."""
 
     platform: str
     netlink: bool
     logind: bool
-    """Whether there is a system bus."""
+    """Whether there is a system bus, on which logind sends its signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def choose(env: Environment) -> Choice:
 
 
 def look() -> Environment:
-    """Return which sources of network changes this machine has."""
+    """Return which sources of network changes this machine offers."""
     if not sys.platform.startswith("linux"):
         return Environment(sys.platform, netlink=False, logind=False)
     from trayagent.net.linux_logind_sleep import system_bus_exists
@@ -104,7 +104,7 @@ def read_once() -> Snapshot:
 
 
 def start_sources(choice: Choice, hint: Callable[[Hint], None]) -> Watch:
-    """Start the chosen watchers on the running loop; `problems` names those that cannot start.
+    """Start the chosen watchers on the running loop; `Watch.problems` lists those that cannot start.
 
     If the kernel's watcher cannot start, polling replaces it, so that changes are detected in any case.
     """

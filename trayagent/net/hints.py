@@ -1,4 +1,4 @@
-"""Define the hints of the watchers: they report that something happened, not what the network is like now."""
+"""Define the hints of the watchers. A hint reports that something happened, not the state of the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trayagent.core.facts.network_manager import ManagerFacts
 class NetworkTouched:
     """The network changed or flickered: read the whole state again.
 
-    `touched` is empty if something only appeared or changed its state.
+    `touched` lists what may have been interrupted, see `Touched`. It is empty for any other change.
     """
 
     touched: Touched
@@ -29,7 +29,7 @@ class AboutToSleep:
 class Woke:
     """The machine resumed after a suspend; `asleep_s` is None if it was not measured.
 
-    Two watchers may report the same wake; the second report is not a second sleep.
+    Two watchers may report the same wake, so a second report does not mean a second sleep.
     """
 
     asleep_s: float | None
@@ -39,8 +39,8 @@ class Woke:
 class NetworkManagerChanged:
     """NetworkManager's facts changed.
 
-    This is the only hint that carries facts: they arrive in signals, and some (why a VPN ended) cannot be
-    read later.
+    This is the only hint that carries facts, because they arrive in signals, and some cannot be read later (why a VPN
+    ended).
     """
 
     facts: ManagerFacts
@@ -50,9 +50,9 @@ Hint = NetworkTouched | AboutToSleep | Woke | NetworkManagerChanged
 
 
 class HintSource(Protocol):
-    """A watcher. `start` must be called inside the running event loop, and hints arrive there.
+    """A watcher. Call `start` inside the running event loop; the hints arrive in that loop.
 
-    `close` may be called at any time, also twice. No hint follows it.
+    `close` may be called at any time, also twice. No hint arrives after it.
     """
 
     def start(self, hint: Callable[[Hint], None]) -> None:

@@ -20,13 +20,13 @@ _IP_IN_IP = frozenset(
     {"ipip", "sit", "ip6tnl", "gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan"}
 )
 _TUNNELS = _VPN | _IP_IN_IP | frozenset({"l2tpeth", "gtp"})
-# Packets leave the machine from interfaces of these kinds only through another interface, or not at all.
+# Packets of interfaces of these kinds leave the machine only through another interface, or not at all.
 _OVERLAYS = frozenset({"veth", "vrf", "vxlan", "geneve", "bareudp", "macvtap", "ipvtap"})
 _VIRTUAL = _OVERLAYS | frozenset({"dummy", "ifb", "nlmon", "vcan", "vxcan", "netdevsim", "vsockmon"})
 # An interface of one of these types has the kind of its lower devices.
 _PLEXES = frozenset({"bridge", "openvswitch", "bond", "team", "hsr", "batadv"})
 _STACKED = _PLEXES | frozenset({"vlan", "macvlan", "ipvlan", "macsec", "dsa", "rmnet"})
-# The kind of a bridge is that of its ports, which often belong to a container.
+# These have the kind of their ports, which often belong to a container. Without ports they are virtual.
 _VIRTUAL_WHEN_BARE = frozenset({"bridge", "openvswitch"})
 
 
@@ -58,7 +58,7 @@ class _Judge:
         self._no_hardware = not any(self._is_hardware(link) for link in links)
 
     def kind(self, link: Link, above: frozenset[int] = frozenset()) -> Kind:
-        """Determine the kind of one link; `above` are the links on top of it, so that a ring ends."""
+        """Determine the kind of one link; `above` are the links on top of it, in case links form a ring."""
         if link.arp_type == ARPHRD_LOOPBACK:
             return "loopback"
         if link.arp_type == ARPHRD_PPP or link.kind == "ppp":
@@ -71,7 +71,8 @@ class _Judge:
             return "physical" if self._is_wire_of_a_container(link) else "virtual"
         if link.kind or self._has_device(link):
             return "physical"
-        # A modem without Ethernet framing has no ARP type, either, but a modem has a device. A tunnel has no device.
+        # Like a tunnel, a modem without Ethernet framing has ARPHRD_NONE. But a modem has a hardware device, and a
+        # tunnel has none.
         return "vpn" if link.arp_type in _TUNNEL_TYPES or link.arp_type == ARPHRD_NONE else "physical"
 
     def _of_lower(self, link: Link, above: frozenset[int]) -> Kind:
@@ -81,14 +82,14 @@ class _Judge:
         found = {self.kind(self._by_name[n], above) for n in names if self._by_name[n].index not in above}
         for kind in ("physical", "vpn", "virtual"):
             if kind in found:
-                # The ports of Libvirt's and Docker's bridges are taps and veths.
+                # The ports of libvirt's and Docker's bridges are taps and veths, so such a bridge is no VPN.
                 return "virtual" if kind == "vpn" and link.kind in _VIRTUAL_WHEN_BARE else kind
         return "virtual" if link.kind in _VIRTUAL_WHEN_BARE else "physical"
 
     def _is_wire_of_a_container(self, link: Link) -> bool:
         """Report whether a veth is the uplink: the machine has no hardware, and the veth is not a bridge's port.
 
-        This is so in a container or a network namespace. On a machine with a card, a veth leads into a
+        This is so in a container or a network namespace. On a machine with a network card, a veth leads into a
         container.
         """
         return link.kind == "veth" and self._no_hardware and not link.master
@@ -96,8 +97,8 @@ class _Judge:
     def _is_modem(self, link: Link) -> bool:
         """Report whether a PPP link is the machine's own uplink (mobile modem, PPPoE) and not a VPN.
 
-        L2TP, PPTP and SSL VPNs are PPP too. Another network carries those, so another interface has a route
-        with a gateway, if only to the VPN's server. Beside a modem there is no such route.
+        L2TP, PPTP and SSL VPNs are PPP too. Another network carries such a VPN, so another interface has a route with a
+        gateway, if only to the VPN's server. If the link is a modem, no other interface has such a route.
         """
         mine = other = False
         for route in self._routes:

@@ -1,10 +1,11 @@
 """Track what the kernel's notifications have reported, and what a new notification changes.
 
-Pure except for the stored state. The kernel repeats itself: a Wi-Fi scan sends NEWLINK, and each router advertisement
-sends NEWADDR and NEWROUTE for what exists already. It is also silent at times. An IPv4 route that vanishes with its
-interface or its source address causes no DELROUTE (fib_frontend.c, fib_disable_ip and fib_sync_down_addr). A replaced
-route causes only a NEWROUTE with NLM_F_REPLACE. So this module keeps the known state and compares every message with
-it.
+Pure except for the stored state.
+
+The kernel sends messages without news: a Wi-Fi scan causes NEWLINK, and each router advertisement causes NEWADDR and
+NEWROUTE for existing entries. The kernel also omits messages. An IPv4 route that vanishes with its interface or its
+source address causes no DELROUTE (fib_frontend.c, fib_disable_ip and fib_sync_down_addr). A replaced route causes only
+a NEWROUTE with NLM_F_REPLACE. So this module keeps the known state and compares every message with it.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class _RouteHop(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """Links, addresses and next hops, each from the last message about it.
+    """The known links, addresses and next hops, each as in the last message about it.
 
-    `apply` returns None for a message without news, otherwise what it touched (perhaps nothing).
+    `apply` returns None for a message without news, otherwise what the message touched. That may be empty.
     """
 
     links: dict[int, rt.Link] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Known:
     def seed(
         self, links: Iterable[rt.Link], addresses: Iterable[rt.Addr], routes: Iterable[rt.RouteEntry]
     ) -> None:
-        """Replace all knowledge by a dump."""
+        """Replace all entries by those of a dump."""
         self.links = {link.index: link for link in links}
         self.addresses = {(a.index, a.ip, a.prefix_len): a.flags & _SHOWN_ADDRESS_FLAGS for a in addresses}
         self.hops = {hop for route in routes if _matters(route) for hop in _route_hops(route)}
@@ -81,12 +82,12 @@ class Known:
                     )  # report a removed route even if the route was never seen
                 return self._route_is(route, replaces=bool(message.flags & NLM_F_REPLACE))
             case rt.RTM_NEWRULE | rt.RTM_DELRULE:
-                return _NOTHING  # the choice of the table changed, and no route was touched
+                return _NOTHING  # the choice of the table changed, but no route was touched
         return None
 
     def _link_is(self, link: rt.Link) -> Touched | None:
         if link.family != socket.AF_UNSPEC:
-            return None  # a bridge or IPv6 reports its own settings of the link
+            return None  # the kernel's bridge or IPv6 code reports its own settings of the link
         old = self.links.get(link.index)
         self.links[link.index] = link
         if old is None:
@@ -103,7 +104,7 @@ class Known:
 
     def _link_gone(self, link: rt.Link) -> Touched | None:
         if link.family != socket.AF_UNSPEC or self.links.pop(link.index, None) is None:
-            return None  # a port that leaves its bridge causes a DELLINK of the bridge's family
+            return None  # a port that leaves its bridge causes a DELLINK of the family AF_BRIDGE
         touched = self._forget_where(lambda hop: hop.oif == link.index, link.name)
         return Touched(links=frozenset({link.name})) | touched
 
@@ -141,9 +142,9 @@ class Known:
         return self._forget({hop for hop in self.hops if gone(hop)}, name) or _NOTHING
 
     def _forget(self, gone: set[_RouteHop], name: str = "") -> Touched | None:
-        """Drop next hops, and return the interfaces that lost a unicast next hop.
+        """Drop these next hops, and return the interfaces that lost a unicast next hop.
 
-        Return None if there is no next hop to drop.
+        Return None if `gone` is empty.
         """
         if not gone:
             return None

@@ -1,6 +1,6 @@
 """Receive logind's announcements of suspend and wake from the system bus.
 
-Source: org.freedesktop.login1(5), signal PrepareForSleep(b): true before, false after.
+Source: org.freedesktop.login1(5), signal PrepareForSleep(b): true before a suspend, false after it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NAME = "org.freedesktop.login1"
 _RULE = f"type='signal',sender='{_NAME}',interface='{_NAME}.Manager',member='PrepareForSleep'"
 
-# When the bus dies, there is an upgrade or the machine shuts down. Retry soon at first, then rarely.
+# The bus dies during an upgrade or a shutdown of the machine. Retry soon at first, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 # A working bus answers within a millisecond.
 BUS_TIMEOUT_S = 5.0
@@ -106,7 +106,7 @@ class LinuxLogind:
             async with asyncio.timeout(BUS_TIMEOUT_S):
                 await _call_bus(bus, "AddMatch", _RULE)
                 has_logind = await _call_bus(bus, "NameHasOwner", _NAME)
-            # The match stays, so that a logind that starts later is heard.
+            # Keep the match rule, so that the signals of a logind that starts later arrive, too.
             self.problem = None if has_logind else "there is no logind on the system bus to announce suspend"
             self.listening.set()
             await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # untyped in dbus-fast
@@ -132,7 +132,7 @@ class LinuxLogind:
 
 
 async def _call_bus(bus: MessageBus, member: str, text: str) -> bool:
-    """Call the bus driver; return its boolean answer, False without one. Raises DBusError."""
+    """Call the bus itself; return its boolean answer, False without one. Raises DBusError."""
     from dbus_fast import Message, MessageType
     from dbus_fast.errors import DBusError
 

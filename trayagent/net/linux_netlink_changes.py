@@ -1,4 +1,4 @@
-"""Turn the kernel's notifications into hints: one per burst, at its start, without a timer."""
+"""Turn the kernel's notifications into hints: one for each burst, at the start of the burst, without a timer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trayagent.netlink.rtnetlink import (
 )
 from trayagent.netlink.wire import messages
 
-# Also watch rules: wg-quick first adds routes to a table of its own, then the rule that activates this table.
+# Also watch rules: wg-quick first adds routes to a separate table, and then the rule that activates this table.
 GROUPS = (
     RTMGRP_LINK
     | RTMGRP_IPV4_IFADDR
@@ -57,7 +57,7 @@ class LinuxNetlink:
         """Begin to watch on the running loop."""
         opened = _open(self._receive_buffer_bytes)
         try:
-            # Subscribe before reading, so that a change in between is reported twice rather than never.
+            # The subscription comes first, so that a change in between is reported twice rather than never.
             self._seed()
         except NetlinkError:
             opened.close()
@@ -83,12 +83,12 @@ class LinuxNetlink:
         if touched is None:
             return
         if touched.lost:
-            with contextlib.suppress(NetlinkError):  # the known state is outdated then, but the hint is sent
+            with contextlib.suppress(NetlinkError):  # the hint is sent even with an outdated state
                 self._seed()
         self._hint(NetworkTouched(touched))
 
     def _drain(self) -> Touched | None:
-        """Process all queued messages; None if there was no news."""
+        """Process all queued messages. Return what they touched, or None if there was no news."""
         touched: Touched | None = None
         while self._socket is not None:
             try:

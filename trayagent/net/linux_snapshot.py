@@ -22,7 +22,7 @@ _Names = Mapping[int, str]
 def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
     """Return the current network, with the answers to `lookups`.
 
-    What vanishes during the reading is left out. Raises NetlinkError only if rtnetlink does not work.
+    Leave out what vanishes during the reading. Raises NetlinkError only if rtnetlink does not work.
     """
     with Channel(NETLINK_ROUTE) as channel:
         links = rtquery.links(channel)
@@ -60,7 +60,10 @@ def _interfaces(
 
 
 def _has_device(link: rt.Link) -> bool:
-    """Report whether sysfs shows a hardware device; since 5.14 the link itself names it."""
+    """Report whether a link has a hardware device.
+
+    Since Linux 5.14 the kernel's message about the link names the device. On older kernels only sysfs shows it.
+    """
     return bool(link.bus_device) or (not link.kind and (_SYS_NET / link.name / "device").exists())
 
 
@@ -104,7 +107,7 @@ def _route(entry: rt.RouteEntry, hop: rt.NextHop, interface: str, source: str | 
 
 
 def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
-    """Query the route to one peer twice: for the resolved route, and for the table entry from which it came."""
+    """Return the route to a peer. This takes two queries: for the resolved route, and for its table entry."""
     peer, _, zone = lookup.peer.partition("%")
     scope = lookup.scope or zone
     oif = next((index for index, name in names.items() if name == scope), 0)
@@ -117,13 +120,13 @@ def _match(channel: Channel, lookup: Lookup, names: _Names) -> Route | None:
         if means_no_route(e):
             return None
         raise
-    # Routes of type local lead to this machine's own addresses.
+    # Include routes of type local, which lead to this machine's own addresses.
     usable = (
         resolved.kind in {rt.RTN_UNICAST, rt.RTN_LOCAL} and resolved.hops and resolved.hops[0].index in names
     )
     if not usable:
         return None
-    # The kernel does not repeat a source that the query named.
+    # The kernel's answer has no source if the query named one.
     return _route(entry, resolved.hops[0], names[resolved.hops[0].index], resolved.source or lookup.local)
 
 
@@ -132,7 +135,7 @@ def _macs(
 ) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for one in neighbours:
-        with contextlib.suppress(KeyError):  # an interface that appeared after the links were read
+        with contextlib.suppress(KeyError):  # skip an interface that appeared after the links were read
             key = (names[one.index], one.ip)
             if key in gateways and one.state & rt.NUD_VALID and one.mac:
                 found[key] = one.mac

@@ -1,7 +1,7 @@
 """Detect a wake from suspend without logind: the kernel cancels a timer whenever the wall clock jumps.
 
-Source: timerfd_create(2), TFD_TIMER_CANCEL_ON_SET. A resume sets the wall clock, but so do users and NTP.
-Only after a suspend has CLOCK_BOOTTIME gained on CLOCK_MONOTONIC, which stops during it.
+Source: timerfd_create(2), TFD_TIMER_CANCEL_ON_SET. A resume sets the wall clock, but so do users and NTP. During a
+suspend, CLOCK_MONOTONIC stops and CLOCK_BOOTTIME does not, so only a suspend makes their difference grow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Protocol
 
 from trayagent.net.hints import Hint, Woke
 
-# Two clocks are read one after the other, and the scheduler may pause between the two. No suspend is that short.
+# The two clocks are read one after the other, and the scheduler may pause the process in between. No suspend is as
+# short as this.
 SHORTEST_SLEEP_S = 0.5
 
 _NEVER_S = 9_000_000_000  # the year 2255; the kernel's clock ends in 2262
@@ -30,7 +31,7 @@ def suspended_s() -> float:
 
 
 class Timer(Protocol):
-    """A descriptor that becomes readable when the wall clock was set."""
+    """A timer whose descriptor becomes readable when the wall clock is set."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -46,7 +47,7 @@ class Timer(Protocol):
 
 
 class LinuxClock:
-    """Watches for wakes. A clock that was only set gives no hint. `start` raises OSError."""
+    """Watches for wakes. If the clock was only set, there is no hint. `start` raises OSError."""
 
     def __init__(
         self, timer: Callable[[], Timer] | None = None, suspended: Callable[[], float] = suspended_s
@@ -80,7 +81,7 @@ class LinuxClock:
     def _readable(self) -> None:
         if self._timer is None or not self._timer.was_cancelled():
             return
-        # Arm the timer again before reading the clocks: then a jump in between causes another event.
+        # Arm the timer again before reading the clocks, so that a jump in between causes another event.
         self._timer.arm()
         now_s = self._suspended()
         asleep_s, self._before_s = now_s - self._before_s, now_s
@@ -113,8 +114,8 @@ class TimerFd:
     def arm(self) -> None:
         """Arm the timer for the next jump.
 
-        The kernel answers ECANCELED if the clock was set since the last read, and arms the timer
-        nevertheless. Repeating the call ensures that this jump is reported only once.
+        If the clock was set since the last read, the kernel answers ECANCELED, but also arms the timer. Then call
+        again, so that this jump is reported only once.
         """
         when = _Itimerspec(0, 0, _NEVER_S, 0)
         for _ in range(_ARM_TRIES):

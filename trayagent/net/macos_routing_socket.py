@@ -1,8 +1,7 @@
-"""Turn the messages of a BSD routing socket into hints: one per burst, at its start, without a timer.
+"""Turn the messages of a BSD routing socket into hints: one for each burst, at its start, without a timer.
 
-A wake is detected here, too. Interfaces come up again after it, and by then the clock that runs during
-sleep is ahead of the one that stops. A wake without any change in the network goes unnoticed, which does no
-harm.
+This module also detects a wake. After a wake, interfaces come up again. By then, the clock that runs during sleep is
+ahead of the clock that stops. A wake without any change in the network is not noticed, which does no harm.
 
 Source: route(4), net/route.h, net/if.h, net/if_dl.h of macOS; the same layout on arm64 and x86_64.
 """
@@ -22,10 +21,10 @@ from ipaddress import IPv6Address, ip_address
 from trayagent.core.facts.network import Touched
 from trayagent.net.hints import Hint, NetworkTouched, Woke
 
-SHORTEST_SLEEP_S = 0.5  # two clocks are read one after the other, and the scheduler may pause between the two
+SHORTEST_SLEEP_S = 0.5  # the scheduler may pause the process between the readings of the two clocks
 
 _AF_ROUTE = 17
-_AF_INET, _AF_INET6 = 2, 30  # Darwin's numbers; 30 differs from Linux's
+_AF_INET, _AF_INET6 = 2, 30  # the numbers on macOS; Linux has another one for IPv6
 _READ_BYTES = 65536
 _RECEIVE_BUFFER_BYTES = 1 << 18
 
@@ -39,14 +38,16 @@ class _Kind:
     NEWADDR, DELADDR, IFINFO = 0xC, 0xD, 0xE
 
 
-# length, version, type; then for routes: interface, padding, flags, addresses, process, number, error
+# The fields of a message are length, version and type. For routes these follow: interface, padding, flags, addresses,
+# process, number, error.
 _HEAD = struct.Struct("=HBB")
 _ROUTE = struct.Struct("=HBBHxxiiiii")
-_ROUTE_BYTES = 92  # with the use count, initial values and metrics
-_INTERFACE = struct.Struct("=HBBiiH")  # addresses, flags, index; if_data follows
-_ADDRESS = struct.Struct("=HBBiiHxxi")  # addresses, flags, index, metric
+_ROUTE_BYTES = 92  # the whole message, with the use count, initial values and metrics
+_INTERFACE = struct.Struct("=HBBiiH")  # after the head: addresses, flags, index; then comes if_data
+_ADDRESS = struct.Struct("=HBBiiHxxi")  # after the head: addresses, flags, index, metric
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
-# Neighbour entries, cloned host routes, multicast and broadcast routes come and go automatically.
+# Ignore routes with these flags, because they come and go automatically: neighbour entries, cloned host routes,
+# multicast and broadcast routes.
 _UNREACHABLE_FLAGS = 0x400 | 0x20000 | 0x800000 | 0x400000
 _RTA_IFA = 0x20
 
@@ -90,7 +91,7 @@ class MacosRoute:
             self._hint(NetworkTouched(touched))
 
     def _drain(self) -> Touched | None:
-        """Process all queued messages; None if there was no news."""
+        """Process all queued messages. Return what they touched, or None if there was no news."""
         touched: Touched | None = None
         while self._socket is not None:
             try:
@@ -142,7 +143,7 @@ class Known:
     def _route(self, message: bytes) -> Touched | None:
         _, _, kind, index, flags, _, _, _, error = _ROUTE.unpack_from(message)
         if error or flags & _UNREACHABLE_FLAGS:
-            return None  # a process's request failed; or see _UNREACHABLE_FLAGS
+            return None  # a request of a process failed, or the route is to be ignored
         return Touched(routes=self._names(index)) if kind != _Kind.ADD else Touched()
 
     def _names(self, index: int) -> frozenset[str]:
@@ -153,7 +154,7 @@ class Known:
 
 
 def messages(data: bytes) -> Iterator[bytes]:
-    """Yield the messages of one read, up to a truncated one; messages of another version are skipped."""
+    """Yield the messages of one read, until one is truncated. Skip messages of another version."""
     while len(data) >= _HEAD.size:
         length, version, _ = _HEAD.unpack_from(data)
         if not _HEAD.size <= length <= len(data):
@@ -164,10 +165,10 @@ def messages(data: bytes) -> Iterator[bytes]:
 
 
 def address_of(sockaddrs: bytes, which: int) -> str:
-    """Return the interface's own address (RTA_IFA) from the addresses after a message, "" without one.
+    """Return the interface's own address (RTA_IFA) from the addresses at the end of a message, "" without one.
 
-    `which` holds the RTA_ bits. Each address occupies its length rounded up to four bytes, an empty one
-    four.
+    `which` has an RTA_ bit for each address that is present. An address occupies its length, rounded up to a multiple
+    of four bytes. An empty address occupies four bytes.
     """
     bit = 1
     while sockaddrs:
@@ -202,7 +203,7 @@ def _text(sockaddr: bytes) -> str:
 
 
 def _open() -> socket.socket:
-    if sys.platform != "darwin":  # on other systems the number means another family
+    if sys.platform != "darwin":  # on other systems this number means another family
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
     opened = socket.socket(_AF_ROUTE, socket.SOCK_RAW, 0)
     try:

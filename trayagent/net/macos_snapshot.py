@@ -1,6 +1,6 @@
 """Read the network of a Mac without privileges: `polling` reads it, arp(8) and ndp(8) add the gateways.
 
-Without the gateways' link-layer addresses every 192.168.1.1 would be the same network.
+Without the gateways' link-layer addresses, all networks with the gateway 192.168.1.1 would look the same.
 """
 
 from __future__ import annotations

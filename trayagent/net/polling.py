@@ -1,9 +1,9 @@
 """Poll the network every few seconds as a portable fallback, and find the route to a peer with a UDP socket.
 
-Polling detects less than the kernel's notifications. It has no link state (an interface with an address
-counts as up). It knows only default routes and those of the interfaces' own networks, no neighbour's MAC,
-and no flicker between two polls. netifaces misses defaults without a gateway (WireGuard, ppp); the UDP
-socket does not.
+Polling detects less than the kernel's notifications do. It reads no link state, so an interface with an address counts
+as up. It finds only default routes and those of the interfaces' own networks. It finds no MAC addresses of neighbours,
+and no flicker between two polls. netifaces does not report a default route without a gateway (WireGuard, ppp), but the
+UDP socket finds such a route.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Polling:
 
 
 def touched_between(before: Snapshot, now: Snapshot) -> Touched:
-    """Return what the difference of two polls proves to have been removed."""
+    """Return the interfaces that appeared or vanished between two polls, and the addresses and routes that vanished."""
     return Touched(
         links=frozenset({i.name for i in before.interfaces} ^ {i.name for i in now.interfaces}),
         addresses=frozenset(_ips(before) - _ips(now)),
@@ -87,7 +87,7 @@ def _ips(snapshot: Snapshot) -> set[str]:
 
 def _interfaces() -> Iterable[Interface]:
     for index, name in socket.if_nameindex():
-        # netifaces raises if the interface vanishes between the two calls.
+        # netifaces raises ValueError if the interface vanishes between the two calls.
         with contextlib.suppress(ValueError):
             addresses = tuple(_addresses(netifaces.ifaddresses(name)))
             yield Interface(index, name, kind_of_name(name), up=bool(addresses), addresses=addresses)
@@ -114,7 +114,7 @@ def _prefix_len(ip: str, mask: str) -> int:
 
 
 def _default_routes() -> Iterable[Route]:
-    # The keys are address families with lists, and "default" with a mapping.
+    # The value of each address family is a list. Only the value of the key "default" is a mapping.
     gateways: dict[Any, Any] = dict(netifaces.gateways())
     for which, prefix in ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0")):
         for gateway, interface, *_ in gateways.get(which, ()):
@@ -137,7 +137,7 @@ def _match(lookup: Lookup, interfaces: tuple[Interface, ...], defaults: tuple[Ro
 
 
 def _source(lookup: Lookup) -> str | None:
-    """Return the source address of a packet to the peer, None without a route."""
+    """Return the source address that a packet to the peer would have, None without a route."""
     peer, _, zone = lookup.peer.partition("%")
     which = socket.AF_INET6 if family(peer) == 6 else socket.AF_INET
     try:

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# When the bus dies, there is an upgrade or the machine shuts down. Retry soon at first, then rarely.
+# The bus dies during an upgrade or a shutdown of the machine. Retry soon at first, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 
 
 class NetworkManager:
     """Watches NetworkManager; without a bus or NetworkManager it sends no hints, and `problem` says why.
 
-    If a working bus dies, the watcher reconnects with a back-off. If there never was a bus, it gives up.
-    When NetworkManager ends, the watcher reports facts with `running` False. When it is back, they are read
-    again.
+    If a working bus dies, the watcher reconnects with a back-off. If there never was a bus, it gives up. When
+    NetworkManager ends, the watcher reports facts with `running` False. When NetworkManager is back, the watcher reads
+    the facts again.
     """
 
     def __init__(self, bus_address: str | None = None, *, first_retry_s: float = FIRST_RETRY_S) -> None:
@@ -72,9 +72,9 @@ class NetworkManager:
         `restart`: first take down a connection that is up or connecting, because its session at the server may
         be dead.
 
-        Returns when NetworkManager has begun; the outcome arrives as a hint. If a secret is missing,
-        NetworkManager asks the user's own secret agent. Raises TrayagentError: networkmanager-missing,
-        vpn-unknown, vpn-active, vpn-refused.
+        Return when NetworkManager has begun; the outcome arrives as a hint. If a secret is missing, NetworkManager asks
+        the user's own secret agent. Raises TrayagentError: networkmanager-missing, vpn-unknown, vpn-active,
+        vpn-refused.
         """
         await activate(self._bus if self._owner is not None else None, name, restart=restart)
 
@@ -123,10 +123,7 @@ class NetworkManager:
         self._forget()
 
     def _owned_by(self, owner: str | None) -> None:
-        """Start a new picture for a NetworkManager that appeared.
-
-        Without an owner, drop the picture.
-        """
+        """Begin a new `Picture` for a NetworkManager that appeared. Without an owner, drop the picture."""
         if owner == self._owner and owner is not None:
             return
         self._forget()
@@ -146,7 +143,7 @@ class NetworkManager:
         self._plugins = Plugins()
         self._hints.news()
 
-    # -- what it says -------------------------------------------------------------------------------
+    # -- signals and queries ------------------------------------------------------------------------
 
     def _hear(self, message: Message) -> None:
         from dbus_fast import MessageType
@@ -210,7 +207,7 @@ class NetworkManager:
         return self._picture.facts() if self._loaded else None
 
     def _complain(self, about: str, what: str) -> None:
-        """Log a fault in NetworkManager's answers, once for each subject."""
+        """Log a fault in NetworkManager's answers, once for each subject `about`."""
         if about not in self._complaints:
             self._complaints.add(about)
             log.warning("NetworkManager: %s", what)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-# The bus answers in a millisecond; NetworkManager may be busy with a scan or a slow disk.
+# How long to wait for an answer. The bus needs a millisecond, but NetworkManager may be busy with a scan or a slow
+# disk.
 TIMEOUT_S = 10.0
 
 _DBUS = "org.freedesktop.DBus"
@@ -43,7 +44,7 @@ class Bus:
         from dbus_fast.aio import MessageBus
         from dbus_fast.auth import UID_NOT_SPECIFIED, AuthExternal
 
-        # The kernel identifies us to the bus: inside a container we may not know our uid outside.
+        # Let the kernel identify this process to the bus. In a container, the process may not know its uid outside.
         bus = MessageBus(address, bus_type=BusType.SYSTEM, auth=AuthExternal(UID_NOT_SPECIFIED))
         made = cls(bus)
         try:
@@ -70,7 +71,7 @@ class Bus:
         return await self._call(_DBUS, "/org/freedesktop/DBus", _DBUS, member, "s" * len(texts), list(texts))
 
     async def owner(self, name: str) -> str | None:
-        """Return the unique name of a name's owner, None without an owner; raises TimeoutError."""
+        """Return the unique bus name of the process that owns `name`, None without an owner; raises TimeoutError."""
         from dbus_fast.errors import DBusError
 
         try:

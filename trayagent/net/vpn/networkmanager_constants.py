@@ -12,7 +12,7 @@ NAME = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"
 SETTINGS = f"{ROOT}/Settings"
 ACTIVE_PATHS = f"{ROOT}/ActiveConnection/"
-# Objects of all kinds appear and vanish below this object.
+# The object that reports when any object below it appears or vanishes.
 OBJECTS = "/org/freedesktop"
 
 ACTIVE = f"{NAME}.Connection.Active"
@@ -29,17 +29,17 @@ VPN_TYPES = frozenset({"vpn", WIREGUARD})
 WIFI = "802-11-wireless"
 
 ACTIVATING, ACTIVATED, DEACTIVATING, DEACTIVATED = 1, 2, 3, 4
-NEED_AUTH = 2  # a value of a VPN's own state
+NEED_AUTH = 2  # a value of NMVpnConnectionState
 UNKNOWN, USER_DISCONNECTED, DEVICE_DISCONNECTED, SERVICE_STOPPED, NO_SECRETS, LOGIN_FAILED = 0, 2, 3, 4, 9, 10
 PLUGIN_LOGIN_FAILED = 0
 
-# The VPN did not fail. The VPN, its network or its device was removed (device disconnected, connection removed,
-# dependency failed, device removed), or the VPN ended without a reason (1).
+# With these reasons, the VPN did not fail. The VPN, its network or its device was removed (device disconnected,
+# connection removed, dependency failed, device removed), or the VPN ended without a reason (1).
 _TAKEN_AWAY = frozenset({1, USER_DISCONNECTED, DEVICE_DISCONNECTED, 11, 12, 14})
 
 
 def ended_by_user(kind: str, reason: int) -> bool:
-    """Report whether the user took a VPN of this connection type down.
+    """Report whether the user took down the VPN. `kind` is its connection type.
 
     If the user takes WireGuard down, NetworkManager reports its device as disconnected (measured with 1.42). No other
     cause disconnects that device, since WireGuard has no carrier and no session.
@@ -50,8 +50,8 @@ def ended_by_user(kind: str, reason: int) -> bool:
 def how_it_ended(reason: int, *, login_failed: bool) -> VpnState:
     """Return the state of a VPN that ended for this reason.
 
-    `login_failed`: its plug-in reported that the server refused the login. If a secret agent supplied a
-    wrong password, the reason is UNKNOWN, and only the plug-in names the cause (measured with 1.42).
+    `login_failed`: the VPN's plug-in reported that the server refused the login. If a secret agent supplied a wrong
+    password, the reason is UNKNOWN, and only the plug-in reports the cause (measured with 1.42).
     """
     if reason in {NO_SECRETS, LOGIN_FAILED} or (reason == UNKNOWN and login_failed):
         return "needs-sign-in"

@@ -7,15 +7,14 @@ from collections.abc import Callable
 
 from trayagent.core.facts.network_manager import ManagerFacts
 
-# The first news is reported immediately, the rest of a burst (a VPN's start is a dozen signals) as one more
-# hint.
+# Report the first news immediately, and the rest of a burst in one more hint. The start of a VPN is a dozen signals.
 BURST_S = 0.05
 # How long a report waits for the answer that names the interface, which takes 2 to 5 ms on an idle machine.
 ANSWER_S = 0.1
 
 
 class ManagerHints:
-    """After news, checks the facts and reports them if they differ from the last report.
+    """After news, reads the facts and reports them if they differ from the last report.
 
     `read` returns None while the facts are not known yet.
     """
@@ -37,7 +36,7 @@ class ManagerHints:
         self._timer = loop.call_later(max(0.0, wait_s), self._report_change)
 
     def put_off(self) -> None:
-        """Cancel the scheduled report, until the next news."""
+        """Cancel the scheduled report. The next call of `news` schedules another one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Complain = Callable[[str, str], None]
-"""Takes the subject of a complaint, so that it is made once, and its text."""
+"""Takes the subject of a complaint and its text. Only the first complaint about each subject is logged."""
 Properties = Mapping[str, Any]
 """Property names to values, variants already unpacked."""
 

@@ -10,15 +10,16 @@ from trayagent.net.vpn.networkmanager_bus import Bus
 from trayagent.net.vpn.networkmanager_signals import Plugins
 from trayagent.net.vpn.networkmanager_state import NO_PATH, Picture, Question
 
-# A NetworkManager that has just started has no objects for some 200 ms (seen with 1.42); a hanging one may
-# recover.
+# Retry, because a NetworkManager that has just started has no objects for some 200 ms (measured with 1.42), and a
+# hanging one may recover.
 FIRST_RETRY_S, COMPLAIN_AT_S, LAST_RETRY_S = 0.05, 1.0, 60.0
 
 
 async def load(bus: Bus, picture: Picture, plugins: Plugins) -> None:
     """Read manager, active connections and plug-ins; retry until NetworkManager answers. Never raises.
 
-    Signals may update the same picture meanwhile, because the messages of one sender arrive in order.
+    Signals may update the same picture meanwhile. This does no harm, because the messages of one sender arrive in
+    order.
     """
     retry_s = FIRST_RETRY_S
     await _find_plugins(bus, plugins)

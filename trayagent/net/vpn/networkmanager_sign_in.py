@@ -1,4 +1,7 @@
-"""Bring up a VPN connection as a user's click does: the only change that is ever made in NetworkManager."""
+"""Bring up a VPN connection, as a user's click does.
+
+The agent makes no other change in NetworkManager.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from trayagent.net.vpn import networkmanager_constants as words
 from trayagent.net.vpn.networkmanager_bus import Bus
 
 _ERROR = f"{words.NAME}."
-DOWN_S = 10.0  # a plug-in gets some seconds to disconnect
+DOWN_S = 10.0  # NetworkManager gives a plug-in some seconds to disconnect
 _POLL_S = 0.05
 
 
@@ -56,7 +59,7 @@ async def activate(bus: Bus | None, name: str, *, restart: bool = False) -> None
     try:
         if restart:
             await _take_down(bus, profile)
-        # No device and no object: NetworkManager chooses the underlay.
+        # Name no device and no object, so that NetworkManager chooses the underlay.
         await bus.call_method(words.ROOT, words.NAME, "ActivateConnection", "ooo", [profile.path, "/", "/"])
     except DBusError as e:
         raise _refused(profile.name, e.type.removeprefix(_ERROR), e.text) from e
@@ -97,7 +100,7 @@ async def _active(bus: Bus, profile: Profile) -> list[str]:
 
 
 async def _profile(bus: Bus, path: str) -> Profile | None:
-    """Return a saved connection if it is a VPN. Return None for any other, or if it vanished meanwhile."""
+    """Return a saved connection if it is a VPN. Return None if it is not, or if it has vanished meanwhile."""
     from dbus_fast.errors import DBusError
 
     try:

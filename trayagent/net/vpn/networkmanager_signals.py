@@ -22,7 +22,7 @@ class Plugins:
         self._path_of: dict[str, str | None] = {}
 
     def owner_changed(self, name: str, old: str, new: str) -> None:
-        """Record that a name below NetworkManager's own got another owner."""
+        """Record that a bus name which begins with NetworkManager's name got another owner."""
         _, mark, number = name.rpartition(".Connection_")
         if new:
             self._path_of[new] = f"{words.ACTIVE_PATHS}{number}" if mark and number.isdigit() else None

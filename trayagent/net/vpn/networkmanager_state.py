@@ -1,7 +1,7 @@
 """Collect what NetworkManager has reported, and derive facts from it; pure.
 
-Signals update what was read at the start. An active connection exists as long as its object. The reason why
-it ended is kept, by UUID, until that connection starts again.
+Signals update what was read at the start. An active connection exists as long as its object. When it ends, `Picture`
+keeps the reason by UUID, until that connection starts again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ NO_PATH = ("", "/")
 class Question:
     """What to query about an active connection: its interface and, for Wi-Fi, its SSID.
 
-    It is queried again if it differs from the last answered question. If `configs` is None, the first of
-    `devices` is meant, otherwise the device that has one of these IP configurations.
+    A question that differs from the last answered one is sent. If `configs` is None, the interface is that of the first
+    of `devices`. Otherwise it is that of the device with one of these IP configurations.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(slots=True)
 class _Ending:
-    """How a connection ended; its path shows which plug-in may still add the reason."""
+    """How a connection ended. `path` identifies the plug-in that may still report the reason."""
 
     path: str
     name: str
@@ -88,9 +88,9 @@ class Picture:
         self._active.pop(path, None)
 
     def login_failed(self, path: str | None) -> None:
-        """Store that the server refused the login of the plug-in of this active connection.
+        """Store that the VPN server refused the login for this active connection, as its plug-in reported.
 
-        `path` is None for an older plug-in: it serves one connection at a time, and its signal does not name it.
+        `path` is None for an older plug-in, which serves one connection at a time and does not name it.
         """
         for own, active in self._active.items():
             connecting = self._is_vpn(active) and self._state(active) == words.ACTIVATING
@@ -113,7 +113,7 @@ class Picture:
         return self.read.texts(self._root, "ActiveConnections")
 
     def open_questions(self) -> list[Question]:
-        """Return the questions that should be asked now."""
+        """Return the questions that need an answer now."""
         found = []
         primary = self._network_path()
         for path, active in self._active.items():
@@ -138,7 +138,7 @@ class Picture:
         )
 
     def _living(self, active: _Active) -> VpnConnection | None:
-        """Return a VPN that is up or connecting, None for a VPN that has ended."""
+        """Return the VPN of an active connection if it is up or connecting, None if it has ended."""
         state, uuid = self._state(active), self.read.text(active.properties, "Uuid")
         name = self.read.text(active.properties, "Id")
         if not uuid or state not in {words.ACTIVATING, words.ACTIVATED}:
