@@ -26,9 +26,10 @@ NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
 
 # The kernel fills dump datagrams up to 32 KiB if the reader offers that much (NL_CB skb sizing).
 READ_BYTES = 64 * 1024
-# A dump that a change interrupted is inconsistent. If the network keeps changing, accept the last dump.
+# How often to try a dump, because a dump that a change interrupted is inconsistent. If the network keeps changing,
+# accept the last one.
 DUMP_TRIES = 3
-# The kernel answers before sendto() returns; only a failing kernel would make us wait.
+# The kernel answers before sendto() returns, so the wait ends at once unless the kernel fails.
 ANSWER_TIMEOUT_S = 2.0
 
 
@@ -70,7 +71,7 @@ class Channel:
         return [message for part in parts for message in part if message.type != NLMSG_DONE]
 
     def dump_once(self, kind: int, body: bytes) -> list[list[Message]]:
-        """Return a dump in the kernel's datagrams: one list of messages for each datagram.
+        """Return a dump as the kernel's datagrams: one list of messages for each datagram.
 
         The last message is NLMSG_DONE.
         """

@@ -9,7 +9,7 @@ from trayagent.errors import TrayagentError
 
 
 class NetlinkError(TrayagentError):
-    """The kernel refused a request, or sent an unreadable answer; then `errno` is 0."""
+    """The kernel refused a request, or sent an unreadable answer. For an unreadable answer, `errno` is 0."""
 
     def __init__(self, doing: str, errno: int = 0) -> None:
         text = f"{doing}: {os.strerror(errno)}" if errno else doing

@@ -22,7 +22,7 @@ ESTABLISHED, SYN_SENT, CLOSED, LISTEN = 1, 2, 7, 10
 TIMER_NONE, TIMER_RETRANSMIT, TIMER_KEEPALIVE, TIMER_TIME_WAIT, TIMER_ZERO_WINDOW = range(5)
 
 INET_DIAG_INFO = 2
-_REQUEST_INFO = 1 << (INET_DIAG_INFO - 1)  # a bit for each extension, from 1
+_REQUEST_INFO = 1 << (INET_DIAG_INFO - 1)  # bit 0 requests extension 1
 _ID = "2s2s16s16sI8s"
 _REQUEST = struct.Struct("=BBBxI" + _ID)
 _ANSWER = struct.Struct("=BBBB" + _ID + "IIIII")
@@ -35,10 +35,9 @@ _NO_COOKIE = b"\xff" * 8
 class TcpSocket:
     """One TCP socket; an IPv4 connection of an IPv6 socket has IPv4 addresses here.
 
-    `bound` is the index of the interface that it is bound to (always set for a link-local connection).
-    `expires_ms` is the time until `timer` (a TIMER_ number) fires. `info` is set only on request.
-    `unacked_bytes` are the bytes that the program has written and the peer has not acknowledged, sent or
-    not.
+    `bound` is the index of the interface to which the socket is bound (always set for a link-local connection).
+    `expires_ms` is the time until `timer` (a TIMER_ number) fires. `info` is set only on request. `unacked_bytes`
+    counts the bytes that the program has written and the peer has not acknowledged, whether sent or not.
     """
 
     state: int
@@ -111,8 +110,8 @@ def tcp_socket(
 ) -> TcpSocket | None:
     """Return the socket that connects `local` to `peer`, with its tcp_info, or None.
 
-    `bound` is the scope of a link-local connection. When the connection is gone, the kernel answers with a
-    listener on the local port. That answer is discarded, because its peer differs.
+    `bound` is the scope of a link-local connection. If the connection is gone, the kernel may answer with a listener on
+    the local port. Discard such an answer, because its peer differs.
     """
     family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
     wanted = (

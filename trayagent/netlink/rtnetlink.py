@@ -19,7 +19,7 @@ RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWRULE, RTM_DELRULE = 32, 33
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE = 0x1, 0x10, 0x40, 0x80
 RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x100, 0x400
-RTMGRP_IPV6_RULE = 1 << (19 - 1)  # the header names only the group, RTNLGRP_IPV6_RULE = 19
+RTMGRP_IPV6_RULE = 1 << (19 - 1)  # the mask of group 19, RTNLGRP_IPV6_RULE
 
 IFF_UP, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x40, 0x10000
 IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x08, 0x20, 0x40
@@ -34,16 +34,16 @@ TUN_TYPE_TAP = 2
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 3, 5, 10, 18
 IFLA_LINK_NETNSID, IFLA_CARRIER_DOWN_COUNT, IFLA_PARENT_DEV_NAME = 37, 48, 56
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2  # within IFLA_LINKINFO
-IFLA_TUN_TYPE = 3  # within the IFLA_INFO_DATA of a tun device
+IFLA_TUN_TYPE = 3  # within IFLA_INFO_DATA of a tun device
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 2, 4, 5, 6, 7
 RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 9, 15, 18
 NDA_DST, NDA_LLADDR = 1, 2
 
-# The network of a default route: here the address means "all", and nothing is bound to it.
-_EVERYTHING: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - see the line above
+# The network of a default route. Here this address means "all"; no socket is bound to it.
+_EVERYTHING: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - see above
 
-# The heads of the messages, named as the kernel's structs.
+# The headers of the messages, with the names of the kernel's structs.
 IFINFOMSG = struct.Struct("=BxHiII")
 IFADDRMSG = struct.Struct("=BBBBI")
 RTMSG = struct.Struct("=BBBBBBBBI")
@@ -53,10 +53,10 @@ NDMSG = struct.Struct("=BxxxiHBB")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One interface. `kind` is the driver's own name for it ("" for hardware), `arp_type` an ARPHRD number.
+    """One interface. `kind` is the driver's name for this type of link ("" for hardware), `arp_type` an ARPHRD number.
 
-    `parent` is the index of the underlying device (for a veth: its peer), 0 for none. `parent_elsewhere`:
-    that index belongs to another network namespace. `carrier_losses` only grows.
+    `parent` is the index of the underlying device (for a veth: its peer), 0 for none. `parent_elsewhere`: that index
+    belongs to another network namespace. `carrier_losses` never decreases.
     """
 
     index: int

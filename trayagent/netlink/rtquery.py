@@ -82,7 +82,7 @@ def route_to(
     """
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET
     bits = 128 if family == socket.AF_INET6 else 32
-    # Without RTM_F_LOOKUP_TABLE an IPv4 answer names the table "main", whichever matched.
+    # Without RTM_F_LOOKUP_TABLE, an IPv4 answer always names the table "main", even if another table matched.
     flags = RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE if fib_match else 0
     body = RTMSG.pack(family, bits, bits if source else 0, 0, 0, 0, 0, 0, flags)
     body += attribute(RTA_DST, socket.inet_pton(family, peer))

@@ -29,10 +29,9 @@ _COOKIE = slice(8, 16)  # of an answer; unique for each socket
 class UnixSocket:
     """One Unix socket; `peer` is the inode at the other end, 0 for none.
 
-    `name` is the name that it was bound to, whatever the file is called now; "" for none, "@…" for
-    abstract. `file_inode` is the inode of the file that it is bound to, cut to 32 bits, 0 for none. It
-    stays the same when the file is linked or renamed. (The device number beside it differs from that of
-    stat on btrfs.)
+    `name` is the name to which the socket was bound, even if the file has another name now; "" for none, "@…" for an
+    abstract name. `file_inode` is the inode of the socket's file, cut to 32 bits, 0 for none. It stays the same when
+    the file is linked or renamed. (The device number beside it differs from that of stat on btrfs.)
     """
 
     kind: int
@@ -64,10 +63,10 @@ def parse_unix(body: bytes) -> UnixSocket:
 def unix_sockets(channel: Channel, *states: int, names: bool = True, peers: bool = True) -> list[UnixSocket]:
     """Return the Unix sockets in these states (no state: all sockets). Raise NetlinkError.
 
-    The kernel resumes a dump of several datagrams by counting the sockets of a hash bucket. It skips a socket if
-    another one of that bucket was closed meanwhile, and sets no flag. A dump in one datagram is complete. The kernel
-    makes larger datagrams once it knows the reader's buffer, so the second dump often is. A table too large for one
-    datagram is the union of several dumps.
+    A dump in one datagram is complete. A dump in several may not be: to resume it, the kernel counts the sockets of a
+    hash bucket. If one of these was closed meanwhile, the kernel skips another one and sets no flag. So try again if
+    there were several datagrams. The kernel makes larger datagrams once it knows the reader's buffer, so the second
+    dump often fits into one. If none does, return the union of the dumps.
     """
     body = request(*states, names=names, peers=peers)
     union: dict[bytes, UnixSocket] = {}
