@@ -27,7 +27,10 @@ def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
 
 
 def _forwarder(hosts: Mapping[str, Host], host: Host, resolved: Resolved) -> Host | None:
-    """Return the host whose local forward is the address of `host` in ssh_config, or None."""
+    """Return the host whose local forward carries the connections to `host`, or None.
+
+    In that case ssh_config leads `host` to a port of this machine.
+    """
     if resolved.proxy_command is not None or not _is_loopback(resolved.hostname):
         return None
     others = (other for other in hosts.values() if other is not host)

@@ -87,7 +87,7 @@ class Discard(Action):
 class TakeOver(Action):
     """Move the attempt's master to the control path and kill the old one. TookOver or TakeOverFailed follows.
 
-    `drain`: the old master answers, so let its sessions continue. Kill it only if it carries no session.
+    `drain`: the old master answers, so let its sessions continue. If it carries no session, kill it.
     """
 
     attempt: int

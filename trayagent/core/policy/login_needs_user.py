@@ -15,8 +15,8 @@ def login_needs_user(host: Host) -> bool:
 def foreign_proxy(host: Host) -> bool:
     """Report whether the host is reached through a command that is not ssh or nc.
 
-    Such a command may want a browser or a token that expires. A background login runs it in a guard that
-    blocks windows (`ssh/login/background_guard`). What the command does there shows whether it needs the user.
+    Such a command may open a browser or use a token that expires. A background login runs the command in a guard that
+    blocks windows (`ssh/login/background_guard`). What the command does in the guard shows whether it needs the user.
     """
     command = host.resolved.proxy_command if host.resolved is not None else None
     if command is None:

@@ -1,6 +1,6 @@
 """Row 12: probes a living master that is not in doubt, because something suggests that it is silent; pure.
 
-The probe costs a healthy master nothing. Only its silence puts the master in doubt.
+The probe costs a healthy master nothing. The master comes into doubt only if the probe gets no answer.
 """
 
 from __future__ import annotations
