@@ -1,1 +1,1 @@
-"""The checks of `trayagent doctor`: each finds one kind of obstacle, and none changes anything."""
+"""The checks of `trayagent doctor`. Each check finds one kind of problem, and no check changes anything."""

@@ -59,6 +59,6 @@ def _restart(case: Case) -> str:
 
 
 def _by_manager(case: Case) -> bool:
-    """Report whether a service manager (systemd, launchd) starts the agent at login; it can also start it now."""
+    """Report whether a service manager (systemd, launchd) starts the agent at login. If so, it can also restart it."""
     method = login.method_in_use(case.env)
     return method is not None and method.name != "autostart"

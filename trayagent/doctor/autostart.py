@@ -19,7 +19,7 @@ _EXEC = re.compile(r"^Exec(?:Start)?=(.*)$", re.MULTILINE)
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report whether the agent starts at login, and whether that entry still works."""
+    """Report whether the agent starts at login, and whether the unit or entry for that still works."""
     method = method_in_use(case.env)
     if method is None:
         why = "After the next login no connection is kept up until you start the agent."
@@ -44,7 +44,7 @@ def missing_program(path: Path) -> str | None:
 
 
 def _lasting(method: str) -> str:
-    """Return a note about the end of the session, with which systemd ends the user's units."""
+    """Return a note if systemd ends the agent at the end of the user's last session."""
     if method != "systemd" or (LINGER / _user()).exists():
         return ""
     return "It ends with your last session. To keep it running, and start it at boot: loginctl enable-linger"

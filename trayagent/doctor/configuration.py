@@ -1,4 +1,4 @@
-"""Checks the configuration file: whether it is valid, and whether it gives the agent anything to do."""
+"""Checks the configuration file: whether it is valid, and whether it lists any host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks control paths: too long, missing, open to other users, shared by mistake or taken; and hosts without one."""
+"""Checks control paths: missing, too long, open to other users, shared by mistake, or taken."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HASH = "0" * 40
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report what keeps masters from listening, or the user's ssh from finding them."""
+    """Report what keeps masters from listening, or the user's ssh from finding the masters."""
     found = [
         *(await aside(lambda: [*_each(case)])),
         *_without_path(case),
@@ -130,7 +130,7 @@ def _owner(path: str) -> int | None:
 
 
 def _without_path(case: Case) -> Iterator[Finding]:
-    """Yield one finding that names all hosts whose master a plain ssh cannot find. It has the lines to add."""
+    """Yield one finding about all hosts whose master a plain ssh cannot find. It has the ssh_config lines to add."""
     names = [name for name, _, resolved in case.wanted() if resolved.control_path is None]
     if not names:
         return
@@ -147,11 +147,11 @@ def _sharing(case: Case, names: list[str]) -> tuple[str, ...]:
     if fits(str(Path(_HASHED).expanduser()).replace("%C", _HASH)):
         return (f"Host {' '.join(names)}", f"    ControlPath {_HASHED}")
     pairs = ((f"Host {name}", f"    ControlPath {case.control_path(name)}") for name in names)
-    return tuple(line for pair in pairs for line in pair)  # the home directory has a long name
+    return tuple(line for pair in pairs for line in pair)  # for a home directory with a long name
 
 
 def _never_shared(case: Case) -> Iterator[Finding]:
-    """Find hosts where each ssh tries to become the master, finds the control path taken and shares nothing."""
+    """Find hosts where each ssh tries to become the master and so never uses the existing one (ControlMaster yes)."""
     for name, _, resolved in case.wanted():
         if resolved.control_master in {"yes", "ask"} and resolved.control_path is not None:
             title = (
@@ -183,10 +183,10 @@ def _same_path(case: Case) -> Iterator[Finding]:
 
 
 async def _same_for_all_hosts(case: Case) -> list[Finding]:
-    """Find a ControlPath that is the same for every host: resolve a name that cannot exist and compare."""
+    """Find a ControlPath that is the same for every host: a name that cannot exist gets the same path."""
     paths = {resolved.control_path: name for name, _, resolved in case.wanted() if resolved.control_path}
     if not paths or any(resolved.canonicalize_hostname != "no" for _, _, resolved in case.wanted()):
-        return []  # `ssh -G` would resolve the name
+        return []  # `ssh -G` would query DNS for the name
     config = case.file_paths.ssh_option_f
     try:
         unknown = await resolve(_NO_SUCH_HOST, ssh=case.file_paths.ssh, config=config)

@@ -1,4 +1,4 @@
-"""Runs work that may hang (programs, files, sockets); the caller's deadline ends the wait."""
+"""Runs work that may hang (programs, files, sockets). A deadline of the caller ends the wait."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ async def each(
     """Do the work for each item, `at_once` of them at a time.
 
     Return the results, and the items that were not started within `within_s` seconds. Work that has begun is never
-    cancelled, because asyncio loses a child process whose start is cancelled. The work needs a time limit of its own.
+    cancelled, because asyncio loses a child process if its start is cancelled. So each piece of work needs its own time
+    limit.
     """
     admission, until = asyncio.Semaphore(at_once), asyncio.get_running_loop().time() + within_s
     late: list[Item] = []
@@ -51,7 +52,7 @@ async def each(
 async def run_program(words: Sequence[str]) -> ProgramResult:
     """Run a program to its end, and return its output.
 
-    When the caller's deadline passes, the program and everything that it started are killed. Raises OSError if the
+    When the caller's deadline passes, the program and all processes that it started are killed. Raises OSError if the
     program cannot be started.
     """
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
@@ -71,7 +72,7 @@ async def run_program(words: Sequence[str]) -> ProgramResult:
 
 
 async def aside(work: Callable[[], T]) -> T:
-    """Do blocking work in a daemon thread, so that a dead file system cannot stop this program from ending.
+    """Do blocking work in a daemon thread, so that this program can end even if a file system hangs.
 
     Raises whatever the work raises.
     """
@@ -92,7 +93,7 @@ async def aside(work: Callable[[], T]) -> T:
             result = work()
         except Exception as e:  # the caller raises the error
             error = e
-        with contextlib.suppress(RuntimeError):  # the loop is closed: no caller is waiting any more
+        with contextlib.suppress(RuntimeError):  # a closed loop: no caller waits any more
             loop.call_soon_threadsafe(set_outcome, result, error)
 
     threading.Thread(target=run, name="doctor", daemon=True).start()

@@ -20,7 +20,7 @@ _BUS = "org.freedesktop.DBus"
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report what keeps the icon or the messages from being seen."""
+    """Report why the user does not see the icon or the messages."""
     if sys.platform == "darwin":
         return [ok("the menu bar, and messages by osascript, without buttons")]
     address = session_bus_address(case.env)
@@ -43,7 +43,7 @@ async def check(case: Case) -> Iterable[Finding]:
 
 @asynccontextmanager
 async def _connected(address: str) -> AsyncIterator[Connection]:
-    """Connect to the session bus for the length of the check. Raises OSError, EOFError, TimeoutError."""
+    """Connect to the session bus, and disconnect at the end of the block. Raises OSError, EOFError, TimeoutError."""
     from dbus_fast.aio import MessageBus
     from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
@@ -76,7 +76,7 @@ async def _tray(case: Case, connection: Connection) -> list[Finding]:
 
 
 async def _no_icon(connection: Connection) -> str | None:
-    """Return why no panel would show the icon, or None; a watcher that does not answer is assumed to show it."""
+    """Return why no panel would show the icon, or None. If a watcher does not answer, assume that it works."""
     if not await _has_owner(connection, WATCHER):
         return NO_WATCHER
     get = Call(WATCHER, "/StatusNotifierWatcher", "org.freedesktop.DBus.Properties", "Get")

@@ -12,8 +12,9 @@ Level = Literal["ok", "advice", "problem"]
 class Finding:
     """One thing that a check found.
 
-    "problem": something does not work. "advice": something could be better or safer. "ok": everything is as it should
-    be. `remedy` says what to do. `lines` are commands to type or lines for a file, verbatim.
+    The levels: "problem" means that something does not work, "advice" that something could be better or safer, "ok"
+    that everything is as it should be. `remedy` says what to do. `lines` are commands to type or lines for a file,
+    verbatim.
     """
 
     level: Level

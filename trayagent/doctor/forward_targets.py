@@ -1,4 +1,4 @@
-"""Checks the target of each local forward through its host's master: a forward may be open and lead to nothing."""
+"""Checks the target of each local forward through its host's master, because an open forward may have a dead target."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from trayagent.ssh.mux.errors import Refused
 
 ANSWER_WITHIN_S, BEGIN_S = 1.5, 1.0
 _AT_ONCE = 8
-_MOST = 8  # for each host; more would take longer than the limit of a check
+_MOST = 8  # for each host; more would exceed the time limit of a check
 _REASON = re.compile(r"^channel \d+: open failed: (?P<why>.+)$", re.MULTILINE)
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Connect to each target as the server sees it, through a connected master, and close the connection at once."""
+    """Let the server connect to each target, through a connected master. Close the connection at once."""
 
     async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
         return [*await _targets(case, *host)]

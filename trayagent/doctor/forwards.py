@@ -13,7 +13,7 @@ from trayagent.doctor.gather_facts import Case, shown, spoken
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report forwards that conflict with each other or with a user's sessions."""
+    """Report forwards that conflict with each other, or that each plain ssh requests again."""
     found = [*_twice(case)]
     for name, host, resolved in case.wanted():
         conflicts = [*_conflicts(name, host, resolved)]
@@ -27,7 +27,7 @@ def _all(host: Host, resolved: Resolved) -> tuple[Forward, ...]:
 
 
 def _conflicts(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
-    """Yield forwards of one host that listen at the same end but lead to different destinations."""
+    """Yield forwards of one host that listen on the same address but lead to different destinations."""
     own = {_listening_end(forward): forward for forward in host.forwards}
     for theirs in resolved.forwards:
         ours = own.get(_listening_end(theirs))
@@ -69,7 +69,7 @@ def _quoted(spec: str) -> str:
 
 
 def _twice(case: Case) -> Iterator[Finding]:
-    """Yield local ends that forwards of several hosts want."""
+    """Yield local addresses on which forwards of several hosts want to listen."""
     wishes: dict[object, list[tuple[str, Forward]]] = defaultdict(list)
     for name, host, resolved in case.wanted():
         for forward in _all(host, resolved):
@@ -89,10 +89,10 @@ def _listening_end(forward: Forward) -> object:
 
 
 def _end(listen: End) -> object:
-    """Return a key that is equal for two ends that cannot both be open; no host and localhost are the same end."""
+    """Return a key that is equal for two ends if only one of them can be open. No host means localhost."""
     return listen.path or (listen.port, "" if listen.host in {"localhost", "127.0.0.1"} else listen.host)
 
 
 def _fixed(forward: Forward) -> bool:
-    """Report whether the end is known in advance; the server chooses the port for port 0."""
+    """Report whether the port is known in advance. For port 0 the server chooses a port."""
     return forward.listen.path is not None or forward.listen.port != 0

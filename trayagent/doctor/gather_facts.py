@@ -23,11 +23,11 @@ from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.resolve import resolve
 
 CONFIG_S = 1.0
-"""Limit for reading the configuration. A file system that takes longer is treated as dead."""
+"""Time limit in seconds for reading the configuration. If it takes longer, the file system seems to hang."""
 RESOLVE_S = 2.0
-"""Limit for one `ssh -G`, which takes 4 ms. The agent uses the same limit."""
+"""Time limit in seconds for one `ssh -G`, which takes 4 ms. The agent uses the same limit."""
 GATHER_S = 3.0
-"""Limit for the agent's view, and for all `ssh -G` together."""
+"""Time limit in seconds for the agent's view, and for all `ssh -G` together."""
 _AT_ONCE = 16
 
 
@@ -64,13 +64,13 @@ class Case:
         return next((host["state"] for host in hosts if host["name"] == name), None)
 
     def agents_masters(self) -> dict[int, str]:
-        """Return the hosts of the masters in the agent's view, by pid, also of those that drain."""
+        """Return the pid and the host of each master in the agent's view, including draining masters."""
         hosts = self.view["hosts"] if self.view is not None else []
         pids = {one["pid"]: host["name"] for host in hosts for one in host["draining"]}
         return pids | {host["pid"]: host["name"] for host in hosts if host["pid"] is not None}
 
     def master(self, name: str) -> int | None:
-        """Return the pid that listens on the control path of a listed host now, or None. Raises NetlinkError."""
+        """Return the pid of the process that listens on a listed host's control path, or None. Raises NetlinkError."""
         return owner_of(self.control_path(name))
 
     @property

@@ -9,7 +9,7 @@ from trayagent.doctor.gather_facts import Case
 from trayagent.presentation.states import NEEDS_USER
 
 LATE = "check-late"
-# States that are not reported: no network, a network that is not allowed, or a pause by the user.
+# Do not report hosts in these states: no network, a network that is not allowed, or a pause by the user.
 AWAY = {"offline", "paused"}
 _MEANS = {
     "connected": "is still connected",
@@ -23,7 +23,7 @@ async def check(case: Case) -> Iterable[Finding]:
     """Report hosts that ssh cannot resolve, and hosts that do not connect."""
     found = [*_unresolved(case), *_late(case), *_agent_socket(case), *_stuck(case)]
     if found or not case.config.hosts or case.unresolved:
-        return found  # if ssh could not run, there is no answer for any host
+        return found  # without an answer of ssh, "ok" would be wrong
     number = len(case.config.hosts)
     return [ok(f"ssh knows {'the listed host' if number == 1 else f'all {number} listed hosts'}")]
 
@@ -31,7 +31,7 @@ async def check(case: Case) -> Iterable[Finding]:
 def _unresolved(case: Case) -> Iterator[Finding]:
     for name, error in case.unresolved.items():
         if error.code in {"ssh-missing", LATE}:
-            continue  # reported once: a missing ssh by its own check, late hosts by _late
+            continue  # a missing ssh has its own check, late hosts have _late
         why = f"The agent cannot connect it without an answer of `ssh -G {name}`."
         yield problem("config-error", f"{name}: {error.title}", why, error.hint, host=name)
 

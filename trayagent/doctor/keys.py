@@ -1,4 +1,4 @@
-"""Checks keys and the ssh-agent: whether a login without the user can work at all."""
+"""Checks keys and the ssh-agent: whether a login without the user is possible."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trayagent.doctor.gather_facts import Case
 from trayagent.ssh.login.read_keys import agent_keys, agent_socket, passphrase_needed
 
 Held = Callable[[str | None], int | None]
-"""Returns how many keys the ssh-agent at a socket holds; None without an ssh-agent."""
+"""A function that returns how many keys the ssh-agent at a socket holds; None without an ssh-agent."""
 
 TRIES = 6
-"""Keys that a server tries before it disconnects: sshd_config(5), MaxAuthTries."""
+"""How many keys a server tries before it disconnects: sshd_config(5), MaxAuthTries."""
 
 # The keys that ssh tries if no IdentityFile is set (ssh_config(5)). Missing keys are normal.
 _DEFAULT = {
@@ -26,7 +26,7 @@ _DEFAULT = {
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report what keeps the agent from logging in automatically."""
+    """Report why the agent cannot log in automatically."""
     return await aside(lambda: _examine(case))
 
 
@@ -59,7 +59,7 @@ def _files(name: str, resolved: Resolved) -> Iterator[Finding]:
     for text in resolved.identity_files:
         path = Path(text).expanduser()
         if not path.is_file():
-            # A public key file alone names a key in the ssh-agent.
+            # Only the public key file may exist: it selects a key in the ssh-agent.
             if (
                 path.name not in _DEFAULT
                 and "%" not in text
@@ -92,7 +92,7 @@ def _login(case: Case, name: str, resolved: Resolved, held: Held) -> Iterator[Fi
     sock = agent_socket(resolved, case.env)
     keys = held(sock)
     present = [text for text in resolved.identity_files if Path(text).expanduser().is_file()]
-    # The host is connected, so somebody logged in. The next loss of the connection shows whether that works again.
+    # If the host is connected, a login succeeded somehow. Only the next automatic login would show the problem.
     make = advice if case.state(name) == "connected" else problem
     agent_says = "there is no ssh-agent" if keys is None else "the ssh-agent is empty, or locked"
     if (locked := passphrase_needed(sock, resolved.identity_files)) is not None:

@@ -17,7 +17,7 @@ _AT_ONCE = 8
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report servers that an automatic login would not trust, and servers that ssh would always trust."""
+    """Report servers whose host key is unknown, and servers whose host key ssh does not check."""
     wanted = [*case.wanted()]
 
     async def one(host: tuple[str, Host, Resolved]) -> Finding | None:
@@ -75,7 +75,7 @@ def _name(resolved: Resolved) -> str:
 
 
 async def _known(case: Case, name: str, resolved: Resolved) -> bool:
-    """Report whether ssh-keygen finds the key; it handles hashed names, patterns and certificate authorities."""
+    """Report whether ssh-keygen finds the key. It knows hashed names, patterns and certificate authorities."""
     program = _beside(case.file_paths.ssh)
     files = (*resolved.user_known_hosts, *resolved.global_known_hosts)
     for file in (Path(text).expanduser() for text in files):
@@ -89,7 +89,7 @@ async def _known(case: Case, name: str, resolved: Resolved) -> bool:
 
 
 def _beside(ssh: str) -> str:
-    """Return the ssh-keygen in the directory of this ssh, or "ssh-keygen"."""
+    """Return the path of ssh-keygen in the directory of `ssh`, or "ssh-keygen" if it is not there."""
     found = shutil.which(ssh)
     near = Path(found).with_name("ssh-keygen") if found else None
     return str(near) if near is not None and near.exists() else "ssh-keygen"

@@ -1,4 +1,4 @@
-"""Checks which sources report network changes: the kernel, logind, NetworkManager."""
+"""Checks which sources of network changes are available: the kernel, logind, NetworkManager."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NETWORKMANAGER = "org.freedesktop.NetworkManager"
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report which sources are available, and which changes are noticed late or never."""
+    """Report which sources are available, and which changes the agent notices late or never."""
     found: list[Finding] = []
     here = look()
     if here.platform.startswith("linux") and not here.netlink:

@@ -18,8 +18,9 @@ from trayagent.doctor.gather_facts import Case, shown
 from trayagent.history.record_events import History, HistoryUnreadable
 
 LARGE = 128 * 1024 * 1024
-"""Bytes. The most events that are kept, 200,000, take half of this. A master's log can also grow this large if the
-master prints errors without end.
+"""Bytes. The history keeps at most 200,000 events, which take half of this.
+
+A master's log can also grow this large if the master prints errors without end.
 """
 LITTLE = 16 * 1024 * 1024
 """Bytes that should be free. SQLite and the log write little, but both fail on a full disk."""
@@ -28,7 +29,7 @@ _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report what keeps the agent from writing, and what has grown too large."""
+    """Report why the agent cannot write its files, and which files have grown too large."""
     return await aside(lambda: _examine(case.file_paths))
 
 
@@ -109,7 +110,7 @@ def _full(file_paths: FilePaths) -> Iterator[Finding]:
 
 
 def _size(folder: Path, prefix: str) -> int:
-    """Return the total bytes of the files in a directory whose names begin with `prefix`; 0 if there are none."""
+    """Return the total size in bytes of the files in a directory whose names begin with `prefix`."""
     try:
         return sum(f.stat().st_size for f in folder.iterdir() if f.name.startswith(prefix) and f.is_file())
     except OSError:

@@ -1,4 +1,4 @@
-"""Checks ports and sockets on this machine that a forward needs and another program holds."""
+"""Checks for ports and sockets on this machine that a forward needs, but another program holds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Wish:
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report which local ends are taken, and by which program."""
+    """Report which local ports and sockets are taken, and by which program."""
     return await aside(lambda: _examine(case))
 
 
@@ -72,7 +72,7 @@ def _first_free_for_all() -> int:
 
 
 def _ports(wishes: list[_Wish], masters: Mapping[int, str]) -> Iterator[Finding]:
-    """Yield ports of forwards on which another process listens; the host's own master does not count.
+    """Yield ports of forwards on which another process than the host's own master listens.
 
     `masters` are the hosts of the agent's masters, by pid.
     """

@@ -1,4 +1,4 @@
-"""Checks whether the hosts that are to roam can do so, and what their servers do to sessions that wait."""
+"""Checks whether the hosts with `roam = true` can roam, and whether their servers end sessions that wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _AT_ONCE = 8
 _OLDEST_PYTHON = (3, 7)
 _COUNT_MAX_DEFAULT = 3  # sshd_config(5), ClientAliveCountMax
 
-# A line `by-address` follows each rule that may treat a login from the server's own address differently.
+# The script prints a line `by-address RULE` for each rule that may treat a login from the server's own address
+# differently.
 SCRIPT = (
     r"""
 python3 -c 'import sys; print("python", *sys.version_info[:2])' 2>/dev/null || echo python
@@ -47,8 +48,8 @@ done
 class RoamingServer:
     """The answer of the script.
 
-    `python` is the version of python3, None without one. `kills`: the far relay would end with the login that started
-    it. `by_address` are the rules that depend on a login's address. `sshd` maps options to values.
+    `python` is the version of python3, None if it is missing. `kills`: the server ends the far relay together with the
+    login that started it. `by_address` are the rules that depend on a login's address. `sshd` maps options to values.
     """
 
     python: tuple[int, int] | None = None
@@ -63,7 +64,7 @@ def is_to_roam(config: Config, host: Host) -> bool:
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Check each host that is to roam. Where a master is up, ask its server."""
+    """Check each host that is to roam. If its master is up, run the script on its server."""
     hosts = [one for one in case.wanted() if is_to_roam(case.config, one[1])]
 
     async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
@@ -80,7 +81,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
     try:
         lines = await run_script.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
     except MuxError:
-        return []  # the check of the server reports that
+        return []  # the check "server" reports this
     if lines is None:
         return [_cannot(name, "its account runs no commands", "no-shell", "Allow it a shell")]
     found = [*judged(name, read_answer(lines), case.config.agent.roam_for_s)]
@@ -88,7 +89,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
 
 
 def judged_here(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
-    """Yield why a host cannot roam, whatever its server says; pure."""
+    """Yield why a host cannot roam, as far as the local settings show; pure."""
     if resolved.canonicalize_hostname != "no":
         reason = "ssh ignores its CanonicalizeHostname behind a relay and might look up another host key"
         yield _cannot(name, reason, "canonicalize", "Set CanonicalizeHostname no for it in ssh_config")
@@ -116,7 +117,7 @@ def read_answer(lines: Iterable[str]) -> RoamingServer:
 
 
 def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Finding]:
-    """Yield what keeps a host from roaming, or ends its sessions early; pure."""
+    """Yield what on the server keeps a host from roaming, or ends its sessions early; pure."""
     if server.python is None or server.python < _OLDEST_PYTHON:
         version = "no python3" if server.python is None else f"python3 {server.python[0]}.{server.python[1]}"
         yield _cannot(name, f"its server has {version}", "no-python", "Install python3 3.7 or later there")
@@ -141,10 +142,10 @@ def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Find
 
 
 def _client_alive_s(server: RoamingServer) -> int | None:
-    """Return after how many seconds without an answer sshd ends a connection, None if sshd never does."""
+    """Return after how many seconds without an answer sshd ends a connection, None if it never does."""
     interval, count = server.sshd.get("clientaliveinterval", "0"), server.sshd.get("clientalivecountmax", "")
     if not interval.isdecimal():
-        return None  # sshd also accepts "10m", which is long enough for most moves
+        return None  # sshd also accepts "10m"; skip it: that is long enough for most moves
     number = int(count) if count.isdecimal() else _COUNT_MAX_DEFAULT
     return int(interval) * number or None
 

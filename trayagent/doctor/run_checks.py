@@ -1,4 +1,4 @@
-"""Runs all checks at once, each with a deadline; a check that fails or times out becomes a finding."""
+"""Runs all checks at the same time, each with a deadline. A check that fails or times out gives a finding."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Check = Callable[[Case], Awaitable[Iterable[Finding]]]
 CHECK_S = 4.0
 """Time limit for one check in seconds. With `gather` before the checks, everything is reported within 10 s."""
 
-# In the order of the report: the topics on which others depend come first.
+# The checks in the order of the report. If one topic depends on another, the other comes first.
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("configuration", configuration.check),
     ("agent", agent.check),
@@ -94,7 +94,7 @@ async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CH
 
 
 def _without_duplicates(results: list[Result]) -> list[Result]:
-    """Drop what the agent reports about a host if a check found the same problem with more detail."""
+    """Drop a finding from the agent's view of a host if a check found the same problem: the check has more detail."""
     exact = {(f.host, f.code) for r in results if r.topic != "hosts" for f in r.findings if f.host}
     return [
         Result(r.topic, tuple(f for f in r.findings if r.topic != "hosts" or (f.host, f.code) not in exact))

@@ -1,4 +1,4 @@
-"""Checks the servers to which a master is connected, through that master; nothing logs in for this."""
+"""Checks the servers to which a master is connected. The check uses that master, so it needs no login."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from trayagent.ssh.remote import run_script
 ANSWER_WITHIN_S, BEGIN_S = 2.5, 1.0
 _AT_ONCE = 8
 
-# Finds sshd's configuration: `$file`, and the files that it includes, `$also`. If sshd's title in the process list
-# names a file (-f), that file is read.
+# Sets `$file` to sshd's configuration, and `$also` to the files that it includes. If sshd was started with -f, use that
+# file.
 SSHD_FILES = r"""
 file=/etc/ssh/sshd_config pid=$PPID
 for step in 1 2 3; do
@@ -36,7 +36,7 @@ also=
 grep -qi '^[[:space:]]*Include.*sshd_config\.d' "$file" 2>/dev/null && also='/etc/ssh/sshd_config.d/*.conf'
 """
 
-# Lines after a Match are skipped, because such lines hold only for some connections.
+# The script skips lines after a Match, because they apply only to some connections.
 SCRIPT = (
     r"""
 for tool in tmux screen; do command -v $tool >/dev/null 2>&1 && echo "has $tool"; done
@@ -69,7 +69,7 @@ class Far:
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Check each server that has a master; of very many servers, those that fit into the time limit."""
+    """Check each server that has a master. If there are very many, check as many as the time limit allows."""
 
     async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
         return [*await _examine(case, *host)]
@@ -108,13 +108,13 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
 
 
 def _is_carried(case: Case, name: str) -> bool:
-    """Report whether something may be sent. Packets that get lost make a connection slower to recover."""
+    """Report whether the check may send packets. If they got lost, the connection would recover more slowly."""
     if case.view is not None:
         return case.state(name) == "connected"
     try:
         return bool(read_once().default_routes)
     except (OSError, NetlinkError):
-        return False  # the state is unknown, so send nothing
+        return False  # unknown state: send nothing
 
 
 def read_answer(lines: Iterable[str]) -> Far:
@@ -135,7 +135,7 @@ def read_answer(lines: Iterable[str]) -> Far:
 
 
 def judged(name: str, host: Host, resolved: Resolved, far: Far) -> Iterator[Finding]:
-    """Yield where the server does not match what the configuration needs; pure."""
+    """Yield what the configuration needs and the server lacks; pure."""
     forwards = (*host.forwards, *resolved.forwards)
     if host.session in {"tmux", "screen"} and host.session not in far.tools:
         others = " or ".join(f'session = "{tool}"' for tool in sorted({*far.tools, "shell"}))
@@ -156,7 +156,7 @@ def judged(name: str, host: Host, resolved: Resolved, far: Far) -> Iterator[Find
 
 
 def _refused(far: Far, kinds: set[str]) -> str:
-    """Return the option that forbids forwards of these kinds, or ""."""
+    """Return sshd's option that forbids forwards of these kinds, or ""."""
     if kinds and far.sshd.get("disableforwarding") == "yes":
         return "DisableForwarding yes"
     allowed = far.sshd.get("allowtcpforwarding", "yes")
@@ -166,7 +166,7 @@ def _refused(far: Far, kinds: set[str]) -> str:
 
 
 def _late(name: str, far: Far) -> Iterator[Finding]:
-    """Warn about a server that holds a lost connection's port until it notices the loss itself."""
+    """Warn about a server that holds the ports of a lost connection until it notices the loss after hours."""
     if far.sshd.get("clientaliveinterval", "0") == "0":
         title = f"{name}: its server notices a lost connection only after hours"
         why = "Its sshd_config sets no ClientAliveInterval, and with reap = false the dead session keeps the port."
@@ -175,7 +175,7 @@ def _late(name: str, far: Far) -> Iterator[Finding]:
 
 
 def _no_shell(name: str, host: Host, resolved: Resolved, *, by_agent: bool) -> list[Finding]:
-    """Return what follows if the account runs no commands.
+    """Return the findings for an account that runs no commands.
 
     The agent then uses a forward as proof of life, and it cannot end a dead session on the server.
     """

@@ -1,4 +1,4 @@
-"""Checks the ssh program: whether it exists, is new enough, and what its version changes."""
+"""Checks the ssh program: whether it exists and is new enough, and which features its version lacks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trayagent.doctor.gather_facts import Case
 OLDEST = (8, 7)
 """The first version with ForkAfterAuthentication, which a master in the foreground needs (release notes)."""
 PATIENT = (9, 4)
-"""From this version on, ConnectTimeout also limits the wait for a master's greeting."""
+"""From this version on, ConnectTimeout also limits how long a client waits for the greeting of a master."""
 
 _VERSION = re.compile(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)(\S*?),? ")
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report which ssh is used, and what follows from its version."""
+    """Report which ssh the agent uses, and what its version cannot do."""
     program = case.file_paths.ssh
     install = "Install OpenSSH's client (Debian: sudo apt-get install openssh-client), or set TRAYAGENT_SSH."
     try:

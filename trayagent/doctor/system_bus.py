@@ -17,7 +17,7 @@ class BusUnusableError(Exception):
 
 @asynccontextmanager
 async def system_bus(env: Mapping[str, str]) -> AsyncIterator[Bus]:
-    """Connect for the length of the block. Raises BusUnusableError, also for bus errors inside the block."""
+    """Connect, and disconnect at the end of the block. Raises BusUnusableError, also for errors inside the block."""
     from dbus_fast.errors import AuthError, DBusError, InvalidAddressError
 
     try:

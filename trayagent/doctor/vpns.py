@@ -1,4 +1,4 @@
-"""Checks the configured VPNs: whether their state can be determined, and whether a sign-in can be started."""
+"""Checks the configured VPNs: whether the agent can determine their state and can start a sign-in."""
 
 from __future__ import annotations
 
