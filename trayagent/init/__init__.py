@@ -1,5 +1,5 @@
-"""Propose the first configuration: find what keeps ssh connected on this machine, and express it as hosts.
+"""Propose the first configuration: find the programs that keep ssh connected on this machine, and list their hosts.
 
-`survey` reads, `interpret_ssh_call` runs `ssh -G`, `propose_hosts` decides, `chooser` lets the user choose, and
-`write_config` writes.
+`survey` searches the machine, `interpret_ssh_call` runs `ssh -G`, `propose_hosts` decides, `chooser` lets the user
+choose, and `write_config` writes the file.
 """

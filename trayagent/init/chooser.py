@@ -23,7 +23,7 @@ _LETTERS: dict[Wish, str] = {"always": "a", "on-use": "u", "leave": "n"}
 
 
 def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -> list[HostProposal] | None:
-    """Return the user's choice, None if nothing is to be written. stdin and stdout must be a terminal."""
+    """Return the hosts as the user changed them, None if the user quit. stdin and stdout must be a terminal."""
     size = _size()
     if (
         env.get("TERM", "dumb") in {"", "dumb", "unknown"}
@@ -50,7 +50,7 @@ def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -
 def prompt_line_by_line(
     hosts: Sequence[HostProposal], source: TextIO, target: TextIO
 ) -> list[HostProposal] | None:
-    """Ask line by line; an empty answer accepts the proposal, the end of the input or q quits."""
+    """Ask line by line. An empty answer accepts the proposal. The end of the input or q quits."""
     chosen = []
     target.write(
         "For each host: a = keep it connected, u = bring it back if it was up, n = leave it out, q = quit.\n"
@@ -90,5 +90,5 @@ def _size() -> tuple[int, int]:
         found = os.get_terminal_size(sys.stdout.fileno())
     except OSError:
         return 80, 24
-    # A terminal without a known size reports 0.
+    # A terminal that does not know its size reports 0.
     return found.columns or 80, found.lines or 24

@@ -1,4 +1,4 @@
-"""Hold the state of the list of proposals: selected row, settings, and visible part; pure."""
+"""The state of the list from which the user chooses: selected row, settings, and visible part; pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _WORDS: dict[Wish, str] = {"always": "keep connected", "on-use": "when used", "l
 _SIGNS: dict[Wish, str] = {"always": "[x]", "on-use": "[~]", "leave": "[ ]"}
 _TITLE = "Which hosts should trayagent keep connected?"
 _HELP = "arrows: move   space: change   enter: write   q: leave without writing"
-_ROUND = 4  # the title, two empty lines and the help surround the list
+_ROUND = 4  # lines around the list: title, help, and two empty lines
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A host, or one of its forwards (`forward` is its index in the host's list)."""
+    """A line of the list: a host, or one of its forwards. `host` and `forward` are indexes."""
 
     host: int
     forward: int | None = None
 
 
 class Choosing:
-    """The state of the list. `dropped` holds the forwards that are switched off."""
+    """The state of the list: the hosts with the user's changes, and the forwards that the user switched off."""
 
     def __init__(self, hosts: Sequence[HostProposal]) -> None:
         self._hosts = list(hosts)
@@ -42,7 +42,7 @@ class Choosing:
         self._top = 0
 
     def press(self, key: Key, height: int) -> None:
-        """Handle a key; `height` is the number of lines of the terminal."""
+        """Handle a key. `height` is the number of lines of the terminal."""
         page = max(1, height - _ROUND - 1)
         moves = {
             "up": -1,
@@ -75,7 +75,7 @@ class Choosing:
         ]
 
     def lines(self, width: int, height: int) -> Iterator[tuple[str, bool]]:
-        """Yield the visible lines, each narrower than the terminal, and whether the line is selected."""
+        """Yield each visible line, cut to the terminal's width, and whether it is selected."""
         room = max(1, height - _ROUND)
         self._top = min(max(self._top, self._at - room + 1), self._at)
         self._top = max(0, min(self._top, len(self._rows) - room))
@@ -99,5 +99,5 @@ class Choosing:
 
 
 def _cut(text: str, width: int) -> str:
-    """Cut a line to the terminal's width; wide characters count twice."""
+    """Cut a line to the terminal's width. Wide characters count twice."""
     return text if cell_len(text) < width else set_cell_size(text, max(1, width - 1)).rstrip()

@@ -37,7 +37,7 @@ def find(machine: Machine) -> Iterator[Finding]:
 def lines(
     machine: Machine, name: str, text: str, editor: str, *, with_user: bool = False
 ) -> Iterator[Finding]:
-    """Yield the calls in the text of a crontab; `with_user`: it has the user column of a system crontab."""
+    """Yield the calls in the text of a crontab. `with_user`: the lines have a user column, as in a system crontab."""
     variables = machine.variables
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()

@@ -1,4 +1,4 @@
-"""Define the records of what keeps ssh connected on the machine, before the interpretation; plain data."""
+"""Define the records of what the survey finds, before `ssh -G` interprets it; plain data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Literal
 Kind = Literal["unit", "process", "cron", "launchd", "shell", "master", "ssh_config"]
 
 MAX_FILE = 1024 * 1024
-"""Bytes read of one file; units, crontabs and shell files have a few KB."""
+"""The most bytes to read of a file. Units, crontabs and shell files have a few KB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The user and the file system that are examined; tests set their own `root`."""
+    """The user and the file system to search. Tests set their own `root`."""
 
     user: str
     uid: int
@@ -54,12 +54,12 @@ def this_machine(env: Mapping[str, str] = os.environ) -> Machine:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One thing that keeps ssh connected, or did.
+    """One thing that keeps or kept ssh connected, such as a unit, a crontab line or a process.
 
-    `where` names it for the user; `words` is its call, `env` the variables for that, `folder` its working
-    directory. `active`: it runs, or starts automatically. `by_hand`: the user starts it. `switch_off` is
-    how to end it permanently: a command, or a sentence. `extras` are its own settings that trayagent makes
-    needless. `alias` without words: a name in ssh_config that is evidently kept connected.
+    `where` is its name for the user. `words` is its call of ssh, with the variables `env` and the working directory
+    `folder`. `active`: it runs, or starts automatically. `by_hand`: the user starts it. `switch_off` says how to end it
+    permanently: a command or a sentence. `extras` are its settings that trayagent makes unnecessary. `alias` is set
+    instead of `words` if only a name in ssh_config is known.
     """
 
     kind: Kind
@@ -76,7 +76,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something that could not be read or used: where it is, and why, in half a sentence."""
+    """Something that could not be read or used: where it is, and the reason in half a sentence."""
 
     where: str
     why: str
@@ -89,7 +89,7 @@ def text_of(path: Path) -> str | Skipped | None:
     """Return a file's text, None if the file does not exist, or the reason why the file cannot be read."""
     try:
         if not path.is_file():
-            return None  # a FIFO would block us
+            return None  # opening a FIFO would block
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
     except OSError as error:

@@ -1,8 +1,7 @@
 """Translate a call of ssh into a host: its name, its forwards, and the lines that ssh_config lacks.
 
-`ssh -G` runs twice, with the options of the command line and without. The difference is what only the
-command line says. So this module need not understand options; Match, patterns and tokens work exactly as in
-ssh.
+`ssh -G` runs twice, with the options of the command line and without. The difference is what the command line adds to
+ssh_config. So this module does not have to understand options. Match, patterns and tokens work exactly as in ssh.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from trayagent.init.resolve_proposed import Answer, Lines, SshQueries, is_addres
 from trayagent.init.survey_ssh_config import SshText
 from trayagent.ssh.command_line import Call
 
-# Options that decide where the connection goes, and as whom. A difference here makes another host.
+# Options that decide where the connection goes and who logs in. A call that differs in them means another host.
 _WHO = ("hostname", "user", "port", "proxyjump", "proxycommand", "identityfile", "certificatefile",
         "identityagent", "identitiesonly", "pkcs11provider", "hostkeyalias", "addressfamily", "bindaddress",
         "bindinterface")  # fmt: skip
@@ -47,10 +46,10 @@ _CAN_BE_NONE = frozenset(("proxyjump", "proxycommand"))
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A host to list. `lines` are the new block `Host name` for ssh_config, () if ssh knows the host already.
+    """The host that a call means. `lines` are a new `Host` block for ssh_config, () if ssh knows the host already.
 
-    `more` are lines that the existing host would need to match the call exactly. `forwards` are those that
-    ssh_config does not set, `given` those that it sets.
+    `more` are lines that the host in ssh_config would need to match the call exactly. `forwards` are the call's
+    forwards that ssh_config does not set. `given` are the forwards that ssh_config sets.
     """
 
     name: str
@@ -69,7 +68,7 @@ class Meanings:
         self._invented: dict[tuple[str, ...], str] = {}
 
     async def of(self, call: Call, folder: Path) -> Meaning:
-        """Return the host that a call means; raises TrayagentError (ssh's text) or ValueError (half a sentence)."""
+        """Return the host that a call means. Raises TrayagentError (ssh's text) or ValueError (half a sentence)."""
         if unknown := _unknown(call):
             msg = f"only a shell can expand {unknown}"
             raise ValueError(msg)
@@ -90,7 +89,7 @@ class Meanings:
         return await self._new(call, effective)
 
     async def _alias(self, call: Call, effective: Answer, plain: Answer) -> Meaning | None:
-        """Return the meaning by an alias that leads to the same address as the same user, or None."""
+        """Return the host of an alias that leads to the same address with the same user, or None."""
         added = _added(effective.lines, plain.lines, _WHO)
         names = self._text.namesakes(effective.resolved.hostname, call.host)
         for name, answer in (await self._queries.all([n for n in names if n != call.host])).items():
@@ -101,7 +100,7 @@ class Meanings:
         return None
 
     async def _new(self, call: Call, effective: Answer) -> Meaning:
-        """Return the meaning of a call as a new host, with the lines that define the host."""
+        """Return a new host for a call, with the lines that define the host in ssh_config."""
         who = tuple(f"{key} {value}" for key in _WHO for value in sorted(effective.lines.get(key, ())))
         taken = {*self._text.aliases, *self._invented.values()}
         name = self._invented.setdefault(who, _invent(call.host, taken))
@@ -115,14 +114,14 @@ class Meanings:
 
 
 def _unknown(call: Call) -> str | None:
-    """Return a word that could not be substituted: a variable, a command, or an argument of a function."""
+    """Return a part of the call that only a shell could expand, such as `$HOST` or `$(command)`, or None."""
     words = (call.destination, *call.carried, *(spec for _, spec in call.forwards))
     found = (re.search(r"\$\(.*\)?|`.*`?|\$\{?\w+\}?", word) for word in words)
     return next((match[0] for match in found if match is not None), None)
 
 
 def _options(call: Call, folder: Path) -> tuple[str, ...]:
-    """Return the options for `ssh -G` with absolute paths; raises ValueError for a file that others can write."""
+    """Return the options for `ssh -G` with absolute paths. Raises ValueError if others can write the file of -F."""
     words = list(call.carried)
     for at, word in enumerate(words[:-1]):
         if word in {"-i", "-F"} and not words[at + 1].startswith(("/", "~", "%")) and words[at + 1] != "none":
@@ -159,7 +158,7 @@ def _require_writable(forward: Forward) -> None:
 
 
 def _gated(forward: Forward) -> Forward:
-    """Express `-g` in the forward itself."""
+    """Return the forward, which listens on all addresses if `-g` applies to it."""
     if forward.kind == "remote" or forward.listen.path is not None or forward.listen.host:
         return forward
     listen = End("*", forward.listen.port)
@@ -167,7 +166,7 @@ def _gated(forward: Forward) -> Forward:
 
 
 def _as_written(forward: Forward, call: Call) -> Forward:
-    """Return the forward in the user's own spelling, if that means the same without a shell or ssh's tokens."""
+    """Return the forward as the user wrote it, if that text means the same without a shell and ssh's tokens."""
     for kind, spec in call.forwards:
         try:
             if kind == forward.kind and forward_spec.parse(kind, spec) == forward:
@@ -178,19 +177,19 @@ def _as_written(forward: Forward, call: Call) -> Forward:
 
 
 def _differing(one: Lines, other: Lines) -> list[str]:
-    """Return the options that make the call lead to another host. A key that ssh would try anyway does not count."""
+    """Return the options that make the call lead to another host. A key that only ssh_config adds does not count."""
     added = _added(one, other, _WHO)
     return [key for key in _WHO if key in added or (key not in _SEVERAL and one.get(key) != other.get(key))]
 
 
 def _added(one: Lines, other: Lines, keys: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return the lines that only the first has."""
+    """Return the lines that only `one` has."""
     found = {key: one.get(key, frozenset()) - other.get(key, frozenset()) for key in keys}
     return {key: values for key, values in found.items() if values}
 
 
 def _line(key: str, value: str) -> str:
-    """Return an option as written in ssh_config."""
+    """Return an option as a line of ssh_config."""
     if key == "hostname":
         value = value.replace("%", "%%")
     if key in _PATHS and re.search(r"\s", value):

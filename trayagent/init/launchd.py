@@ -68,7 +68,7 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
 
 
 def _words(job: dict[str, Any]) -> list[str]:
-    """Return program and arguments; with `Program` the first argument is only the displayed name."""
+    """Return the program and its arguments. If `Program` is set, the first argument is only a displayed name."""
     given = job.get("ProgramArguments")
     words = [str(word) for word in given] if isinstance(given, list) else []
     if isinstance(job.get("Program"), str):

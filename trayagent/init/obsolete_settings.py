@@ -72,7 +72,7 @@ _NO_MONITOR = "ServerAlive instead of a monitoring port; trayagent needs neither
 
 
 def explained(found: Found, call: Call) -> Iterator[tuple[str, str]]:
-    """Yield each unneeded setting of a call and its surroundings, with the reason."""
+    """Yield each unneeded setting of a call, of its variables and of its unit, with the reason."""
     if call.monitor is not None and "AUTOSSH_PORT" not in found.env:
         yield f"-M {call.monitor}", _NO_MONITOR if call.monitor == "0" else _AUTOSSH["AUTOSSH_PORT"]
     for name in sorted(found.env):

@@ -24,7 +24,7 @@ _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitL
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process and its unit, "" for a process without a unit."""
+    """A process and its unit, "" if it has no unit."""
 
     found: Found
     unit: str
@@ -32,7 +32,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Master:
-    """A master that the user may want to keep; `words` name its host if its command line is still visible."""
+    """A master that the user may want to keep. `words` is its command line, () if ssh has replaced it by a title."""
 
     control_path: str
     words: tuple[str, ...]
@@ -42,7 +42,7 @@ class Master:
 def find(machine: Machine) -> tuple[list[Running], list[Master]]:
     """Return the processes whose command line keeps a connection, and the other masters.
 
-    Processes in another network namespace (a container) are left out: they do not belong to this machine.
+    Leave out processes in another network namespace (a container), because they do not use this machine's network.
     """
     here = _network("self")
     processes = [p for p in ssh_processes(machine.uid, ("ssh", "autossh")) if _network(p.pid) == here]
@@ -51,7 +51,7 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
     running, masters = [], []
     for process in processes:
         if process.ppid in supervised and process.comm == "ssh":
-            continue  # the child of an autossh; report the command line of the autossh
+            continue  # report the command line of its parent, autossh
         words = _plain(process.argv)
         if _keeps(words):
             running.append(_running(machine, process, words, is_master=process.pid in paths))
@@ -77,7 +77,7 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
     unit = unit_of(cgroup)
     where, end = f"{process.comm} with pid {process.pid}", f"kill {process.pid}"
     if unit and _GENERAL.fullmatch(unit) is None and _started_by_manager(process):
-        # The unit runs a script. If the process were killed, the unit would only restart it.
+        # The unit runs a script that calls ssh. If the user killed the process, the unit would restart it.
         where, end = f"{where} of {unit}", disable(unit, cgroup, machine)
     found = Found(
         "process",
@@ -85,14 +85,14 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
         words,
         autossh_only(_environ(process.pid)),
         _folder(process.pid),
-        # A master may stay, because the agent adopts it with its forwards. Any other process would hold their ports.
+        # A master may stay, because the agent adopts it. Any other process would hold the ports of the forwards.
         switch_off="" if is_master else end,
     )
     return Running(found, unit)
 
 
 def _plain(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words, () for a process that changed its title (`ssh: PATH [mux]`)."""
+    """Return the words, () if the process replaced them by a title (`ssh: PATH [mux]`)."""
     return argv if argv and not argv[0].startswith("ssh: ") else ()
 
 
@@ -128,7 +128,7 @@ def _cgroup(pid: int) -> str:
 
 
 def unit_of(cgroup: str) -> str:
-    """Return the innermost service in the text of /proc/PID/cgroup, "" for none; cgroups(7)."""
+    """Return the innermost service in the text of /proc/PID/cgroup, "" if there is none; cgroups(7)."""
     found = (_UNIT.search(line) for line in cgroup.splitlines())
     return next((match[1] for match in found if match and not match[1].startswith("user@")), "")
 
@@ -139,7 +139,7 @@ def disable(unit: str, cgroup: str, machine: Machine) -> str:
 
 
 def _started_by_manager(process: Process) -> bool:
-    """Report whether a service manager started the process, directly or by a script, and not a user in a terminal."""
+    """Report whether systemd started the process, directly or through a script, and not a user in a terminal."""
     parent = read(process.ppid)
     if parent is not None and parent.comm in _SHELLS:
         parent = read(parent.ppid)

@@ -17,13 +17,13 @@ Session = Literal["tmux", "screen"]
 
 _ORDER: tuple[ForwardKind, ...] = ("local", "remote", "dynamic")
 SSH_CONFIG = "forwards in ssh_config"
-"""Where a host was found that only ssh_config gives forwards."""
+"""The source of a host that was found only by its forwards in ssh_config."""
 _STRENGTH: dict[Wish, int] = {"always": 2, "on-use": 1, "leave": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """Something that was found, its call (None: only a name is known), and its meaning."""
+    """A finding, its call of ssh (None: only a name is known), and the host that it means."""
 
     found: Found
     call: Call | None
@@ -32,11 +32,11 @@ class Understood:
 
 @dataclass(frozen=True, slots=True)
 class HostProposal:
-    """One host: `wish` is the proposal ("leave": do not list it), `because` where it was found.
+    """The proposal for one host: `wish` ("leave": do not list it), and `because`, where the host was found.
 
-    `forwards` go into the configuration, `given` are those of ssh_config. `lines` must be added to
-    ssh_config before ssh knows the name; `more` are lines that the calls had and the host lacks.
-    `clash` is why the proposal leaves out a host that ssh_config gives forwards.
+    `forwards` go into the configuration, `given` are the forwards in ssh_config. ssh does not know the name until the
+    user adds `lines` to ssh_config. `more` are options of the calls that the host in ssh_config lacks. `clash` is the
+    reason if the host is left out because of its forwards in ssh_config.
     """
 
     name: str
@@ -57,7 +57,7 @@ class HostProposal:
 
 @dataclass(slots=True)
 class _Gathering:
-    """What has been collected for one name so far."""
+    """The facts about one host, collected so far."""
 
     wish: Wish = "leave"
     because: dict[str, None] = field(default_factory=dict)
@@ -70,10 +70,10 @@ class _Gathering:
 
 
 def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[Skipped]]:
-    """Return the proposals, the wanted ones first, and what could not be combined."""
+    """Return the proposals, the wanted ones first, and the findings that do not fit in."""
     gathered: dict[str, _Gathering] = {}
     skipped: list[Skipped] = []
-    # The most certain sources come first. If two forwards want the same port, the first gets the port.
+    # Start with the most certain findings. If two forwards want the same port, the first one gets the port.
     for one in sorted(understood, key=lambda one: -_STRENGTH[_wish(one)]):
         host = gathered.setdefault(one.meaning.name, _Gathering())
         wish = _wish(one)
@@ -117,7 +117,7 @@ def _wish(one: Understood) -> Wish:
 
 
 def session_of(call: Call | None) -> Session | None:
-    """Return the program for `trayagent attach`, which replaces `autossh -t HOST tmux attach`."""
+    """Return tmux or screen if the call runs it, as in `autossh -t HOST tmux attach`, or None."""
     for word in call.command if call is not None else ():
         for program in word.split():
             if PurePath(program).name == "tmux":
@@ -128,9 +128,9 @@ def session_of(call: Call | None) -> Session | None:
 
 
 def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str | None:
-    """Return why a forward is impossible: another forward listens on the same address."""
+    """Return why a forward is impossible (another forward listens on the same address), or None."""
     if not _fixed(forward):
-        return None  # the server chooses a port for each of these forwards
+        return None  # port 0: the server chooses a port for each of these forwards
     here = forward.kind != "remote"
     for other_name, other in gathered.items():
         if other_name != name and not here:
@@ -164,7 +164,7 @@ def _leave_shared_ports(gathered: dict[str, _Gathering]) -> Iterator[Skipped]:
 
 
 def _fixed(forward: Forward) -> bool:
-    """Report whether the end is known in advance. For port 0 it is chosen at the start."""
+    """Report whether the port is known in advance. Port 0 means that the server chooses one."""
     return forward.listen.path is not None or forward.listen.port != 0
 
 

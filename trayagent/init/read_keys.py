@@ -15,7 +15,7 @@ Key = Literal[
 ]
 
 _ESCAPE_S = 0.05
-"""How long the rest of a key's sequence may take; the Escape key itself sends no more."""
+"""How long to wait for the rest of a key's sequence, in seconds. After the Escape key there is no rest."""
 _KEYS: dict[bytes, Key] = {
     b"\x1b[A": "up", b"\x1bOA": "up", b"k": "up", b"\x10": "up",
     b"\x1b[B": "down", b"\x1bOB": "down", b"j": "down", b"\x0e": "down", b"\t": "down",
@@ -28,14 +28,14 @@ _KEYS: dict[bytes, Key] = {
 
 
 class Keyboard:
-    """Reads keys from a terminal; a change of its size counts as a key."""
+    """Reads keys from a terminal. A change of the terminal's size counts as the key "redraw"."""
 
     def __init__(self, descriptor: int, resized: int) -> None:
         self._descriptor = descriptor
         self._resized = resized
 
     def key(self) -> Key:
-        """Wait for the next key; a closed terminal cancels."""
+        """Wait for the next key. Return "cancel" if the terminal was closed."""
         ready, _, _ = select.select([self._descriptor, self._resized], [], [])
         if self._resized in ready:
             os.read(self._resized, 64)
@@ -60,10 +60,10 @@ class Keyboard:
 
 @contextmanager
 def keyboard(descriptor: int) -> Iterator[Keyboard]:
-    """Turn echo and line editing off, and always restore the terminal afterwards."""
+    """Turn off echo and line editing, and restore the terminal at the end of the block."""
     before = termios.tcgetattr(descriptor)
     now = termios.tcgetattr(descriptor)
-    # ISIG too: a key that suspends us would leave the shell with a terminal that does not echo.
+    # Also turn off ISIG: if Ctrl-Z suspended the program, the shell would get a terminal that does not echo.
     now[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG | termios.IEXTEN)
     now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
     readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()

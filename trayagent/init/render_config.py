@@ -70,12 +70,12 @@ def _host(host: HostProposal) -> str:
 
 
 def block(lines: Sequence[str]) -> list[str]:
-    """Return a Host block with the usual indentation."""
+    """Return the lines of a Host block with the usual indentation."""
     return [lines[0], *(f"    {line}" for line in lines[1:])]
 
 
 def comment(text: str) -> Iterator[str]:
-    """Yield the text as comment lines; nothing in it can end the comment."""
+    """Yield the text as comment lines. No character in the text can end the comment."""
     for line in textwrap.wrap(clean(text), _WIDTH, break_long_words=False, break_on_hyphens=False):
         yield f"# {line}"
 

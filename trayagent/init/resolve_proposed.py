@@ -15,7 +15,7 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh import resolve
 
 _AT_ONCE = 8  # `ssh -G` takes 4 ms of a core each
-_WITHIN_S = 3.0  # enough even while the user's session is starting
+_WITHIN_S = 3.0  # enough even at the start of the user's session
 _PATIENCE = 2  # then stop: a Match exec that hangs would hang for every host
 
 Lines = dict[str, frozenset[str]]
@@ -23,14 +23,14 @@ Lines = dict[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The output of `ssh -G` for a name, parsed and as lines."""
+    """The output of `ssh -G` for a name: parsed, and the values of each option."""
 
     resolved: Resolved
     lines: Lines
 
 
 class SshQueries:
-    """Queries ssh; remembers answers and errors. `progress` is called with the name of each query."""
+    """Runs `ssh -G`, and remembers answers and errors. Calls `progress` with the name before each query."""
 
     def __init__(self, file_paths: FilePaths, progress: Callable[[str], None] = lambda _: None) -> None:
         self._ssh = file_paths.ssh
@@ -41,14 +41,14 @@ class SshQueries:
         self._timeouts = 0
 
     async def resolve(self, name: str, options: Sequence[str] = ()) -> Answer:
-        """Return the answer; raises TrayagentError with ssh's own text."""
+        """Return the answer for a name. Raises TrayagentError with ssh's own text."""
         key = (name, *options)
         if key not in self._answers:
             self._answers[key] = asyncio.create_task(self._resolve(name, options), name=f"ssh -G {name}")
         return await self._answers[key]
 
     async def all(self, names: Sequence[str]) -> dict[str, Answer]:
-        """Return the answers for the names that ssh accepts."""
+        """Return the answers for those names that ssh accepts."""
         answers = await asyncio.gather(*(self.resolve(name) for name in names), return_exceptions=True)
         return {name: found for name, found in zip(names, answers, strict=True) if isinstance(found, Answer)}
 
@@ -72,7 +72,7 @@ class SshQueries:
         if "UNKNOWN" in lines.get("compression", ()):
             lines["compression"] = frozenset(
                 {"yes"}
-            )  # OpenSSH 10 and later print -C as this value, but do not accept the value
+            )  # OpenSSH 10 and later print UNKNOWN for -C, but do not accept this value
         resolved = resolve.parse(text)
         if is_address(resolved.hostname):
             lines.pop("addressfamily", None)  # -6 has no effect on an address
@@ -80,7 +80,7 @@ class SshQueries:
 
 
 def _short(value: str) -> str:
-    """Write the home directory as ~, so that the same file looks the same. ssh ignores $HOME here."""
+    """Return the path with ~ for the home directory, so that both spellings compare equal. ssh ignores $HOME here."""
     try:
         home = pwd.getpwuid(os.getuid()).pw_dir.rstrip("/") + "/"
     except KeyError:
@@ -89,7 +89,7 @@ def _short(value: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Report whether a host is given by its address, with or without brackets or a scope."""
+    """Report whether a host is an IP address, with or without brackets or a scope."""
     try:
         ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Find the calls of ssh and autossh in shell text, also behind wrappers (env, nohup, sudo, sh -c); pure."""
+"""Find the calls of ssh and autossh in shell text, also inside wrappers (env, nohup, sudo, sh -c); pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ _KEYWORDS = frozenset(
 _DECLARES = frozenset(("export", "local", "declare", "typeset", "readonly", "set"))
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _OTHER_USER = frozenset(("sudo", "doas", "su", "runuser"))
-# Programs that start another program, and their options with a value: first the short ones, then the long
-# ones.
+# Programs that start another program, and their options that take a value: first short options, then long ones.
 _WRAPPERS = {
     "env": "uCS", "nohup": "", "exec": "a", "command": "", "setsid": "", "nice": "n", "ionice": "cnp",
     "time": "fo", "stdbuf": "ioe", "timeout": "ks", "sshpass": "pfdP", "caffeinate": "tw", "chronic": "",
@@ -35,10 +34,10 @@ _LONG = {
     "flock": ("wait", "timeout", "conflict-exit-code"),
 }  # fmt: skip
 _FIRST_WORDS = {"timeout": 1, "flock": 1}
-"""The number of own arguments before the program: a time, a lock file."""
+"""How many arguments of the wrapper come before the program: a time, a lock file."""
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "fish"))
 _DEEPEST = 3
-"""Shells within shells: `sh -c 'bash -c …'` occurs; deeper nesting is an attack."""
+"""How deep shells may be nested: `sh -c 'bash -c …'` occurs, but deeper nesting is an attack."""
 
 
 class Shelled:
@@ -51,7 +50,7 @@ class Shelled:
 
 
 def calls(text: str, variables: Mapping[str, str], depth: int = 0) -> Iterator[Shelled]:
-    """Yield each call, with the variables substituted that the text assigns (`HOST=web01; ssh -N $HOST`).
+    """Yield each call. Substitute variables that the text assigns (`HOST=web01; ssh -N $HOST`).
 
     Raises ValueError for an unterminated quote.
     """
@@ -68,7 +67,7 @@ def calls(text: str, variables: Mapping[str, str], depth: int = 0) -> Iterator[S
 
 
 def unwrapped(words: Sequence[str], env: Mapping[str, str], depth: int = 0) -> Iterator[Shelled]:
-    """Yield the call in the words of one command: ssh itself, or what a wrapper or shell starts."""
+    """Yield the calls in the words of one command: ssh itself, or the program that a wrapper or shell starts."""
     left, known, as_other = list(words), dict(env), False
     while left:
         if program_of(left):
@@ -97,7 +96,7 @@ def _assignments(words: list[str]) -> dict[str, str]:
 
 
 def _script(words: Sequence[str]) -> str | None:
-    """Return the text after -c, also if the c ends a cluster (`-lc`)."""
+    """Return the text after -c, also if other options are joined with the c (`-lc`)."""
     for at, word in enumerate(words[:-1]):
         if re.fullmatch(r"-[A-Za-z]*c", word):
             return words[at + 1]
@@ -105,7 +104,7 @@ def _script(words: Sequence[str]) -> str | None:
 
 
 def _without(wrapper: str, words: list[str], env: dict[str, str]) -> list[str]:
-    """Drop a wrapper's options, its assignments and its own arguments."""
+    """Return the words without the wrapper's options, assignments and arguments. Add the assignments to `env`."""
     while words:
         word = words[0]
         if word == "--":
@@ -121,7 +120,10 @@ def _without(wrapper: str, words: list[str], env: dict[str, str]) -> list[str]:
 
 
 def _behind(wrapper: str, words: list[str]) -> list[str]:
-    """Return the words after the first, which is an option; getopt_long(3). The value of `env -S` is words, too."""
+    """Return the words after the first word, which is an option, and after its value; getopt_long(3).
+
+    The value of `env -S` is a command, so its words are returned, too.
+    """
     name, glued = _option(wrapper, words[0])
     if not name:
         return words[1:]
@@ -132,7 +134,7 @@ def _behind(wrapper: str, words: list[str]) -> list[str]:
 
 
 def _option(wrapper: str, word: str) -> tuple[str, str | None]:
-    """Return the option in a word if it takes a value ("" otherwise), and that value if the same word has it."""
+    """Return the option in a word if it takes a value ("" otherwise), and the value if it is in the same word."""
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
         return (name if name in _LONG.get(wrapper, ()) else ""), (value if equals else None)

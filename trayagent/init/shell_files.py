@@ -21,7 +21,7 @@ _FUNCTION = re.compile(r"\s*(?:function\s+([\w.:@+-]+)|([\w.:@+-]+)\s*\(\))")
 _END = re.compile(r"\s*(?:\}|end)\s*(?:[;#].*)?")
 _MENTIONS = re.compile(r"\bssh\b|\bautossh\b")
 _LONGEST = 30
-"""Lines that one quoted text may span; a longer one means that a quote was misread."""
+"""The most lines of a quoted text. If it seems longer, a quote was misread."""
 _ARGUMENTS = frozenset(("$@", "$*", "$argv"))
 
 
@@ -57,7 +57,7 @@ def lines(machine: Machine, file: Path, text: str) -> Iterator[Finding]:
 
 
 def _logical(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with their numbers; a line that mentions ssh includes what backslashes and quotes join to it."""
+    """Yield lines with their numbers. Join lines that end with a backslash, and lines with ssh in an open quote."""
     rows = text.splitlines()
     at = 0
     while at < len(rows):
@@ -110,7 +110,7 @@ def _calls(
             if call.as_other or not parse(words).keeps:
                 continue
         except NotUnderstood:
-            continue  # an alias for plain ssh keeps nothing connected
+            continue  # an alias for plain ssh keeps no connection
         yield Found(
             "shell",
             f"{name} ({where})",

@@ -1,8 +1,8 @@
 """Split shell text into simple commands, as far as the search for ssh needs it; pure.
 
-No shell runs. Quotes, comments, lists, pipes, redirections and known variables are handled. What only a
-running shell knows (other variables, substitutions) stays in the words as written, with its $. Source:
-POSIX.1-2017, *Shell Command Language*, sections 2.2 and 2.3.
+No shell runs. The parser handles quotes, comments, lists, pipes, redirections and known variables. Other variables and
+command substitutions stay in the words as written, with their $. Source: POSIX.1-2017, *Shell Command Language*,
+sections 2.2 and 2.3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ENDS = _SEPARATORS | frozenset(" \t\r<>")
 
 
 def commands(text: str, variables: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield the words of each simple command; `variables` may grow between two commands.
+    """Yield the words of each simple command. The caller may add to `variables` between two commands.
 
     Raises ValueError for an unterminated quote or substitution.
     """
@@ -37,7 +37,7 @@ class _Reader:
         return self._at >= len(self._text)
 
     def command(self) -> list[str]:
-        """Read up to the next separator."""
+        """Return the words up to the next separator."""
         words: list[str] = []
         while not self.done:
             sign = self._text[self._at]
@@ -67,7 +67,7 @@ class _Reader:
             self._word()
 
     def _word(self) -> list[str]:
-        """Read one word; a variable outside quotes may split it into several."""
+        """Read one word, and return it. A variable outside quotes may split it into several words."""
         words = [self._tilde()]
         quoted = False
         while not self.done and (sign := self._text[self._at]) not in _ENDS:

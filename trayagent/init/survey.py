@@ -1,4 +1,4 @@
-"""Run the whole survey: find everything, determine what it means, and propose hosts."""
+"""Run the whole survey: search the machine, find out which host each finding means, and propose hosts."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ from trayagent.init.resolve_proposed import SshQueries
 from trayagent.ssh.command_line import NotUnderstood, parse
 
 _ALIASES_FOR_MASTERS = 64
-"""Names that are queried to find the owner of a running master; the likely ones come first."""
+"""How many aliases are queried to find the owner of a running master. The likely ones come first."""
 
 _FORWARDING_MOST = 32
-"""Hosts with forwards in ssh_config that are proposed. With more than these, forwards are a habit there."""
+"""The most hosts to propose for their forwards in ssh_config.
+
+If more hosts have forwards there, a forward does not mean that the user wants a constant connection.
+"""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The proposal; `switch_off` lists how to end each thing found, `explained` the settings no longer needed.
+    """The result of the survey.
 
-    `refused` is ssh's error if it accepts no host at all. `others` counts the aliases that are not
-    proposed.
+    `hosts` are the proposals. `switch_off` lists (host, where it was found, how to end it). `explained` lists settings
+    that are no longer needed, with the reason. `refused` is ssh's error if ssh accepts no host at all. `others` is the
+    number of aliases that are not proposed.
     """
 
     hosts: list[HostProposal]
@@ -44,7 +48,7 @@ class Survey:
 
 
 async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = lambda _: None) -> Survey:
-    """Examine everything and propose hosts; `progress` is called with the name of each step. Changes nothing."""
+    """Search the machine and propose hosts. Call `progress` with the name of each step. Changes nothing."""
     progress("ssh_config")
     text = ssh_text.read(file_paths.ssh_config_files)
     skipped = ssh_text.skipped(file_paths.ssh_config_files, machine)
@@ -70,7 +74,7 @@ async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = l
 
 
 async def _refusal(queries: SshQueries) -> TrayagentError | None:
-    """Return ssh's error for any host at all: then the configuration is at fault, not one call."""
+    """Return ssh's error for localhost, or None. If there is one, ssh_config is wrong, not a single call."""
     try:
         await queries.resolve("localhost")
     except TrayagentError as error:
@@ -79,7 +83,7 @@ async def _refusal(queries: SshQueries) -> TrayagentError | None:
 
 
 def _gather(machine: Machine, progress: Progress) -> tuple[list[Finding], list[processes.Master]]:
-    """Return the findings, the most informative first, and the masters."""
+    """Return the findings, the most informative ones first, and the masters."""
     progress("processes")
     findings: list[Finding] = []
     try:
@@ -92,13 +96,13 @@ def _gather(machine: Machine, progress: Progress) -> tuple[list[Finding], list[p
     progress("crontabs, LaunchAgents and shell files")
     findings += [*units, *cron.find(machine), *launchd.find(machine)]
     known = {one.where for one in units if isinstance(one, Found)}
-    # Skip the processes of units: the finding about the unit has the command line already.
+    # Skip the processes of a unit that was found: the finding about the unit has their command line.
     findings += [r.found for r in running if r.unit not in known]
     return [*findings, *shell_files.find(machine)], masters
 
 
 class _Reader:
-    """Determines what each finding means, and collects what was refused."""
+    """Finds out which host each finding means, and collects the findings that ssh refused."""
 
     def __init__(self, queries: SshQueries, meanings: Meanings) -> None:
         self._queries = queries
@@ -108,7 +112,7 @@ class _Reader:
         self.refused = False
 
     async def call(self, found: Found) -> None:
-        """Interpret a call of ssh or autossh."""
+        """Find out which host a call of ssh or autossh means."""
         try:
             call = parse(found.words, found.env)
             if not call.keeps:
@@ -123,17 +127,17 @@ class _Reader:
             self.understood.append(Understood(found, call, meaning))
 
     async def aliases(self, names: tuple[str, ...]) -> None:
-        """Interpret the aliases that have their own forwards in ssh_config."""
+        """Add the aliases that have their own forwards in ssh_config."""
         if len(names) > _FORWARDING_MOST:
             why = f"gives {len(names)} hosts forwards of their own: list those that you want connected always"
             self.skipped.append(Skipped("ssh_config", why))
             return
-        await self._queries.all(names)  # queries several at once, and remembers the answers
+        await self._queries.all(names)  # in parallel; `_alias` then gets the remembered answers
         for name in names:
             await self._alias(Found("ssh_config", SSH_CONFIG, alias=name), name)
 
     async def masters(self, masters: list[processes.Master], text: ssh_text.SshText) -> None:
-        """Find the aliases of the running masters; masters without an alias are adopted all the same."""
+        """Add the aliases of the running masters. The agent also adopts masters without an alias."""
         left = {m.control_path: m for m in masters}
         for master in masters:
             named = _named(master)
@@ -169,7 +173,7 @@ class _Reader:
 
 
 def _end(one: Understood) -> str:
-    """Return how to end what was found permanently, "" if nothing needs to be ended."""
+    """Return how the user permanently ends the thing that was found, "" if that is not necessary."""
     if not one.found.active:
         return ""
     if one.found.kind != "shell":
@@ -183,7 +187,7 @@ def _master(master: processes.Master) -> Found:
 
 
 def _named(master: processes.Master) -> str | None:
-    """Return the host in a master's command line, if that is still visible."""
+    """Return the host in a master's command line, or None if the command line is not visible."""
     try:
         return parse(master.words).host if master.words else None
     except NotUnderstood:

@@ -11,7 +11,7 @@ from trayagent.ssh import ssh_config_text
 
 _FORWARDS = frozenset(("localforward", "remoteforward", "dynamicforward"))
 _CANDIDATES = 16
-"""Aliases of one server that are queried; one user rarely has more names for it."""
+"""The most aliases of a server to query. A user rarely has more names for one server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class SshText:
     with_forwards: tuple[str, ...]
 
     def namesakes(self, *addresses: str) -> list[str]:
-        """Return the aliases that may mean one of these names or addresses."""
+        """Return the aliases whose name or HostName is one of these."""
         wanted = {address.lower() for address in addresses if address}
         found = [
             a for a in self.aliases if a.lower() in wanted or self.hostnames.get(a, "").lower() in wanted

@@ -1,6 +1,6 @@
 """Find the systemd units that run ssh or autossh: the user's, and the system's if they are readable.
 
-This module reads files and links and queries no service manager, so it also works where none runs.
+This module only reads files and links. So it also works if no service manager is running.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXTRAS = ("Restart", "RestartSec", "StartLimitInterval", "StartLimitIntervalSec
 
 @dataclass(frozen=True, slots=True)
 class _Manager:
-    """One service manager: its directories (the first wins) and the values of its specifiers."""
+    """One service manager: its directories (a file in an earlier one wins) and the values of its specifiers."""
 
     folders: tuple[Path, ...]
     system: bool
@@ -37,7 +37,7 @@ class _Manager:
 
 
 def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Finding]:
-    """Yield the calls of the units; `running` are the units of our running processes."""
+    """Yield the calls of the units. `running` are the units of the ssh processes that `processes.find` found."""
     for manager in (_user_manager(machine), _system_manager(machine)):
         wanted = _wanted(manager.folders)
         for name, path in sorted(_units(manager.folders, wanted | running).items()):
@@ -45,7 +45,7 @@ def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Fi
 
 
 def disable(machine: Machine, name: str, *, system: bool) -> str:
-    """Return the command that permanently ends a service and the units that would start it again."""
+    """Return the command that permanently ends a service, and the timers and sockets that would restart it."""
     manager = _system_manager(machine) if system else _user_manager(machine)
     sudo = ["sudo"] if system and machine.uid != 0 else []
     systemctl = ["systemctl"] if system else ["systemctl", "--user"]
@@ -86,7 +86,7 @@ def _common(user: str, uid: int, home: Path) -> dict[str, str]:
 
 
 def _units(folders: tuple[Path, ...], named: frozenset[str]) -> dict[str, Path]:
-    """Return the unit file of each service by name; a template is listed by its instances."""
+    """Return the unit file of each service by name. Instances replace their template."""
     files: dict[str, Path] = {}
     for folder in folders:
         for entry in _entries(folder):
@@ -98,7 +98,7 @@ def _units(folders: tuple[Path, ...], named: frozenset[str]) -> dict[str, Path]:
         if template != name and name not in units and template in files:
             units[name] = files[template]
     instanced = {units[name] for name in units if "@" in name}
-    # A template that nothing starts is informative, too: the user may start it by hand.
+    # Also list a template without an instance: the user may start one by hand.
     return units | {name: path for name, path in files.items() if "@." in name and path not in instanced}
 
 
@@ -127,7 +127,7 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
         elif text is not None:
             texts.append(text)
     if not any(_CALLS_SSH.search(text) for text in texts):
-        return  # the test also skips masked units: a link to /dev/null has no text
+        return  # this also skips masked units: a link to /dev/null has no text
     unit = systemd_text.parse(*texts)
     table = systemd_text.specifiers(name, manager.specifiers)
     user = systemd_text.resolved(
@@ -162,7 +162,7 @@ def _unit(machine: Machine, manager: _Manager, name: str, path: Path, *, active:
 
 
 def _drop_ins(folders: tuple[Path, ...], name: str) -> list[Path]:
-    """Return the files of NAME.d directories, sorted by name; of two files with one name, the first directory's."""
+    """Return the files of NAME.d directories, sorted by name. If two have the same name, the first directory wins."""
     stems = ["service", *_prefixes(name)]
     if "@" in name:
         stems.append(re.sub(r"@[^@]*\.service$", "@.service", name))
@@ -182,10 +182,10 @@ def _prefixes(name: str) -> list[str]:
 
 
 def _env_files(unit: systemd_text.Unit, table: dict[str, str]) -> Iterator[str]:
-    """Yield the texts of EnvironmentFile=; missing files are skipped, whether or not a - allows it."""
+    """Yield the texts of EnvironmentFile=. Skip missing files, even without the "-" that allows this."""
     for value in unit.get("Service.EnvironmentFile", ()):
         pattern = systemd_text.resolved(value.lstrip("-").strip('"'), table)
-        for file in sorted(glob.glob(pattern)):  # noqa: PTH207  # Path.glob takes no absolute pattern
+        for file in sorted(glob.glob(pattern)):  # noqa: PTH207  # Path.glob accepts no absolute pattern
             text = text_of(Path(file))
             if isinstance(text, str):
                 yield text

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 Unit = dict[str, list[str]]
-"""The values of each "Section.Key" in their order; an empty value has dropped those before it."""
+"""The values of each "Section.Key" in their order. In systemd, an empty value drops the values before it."""
 
 _PREFIXES = "@-:+!|"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -57,7 +57,7 @@ def _logical_lines(text: str) -> Iterator[str]:
 
 
 def specifiers(name: str, known: Mapping[str, str]) -> dict[str, str]:
-    """Return the value of each % specifier in the unit of this name; `known` supplies h, u, U, t and the like."""
+    """Return the value of each % specifier in the unit of this name. `known` has the values of h, u, U and t."""
     stem = name.rpartition(".")[0]
     prefix, at, instance = stem.partition("@")
     last = prefix.rpartition("-")[2]
@@ -75,12 +75,12 @@ def unescape(text: str) -> str:
 
 
 def resolved(text: str, table: Mapping[str, str]) -> str:
-    """Substitute the specifiers; an unknown one stays as it is."""
+    """Substitute the specifiers in a text. Keep unknown specifiers as they are."""
     return _SPECIFIER.sub(lambda m: table.get(m[1], m[0]), text)
 
 
 def environment(unit: Unit, files: Sequence[str], table: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of Environment= and of the texts of EnvironmentFile=, which win."""
+    """Return the variables of Environment= and of the texts of EnvironmentFile=. The latter take precedence."""
     found: dict[str, str] = {}
     for value in unit.get("Service.Environment", ()):
         for word in words(value):
@@ -107,13 +107,13 @@ def _env_file(text: str) -> dict[str, str]:
 
 
 def commands(unit: Unit, env: Mapping[str, str], table: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield the words of each ExecStart; raises ValueError for an unterminated quote."""
+    """Yield the words of each ExecStart command. Raises ValueError for an unterminated quote."""
     for value in unit.get("Service.ExecStart", ()):
         stripped = value.lstrip(_PREFIXES)
         prefix = value[: len(value) - len(stripped)]
         line = [resolved(word, table) for word in words(stripped)]
         if "@" in prefix:
-            del line[1:2]  # with @, the word is only the displayed name
+            del line[1:2]  # with @, the second word is only a displayed name
         if ":" not in prefix:
             line = list(_substituted(line, env))
         while ";" in line:  # one line may have several commands
@@ -124,7 +124,7 @@ def commands(unit: Unit, env: Mapping[str, str], table: Mapping[str, str]) -> It
 
 
 def words(text: str) -> list[str]:
-    r"""Split as systemd does: quotes around words or parts, C escapes, `\` kept before other characters."""
+    r"""Split a text as systemd does: with quotes and C escapes. `\` before another character is kept."""
     found: list[str] = []
     word: str | None = None
     quote = ""
@@ -133,7 +133,7 @@ def words(text: str) -> list[str]:
         sign = text[at]
         if sign == "\\" and at + 1 < len(text):
             match = _C_ESCAPE.match(text, at)
-            assert match is not None  # noqa: S101  # a backslash and something after it
+            assert match is not None  # noqa: S101  # a backslash and one more character
             word = (word or "") + _unescaped(match[1])
             at = match.end()
             continue
@@ -163,7 +163,7 @@ def _unescaped(escape: str) -> str:
 
 
 def _substituted(line: Sequence[str], env: Mapping[str, str]) -> Iterator[str]:
-    """Substitute variables: ${NAME} within a word; $NAME as a whole word is split at its spaces."""
+    """Substitute variables: ${NAME} inside a word. $NAME must be a whole word, and its value is split at spaces."""
     for word in line:
         if re.fullmatch(r"\$\w+", word):
             yield from (env[word[1:]].split() if word[1:] in env else [word])

@@ -14,7 +14,7 @@ from trayagent.errors import TrayagentError
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise TrayagentError (config-exists) if the name exists, even as a dead link."""
+    """Raise TrayagentError (config-exists) if the file exists, even as a broken link."""
     if os.path.lexists(path):
         raise TrayagentError(
             f"{path} exists already; it stays as it is.",
@@ -24,9 +24,9 @@ def refuse_existing(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write the file (mode 0600; a new directory gets 0700) after checking that the text loads.
+    """Check that the text is valid, then write the file (mode 0600; a new directory gets 0700).
 
-    Raises TrayagentError: config-exists, or the reason why it cannot be written or read.
+    Raises TrayagentError: config-exists, or the reason why the file cannot be written or the text is invalid.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the start
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     fresh = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -61,7 +61,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _name(fresh: Path, path: Path) -> None:
-    """Give the file its name, unless another process was faster."""
+    """Rename the file to its final name, unless that name exists by now."""
     try:
         os.link(fresh, path)
     except FileExistsError:
@@ -70,5 +70,5 @@ def _name(fresh: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}:
             raise
-        refuse_existing(path)  # a file system without hard links
+        refuse_existing(path)  # the file system has no hard links
         fresh.replace(path)
