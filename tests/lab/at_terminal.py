@@ -7,11 +7,11 @@ import time
 from trayagent.sandbox import Terminal
 
 DEADLINE_S = 20.0
-_AGAIN_S = 3.0  # a second Ctrl-C would reach the command and no longer ssh
+_AGAIN_S = 3.0  # wait between two Ctrl-C, because a quick second one would reach the command instead of ssh
 
 
 class AtTerminal(Terminal):
-    """A terminal at which a test answers prompts."""
+    """A terminal on which a test answers prompts."""
 
     def answer(self, prompt: str, text: str) -> None:
         """Wait for a prompt and answer it with a line."""
@@ -19,9 +19,9 @@ class AtTerminal(Terminal):
         self.enter(f"{text}\n")
 
     def interrupt(self, deadline_s: float = DEADLINE_S) -> int:
-        """Press Ctrl-C until the command has ended, and return its exit status.
+        """Press Ctrl-C repeatedly until the command has ended, and return its exit status.
 
-        A Ctrl-C between ssh's prompt and its read(2) is lost (readpassphrase.c); no user is that quick.
+        ssh loses a Ctrl-C between its prompt and its read(2) (readpassphrase.c). Only a test is that quick.
         """
         limit = time.monotonic() + deadline_s
         while self._child.poll() is None and time.monotonic() < limit:

@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def _tunnels_or_skip() -> Iterator[None]:
-    """Skip a test that needs the VPN where an ordinary user may not open /dev/net/tun; root always may."""
+    """Skip a test that needs the VPN if the user may not open /dev/net/tun. Root always may."""
     try:
         yield
     except TrayagentError as error:
@@ -35,7 +35,7 @@ def _tunnels_or_skip() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Set up a test; a fixture may need the VPN."""
+    """Set up a test, and skip it if a fixture needs a VPN that is not allowed here."""
     del item
     with _tunnels_or_skip():
         yield
@@ -43,7 +43,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Run a test; it may need the VPN."""
+    """Run a test, and skip it if it needs a VPN that is not allowed here."""
     del item
     with _tunnels_or_skip():
         yield

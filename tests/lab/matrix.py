@@ -27,7 +27,7 @@ HARM = {"master-stale", "master-killed", "disconnected", "connected", "connect-f
 
 
 def need(present: object, what: str) -> None:
-    """Skip on a desktop, fail in CI, when something is missing."""
+    """If something is missing, skip on a desktop, but fail in CI."""
     if present:
         return
     if os.environ.get("CI"):
@@ -36,7 +36,7 @@ def need(present: object, what: str) -> None:
 
 
 def laboratory(*, ipv6: bool = False, ssh: str | None = None) -> Lab:
-    """Build a laboratory with a round trip of 50 ms. Skip where the machine cannot, but not in CI."""
+    """Build a laboratory with a round-trip time of 50 ms. If the machine cannot, skip, but not in CI."""
     try:
         return Lab(rtt_ms=50, ipv6=ipv6, ssh=ssh)
     except TrayagentError as error:
@@ -54,7 +54,7 @@ def alive(pid: int) -> bool:
 
 
 def until(what: str, condition: Callable[[], object], deadline_s: float = WAIT_S) -> None:
-    """Poll until the condition holds; fail with `what` after the deadline."""
+    """Poll until the condition is true. Fail with `what` after the deadline."""
     limit = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < limit, f"not within {deadline_s:g} s: {what}"
@@ -70,7 +70,7 @@ def listener(lab: Lab, host: str = HOST) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """A host as it was before anything happened, and a reader of all later events."""
+    """A connected host: its view at the start of the test, and a reader of all later events."""
 
     lab: Lab
     agent: Agent
@@ -88,7 +88,7 @@ class Up:
         return int(self.before["pid"])
 
     def about(self, quiet_s: float = 0.5) -> list[dict[str, Any]]:
-        """Return the events about this host so far, once none came for a while."""
+        """Wait until no event came for `quiet_s`. Return the events about this host so far."""
         return [e for e in self.events.drain(quiet_s) if e["host"] == self.name]
 
     def assert_kept(
@@ -101,8 +101,8 @@ class Up:
     ) -> None:
         """Check that the same process still carries sessions, and that the agent did nothing to it.
 
-        `proven`: its life was in doubt and a sign of life ended that; otherwise the agent did not even probe it.
-        `then` is called once that is clear, before a session uses the master.
+        If `proven`, the agent suspected the master and then got a proof of life. Otherwise the agent did not even
+        probe it. `then` is called after this check, before a session uses the master.
         """
         if proven:
             kept = self.events.wait("master-kept", self.name, deadline_s=deadline_s)
@@ -120,7 +120,7 @@ class Up:
 def bring_up(
     lab: Lab, agent: Agent, config: str = f"[hosts.{HOST}]\n", host: str = HOST, **options: str
 ) -> Up:
-    """Connect the host and return it. If the test started no server, do so and join the home network."""
+    """Connect the host and return it. If there is no server yet, start one and join the home network."""
     if not lab.servers:
         lab.join("home")
         lab.sshd()
@@ -134,7 +134,7 @@ def bring_up(
 
 
 def _has_session(lab: Lab) -> bool:
-    """Report whether the server runs a command for the laptop: the sentinel's `cat`, the last step of a start."""
+    """Report whether the server runs a command for the laptop: the sentinel's `cat`, the last step of connecting."""
     return any("cat" in _words(pid) for server in lab.servers for pid in server.sessions())
 
 
@@ -185,14 +185,14 @@ while True:
 
 
 def through_socks(lab: Lab, proxy: int, target: int, deadline_s: float = 10.0) -> None:
-    """Reach an echo service of the server through a dynamic forward."""
+    """Check that the server's echo service answers through a dynamic forward."""
     lab.laptop.check([sys.executable, "-I", "-c", SOCKS, str(proxy), str(target), str(deadline_s)])
 
 
 def typed(lab: Lab, t0: float, *, steps: int = 21, every_s: float = 0.05) -> list[subprocess.Popen[str]]:
-    """Start `ssh HOST true` at t0 and every 50 ms after, as a user at any of these times would."""
+    """Start `ssh HOST true` at t0 and every 50 ms after, because a user may type it at any of these times."""
     children = []
     for step in range(steps):
-        time.sleep(max(0.0, t0 + step * every_s - time.monotonic()))  # the test is about these times
+        time.sleep(max(0.0, t0 + step * every_s - time.monotonic()))  # the moment at which this ssh starts
         children.append(lab.laptop.popen(["ssh", HOST, "true"], stderr=subprocess.PIPE))
     return children

@@ -1,4 +1,4 @@
-"""Passwords and one-time codes for the laboratory's ssh servers, by the real PAM. Requires root.
+"""Passwords and one-time codes for the laboratory's ssh servers, with the real PAM. Requires root.
 
 The server has its own /etc/pam.d and /etc/shadow, so the machine's accounts are not involved. Source: pam.conf(5),
 pam_unix(8), pam_exec(8), sshd_config(5).
@@ -13,7 +13,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox.lab_files import Files
 from trayagent.sandbox.lab_tools import tool
 
-# Lines for an sshd. With PAM behind it, "keyboard-interactive" asks the question.
+# sshd_config lines. With PAM, "keyboard-interactive" makes the prompt.
 PASSWORD = ("UsePAM yes", "PermitRootLogin yes", "PubkeyAuthentication no", "PasswordAuthentication yes")
 INTERACTIVE = (
     "UsePAM yes",
@@ -42,7 +42,7 @@ _ACCOUNT = """auth     required pam_permit.so
 account  required {account}
 session  required pam_permit.so
 """
-# Each code is valid for one login. pam_exec ends the typed text with a NUL.
+# A script that accepts each code once. pam_exec passes the typed text with a NUL at the end.
 _CHECK = """#!/bin/sh
 code=$(tr -d '\\000')
 grep -qxF -e "$code" {codes} || exit 1
@@ -52,7 +52,10 @@ mv {codes}.new {codes}
 
 
 class Pam:
-    """What the server's PAM asks the laboratory's user for. The last call counts, for all servers."""
+    """The settings of the servers' PAM: what it asks the laboratory's user for.
+
+    The last call applies to all servers.
+    """
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -60,18 +63,18 @@ class Pam:
         self._service = files.root / "etc" / "pam.d" / "sshd"
 
     def ask_password(self, password: str) -> None:
-        """Ask for this password. Raises TrayagentError (sandbox-broken)."""
+        """Require this password. Raises TrayagentError (sandbox-broken)."""
         words = [tool("openssl"), "passwd", "-6", "-stdin"]
         done = subprocess.run(words, input=password, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise TrayagentError(f"no password could be made: {done.stderr}", code="sandbox-broken")
-        # Written and not replaced, because this very file is bind-mounted on the server.
+        # Write the file in place, because the file itself is bind-mounted on the server.
         shadow = self._files.root / "etc" / "shadow"
         shadow.write_text(f"{self._files.user}:{done.stdout.strip()}:19000:0:99999:7:::\n")
         self._service.write_text(_UNIX)
 
     def ask_codes(self, codes: Iterable[str]) -> None:
-        """Ask for one of these codes at each login. Each code works once."""
+        """Require one of these codes at each login. Each code works once."""
         self._codes.write_text("".join(f"{code}\n" for code in codes))
         check = self._files.far / "check-code"
         check.write_text(_CHECK.format(codes=self._codes))
@@ -79,7 +82,7 @@ class Pam:
         self._service.write_text(_CODES.format(check=check))
 
     def refuse_account(self, refused: bool = True) -> None:
-        """Refuse every account after its key was accepted, as for one that has expired, or accept it again."""
+        """Refuse every account after its key was accepted, as if the account had expired, or accept accounts again."""
         self._service.write_text(_ACCOUNT.format(account="pam_deny.so" if refused else "pam_permit.so"))
 
     def codes_left(self) -> list[str]:

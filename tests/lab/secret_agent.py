@@ -1,4 +1,4 @@
-"""A user's secret agent (the dialog that asks for a VPN's password), without a user."""
+"""A fake of the user's secret agent, which normally shows the dialog for a VPN's password."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dbus_fast.auth import UID_NOT_SPECIFIED, AuthExternal
 
 NM = "org.freedesktop.NetworkManager"
 AGENT = f"{NM}.SecretAgent"
-# Supports VPN hints: it may be asked again while a VPN connects, like GNOME's and KDE's dialogs.
+# VPN hints: NetworkManager may request another password while a VPN connects, as with GNOME's and KDE's dialogs.
 VPN_HINTS = 1
 
 
 class SecretAgent:
-    """Answers each request with the next of its passwords. When there is none left, the user cancels."""
+    """A secret agent that answers each request with its next password, and cancels when no password is left."""
 
     def __init__(self, bus: MessageBus, passwords: list[str]) -> None:
         self._bus, self._passwords = bus, passwords
@@ -25,7 +25,7 @@ class SecretAgent:
 
     @classmethod
     async def on(cls, address: str, *passwords: str, capabilities: int) -> SecretAgent:
-        """Register with the NetworkManager of that bus."""
+        """Register with the NetworkManager on that bus."""
         bus = await MessageBus(address, auth=AuthExternal(UID_NOT_SPECIFIED)).connect()
         made = cls(bus, list(passwords))
         bus.add_message_handler(made._answer)

@@ -1,4 +1,4 @@
-"""The agent is killed, and masters end before the next one starts: lost hosts are recovered, ended ones are not."""
+"""Masters that end while no agent runs: the next agent recovers lost hosts, but not those that the user ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def up(lab: Lab, agent: Agent, config: str, server: dict[str, str]) -> int:
 def gone(pid: int) -> bool:
     """Report whether a process is gone or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  # it may disappear between any two calls
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  # the process may disappear between two calls
             return file.read().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
@@ -48,7 +48,7 @@ def gone(pid: int) -> bool:
 def test_an_on_use_host_that_lost_its_master_meanwhile_is_recovered(
     lab: Lab, agent: Agent, stopped: bool
 ) -> None:
-    """A host whose master was killed while no agent ran is recovered, as a running agent would have done it."""
+    """If a host's master is killed while no agent runs, the next agent recovers the host, as a running agent would."""
     pid = up(lab, agent, ON_USE, SERVER)
     agent.stop() if stopped else agent.kill9()
     os.kill(pid, signal.SIGKILL)
@@ -60,7 +60,7 @@ def test_an_on_use_host_that_lost_its_master_meanwhile_is_recovered(
 def test_a_master_of_the_users_own_that_the_network_took_meanwhile_is_recovered(
     lab: Lab, agent: Agent
 ) -> None:
-    """An unlisted host whose master ended after a change of network is recovered, as while an agent runs."""
+    """The next agent recovers an unlisted host whose master ended after a change of network while no agent ran."""
     pid = up(lab, agent, "", BY_HAND)
     agent.kill9()
     lab.switch("home", "cafe")
@@ -72,7 +72,7 @@ def test_a_master_of_the_users_own_that_the_network_took_meanwhile_is_recovered(
 
 @pytest.mark.parametrize("server", [SERVER, BY_HAND], ids=["ours", "by-hand"])
 def test_what_the_user_ended_meanwhile_stays_ended(lab: Lab, agent: Agent, server: dict[str, str]) -> None:
-    """`ssh -O exit` counts as the user's wish also when no agent runs."""
+    """If the user runs `ssh -O exit` while no agent runs, the next agent does not start the master again."""
     pid = up(lab, agent, ON_USE, server)
     agent.kill9()
     exited = lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "exit", "web01"])
@@ -85,7 +85,7 @@ def test_what_the_user_ended_meanwhile_stays_ended(lab: Lab, agent: Agent, serve
 
 
 def test_a_host_that_waits_to_be_recovered_is_so_by_the_next_agent(lab: Lab, agent: Agent) -> None:
-    """A host whose master is lost while the network is away is recovered by the next agent."""
+    """The next agent recovers a host that lost its master while there was no network, before the agent was killed."""
     pid = up(lab, agent, ON_USE, SERVER)
     lab.leave("home")
     os.kill(pid, signal.SIGKILL)
@@ -99,7 +99,7 @@ def test_a_host_that_waits_to_be_recovered_is_so_by_the_next_agent(lab: Lab, age
 
 
 def test_agents_that_are_killed_while_they_connect_leave_no_files(lab: Lab, agent: Agent) -> None:
-    """Each takes a socket for its connection to the grave, and the next agent removes it."""
+    """Each killed agent leaves the socket of its connection behind, and the next agent removes these sockets."""
     lab.join("home")
     lab.ssh_config({"web01": SERVER})
     lab.liar("home").is_silent()

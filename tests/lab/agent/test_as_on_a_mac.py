@@ -1,7 +1,7 @@
 """The agent with a Mac's back ends: processes from ps, connections from lsof, masters over their control sockets.
 
-Its system imitates a Mac (tests/agent/as_mac). There is no routing socket here, so it detects changes of the
-network by polling every five seconds.
+tests/agent/as_mac imitates the system programs of a Mac. There is no routing socket here, so the agent polls for
+changes of the network every five seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEEN_S = 20.0
 
 @pytest.fixture(autouse=True)
 def _tools() -> None:
-    """Skip on a laptop that lacks the tools, fail in CI."""
+    """If the tools are missing, skip on a laptop, but fail in CI."""
     missing = [tool for tool in ("ps", "lsof") if shutil.which(tool) is None]
     if missing:
         assert not os.environ.get("CI"), f"CI has no {missing}"
@@ -45,7 +45,7 @@ def start_as_on_a_mac(agent: Agent, config: str | None = None) -> None:
 
 
 def wait_gone(agent: Agent, name: str) -> None:
-    """Poll until an unlisted host is no longer shown."""
+    """Poll until the agent no longer shows an unlisted host."""
     limit = time.monotonic() + SEEN_S
     while agent.host(name) is not None:
         assert time.monotonic() < limit, f"{name} is still there"
@@ -53,7 +53,7 @@ def wait_gone(agent: Agent, name: str) -> None:
 
 
 def test_masters_are_kept_recovered_and_adopted_as_on_a_mac(lab: Lab, agent: Agent) -> None:
-    """A listed host and one that was started by hand survive a change of network and a restart of the agent."""
+    """A listed host and a master started by hand survive a change of network and a restart of the agent."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": HOST, "hand": BY_HAND})
@@ -89,7 +89,7 @@ def test_masters_are_kept_recovered_and_adopted_as_on_a_mac(lab: Lab, agent: Age
 
 
 def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent) -> None:
-    """A killed master of a listed host is replaced. A master that the user ended with `ssh -O exit` is not."""
+    """The agent replaces a killed master of a listed host, but not a master that the user ended with `ssh -O exit`."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": HOST, "hand": BY_HAND})
@@ -101,7 +101,7 @@ def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent)
     lab.laptop.run([*ssh, "-O", "exit", "hand"])
     wait_gone(agent, "hand")
     events = agent.events()
-    assert agent.cli("status").returncode == 0  # its answer comes after the start of `events`
+    assert agent.cli("status").returncode == 0  # once this is answered, `events` has started
     os.kill(first["pid"], signal.SIGKILL)
     events.wait("connected", "web01")
     assert agent.wait_state("web01", "connected")["pid"] != first["pid"]
@@ -112,7 +112,7 @@ def test_the_end_of_a_master_is_seen_at_once_as_on_a_mac(lab: Lab, agent: Agent)
 
 @pytest.mark.parametrize("options", [HOST, BY_HAND], ids=["by the agent", "by hand"])
 def test_a_reconnect_keeps_open_sessions_as_on_a_mac(lab: Lab, agent: Agent, options: dict[str, str]) -> None:
-    """The session goes on, and the old master ends with it. A restart of the agent changes nothing."""
+    """An open session continues, and the old master ends with it, even if the agent is restarted meanwhile."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": options})
@@ -136,7 +136,7 @@ def test_a_reconnect_keeps_open_sessions_as_on_a_mac(lab: Lab, agent: Agent, opt
 
 
 def test_an_icon_that_cannot_be_shown_stops_nothing_as_on_a_mac(lab: Lab) -> None:
-    """Without AppKit `status` names the reason, and the agent works the same."""
+    """Without AppKit, `status` shows why there is no icon, and the agent works as usual."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": HOST})

@@ -1,4 +1,4 @@
-"""The agent dies in the middle of a recovery, at any moment of it."""
+"""The agent is killed at different moments of a recovery."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ssh_pids(lab: Lab) -> dict[int, str]:
 
 
 def settled(lab: Lab, agent: Agent) -> str:
-    """Return what is still wrong: hosts that are not connected, other masters, other sockets."""
+    """Return what is still wrong, or "": hosts that are not connected, extra processes, sockets or logs."""
     hosts = {h["name"]: h for h in agent.status()["hosts"]}
     states = {name: host["state"] for name, host in hosts.items()}
     if states != {"web01": "connected", "hand": "connected"}:
@@ -49,7 +49,7 @@ def settled(lab: Lab, agent: Agent) -> str:
 
 
 def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, agent: Agent) -> None:
-    """The new master has the path and stays; the old one, which is no longer reachable, ends."""
+    """If the agent dies after the rename, the next one keeps the new master on the path and ends the old one."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -93,7 +93,7 @@ def test_a_take_over_that_was_cut_short_behind_its_rename_is_finished(lab: Lab, 
 def test_an_agent_killed_at_any_moment_of_a_recovery_leaves_nothing_and_is_followed_by_another(
     lab: Lab, agent: Agent, first_ms: int
 ) -> None:
-    """After a kill at any time, masters are adopted or replaced, one per path, without leftovers."""
+    """After a kill at any time, the next agent adopts or replaces the masters: one per path, without leftovers."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER, "hand": BY_HAND})
@@ -105,9 +105,10 @@ def test_an_agent_killed_at_any_moment_of_a_recovery_leaves_nothing_and_is_follo
     for moment_ms in range(first_ms, 1000, 200):
         agent.wait_state("hand", "connected")
         t0 = lab.switch(here, there)
-        time.sleep(max(0.0, t0 + moment_ms / 1e3 - time.monotonic()))  # the test is about this time
+        # the moment at which this test kills the agent
+        time.sleep(max(0.0, t0 + moment_ms / 1e3 - time.monotonic()))
         agent.kill9()
-        time.sleep(0.3)  # what it left running continues without it
+        time.sleep(0.3)  # give the processes that the agent left running time to continue
         agent.start()
         limit = time.monotonic() + 20.0
         while complaint := settled(lab, agent):

@@ -1,4 +1,4 @@
-"""The configuration of a running agent: only changes are applied."""
+"""Changes to the configuration of a running agent: the agent applies only the differences."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_forward_added_to_ssh_config_opens_without_a_reconnect(lab: Lab, agent
 
 
 def test_a_bad_configuration_is_reported_and_the_old_one_stays(lab: Lab, agent: Agent) -> None:
-    """At reload an unknown key is rejected by name, and the existing forwards stay open."""
+    """At reload, the error names the unknown key, and the existing forwards stay open."""
     pid = connected(lab, agent)
     events = agent.events()
     agent.configure(ONE + "forwards = []\n")
@@ -69,7 +69,7 @@ def test_a_bad_configuration_is_reported_and_the_old_one_stays(lab: Lab, agent: 
 
 
 def test_reconnect_under_a_pause_of_everything_tells_what_came_of_it(lab: Lab, agent: Agent) -> None:
-    """The named host is connected again, and the output has the command that ends the pause."""
+    """`reconnect` connects the given host although everything is paused, and prints the command that ends the pause."""
     pid = connected(lab, agent)
     agent.cli("pause")
     done = agent.cli("reconnect", "web01")
@@ -81,7 +81,7 @@ def test_reconnect_under_a_pause_of_everything_tells_what_came_of_it(lab: Lab, a
 
 
 def test_a_host_that_is_added_is_connected(lab: Lab, agent: Agent) -> None:
-    """A new table in the configuration brings the host up; removing it leaves the master alone."""
+    """A new table in the configuration brings the host up. Removing the table does not end the master."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -95,7 +95,7 @@ def test_a_host_that_is_added_is_connected(lab: Lab, agent: Agent) -> None:
 
 
 def test_folders_that_are_removed_and_made_again_are_watched_again(lab: Lab, agent: Agent) -> None:
-    """The folders of the configuration and of ssh are watched again after they were removed and created again."""
+    """The agent still watches the folders of its configuration and of ssh after they were removed and recreated."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -105,7 +105,7 @@ def test_folders_that_are_removed_and_made_again_are_watched_again(lab: Lab, age
     agent.start("")
     for count in range(2):
         shutil.rmtree(agent.config.parent)
-        if count:  # with a pause in between
+        if count:  # the second time, let the agent notice that the folder is missing
             time.sleep(0.3)
         agent.config.parent.mkdir(0o700)
         agent.configure("[hosts.web01]\n")
@@ -123,7 +123,7 @@ def test_folders_that_are_removed_and_made_again_are_watched_again(lab: Lab, age
 
 
 def test_a_hook_runs_with_the_event_in_its_environment(lab: Lab, agent: Agent) -> None:
-    """`[hooks] connected` runs the program once a host is up, with TRAYAGENT_HOST set and without a shell."""
+    """`[hooks] connected` runs the program when a host is up, with TRAYAGENT_HOST set and without a shell."""
     out = agent.state_dir / "hook-out"
     hook = agent.state_dir / "hook"
     hook.write_text(
@@ -146,7 +146,7 @@ BAD: Mapping[str, tuple[str, ...]] = {
 
 
 def test_a_bad_configuration_at_start_is_status_2_and_says_where(agent: Agent) -> None:
-    """The exit status is 2, and the message has the file, the key and the valid choices."""
+    """The exit status is 2, and the message names the file, the key and the valid choices."""
     for text, said in BAD.items():
         agent.configure(text)
         done = agent.cli("run", "--no-tray")
@@ -165,9 +165,9 @@ def test_a_host_that_looks_like_an_option_is_refused_everywhere(agent: Agent) ->
 
 
 def test_a_host_that_moved_to_another_machine_is_connected_there(lab: Lab, agent: Agent) -> None:
-    """After an edit of HostName beside a connection, the next move brings the host to the new machine.
+    """If HostName is edited while the host is connected, the agent connects to the new machine at the next move.
 
-    An agent that was restarted in between knows from its record where the connection leads.
+    An agent that was restarted after the edit knows from its records where the old connection leads.
     """
     pid = connected(lab, agent)
     lab.sshd(OTHER)

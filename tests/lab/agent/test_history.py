@@ -1,4 +1,4 @@
-"""The history of real outages."""
+"""`trayagent history` after real outages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GAP_S = 3.0
 
 
 def test_an_outage_is_split_into_the_networks_part_and_ours(lab: Lab, agent: Agent) -> None:
-    """The laptop is in no network for a while, then joins another one. The recovery does not include that while."""
+    """`history` reports the time without a network separately from the recovery time."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})

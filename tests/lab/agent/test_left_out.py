@@ -1,4 +1,4 @@
-"""A reconnect of all hosts names those that it leaves out."""
+"""`reconnect` without a host lists the hosts that it leaves out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from trayagent.sandbox import Agent, Lab
 
 
 def test_reconnect_names_the_hosts_that_it_leaves_out(lab: Lab, agent: Agent) -> None:
-    """A refused host and a disconnected one are named with their reason, and the others are connected."""
+    """The output names a refused host and a disconnected host, each with the reason. The others are connected."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({name: {**SERVER, "ControlPath": f"~/.ssh/cm-{name}"} for name in ("web01", "off")})

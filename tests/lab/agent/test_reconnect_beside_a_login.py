@@ -10,7 +10,10 @@ ASKS = {**SERVER, "StrictHostKeyChecking": "ask", "UserKnownHostsFile": "/dev/nu
 
 
 def test_reconnect_does_not_wait_for_a_user_at_a_prompt(lab: Lab, agent: Agent) -> None:
-    """`reconnect` reports the login immediately and continues with other hosts; the login is undisturbed."""
+    """`reconnect` reports the other login immediately and continues with other hosts.
+
+    The login continues undisturbed.
+    """
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": ASKS, "web02": SERVER})

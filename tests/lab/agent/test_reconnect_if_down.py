@@ -1,4 +1,4 @@
-"""`reconnect --if-down` leaves what works alone, and `reconnect --now` says what it ended."""
+"""`reconnect --if-down` keeps working connections, and `reconnect --now` prints how many sessions it ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 
 
 def session(lab: Lab) -> subprocess.Popen[str]:
-    """Start a session through the master; return it once its command runs."""
+    """Start a session through the master, and return it when its command runs."""
     child = lab.laptop.popen(["ssh", "web01", "echo up; exec sleep 600"], stdout=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.readline() == "up\n"
@@ -22,7 +22,7 @@ def session(lab: Lab) -> subprocess.Popen[str]:
 
 
 def test_a_connected_host_is_left_alone_and_now_counts_the_sessions_that_end(lab: Lab, agent: Agent) -> None:
-    """--if-down keeps the master and its sessions. With --now, the output has the number of sessions that ended."""
+    """--if-down keeps the master and its sessions. --now prints the number of sessions that it ended."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -42,7 +42,10 @@ def test_a_connected_host_is_left_alone_and_now_counts_the_sessions_that_end(lab
 
 
 def test_a_host_that_is_down_or_in_doubt_is_connected_at_the_end(lab: Lab, agent: Agent) -> None:
-    """--if-down connects a host that you disconnected. Right after a move it waits for the verdict."""
+    """--if-down connects a host that the user disconnected.
+
+    Right after a move it waits for the verdict on the master.
+    """
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -65,7 +68,10 @@ def test_a_host_that_is_down_or_in_doubt_is_connected_at_the_end(lab: Lab, agent
 
 
 def test_a_suspended_session_is_left_alone(lab: Lab, agent: Agent) -> None:
-    """A session that the user suspended (~^Z) survives a script's --if-down, which fails and says why."""
+    """A session that the user suspended (~^Z) survives a script's --if-down.
+
+    The command fails and prints the reason.
+    """
     up = bring_up(lab, agent)
     with stopped(up.pid):
         flicker(lab)
@@ -77,7 +83,7 @@ def test_a_suspended_session_is_left_alone(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_script_in_a_loop_repeats_no_refused_login(lab: Lab, agent: Agent) -> None:
-    """--if-down is no request of the user: after a refusal it prints the reason and logs in to nothing."""
+    """--if-down does not count as a user's request: after a refused login it prints the reason and tries no login."""
     lab.join("home")
     server = lab.sshd(config=["LogLevel VERBOSE"])
     lab.ssh_config({"web01": SERVER})

@@ -25,8 +25,8 @@ CANONICAL = {
 def test_the_name_of_a_host_behind_a_vpn_is_resolved_only_by_the_vpn(lab: Lab, agent: Agent) -> None:
     """With CanonicalizeHostname, no query for a host behind a VPN is sent until the VPN is up.
 
-    That holds in a café, at home, after a changed ssh_config, and beside an unnamed master. When the VPN comes up,
-    the host is connected, on the control path that the canonical name gives.
+    This applies in a café, at home, after a change of ssh_config, and beside an unnamed master. When the VPN comes
+    up, the agent connects the host, on the control path that contains the canonical name.
     """
     names = lab.name_server({CORP: plan.INTERNAL, "web.corp.example": plan.SERVER})
     server = lab.sshd(plan.INTERNAL)
@@ -57,7 +57,7 @@ def test_the_name_of_a_host_behind_a_vpn_is_resolved_only_by_the_vpn(lab: Lab, a
 
 
 def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> None:
-    """During ten flaps of a link with ten hosts, `ssh -G` runs only for logins that are needed."""
+    """While the link flaps ten times with ten hosts, `ssh -G` runs only before logins."""
     lab.join("home")
     lab.sshd()
     runs = lab.files.home / "runs"
@@ -75,7 +75,7 @@ def test_match_exec_runs_no_more_often_than_logins(lab: Lab, agent: Agent) -> No
 
 
 def test_match_exec_runs_again_before_a_login_on_another_network(lab: Lab, agent: Agent) -> None:
-    """After a move from home to the café, the connection has the forward that ssh_config gives it there."""
+    """After a move from home to the café, the connection has the forward that ssh_config defines only for the café."""
     lab.join("home")
     lab.sshd()
     runs = lab.files.home / "runs"
@@ -99,7 +99,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _settled(agent: Agent, what: Callable[[], list[str]]) -> None:
-    """Wait until nothing has changed for a second."""
+    """Wait until neither `what()` nor the host states have changed for a second."""
     last, since = None, time.monotonic()
     limit = since + 20
     while time.monotonic() - since < 1.0 and time.monotonic() < limit:

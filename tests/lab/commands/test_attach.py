@@ -1,6 +1,6 @@
 """`attach` at a real terminal: the same session after every change of network, until the user leaves it.
 
-A shell on the server needs a terminal there, which in a namespace only root's sshd can provide.
+A shell on the server needs a terminal there. In a namespace, only an sshd that runs as root can provide one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def host(lab: Lab, agent: Agent) -> Iterator[Agent]:
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
-    # Without it, screen complains for seconds and swallows what is typed.
+    # Without /run/utmp, screen prints an error for seconds and discards what the user types.
     lab.server.run(["touch", "/run/utmp"], admin=True)
     agent.start("[hosts.web01]\n")
     agent.wait_state("web01", "connected")
@@ -45,13 +45,13 @@ def attach(agent: Agent, *args: str) -> Terminal:
 
 
 def say(terminal: Terminal, words: str) -> None:
-    """Make the server's shell print the value of a variable that only this session has."""
+    """Check that this is the marked session: make its shell print $MARK."""
     terminal.enter(f"echo $MARK-{words}\r")
     terminal.expect(f"mine-{words}")
 
 
 def mark(terminal: Terminal) -> None:
-    """Set that variable."""
+    """Set the shell variable MARK, which only this session has."""
     terminal.expect(PROMPT)
     terminal.enter("MARK=mine\r")
     say(terminal, "first")
@@ -64,7 +64,7 @@ def clients(lab: Lab) -> list[str]:
 
 @with_terminals
 def test_tmux_is_the_same_through_three_networks_and_a_restart_of_the_agent(lab: Lab, host: Agent) -> None:
-    """The same tmux shell continues, dead clients are gone, another terminal stays, and detaching exits with 0."""
+    """The tmux shell continues, dead clients are gone, another terminal stays attached, and detaching exits with 0."""
     need(tool("tmux"), "tmux")
     with attach(host, "work") as terminal, attach(host, "work") as other:
         mark(terminal)
@@ -93,7 +93,7 @@ def test_tmux_is_the_same_through_three_networks_and_a_restart_of_the_agent(lab:
 
 @with_terminals
 def test_screen_is_the_same_after_a_change_of_network(lab: Lab, host: Agent) -> None:
-    """A screen session survives like a tmux session, also beside one with a longer name."""
+    """A screen session survives like a tmux session, even if another session's name begins with the same text."""
     need(tool("screen"), "screen")
     host.configure('[hosts.web01]\nsession = "screen"\n')
     with attach(host, "workshop") as longer:
@@ -121,7 +121,7 @@ def test_screen_is_the_same_after_a_change_of_network(lab: Lab, host: Agent) -> 
 
 @with_terminals
 def test_a_shell_is_opened_again_and_its_status_passed_on(lab: Lab, host: Agent) -> None:
-    """A plain shell is reported as new before and after the change; ssh's exit status is attach's."""
+    """For a plain shell, attach reports a new shell before and after the change, and exits with ssh's exit status."""
     with attach(host) as terminal:
         terminal.expect("a plain shell, which starts again")
         mark(terminal)
@@ -138,7 +138,7 @@ def test_a_shell_is_opened_again_and_its_status_passed_on(lab: Lab, host: Agent)
 def test_through_an_outage_that_the_connection_survives_the_session_stays(
     lab: Lab, host: Agent, name: str | None
 ) -> None:
-    """One line over the screen names the reason for the wait; what is typed meanwhile is never sent to a program."""
+    """One line over the screen shows the reason for the wait. Keys typed meanwhile never reach a program."""
     with attach(host, *([name] if name else [])) as terminal:
         mark(terminal)
         sessions = host.status()["hosts"][0]["pid"]
@@ -153,7 +153,7 @@ def test_through_an_outage_that_the_connection_survives_the_session_stays(
         terminal.expect("offline")
         lab.link_up()
         host.wait_state("web01", "connected")
-        if name:  # the row that the line had covered is drawn again; tmux on its own would take 15 s
+        if name:  # attach makes tmux redraw the covered row; tmux itself would do so after 15 s
             terminal.expect(f"[{name}]", deadline_s=10.0)
         terminal.drain()
         say(terminal, "same")
@@ -166,7 +166,7 @@ def test_through_an_outage_that_the_connection_survives_the_session_stays(
 
 @with_terminals
 def test_after_an_outage_that_ends_on_another_network_it_attaches_again(lab: Lab, host: Agent) -> None:
-    """After an outage that killed the connection, attach attaches again; without a route Ctrl-C and ~. leave."""
+    """After an outage that killed the connection, attach attaches again. Without a route, Ctrl-C and ~. end attach."""
     with attach(host, "work") as terminal, attach(host, "work") as other:
         mark(terminal)
         lab.leave("home")
@@ -186,7 +186,10 @@ def test_after_an_outage_that_ends_on_another_network_it_attaches_again(lab: Lab
 
 @with_terminals
 def test_an_interactive_host_asks_immediately_and_later_at_enter(lab: Lab, agent: Agent) -> None:
-    """A user who types attach is present. After a change of network they may not be, so attach waits for Enter."""
+    """A user who types `attach` is present, so ssh may prompt.
+
+    After a change of network, attach waits for Enter first.
+    """
     lab.join("home")
     server = lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -209,7 +212,7 @@ def test_an_interactive_host_asks_immediately_and_later_at_enter(lab: Lab, agent
 
 @with_terminals
 def test_without_tmux_on_the_server_it_opens_a_shell(lab: Lab, agent: Agent) -> None:
-    """On a server without tmux, attach says so and opens a plain shell."""
+    """On a server without tmux, attach reports that and opens a plain shell."""
     lab.join("home")
     folder = lab.files.far / "bin"
     folder.mkdir()
@@ -228,7 +231,7 @@ def test_without_tmux_on_the_server_it_opens_a_shell(lab: Lab, agent: Agent) -> 
 
 @with_terminals
 def test_a_session_command_gets_its_words_and_tmux_control_mode_is_ended(lab: Lab, host: Agent) -> None:
-    """No shell sees the words of a session command. iTerm2's protocol is ended before it starts again."""
+    """No shell expands the words of a session command. attach ends iTerm2's protocol before tmux starts it again."""
     host.configure(
         "[hosts.web01]\nsession = ['sh', '-c', 'echo \"got $0 $1\"; exec cat', '$HOME', \"it's\"]\n"
     )
@@ -248,13 +251,13 @@ def test_a_session_command_gets_its_words_and_tmux_control_mode_is_ended(lab: La
 
 @with_terminals
 def test_a_server_that_refuses_a_session_is_a_clear_error(lab: Lab, agent: Agent) -> None:
-    """When the user's own sessions reach MaxSessions, attach fails and makes no direct connection."""
+    """If the user's own sessions use up MaxSessions, attach fails, and makes no direct connection."""
     lab.join("home")
     server = lab.sshd(config=["MaxSessions 1"])
     lab.ssh_config({"web01": SERVER})
     agent.start("[hosts.web01]\n")
     agent.wait_state("web01", "connected")
-    with attach(agent, "work") as first:  # the agent's own session gives way
+    with attach(agent, "work") as first:  # the agent ends its own session for this one
         first.expect(ALTERNATE)
         with attach(agent, "more") as terminal:
             terminal.expect("web01 opened no session.")
@@ -265,7 +268,10 @@ def test_a_server_that_refuses_a_session_is_a_clear_error(lab: Lab, agent: Agent
 
 @with_terminals
 def test_without_an_agent_one_is_started_in_the_background(lab: Lab, host: Agent) -> None:
-    """The agent that attach starts outlives the terminal; its log is named. No ssh stays behind."""
+    """The agent that attach starts outlives the terminal, and attach prints the path of its log.
+
+    No ssh is left over.
+    """
     host.stop()
     with attach(host, "work") as terminal:
         terminal.expect("Started one")
@@ -283,7 +289,7 @@ def test_without_an_agent_one_is_started_in_the_background(lab: Lab, host: Agent
 
 @with_terminals
 def test_an_unlisted_host_is_connected_and_managed(lab: Lab, host: Agent) -> None:
-    """An unlisted host survives the same change; the agent adopts its master."""
+    """An unlisted host's session also survives a change of network, because the agent adopts the master."""
     lab.ssh_config({"web01": SERVER, "web02": {**SERVER, "ControlPath": "~/.ssh/cm-%n"}})
     with host.at_terminal("attach", "web02", "work") as terminal:
         mark(terminal)
@@ -295,7 +301,10 @@ def test_an_unlisted_host_is_connected_and_managed(lab: Lab, host: Agent) -> Non
 
 
 def test_a_host_that_is_gone_for_good_can_be_left(lab: Lab, agent: Agent) -> None:
-    """~. as in ssh, Ctrl-C and SIGTERM leave a host that is gone; the line names the reason for the wait."""
+    """If the host is unreachable, ~. (as in ssh), Ctrl-C and SIGTERM end attach.
+
+    The line shows the reason for the wait.
+    """
     lab.ssh_config({"web01": SERVER})
     agent.start("[hosts.web01]\n")
     for keys, status in (("~.", 255), ("\x03", 130)):

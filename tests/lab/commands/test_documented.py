@@ -12,11 +12,11 @@ PAGE = Path(__file__).parents[3] / "CONTRIBUTING.md"
 
 
 def test_the_example_for_those_who_write_tests_is_one(lab: Lab, agent: Agent) -> None:
-    """The documented example runs as it is printed, including its imports."""
+    """The example in CONTRIBUTING.md runs exactly as printed, including its imports."""
     [example] = re.findall(
         r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     names: dict[str, Any] = {}
-    exec(example, names)  # noqa: S102  # our own page
+    exec(example, names)  # noqa: S102  # the code comes from our own page
     [test] = [value for name, value in names.items() if name.startswith("test_")]
     test(lab, agent)

@@ -1,4 +1,4 @@
-"""Every command of the README is run in the laptop, with an agent that has a host."""
+"""Runs every command of the README in the laptop, with an agent that has a host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ELSEWHERE = {"run", "demo", "stop"}
 
 
 def test_every_command_of_the_readme_does_what_it_is_for(lab: Lab, agent: Agent, tmp_path: Path) -> None:
-    """Every command of the README succeeds as it is printed, for a connected host."""
+    """Every command of the README succeeds exactly as printed, for a connected host."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})
@@ -25,7 +25,7 @@ def test_every_command_of_the_readme_does_what_it_is_for(lab: Lab, agent: Agent,
     ours = [words_of(line)[1:] for line in OURS if line.startswith("trayagent ")]
     for words in (words for words in ours if words[0] not in ELSEWHERE):
         name = words[0]
-        if name == "init":  # it never overwrites the configuration of the agent
+        if name == "init":  # the command must not overwrite the agent's configuration
             agent.env["TRAYAGENT_CONFIG"] = str(tmp_path / "first.toml")
             _run(agent, [*words, "--yes"])
             agent.env["TRAYAGENT_CONFIG"] = str(agent.config)
@@ -50,7 +50,7 @@ def _run(agent: Agent, words: list[str]) -> None:
 
 
 def _watched(agent: Agent, lab: Lab, words: list[str]) -> None:
-    """Run a command that continues until it is interrupted, and check that it prints an event."""
+    """Run a command that runs until it is interrupted, and check that it prints an event."""
     pipe = subprocess.PIPE
     child = lab.laptop.popen(agent.command(*words), env=agent.env, stdout=pipe)
     assert child.stdout is not None
@@ -63,7 +63,10 @@ def _watched(agent: Agent, lab: Lab, words: list[str]) -> None:
 
 
 def _at_terminal(agent: Agent, words: list[str]) -> None:
-    """Run a command at a terminal. `attach` needs root, because only root's sshd can provide a terminal."""
+    """Run a command at a terminal.
+
+    `attach` needs root, because only an sshd that runs as root can provide a terminal.
+    """
     if words[0] == "attach" and os.getuid() != 0:
         return
     with agent.at_terminal(*words) as terminal:

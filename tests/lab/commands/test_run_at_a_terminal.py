@@ -1,4 +1,4 @@
-"""An agent that the user runs at a terminal, without a tray, reports there what needs the user."""
+"""An agent without a tray, started at a terminal, prints what needs the user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from trayagent.sandbox import Agent, Lab
 
 
 def test_a_vpn_that_goes_down_is_reported_at_the_terminal(lab: Lab, agent: Agent) -> None:
-    """After the VPN's grace period one line says that it needs a sign-in, though no host uses it."""
+    """After the VPN's grace period, one line reports that the VPN needs a sign-in, although no host uses the VPN."""
     lab.join("home")
     lab.ssh_config({})
     lab.vpn_up()

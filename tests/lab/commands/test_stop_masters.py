@@ -1,4 +1,4 @@
-"""`trayagent stop --masters` ends what the agent started, and nothing else."""
+"""`trayagent stop --masters` ends only the masters that the agent started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONFIG = "[hosts.web01]\n[hosts.held]\n"
 
 
 def test_stop_masters_ends_only_the_masters_of_the_agent(lab: Lab, agent: Agent) -> None:
-    """A master of the user stays. The next agent connects again, except a host that the user disconnected."""
+    """The user's own master stays. The next agent connects all hosts again, except one that the user disconnected."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER, "held": SERVER, "mine": SERVER})

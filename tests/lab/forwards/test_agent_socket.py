@@ -1,4 +1,4 @@
-"""The server's link to the agent socket: an old tmux window reaches the agent of the living connection."""
+"""The link on the server to the forwarded ssh-agent, which leads old tmux windows to the current connection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C", "ForwardAge
 
 @pytest.fixture(autouse=True)
 def sockets_are_removed(lab: Lab) -> Iterator[None]:
-    """End sshd's sessions with SIGTERM: a killed one leaves its agent socket's folder in the machine's /tmp."""
+    """End sshd's sessions with SIGTERM, because killed ones leave their agent sockets in the machine's /tmp."""
     yield
     for server in lab.servers:
         server.end_sessions()
@@ -50,7 +50,7 @@ def ssh_agent(lab: Lab, name: str, node: Node | None = None) -> Iterator[Path]:
 
 
 def link(lab: Lab) -> Path:
-    """Return the link on the server."""
+    """Return the path of the link on the server."""
     return lab.files.far_home / ".ssh" / "agent.sock"
 
 
@@ -60,7 +60,7 @@ def target(lab: Lab) -> str | None:
 
 
 def heard(lab: Lab) -> str:
-    """Return the output of `ssh-add -l` through the link on the server. A silent agent is a failure of its own."""
+    """Return the output of `ssh-add -l` through the link on the server. A silent ssh-agent gives ""."""
     words = ["env", f"SSH_AUTH_SOCK={link(lab)}", "timeout", "3", "ssh-add", "-l"]
     return lab.server.run(words).stdout
 
@@ -78,7 +78,7 @@ class Pane:
         )
 
     def says(self, command: str) -> str:
-        """Type a command there, and return its output."""
+        """Type a command in the pane, and return its output."""
         out = self.lab.files.far_home / "said"
         out.unlink(missing_ok=True)
         typed = f"({command}) >{out}.new 2>&1; mv {out}.new {out}"
@@ -92,7 +92,7 @@ class Pane:
 
 
 def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab: Lab, agent: Agent) -> None:
-    """After a killed master and a change of network, the same pane has an agent."""
+    """After a killed master and a change of network, the same pane still reaches an ssh-agent."""
     need(shutil.which("tmux"), "tmux")
     lab.join("home")
     lab.sshd()
@@ -135,7 +135,7 @@ def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab:
 
 @contextmanager
 def always_there(lab: Lab) -> Iterator[None]:
-    """Check that the link leads to a socket the whole time."""
+    """Check that the link leads to a socket during the whole block."""
     look = f"echo; while sleep 0.005; do [ -S {link(lab)} ] || echo gone; done"
     child = lab.server.popen(["sh", "-c", look], stdout=subprocess.PIPE)
     assert child.stdout
@@ -150,7 +150,7 @@ def always_there(lab: Lab) -> Iterator[None]:
 
 @contextmanager
 def second_laptop(lab: Lab) -> Iterator[tuple[Agent, Node]]:
-    """Turn the office's gateway into a second laptop with a network, agent and control path of its own."""
+    """Turn the office's gateway into a second laptop, with its own network, agent and control path."""
     node = Node("office", lab.laptop.world, "laptop", lab.laptop.env)
     config = lab.files.ssh / "config-second"
     config.write_text((lab.files.ssh / "config").read_text().replace("cm-%C", "second-%C"))
@@ -161,15 +161,15 @@ def second_laptop(lab: Lab) -> Iterator[tuple[Agent, Node]]:
 
 
 def attached(agent: Agent, node: Node) -> None:
-    """Attach from a laptop and leave the session a moment later."""
+    """Attach from a laptop. The session ends a moment later."""
     words = shlex.join(agent.command("attach", "web01"))
     done = node.run(["script", "-qec", words, "/dev/null"], env=agent.env)
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.root  # an ordinary user's sshd gives no terminals, and `attach` needs one
+@pytest.mark.root  # `attach` needs a terminal, and only an sshd that runs as root can provide one
 def test_two_laptops_take_turns_and_each_finds_its_own_agent_after_attaching(lab: Lab, agent: Agent) -> None:
-    """Attaching takes the link, a recovery of the other laptop does not, and a disconnect returns it."""
+    """The link changes to a laptop when its user attaches, not when it recovers. After a disconnect it changes back."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -207,7 +207,7 @@ def test_two_laptops_take_turns_and_each_finds_its_own_agent_after_attaching(lab
 
 @pytest.mark.parametrize("there", ["file", "link"])
 def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent: Agent, there: str) -> None:
-    """The user's own file or link stays unchanged, the host is connected, and `status` names the obstacle."""
+    """The user's own file or link stays unchanged, the host is connected, and `status` names the file."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -230,7 +230,7 @@ def test_nothing_is_replaced_that_is_no_link_to_an_agent_socket(lab: Lab, agent:
 
 
 def test_the_link_follows_the_configuration_and_says_what_is_missing(lab: Lab, agent: Agent) -> None:
-    """The link is removed when it is no longer configured. Without ForwardAgent, `status` names that option."""
+    """The agent removes the link when it is no longer configured. Without ForwardAgent, `status` names that option."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})

@@ -1,4 +1,4 @@
-"""The completion of `attach`: the sessions that run on the host, listed through its living master."""
+"""The shell completion of `attach`: it lists the sessions that run on the host, through the host's master."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from trayagent.sandbox import Agent, Lab
 
 
 def offered(agent: Agent, *words: str) -> list[str]:
-    """Return what `complete` offers for the last word."""
+    """Return what `trayagent complete` prints for the last word."""
     done = agent.cli("complete", "--", "attach", *words)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
 
 def test_the_sessions_of_a_connected_host_are_offered(lab: Lab, agent: Agent) -> None:
-    """Sessions of tmux or screen, as configured, are offered. Without a master none are, and no login is made."""
-    for program in ("tmux", "screen"):  # a login there does not find programs that were only unpacked
+    """Completion offers sessions of tmux or screen, as configured.
+
+    Without a master it offers none and makes no login.
+    """
+    for program in ("tmux", "screen"):  # a login on the server does not find programs that are only unpacked
         need(shutil.which(program, path="/usr/local/bin:/usr/bin:/bin"), program)
     lab.join("home")
     sshd = lab.sshd()

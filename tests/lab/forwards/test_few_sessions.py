@@ -1,4 +1,4 @@
-"""Servers that allow few sessions on a connection: the agent's own session gives way to the user's."""
+"""Servers that allow few sessions per connection: the agent ends its own session when the user needs one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def terminals(lab: Lab, number: int) -> Iterator[None]:
 
 
 def sentinel(agent: Agent) -> bool:
-    """Report whether the agent's log says that it gave up its session."""
+    """Report whether the agent still has its session, according to its log."""
     return "leaves its session" not in (agent.state_dir / "agent.log").read_text()
 
 
@@ -63,7 +63,7 @@ def test_with_the_default_of_ten_all_ten_terminals_use_the_master(lab: Lab, agen
 
 
 def test_with_one_session_the_user_gets_it(lab: Lab, agent: Agent) -> None:
-    """The first refused session ends the sentinel for good, also for later masters of the host."""
+    """After the first refused session, the agent uses no sentinel on this host any more, also not on later masters."""
     server = up(lab, agent, 1)
     until("the sentinel is gone", lambda: gave_way(lab, agent))
     until("a session goes through the master", lambda: through(lab, server))
@@ -82,7 +82,7 @@ def through(lab: Lab, server: Sshd) -> bool:
 
 
 def test_with_one_session_our_dead_session_is_ended_at_the_first_move(lab: Lab, agent: Agent) -> None:
-    """The clean-up on the server needs a session, and comes before the sentinel."""
+    """The clean-up on the server needs the only session, so it runs before the sentinel."""
     lab.echo(8000, node=lab.laptop)
     up(lab, agent, 1, CONFIG)
     agent.wait_forwards(HOST, {"remote": "open"})
@@ -98,7 +98,7 @@ def test_with_one_session_our_dead_session_is_ended_at_the_first_move(lab: Lab, 
 
 
 def test_without_sessions_forwards_work_and_doctor_names_the_limit(lab: Lab, agent: Agent) -> None:
-    """With MaxSessions 0 the connection carries forwards only."""
+    """With MaxSessions 0 the connection carries only forwards, and doctor names MaxSessions."""
     lab.echo(8000, node=lab.laptop)
     up(lab, agent, 0, CONFIG)
     agent.wait_forwards(HOST, {"remote": "open"})
@@ -115,7 +115,7 @@ def gave_way(lab: Lab, agent: Agent) -> bool:
 
 
 def test_a_host_that_gets_no_more_sessions_begins_to_roam_later(lab: Lab, agent: Agent) -> None:
-    """With MaxSessions 1 the agent's own session is the only one. `why` names the limit, and the host works."""
+    """With MaxSessions 1 the sentinel uses the only session, so the host cannot roam yet. `why` names the limit."""
     up(lab, agent, 1, f"[hosts.{HOST}]\nroam = true\n")
     until("the reason is known", lambda: "code=no-session" in "".join(decisions(agent, "stays-plain")))
     assert "MaxSessions" in agent.cli("why", HOST).stdout

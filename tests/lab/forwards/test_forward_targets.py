@@ -1,4 +1,4 @@
-"""doctor finds a local forward that is open and leads to nothing, and `why` tells one that could not be opened."""
+"""`doctor` reports open local forwards with an unreachable target; `why` shows forwards that failed to open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HOST = "web01"
 
 
 def test_doctor_tests_each_target_and_why_tells_the_failure(lab: Lab, agent: Agent) -> None:
-    """A dead service is advice, a forbidden target a problem, and a good one nothing."""
+    """`doctor` reports a dead service as advice, a forbidden target as a problem, and a working target not at all."""
     lab.join("home")
     lab.sshd(config=["PermitOpen 127.0.0.1:8000 127.0.0.1:8001"])
     lab.echo(8000)

@@ -1,4 +1,4 @@
-"""Forwards that the user gave to ssh by hand come back after a move, are shown, and can be kept."""
+"""Forwards given to ssh by hand: `status` shows them, they come back after a move, and `keep` stores them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def up(lab: Lab, agent: Agent, config: str = LISTED) -> None:
 
 
 def given(agent: Agent) -> dict[str, str]:
-    """Return the state of each forward that was given by hand."""
+    """Return the states of the forwards that were given by hand, by forward."""
     host = agent.host(HOST)
     return {f["spec"]: f["state"] for f in host["forwards"] if f["by_hand"]} if host is not None else {}
 
@@ -41,7 +41,7 @@ def ssh(lab: Lab, *words: str) -> None:
 
 @contextmanager
 def session(lab: Lab, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Hold a session through the master."""
+    """Keep a session through the master open."""
     child = lab.laptop.popen(
         ["ssh", *options, HOST, "echo there; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -55,7 +55,7 @@ def session(lab: Lab, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_forwards_that_were_added_to_a_master_of_the_agent_come_back(lab: Lab, agent: Agent) -> None:
-    """They come back after a move, also at the next agent, until they are canceled."""
+    """Forwards of `ssh -O forward` come back after a move, also with the next agent, until the user cancels them."""
     up(lab, agent)
     lab.echo(8001, node=lab.laptop)
     agent.wait_state(HOST, "connected")
@@ -89,7 +89,7 @@ def test_forwards_that_were_added_to_a_master_of_the_agent_come_back(lab: Lab, a
 
 @pytest.mark.parametrize("words", [["-fN", "-M", *LOCAL], ["-M", "-fN", "-o", "ControlPersist=yes", *LOCAL]])
 def test_the_forwards_of_a_master_of_the_user_come_back(lab: Lab, agent: Agent, words: list[str]) -> None:
-    """The command line of the master tells them."""
+    """The agent reads the forwards from the command line of the user's master, so they come back after a move."""
     up(lab, agent, "")
     ssh(lab, *words, HOST)
     until("it is found", lambda: given(agent) == {"9001:127.0.0.1:8000": "open"})
@@ -101,7 +101,7 @@ def test_the_forwards_of_a_master_of_the_user_come_back(lab: Lab, agent: Agent, 
 
 
 def test_a_session_tells_its_forwards_while_it_lives(lab: Lab, agent: Agent) -> None:
-    """`ssh -L` through a master of the user is found at the move at the latest, an earlier one is named."""
+    """At the move, the agent finds the forward of an open `ssh -L`. It reports an earlier `-O forward` as unknown."""
     up(lab, agent, "")
     ssh(lab, "-fN", "-M", HOST)
     agent.wait_state(HOST, "connected")

@@ -1,4 +1,4 @@
-"""Local forwards that listen on a Unix socket are back after a change of network, and only our own file is removed."""
+"""Local forwards on a Unix socket come back after a change of network. The agent removes only its own socket files."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def up(lab: Lab, agent: Agent) -> Path:
 
 
 def reach(lab: Lab, path: Path) -> None:
-    """Reach the server's service through the Unix socket on the laptop."""
+    """Check that the server's service answers through the Unix socket on the laptop."""
     lab.laptop.check([sys.executable, "-I", "-S", "-c", UNIX_PROBE, str(path)])
 
 
 def test_a_local_socket_is_back_after_each_move_and_after_a_restart(lab: Lab, agent: Agent) -> None:
-    """The file that a killed master leaves behind is removed, also by the next agent."""
+    """The agent, or the next one, removes the socket file that a killed master leaves behind."""
     path = up(lab, agent)
     events = agent.events()
     lab.switch("home", "cafe")
@@ -51,7 +51,7 @@ def test_a_local_socket_is_back_after_each_move_and_after_a_restart(lab: Lab, ag
 def test_a_local_socket_is_back_after_reconnect_and_after_a_change_of_its_target(
     lab: Lab, agent: Agent
 ) -> None:
-    """The file that ssh leaves when a forward is closed is removed, too."""
+    """The agent also removes the socket file that ssh leaves behind when a forward is closed."""
     path = up(lab, agent)
     assert agent.cli("reconnect", HOST).returncode == 0
     agent.wait_forwards(HOST, {"local": "open"})
@@ -64,7 +64,7 @@ def test_a_local_socket_is_back_after_reconnect_and_after_a_change_of_its_target
 
 
 def test_a_socket_of_another_program_is_left_alone_and_named(lab: Lab, agent: Agent) -> None:
-    """A file that the agent did not make stays, whether a program listens on it or not."""
+    """A socket file that the agent did not create stays, whether or not a program listens on it."""
     path = up(lab, agent)
     lab.leave("home")
     path.unlink()
@@ -78,6 +78,6 @@ def test_a_socket_of_another_program_is_left_alone_and_named(lab: Lab, agent: Ag
 
 
 def answers(lab: Lab, path: Path) -> bool:
-    """Report whether the socket leads to the server's service."""
+    """Report whether the server's service answers through the socket."""
     probe = UNIX_PROBE.replace("+ 10", "+ 1")
     return lab.laptop.run([sys.executable, "-I", "-S", "-c", probe, str(path)]).returncode == 0

@@ -1,4 +1,4 @@
-"""Remote forwards are back immediately: our own dead session on the server ends, and nothing else there."""
+"""Remote forwards come back immediately: the agent ends its own dead session on the server, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from trayagent.sandbox import Agent, Lab, Sshd
 HOST = "web01"
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 PORT = 22221
-VERBOSE = "LogLevel VERBOSE"  # with it sshd logs each port that it refuses
+VERBOSE = "LogLevel VERBOSE"  # makes sshd log each refused port
 CONFIG = f'[hosts.{HOST}]\nremote = ["{PORT}:127.0.0.1:8000"]\n'
 
 
 def up(lab: Lab, agent: Agent, config: str = CONFIG, *sshd_config: str) -> Sshd:
-    """Connect the host at home, with a service in the laptop and its remote session on record."""
+    """Start a service in the laptop, and connect the host at home until the agent has recorded its remote session."""
     lab.join("home")
     server = lab.sshd(config=[VERBOSE, *sshd_config])
     lab.echo(8000, node=lab.laptop)
@@ -38,14 +38,14 @@ def up(lab: Lab, agent: Agent, config: str = CONFIG, *sshd_config: str) -> Sshd:
 
 
 def kept(agent: Agent) -> list[dict[str, Any]]:
-    """Return the sessions of the host that the agent has on record."""
+    """Return the host's sessions in the agent's records."""
     found = agent.records()["far"].get(HOST, {})
     sessions: list[dict[str, Any]] = found.get("sessions", [])
     return sessions
 
 
 def far_pid(agent: Agent) -> int:
-    """Return the server-side process of the newest session on record."""
+    """Return the server-side pid of the newest recorded session."""
     return int(kept(agent)[-1]["session"]["pid"])
 
 
@@ -57,7 +57,7 @@ def reached(lab: Lab, port: int = PORT, deadline_s: float = 10.0) -> bool:
 
 
 def decisions(agent: Agent, verdict: str) -> list[str]:
-    """Return the evidence of each decision of that name, as `why` prints it."""
+    """Return the evidence of each decision with this verdict, as `why` prints it."""
     lines = agent.cli("why", HOST).stdout.splitlines()
     return [line for line in lines if f"  {verdict}  " in f"{line}  "]
 
@@ -79,7 +79,7 @@ def visitor(lab: Lab, port: int = PORT) -> Iterator[None]:
 
 
 def test_a_port_is_back_immediately_while_a_client_connects_to_the_stale_one(lab: Lab, agent: Agent) -> None:
-    """Without ClientAlive the old session ends, its port is ours again, and the server never refused -R."""
+    """Without ClientAlive the agent ends the old session and gets the port back. The server never refuses -R."""
     server = up(lab, agent)
     old = far_pid(agent)
     with visitor(lab):
@@ -97,7 +97,7 @@ def test_a_port_is_back_immediately_while_a_client_connects_to_the_stale_one(lab
 
 
 def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab, agent: Agent) -> None:
-    """The forward survives three changes of network, one while no agent runs, as after a crash of the machine."""
+    """The forward survives three changes of network. One of them happens while no agent runs, as after a crash."""
     server = up(lab, agent)
     old = []
     for here, there, restart in (("home", "cafe", False), ("cafe", "home", True), ("home", "cafe", False)):
@@ -114,19 +114,20 @@ def test_it_comes_back_time_and_again_and_after_a_restart_of_the_agent(lab: Lab,
         assert reached(lab)
         until("the old ones are gone", lambda: not any(map(alive, old)))
     until("only the living one is on record", lambda: len(kept(agent)) == 1)
-    assert "Address already in use" in server.said()  # of an earlier boot: ended only when it was in the way,
-    assert "forward-failed" not in log_of(agent)  # and then immediately
+    # The agent ends a session of an earlier boot only after the server refused the port, and then immediately.
+    assert "Address already in use" in server.said()
+    assert "forward-failed" not in log_of(agent)
 
 
 def edit(agent: Agent, **changes: object) -> None:
-    """Change the newest session on record."""
+    """Change the newest session in the records."""
     record = agent.records()
     record["far"][HOST]["sessions"][-1].update(changes)
     agent.records_file.write_text(json.dumps(record))
 
 
 def test_a_port_that_the_server_chooses_is_reachable_again(lab: Lab, agent: Agent) -> None:
-    """With -R and port 0, `status` names the new port, it reaches the laptop, and the old session is gone."""
+    """With -R and port 0, `status` shows the new port, that port reaches the laptop, and the old session is gone."""
     up(lab, agent, f'[hosts.{HOST}]\nremote = ["0:127.0.0.1:8000"]\n')
     old = far_pid(agent)
     events = agent.events()
@@ -137,7 +138,7 @@ def test_a_port_that_the_server_chooses_is_reachable_again(lab: Lab, agent: Agen
 
 
 def far_socket(lab: Lab) -> Path:
-    """Return the path of the forward's Unix socket on the server, which the tests see, too."""
+    """Return the path of the forward's Unix socket on the server. The path is the same for the tests."""
     return lab.files.far_home / "in.sock"
 
 
@@ -160,7 +161,7 @@ while True:
 
 
 def reached_by_socket(lab: Lab) -> None:
-    """Reach the laptop's service through the Unix socket on the server."""
+    """Check that the laptop's service answers through the Unix socket on the server."""
     lab.server.check([sys.executable, "-I", "-S", "-c", UNIX_PROBE, str(far_socket(lab))])
 
 
@@ -168,7 +169,7 @@ def reached_by_socket(lab: Lab) -> None:
 def test_a_unix_socket_is_back_after_a_change_of_network_and_after_reconnect(
     lab: Lab, agent: Agent, unlink: bool
 ) -> None:
-    """The file that every end of a connection leaves behind is removed if no process listens on it."""
+    """Each connection leaves its socket file behind. The agent removes the file if no process listens on it."""
     config = f'[hosts.{HOST}]\nremote = ["{far_socket(lab)}:127.0.0.1:8000"]\n'
     up(lab, agent, config, *(["StreamLocalBindUnlink yes"] if unlink else []))
     old = far_pid(agent)
@@ -185,7 +186,7 @@ def test_a_unix_socket_is_back_after_a_change_of_network_and_after_reconnect(
 
 
 def holder(lab: Lab, port: int, *words: str) -> subprocess.Popen[str]:
-    """Start a process on the server that listens on a port; `words` come before its command line."""
+    """Start a process on the server that listens on a port. `words` are put before its command line."""
     listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); print('there', flush=True); s.accept()"
     command = [*words, sys.executable, "-I", "-S", "-c", listen]
     child = lab.server.popen(command, admin=bool(words), stdout=subprocess.PIPE)
@@ -195,13 +196,13 @@ def holder(lab: Lab, port: int, *words: str) -> subprocess.Popen[str]:
 
 
 def test_other_holders_of_the_port_are_left_alone(lab: Lab, agent: Agent) -> None:
-    """Processes of this and other users and our other sessions keep their ports, and the error says so."""
+    """Other processes and sessions of this and other users keep their ports, and the error names the reason."""
     others = [holder(lab, 22231)]
     ports = [22231]
     if os.getuid() == 0:
         others.append(holder(lab, 22232, "setpriv", "--reuid=65534", "--clear-groups"))
         ports.append(22232)
-    lab.join("home", interface="eth0", metric=900)  # its route stays when the agent's goes
+    lab.join("home", interface="eth0", metric=900)  # this interface's route stays when the agent's route goes
     server = lab.sshd()
     lab.ssh_config({HOST: SERVER})
     plain = lab.laptop.popen(
@@ -244,7 +245,7 @@ def state_of(agent: Agent, port: int) -> str:
 
 
 def test_a_recycled_pid_is_not_killed(lab: Lab, agent: Agent) -> None:
-    """The pid on record now belongs to another session of the same user, as its start time shows."""
+    """The recorded pid now belongs to another session of the same user. Its start time differs, so it is not killed."""
     up(lab, agent)
     agent.kill9()
     pipe = subprocess.PIPE
@@ -275,7 +276,7 @@ SHELLS = {
 def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
     lab: Lab, agent: Agent
 ) -> None:
-    """With bash, dash, zsh, fish and tcsh in turn, a session that starts in one is ended through the next."""
+    """With bash, dash, zsh, fish and tcsh in turn, the agent ends a session of one shell through the next shell."""
     missing = [name for name in SHELLS if shutil.which(name) is None]
     if missing and os.environ.get("CI"):
         pytest.fail(f"missing: {missing}")
@@ -292,7 +293,7 @@ def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
     here, there = "cafe", "home"
     for number, shell in enumerate(shells):
         account = first.rpartition(":")[0] + ":" + str(shutil.which(shell))
-        passwd.write_text(f"{account}\n{others}")  # in place, because this very file is mounted
+        passwd.write_text(f"{account}\n{others}")  # write in place, because this file itself is mounted
         if number == 0:
             up(lab, agent, CONFIG, f"Banner {banner}")
             here, there = there, here
@@ -301,18 +302,18 @@ def test_any_login_shell_will_do_with_a_banner_and_a_start_up_file_that_prints(
         old = far_pid(agent)
         lab.switch(here, there)
         here, there = there, here
-        until(f"{shell} ended the old session", lambda: not alive(old))  # noqa: B023  # called in this round
+        until(f"{shell} ended the old session", lambda: not alive(old))  # noqa: B023  # called within this iteration
         assert reached(lab), shell
         ran = lab.files.far_home / f"{shell}-ran"
-        assert ran.exists() or shell == "dash"  # dash reads no file for a command
+        assert ran.exists() or shell == "dash"  # dash reads no start-up file for a command
     assert len(decisions(agent, "reap")) == len(shells) - 1
     assert not decisions(agent, "no-reap")
 
 
 def test_a_forced_command_is_reported_once_and_the_forward_retried(lab: Lab, agent: Agent) -> None:
-    """Without a shell nothing can be ended.
+    """A forced command leaves the agent no shell, so the agent cannot end the old session.
 
-    The forward names the reason, and opens once the server releases the port.
+    The forward shows the reason, and opens once the server releases the port.
     """
     lab.join("home")
     server = lab.sshd(config=[VERBOSE, "ForceCommand /bin/echo for forwards only"])
@@ -336,15 +337,15 @@ def test_a_forced_command_is_reported_once_and_the_forward_retried(lab: Lab, age
     assert "reason=no-shell" in decisions(agent, "no-reap")[0]
     assert server.said().count("Starting session") == begun
     assert any(map(alive, stale))
-    for pid in stale:  # as the server's ClientAlive would do some time later
+    for pid in stale:  # as the server's ClientAlive would do later
         if alive(pid):
-            os.kill(pid, signal.SIGKILL)  # sshd may lose a SIGTERM
+            os.kill(pid, signal.SIGKILL)  # SIGKILL, because sshd may lose a SIGTERM
     agent.wait_forwards(HOST, {"remote": "open"}, deadline_s=20.0)
     assert reached(lab)
 
 
 def test_where_sessions_cannot_be_distinguished_the_agent_waits(lab: Lab, agent: Agent) -> None:
-    """If the parent of our shell is not sshd (a wrapper, another server), nothing is ended, and the agent says so."""
+    """If the parent of the agent's shell is not sshd but a wrapper, the agent ends no session and logs the reason."""
     wrapper = lab.files.far / "shell"
     wrapper.write_text('#!/bin/sh\n/bin/sh "$@"\nexit $?\n')
     wrapper.chmod(0o755)
@@ -374,7 +375,10 @@ def log_of(agent: Agent) -> str:
 
 
 def test_the_remote_session_of_a_users_own_master_is_on_record(lab: Lab, agent: Agent) -> None:
-    """A user's master has no sentinel, but its session is recorded, and -R is back after a change of network."""
+    """A user's own master has no sentinel.
+
+    The agent still records its session, so -R comes back after a change of network.
+    """
     lab.join("home")
     lab.sshd()
     lab.echo(8000, node=lab.laptop)

@@ -1,4 +1,4 @@
-"""A remote forward counts as open only after the server's confirmation, and a slow one delays no other."""
+"""A remote forward counts as open only after the server's confirmation. A slow confirmation delays no other forward."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def states(agent: Agent) -> dict[str, str]:
 
 
 def recovered_into_a_hole(lab: Lab, agent: Agent) -> Program:
-    """Move, and lose the line after the recovery's login; return the program that has the port on the server."""
+    """Move, and blackhole the line after the recovery's login. Return the program that holds the port on the server."""
     lab.set_rtt(400)
     lab.join("home")
     lab.sshd()
@@ -49,15 +49,15 @@ def recovered_into_a_hole(lab: Lab, agent: Agent) -> Program:
 
 
 def test_a_forward_that_the_server_never_confirmed_is_not_shown_as_open(lab: Lab, agent: Agent) -> None:
-    """A request is lost in a black hole.
+    """A forward request that got lost in a black hole never counts as open.
 
-    The master confirms the next one immediately, but the server will refuse it.
+    The master confirms the next request at once, without the server, which later refuses it.
     """
     taken = recovered_into_a_hole(lab, agent)
     events = agent.events()
     events.wait("forward-failed", HOST, deadline_s=30.0)
     seen = set[str]()
-    until_s = time.monotonic() + 6.0  # the agent retries after 1 and 2 s
+    until_s = time.monotonic() + 6.0  # long enough for the agent's retries after 1 and 2 s
     while time.monotonic() < until_s:
         seen.add(states(agent)["remote"])
         time.sleep(0.1)
@@ -75,14 +75,17 @@ def test_a_forward_that_the_server_never_confirmed_is_not_shown_as_open(lab: Lab
 
 
 def test_a_remote_forward_that_waits_holds_no_local_one_up(lab: Lab, agent: Agent) -> None:
-    """The local forward is open and shown while the server's answer on the remote one is pending."""
+    """`status` shows the local forward as open while the server's answer about the remote forward is pending."""
     recovered_into_a_hole(lab, agent)
     until("only the local one is open", lambda: states(agent) == {"local": "open", "remote": "opening"})
 
 
 @pytest.mark.parametrize(("rtt_s", "state"), [(0.05, "failed"), (None, "open")])
 def test_a_yes_that_is_faster_than_the_line_is_no_proof(lab: Lab, rtt_s: float | None, state: str) -> None:
-    """A confirmation faster than the round trip opens no remote forward; without a known round trip it does."""
+    """A confirmation that arrives faster than the round-trip time does not count.
+
+    If that time is unknown, it counts.
+    """
     path = str(lab.files.ssh / "hostile")
     lab.hostile_mux(path, "agrees")
     forward = parse("remote", f"{PORT}:127.0.0.1:8000")

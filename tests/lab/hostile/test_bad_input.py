@@ -1,4 +1,4 @@
-"""Input that is wrong, hostile or incomplete: the agent reports it and continues."""
+"""Wrong, hostile or incomplete input: the agent reports the error and continues."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BAD = {
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file atomically, whatever its text."""
+    """Replace a file atomically. The text may contain invalid UTF-8."""
     fresh = path.with_suffix(".new")
     fresh.touch(mode=0o600)
     fresh.write_bytes(text.encode(errors="surrogateescape"))
@@ -51,7 +51,7 @@ def write(path: Path, text: str) -> None:
 
 
 def with_hooks(agent: Agent, text: str) -> str:
-    """Return the text with the names of two files that are invalid as hooks."""
+    """Replace HOOK-PLAIN and HOOK-OPEN in the text by paths of files that are invalid as hooks."""
     for name, mode in (("HOOK-PLAIN", 0o600), ("HOOK-OPEN", 0o777)):
         file = agent.state_dir / name.lower()
         file.write_text("#!/bin/sh\n")
@@ -95,7 +95,7 @@ def test_every_bad_configuration_at_start_is_named_and_status_2(agent: Agent) ->
 
 
 def test_every_bad_configuration_at_reload_is_reported_and_changes_nothing(lab: Lab, agent: Agent) -> None:
-    """Each rejection names the key; the master, its forward and the next valid file work."""
+    """Each error names the key. The master and its forward keep working, and the next valid file takes effect."""
     pid = connected(lab, agent)
     events = agent.events()
     for case, (text, said) in BAD.items():
@@ -116,7 +116,7 @@ def test_every_bad_configuration_at_reload_is_reported_and_changes_nothing(lab: 
 
 @pytest.mark.parametrize("opened", ["once", "twice"])
 def test_a_file_that_is_saved_in_two_halves_ends_in_force(lab: Lab, agent: Agent, opened: str) -> None:
-    """A file that is written in place in two halves, 300 ms apart, takes effect, and the master stays."""
+    """A file that is written in place in two halves, 300 ms apart, takes effect. The master stays."""
     pid = connected(lab, agent)
     events = agent.events()
     half = len(NEXT) - 10
@@ -124,10 +124,10 @@ def test_a_file_that_is_saved_in_two_halves_ends_in_force(lab: Lab, agent: Agent
         file.write(NEXT[:half])
         file.flush()
         if opened == "once":
-            time.sleep(0.3)  # the time that a slow writer takes
+            time.sleep(0.3)  # simulate a slow writer
             file.write(NEXT[half:])
     if opened == "twice":
-        time.sleep(0.3)  # as above
+        time.sleep(0.3)  # simulate a slow writer
         with agent.config.open("a") as file:
             file.write(NEXT[half:])
     until("9001 listens", lambda: listens(lab, 9001))
@@ -151,7 +151,7 @@ def test_a_configuration_in_a_folder_that_is_made_later_is_read(lab: Lab, agent:
 
 
 def test_a_host_of_ssh_config_that_is_not_listed_leads_to_login(lab: Lab, agent: Agent) -> None:
-    """For an unlisted host of ssh_config the hint is `login`; for an unknown name it is `status`."""
+    """For an unlisted host of ssh_config, the hint suggests `login`. For an unknown name, it suggests `status`."""
     lab.ssh_config({"gitlab": SERVER, "git.example": SERVER})
     agent.start()
     told = agent.cli("reconnect", "gitlab").stderr
@@ -174,7 +174,7 @@ def rss_kb(agent: Agent) -> int:
 
 @contextlib.contextmanager
 def client(agent: Agent) -> Iterator[socket.socket]:
-    """Connect to the agent as any program of this user can."""
+    """Connect to the agent's socket, as any program of this user can."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(5.0)
         sock.connect(str(next(agent.runtime_dir.glob("*.sock"))))
@@ -182,7 +182,7 @@ def client(agent: Agent) -> Iterator[socket.socket]:
 
 
 def goes_on(agent: Agent, before_kb: int) -> None:
-    """Check that the agent answers and has not grown."""
+    """Check that the agent answers and that its memory has not grown."""
     agent.status()
     grown_kb = rss_kb(agent) - before_kb
     assert grown_kb < GROWTH_MAX_KB, grown_kb
@@ -198,7 +198,10 @@ def end_of(sock: socket.socket) -> bytes:
 
 
 def test_garbage_half_lines_and_endless_lines_do_no_harm(agent: Agent) -> None:
-    """Each bad request gets an error or is dropped; `status` answers meanwhile, and memory stays."""
+    """The agent answers each bad request with an error or drops it.
+
+    `status` works meanwhile, and memory does not grow.
+    """
     agent.start("")
     agent.status()
     before_kb = rss_kb(agent)
@@ -226,7 +229,7 @@ def test_garbage_half_lines_and_endless_lines_do_no_harm(agent: Agent) -> None:
 
 
 def test_five_hundred_idle_clients_lock_no_client_out(agent: Agent) -> None:
-    """Idle clients use little memory, the longest idle ones are closed first, and other requests are answered."""
+    """Idle clients use little memory. The agent closes the longest idle ones first, and answers other requests."""
     agent.start("")
     agent.status()
     before_kb = rss_kb(agent)
@@ -238,7 +241,7 @@ def test_five_hundred_idle_clients_lock_no_client_out(agent: Agent) -> None:
 
 
 def test_a_client_that_never_reads_a_thousand_events_costs_only_itself(lab: Lab, agent: Agent) -> None:
-    """Unread events wait in a bounded queue; another reader gets each event in time."""
+    """Unread events wait in a bounded queue. Another reader gets each event in time."""
     lab.join("home")
     agent.start("")
     events = agent.events()
@@ -253,7 +256,7 @@ def test_a_client_that_never_reads_a_thousand_events_costs_only_itself(lab: Lab,
             word = "add" if number % 2 == 0 else "del"
             ip.stdin.write(f"addr {word} 10.77.0.{number // 2 % 200 + 1}/32 dev eth0\n")
             ip.stdin.flush()
-            time.sleep(0.003)  # so that each is an event of its own
+            time.sleep(0.003)  # so that the agent does not merge the changes into one event
         ip.communicate()
         goes_on(agent, before_kb)
         lab.join("cafe")
@@ -283,7 +286,7 @@ except OSError as error:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user for once")
 def test_another_user_cannot_speak_to_the_agent(lab: Lab, agent: Agent) -> None:
-    """The folder excludes other users. If it is opened, the agent checks the peer's credentials with the kernel."""
+    """The folder's mode excludes other users. If the mode is changed, the agent still checks the peer's credentials."""
     agent.start("")
     (path,) = agent.runtime_dir.glob("*.sock")
     for folder in (lab.files.root, lab.files.runtime):
@@ -317,7 +320,7 @@ STRANGE = (
 
 
 def test_a_control_path_of_strange_signs_is_only_a_path(lab: Lab, agent: Agent) -> None:
-    """A path with quotes, spaces and shell characters is exactly the master's path, also after a recovery."""
+    """The agent takes a control path with quotes, spaces and shell characters literally, also after a recovery."""
     lab.join("home")
     lab.sshd()
     paths, options = {}, {}
@@ -341,7 +344,7 @@ def test_a_control_path_of_strange_signs_is_only_a_path(lab: Lab, agent: Agent) 
 
 
 def test_a_forward_of_strange_signs_is_only_a_forward(lab: Lab, agent: Agent) -> None:
-    """The text of a forward reaches the master unchanged: no shell, no option, no other file."""
+    """The text of a forward reaches the master unchanged, never as shell code, an option or another file."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -353,7 +356,7 @@ def test_a_forward_of_strange_signs_is_only_a_forward(lab: Lab, agent: Agent) ->
     agent.wait_state("web01", "connected")
     until("it listens", Path(listen).is_socket)
     for port in (9000, 9001):
-        until(f"{port} listens", lambda port=port: listens(lab, port))  # type: ignore[misc]  # bound at once
+        until(f"{port} listens", lambda port=port: listens(lab, port))  # type: ignore[misc]  # called in this iteration only
         with contextlib.suppress(TrayagentError), lab.probe(port) as probe:
             probe.release()
             probe.result(deadline_s=0.3)

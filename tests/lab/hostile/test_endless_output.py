@@ -1,4 +1,4 @@
-"""What ssh and its ProxyCommand write without end fills no disk: before the login, after it, and without an agent."""
+"""Endless output of ssh and its ProxyCommand cannot fill the disk: before the login, after it, and without an agent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trayagent.sandbox import Agent, Lab
 from trayagent.ssh.master.master_logs import MAX_SIZE
 
 CONFIG = f"[hosts.{HOST}]\n"
-# A fast one, as the banners of a server that never answers the login.
+# Fast output, such as endless banners of a server that never answers the login.
 FLOOD = 'sh -c "yes banner >&2"'
 POUR = MAX_SIZE * 3
 MARGIN = 64 * MAX_SIZE
-"""What may be written between two looks on a busy machine. Without a bound it would be hundreds of MB."""
+"""Allow for what is written between two checks on a busy machine. Without a bound, it would be hundreds of MB."""
 
 
 def logs_of(agent: Agent, kind: str) -> list[Path]:
@@ -26,7 +26,7 @@ def logs_of(agent: Agent, kind: str) -> list[Path]:
 
 
 def test_an_attempt_that_writes_without_end_stays_small(lab: Lab, agent: Agent) -> None:
-    """The file is emptied again and again, and the attempt ends at its deadline."""
+    """The agent empties the attempt's log files again and again, and does not end the attempt for it."""
     lab.join("home")
     lab.ssh_config({HOST: {**OPTIONS, "ProxyCommand": FLOOD}})
     agent.start(CONFIG)
@@ -47,7 +47,7 @@ def test_an_attempt_that_writes_without_end_stays_small(lab: Lab, agent: Agent) 
 def test_the_logs_of_a_connected_master_are_emptied_and_its_death_is_still_understood(
     lab: Lab, agent: Agent
 ) -> None:
-    """Since ssh appends to both files, its next message is at the start of the emptied file."""
+    """After the agent emptied the log files, ssh appends its last message at the start, where the agent finds it."""
     need(shutil.which("socat"), "socat")
     lab.join("home")
     lab.sshd()
@@ -61,7 +61,7 @@ def test_the_logs_of_a_connected_master_are_emptied_and_its_death_is_still_under
             file.write(b"x" * POUR)
 
     def short() -> bool:
-        agent.status()  # the agent checks the logs when something happens
+        agent.status()  # a command makes the agent check the logs
         return all(path.stat().st_size < MAX_SIZE for path in logs)
 
     until("both are short", short, LOG_CHECK_EVERY_S + 10)
@@ -71,12 +71,13 @@ def test_the_logs_of_a_connected_master_are_emptied_and_its_death_is_still_under
     assert lab.laptop.run([*ssh, HOST, "true"]).returncode == 0
     assert lab.laptop.run([*ssh, "-O", "exit", HOST]).returncode == 0
     until("the master ended", lambda: not alive(pid), 10.0)
-    assert agent.wait_state(HOST, "idle")["held"]  # by request: the agent read ssh's last line
+    # the agent knows from ssh's last line that the user ended the master
+    assert agent.wait_state(HOST, "idle")["held"]
     assert not own.exists()
 
 
 def test_the_kernel_bounds_the_log_of_a_master_without_an_agent(lab: Lab, agent: Agent) -> None:
-    """The master lives on, and only its log takes no more."""
+    """At the limit, the master continues, and only its log stops growing."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: OPTIONS})
@@ -91,7 +92,7 @@ def test_the_kernel_bounds_the_log_of_a_master_without_an_agent(lab: Lab, agent:
     os.truncate(log, 16 * MAX_SIZE)
     assert lab.laptop.run([*ssh, "-O", "check", HOST]).returncode == 0
     assert lab.laptop.run([*ssh, HOST, "true"]).returncode == 0
-    # ssh logs its end, which must not end it earlier either.
+    # ssh also logs its exit. That failing write must not kill it before it exits.
     assert lab.laptop.run([*ssh, "-O", "exit", HOST]).returncode == 0
     until("the master ended", lambda: not alive(pid), 10.0)
     assert log.stat().st_size == 16 * MAX_SIZE

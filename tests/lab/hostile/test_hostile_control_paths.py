@@ -1,4 +1,4 @@
-"""Control paths in a folder where every user may create files: what another user can and cannot do there."""
+"""Control paths in a folder in which every user may create files: what another user can and cannot do there."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ DEADLINE_S = 20.0
 
 @pytest.fixture
 def sticky(lab: Lab) -> Iterator[Path]:
-    """Create a folder like /tmp, which both users can reach; the laboratory's own is closed to others."""
-    del lab  # it must end before the folder is removed
+    """Create a folder like /tmp, which both users can use. The laboratory's own folder excludes other users."""
+    del lab  # end the agent before the folder is removed
     folder = Path(tempfile.mkdtemp(prefix="st-", dir="/tmp"))
     folder.chmod(0o1777)
     yield folder
@@ -32,7 +32,7 @@ def sticky(lab: Lab) -> Iterator[Path]:
 
 @pytest.fixture
 def bystander(lab: Lab) -> subprocess.Popen[str]:
-    """Run a program of the laptop's user that has a child."""
+    """Run an unrelated program of the laptop's user, with a child. The agent must not end either."""
     child = lab.laptop.popen(["sh", "-c", "sleep 600 & wait"])
     until(lambda: children(child.pid))
     return child
@@ -44,7 +44,7 @@ def children(pid: int) -> list[int]:
 
 
 def until(condition: object, deadline_s: float = DEADLINE_S) -> None:
-    """Poll until the condition holds."""
+    """Poll until the condition is true."""
     limit = time.monotonic() + deadline_s
     assert callable(condition)
     while not condition():
@@ -57,7 +57,7 @@ def until(condition: object, deadline_s: float = DEADLINE_S) -> None:
 def test_another_user_cannot_put_a_master_in_the_place_of_ours(
     lab: Lab, agent: Agent, sticky: Path, bystander: subprocess.Popen[str], how: str
 ) -> None:
-    """Another user who listens first on a fresh path gets nothing, and cannot make the agent end a process."""
+    """Another user who listens on the control path first gets no data, and cannot make the agent end a process."""
     lab.join("home")
     lab.sshd()
     path = sticky / "cm"
@@ -86,7 +86,10 @@ def test_another_user_cannot_put_a_master_in_the_place_of_ours(
 def test_a_master_in_a_container_keeps_its_control_path(
     lab: Lab, agent: Agent, how: str, first: bool
 ) -> None:
-    """The container's master stays, is not adopted, and is named; when it ends, the agent's master takes the path."""
+    """The agent neither adopts nor ends a container's master, but reports it.
+
+    When it ends, the agent takes the path.
+    """
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {"HostName": "203.0.113.10"}}, ControlPath="~/.ssh/cm-%n")
@@ -120,7 +123,10 @@ def test_a_master_in_a_container_keeps_its_control_path(
 def test_an_agent_that_is_killed_in_a_login_leaves_nothing_in_a_shared_folder(
     lab: Lab, agent: Agent, sticky: Path
 ) -> None:
-    """The next agent removes the private folder of the attempt; after a success the agent itself removes it."""
+    """The next agent removes the private folder of a killed attempt.
+
+    After a successful login, the agent itself removes it.
+    """
     lab.set_rtt(400)
     lab.join("home")
     lab.sshd()
@@ -139,7 +145,7 @@ def test_an_agent_that_is_killed_in_a_login_leaves_nothing_in_a_shared_folder(
 
 @pytest.mark.parametrize("where", ["here", "container"])
 def test_an_agent_that_is_killed_in_a_swap_has_it_undone(lab: Lab, agent: Agent, where: str) -> None:
-    """A master that was swapped out and not checked any more gets its path back from the next agent."""
+    """If an agent dies between swapping two control paths and checking the other master, the next agent swaps back."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {"HostName": "203.0.113.10"}}, ControlPath="~/.ssh/cm-%n")

@@ -1,4 +1,4 @@
-"""A network that lies: a machine answers at the server's address, without the server's key."""
+"""A hostile network: a machine answers at the server's address, without the server's key."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FORGED = [
 ]
 # Keys that ssh accepts without a check, or checks only against an empty file.
 UNCHECKED_WAYS = [UNCHECKED, {**UNCHECKED, "StrictHostKeyChecking": "accept-new"}]
-# From home to the café the address disappears. The office has the addresses of home, so the connection only falls
-# silent.
+# In the café the laptop's address differs, so the connection is lost. In the office it is the same as at home, so
+# the connection only falls silent.
 NETWORKS = ["cafe", "office"]
 
 
@@ -43,16 +43,16 @@ def connected(lab: Lab, agent: Agent, **options: str) -> int:
 
 
 def lied_to(lab: Lab, agent: Agent, liar: Liar, network: str) -> None:
-    """Move into the network and wait until two logins were lied to, so that the first was judged."""
+    """Move into the network, and wait for two logins at the false server, so that the agent has judged the first."""
     lab.switch("home", network)
     until("two logins were lied to", lambda: liar.visits >= 2, 20.0)
     assert agent.host(HOST)
 
 
 def back_home(lab: Lab, agent: Agent, network: str, pid: int) -> int:
-    """Go home with the old connection still alive, expect to be connected without a sign-in, and return the pid.
+    """Go home while the old connection still lives, check that the host connects without a sign-in, and return its pid.
 
-    Whether the old one continues or the server itself proves it stale depends on the lost data.
+    The old connection either continues, or the real server proves it stale. That depends on how much data was lost.
     """
     assert alive(pid)
     lab.switch(network, "home")
@@ -63,7 +63,10 @@ def back_home(lab: Lab, agent: Agent, network: str, pid: int) -> int:
 
 @pytest.mark.parametrize("text", FORGED)
 def test_a_forged_disconnect_kills_nothing_and_stops_nothing(lab: Lab, agent: Agent, text: str) -> None:
-    """The text of one plaintext packet only fails an attempt: the master lives, and at home all is unchanged."""
+    """A forged plaintext packet only makes an attempt fail.
+
+    The master lives, and at home the host is connected as before.
+    """
     pid = connected(lab, agent)
     for network in NETWORKS:
         liar = lab.liar(network)
@@ -77,7 +80,10 @@ def test_a_forged_disconnect_kills_nothing_and_stops_nothing(lab: Lab, agent: Ag
 
 
 def test_a_forged_certificate_is_no_control_at_a_terminal_either(lab: Lab, agent: Agent) -> None:
-    """Its key ID carries ssh's own line about NEWKEYS and a refusal, over the server's real public key."""
+    """The certificate's key ID contains ssh's own log line about NEWKEYS and a refusal.
+
+    It certifies the server's real key.
+    """
     lab.join("home")
     server = lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, "StrictHostKeyChecking": "yes"}})
@@ -96,14 +102,14 @@ def test_a_forged_certificate_is_no_control_at_a_terminal_either(lab: Lab, agent
 
 @pytest.mark.parametrize("config", [[], ["AuthorizedKeysFile none"]])
 def test_another_host_key_is_no_control(lab: Lab, agent: Agent, config: Sequence[str]) -> None:
-    """A real sshd with another key, unchecked, accepts or refuses the login: the master lives."""
+    """A real sshd with another host key, which ssh does not check, accepts or refuses the login. The master lives."""
     pid = connected(lab, agent, **UNCHECKED)
     for network in NETWORKS:
         trap = lab.liar(network).pretends(config)
         lab.switch("home", network)
         until(
             "the trap was visited",
-            lambda trap=trap: ("user" in trap.said() and "preauth" in trap.said()) or trap.logins(),  # type: ignore[misc]  # bound at once
+            lambda trap=trap: ("user" in trap.said() and "preauth" in trap.said()) or trap.logins(),  # type: ignore[misc]  # called in this iteration only
             20.0,
         )
         agent.wait_state(HOST, "offline")
@@ -114,7 +120,10 @@ def test_another_host_key_is_no_control(lab: Lab, agent: Agent, config: Sequence
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_same_host_key_is_a_control_without_any_checking(lab: Lab, agent: Agent, network: str) -> None:
-    """The host key recorded with the master outlives the agent, so the server itself can replace it elsewhere."""
+    """The host key in the records survives an agent's restart.
+
+    So on another network, the real server proves a master stale.
+    """
     pid = connected(lab, agent, **UNCHECKED)
     agent.stop()
     agent.start()
@@ -125,7 +134,7 @@ def test_the_same_host_key_is_a_control_without_any_checking(lab: Lab, agent: Ag
 
 
 def test_an_unchecked_login_is_no_control_for_a_master_of_unknown_origin(lab: Lab, agent: Agent) -> None:
-    """For a master of unknown host key, status shows `host-key-unknown`, and `reconnect` replaces it."""
+    """If a master's host key is unknown, status shows `host-key-unknown`, and `reconnect` replaces the master."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, **UNCHECKED}})
@@ -145,7 +154,7 @@ def test_an_unchecked_login_is_no_control_for_a_master_of_unknown_origin(lab: La
 def test_another_machine_is_no_control_for_a_master_of_unknown_origin(
     lab: Lab, agent: Agent, options: dict[str, str], config: Sequence[str]
 ) -> None:
-    """Its sshd accepts or refuses the login. The user's own master lives, and continues at home."""
+    """Another machine's sshd accepts or refuses the login. The user's own master lives, and continues at home."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, **options}})
@@ -164,7 +173,7 @@ def test_another_machine_is_no_control_for_a_master_of_unknown_origin(
 
 @pytest.mark.parametrize("text", [FORGED[1], FORGED[-1]])
 def test_a_refusal_behind_a_lying_jump_host_stops_nothing(lab: Lab, agent: Agent, text: str) -> None:
-    """Messages of the jump host's ssh do not count, so at home, where a login is needed, it is made."""
+    """The agent does not believe messages of the jump host's ssh, so at home it makes the login that is needed."""
     lab.join("home")
     lab.sshd()
     jump = lab.sshd(JUMP)
@@ -183,7 +192,7 @@ def test_a_refusal_behind_a_lying_jump_host_stops_nothing(lab: Lab, agent: Agent
 
 
 def test_a_server_with_one_more_known_key_is_recognized(lab: Lab, agent: Agent) -> None:
-    """If known_hosts gained a preferred key, the control still requests the recorded one."""
+    """If known_hosts gets another key that ssh prefers, the control still requests the recorded key."""
     lab.join("home")
     server = lab.sshd()
     rsa = lab.files.root / "rsa"
@@ -205,7 +214,10 @@ def test_a_server_with_one_more_known_key_is_recognized(lab: Lab, agent: Agent) 
 def test_a_server_whose_host_key_was_rotated_replaces_the_connection_after_a_move(
     lab: Lab, agent: Agent
 ) -> None:
-    """known_hosts has the new key, as UpdateHostKeys leaves it. At home the old connection is kept."""
+    """known_hosts has the new key, as after UpdateHostKeys.
+
+    At home the agent keeps the old connection, and after a move the server replaces it.
+    """
     up = bring_up(lab, agent)
     (server,) = lab.servers
     server.stop()

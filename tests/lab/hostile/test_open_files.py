@@ -1,4 +1,4 @@
-"""The agent may open as many files as the system allows."""
+"""The agent raises its limit of open files to the system's maximum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trayagent.sandbox import Agent, Lab
 
 
 def test_an_agent_that_starts_with_few_files_has_many(lab: Lab, agent: Agent) -> None:
-    """An agent that is started with a soft limit of 256 raises it."""
+    """An agent that starts with a soft limit of 256 raises that limit."""
     del lab
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))

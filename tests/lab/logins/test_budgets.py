@@ -1,4 +1,4 @@
-"""Many hosts, quick moves and lying networks: how long a login waits, with real servers."""
+"""How long logins wait with many hosts, quick moves and hostile networks, at real servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def listed(*names: str) -> str:
 
 
 def on_one_server(lab: Lab, *names: str) -> None:
-    """Write aliases of one server, each with a master of its own."""
+    """Write aliases of one server into ssh_config, each with its own control path."""
     hosts: dict[str, Mapping[str, str | int | list[str]]] = {
         name: {**OPTIONS, "ControlPath": f"~/.ssh/cm-{name}"} for name in names
     }
@@ -29,7 +29,7 @@ def on_one_server(lab: Lab, *names: str) -> None:
 
 
 def connected(agent: Agent, names: tuple[str, ...], pids: Mapping[str, int]) -> bool:
-    """Report whether all of them are connected by masters other than these."""
+    """Report whether all of these hosts are connected by masters that are not in `pids`."""
     hosts = {host["name"]: host for host in agent.status()["hosts"]}
     return all(hosts[n]["state"] == "connected" and hosts[n]["pid"] != pids.get(n) for n in names)
 
@@ -42,14 +42,14 @@ def test_four_hosts_on_one_server_are_back_after_two_quick_moves(lab: Lab, agent
     agent.start(listed(*FOUR))
     pids = {name: int(agent.wait_state(name, "connected")["pid"]) for name in FOUR}
     lab.switch("home", "cafe")
-    time.sleep(0.7)  # the reported case: long enough for TCP, too short for four logins
+    time.sleep(0.7)  # long enough for the TCP connections, too short for four logins
     t0 = lab.switch("cafe", "office")
     until("all four are back", lambda: connected(agent, FOUR, pids), deadline_s=20.0)
     print(f"four hosts: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # shown by pytest -s
 
 
 def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> None:
-    """Nine moves within a minute, each with a successful login: the last one is as fast as the first."""
+    """After nine moves within a minute, each with a successful login, the last login is as fast as the first."""
     lab.join("home")
     lab.sshd()
     on_one_server(lab, "web")
@@ -60,7 +60,7 @@ def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> N
         there = "cafe" if here == "home" else "home"
         t0 = lab.switch(here, there)
         old = {"web": pid}
-        until("it is replaced", lambda old=old: connected(agent, ("web",), old), deadline_s=15.0)  # type: ignore[misc]  # a default binds it
+        until("it is replaced", lambda old=old: connected(agent, ("web",), old), deadline_s=15.0)  # type: ignore[misc]  # a default argument binds the variable
         took.append(time.monotonic() - t0)
         pid, here = int(agent.wait_state("web", "connected")["pid"]), there
     assert time.monotonic() - begun < 240, "some logins no longer count"
@@ -68,7 +68,7 @@ def test_a_host_that_moves_all_the_time_never_waits(lab: Lab, agent: Agent) -> N
 
 
 def test_twelve_hosts_behind_a_bastion_that_refuses_the_key_make_two_logins(lab: Lab, agent: Agent) -> None:
-    """One host shows the refusal, the others are held back; a working key brings all of them up."""
+    """One host shows the refusal, and the agent holds the others back. With a working key, all of them connect."""
     lab.join("home")
     bastion = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
     lab.sshd(OTHER)
@@ -97,7 +97,7 @@ def test_twelve_hosts_behind_a_bastion_that_refuses_the_key_make_two_logins(lab:
 
 
 def test_a_network_that_closes_the_port_does_not_hold_up_the_next_one(lab: Lab, agent: Agent) -> None:
-    """In the café a gateway accepts and closes; at home the agent contacts the server immediately."""
+    """In the café a gateway accepts and closes connections. At home the agent still contacts the server immediately."""
     lab.join("home")
     server = lab.sshd()
     on_one_server(lab, "web")
@@ -106,14 +106,17 @@ def test_a_network_that_closes_the_port_does_not_hold_up_the_next_one(lab: Lab, 
     lab.liar("cafe").closes()
     lab.switch("home", "cafe")
     until("the café has closed a connection", lambda: "kind=dropped" in agent.cli("why", "web").stdout, 15.0)
-    server.restart()  # so that a login is needed
+    server.restart()  # end the sessions, so that a login is needed
     t0 = lab.switch("cafe", "home")
     agent.wait_state("web", "connected", deadline_s=10.0)
     print(f"home: back after {time.monotonic() - t0:.1f} s")  # noqa: T201  # shown by pytest -s
 
 
 def test_an_account_that_pam_refuses_sees_two_logins(lab: Lab, agent: Agent) -> None:
-    """A connection that sshd closes without a word may be a refusal. One login that works brings all hosts back."""
+    """A connection that sshd closes without a message may be a refusal.
+
+    After one successful login, all hosts come back.
+    """
     pam = Pam(lab.files)
     pam.refuse_account(False)
     lab.join("home")
@@ -146,7 +149,7 @@ def test_an_account_that_pam_refuses_sees_two_logins(lab: Lab, agent: Agent) -> 
 
 
 def test_twelve_hosts_behind_a_bastion_follow_the_first_together(lab: Lab, agent: Agent) -> None:
-    """After one login was let in, as many as the server allows are under way, and not two at a time."""
+    """After the first successful login, the agent starts as many logins at a time as the server allows."""
     lab.join("home")
     bastion = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
     lab.sshd(OTHER, config=["MaxStartups 100"])
@@ -169,7 +172,10 @@ def test_twelve_hosts_behind_a_bastion_follow_the_first_together(lab: Lab, agent
 
 
 def test_hosts_behind_a_rebooting_jump_host_wait_for_it(lab: Lab, agent: Agent) -> None:
-    """Its failures count once, not once for each host behind it. When it is up, one login brings all of them back."""
+    """The jump host's failures count once, not once per host behind it.
+
+    When it is up, one login brings all hosts back.
+    """
     lab.join("home")
     jump = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
     lab.sshd(OTHER)
@@ -193,7 +199,7 @@ def test_hosts_behind_a_rebooting_jump_host_wait_for_it(lab: Lab, agent: Agent) 
 
 
 def test_a_relay_that_swallows_the_refusal_costs_two_logins(lab: Lab, agent: Agent) -> None:
-    """A login that ends in silence after the key exchange may be refused: two are made, and the text says so."""
+    """A login that ends in silence after the key exchange may be refused. So the agent makes only two, and says so."""
     lab.join("cafe")
     server = lab.sshd(config=["LogLevel VERBOSE"])
     on_one_server(lab, *FOUR)

@@ -1,4 +1,4 @@
-"""A Dropbear server: masters, forwards, probes and the clean-up of our dead session work as with sshd."""
+"""A Dropbear server: masters, forwards, probes and the clean-up of a dead session work as with sshd."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 
 @contextmanager
 def dropbear(lab: Lab) -> Iterator[None]:
-    """Run Dropbear on the server, and make its host key known."""
+    """Run Dropbear on the server, and add its host key to known_hosts."""
     key = lab.files.root / "dropbear-key"
     made = lab.server.check(["dropbearkey", "-t", "ed25519", "-f", str(key)])
     public = next(line for line in made.splitlines() if line.startswith("ssh-ed25519 "))
@@ -45,7 +45,10 @@ def dropbear(lab: Lab) -> Iterator[None]:
 
 
 def test_the_dead_session_is_ended_and_its_port_is_back(lab: Lab, agent: Agent) -> None:
-    """The session's parent is Dropbear's process for the connection. It holds the port and has no keep-alive."""
+    """The dead session's parent is Dropbear's process for the connection.
+
+    It holds the port, and sends no keep-alives.
+    """
     lab.join("home")
     lab.echo(8000, node=lab.laptop)
     lab.ssh_config({HOST: {"HostName": ADDRESS, "ControlPath": "~/.ssh/cm-%C"}})

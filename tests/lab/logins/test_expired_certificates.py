@@ -1,4 +1,4 @@
-"""A certificate that expires is named before a login is spent, and all its hosts connect when it is renewed."""
+"""Expired certificates: the agent reports them before it tries a login, and connects their hosts after a renewal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VALID_S = 25
 
 
 def sign(lab: Lab, valid_s: int) -> int:
-    """Sign the user's key; return the end of the certificate's validity in seconds since 1970."""
+    """Sign the user's key. Return the time at which the certificate expires, in seconds since 1970."""
     end = int(time.time()) + valid_s
     words = [
         "-I",
@@ -32,9 +32,9 @@ def sign(lab: Lab, valid_s: int) -> int:
 
 
 def test_no_login_is_spent_on_an_expired_certificate(lab: Lab, agent: Agent) -> None:
-    """After the move the hosts wait with one reason, no server sees a refused login, and a renewal connects all.
+    """After a move all hosts wait for the same reason, and no server sees a refused login. After a renewal all connect.
 
-    The certificate of a jump host counts, too, and the reason names that host.
+    The agent also checks the certificate for a jump host, and the reason names the jump host.
     """
     keygen(lab.files.root / "ca")
     end = sign(lab, VALID_S)
@@ -66,7 +66,7 @@ def test_no_login_is_spent_on_an_expired_certificate(lab: Lab, agent: Agent) -> 
 
 
 def test_a_refused_login_names_the_certificate(lab: Lab, agent: Agent) -> None:
-    """A certificate that had expired before the first login is the likely reason of the refusal."""
+    """If the certificate had expired before the first login, the message names it as the likely reason."""
     keygen(lab.files.root / "ca")
     sign(lab, -60)
     lab.join("home")

@@ -1,4 +1,4 @@
-"""Hosts that need the user: at a terminal, by a window, and never without one."""
+"""Hosts whose login needs the user: at a terminal or in a window, and never without the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trayagent.sandbox.lab_tools import tool
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = '[hosts.web01]\nlocal = ["8080:localhost:8000"]\n'
-SECRET = "correct horse"  # noqa: S105  # of an account that exists for this test
+SECRET = "correct horse"  # noqa: S105  # the account exists only for this test
 QUIET_S = 1.5  # long enough for an unrequested login to start
 
 
@@ -45,17 +45,17 @@ def login(lab: Lab, agent: Agent, host: str = "web01", **env: str) -> AtTerminal
 
 
 def asked(sshd: Sshd) -> int:
-    """Return how many logins have been started; a banner check does not count."""
+    """Return how many logins the server has seen. A banner check does not count."""
     return len(re.findall(r"^(?:Accepted|Failed|Postponed|Partial) ", sshd.said(), re.MULTILINE))
 
 
 def refused_in_silence(sshd: Sshd) -> int:
-    """Return how many logins were started for the account and given up without any authentication."""
+    """Return how many logins for the account ended without an authentication attempt."""
     return len(re.findall(r"^Connection (?:closed|reset) by authenticating user ", sshd.said(), re.MULTILINE))
 
 
 def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) -> None:
-    """Check that the condition holds the whole time, because an absence has no event to wait for."""
+    """Check that the condition stays true for `for_s`, because there is no event to wait for."""
     limit = time.monotonic() + for_s
     while time.monotonic() < limit:
         assert condition(), f"no longer: {what}"
@@ -66,7 +66,7 @@ def is_ssh(pid: int) -> bool:
     """Report whether a living process is an ssh."""
     try:
         return alive(pid) and Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"
-    except OSError:  # it ended meanwhile
+    except OSError:  # the process ended meanwhile
         return False
 
 
@@ -91,9 +91,9 @@ def leftovers(lab: Lab, agent: Agent) -> list[str]:
 def test_a_password_host_is_logged_in_to_and_never_tried_without_its_user(
     lab: Lab, agent: Agent, pam: Pam
 ) -> None:
-    """A host with a password is connected by `login` only; after a change of network there is one event and no login.
+    """Only `login` connects a host with a password. After a change of network there is one event and no login.
 
-    The connection outlives the terminal and the agent, and the next agent knows that it needs the user.
+    The connection outlives the terminal and the agent. The next agent knows that the login needs the user.
     """
     pam.ask_password(SECRET)
     sshd = server(lab, *PASSWORD)
@@ -109,7 +109,7 @@ def test_a_password_host_is_logged_in_to_and_never_tried_without_its_user(
     view = agent.wait_state("web01", "connected")
     agent.wait_forwards("web01", {"local": "open"})
     pid = view["pid"]
-    assert os.getsid(pid) == pid  # the terminal is closed by now
+    assert os.getsid(pid) == pid  # still connected, although the terminal is closed
     agent.stop()
     agent.start()
     assert agent.wait_state("web01", "connected")["pid"] == pid
@@ -133,7 +133,7 @@ def test_a_password_host_is_logged_in_to_and_never_tried_without_its_user(
 
 @pytest.mark.root
 def test_a_one_time_code_beside_a_key_is_asked_for_at_each_login(lab: Lab, agent: Agent, pam: Pam) -> None:
-    """A change of network uses up no one-time code and starts no login, although the key needs no user."""
+    """After a change of network, the agent starts no login, although the key needs no user: a code is also needed."""
     pam.ask_codes(["123456", "654321"])
     sshd = server(lab, *KEY_AND_CODE)
     agent.start(CONFIG)
@@ -183,7 +183,7 @@ def test_a_login_that_fails_leaves_nothing_but_sshs_output(lab: Lab, agent: Agen
     until("nothing is left", lambda: not leftovers(lab, agent))
     with login(lab, agent) as terminal:
         terminal.expect("assword: ")
-        # The ssh that it started is still at its prompt.
+        # The ssh that the killed command started is still at its prompt.
         os.kill(command_at_work(lab, "login"), signal.SIGKILL)
         agent.wait_state("web01", "needs-sign-in")
         until("nothing is left", lambda: not leftovers(lab, agent))
@@ -198,7 +198,7 @@ def test_a_login_that_fails_leaves_nothing_but_sshs_output(lab: Lab, agent: Agen
 def test_a_password_is_asked_for_by_a_window_where_there_is_no_terminal(
     lab: Lab, agent: Agent, pam: Pam
 ) -> None:
-    """$SSH_ASKPASS opens the window, as in ssh(1), also for an unlisted host and before an agent runs."""
+    """$SSH_ASKPASS prompts in a window, as in ssh(1), also for an unlisted host and if no agent runs yet."""
     pam.ask_password(SECRET)
     server(lab, *PASSWORD)
     window = lab.files.root / "window"
@@ -219,7 +219,10 @@ def test_a_password_is_asked_for_by_a_window_where_there_is_no_terminal(
 
 
 def test_an_unknown_host_key_is_accepted_once_and_later_logins_need_no_user(lab: Lab, agent: Agent) -> None:
-    """`login` accepts an unknown host key once; later logins need no user, so a change of network is recovered."""
+    """`login` lets the user accept an unknown host key once.
+
+    Later logins need no user, so the agent recovers the host.
+    """
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "StrictHostKeyChecking": "ask"}})
     lab.files.known_hosts.write_text("")
@@ -277,7 +280,7 @@ def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth
 
 
 def test_without_a_route_to_the_host_the_user_is_not_asked(lab: Lab, agent: Agent) -> None:
-    """Without a network, or with an invalid name, `login` exits with 1 immediately and names the error."""
+    """Without a network or with an invalid name, `login` exits with 1 immediately and prints the error."""
     server(lab)
     agent.start(CONFIG)
     agent.wait_state("web01", "connected")
@@ -294,7 +297,7 @@ def test_without_a_route_to_the_host_the_user_is_not_asked(lab: Lab, agent: Agen
 
 
 def test_without_a_terminal_or_window_no_empty_password_is_offered(lab: Lab, agent: Agent) -> None:
-    """Without a terminal or window, as from cron, `login` is refused with a hint, and no connection is made."""
+    """Without a terminal or window, as from cron, `login` fails with a hint and makes no connection."""
     sshd = server(lab, "PasswordAuthentication yes")
     lab.ssh_config({"web01": {**SERVER, "PubkeyAuthentication": "no"}})
     agent.start("")

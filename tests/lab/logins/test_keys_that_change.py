@@ -1,4 +1,4 @@
-"""Keys that change beside a living master: the agent learns the server's verdict before that master is replaced."""
+"""Keys that change while a master lives: the agent tests them with a login before the master has to be replaced."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def why(agent: Agent) -> str:
 
 
 def up(lab: Lab, agent: Agent, *config: str) -> tuple[Sshd, int]:
-    """Connect; return the server and the master's pid."""
+    """Connect the host. Return the server and the master's pid."""
     sshd = server(lab, *config)
     agent.start(CONFIG)
     return sshd, int(agent.wait_state("web01", "connected")["pid"])
 
 
 def problem(agent: Agent) -> dict[str, Any] | None:
-    """Return the problem of the host, which must be connected."""
+    """Return the problem of the host. The host must be connected."""
     found: dict[str, Any] | None = agent.wait_state("web01", "connected")["problem"]
     return found
 
 
 def test_a_failed_key_rotation_is_reported_while_the_old_connection_lives(lab: Lab, agent: Agent) -> None:
-    """If the server knows another key than the laptop's new one, one login finds out, and the connection stays.
+    """If the server does not accept the laptop's new key, one login detects that, and the connection stays.
 
-    A warning is shown until the right key is there, and `reconnect` uses that key.
+    The agent shows a warning until the right key is there. `reconnect` then uses the right key.
     """
     sshd, pid = up(lab, agent)
     events = agent.events()
@@ -67,7 +67,7 @@ def test_a_failed_key_rotation_is_reported_while_the_old_connection_lives(lab: L
 
 
 def test_a_restart_does_not_mistake_an_older_login_for_one_with_a_password(lab: Lab, agent: Agent) -> None:
-    """The next agent knows that the user's own master is older than the refusal, and logs in when the key is right."""
+    """The next agent knows that the user's master is older than the refused login. It logs in once the key is right."""
     sshd = server(lab)
     start = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-M", "-N", "-f", "web01"]
     lab.laptop.check(start)
@@ -95,7 +95,7 @@ def test_a_restart_does_not_mistake_an_older_login_for_one_with_a_password(lab: 
 def test_reconnect_reports_that_the_new_key_is_refused_and_keeps_the_connection(
     lab: Lab, agent: Agent
 ) -> None:
-    """No trial detects a change on the server only. `reconnect` finds it out, and the connection stays."""
+    """If only the server changed, there is no key trial. `reconnect` detects the refusal, and the connection stays."""
     sshd, pid = up(lab, agent)
     other_key(lab)
     stays("no login", lambda: asked(sshd) == 1)
@@ -118,7 +118,7 @@ def test_a_key_that_is_written_again_as_it_was_is_not_tried(lab: Lab, agent: Age
 def test_keys_that_change_all_the_time_beside_a_connection_are_refused_twice_at_most(
     lab: Lab, agent: Agent
 ) -> None:
-    """A script that changes keys all the time locks no account, and the connection stays."""
+    """A script that changes keys all the time causes at most two refused logins. The connection stays."""
     sshd, pid = up(lab, agent)
     for number in range(3):
         key = lab.files.root / f"wrong-{number}"
@@ -132,7 +132,7 @@ def test_keys_that_change_all_the_time_beside_a_connection_are_refused_twice_at_
 
 @contextmanager
 def ssh_agent(lab: Lab, *asking: str) -> Iterator[dict[str, str]]:
-    """Run an ssh-agent in the laptop; `asking` is the command line of a program that answers its questions."""
+    """Run an ssh-agent in the laptop. `asking` is the command line of the program that answers its confirmations."""
     socket = lab.files.root / "agent"
     env = {"SSH_AUTH_SOCK": str(socket)}
     asks = {"SSH_ASKPASS": asking[0], "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":9"} if asking else {}
@@ -152,7 +152,7 @@ def encrypt(lab: Lab, key: Path) -> None:
 
 @pytest.mark.parametrize("holds", ["nothing", "locked", "the old key"])
 def test_a_key_that_only_the_user_can_unlock_is_not_tried(lab: Lab, agent: Agent, holds: str) -> None:
-    """For an encrypted key that the ssh-agent lacks, the agent makes no login, and `why` says so."""
+    """If a key is encrypted and not in the ssh-agent, the agent makes no key trial, and `why` shows the reason."""
     with ssh_agent(lab) as env:
         agent.env.update(env)
         if holds != "nothing":
@@ -184,7 +184,7 @@ def script(lab: Lab, text: str) -> str:
 def test_a_key_of_the_ssh_agent_is_offered_without_a_signature(
     lab: Lab, agent: Agent, accepted: bool
 ) -> None:
-    """A trial with a key that needs a confirmation at each use gets the server's verdict without a signature."""
+    """A key trial learns whether the server accepts a key without a signature, so the user need not confirm its use."""
     questions = lab.files.root / "questions"
     questions.touch()
     with ssh_agent(lab, script(lab, f"echo asked >>{questions}")) as env:
@@ -210,7 +210,7 @@ def test_a_key_of_the_ssh_agent_is_offered_without_a_signature(
 
 
 def test_an_agent_that_dies_in_a_trial_leaves_none_behind(lab: Lab, agent: Agent) -> None:
-    """The next agent ends a trial of an agent that died; otherwise that login would wait forever."""
+    """The next agent ends the key trial of a killed agent, because that login would wait forever."""
     _, pid = up(lab, agent)
     lab.blackhole(True)
     key = lab.files.root / "new"
@@ -225,6 +225,6 @@ def test_an_agent_that_dies_in_a_trial_leaves_none_behind(lab: Lab, agent: Agent
 
 
 def trials(lab: Lab) -> list[int]:
-    """Return the processes of trials."""
+    """Return the pids of key trials."""
     words = [(pid, Path(f"/proc/{pid}/cmdline")) for pid in lab.laptop.pids()]
     return [pid for pid, path in words if path.exists() and "trayagent-trial" in path.read_text()]

@@ -1,4 +1,4 @@
-"""A host needs a password, and its user sits at a desktop: the notification, its button, and the result."""
+"""A login with a password from a desktop notification: the notification, its button, and the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.lab.pam import PASSWORD, Pam
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.lab_tools import tool
 
-SECRET = "correct horse"  # noqa: S105  # of an account that exists for this test
+SECRET = "correct horse"  # noqa: S105  # the account exists only for this test
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def desk() -> Iterator[Desk]:
 
 
 def program(lab: Lab, name: str, script: str) -> str:
-    """Put a program into the laboratory; return its path."""
+    """Write a program into the laboratory, and return its path."""
     path = lab.files.root / name
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o700)
@@ -36,20 +36,23 @@ def program(lab: Lab, name: str, script: str) -> str:
 @pytest.mark.root
 @pytest.mark.parametrize("way", ["terminal", "windows"])
 def test_the_messages_button_logs_in_and_the_message_goes(lab: Lab, desk: Desk, way: str) -> None:
-    """The button opens the user's terminal with the click's token; without a terminal, ssh uses $SSH_ASKPASS."""
+    """The button opens the user's terminal with the click's activation token.
+
+    Without a terminal, ssh uses $SSH_ASKPASS.
+    """
     Pam(lab.files).ask_password(SECRET)
     lab.join("home")
     lab.ssh_config({"web01": {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}})
     lab.sshd(config=PASSWORD)
     asker = program(lab, "asker", f'echo "{SECRET}"')
     seen = lab.files.root / "seen"
-    # A terminal emulator without a screen. It runs the command after -e, and the asker answers in the user's place.
+    # A terminal emulator without a screen. It runs the command after -e, and `asker` answers the prompt.
     asked = f"SSH_ASKPASS={asker} SSH_ASKPASS_REQUIRE=force"
     terminal = program(lab, "terminal", f'echo "$XDG_ACTIVATION_TOKEN" > {seen}; shift; {asked} exec "$@"')
     session = {
         "DBUS_SESSION_BUS_ADDRESS": desk.environment["DBUS_SESSION_BUS_ADDRESS"],
         "XDG_RUNTIME_DIR": str(desk.folder),
-        "DISPLAY": ":99",  # no program opens a window on it
+        "DISPLAY": ":99",  # never used, because no program here opens a window
     }
 
     async def body(agent: Agent) -> None:
@@ -73,8 +76,8 @@ def test_the_messages_button_logs_in_and_the_message_goes(lab: Lab, desk: Desk, 
         if way == "terminal":
             agent.env["TERMINAL"] = terminal
         else:
-            few = lab.files.root / "few"  # no terminal emulator is in it
+            few = lab.files.root / "few"  # a PATH without a terminal emulator
             few.mkdir()
-            (few / "env").symlink_to(tool("env"))  # the program that starts a command in the laboratory
+            (few / "env").symlink_to(tool("env"))  # the laboratory starts commands with env
             agent.env |= {"PATH": str(few), "SSH_ASKPASS": asker}
         run(body(agent))

@@ -1,4 +1,4 @@
-"""Logins that fail: the message, the number of attempts, and the recovery without the user."""
+"""Failing logins: the message, the number of attempts, and the automatic recovery."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server(lab: Lab, *config: str) -> Sshd:
 
 
 def in_trouble(agent: Agent, state: str, code: str, *words: str) -> dict[str, Any]:
-    """Wait for the state; check that the problem has the code, and that title and hint contain the words."""
+    """Wait for the state. Check the problem's code, and that its title and hint contain the words."""
     view = agent.wait_state("web01", state)
     problem = view["problem"]
     assert problem is not None, view
@@ -57,7 +57,7 @@ def in_trouble(agent: Agent, state: str, code: str, *words: str) -> dict[str, An
 
 
 def other_key(lab: Lab) -> Path:
-    """Make the server accept only another key; return the path of that key."""
+    """Make the server accept only another key, and return the path of that key."""
     key = lab.files.root / "other-key"
     keygen(key)
     shutil.copy(key.with_suffix(".pub"), lab.files.authorized_keys)
@@ -74,7 +74,7 @@ def use_key(lab: Lab, key: Path) -> None:
 
 
 def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) -> None:
-    """Check that the condition holds the whole time, because an absence has no event to wait for."""
+    """Check that the condition stays true for `for_s`, because there is no event to wait for."""
     limit = time.monotonic() + for_s
     while time.monotonic() < limit:
         assert condition(), f"no longer: {what}"
@@ -82,7 +82,7 @@ def stays(what: str, condition: Callable[[], object], for_s: float = QUIET_S) ->
 
 
 def test_a_refused_login_is_tried_once_and_again_when_the_key_is_replaced(lab: Lab, agent: Agent) -> None:
-    """After one refused login the host is `needs-sign-in`, and connected once the key file is replaced."""
+    """After one refused login the host is `needs-sign-in`. It is connected once the key file is replaced."""
     sshd = server(lab)
     key = other_key(lab)
     agent.start(CONFIG)
@@ -96,7 +96,7 @@ def test_a_refused_login_is_tried_once_and_again_when_the_key_is_replaced(lab: L
 
 
 def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: Agent) -> None:
-    """Agents that start after a refused login, also after a kill, make no second one until the key has changed."""
+    """An agent that starts after a refused login, even after a kill, tries no other login until the key has changed."""
     sshd = server(lab)
     key = other_key(lab)
     agent.start(CONFIG)
@@ -109,7 +109,7 @@ def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: A
     agent.start()
     stays("one login", lambda: asked(sshd) == 1)
     agent.stop()
-    use_key(lab, key)  # while no agent runs
+    use_key(lab, key)  # the key changes while no agent runs
     agent.start()
     agent.wait_state("web01", "connected")
     agent.stop()
@@ -124,7 +124,7 @@ def test_five_changes_of_network_make_no_third_login_of_a_refused_one(lab: Lab, 
     in_trouble(agent, "needs-sign-in", "auth-denied")
     for number in range(5):
         lab.switch(*(("home", "cafe") if number % 2 == 0 else ("cafe", "home")))
-        time.sleep(0.4)  # so that each is a change of its own
+        time.sleep(0.4)  # so that the agent sees each change separately
     stays("at most 2 logins", lambda: refusals(sshd) <= 2)
     assert refusals(sshd) == 1
     in_trouble(agent, "needs-sign-in", "auth-denied")
@@ -141,12 +141,12 @@ def test_keys_that_change_all_the_time_make_no_third_login(lab: Lab, agent: Agen
         keygen(key)
         use_key(lab, key)
         until("the second login", lambda: refusals(sshd) == 2)
-        time.sleep(0.3)  # so that each is a change of its own
+        time.sleep(0.3)  # so that the agent sees each change separately
     stays("at most 2 logins", lambda: refusals(sshd) <= 2)
 
 
 def test_a_running_host_whose_login_is_refused_elsewhere_needs_sign_in(lab: Lab, agent: Agent) -> None:
-    """After one refused login on another network the stale master is killed, although no new one can log in."""
+    """After one refused login on another network the agent kills the stale master, although no new one can log in."""
     sshd = server(lab)
     agent.start(CONFIG)
     pid = agent.wait_state("web01", "connected")["pid"]
@@ -161,7 +161,7 @@ def test_a_running_host_whose_login_is_refused_elsewhere_needs_sign_in(lab: Lab,
     stays("one login", lambda: refusals(sshd) == 1)
     for number in range(4):
         lab.switch(*(("cafe", "home") if number % 2 == 0 else ("home", "cafe")))
-        time.sleep(0.4)  # so that each is a change of its own
+        time.sleep(0.4)  # so that the agent sees each change separately
     stays("at most 2 logins", lambda: refusals(sshd) <= 2)
     use_key(lab, key)
     agent.wait_state("web01", "connected")
@@ -201,9 +201,9 @@ def test_a_changed_host_key_fails_until_known_hosts_is_fixed(lab: Lab, agent: Ag
 
 
 def test_a_refused_port_is_tried_again_and_again_until_the_server_is_back(lab: Lab, agent: Agent) -> None:
-    """A refused port is `waiting` with the time of the next attempt.
+    """If the server's port is closed, the host is `waiting`, with the time of the next attempt.
 
-    No event reports the server's return; a retry does.
+    No event reports that the server is back, so only a retry detects it.
     """
     sshd = server(lab)
     sshd.stop()
@@ -216,7 +216,7 @@ def test_a_refused_port_is_tried_again_and_again_until_the_server_is_back(lab: L
 
 
 def test_a_name_that_is_not_found_is_resolved_again(lab: Lab, agent: Agent) -> None:
-    """A host with an unknown name is `waiting`, and connected once the name has an address."""
+    """A host whose name has no address is `waiting`. It is connected once the name has an address."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "HostName": "web01.example", "HostKeyAlias": "203.0.113.10"}})
     agent.start(CONFIG)
@@ -229,7 +229,7 @@ def test_a_name_that_is_not_found_is_resolved_again(lab: Lab, agent: Agent) -> N
 
 @contextmanager
 def held_connection(lab: Lab) -> Iterator[None]:
-    """Hold a connection without a login."""
+    """Keep a connection without a login open."""
     hold = (
         "import socket, sys; held = socket.create_connection(('203.0.113.10', 22)); held.recv(9);"
         "print('held', flush=True); sys.stdin.read()"
@@ -248,7 +248,7 @@ def held_connection(lab: Lab) -> Iterator[None]:
 
 
 def test_a_server_that_drops_us_is_retried_only_after_a_pause(lab: Lab, agent: Agent) -> None:
-    """A server that is full by MaxStartups gets no second attempt from a network for 20 s, then is connected."""
+    """If MaxStartups drops the connection, the agent tries again only after 20 s, and then connects."""
     sshd = server(lab, "MaxStartups 1")
 
     def drops() -> int:
@@ -274,7 +274,7 @@ def sessions(sshd: Sshd) -> int:
 
 
 def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: Agent) -> None:
-    """A forced command prints no marker line: after one session probes use forwards, and that is recorded."""
+    """A forced command prints no marker line. After one such session, probes use forwards, also with the next agent."""
     sshd = server(lab, "ForceCommand /bin/echo this account is for forwards only")
     agent.start(CONFIG)
     pid = agent.wait_state("web01", "connected")["pid"]
@@ -285,10 +285,10 @@ def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: A
 
     until(
         "it is remembered", remembered, deadline_s=0.9 * MARKER_DEADLINE_S
-    )  # the end of its output shows it
+    )  # only the end of its output shows that it is a forced command
     assert sessions(sshd) == 1
     events = agent.events()
-    lab.join("home", interface="eth0", metric=50)  # the source differs, the old connection lives
+    lab.join("home", interface="eth0", metric=50)  # the source address differs, but the old connection lives
     assert events.wait("master-kept", "web01")["pid"] == pid
     agent.stop()
     agent.start()
@@ -305,7 +305,7 @@ def test_a_forced_command_is_probed_by_forward_and_remembered(lab: Lab, agent: A
 def test_where_forwarding_is_forbidden_the_master_is_up_and_probed_all_the_same(
     lab: Lab, agent: Agent
 ) -> None:
-    """With AllowTcpForwarding no, the host is connected and recovered, and -R is `failed` with its reason."""
+    """With `AllowTcpForwarding no`, the host connects and recovers, and -R is `failed` with the reason."""
     sshd = server(lab, "AllowTcpForwarding no")
     agent.start('[hosts.web01]\nremote = ["22221:localhost:22"]\n')
     pid = agent.wait_state("web01", "connected")["pid"]
@@ -322,7 +322,10 @@ def test_where_forwarding_is_forbidden_the_master_is_up_and_probed_all_the_same(
 
 
 def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Agent) -> None:
-    """A cipher that the server lacks is `failed` after one connection, and connected after the edit."""
+    """With a cipher that the server lacks, the host is `failed` after one connection.
+
+    It is connected after the edit.
+    """
     sshd = server(lab, "Ciphers aes128-ctr")
     lab.ssh_config({"web01": {**SERVER, "Ciphers": "aes256-ctr"}})
     agent.start(CONFIG)
@@ -333,7 +336,7 @@ def test_nothing_in_common_fails_until_ssh_config_is_changed(lab: Lab, agent: Ag
 
 
 def test_a_locked_key_needs_its_passphrase(lab: Lab, agent: Agent) -> None:
-    """After one attempt an encrypted key is `passphrase-needed`, with the command that unlocks it."""
+    """After one attempt with an encrypted key, the problem `passphrase-needed` contains the command that unlocks it."""
     lab.join("home")
     server = lab.sshd(config=["LogLevel VERBOSE"])
     lab.laptop.check(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(lab.files.key)])
@@ -346,7 +349,7 @@ def test_a_locked_key_needs_its_passphrase(lab: Lab, agent: Agent) -> None:
 
 
 def test_an_ssh_config_that_ssh_refuses_fails_until_it_is_fixed(lab: Lab, agent: Agent) -> None:
-    """`config-error` shows ssh's own words, also after `reconnect`; the host is connected after the edit."""
+    """`config-error` shows ssh's own message, also after `reconnect`. The host is connected after the edit."""
     server(lab)
     lab.ssh_config({"web01": {**SERVER, "BogusOption": "yes"}})
     agent.start(CONFIG)
@@ -360,7 +363,7 @@ def test_an_ssh_config_that_ssh_refuses_fails_until_it_is_fixed(lab: Lab, agent:
 
 
 def test_a_missing_ssh_is_reported_and_found_by_reconnect(lab: Lab, agent: Agent) -> None:
-    """`ssh-missing` names the program; `reconnect` finds it once it is installed, without a restart."""
+    """`ssh-missing` names the program. Once it is installed, `reconnect` finds it without a restart."""
     server(lab)
     program = lab.files.root / "ssh"
     agent.env["TRAYAGENT_SSH"] = str(program)
@@ -375,7 +378,7 @@ def test_a_missing_ssh_is_reported_and_found_by_reconnect(lab: Lab, agent: Agent
 def test_a_refusal_by_a_jump_host_whose_ssh_is_silenced_is_not_repeated(
     lab: Lab, agent: Agent, through: str
 ) -> None:
-    """`ssh -q -W` and LogLevel QUIET hide the refusal from the user, not from the agent."""
+    """`ssh -q -W` and LogLevel QUIET hide the refusal from the user, but not from the agent."""
     server(lab)
     jump = lab.sshd(JUMP, config=["LogLevel VERBOSE"])
     way = (
@@ -390,7 +393,10 @@ def test_a_refusal_by_a_jump_host_whose_ssh_is_silenced_is_not_repeated(
 
 
 def test_a_refusal_that_no_log_could_hold_counts(lab: Lab, agent: Agent) -> None:
-    """With a full runtime directory ssh writes nothing, and two logins without a known end are the most."""
+    """If the runtime directory is full, ssh can log nothing.
+
+    The agent then makes at most two logins of unknown result.
+    """
     sshd = server(lab)
     other_key(lab)
     place = str(agent.runtime_dir)
@@ -401,11 +407,12 @@ def test_a_refusal_that_no_log_could_hold_counts(lab: Lab, agent: Agent) -> None
     agent.configure(CONFIG)
     until("two refusals", lambda: refusals(sshd) == 2, 20.0)
     in_trouble(agent, "waiting", "unknown", "could not write its log", "perhaps the login was refused")
-    stays("two logins", lambda: refusals(sshd) == 2, 5.0)  # the back-off alone would end after 2.4 s
+    # the back-off would allow another login after 2.4 s
+    stays("two logins", lambda: refusals(sshd) == 2, 5.0)
 
 
 def test_refusals_are_remembered_although_the_disk_is_full(lab: Lab, agent: Agent) -> None:
-    """Agents that start again while the state directory takes no more make no second login, and print no traceback."""
+    """Agents that start while the state directory is full make no second login, and print no traceback."""
     sshd = server(lab)
     other_key(lab)
     place = str(agent.state_dir)

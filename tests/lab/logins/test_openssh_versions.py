@@ -1,6 +1,6 @@
-"""Other versions of OpenSSH on both ends: Debian's next release (10.0) and the newest, beside the machine's own.
+"""Other versions of OpenSSH on both ends: Debian's next release (10.0) and the newest, besides the machine's own.
 
-`installers/lab-ssh trixie sid` unpacks them.
+`installers/lab-ssh trixie sid` unpacks these versions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OWN = "the machine's own"
 
 
 def program(suite: str, path: str) -> str | None:
-    """Return the path of a suite's program, None for the machine's own. Skip where the suite was not fetched."""
+    """Return the path of a suite's program, or None for the machine's own. Skip if the suite is not unpacked."""
     if suite == OWN:
         return None
     if not (UNPACKED / suite / "version").exists():
@@ -51,7 +51,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     "lab", [(OWN, "trixie"), ("trixie", OWN), (OWN, "sid"), ("sid", "sid")], ids="-".join, indirect=True
 )
 def test_forwards_and_the_agent_socket_are_back_after_a_move(lab: Lab, agent: Agent) -> None:
-    """The dead session on the server ends, -R is back at once, and the link leads to the new agent socket."""
+    """The agent ends the dead session on the server, -R comes back, and the link leads to the new agent socket."""
     lab.echo(8000, node=lab.laptop)
     lab.echo(8001)
     lab.ssh_config({HOST: {**SERVER, "ForwardAgent": "yes"}})

@@ -1,4 +1,4 @@
-"""Servers other than sshd, and restricted accounts: each forward opens or says why not, none stays opening."""
+"""Servers other than sshd, and restricted accounts: each forward opens or fails with a reason."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ADDRESS = "203.0.113.10"
 OPTIONS = {"HostName": ADDRESS, "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = f'[hosts.{HOST}]\nlocal = ["9000:127.0.0.1:8001"]\nremote = ["127.0.0.1:22221:127.0.0.1:8000"]\n'
 Server = Callable[[Lab], AbstractContextManager[None]]
-# The states of the local forward, and of the remote one before and after a move. Where no script runs, nothing can free
-# a port that the lost connection holds.
-# tinysshd never answers a request for a remote forward, which takes 10 s each time.
+# The states of the local forward, and of the remote forward before and after a move. If the server runs no script,
+# the agent cannot free a port that the lost connection holds. tinysshd never answers a request for a remote forward,
+# so each request costs 10 s.
 EXPECTED: Mapping[str, tuple[str, tuple[str, str | None]]] = {
     "asyncssh": ("open", ("open", "failed")),
     "tinysshd": ("open", ("failed", None)),
@@ -51,7 +51,7 @@ ASYNCSSH = """
 
 @contextmanager
 def running(lab: Lab, words: list[str]) -> Iterator[None]:
-    """Run a server program until the end."""
+    """Run a server program during the block."""
     child = lab.server.popen(words, stderr=subprocess.DEVNULL)
     try:
         until("the server listens", lambda: f"{ADDRESS}:22 " in lab.server.check(["ss", "-Hltn"]))
@@ -62,7 +62,7 @@ def running(lab: Lab, words: list[str]) -> Iterator[None]:
 
 
 def known(lab: Lab, public: str) -> None:
-    """Make a host key known, and let the user's key log in."""
+    """Add a host key to known_hosts, and authorize the user's key."""
     folder = lab.files.far_home / ".ssh"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "authorized_keys").write_bytes(lab.files.authorized_keys.read_bytes())
@@ -101,7 +101,7 @@ def tinysshd(lab: Lab) -> Iterator[None]:
     lab.server.check(["tinysshd-makekey", str(keys)])
     line = next(w for w in lab.server.check(["tinysshd-printkey", str(keys)]).splitlines() if "ed25519" in w)
     known(lab, " ".join(line.split()[:2]))
-    # tinysshd refuses a home below a directory that others may write, such as the lab's in /tmp.
+    # tinysshd refuses a home below a directory that others may write to, such as the lab's in /tmp.
     lab.server.check(["chmod", "755", "/run"])
     edit_account(lab, str(lab.files.far_home), "/run/home")
     lab.server.check(["mkdir", "-m", "700", "/run/home"])
@@ -128,7 +128,7 @@ def sftp_only(lab: Lab) -> Iterator[None]:
 
 @pytest.mark.parametrize("server", [asyncssh, tinysshd, rbash, sftp_only])
 def test_each_forward_is_open_or_says_why_not(lab: Lab, agent: Agent, server: Server) -> None:
-    """Before and after a move the host is connected, no forward stays opening, and a refusal has its reason."""
+    """Before and after a move the host is connected, and no forward stays `opening`. A refused one shows the reason."""
     lab.join("home")
     lab.echo(8000, node=lab.laptop)
     lab.echo(8001)
@@ -149,7 +149,10 @@ def test_each_forward_is_open_or_says_why_not(lab: Lab, agent: Agent, server: Se
 
 
 def test_a_server_that_refuses_connections_has_a_code_of_its_own(lab: Lab, agent: Agent) -> None:
-    """With RefuseConnection the server proves its key and hangs up. Two such logins are made, and no more."""
+    """With RefuseConnection the server proves its host key and then closes the connection.
+
+    The agent makes two logins.
+    """
     server = lab.sshd(config=["RefuseConnection yes"], program=program("sid", "usr/sbin/sshd"))
     lab.join("home")
     lab.ssh_config({HOST: OPTIONS})

@@ -1,4 +1,4 @@
-"""Hosts behind any kind of ProxyCommand: real ones, and a stand-in for those of cloud providers."""
+"""Hosts behind a ProxyCommand: real programs, and a substitute for those of cloud providers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "openssl": f"openssl s_client -quiet -connect %h:{TLS}",
     "corkscrew": f"corkscrew {SERVER} {PROXY} %h %p",
 }
-# Like cloudflared, tsh or a cloud's own command: without its token it opens a browser and waits for the user.
+# Like cloudflared, tsh or a cloud's own command: without a token, it opens a browser and waits for the user.
 STAND_IN = f"""#!/bin/sh
 if [ ! -e "$HOME/token" ]; then
     {{opens}} https://login.example.net/ &
@@ -33,7 +33,7 @@ fi
 [ "$(cat "$HOME/token")" != expired ] || {{{{ echo 'error: the token has expired' >&2; exit 1; }}}}
 exec socat - TCP:{SERVER}:22
 """
-# A browser that reports on which display it was opened.
+# A browser that records the display on which it was opened.
 BROWSER = '#!/bin/sh\necho "$DISPLAY" >"$HOME/opened"\n'
 OPENS = {
     "xdg-open": "xdg-open",
@@ -58,7 +58,7 @@ def doors(lab: Lab, tmp_path: Path) -> Lab:
     )
     lab.server.popen(["ncat", "--listen", "--keep-open", "--proxy-type", "http", str(PROXY)])
     for port in (TLS, PROXY):
-        until(f"port {port} is open", lambda port=port: _open(lab, port))  # type: ignore[misc]  # a default binds it
+        until(f"port {port} is open", lambda port=port: _open(lab, port))  # type: ignore[misc]  # a default argument binds the variable
     return lab
 
 
@@ -67,7 +67,7 @@ def _open(lab: Lab, port: int) -> bool:
 
 
 def through(lab: Lab, command: str) -> None:
-    """Write an ssh_config in which the host is reached by a command."""
+    """Write an ssh_config in which the host uses this ProxyCommand."""
     lab.ssh_config({HOST: {**OPTIONS, "ProxyCommand": command}})
 
 
@@ -90,7 +90,7 @@ def test_a_move_is_survived_through_it(doors: Lab, agent: Agent, name: str) -> N
 def test_its_own_error_is_shown_and_a_world_that_is_down_tried_again(
     doors: Lab, agent: Agent, name: str, config: str
 ) -> None:
-    """A closed port is shown in the command's own words, and the host connects once it is open."""
+    """If the port is closed, the problem shows the command's own message. The host connects once the port is open."""
     command = COMMANDS[name].replace(str(TLS), "8443").replace(str(PROXY), "8128")
     doors.servers[0].stop()
     through(doors, command)
@@ -109,7 +109,7 @@ def test_its_own_error_is_shown_and_a_world_that_is_down_tried_again(
 
 @pytest.fixture
 def stand_in(lab: Lab, agent: Agent, request: pytest.FixtureRequest) -> Lab:
-    """Put the stand-in in front of the server, and a browser and a display into the laptop."""
+    """Put the substitute in front of the server, and give the laptop a browser and a display."""
     need(shutil.which("socat"), "socat")
     lab.join("home")
     lab.sshd()
@@ -134,7 +134,7 @@ def stand_in(lab: Lab, agent: Agent, request: pytest.FixtureRequest) -> Lab:
 def test_a_browser_does_not_open_in_the_background_and_the_host_needs_sign_in(
     stand_in: Lab, agent: Agent, config: str
 ) -> None:
-    """No window opens from the background; the host names what it needs, and connects once it has a token."""
+    """A background login opens no browser. The host shows what it needs, and connects once there is a token."""
     agent.start(config)
     agent.cli("reconnect", HOST)
     host = agent.wait_state(HOST, "needs-sign-in")
@@ -148,7 +148,10 @@ def test_a_browser_does_not_open_in_the_background_and_the_host_needs_sign_in(
 
 
 def test_an_expired_token_waits_for_the_user_and_kills_nothing(stand_in: Lab, agent: Agent) -> None:
-    """If a quiet login starts to fail, the living master stays, and the reason is the command's own words."""
+    """If a login that needed no user starts to fail, the living master stays.
+
+    The reason shows the command's own message.
+    """
     token = stand_in.files.home / "token"
     token.write_text("good")
     agent.start(CONFIG)

@@ -1,4 +1,4 @@
-"""One server under several names or ports: refused logins count for the server, whatever it is called."""
+"""One server under several names or ports: refused logins count for the server, not for each name."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import SERVER
 
 NAMES = ("web", "db", "ci", "api", "git", "mail")
-LIMIT_REACHED_S = 6.0  # longer than all six logins took when they were made beside each other
+LIMIT_REACHED_S = 6.0  # longer than six parallel logins would take
 
 
 @pytest.mark.parametrize("how", ["known names", "new names", "ports"])
 def test_six_names_of_one_server_cost_two_refused_logins(lab: Lab, agent: Agent, how: str) -> None:
-    """A refused key costs two logins at a server with six names or six ports, after a restart of the agent too."""
+    """A refused key costs two logins at a server with six names or six ports, also after a restart of the agent."""
     lab.join("home")
     ports = [22 + number for number in range(len(NAMES))]
     more = [f"ListenAddress {SERVER}:{port}" for port in ports[1:]] if how == "ports" else []

@@ -1,4 +1,4 @@
-"""Hosts behind jump hosts, on lines on which plain ssh connects, too: slow ones, or with a dead address."""
+"""Hosts behind slow jump hosts or jump hosts with a dead address. A plain ssh can connect to them, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEAD_6 = "2001:db8:113::99"
 
 
 def behind(lab: Lab, **jump: str) -> None:
-    """Put `inner` behind the jump host `door`, which has further options."""
+    """Put `inner` behind the jump host `door`. `jump` contains further options of `door`."""
     lab.join("home")
     lab.sshd(JUMP)
     lab.sshd(OTHER)
@@ -28,7 +28,7 @@ def behind(lab: Lab, **jump: str) -> None:
 
 
 def connected(agent: Agent, deadline_s: float) -> float:
-    """Start the agent, which connects immediately; return how many seconds that took."""
+    """Start the agent, and return how many seconds it took to connect `inner`."""
     began = time.monotonic()
     agent.start(CONFIG)
     agent.wait_state("inner", "connected", deadline_s)
@@ -56,13 +56,13 @@ def test_a_dead_address_of_the_jump_host_holds_nothing_up(lab: Lab, agent: Agent
     lab.nodes["internet"].ip(f"route add blackhole {DEAD_6}/128")
     hosts = lab.files.root / "etc" / "hosts"
     hosts.write_text(f"{hosts.read_text()}{DEAD_6} jump\n")
-    # The laptop's own address is tentative at first, and until then the name's IPv4 address is preferred.
+    # The laptop's IPv6 address is tentative at first. Until it is usable, the resolver prefers the IPv4 address.
     until("IPv6 comes first", lambda: lab.laptop.run(["getent", "ahosts", "jump"]).stdout.startswith(DEAD_6))
     assert connected(agent, 15) < 8
 
 
 def test_a_jump_host_with_a_master_gets_no_second_connection(lab: Lab, agent: Agent) -> None:
-    """Ssh uses the jump host's master, so the agent makes no connection that the server would only see closed."""
+    """Because ssh uses the jump host's master, the agent makes no connection that it would only close again."""
     behind(lab, ControlPath="~/.ssh/cm-%C")
     agent.start("[hosts.door]\n" + CONFIG)
     agent.wait_state("door", "connected")
@@ -72,7 +72,7 @@ def test_a_jump_host_with_a_master_gets_no_second_connection(lab: Lab, agent: Ag
 
 
 def test_why_the_jump_host_has_no_connection_is_shown(lab: Lab, agent: Agent) -> None:
-    """A closed port of the jump host is named, also for a master in the background."""
+    """The problem names the jump host's closed port, also if the master runs in the background."""
     behind(lab)
     lab.servers[0].stop()
     agent.start('[hosts.inner]\nconnect = "on-use"\n')

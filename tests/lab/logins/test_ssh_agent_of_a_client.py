@@ -16,7 +16,7 @@ from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.ssh_config_of_laptop import Options
 
-__all__ = ["sockets_are_removed"]  # an autouse fixture
+__all__ = ["sockets_are_removed"]  # an autouse fixture, imported only to be active here
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
 HERE: Options = {"HostName": "127.0.0.1", "Port": 2222, "ForwardAgent": "yes", "ControlPath": "none"}
@@ -24,7 +24,7 @@ HERE: Options = {"HostName": "127.0.0.1", "Port": 2222, "ForwardAgent": "yes", "
 
 @contextmanager
 def forwarded(lab: Lab, agent: Agent, behind: Path) -> Iterator[str]:
-    """Log in to the laptop with agent forwarding, as from another machine; yield the socket in that session."""
+    """Log in to the laptop with agent forwarding, as from another machine. Yield the agent socket of that session."""
     lab.sshd("127.0.0.1", 2222, node=lab.laptop)
     words = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "here", "echo $SSH_AUTH_SOCK; read ended"]
     pipe = subprocess.PIPE
@@ -40,7 +40,7 @@ def forwarded(lab: Lab, agent: Agent, behind: Path) -> Iterator[str]:
 
 
 def used(agent: Agent) -> str:
-    """Return the SSH_AUTH_SOCK with which a new master was started, "" for none."""
+    """Return the SSH_AUTH_SOCK of a newly started master, or "" if it has none."""
     assert agent.cli("reconnect", "web01").returncode == 0
     pid = agent.wait_state("web01", "connected")["pid"]
     words = Path(f"/proc/{pid}/environ").read_text().split("\0")
@@ -61,7 +61,7 @@ def started(lab: Lab, agent: Agent, auth_sock: str) -> None:
 
 @pytest.mark.parametrize("offered", ["gone", "file", "dead", "other", "forwarded"])
 def test_a_living_ssh_agent_is_kept(lab: Lab, agent: Agent, offered: str) -> None:
-    """A living ssh-agent is kept, whatever an old tmux window, `sudo -E` or a remote session offers."""
+    """The agent keeps a living ssh-agent, even if an old tmux window, `sudo -E` or a remote session passes another."""
     path = lab.files.root / "offered"
     with ssh_agent(lab, "good") as good, ssh_agent(lab, "other") as other:
         started(lab, agent, str(good))
@@ -83,7 +83,7 @@ def test_a_living_ssh_agent_is_kept(lab: Lab, agent: Agent, offered: str) -> Non
 
 
 def test_another_ssh_agent_replaces_one_that_ended(lab: Lab, agent: Agent) -> None:
-    """After the ssh-agent ended, one of this machine replaces it, but never one that sshd forwards."""
+    """After the ssh-agent ended, the agent uses another ssh-agent of this machine, but never one that sshd forwards."""
     with ssh_agent(lab, "first") as first:
         started(lab, agent, str(first))
     until("it has ended", lambda: not first.exists())

@@ -1,4 +1,4 @@
-"""Masters that the user started, and masters that an earlier agent left."""
+"""Adoption of masters that the user started or an earlier agent left running."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ def started_by_hand(lab: Lab, agent: Agent) -> None:
 def test_a_master_started_by_hand_is_adopted_killed_when_stale_and_back_on_its_path(
     lab: Lab, agent: Agent
 ) -> None:
-    """A master with ControlPersist is detected without configuration, and recovered on its path."""
+    """The agent detects a master with ControlPersist without configuration, and recovers it on the same path."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": BY_HAND})
     agent.start("")
     events = agent.events()
     started_by_hand(lab, agent)
-    adopted = events.wait("master-adopted", "web01")  # nothing polls, so a notice that is missed never comes
+    # the agent does not poll, so this event never comes if it misses the kernel's notice
+    adopted = events.wait("master-adopted", "web01")
     before = agent.wait_state("web01", "connected")
     assert before["listed"] is False
     assert before["control_path"] == adopted["control_path"]
@@ -50,7 +51,7 @@ def test_a_master_started_by_hand_is_adopted_killed_when_stale_and_back_on_its_p
 
 
 def test_what_the_user_ends_stays_ended(lab: Lab, agent: Agent) -> None:
-    """After `ssh -O exit` on an adopted master, the agent starts nothing for its host."""
+    """After `ssh -O exit` on an adopted master, the agent starts no new master for the host."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": BY_HAND})
@@ -80,7 +81,7 @@ def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent:
     else:
         agent.stop()
     assert agent.cli("status").returncode == 3
-    with lab.probe(9000) as probe:  # the forward continues without the agent
+    with lab.probe(9000) as probe:  # the forward works without an agent
         probe.release()
         assert probe.result() > 0
 
@@ -108,7 +109,7 @@ def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agen
 
 
 def test_a_replaced_master_that_expires_leaves_no_socket(lab: Lab, agent: Agent) -> None:
-    """The agent removes the socket file of its master with ControlPersist, which ssh knows under another name."""
+    """The agent removes the control path's socket file, because ssh removes only the name that it created."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {**BY_HAND, "ControlPersist": "2"}})

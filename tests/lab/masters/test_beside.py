@@ -1,4 +1,4 @@
-"""ssh sessions beside a master are shown, and with `beside = "end"` the provably dead ones are ended."""
+"""ssh sessions beside a master: the agent shows them, and with `beside = "end"` it ends those that are proven dead."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def up(lab: Lab, agent: Agent, config: str) -> Sshd:
 
 
 def bypass(lab: Lab, *options: str, name: str = HOST) -> subprocess.Popen[str]:
-    """Open a session with its own connection."""
+    """Open a session that bypasses the master."""
     words = ["ssh", "-o", "ControlPath=none", *options, name, "echo there; exec cat"]
     child = lab.laptop.popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout
@@ -56,7 +56,7 @@ def answers(child: subprocess.Popen[str]) -> bool:
 
 
 def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -> None:
-    """`status` names it before and after a move, and forgets it when it has ended."""
+    """`status` shows a session beside the master before and after a move, until it has ended."""
     up(lab, agent, SHOW)
     with bypass(lab) as child:
         try:
@@ -74,7 +74,7 @@ def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -
 
 
 def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent) -> None:
-    """Its terminal is free soon after the move. A session through another interface goes on."""
+    """The agent ends a dead session soon after the move, and not a living one through another interface."""
     lab.join("home", interface="eth0", metric=900)
     lab.sshd()
     lab.ssh_config({HOST: SERVER})
@@ -106,7 +106,7 @@ TUNNEL = f"-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:
 def test_a_supervised_tunnel_is_back_without_migrating(
     lab: Lab, agent: Agent, listed: bool, supervisor: str
 ) -> None:
-    """autossh, or a unit with Restart=on-failure, starts its next ssh soon after the move."""
+    """The agent ends the dead ssh soon, so that autossh or a unit with Restart=on-failure starts the next one."""
     if supervisor == "autossh" and shutil.which("autossh") is None:
         pytest.skip("autossh is not installed")
     lab.join("home")

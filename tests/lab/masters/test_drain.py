@@ -1,4 +1,4 @@
-"""A reconnect beside a master that answers keeps its sessions and forwarded connections until they end."""
+"""If the old master answers, a reconnect keeps its sessions and forwarded connections until they end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trayagent.sandbox.network_map import JUMP, OTHER
 
 
 class Session:
-    """A session through the master that echoes what it gets."""
+    """A session through the master that echoes each line."""
 
     def __init__(self, lab: Lab, *options: str) -> None:
         pipe = subprocess.PIPE
@@ -42,17 +42,17 @@ class Session:
         return self._line().rstrip("\n")
 
     def echoes(self) -> bool:
-        """Report whether a line comes back."""
+        """Report whether the session echoes a line."""
         self.types("line")
         return self.reads() == "line"
 
     def end(self) -> int:
-        """End it from this side; return ssh's exit status."""
+        """Close the session's input, and return ssh's exit status."""
         self._child.communicate(timeout=20)
         return self._child.returncode
 
     def ended(self) -> int:
-        """Wait until it ends; return ssh's exit status."""
+        """Wait until the session ends, and return ssh's exit status."""
         return self._child.wait(20)
 
 
@@ -66,7 +66,10 @@ def connected(lab: Lab, agent: Agent, table: str = "") -> int:
 
 
 def test_open_sessions_go_on_beside_the_new_connection(lab: Lab, agent: Agent) -> None:
-    """They are counted and shown. New sessions use the new master; the old one ends with its last session."""
+    """`status` shows the number of old sessions.
+
+    New sessions use the new master; the old one ends with its last session.
+    """
     old = connected(lab, agent)
     events = agent.events()
     first, second = Session(lab), Session(lab)
@@ -94,13 +97,13 @@ def test_open_sessions_go_on_beside_the_new_connection(lab: Lab, agent: Agent) -
 
 
 def until_drained(agent: Agent) -> None:
-    """Wait until no earlier connection of the host drains."""
+    """Wait until no earlier connection of the host drains any more."""
     until("nothing drains", lambda: not agent.wait_state("web01", "connected")["draining"])
 
 
 @pytest.mark.parametrize("how", ["in the background", "with a shell of its own"])
 def test_a_master_started_by_hand_drains_as_well(lab: Lab, agent: Agent, how: str) -> None:
-    """Its own session goes on, also the one that made it the master. The new socket stays in place at its end."""
+    """The session that became the master continues, too. When the old master ends, the new master's socket stays."""
     lab.join("home")
     lab.sshd()
     persist = "5m" if how == "in the background" else "no"
@@ -128,7 +131,7 @@ def test_a_master_started_by_hand_drains_as_well(lab: Lab, agent: Agent, how: st
 def test_no_client_fails_while_the_user_reconnects_again_and_again(
     lab: Lab, agent: Agent, started: str
 ) -> None:
-    """Clients in a loop all succeed, and so does each of the sessions that outlast several reconnects."""
+    """All clients in a loop succeed, and so do sessions that outlast several reconnects."""
     lab.join("home")
     lab.sshd(config=["MaxStartups 100", "MaxSessions 20"])
     lab.ssh_config({"web01": SERVER if started == "by the agent" else BY_HAND})
@@ -164,7 +167,7 @@ def test_no_client_fails_while_the_user_reconnects_again_and_again(
 
 
 def test_connections_through_forwards_go_on_and_new_ones_use_the_new_master(lab: Lab, agent: Agent) -> None:
-    """A download through -L and a connection from the server through -R continue. Both ports are open again."""
+    """Connections through -L and -R continue on the old master, and both ports are open again on the new one."""
     lab.join("home")
     server = lab.sshd(config=["LogLevel VERBOSE"])
     lab.traffic_service(8001)
@@ -211,7 +214,10 @@ for line in sys.stdin:
 
 
 def test_an_upload_that_fills_the_line_goes_on(lab: Lab, agent: Agent) -> None:
-    """The answer of the old connection waits behind seconds of data. All bytes arrive, status 0."""
+    """An upload continues although the old master's answer waits behind seconds of data.
+
+    All bytes arrive, with status 0.
+    """
     connected(lab, agent)
     lab.set_bandwidth(1, queue_bytes=32_000)
     words = ["sh", "-c", "head -c 3000000 /dev/zero | ssh web01 'wc -c'"]
@@ -226,7 +232,7 @@ def test_an_upload_that_fills_the_line_goes_on(lab: Lab, agent: Agent) -> None:
 
 @pytest.mark.parametrize("end", ["kill9", "stop"])
 def test_the_next_agent_goes_on_with_what_drains(lab: Lab, agent: Agent, end: str) -> None:
-    """It shows the sessions, ends nothing, and forgets the old master when that ended."""
+    """The next agent shows the old sessions, ends none of them, and forgets the old master once that has ended."""
     old = connected(lab, agent)
     session = Session(lab)
     assert agent.cli("reconnect", "web01").returncode == 0
@@ -247,7 +253,7 @@ def test_the_next_agent_goes_on_with_what_drains(lab: Lab, agent: Agent, end: st
 
 
 def test_an_end_while_no_agent_runs_is_noticed(lab: Lab, agent: Agent) -> None:
-    """The next agent forgets the master, and shows nothing that drains."""
+    """If the draining master ends while no agent runs, the next agent forgets it and shows no draining connection."""
     connected(lab, agent)
     session = Session(lab)
     assert agent.cli("reconnect", "web01").returncode == 0
@@ -259,7 +265,7 @@ def test_an_end_while_no_agent_runs_is_noticed(lab: Lab, agent: Agent) -> None:
 
 
 def test_two_connections_may_drain_at_once(lab: Lab, agent: Agent) -> None:
-    """Each keeps its own sessions. `disconnect` ends them all."""
+    """Each of two draining masters keeps its own sessions. `disconnect` ends all of them."""
     connected(lab, agent)
     first = Session(lab)
     assert agent.cli("reconnect", "web01").returncode == 0
@@ -276,7 +282,7 @@ def test_two_connections_may_drain_at_once(lab: Lab, agent: Agent) -> None:
 
 
 def test_now_ends_earlier_connections_too(lab: Lab, agent: Agent) -> None:
-    """Nothing of the host's earlier connections is left after `reconnect --now`."""
+    """`reconnect --now` also ends the host's earlier connections."""
     connected(lab, agent)
     sessions = [Session(lab)]
     assert agent.cli("reconnect", "web01").returncode == 0
@@ -289,7 +295,7 @@ def test_now_ends_earlier_connections_too(lab: Lab, agent: Agent) -> None:
 
 @pytest.mark.parametrize("how", ["ssh -O stop", "rm"])
 def test_a_master_without_a_socket_keeps_its_sessions(lab: Lab, agent: Agent, how: str) -> None:
-    """The user stopped the master, or removed its socket. It answers through the sentinel, so it drains."""
+    """A master that was told to stop listening or lost its socket still answers through the sentinel, so it drains."""
     old = connected(lab, agent)
     session = Session(lab)
     if how == "rm":
@@ -308,7 +314,7 @@ def test_a_master_without_a_socket_keeps_its_sessions(lab: Lab, agent: Agent, ho
 
 
 def test_exit_ends_only_the_new_connection(lab: Lab, agent: Agent) -> None:
-    """After `ssh -O exit` the host stays down, and the old session goes on."""
+    """After `ssh -O exit` the host stays down, and the session on the old master continues."""
     connected(lab, agent)
     session = Session(lab)
     assert agent.cli("reconnect", "web01").returncode == 0
@@ -319,7 +325,7 @@ def test_exit_ends_only_the_new_connection(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_connection_that_does_not_answer_is_replaced(lab: Lab, agent: Agent) -> None:
-    """Its sessions end, as with `--now`, so that no terminal hangs."""
+    """If the old connection does not answer, its sessions end, as with `--now`, so that no terminal hangs."""
     old = connected(lab, agent)
     session = Session(lab)
     lab.suspend([old])
@@ -330,7 +336,10 @@ def test_a_connection_that_does_not_answer_is_replaced(lab: Lab, agent: Agent) -
 
 
 def test_a_draining_connection_is_ended_when_another_network_proves_it_stale(lab: Lab, agent: Agent) -> None:
-    """A short absence ends nothing. After a move both connections are replaced or ended, with one outage."""
+    """A short loss of the link ends neither connection.
+
+    After a move, the current one is replaced and the draining one ended.
+    """
     old = connected(lab, agent)
     session = Session(lab)
     assert agent.cli("reconnect", "web01").returncode == 0
@@ -349,7 +358,7 @@ def test_a_draining_connection_is_ended_when_another_network_proves_it_stale(lab
 
 
 def test_hosts_behind_a_reconnected_jump_host_stay_connected(lab: Lab, agent: Agent) -> None:
-    """The jump host's old connection drains for as long as it carries their masters."""
+    """The jump host's old connection drains as long as it carries the masters of the hosts behind it."""
     lab.join("home")
     lab.sshd(JUMP)
     lab.sshd(OTHER)
@@ -368,7 +377,7 @@ def test_hosts_behind_a_reconnected_jump_host_stay_connected(lab: Lab, agent: Ag
 
 
 def edit_records(agent: Agent, **parts: dict[str, object]) -> None:
-    """Add entries to the records of an agent that does not run."""
+    """Add entries to the records. No agent may run."""
     record = agent.records()
     for part, entries in parts.items():
         record[part] = {**record.get(part, {}), **entries}
@@ -376,7 +385,7 @@ def edit_records(agent: Agent, **parts: dict[str, object]) -> None:
 
 
 def kept_draining(agent: Agent, pid: int, second_name: str) -> dict[str, object]:
-    """Return the record of a take-over that is about to let the host's master drain."""
+    """Return the record that the agent writes just before it lets the host's master drain."""
     known = agent.records()["masters"][str(pid)]
     shared = {key: known[key] for key in ("host", "start", "boot", "path", "host_key", "target")}
     return {**shared, "made_at": time.time(), "second_name": second_name, "ours": True}
@@ -385,7 +394,7 @@ def kept_draining(agent: Agent, pid: int, second_name: str) -> dict[str, object]
 def test_an_agent_that_ended_before_the_swap_left_a_master_that_does_not_drain(
     lab: Lab, agent: Agent
 ) -> None:
-    """The next agent finds it on its path, and it is the host's master as before."""
+    """If the agent died before the swap, the next one finds the master on its path, and keeps it."""
     pid = connected(lab, agent)
     session = Session(lab)
     path = str(agent.wait_state("web01", "connected")["control_path"])
@@ -403,7 +412,7 @@ def test_an_agent_that_ended_before_the_swap_left_a_master_that_does_not_drain(
 def test_an_agent_that_ended_right_after_the_swap_is_followed_by_one_that_stops_the_master(
     lab: Lab, agent: Agent
 ) -> None:
-    """The next agent keeps both masters, and the old one ends with its session."""
+    """If the agent died after the swap, the next one keeps both masters, and the old one drains."""
     old = connected(lab, agent)
     session = Session(lab)
     path = str(agent.wait_state("web01", "connected")["control_path"])
@@ -427,7 +436,7 @@ def test_an_agent_that_ended_right_after_the_swap_is_followed_by_one_that_stops_
 
 
 def test_a_paused_host_stays_paused_in_the_next_agent(lab: Lab, agent: Agent) -> None:
-    """An unlisted host is paused while its earlier connection drains. The next agent knows that, too."""
+    """If an unlisted host is paused while its earlier connection drains, the next agent keeps it paused."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": BY_HAND})
@@ -446,7 +455,10 @@ def test_a_paused_host_stays_paused_in_the_next_agent(lab: Lab, agent: Agent) ->
 
 
 def test_a_jump_host_keeps_the_session_behind_its_master_of_proxyjump(lab: Lab, agent: Agent) -> None:
-    """With ControlMaster auto, ProxyJump's `ssh -W` is the jump host's master. A reconnect keeps what it carries."""
+    """With ControlMaster auto, ProxyJump's `ssh -W` is the jump host's master.
+
+    A reconnect keeps the session behind it.
+    """
     lab.join("home")
     lab.sshd(JUMP)
     lab.sshd(OTHER)

@@ -44,7 +44,7 @@ def pid_of(agent: Agent, host: str = "web01") -> int:
 
 
 def test_a_stopped_master_is_replaced_and_delays_no_other(lab: Lab, agent: Agent) -> None:
-    """After a change of network a stopped master and its neighbour are both replaced; the agent never hangs."""
+    """After a change of network, the agent replaces a stopped master and its neighbour, and never hangs."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER, "web02": SERVER})
@@ -68,7 +68,7 @@ def test_a_stopped_master_is_replaced_and_delays_no_other(lab: Lab, agent: Agent
 
 
 def test_a_master_that_is_stopped_without_any_event_delays_no_command(lab: Lab, agent: Agent) -> None:
-    """`status`, `reconnect` and a new forward of another host work beside a stopped master."""
+    """`status`, `reconnect` and a new forward work for another host while one master is stopped."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER, "web02": SERVER})
@@ -86,7 +86,7 @@ def test_a_master_that_is_stopped_without_any_event_delays_no_command(lab: Lab, 
 
 
 def wedge(lab: Lab, agent: Agent, host: str) -> subprocess.Popen[str]:
-    """Open a session, blackhole the line, and upload until no more data is accepted."""
+    """Open a session, blackhole the line, and upload until ssh accepts no more data."""
     words = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-o", "ControlMaster=no", host]
     pipe = subprocess.PIPE
     child = lab.laptop.popen([*words, "echo ready; exec cat > /dev/null"], stdin=pipe, stdout=pipe)
@@ -109,7 +109,10 @@ def wedge(lab: Lab, agent: Agent, host: str) -> subprocess.Popen[str]:
 def test_a_master_wedged_by_an_upload_into_a_hole_is_killed_for_good(
     lab: Lab, agent: Agent, way: str
 ) -> None:
-    """A master with a full send buffer ignores TERMINATE and SIGTERM, but it and its `ssh -W` child are ended."""
+    """A master with a full send buffer ignores TERMINATE and SIGTERM.
+
+    The agent still ends it and its `ssh -W` child.
+    """
     lab.join("home")
     lab.sshd()
     lab.sshd("203.0.113.11")
@@ -134,9 +137,9 @@ def test_a_master_wedged_by_an_upload_into_a_hole_is_killed_for_good(
 
 @pytest.mark.parametrize("end", ["disconnect", "stop"])
 def test_an_attempt_that_is_given_up_leaves_no_carrier(lab: Lab, agent: Agent, end: str) -> None:
-    """Otherwise an `ssh -W` that still connects in a black hole would wait there for minutes.
+    """When the agent gives up an attempt, it also ends the attempt's `ssh -W`.
 
-    An agent that has ended has left nothing behind.
+    In a black hole, that `ssh -W` would otherwise wait for minutes. The same applies when the agent stops.
     """
     lab.join("home")
     lab.ssh_config({"web01": {**SERVER, "ProxyJump": "jump"}, "jump": {"HostName": "203.0.113.11"}})
@@ -169,7 +172,7 @@ def ready(lab: Lab, **options: str) -> None:
 
 @contextmanager
 def listener(lab: Lab, path: Path, *, leaves: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run another program that listens on the path until its input ends. It unlinks the path unless `leaves`."""
+    """Run another program that listens on the path until its input ends. Unless `leaves`, it then removes the path."""
     pipe = subprocess.PIPE
     words = ["python3", "-c", LISTENER, str(path), *(["-"] if leaves else [])]
     child = lab.laptop.popen(words, stdin=pipe, stdout=pipe)
@@ -197,7 +200,7 @@ def test_a_stale_socket_file_is_no_obstacle(lab: Lab, agent: Agent) -> None:
 def test_a_control_path_of_another_program_is_left_alone_until_that_ends(
     lab: Lab, agent: Agent, leaves: bool
 ) -> None:
-    """The host is `failed` with `control-path-taken` and no login, and connected when the program has ended."""
+    """The host is `failed` with `control-path-taken`, without a login. It is connected when the program has ended."""
     ready(lab)
     with listener(lab, control_path(lab), leaves=leaves) as other:
         inode = control_path(lab).stat().st_ino
@@ -230,7 +233,7 @@ def test_a_control_path_taken_while_its_master_runs_is_left_alone(lab: Lab, agen
 
 
 def test_a_control_path_that_is_too_long_fails_until_ssh_config_is_changed(lab: Lab, agent: Agent) -> None:
-    """`control-path-too-long` names a path that is short enough, and there is no login meanwhile."""
+    """`control-path-too-long` suggests a shorter path, and the agent tries no login meanwhile."""
     ready(lab, ControlPath=f"~/.ssh/{'x' * 90}")
     agent.start(CONFIG)
     problem = agent.wait_state("web01", "failed")["problem"]
@@ -243,7 +246,7 @@ def test_a_control_path_that_is_too_long_fails_until_ssh_config_is_changed(lab: 
 
 @pytest.mark.parametrize("folders", ["sockets", "a/b/sockets"])
 def test_a_folder_that_does_not_exist_is_named_with_its_remedy(lab: Lab, agent: Agent, folders: str) -> None:
-    """The hint is a command that creates the folder; the host is connected once it has been run."""
+    """The hint contains the command that creates the folder. The host is connected once that command has run."""
     ready(lab, ControlPath=f"~/.ssh/{folders}/%C")
     agent.start(CONFIG)
     problem = agent.wait_state("web01", "failed")["problem"]

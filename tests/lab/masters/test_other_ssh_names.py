@@ -1,4 +1,4 @@
-"""Masters whose program has another name than ssh, such as a second OpenSSH or HPN-SSH, are masters as any other."""
+"""Masters whose program is not named ssh, such as HPN-SSH or a second OpenSSH, are treated like any other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def hpnssh(tmp_path: Path) -> str:
 
 @pytest.fixture
 def other_lab(hpnssh: str) -> Iterator[Lab]:
-    """Build a laboratory whose agent uses that copy."""
+    """Build a laboratory whose agent uses the copy of ssh."""
     with laboratory(ssh=hpnssh) as lab:
         yield lab
 
@@ -35,7 +35,7 @@ def pid_of(agent: Agent) -> int:
 
 
 def test_the_agent_replaces_and_adopts_its_own(other_lab: Lab) -> None:
-    """With TRAYAGENT_SSH, masters are judged at each move and adopted by the next agent."""
+    """With TRAYAGENT_SSH, the agent judges these masters at each move, and the next agent adopts them."""
     lab = other_lab
     with Agent(lab) as agent:
         lab.join("home")
@@ -60,7 +60,7 @@ def test_the_agent_replaces_and_adopts_its_own(other_lab: Lab) -> None:
 
 
 def test_a_master_that_was_started_by_hand_is_adopted(lab: Lab, agent: Agent, hpnssh: str) -> None:
-    """The kernel shows how the master bound its socket, and the master answers as one."""
+    """The agent adopts the master, because the kernel lists its socket and it answers as a master."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: SERVER})
@@ -76,7 +76,7 @@ def test_a_master_that_was_started_by_hand_is_adopted(lab: Lab, agent: Agent, hp
 
 
 def test_doctor_has_no_complaint(other_lab: Lab) -> None:
-    """Its control path is not reported as taken."""
+    """`doctor` does not report the master's control path as taken."""
     lab = other_lab
     with Agent(lab) as agent:
         lab.join("home")

@@ -1,4 +1,4 @@
-"""Several masters with different transports: a change of network affects only those that depend on it."""
+"""Several masters with different transports: a change of network affects only the masters that depend on it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNNAMED = f"@{OTHER}:22"
 
 @dataclass(slots=True)
 class Several:
-    """The masters of a laptop, by name, and what happened to them since."""
+    """The masters of a laptop by name, and the events since they were started."""
 
     lab: Lab
     agent: Agent
@@ -48,11 +48,11 @@ class Several:
     pids: dict[str, int]
 
     def hosts(self) -> dict[str, dict[str, Any]]:
-        """Return the view by host."""
+        """Return the view of `status` by host."""
         return {host["name"]: host for host in self.agent.status()["hosts"]}
 
     def harmed(self) -> dict[str, set[str]]:
-        """Return what was done to each host since the last call, once no event came for a while."""
+        """Wait for a pause in the events. Return the harmful events of each host since the last call."""
         told: dict[str, set[str]] = {}
         for event in self.events.drain(quiet_s=1.5):
             if event["event"] in HARM:
@@ -61,14 +61,14 @@ class Several:
         return told
 
     def carries(self, name: str) -> bool:
-        """Report whether a session through this host's own socket works."""
+        """Report whether a session through the host's control path works."""
         words = ["ssh", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", name, "true"]
         return self.lab.laptop.run(words).returncode == 0
 
 
 @pytest.fixture
 def several(lab: Lab, agent: Agent) -> Several:
-    """Bring up one master of each kind: over the VPN, over Wi-Fi, jumped, carried, by hand, unnamed."""
+    """Start one master of each kind: over the VPN, over Wi-Fi, jumped, carried, by hand, unnamed."""
     lab.join("home")
     for address in (SERVER, JUMP, OTHER, INTERNAL):
         lab.sshd(address)
@@ -91,7 +91,7 @@ def several(lab: Lab, agent: Agent) -> Several:
 
 
 def test_a_vpn_that_drops_and_returns_touches_only_the_master_over_it(several: Several) -> None:
-    """Only the master over the VPN is replaced, once the tunnel is back; five others keep their pids."""
+    """When the tunnel is back, the agent replaces only the master over the VPN. Five others keep their pids."""
     lab, agent = several.lab, several.agent
     lab.vpn_down()
     agent.wait_state("db", "needs-vpn")
@@ -110,9 +110,10 @@ def test_a_vpn_that_drops_and_returns_touches_only_the_master_over_it(several: S
 
 
 def test_another_wifi_replaces_the_masters_over_it_and_only_kills_the_unnamed_one(several: Several) -> None:
-    """Masters over Wi-Fi, jumped, carried and by hand are replaced; the one over the roaming tunnel is kept.
+    """The agent replaces the masters over Wi-Fi, jumped, carried and by hand, and keeps the one over the VPN.
 
-    The options of the unnamed master are unknown: it is killed once proven stale, and not started again.
+    The agent kills the unnamed master once it is proven stale. It cannot start it again, because its options are
+    unknown.
     """
     lab, agent = several.lab, several.agent
     before = several.hosts()
@@ -148,7 +149,7 @@ def _replaced(several: Several, name: str) -> bool:
 def test_a_host_behind_a_local_forward_follows_the_host_that_has_it(
     lab: Lab, agent: Agent, connect: str
 ) -> None:
-    """`inner` leads to localhost:2222, a forward of `web`. It goes on beside a reconnect, and returns after a move."""
+    """`inner` connects through a forward of `web`. It survives a reconnect of `web`, and returns after a move."""
     lab.join("home")
     lab.sshd()
     lab.sshd(OTHER)

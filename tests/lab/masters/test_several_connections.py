@@ -1,4 +1,4 @@
-"""A ProxyCommand with two connections, as those of cloud providers have: one for its API, one for the tunnel."""
+"""A ProxyCommand with two connections, like those of cloud providers: one for the API, one for the tunnel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.sandbox.network_map import SERVER
 
 CONFIG = f"[hosts.{HOST}]\n"
 API = 8000
-# Binds each connection to an interface if that interface leads anywhere. The API's has the lower descriptor.
+# Binds each connection to an interface, if the server is reachable there. The API's descriptor is the lower one.
 COMMAND = f"""
 import os, socket, sys, threading
 def connect(port, interface):
@@ -42,19 +42,19 @@ def two_networks(lab: Lab) -> Lab:
     lab.join("home")
     lab.join("cafe", interface="eth0")
     lab.sshd()
-    lab.echo(API, "0.0.0.0")  # noqa: S104  # inside the sandbox
+    lab.echo(API, "0.0.0.0")  # noqa: S104  # only within the sandbox
     (lab.files.home / "tunnel.py").write_text(COMMAND)
     return lab
 
 
 def through(lab: Lab, api: str, tunnel: str) -> None:
-    """Write an ssh_config whose ProxyCommand has a connection through each of these interfaces."""
+    """Write an ssh_config whose ProxyCommand uses these interfaces for its API and its tunnel."""
     command = f"{sys.executable} -S -E {lab.files.home / 'tunnel.py'} {api} {tunnel}"
     lab.ssh_config({HOST: {**OPTIONS, "ProxyCommand": command}})
 
 
 def test_the_loss_of_one_address_ends_no_connection_over_the_other(two_networks: Lab, agent: Agent) -> None:
-    """If only the API's address is gone, the tunnel is probed, and its master is kept."""
+    """If only the API's address is gone, the agent probes the tunnel and keeps the master."""
     through(two_networks, api="wlan0", tunnel="eth0")
     agent.start(CONFIG)
     pid = agent.wait_state(HOST, "connected")["pid"]
@@ -66,7 +66,7 @@ def test_the_loss_of_one_address_ends_no_connection_over_the_other(two_networks:
 
 
 def test_the_loss_of_the_tunnels_address_is_noticed_at_once(two_networks: Lab, agent: Agent) -> None:
-    """If only the tunnel's address is gone, its silence is noticed, although the API's connection lives."""
+    """If only the tunnel's address is gone, the agent replaces the master, although the API's connection lives."""
     through(two_networks, api="eth0", tunnel="wlan0")
     agent.start(CONFIG)
     pid = agent.wait_state(HOST, "connected")["pid"]

@@ -1,4 +1,4 @@
-"""Two servers whose hosts have one control path: only one can be connected, and its master is its own."""
+"""Two hosts on two servers with the same control path: only one can be connected, and it owns the master."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def two_servers(lab: Lab) -> Lab:
 def test_a_disconnect_ends_no_master_of_another_host(
     two_servers: Lab, agent: Agent, listed: tuple[str, ...], background: bool
 ) -> None:
-    """The master is shown for the host to whose server it leads; the other names the host that has the path."""
+    """`status` shows the master at the host whose server it leads to. The other host's problem names the first host."""
     own = two_servers.laptop.popen(["ssh", "-M", "-N", *(["-f"] if background else []), "web01"])
     until("a master", lambda: listener(two_servers, "web01"))
     pid = listener(two_servers, "web01")
@@ -49,7 +49,7 @@ def test_a_disconnect_ends_no_master_of_another_host(
 
 @pytest.mark.usefixtures("two_servers")
 def test_the_other_host_connects_once_the_path_is_free(agent: Agent) -> None:
-    """Of two hosts that are to be connected, one is. When the user disconnects it, the other follows."""
+    """Only one of the two hosts is connected. When the user disconnects it, the other one connects."""
     agent.start("[hosts.web01]\n[hosts.web02]\n")
     until(
         "one is connected", lambda: {h["state"] for h in agent.status()["hosts"]} == {"connected", "failed"}

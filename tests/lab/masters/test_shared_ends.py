@@ -1,4 +1,4 @@
-"""A control path that is added or changed takes effect at once, and a port that two hosts want is named with both."""
+"""Added or changed control paths, which take effect at once, and a port that two hosts are to listen on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADDRESS = {"HostName": "203.0.113.10"}
 
 
 def up(lab: Lab, agent: Agent, config: str, *names: str) -> Sshd:
-    """Connect these hosts at home, without a ControlPath."""
+    """Connect these hosts at home. ssh_config has no ControlPath."""
     lab.join("home")
     server = lab.sshd()
     lab.ssh_config(dict.fromkeys(names, ADDRESS))
@@ -81,7 +81,7 @@ def test_a_changed_control_path_leads_to_the_living_master(lab: Lab, agent: Agen
 
 
 def test_a_path_that_names_another_account_leads_to_no_other_master(lab: Lab, agent: Agent) -> None:
-    """With %C, an edit of HostName changes the path, too. ssh must not reach the old machine by the new path."""
+    """If HostName is edited, a path with %h changes, too. The new path must not lead to the old machine."""
     lab.join("home")
     lab.sshd()
     path = lab.files.home / ".ssh"
@@ -90,7 +90,7 @@ def test_a_path_that_names_another_account_leads_to_no_other_master(lab: Lab, ag
     agent.wait_state("web01", "connected")
     edited = {"HostName": OTHER, "ControlPath": f"{path}/%h-%r", "LocalForward": "8080 127.0.0.1:8000"}
     lab.ssh_config({"web01": edited})
-    agent.wait_forwards("web01", {"local": "open"})  # the agent has read the new file
+    agent.wait_forwards("web01", {"local": "open"})  # shows that the agent has read the new file
     assert not gone_or_link(path / f"{OTHER}-{lab.files.user}")
 
 
@@ -106,7 +106,7 @@ def shares(lab: Lab, server: Sshd) -> bool:
 
 
 def test_a_port_that_two_hosts_want_is_named_with_both(lab: Lab, agent: Agent) -> None:
-    """The second host's error names the first, and doctor does not suggest to end its master."""
+    """The second host's error names the first host, and `doctor` does not suggest killing the first host's master."""
     wish = 'local = ["8080:127.0.0.1:8000"]\n'
     up(lab, agent, f"[hosts.web01]\n{wish}", "web01", "web02")
     agent.wait_forwards("web01", {"local": "open"})

@@ -1,4 +1,4 @@
-"""Masters without an alias: freed at every change of network, but only if the server itself answers."""
+"""Unnamed masters: the agent ends them after each change of network, but only if the server itself answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tramp_words(lab: Lab) -> list[str]:
 
 
 def by_hand_words(lab: Lab) -> list[str]:
-    """Return the command line of a user who has ControlMaster for every host, and no alias for this one."""
+    """Return the command line of a user who has ControlMaster for all hosts, but no alias for this host."""
     return ["ssh", f"{lab.files.user}@{SERVER}", "true"]
 
 
@@ -65,13 +65,13 @@ def found(agent: Agent, pid: int) -> None:
 
 
 def freed(pid: int) -> None:
-    """Wait until the master is gone."""
+    """Wait until the master has ended."""
     until("it was freed", lambda: not alive(pid), 20.0)
 
 
 @pytest.fixture
 def home(lab: Lab) -> Lab:
-    """Put the laptop at home, with a known server, and ControlMaster for every host."""
+    """Join home, start a known server, and set ControlMaster for all hosts."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({}, **EVERY_HOST)
@@ -80,12 +80,12 @@ def home(lab: Lab) -> Lab:
 
 @pytest.mark.parametrize("kind", WORDS)
 def test_an_unnamed_master_is_freed_at_every_move(home: Lab, agent: Agent, kind: str) -> None:
-    """The record of an unnamed master makes it no host, so the next one is judged and freed like the first."""
+    """The record of an ended unnamed master does not become a host, so the agent ends the next one like the first."""
     agent.start("")
     places = ["home", "cafe"]
     for move in range(3):
         pid = started(home, kind)
-        if kind != "tramp":  # its folder is watched
+        if kind != "tramp":  # the agent watches the folder of the other kinds
             found(agent, pid)
         home.switch(places[move % 2], places[(move + 1) % 2])
         freed(pid)
@@ -94,7 +94,7 @@ def test_an_unnamed_master_is_freed_at_every_move(home: Lab, agent: Agent, kind:
 
 @pytest.mark.parametrize("lie", ["banner", "disconnect", "key"])
 def test_silence_frees_no_unnamed_master_unless_its_server_answers(home: Lab, agent: Agent, lie: str) -> None:
-    """A gateway that blocks the old connection and answers in the server's place proves nothing."""
+    """A gateway that blocks the old connection and impersonates the server proves nothing, so the master is kept."""
     agent.start("")
     pid = started(home, "by hand")
     found(agent, pid)
@@ -115,7 +115,7 @@ def test_silence_frees_no_unnamed_master_unless_its_server_answers(home: Lab, ag
 
 
 def test_silence_frees_an_unnamed_master_when_its_server_answers(home: Lab, agent: Agent) -> None:
-    """With the same addresses behind another, silent gateway, the server's known key frees the master."""
+    """On a network with the same addresses and a silent gateway, the server's known key proves the master stale."""
     home.set_gateway("office", nat=True, silent=True)
     agent.start("")
     pid = started(home, "by hand")

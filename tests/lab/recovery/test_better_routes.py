@@ -1,4 +1,4 @@
-"""A better route that appears while a connection starts over one that leads nowhere."""
+"""A better route that appears while an attempt hangs on a dead route."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIG = f"[hosts.{HOST}]\n"
 WAYS: Mapping[str, Mapping[str, str]] = {
     "directly": {},
     "through a jump host": {"ProxyJump": "door"},
-    "through ssh itself": {"ConnectionAttempts": "2"},  # which the agent leaves to ssh
+    "through ssh itself": {"ConnectionAttempts": "2"},  # with this option, the agent lets ssh itself connect
     "through a command": {"ProxyCommand": "nc %h %p"},
 }
 
@@ -24,7 +24,10 @@ WAYS: Mapping[str, Mapping[str, str]] = {
 def test_a_cable_that_is_plugged_in_takes_over_from_a_dead_wifi(
     lab: Lab, agent: Agent, way: Mapping[str, str]
 ) -> None:
-    """An attempt that hangs on the Wi-Fi gets a second connection over the cable; the first established one wins."""
+    """If an attempt hangs on the Wi-Fi, the agent starts a second connection over the cable.
+
+    The first established one wins.
+    """
     for address in (SERVER, JUMP):
         lab.sshd(address)
     lab.ssh_config({HOST: {**OPTIONS, **way}, "door": {"HostName": JUMP}})
@@ -33,7 +36,7 @@ def test_a_cable_that_is_plugged_in_takes_over_from_a_dead_wifi(
     agent.start(CONFIG)
     agent.wait_state(HOST, "connecting")
     events = agent.events()
-    time.sleep(1.2)  # the second SYN is out, and the third is not due soon
+    time.sleep(1.2)  # ssh has sent its second SYN by now, and the third is not due soon
     t0 = lab.join("cafe", interface="eth0")
     events.wait("connected", HOST)
     took_s = time.monotonic() - t0
@@ -50,7 +53,10 @@ def test_a_cable_that_is_plugged_in_takes_over_from_a_dead_wifi(
 
 @pytest.mark.parametrize("lab", [{"ipv6": True}], indirect=True)
 def test_ipv6_that_becomes_usable_a_moment_later_is_used(lab: Lab, agent: Agent) -> None:
-    """On joining, the IPv6 address is tentative. The name's IPv4 address is dead, and no attempt waits for it."""
+    """The laptop's IPv6 address is tentative at first, and the server's IPv4 address is dead.
+
+    No attempt waits for it.
+    """
     dead = "203.0.113.99"
     lab.sshd(SERVER_6)
     lab.ssh_config({HOST: {**OPTIONS, "HostName": "both", "HostKeyAlias": SERVER_6}})
@@ -62,5 +68,5 @@ def test_ipv6_that_becomes_usable_a_moment_later_is_used(lab: Lab, agent: Agent)
     t0 = lab.join("home")
     events.wait("connected", HOST)
     print(f"{time.monotonic() - t0:.2f} s")  # noqa: T201  # shown by pytest -s
-    # An attempt that waited for the dead address would end with its ConnectTimeout.
+    # An attempt that waited for the dead address would fail after ConnectTimeout.
     assert not [event for event in events.seen if event["event"] == "connect-failed"]

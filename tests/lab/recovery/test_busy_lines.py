@@ -1,4 +1,4 @@
-"""Slow lines that the user's own traffic fills: a probe waits behind it, and silence does not mean death."""
+"""Slow lines that the user's own traffic fills: a probe waits behind this traffic, so silence proves nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trayagent.sandbox.traffic import Direction
 SIZE = 6_000_000
 QUEUE = 32_000
 JUMPED = {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-%C"}
-# Each route through a machine without a master of its own.
+# Transports that reach the server without a master of their own.
 WAYS: Mapping[str, Mapping[str, str]] = {
     "ProxyJump": {"ProxyJump": "srv"},
     "ncat": {"ProxyCommand": "ncat %h %p"},
@@ -26,7 +26,7 @@ WAYS: Mapping[str, Mapping[str, str]] = {
 
 
 def bring_up_inner(lab: Lab, agent: Agent, way: str) -> Up:
-    """Connect `int` through a transport child; only `srv` is reachable from outside."""
+    """Connect `int` through a transport, because only `srv` is reachable from outside."""
     lab.join("home")
     lab.sshd()
     inner = JUMPED if way == "ProxyJump" else OPTIONS
@@ -37,13 +37,13 @@ def bring_up_inner(lab: Lab, agent: Agent, way: str) -> Up:
 
 
 def until_full(lab: Lab, direction: Direction) -> None:
-    """Wait until traffic has filled the queue in front of the line, and more data waits in the machine."""
+    """Wait until traffic has filled the queue in front of the line, and more data is queued in the sender."""
     until("queue full", lambda: lab.carried()["home"][f"queued_{direction}"] > 0.5 * QUEUE, 40)
-    time.sleep(2)  # by then TCP has sent what it could
+    time.sleep(2)  # wait until TCP has sent as much as it can
 
 
 def away(lab: Lab, seconds: float = 1.5) -> None:
-    """Lose the carrier for a while; the address stays."""
+    """Lose the carrier for `seconds`. The address stays."""
     lab.link_down()
     time.sleep(seconds)
     lab.link_up()
@@ -51,7 +51,10 @@ def away(lab: Lab, seconds: float = 1.5) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_upload_through_a_transport_survives(lab: Lab, agent: Agent, way: str) -> None:
-    """At 1 Mbit/s with a full queue, an upload survives 1.5 s without link: all bytes arrive, status 0."""
+    """At 1 Mbit/s with a full queue, an upload survives 1.5 s without a link.
+
+    All bytes arrive, and ssh exits with 0.
+    """
     need(shutil.which(WAYS[way].get("ProxyCommand", "ssh").split()[0]), f"the program of {way}")
     up = bring_up_inner(lab, agent, way)
     lab.set_bandwidth(1, queue_bytes=QUEUE)
@@ -66,7 +69,7 @@ def test_an_upload_through_a_transport_survives(lab: Lab, agent: Agent, way: str
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_traffic_of_a_direct_session_survives(lab: Lab, agent: Agent, direction: Direction) -> None:
-    """Traffic of a direct session survives the same, as an upload and as a download."""
+    """An upload and a download in a direct session survive 1.5 s without a link, too."""
     up = bring_up(lab, agent)
     with lab.traffic(direction, HOST) as traffic:
         traffic.wait(1)

@@ -1,4 +1,4 @@
-"""A master that lives is kept: the process is the same before and after."""
+"""The agent keeps a living master: the process is the same before and after."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def connected(lab: Lab, agent: Agent) -> int:
 
 
 def test_a_link_that_returns_with_the_same_address_keeps_its_master(lab: Lab, agent: Agent) -> None:
-    """After 3 s without carrier the old connection answers, and is kept."""
+    """After 3 s without carrier the old connection answers, so the agent keeps it."""
     pid = connected(lab, agent)
     events = agent.events()
     lab.link_down()
     agent.wait_state("web01", "offline")
-    time.sleep(3)  # the test is about an outage of this length
+    time.sleep(3)  # the length of the outage
     lab.link_up()
     kept = events.wait("master-kept", "web01")
     assert kept["pid"] == pid
@@ -35,7 +35,7 @@ def test_a_link_that_returns_with_the_same_address_keeps_its_master(lab: Lab, ag
 def test_a_second_interface_on_the_same_lan_with_a_better_metric_keeps_the_master(
     lab: Lab, agent: Agent
 ) -> None:
-    """The kernel would now use another source address, but the old connection lives and is kept."""
+    """New connections would use another source address, but the old one lives, so the agent keeps it."""
     pid = connected(lab, agent)
     events = agent.events()
     lab.join("home", interface="eth0", metric=50)

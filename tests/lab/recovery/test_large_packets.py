@@ -1,4 +1,4 @@
-"""Networks that pass small packets and swallow large ones: the problem is named, and no host counts as connected."""
+"""Networks that drop only large packets: the agent names the problem, and shows no host as connected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = 1300
 
 @pytest.mark.parametrize("cure", ["network", "mtu"])
 def test_a_login_that_is_swallowed_is_named(lab: Lab, agent: Agent, cure: str) -> None:
-    """If the banner comes and the key exchange never ends, the problem names the cause, and its hint helps."""
+    """If the banner arrives and the key exchange never ends, the problem names the cause. The test follows its hint."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: OPTIONS})
@@ -31,7 +31,10 @@ def test_a_login_that_is_swallowed_is_named(lab: Lab, agent: Agent, cure: str) -
 
 
 def test_a_connection_through_which_no_large_packet_comes_is_not_connected(lab: Lab, agent: Agent) -> None:
-    """After a change of the path small answers are not enough, but the master is not ended either."""
+    """After a change of the path, small answers do not prove that the master works.
+
+    The agent does not end it either.
+    """
     up = bring_up(lab, agent)
     lab.swallow_above(SIZE)
     lab.link_down()
@@ -46,7 +49,7 @@ def test_a_connection_through_which_no_large_packet_comes_is_not_connected(lab: 
 
 
 def test_another_machine_that_falls_silent_is_not_called_a_small_mtu(lab: Lab, agent: Agent) -> None:
-    """If the whole line fails during a login, the problem is only that the server did not answer."""
+    """If the whole line fails during a login, the problem says only that the server did not answer."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: OPTIONS})

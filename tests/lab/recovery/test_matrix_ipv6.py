@@ -1,4 +1,4 @@
-"""IPv6, where addresses appear, expire and change on their own: a master over it is left alone."""
+"""Masters over IPv6, where addresses appear, expire and change on their own: the agent keeps them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parametrize("lab", [{"ipv6": True}], indirect=True)
 PREFIX = NETWORKS["home"].subnet_6
 OWN = f"{PREFIX}2"
 
-# RFC 4861, 4.2 and 4.6.2: a router advertisement with one prefix. The kernel fills in the checksum.
+# Sends a router advertisement with one prefix (RFC 4861, 4.2 and 4.6.2). The kernel fills in the checksum.
 ADVERTISE = """
 import socket, struct, sys
 prefix, lifetime, valid, preferred = sys.argv[1], *map(int, sys.argv[2:])
@@ -30,7 +30,7 @@ sock.sendto(head + option, ("ff02::1", 0, 0, socket.if_nametoindex("lan")))
 
 
 def advertise(lab: Lab, *, lifetime_s: int = 1800, valid_s: int = 7200, preferred_s: int = 3600) -> None:
-    """Make home's router advertise its prefix and itself."""
+    """Make home's router send an advertisement of its prefix and itself."""
     numbers = map(str, (lifetime_s, valid_s, preferred_s))
     lab.nodes["home"].check([sys.executable, "-I", "-S", "-c", ADVERTISE, PREFIX, *numbers], admin=True)
 
@@ -43,19 +43,19 @@ def addresses(lab: Lab) -> dict[str, dict[str, Any]]:
 
 
 def settled(lab: Lab, count: int) -> bool:
-    """Report whether there are so many addresses and none is tentative."""
+    """Report whether there are `count` addresses and none is tentative."""
     found = addresses(lab)
     return len(found) == count and not any(a.get("tentative") for a in found.values())
 
 
 def _heard(lab: Lab, count: int) -> bool:
-    """Send an advertisement, and report whether the laptop has its address; the first one may be too early."""
+    """Send an advertisement, and report whether the laptop got an address. The first advertisement may be too early."""
     advertise(lab)
     return len(addresses(lab)) == count
 
 
 def up_over_ipv6(lab: Lab, agent: Agent, *, count: int = 1) -> Up:
-    """Bring the host up over IPv6, once the laptop's addresses are not tentative."""
+    """Connect the host over IPv6, once no address of the laptop is tentative any more."""
     lab.sshd(SERVER_6)
     lab.join("home")
     if count > 1:
@@ -63,7 +63,7 @@ def up_over_ipv6(lab: Lab, agent: Agent, *, count: int = 1) -> Up:
     until("no address is tentative", lambda: settled(lab, count))
     up = bring_up(lab, agent, HostName=SERVER_6)
     assert up.before["peer"] == f"[{SERVER_6}]:22"
-    up.events.drain(quiet_s=1.0)  # a link-local address may come late
+    up.events.drain(quiet_s=1.0)  # a link-local address may appear late
     up.events.seen.clear()
     return up
 

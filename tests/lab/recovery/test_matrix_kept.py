@@ -1,4 +1,4 @@
-"""Each change of network that a connection survives: the same process, nothing killed, mostly not even probed."""
+"""Changes of network that a connection survives: the agent keeps the process, and mostly does not even probe it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trayagent.sandbox.network_map import INTERNAL, OTHER, SERVER
 
 
 def assert_harmless_trigger(up: Up) -> None:
-    """Check that a carrier lost for a moment makes the agent probe, and that the answer keeps the master."""
+    """Check that a short loss of the carrier makes the agent probe, and that it keeps the master after the answer."""
     up.lab.flap(1)
     up.assert_kept(proven=True)
 
@@ -25,7 +25,7 @@ def test_a_second_interface_with_a_worse_metric_causes_no_probe(lab: Lab, agent:
 
 
 def test_a_vpn_that_does_not_carry_the_peer_causes_no_probe(lab: Lab, agent: Agent) -> None:
-    """A tunnel with other routes comes, goes and returns without a probe."""
+    """A tunnel that carries other routes appears, disappears and returns without causing a probe."""
     up = bring_up(lab, agent)
     for _ in range(2):
         lab.vpn_up()
@@ -37,7 +37,7 @@ def test_a_vpn_that_does_not_carry_the_peer_causes_no_probe(lab: Lab, agent: Age
 
 
 def test_containers_that_come_and_go_cause_no_probe(lab: Lab, agent: Agent) -> None:
-    """A container's bridge and cable that come and go are not in any master's path."""
+    """A container's bridge and veth that come and go are not in any master's path."""
     up = bring_up(lab, agent)
     lab.laptop.ip("link add docker0 type bridge", "addr add 172.17.0.1/16 dev docker0", "link set docker0 up")
     for number in range(3):
@@ -56,14 +56,14 @@ def test_containers_that_come_and_go_cause_no_probe(lab: Lab, agent: Agent) -> N
 def test_wifi_lost_and_back_under_a_tunnel_that_stays_up_keeps_the_master_over_it(
     lab: Lab, agent: Agent
 ) -> None:
-    """The tunnel's device, address and routes stay while its underlay changes, and an answer keeps the master."""
+    """The tunnel's device, address and routes stay while its underlay changes. The master answers, so it is kept."""
     lab.join("home")
     lab.sshd(INTERNAL)
     lab.ssh_config({"db": {**OPTIONS, "HostName": INTERNAL}})
     lab.vpn_up()
     up = bring_up(lab, agent, "[hosts.db]\n", "db")
     lab.link_down()
-    agent.wait_state("db", "offline")  # the VPN is not named, because it is up
+    agent.wait_state("db", "offline")  # the reason does not name the VPN, because it is up
     lab.link_up()
     up.assert_kept(proven=True)
 
@@ -72,7 +72,8 @@ def test_a_name_that_leads_elsewhere_by_now_keeps_the_connection_that_lives(lab:
     """A changed address of the name affects only the next connection."""
     hosts = lab.files.root / "etc" / "hosts"
     written = hosts.read_text()
-    hosts.write_text(f"{written}{SERVER} moving\n")  # in place, because the laptop has this very file
+    # write in place, because this file itself is mounted in the laptop
+    hosts.write_text(f"{written}{SERVER} moving\n")
     up = bring_up(lab, agent, HostName="moving", HostKeyAlias=SERVER)
     hosts.write_text(f"{written}{OTHER} moving\n")
     assert lab.laptop.check(["getent", "hosts", "moving"]).split()[0] == OTHER
@@ -86,7 +87,7 @@ BY_HAND = {**OPTIONS, "ControlMaster": "auto"}
 
 
 def test_the_end_of_the_session_that_was_the_master_stays_an_end(lab: Lab, agent: Agent) -> None:
-    """Without ControlPersist the user's `exit` ends the master, and the agent starts nothing."""
+    """Without ControlPersist the user's `exit` ends the master, and the agent starts no new one."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: BY_HAND})

@@ -1,4 +1,4 @@
-"""Long outages, in parallel in three laboratories: waiting kills nothing."""
+"""Long outages, in parallel laboratories: the agent waits and kills no master."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def bounds_the_back_off() -> bool:
     return True
 
 
-# No test queries the agent meanwhile, because a user's command makes it probe the master.
+# During an outage no test runs a command, because a user's command makes the agent probe the master.
 Outage = Callable[[Up], None]
 
 
 def link_down_20_s(up: Up) -> None:
-    """The carrier is away for 20 s."""
+    """Take the carrier away for 20 s."""
     up.lab.link_down()
     up.agent.wait_state(HOST, "offline")
     time.sleep(20.0)  # the test is about an outage of this length
@@ -42,7 +42,7 @@ def link_down_20_s(up: Up) -> None:
 
 
 def blackhole_45_s(up: Up) -> None:
-    """No packet passes for 45 s, without any sign in the laptop."""
+    """Silently drop every packet for 45 s."""
     up.lab.blackhole(True)
     time.sleep(45.0)  # the test is about an outage of this length
     up.lab.blackhole(False)
@@ -50,21 +50,21 @@ def blackhole_45_s(up: Up) -> None:
 
 
 def suspended_10_s(up: Up) -> None:
-    """Every process in the laptop is stopped for 10 s without an announcement; then again, without a link."""
+    """Stop every process in the laptop for 10 s without an announcement, and then again while there is no link."""
     up.lab.suspend()
     time.sleep(10.0)  # the test is about a sleep of this length
     up.lab.resume()
     up.assert_kept(proven=False)
     up.lab.suspend()
     up.lab.link_down()
-    time.sleep(10.0)  # the same
+    time.sleep(10.0)  # the length of the second sleep
     up.lab.link_up()
     up.lab.resume()
     up.assert_kept(proven=True)
 
 
 def used_in_a_hole_of_15_s(up: Up) -> None:
-    """A session sends a line into the hole, and the link flickers at its end: its own retransmission is near."""
+    """Send a line in a session during a black hole, and flicker the link at its end, shortly before TCP retransmits."""
     words = ["ssh", "-o", "ControlMaster=no", HOST, "cat"]
     session = up.lab.laptop.popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert session.stdin is not None
@@ -86,14 +86,14 @@ def used_in_a_hole_of_15_s(up: Up) -> None:
 
 
 def through(lab: Lab, outage: Outage) -> None:
-    """Bring a host up in a laboratory of its own, and let it go through the outage."""
+    """Connect a host in this laboratory, and run the outage."""
     with Agent(lab) as agent, logged(agent):
         outage(bring_up(lab, agent))
 
 
 OUTAGES: tuple[Outage, ...] = (link_down_20_s, suspended_10_s, blackhole_45_s, used_in_a_hole_of_15_s)
 if not bounds_the_back_off():
-    OUTAGES = OUTAGES[:3]  # Linux before 6.15: the old connection may be silent for longer than anybody waits
+    OUTAGES = OUTAGES[:3]  # before Linux 6.15, the old connection may stay silent too long for a test
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,8 @@ def outages() -> Iterator[dict[Outage, Future[None]]]:
     todo = OUTAGES
     with ExitStack() as stack:
         labs = {outage: stack.enter_context(laboratory()) for outage in todo}
-        pool = stack.enter_context(ThreadPoolExecutor(len(todo)))  # left first: it waits for all of them
+        # entered last, so that it is left first and waits for all outages
+        pool = stack.enter_context(ThreadPoolExecutor(len(todo)))
         yield {outage: pool.submit(through, lab, outage) for outage, lab in labs.items()}
 
 
@@ -110,5 +111,5 @@ def outages() -> Iterator[dict[Outage, Future[None]]]:
 def test_a_long_outage_on_the_same_network_keeps_the_master(
     outages: dict[Outage, Future[None]], outage: Outage
 ) -> None:
-    """After a lost link, a sleep or a black hole the same process carries sessions, and nothing was killed."""
+    """After a lost link, a sleep or a black hole, the same process carries sessions, and the agent killed no master."""
     outages[outage].result(timeout=120.0)

@@ -1,4 +1,4 @@
-"""Each change of network that kills a connection: the old master dies, and everything is back on the same path."""
+"""Changes of network that kill a connection: the agent ends the old master and connects again on the same path."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import SERVER
 
 CONFIG = f'[hosts.{HOST}]\nlocal = ["9000:127.0.0.1:8000"]\ndynamic = ["1080"]\n'
-BACK_S = 10.0  # it takes about one; a machine that also runs twenty-one logins is slower
+BACK_S = 10.0  # recovery takes about 1 s, but this machine also runs 21 logins
 TYPED_S = 20.0
 
 
 def vpn_takes_the_route(lab: Lab) -> float:
-    """A VPN takes over the route to the host, and drops packets from other addresses than its own."""
+    """Bring up a VPN that takes over the route to the host, and drops packets from other addresses than its own."""
     return lab.vpn_up(routes=[f"{SERVER}/32"])[1]
 
 
 def cable_elsewhere(lab: Lab) -> float:
-    """A cable to another LAN is preferred to the Wi-Fi: the old packets leave through an unrelated gateway."""
+    """Plug in a cable to another LAN, preferred to the Wi-Fi. Old packets leave through an unrelated gateway."""
     return lab.join("cafe", interface="eth0")
 
 
 def cable_to_a_strict_gateway(lab: Lab) -> float:
-    """The same, with a gateway that silently drops what it does not know."""
+    """Plug in a cable to another LAN whose gateway silently drops packets of unknown connections."""
     lab.set_gateway("cafe", nat=True, silent=True)
     return lab.join("cafe", interface="eth0")
 
 
 def same_address_elsewhere(lab: Lab) -> float:
-    """Another network has the same private address, and its gateway with NAT passes the server's RST."""
+    """Go to a network with the same private address. Its NAT gateway passes the server's RST to the laptop."""
     return lab.switch("home", "office")
 
 
 def same_address_silent(lab: Lab) -> float:
-    """Another network has the same private address, and its router drops what it does not know."""
+    """Go to a network with the same private address. Its router silently drops packets of unknown connections."""
     lab.set_gateway("office", nat=True, silent=True)
     return lab.switch("home", "office")
 
@@ -58,9 +58,9 @@ def test_what_kills_a_connection_brings_a_new_one_and_no_ssh_typed_meanwhile_fai
 ) -> None:
     """The old master dies, -L and -D work on the same path, and `ssh HOST true` succeeds at any time.
 
-    It is run 0 to 1,000 ms after the change, every 50 ms, with and without `ControlMaster auto`.
+    The test starts that ssh every 50 ms from 0 to 1,000 ms after the change, with and without `ControlMaster auto`.
     """
-    # One user types one of them; all of them together are more logins than MaxStartups allows.
+    # A user would type only one ssh. All of them together are more logins than the default MaxStartups allows.
     lab.sshd(config=["MaxStartups 100"])
     lab.join("home")
     lab.echo(8000)
@@ -73,7 +73,7 @@ def test_what_kills_a_connection_brings_a_new_one_and_no_ssh_typed_meanwhile_fai
         local_at = probe.result(deadline_s=BACK_S)
     through_socks(lab, 1080, 8000, deadline_s=BACK_S)
     took = f"{(local_at - t0) * 1e3:.0f} ms"
-    print(f"{change.__name__}, ControlMaster {control_master}: {took}")  # noqa: T201  # a figure on request: -s
+    print(f"{change.__name__}, ControlMaster {control_master}: {took}")  # noqa: T201  # shown by pytest -s
 
     failed = {}
     for step, child in enumerate(children):

@@ -1,4 +1,4 @@
-"""A laptop that sleeps and wakes, as logind reports it: living masters are kept, dead ones are replaced."""
+"""A laptop that sleeps and wakes, as logind reports it: the agent keeps living masters and replaces dead ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 
 
 class Logind:
-    """Sends PrepareForSleep under logind's name on a system bus of its own; no more."""
+    """A minimal logind on its own system bus, which only sends PrepareForSleep."""
 
     def __init__(self, folder: Path) -> None:
         self.address = f"unix:path={folder / 'bus'}"
@@ -45,7 +45,7 @@ class Logind:
         path, interface = "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
         await bus.send(Message.new_signal(path, interface, "PrepareForSleep", "b", [start]))
         bus.disconnect()
-        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast leaves it so
+        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast has no type for it
 
     def close(self) -> None:
         """End the bus."""
@@ -57,7 +57,7 @@ class Logind:
 
 @pytest.fixture
 def logind(lab: Lab, agent: Agent) -> Iterator[Logind]:
-    """Play logind on a bus that the agent takes for the system's."""
+    """Run a fake logind on a bus that the agent uses as the system bus."""
     need(shutil.which("dbus-daemon"), "dbus-daemon")
     folder = lab.files.root / "bus"
     folder.mkdir(mode=0o700)
@@ -68,7 +68,7 @@ def logind(lab: Lab, agent: Agent) -> Iterator[Logind]:
 
 
 def fall_asleep(up: Up, logind: Logind) -> None:
-    """Announce the sleep, take the link away, and stop everything, as a closed lid does."""
+    """Announce the sleep, take the link away, and stop all processes, as a closed lid does."""
 
     def heard() -> bool:
         logind.prepare_for_sleep(True)
@@ -80,7 +80,7 @@ def fall_asleep(up: Up, logind: Logind) -> None:
 
 
 def wake_up(up: Up, logind: Logind) -> None:
-    """Continue everything, and announce it."""
+    """Continue all processes, and announce the wake-up."""
     up.lab.resume()
     logind.prepare_for_sleep(False)
 
@@ -89,10 +89,10 @@ def wake_up(up: Up, logind: Logind) -> None:
 def test_a_wake_on_the_same_network_keeps_the_master(
     lab: Lab, agent: Agent, logind: Logind, link_first: bool
 ) -> None:
-    """With the link back before the wake or some time after it, the old connection answers."""
+    """The link returns before the wake or some time after it. The old connection answers, so it is kept."""
     up = bring_up(lab, agent)
     fall_asleep(up, logind)
-    time.sleep(2.0)  # asleep
+    time.sleep(2.0)  # the length of the sleep
     if link_first:
         lab.link_up()
     wake_up(up, logind)
@@ -106,7 +106,7 @@ def test_a_wake_on_the_same_network_keeps_the_master(
 def test_a_wake_without_any_change_of_network_keeps_the_master(
     lab: Lab, agent: Agent, logind: Logind
 ) -> None:
-    """After a sleep every master is in doubt: a control comes first, then a probe, and its answer keeps it."""
+    """After a sleep the agent suspects every master. It starts a control, then probes the master, and keeps it."""
     up = bring_up(lab, agent)
     fall_asleep(up, logind)
     lab.link_up()
@@ -116,14 +116,14 @@ def test_a_wake_without_any_change_of_network_keeps_the_master(
 
 
 def test_a_wake_on_another_network_brings_a_new_master(lab: Lab, agent: Agent, logind: Logind) -> None:
-    """If the lid is opened in the café, the old master is proven stale and a new one is connected."""
+    """If the lid is opened in the café, the agent proves the old master stale and connects a new one."""
     up = bring_up(lab, agent)
     fall_asleep(up, logind)
     t0 = lab.switch("home", "cafe")
     wake_up(up, logind)
     up.events.wait("master-stale", HOST)
     up.events.wait("connected", HOST)
-    print(f"back {time.monotonic() - t0:.1f} s after the wake")  # noqa: T201  # a figure on request: -s
+    print(f"back {time.monotonic() - t0:.1f} s after the wake")  # noqa: T201  # shown by pytest -s
     after = agent.wait_state(HOST, "connected")
     assert after["pid"] != up.pid
     assert not alive(up.pid)

@@ -1,4 +1,4 @@
-"""Connections that the kernel moves to another address (MPTCP): a living master is left alone."""
+"""Connections that the kernel moves to another address (MPTCP): the agent keeps a living master."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/sys/net/mptcp").exists(), reason
 
 @pytest.mark.parametrize("gap_s", [0.0, 1.0])
 def test_a_master_that_moves_along_is_kept(lab: Lab, agent: Agent, gap_s: float) -> None:
-    """From home to the café and back, with or without a gap, the process is the same, and its session continues."""
+    """From home to the café and back, with or without a gap, the master's process stays and its session continues."""
     lab.set_mptcp(True)
     lab.join("home")
     lab.sshd(mptcp=True)

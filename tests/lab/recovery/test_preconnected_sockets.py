@@ -1,4 +1,4 @@
-"""Masters that use a pre-connected socket of the agent."""
+"""Masters that use a pre-connected socket from the agent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trayagent.sandbox import Agent, Lab
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 CONFIG = "[hosts.web01]\n"
-# An ssh that does not know ProxyUseFdpass, in front of the real one.
+# A wrapper of the real ssh that rejects ProxyUseFdpass, as an old ssh would.
 OLD_SSH = """#!/bin/sh
 case "$*" in *ProxyUseFdpass*) echo "Bad configuration option" >&2; exit 255;; esac
 exec '{ssh}' "$@"
@@ -21,7 +21,7 @@ def words(pid: object) -> str:
 
 
 def test_a_master_takes_the_connection_and_nothing_stays_beside_it(lab: Lab, agent: Agent) -> None:
-    """The master got its socket, the helper is gone, and the view names the connection."""
+    """The master uses the agent's socket, the helper has ended, and `status` shows the connection's addresses."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -35,7 +35,7 @@ def test_a_master_takes_the_connection_and_nothing_stays_beside_it(lab: Lab, age
 
 
 def test_an_ssh_that_cannot_take_the_socket_connects_itself(lab: Lab, agent: Agent, tmp_path: Path) -> None:
-    """If ssh cannot take the socket, the host is still connected at the first try."""
+    """If ssh cannot take the socket, the host is still connected at the first attempt."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": SERVER})
@@ -50,7 +50,7 @@ def test_an_ssh_that_cannot_take_the_socket_connects_itself(lab: Lab, agent: Age
 
 
 def test_why_there_is_no_connection_is_known_of_a_master_in_the_background(lab: Lab, agent: Agent) -> None:
-    """A closed port is named, although ssh hides its helper's message in the background."""
+    """The problem names the closed port, although an ssh in the background hides its helper's message."""
     lab.join("home")
     lab.ssh_config({"web01": SERVER})
     agent.start('[hosts.web01]\nconnect = "on-use"\n')

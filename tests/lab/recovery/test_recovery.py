@@ -1,4 +1,4 @@
-"""Another network: the stale master ends, and everything is back on the same control path."""
+"""After a change of network, the agent ends the stale master and connects again on the same control path."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
 
 
 def connected(lab: Lab, agent: Agent, config: str = CONFIG) -> dict[str, object]:
-    """Bring web01 up at home, with its forwards; return its view."""
+    """Connect web01 at home, with its forwards. Return its view."""
     lab.join("home")
     lab.sshd()
     lab.echo(8000)
@@ -42,7 +42,7 @@ def connected(lab: Lab, agent: Agent, config: str = CONFIG) -> dict[str, object]
 
 
 def through(lab: Lab, port: int) -> bool:
-    """Report whether the service in the server answers through a local forward."""
+    """Report whether the server's service answers through a local forward."""
     with lab.probe(port) as probe:
         probe.release()
         return probe.result(deadline_s=10.0) > 0
@@ -86,7 +86,7 @@ def test_a_switch_of_networks_kills_the_stale_master_and_brings_the_forwards_bac
 
 
 def test_a_vpn_that_needs_the_user_is_printed_at_the_terminal(lab: Lab, agent: Agent) -> None:
-    """Without a tray the terminal is the only way to notify the user."""
+    """Without a tray, the agent prints at its terminal that a VPN needs the user."""
     lab.join("home")
     lab.sshd(INTERNAL)
     lab.ssh_config({"db": {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-%C"}})
@@ -102,7 +102,7 @@ def test_a_vpn_that_needs_the_user_is_printed_at_the_terminal(lab: Lab, agent: A
 
 
 def test_a_vpn_that_comes_back_with_a_new_address_is_recovered(lab: Lab, agent: Agent) -> None:
-    """The old master dies with its tunnel address, and the new one comes up through the new tunnel."""
+    """The old master dies with its tunnel address, and the new master connects through the new tunnel."""
     lab.join("home")
     lab.sshd("10.99.0.10")
     lab.ssh_config({"db": {"HostName": "10.99.0.10", "ControlPath": "~/.ssh/cm-%C"}})
@@ -121,7 +121,7 @@ def test_a_vpn_that_comes_back_with_a_new_address_is_recovered(lab: Lab, agent: 
 
 
 def test_only_the_master_concerned_is_touched(lab: Lab, agent: Agent) -> None:
-    """When the VPN drops, the master over it is recovered, and the one over Wi-Fi keeps its pid."""
+    """When the VPN drops, the agent recovers the master over it, and the master over Wi-Fi keeps its pid."""
     lab.join("home")
     lab.sshd()
     lab.sshd("10.99.0.10")
@@ -140,7 +140,7 @@ def test_only_the_master_concerned_is_touched(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_remote_forward_that_the_server_still_holds_is_reported_and_retried(lab: Lab, agent: Agent) -> None:
-    """With `reap = false` -R is `failed` while the old session holds its port, and open once that is gone."""
+    """With `reap = false`, -R is `failed` while the old session holds its port, and open once that session ended."""
     connected(lab, agent, CONFIG + "reap = false\n")
     events = agent.events()
     lab.switch("home", "cafe")
@@ -159,9 +159,9 @@ def test_a_remote_forward_that_the_server_still_holds_is_reported_and_retried(la
 
 
 def test_recovery_needs_no_poll(lab: Lab, agent: Agent) -> None:
-    """The time from the kernel's event to the decision is a fraction of a second, not the period of a poll.
+    """The agent decides within a fraction of a second after the kernel's event, so it does not poll.
 
-    The best of several moves counts, because a machine that has other work delays some of them.
+    The test uses the fastest of several moves, because a busy machine delays some of them.
     """
     connected(lab, agent)
     here = "home"

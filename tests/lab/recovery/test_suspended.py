@@ -1,4 +1,4 @@
-"""Processes that do not run are not dead: a suspended ssh, a suspended transport, a stuck program on the server."""
+"""Suspended processes are not dead: a suspended ssh, a suspended transport, a stuck program on the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CGROUPS_V2 = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Suspend a process for a while."""
+    """Suspend a process during the block."""
     os.kill(pid, signal.SIGSTOP)
     until("it is suspended", lambda: state(pid) == "T")
     try:
@@ -32,12 +32,12 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def state(pid: int) -> str:
-    """Return the state of a process, as proc(5) names it."""
+    """Return the state letter of a process (proc(5))."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def flicker(lab: Lab) -> None:
-    """Lose the carrier for half a second; the address stays the same."""
+    """Lose the carrier for half a second. The address stays the same."""
     lab.link_down()
     time.sleep(0.5)
     lab.link_up()
@@ -50,7 +50,10 @@ def until_suspended(agent: Agent, host: str) -> None:
 
 
 def test_a_session_suspended_at_its_terminal_survives_a_flicker(lab: Lab, agent: Agent) -> None:
-    """No configuration; `ssh web01` in bash is the master, and ~^Z suspends it. After fg everything is there."""
+    """Without a configuration, `ssh web01` in bash is the master.
+
+    The agent keeps it while ~^Z suspends it, until fg.
+    """
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "auto"}})
@@ -79,7 +82,7 @@ def test_a_session_suspended_at_its_terminal_survives_a_flicker(lab: Lab, agent:
 
 @pytest.mark.parametrize("which", ["ssh -W", "carrier"])
 def test_a_suspended_transport_is_no_dead_connection(lab: Lab, agent: Agent, which: str) -> None:
-    """The master runs, but the `ssh -W` that carries its bytes, or the master that carries that one, does not."""
+    """The master runs, but its transport is suspended: the `ssh -W`, or the master that carries this `ssh -W`."""
     lab.join("home")
     lab.sshd()
     lab.sshd(INTERNAL)
@@ -105,13 +108,16 @@ def transport(master: int) -> int:
 
 
 def carrier(lab: Lab) -> int:
-    """Return the pid of the master of `srv`, which ssh itself started."""
+    """Return the pid of the master of `srv`. ssh itself started it for the jump."""
     words = lab.laptop.run(["ssh", "-O", "check", "srv"]).stderr
     return int(words.partition("pid=")[2].partition(")")[0])
 
 
 def test_a_stuck_sentinel_is_no_dead_connection(lab: Lab, agent: Agent) -> None:
-    """The sentinel's `cat` is suspended on the server, while new sessions work: the second question shows it."""
+    """The sentinel's `cat` is suspended on the server, but new sessions work.
+
+    A second probe, by session, detects that.
+    """
     up = bring_up(lab, agent)
     cats = [pid for server in lab.servers for pid in server.sessions() if is_cat(pid)]
     assert len(cats) == 1
@@ -126,7 +132,7 @@ def is_cat(pid: int) -> bool:
 
 
 def test_a_frozen_control_group_is_no_dead_connection(lab: Lab, agent: Agent) -> None:
-    """`systemctl freeze` leaves the process in an idle state, but it cannot answer either."""
+    """A process frozen by `systemctl freeze` looks idle, not stopped, but cannot answer a probe either."""
     groups = next((one for one in CGROUPS_V2 if (one / "cgroup.procs").exists()), None)
     if groups is None or not os.access(groups, os.W_OK):
         pytest.skip("needs the right to make a control group (version 2)")
@@ -144,7 +150,7 @@ def test_a_frozen_control_group_is_no_dead_connection(lab: Lab, agent: Agent) ->
 
 @contextmanager
 def frozen(pid: int, groups: Path) -> Iterator[None]:
-    """Freeze a process in a control group of its own for a while."""
+    """Freeze a process in its own control group during the block."""
     own = groups / f"trayagent-test-{os.getpid()}"
     before = Path(f"/proc/{pid}/cgroup").read_text().rpartition("0::")[2].strip()
     own.mkdir()
@@ -162,7 +168,7 @@ def frozen(pid: int, groups: Path) -> Iterator[None]:
 
 
 def test_a_master_that_waits_for_its_user_survives_a_flicker(lab: Lab, agent: Agent) -> None:
-    """With `ControlMaster ask`, ssh reads nothing while it asks. The agent's own question may be the cause."""
+    """With `ControlMaster ask`, ssh reads no data while it prompts. The agent's own probe may cause the prompt."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "ask"}})

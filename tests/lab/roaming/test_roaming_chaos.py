@@ -1,6 +1,6 @@
-"""Random moves, outages, suspends and kills with random traffic: every byte comes back once, and nothing ends.
+"""Random moves, outages, suspends and kills with random traffic: every byte comes back once, and no session ends.
 
-`TRAYAGENT_ROAM_CHAOS=100` makes a hundred steps, `TRAYAGENT_ROAM_SEED` draws others.
+`TRAYAGENT_ROAM_CHAOS=100` runs a hundred steps. `TRAYAGENT_ROAM_SEED` selects other random steps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEED = int(os.environ.get("TRAYAGENT_ROAM_SEED", "1"))
 NETWORKS = ("home", "cafe", "office")
 LONG_S = 120.0
 
-# Send everything from stdin through a connection to a port of this machine, and print what comes back.
+# Sends everything from stdin through a connection to a port of this machine, and prints the answer.
 PIPE = """
 import os, socket, sys, threading
 sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
@@ -45,7 +45,7 @@ threading.Event().wait()
 
 
 class Traffic:
-    """Random pieces that a command of the laptop must return unchanged."""
+    """Random data that a command on the laptop must return unchanged."""
 
     def __init__(self, lab: Lab, words: list[str], seed: int) -> None:
         self.words = words
@@ -85,7 +85,7 @@ class Traffic:
             self.returned += len(data)
 
     def end(self) -> None:
-        """Stop, and fail unless every byte came back once."""
+        """Stop sending. Fail unless every byte came back exactly once."""
         self._stop.set()
         self._threads[0].join(LONG_S)
         until("all came back", lambda: self.error or self.returned == self.sent, LONG_S)
@@ -95,14 +95,14 @@ class Traffic:
 
 
 class Chaos:
-    """What may happen to a laptop."""
+    """The random steps: what may happen to a laptop."""
 
     def __init__(self, lab: Lab, agent: Agent, random: Random) -> None:
         self.lab, self.agent, self.random = lab, agent, random
         self.network = "home"
 
     def step(self) -> str:
-        """Let one thing happen; return its name."""
+        """Run one random step, and return its name."""
         steps: tuple[Callable[[], None], ...] = (
             self.move, self.move, self.move, self.outage, self.sleep_and_wake_elsewhere,
             self.kill_the_agent, self.kill_the_outer_master, self.flap,
@@ -113,7 +113,7 @@ class Chaos:
         return chosen.__name__
 
     def move(self) -> None:
-        """Go to another network, at once or after a gap."""
+        """Go to another network, immediately or after a gap."""
         left, self.network = self.network, self.random.choice([n for n in NETWORKS if n != self.network])
         self.lab.switch(left, self.network, gap_s=self.random.choice((0.0, 0.0, 1.0, 3.0)))
 
@@ -152,7 +152,7 @@ class Chaos:
 
 @pytest.mark.timeout(60 + 60 * STEPS)
 def test_random_steps_lose_nothing(lab: Lab, agent: Agent) -> None:
-    """A session and a connection through -L carry random traffic. Both go on, and nothing else is left afterwards."""
+    """A session and a connection through -L carry random traffic. Both survive, and no other process is left over."""
     lab.echo(8000)
     before = roaming(lab, agent, 'local = ["9000:127.0.0.1:8000"]\n')
     agent.wait_forwards(HOST, {"local": "open"}, LONG_S)

@@ -1,4 +1,4 @@
-"""The programs that people use, each through three moves of a host that roams: no program notices."""
+"""Common client programs during three moves of a host that roams: no program fails."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from trayagent.sandbox.lab_tools import search_path
 from trayagent.sandbox.terminal import Terminal
 
 SIZE = 2_000_000
-SLOW_MBIT_S = 4.0  # what the programs transfer then takes longer than the three moves
+SLOW_MBIT_S = 4.0  # slow enough that the transfers take longer than the three moves
 MOVES = (("home", "cafe"), ("cafe", "office"), ("office", "home"))
 LONG_S = 120.0
 
-# Connect to a port, send each line there, and print the answer. A second number is a port of the server's own
-# address, which a SOCKS proxy at the first port connects to; RFC 1928.
+# Connects to a port, sends each line from stdin, and prints the answer. With a second number, the first port is a
+# SOCKS proxy (RFC 1928), and the second is the target port on the server.
 VISITOR = """
 import socket, struct, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60) as sock:
@@ -52,14 +52,14 @@ def program(name: str) -> str:
 
 
 def move(lab: Lab, events: Events) -> None:
-    """Move three times, each time until the sessions go on."""
+    """Move three times, each time until the sessions continue."""
     for left, joined in MOVES:
         lab.switch(left, joined)
         events.wait("moved", HOST, deadline_s=LONG_S)
 
 
 def random_file(path: Path) -> str:
-    """Write a file that no compression makes smaller; return its hash."""
+    """Write a file that cannot be compressed, and return its hash."""
     data = Random(path.name).randbytes(SIZE)  # noqa: S311  # the same bytes in each run
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -77,7 +77,7 @@ def git(lab: Lab, *words: str) -> None:
 
 
 def make_repository(lab: Lab) -> str:
-    """Make a repository on the server with one large file; return the file's hash."""
+    """Make a repository on the server with one large file, and return the file's hash."""
     far, work = lab.files.far_home / "repository.git", lab.files.home / "work"
     git(lab, "init", "-q", "--bare", str(far))
     git(lab, "init", "-q", str(work))
@@ -94,7 +94,7 @@ def make_repository(lab: Lab) -> str:
 
 @pytest.mark.timeout(600)
 def test_transfers_go_on(lab: Lab, agent: Agent) -> None:
-    """The files that git, rsync, scp and sftp transfer in both directions arrive whole."""
+    """git, rsync, scp and sftp transfer files in both directions, and all files arrive complete."""
     for name in ("git", "rsync", "scp", "sftp"):
         program(name)
     near, far = lab.files.home, lab.files.far_home
@@ -185,9 +185,9 @@ def test_terminals_go_on(lab: Lab, agent: Agent) -> None:
 
 @pytest.mark.timeout(150)
 def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
-    """A database-like connection through -L, a visitor through -R, and an editor: each question has its answer, once.
+    """Connections of a client through -L, a visitor through -R, and an editor get each answer exactly once.
 
-    An editor like VS Code runs `ssh -T -D`: it talks to a program there, and connects through SOCKS.
+    An editor like VS Code runs `ssh -T -D`: it talks to a program on the server, and connects through SOCKS.
     """
     lab.echo(8000)
     lab.echo(8100, node=lab.laptop)
@@ -212,7 +212,7 @@ def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
             print(f"question {number}", file=child.stdin, flush=True)
             assert child.stdout.readline() == f"question {number}\n"
         events.wait("moved", HOST, deadline_s=LONG_S)
-    late = lab.server.popen([*command, "9022"], stdin=pipe, stdout=pipe)  # the port is still ours
+    late = lab.server.popen([*command, "9022"], stdin=pipe, stdout=pipe)  # the port still leads to the laptop
     assert late.communicate("hello\n", timeout=LONG_S)[0] == "hello\n"
     for child in children:
         child.communicate(timeout=LONG_S)
@@ -220,7 +220,7 @@ def test_connections_through_forwards_go_on(lab: Lab, agent: Agent) -> None:
 
 
 def test_mounted_files_stay_usable(lab: Lab, agent: Agent) -> None:
-    """A directory that sshfs mounts can be read and written after each move. A file that is open stays open."""
+    """Programs can read and write a directory mounted by sshfs after each move. An open file stays open."""
     program("sshfs")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse is missing or not ours")
@@ -265,12 +265,13 @@ def test_a_play_goes_on(lab: Lab, agent: Agent) -> None:
     env = {
         "PATH": f"{path.parent}:{search_path()}",
         "ANSIBLE_HOME": str(lab.files.home / "ansible"),
-        "ANSIBLE_SSH_ARGS": f"-F {lab.files.ssh / 'config'}",  # no ControlPersist: Ansible sets no path of its own
+        # without ControlPersist, Ansible sets no ControlPath
+        "ANSIBLE_SSH_ARGS": f"-F {lab.files.ssh / 'config'}",
     }
     words = [str(path), "-i", str(inventory), str(book)]
     play = lab.laptop.popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     for number, (left, joined) in enumerate(MOVES):
-        until("the next task runs", lambda: len(lines(done)) >= number, LONG_S)  # noqa: B023  # called here only
+        until("the next task runs", lambda: len(lines(done)) >= number, LONG_S)  # noqa: B023  # called in this iteration only
         lab.switch(left, joined)
         events.wait("moved", HOST, deadline_s=LONG_S)
     said = play.communicate(timeout=LONG_S)[0]
@@ -279,12 +280,12 @@ def test_a_play_goes_on(lab: Lab, agent: Agent) -> None:
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a file, none if there is no file yet."""
+    """Return the lines of a file, or [] if there is no file yet."""
     return path.read_text().splitlines() if path.exists() else []
 
 
 def test_a_visitor_may_knock_all_the_time(lab: Lab, agent: Agent) -> None:
-    """While somebody connects to the -R port twice a second, the port stays ours: no visitor is refused."""
+    """If a client connects to the -R port twice a second, no connection is refused while the laptop moves."""
     lab.echo(8100, node=lab.laptop)
     roaming(lab, agent, 'remote = ["9022:127.0.0.1:8100"]\n')
     agent.wait_forwards(HOST, {"remote": "open"}, LONG_S)
@@ -305,7 +306,7 @@ def test_a_visitor_may_knock_all_the_time(lab: Lab, agent: Agent) -> None:
 
 
 def test_agent_forwarding_goes_on(lab: Lab, agent: Agent) -> None:
-    """In a session that was open before the move, the forwarded ssh-agent answers after it."""
+    """In a session that was opened before the move, the forwarded ssh-agent still answers after the move."""
     lab.join("home")
     lab.sshd()
     started = lab.laptop.check(["ssh-agent", "-s"])

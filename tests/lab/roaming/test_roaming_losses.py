@@ -1,4 +1,4 @@
-"""What a host that roams can lose: a relay, the inner login, the machine behind the name. Nothing else suffers."""
+"""Losses of a host that roams: a relay, the inner login, the server's program, the machine behind the name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def roaming(lab: Lab, agent: Agent, table: str = "", config: tuple[str, ...] = (
 
 
 def roams(agent: Agent) -> dict[str, Any]:
-    """Wait until the host roams and its sessions are attached; return its view."""
+    """Wait until the host roams and its sessions are attached, and return its view."""
     until("it roams", lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), LONG_S)
     return agent.wait_state(HOST, "connected")
 
@@ -45,7 +45,7 @@ def relays(lab: Lab) -> list[dict[str, Any]]:
 
 
 def roams_anew(agent: Agent, before: dict[str, Any]) -> dict[str, Any]:
-    """Wait until the host has another inner master than before; return its view."""
+    """Wait until the host has another inner master than in `before`, and return its view."""
 
     def has_another() -> bool:
         found = (agent.host(HOST) or {}).get("roaming") or before["roaming"]
@@ -74,7 +74,7 @@ def near_pid(agent: Agent) -> int:
 
 
 def test_the_near_relay_is_killed(lab: Lab, agent: Agent) -> None:
-    """The sessions end cleanly, the host roams again, its -R port is ours again, and the server is clean."""
+    """The sessions end, the host roams again with its -R port, and no old far relay is left on the server."""
     before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')
     agent.wait_forwards(HOST, {"remote": "open"})
     session = Session(lab)
@@ -89,7 +89,7 @@ def test_the_near_relay_is_killed(lab: Lab, agent: Agent) -> None:
 
 
 def test_the_laptop_restarts(lab: Lab, agent: Agent) -> None:
-    """Everything on the laptop is killed. The far relay held the -R port: the first recovery has it again."""
+    """If all processes on the laptop are killed, the first recovery gets the -R port back, which the far relay held."""
     before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')
     agent.wait_forwards(HOST, {"remote": "open"})
     (old,) = relays(lab)
@@ -108,7 +108,7 @@ def test_the_laptop_restarts(lab: Lab, agent: Agent) -> None:
 
 
 def test_the_far_relay_is_killed(lab: Lab, agent: Agent) -> None:
-    """The same machine says that it is gone, so the session ends at once, and the host roams again."""
+    """The server reports that the far relay is gone, so the session ends immediately, and the host roams again."""
     before = roaming(lab, agent)
     session = Session(lab)
     os.kill(relays(lab)[0]["pid"], signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_the_far_relay_is_killed(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_refused_inner_login_leaves_a_plain_host(lab: Lab, agent: Agent) -> None:
-    """The server refuses logins from its own address. The agent says so, and tries it once in all."""
+    """The server refuses logins from its own address. The agent reports that, and makes only one such login."""
     lab.join("home")
     server = lab.sshd(config=[f"Match Address {SERVER}", "PubkeyAuthentication no", "Match all"])
     lab.ssh_config({HOST: OPTIONS})
@@ -137,13 +137,13 @@ def test_a_refused_inner_login_leaves_a_plain_host(lab: Lab, agent: Agent) -> No
     agent.wait_state(HOST, "connected", LONG_S)
     assert server.said().count("Connection closed by authenticating user") <= max(tries, 1)
     assert not relays(lab)
-    assert "forward-found" not in said(agent)  # the agent's own link is no forward of the user
+    assert "forward-found" not in said(agent)  # the agent must not treat its own link as the user's forward
 
 
 def test_another_machine_behind_the_name_waits(lab: Lab, agent: Agent) -> None:
-    """The name leads to a machine that does not have the far relay. The session waits, and goes on when it is back.
+    """If the name leads to a machine without the far relay, the session waits until it leads to the right one again.
 
-    A host whose sessions wait is not up, so `reconnect --if-down` gives it a new outer master.
+    While sessions wait, the host is not up, so `reconnect --if-down` makes a new outer master.
     """
     before = roaming(lab, agent)
     session = Session(lab)
@@ -161,7 +161,7 @@ def test_another_machine_behind_the_name_waits(lab: Lab, agent: Agent) -> None:
 
 
 def test_the_agent_stops(lab: Lab, agent: Agent) -> None:
-    """The near relay goes on while it carries a connection. The next agent finds it; without one it is ended."""
+    """The near relay outlives the agent while it carries a connection. Without a connection, `stop` ends it."""
     before = roaming(lab, agent)
     session, near = Session(lab), near_pid(agent)
     agent.stop()
@@ -180,7 +180,7 @@ def test_the_agent_stops(lab: Lab, agent: Agent) -> None:
 
 @pytest.mark.parametrize("kind", ["port", "jump", "alias"])
 def test_the_inner_master_checks_the_same_host_key(lab: Lab, agent: Agent, kind: str) -> None:
-    """On another port, behind a jump host and with HostKeyAlias, both logins look up the same name in known_hosts."""
+    """On another port, behind a jump host and with HostKeyAlias, both logins use the same name in known_hosts."""
     lab.join("home")
     if kind == "port":
         lab.sshd(port=2222)
@@ -205,7 +205,10 @@ def test_the_inner_master_checks_the_same_host_key(lab: Lab, agent: Agent, kind:
 
 
 def test_a_server_may_forbid_forwards(lab: Lab, agent: Agent) -> None:
-    """Without a forward to the far relay's socket, each attach runs a command there. The agent tries a forward once."""
+    """Without a forward to the far relay's socket, each attach runs a command on the server.
+
+    The agent tries a forward once.
+    """
     before = roaming(lab, agent, config=("DisableForwarding yes", "LogLevel DEBUG1"))
     (kept,) = agent.records()["roaming"].values()
     assert kept["far_path"] == ""
@@ -220,7 +223,7 @@ def test_a_server_may_forbid_forwards(lab: Lab, agent: Agent) -> None:
 
 @pytest.mark.parametrize("how", ["idle", "exit", "disconnect"])
 def test_the_server_is_clean_after_the_end(lab: Lab, agent: Agent, how: str) -> None:
-    """However the user's master ends, its far relay ends before the connection that carried it."""
+    """However the inner master ends, the far relay ends, too, and no process or record is left over."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, "ControlPersist": "2"}})
@@ -237,7 +240,10 @@ def test_the_server_is_clean_after_the_end(lab: Lab, agent: Agent, how: str) -> 
 
 
 def test_the_program_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
-    """The server allows no direct link, so each attach needs the program. The agent installs it again."""
+    """The server allows no direct link, so each attach needs the program.
+
+    If it was deleted, the agent installs it again.
+    """
     before = roaming(lab, agent, config=("DisableForwarding yes",))
     session = Session(lab)
     lab.server.run(["sh", "-c", "cd ~/.cache/trayagent && rm -rf far_relay.py __pycache__"])
@@ -249,7 +255,7 @@ def test_the_program_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
 
 
 def test_the_cache_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
-    """Program and socket are gone. The session ends at the next move; the host roams again, and has its -R port."""
+    """Without program and socket, the session ends at the next move. The host roams again, with its -R port."""
     before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')
     agent.wait_forwards(HOST, {"remote": "open"})
     (old,) = relays(lab)
@@ -266,7 +272,7 @@ def test_the_cache_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
 
 
 def test_another_machine_without_the_program_waits(lab: Lab, agent: Agent) -> None:
-    """The name leads to a machine that has neither program nor relay. Its answer ends no session."""
+    """If the name leads to a machine with neither program nor relay, the machine's answer does not end the session."""
     before = roaming(lab, agent)
     session = Session(lab)
     machine, far_home = lab.files.root / "etc/machine-id", lab.files.far_home

@@ -1,4 +1,4 @@
-"""A host that roams: what is open goes on across changes of network, and the agent's end."""
+"""A host that roams: sessions and forwarded connections survive changes of network and the end of the agent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOST = "web01"
 OPTIONS = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%n"}
 ROAMS = f"[hosts.{HOST}]\nroam = true\n"
 
-# Connect to a port of this machine, and return each line that comes on stdin through that connection.
+# Connects to a port of this machine, sends each line from stdin, and prints the answer.
 TALK = """
 import socket, sys
 sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
@@ -44,7 +44,7 @@ class Connection:
         assert self.echoes()
 
     def echoes(self) -> bool:
-        """Report whether a line comes back."""
+        """Report whether the service echoes a line."""
         assert self._child.stdin is not None and self._child.stdout is not None
         self._child.stdin.write("line\n")
         self._child.stdin.flush()
@@ -62,23 +62,24 @@ def roaming(lab: Lab, agent: Agent, table: str = "") -> dict[str, Any]:
 
 
 def has_cheap_cipher(pid: int) -> bool:
-    """Report whether the command line of a master sets the order of the ciphers."""
+    """Report whether the command line of a master sets Ciphers."""
     return b"\0Ciphers=" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def roams(agent: Agent) -> dict[str, Any]:
-    """Wait until the host roams and its sessions are attached; return its view."""
+    """Wait until the host roams and its sessions are attached, and return its view."""
     until("it roams", lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), 60.0)
     return agent.wait_state(HOST, "connected")
 
 
 def test_sessions_and_forwarded_connections_go_on_after_moves(lab: Lab, agent: Agent) -> None:
-    """The outer master is replaced at each move. The inner one, a session and a connection through -L stay."""
+    """Each move replaces the outer master. The inner master, a session and a connection through -L stay."""
     lab.echo(8000)
     before = roaming(lab, agent, 'local = ["9000:127.0.0.1:8000"]\n')
     agent.wait_forwards(HOST, {"local": "open"})
     assert has_cheap_cipher(before["pid"])
-    assert has_cheap_cipher(before["roaming"]["pid"]) == has_aes()  # ssh_config sets no Ciphers
+    # the agent sets Ciphers only if ssh_config does not
+    assert has_cheap_cipher(before["roaming"]["pid"]) == has_aes()
     session, connection = Session(lab), Connection(lab, 9000)
     inner = before["roaming"]["pid"]
     assert listener(lab, HOST) == inner
@@ -101,7 +102,7 @@ def test_sessions_and_forwarded_connections_go_on_after_moves(lab: Lab, agent: A
 
 
 def test_a_server_that_forwards_no_sockets_runs_a_command_for_each_link(lab: Lab, agent: Agent) -> None:
-    """Without AllowStreamLocalForwarding the link goes through the far relay's own command."""
+    """Without AllowStreamLocalForwarding, each link runs a command of the far relay on the server."""
     lab.sshd(config=["AllowStreamLocalForwarding no"])
     roaming(lab, agent)
     session = Session(lab)
@@ -114,7 +115,7 @@ def test_a_server_that_forwards_no_sockets_runs_a_command_for_each_link(lab: Lab
 
 
 def test_a_link_starts_no_process_on_the_server(lab: Lab, agent: Agent) -> None:
-    """The link of the next outer master is a connection of sshd to the far relay's socket, and leaves no file here."""
+    """After a move, sshd itself connects the link to the far relay's socket. No file is left over on the laptop."""
     roaming(lab, agent)
     session = Session(lab)
     events = agent.events()
@@ -127,7 +128,7 @@ def test_a_link_starts_no_process_on_the_server(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_line_that_dies_without_a_word_is_found_when_somebody_types(lab: Lab, agent: Agent) -> None:
-    """A router forgot the connection, and nothing on this machine changes."""
+    """If a router silently drops the connection, the near relay notices as soon as the user types."""
     outer = roaming(lab, agent)
     session = Session(lab)
     assert session.echoes()
@@ -136,13 +137,13 @@ def test_a_line_that_dies_without_a_word_is_found_when_somebody_types(lab: Lab, 
     began = time.monotonic()
     assert session.echoes()
     took = time.monotonic() - began
-    print(f"a silent loss: {took:.1f} s")  # noqa: T201  # a figure on request: -s
+    print(f"a silent loss: {took:.1f} s")  # noqa: T201  # shown by pytest -s
     events.wait("moved", HOST, deadline_s=60.0)
     assert session.end() == 0
 
 
 def test_moves_leave_no_sessions_on_the_server(lab: Lab, agent: Agent) -> None:
-    """Each new outer master ends the sshd of the one before, which would wait for hours."""
+    """After each move, the agent ends the old outer master's sshd on the server, which would wait for hours."""
     roaming(lab, agent)
     session = Session(lab)
     before = len(lab.servers[0].sessions())
@@ -157,7 +158,7 @@ def test_moves_leave_no_sessions_on_the_server(lab: Lab, agent: Agent) -> None:
 
 
 def test_the_next_agent_goes_on_with_what_was_open(lab: Lab, agent: Agent) -> None:
-    """The agent is killed while there is no network, and started again elsewhere."""
+    """If the agent is killed without a network and started again on another one, the open session continues."""
     inner = roaming(lab, agent)["roaming"]["pid"]
     session = Session(lab)
     lab.leave("home")
@@ -170,7 +171,7 @@ def test_the_next_agent_goes_on_with_what_was_open(lab: Lab, agent: Agent) -> No
 
 
 def test_the_next_agent_finds_what_is_still_attached(lab: Lab, agent: Agent) -> None:
-    """Without a change of network, nothing was lost, and a later move works as before."""
+    """An agent restarted on the same network finds both masters, and a later move works as before."""
     before = roaming(lab, agent)
     session = Session(lab)
     agent.kill9()
@@ -184,7 +185,7 @@ def test_the_next_agent_finds_what_is_still_attached(lab: Lab, agent: Agent) -> 
 
 
 def test_a_session_survives_sleep_and_wakes_elsewhere(lab: Lab, agent: Agent) -> None:
-    """All processes of the laptop are stopped for 10 s, and it wakes in another network."""
+    """A session survives if all processes of the laptop are stopped for 10 s and continue on another network."""
     inner = roaming(lab, agent)["roaming"]["pid"]
     session = Session(lab)
     lab.suspend()
@@ -199,7 +200,7 @@ def test_a_session_survives_sleep_and_wakes_elsewhere(lab: Lab, agent: Agent) ->
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_session_survives_a_minute_without_a_network(lab: Lab, agent: Agent) -> None:
-    """The user types while there is no network. Everything arrives afterwards, and nothing twice."""
+    """Text that the user types without a network arrives afterwards, exactly once."""
     inner = roaming(lab, agent)["roaming"]["pid"]
     session = Session(lab)
     lab.leave("home")
@@ -215,7 +216,7 @@ def test_a_session_survives_a_minute_without_a_network(lab: Lab, agent: Agent) -
 
 
 def test_disconnect_ends_both_masters_and_what_is_on_the_server(lab: Lab, agent: Agent) -> None:
-    """Nothing is left on either machine."""
+    """After `disconnect`, no process is left on either machine."""
     before = roaming(lab, agent)
     assert agent.cli("disconnect", HOST).returncode == 0
     agent.wait_state(HOST, "idle")
@@ -226,7 +227,7 @@ def test_disconnect_ends_both_masters_and_what_is_on_the_server(lab: Lab, agent:
 
 
 def test_ssh_exit_means_the_same_as_on_a_plain_host(lab: Lab, agent: Agent) -> None:
-    """It ends the inner master. The host stays disconnected until the user wants it again."""
+    """`ssh -O exit` ends the inner and the outer master. The host stays disconnected until the user reconnects it."""
     before = roaming(lab, agent)
     assert lab.laptop.run(["ssh", "-O", "exit", HOST]).returncode == 0
     host = agent.wait_state(HOST, "idle")
@@ -235,7 +236,7 @@ def test_ssh_exit_means_the_same_as_on_a_plain_host(lab: Lab, agent: Agent) -> N
 
 
 def test_a_killed_inner_master_leaves_a_plain_host_that_roams_again(lab: Lab, agent: Agent) -> None:
-    """The outer master takes the control path at once, so that the next ssh works."""
+    """After the inner master was killed, the host keeps its outer master and roams again with a new inner master."""
     before = roaming(lab, agent)
     os.kill(before["roaming"]["pid"], signal.SIGKILL)
     until("it ended", lambda: not alive(before["roaming"]["pid"]))
@@ -247,7 +248,7 @@ def test_a_killed_inner_master_leaves_a_plain_host_that_roams_again(lab: Lab, ag
 
 
 def test_a_server_without_python_keeps_a_plain_connection(lab: Lab, agent: Agent) -> None:
-    """The agent says so once, and everything works as without roaming."""
+    """On a server without Python, the agent reports why the host does not roam, and the plain connection works."""
     lab.join("home")
     empty = lab.files.root / "no-python"
     empty.mkdir()
@@ -270,7 +271,7 @@ def test_a_server_without_python_keeps_a_plain_connection(lab: Lab, agent: Agent
 
 @pytest.mark.parametrize("after_s", [0.1, 0.3, 0.5, 0.7, 0.9, 1.2])
 def test_an_agent_that_is_killed_while_a_host_begins_to_roam(lab: Lab, agent: Agent, after_s: float) -> None:
-    """The next agent roams with what it finds, and the control path always leads to one master."""
+    """An agent killed at this stage leaves a working control path. With the next agent, the host roams."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: OPTIONS})
@@ -292,7 +293,7 @@ def test_an_agent_that_is_killed_while_a_host_begins_to_roam(lab: Lab, agent: Ag
 
 @pytest.mark.parametrize("door_roams", [True, False], ids=["both", "only the host behind"])
 def test_a_host_behind_a_jump_host_roams(lab: Lab, agent: Agent, door_roams: bool) -> None:
-    """Its sessions go on, whether the jump host's connection survives the move or is replaced."""
+    """The host's sessions continue, whether the jump host's connection survives the move or is replaced."""
     lab.join("home")
     lab.sshd(JUMP)
     lab.sshd(OTHER)
@@ -310,7 +311,7 @@ def test_a_host_behind_a_jump_host_roams(lab: Lab, agent: Agent, door_roams: boo
 
 
 def test_an_on_use_host_ends_when_it_is_idle(lab: Lab, agent: Agent) -> None:
-    """ControlPersist counts for the inner master, and the outer one ends with it."""
+    """ControlPersist applies to the inner master. The outer master ends with it."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: {**OPTIONS, "ControlPersist": "4"}})
@@ -328,7 +329,7 @@ def test_an_on_use_host_ends_when_it_is_idle(lab: Lab, agent: Agent) -> None:
 
 
 def test_a_login_at_a_terminal_replaces_the_outer_master(lab: Lab, agent: Agent) -> None:
-    """The sessions go on: the login makes a new way for them."""
+    """The sessions continue over the new outer master that the login makes."""
     before = roaming(lab, agent)
     session = Session(lab)
     terminal = agent.at_terminal("login", HOST)
@@ -343,7 +344,7 @@ def test_a_login_at_a_terminal_replaces_the_outer_master(lab: Lab, agent: Agent)
 
 
 def test_a_reconnect_returns_when_the_sessions_go_on(lab: Lab, agent: Agent) -> None:
-    """The inner master stays. The command waits until the new outer master carries it."""
+    """`reconnect` keeps the inner master, and returns when the new outer master carries it."""
     before = roaming(lab, agent)
     session = Session(lab)
     done = agent.cli("reconnect", HOST)
@@ -358,7 +359,7 @@ def test_a_reconnect_returns_when_the_sessions_go_on(lab: Lab, agent: Agent) -> 
 
 
 def test_a_reconnect_at_once_ends_the_sessions(lab: Lab, agent: Agent) -> None:
-    """`--now` ends the inner master. The host is connected again, and roams again."""
+    """`reconnect --now` ends the inner master. Then the host connects and roams again."""
     before = roaming(lab, agent)
     session = Session(lab)
     done = agent.cli("reconnect", "--now", HOST)
@@ -370,7 +371,7 @@ def test_a_reconnect_at_once_ends_the_sessions(lab: Lab, agent: Agent) -> None:
 
 
 def test_sessions_are_shown_as_waiting_when_the_network_is_gone(lab: Lab, agent: Agent) -> None:
-    """Nobody types, so the near relay does not notice. The address of the outer master is gone, which is enough."""
+    """`status` shows waiting sessions as soon as the outer master's address is gone, even if no data is sent."""
     roaming(lab, agent)
     session = Session(lab)
     lab.leave("home")

@@ -1,4 +1,4 @@
-"""The next version of the agent with the relays that the present one left: no session ends."""
+"""An upgrade of the agent to the next version, with relays of the present version: no session ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECOND = "web02"
 
 
 def next_version(folder: Path) -> Path:
-    """Copy this program, with the next version of each protocol of the relays; return where it is."""
+    """Copy this program with the next version number in each relay protocol, and return the copy's path."""
     shutil.copytree(
         Path(trayagent.__file__).parent, folder / "trayagent", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -33,12 +33,12 @@ def next_version(folder: Path) -> Path:
 
 
 def far_relays(lab: Lab) -> dict[str, Any]:
-    """Return what the far relay's program on the server lists."""
+    """Return the version and the far relays that the program on the server lists."""
     return marked(lab.server.run(["sh", "-c", f"cd && {FAR} list"]).stdout)
 
 
 def test_the_next_version_continues_the_sessions_of_this_one(lab: Lab, agent: Agent) -> None:
-    """The new agent uses the running near relay and far relay, and starts a far relay of its own version beside it."""
+    """The new agent uses the running relays, and starts a far relay of its own version for another host."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({HOST: OPTIONS, SECOND: OPTIONS})

@@ -1,4 +1,4 @@
-"""The real NetworkManager with a real OpenVPN server: what it reports about each event of a VPN."""
+"""The real NetworkManager with a real OpenVPN server: what NetworkManager reports about each event of a VPN."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRIES, PLUGIN_STOPPED = 4, 4
 
 
 def watch(manager: NetworkManager, body: Callable[[Watched], Awaitable[None]]) -> None:
-    """Run a test's coroutine beside a watch that has read NetworkManager."""
+    """Run a test's coroutine with a NetworkManager watch that has completed its first reading."""
 
     async def limited() -> None:
         async with asyncio.timeout(LIMIT_S), watching(manager.bus_address) as watched:
@@ -47,13 +47,16 @@ class Desk:
     server: OpenVpn
 
     def run(self, body: Callable[[Watched], Awaitable[None]]) -> None:
-        """Run a test's coroutine beside a watch."""
+        """Run a test's coroutine with a NetworkManager watch."""
         watch(self.manager, body)
 
 
 @contextmanager
 def skipping() -> Iterator[None]:
-    """Skip where the machine cannot do this, but not in CI, unless only root may use /dev/net/tun."""
+    """If the machine cannot run the test, skip.
+
+    In CI, skip only if the reason is that only root may use /dev/net/tun.
+    """
     try:
         yield
     except TrayagentError as error:
@@ -77,7 +80,7 @@ def desk(lab: Lab) -> Desk:
 
 @asynccontextmanager
 async def dialog(desk: Desk, *passwords: str, capabilities: int = VPN_HINTS) -> AsyncIterator[SecretAgent]:
-    """Register a user who types those passwords, one after the other, and then cancels."""
+    """Register a secret agent that enters these passwords, one after the other, and then cancels."""
     agent = await SecretAgent.on(desk.manager.bus_address, *passwords, capabilities=capabilities)
     try:
         yield agent
@@ -101,7 +104,7 @@ def test_the_networks_name_is_reported(lab: Lab) -> None:
 
 
 def test_a_captive_portal_is_reported(lab: Lab) -> None:
-    """A page other than the expected one is a portal; no page at all is no internet."""
+    """If the check gets another page, NetworkManager reports a captive portal; without an answer, no internet."""
     page = lab.echo(8000, SERVER)
     with skipping():
         manager = NetworkManager(lab, portal_url=f"http://{SERVER}:8000/")
@@ -133,7 +136,7 @@ def test_a_good_password_brings_the_vpn_up(desk: Desk) -> None:
 
 
 def test_a_saved_password_that_is_refused_needs_sign_in(desk: Desk) -> None:
-    """A refused saved password gives reason 9 where no dialog is registered; a new password brings the VPN up."""
+    """Without a secret agent, a refused saved password gives reason 9. A new password brings the VPN up."""
 
     async def body(watched: Watched) -> None:
         desk.server.set_password("new")
@@ -147,7 +150,7 @@ def test_a_saved_password_that_is_refused_needs_sign_in(desk: Desk) -> None:
 
 
 def test_a_password_without_a_dialog_needs_sign_in(desk: Desk) -> None:
-    """Without a saved password and a secret agent the reason is 9, and the server gets no request."""
+    """Without a saved password and without a secret agent, the reason is 9, and the server gets no login."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(ASKED)
@@ -158,9 +161,9 @@ def test_a_password_without_a_dialog_needs_sign_in(desk: Desk) -> None:
 
 
 def test_a_wrong_password_from_a_dialog_needs_sign_in(desk: Desk) -> None:
-    """With an agent without hints the reason is 0, and the plug-in's own message makes it a refused login.
+    """With a secret agent without hints, the reason is 0. The plug-in's message shows that the login was refused.
 
-    On a busy machine the plug-in may end before that message is on the bus (reason 4). Then the test tries again.
+    On a busy machine the plug-in may end before its message is on the bus (reason 4). Then the test tries again.
     """
 
     async def body(watched: Watched) -> None:
@@ -180,7 +183,7 @@ def test_a_wrong_password_from_a_dialog_needs_sign_in(desk: Desk) -> None:
 
 
 def test_a_dialog_that_is_asked_again_and_cancelled_needs_sign_in(desk: Desk) -> None:
-    """An agent with hints is asked again after a refusal; after the user cancels, the reason is 9."""
+    """NetworkManager asks a secret agent with hints again after a refusal. After a cancel, the reason is 9."""
 
     async def body(watched: Watched) -> None:
         async with dialog(desk, "wrong") as agent:
@@ -192,7 +195,10 @@ def test_a_dialog_that_is_asked_again_and_cancelled_needs_sign_in(desk: Desk) ->
 
 
 def test_signing_in_again_brings_it_up(desk: Desk) -> None:
-    """After a refusal, another activation asks the dialog; the right password is needed only once."""
+    """After a refusal, another activation opens the dialog again.
+
+    The user needs to enter the right password only once.
+    """
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(ASKED)
@@ -209,7 +215,10 @@ def test_signing_in_again_brings_it_up(desk: Desk) -> None:
 
 
 def test_a_dead_session_is_signed_in_to_again(desk: Desk) -> None:
-    """NetworkManager reports up and refuses another activation; after it is taken down, it is up again and works."""
+    """A dead VPN stays up in NetworkManager, which refuses to activate it again.
+
+    After taking it down, activation works.
+    """
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)
@@ -226,7 +235,10 @@ def test_a_dead_session_is_signed_in_to_again(desk: Desk) -> None:
 
 
 def test_an_unanswered_dialog_is_reported_and_opened_again(desk: Desk) -> None:
-    """While no dialog answers, the VPN is connecting and asking; another activation asks again."""
+    """While the dialog is open, the VPN is connecting and asks for a password.
+
+    Another activation opens the dialog again.
+    """
 
     async def body(watched: Watched) -> None:
         async with dialog(desk, "right") as agent:
@@ -243,7 +255,10 @@ def test_an_unanswered_dialog_is_reported_and_opened_again(desk: Desk) -> None:
 
 
 def test_a_killed_server_is_not_reported(desk: Desk) -> None:
-    """NetworkManager continues to report up; only a probe of a host behind the VPN shows the truth."""
+    """After the server was killed, NetworkManager still reports the VPN as up.
+
+    Only a probe behind the VPN detects it.
+    """
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)
@@ -259,7 +274,7 @@ def test_a_killed_server_is_not_reported(desk: Desk) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restarted_networkmanager_is_read_again(desk: Desk, number: signal.Signals) -> None:
-    """After a stop or a kill no facts are known; after a restart the network's name is, and there is no VPN."""
+    """After a stop or a kill there are no facts. After a restart the network's name is known, and there is no VPN."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)
@@ -276,7 +291,7 @@ def test_a_restarted_networkmanager_is_read_again(desk: Desk, number: signal.Sig
 
 
 def test_nothing_is_left(desk: Desk) -> None:
-    """When the laboratory ends with the VPN up, no process and no folder is left."""
+    """If the laboratory is closed while the VPN is up, no process and no folder is left over."""
 
     async def body(watched: Watched) -> None:
         await watched.source.activate(SAVED)

@@ -29,7 +29,7 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def scene(lab: Lab, desk: Desk) -> Iterator[Scene]:
-    """Build the scene for an agent with a desk. Skip where the machine cannot, but not in CI."""
+    """Build the scene for an agent with a desktop. If the machine cannot run it, skip, but not in CI."""
     with Agent(
         lab, desktop={"DBUS_SESSION_BUS_ADDRESS": desk.environment["DBUS_SESSION_BUS_ADDRESS"]}
     ) as agent:
@@ -42,17 +42,17 @@ def scene(lab: Lab, desk: Desk) -> Iterator[Scene]:
 
 
 def bodies(server: FakeServer, title: str) -> list[str]:
-    """Return the texts of the notifications with that title, one for each time that one was shown."""
+    """Return the texts of all shown notifications with that title."""
     return [told[2] for _, told in server.shown if title in told[1]]
 
 
 def more_than(server: FakeServer, count: int) -> bool:
-    """Report whether more messages than this were shown."""
+    """Report whether the server has shown more than `count` notifications."""
     return len(server.shown) > count
 
 
 def test_a_dead_vpn_is_signed_in_to_by_the_messages_button(scene: Scene, desk: Desk) -> None:
-    """The server lost the session, NetworkManager reports up: one click signs in, and the host is connected again."""
+    """If the VPN server lost the session, one click on the notification signs in again, and the host is connected."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.environment["DBUS_SESSION_BUS_ADDRESS"])
@@ -75,12 +75,12 @@ def test_a_dead_vpn_is_signed_in_to_by_the_messages_button(scene: Scene, desk: D
 
 
 def test_a_failed_sign_in_is_shown_in_the_same_notification(scene: Scene, desk: Desk) -> None:
-    """The last line of the output is in the same notification and in `vpns[].problem.hint`, after each try."""
+    """After each failed sign-in, the same notification and `vpns[].problem.hint` show the last line of its output."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.environment["DBUS_SESSION_BUS_ADDRESS"])
         scene.agent.configure(CONFIG + WRONG)
-        scene.manager.add_vpn(VPN, scene.server, password="wrong")  # noqa: S106 - of this laboratory
+        scene.manager.add_vpn(VPN, scene.server, password="wrong")  # noqa: S106 - exists only in this laboratory
         scene.agent.start()
         scene.manager.up(VPN)
         await until(lambda: bodies(server, "Sign in to VPN corp"), "the message")
@@ -89,7 +89,7 @@ def test_a_failed_sign_in_is_shown_in_the_same_notification(scene: Scene, desk: 
             server.ActionInvoked(server.last, "sign-in")
             await until(partial(more_than, server, before), "it failed")
             assert "the code is wrong" in bodies(server, "Sign in to VPN corp")[-1]
-            await asyncio.sleep(1.1)  # in another second it counts as another try
+            await asyncio.sleep(1.1)  # the agent distinguishes tries by the second of their start
         assert "the code is wrong" in scene.agent.status()["vpns"][0]["problem"]["hint"]
         assert {told[1] for _, told in server.shown} == {"Sign in to VPN corp"}, "no message of its own"
         assert len({number for number, _ in server.shown}) == 1, "always the same one"

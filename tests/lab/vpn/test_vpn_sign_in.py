@@ -1,4 +1,4 @@
-"""The agent with a real NetworkManager and a real OpenVPN server: when the user is asked, and what follows."""
+"""The agent with a real NetworkManager and a real OpenVPN server: when it asks the user to sign in."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Scene:
         self.agent = agent
         self.manager = NetworkManager(lab)
         self.manager.join("home")
-        self.server = OpenVpn(lab, password="right")  # noqa: S106 - of this laboratory
+        self.server = OpenVpn(lab, password="right")  # noqa: S106 - exists only in this laboratory
         lab.sshd()
         lab.sshd(INTERNAL)
         path: dict[str, str | int] = {"ControlPath": "~/.ssh/cm-%C", "ConnectTimeout": 3}
@@ -48,7 +48,7 @@ class Scene:
         assert self.agent.status()["network"]["name"] == "home network"
 
     def wait_vpn(self, state: str, deadline_s: float = 15.0) -> None:
-        """Wait until status shows the VPN in that state."""
+        """Wait until `status` shows the VPN in that state."""
         limit = time.monotonic() + deadline_s
         while (seen := self.agent.status()["vpns"][0]["state"]) != state:
             assert time.monotonic() < limit, f"{seen}, not {state}"
@@ -62,7 +62,7 @@ class Scene:
 
 @pytest.fixture
 def scene(lab: Lab, agent: Agent) -> Iterator[Scene]:
-    """Build the scene. Skip where the machine cannot, but not in CI."""
+    """Build the scene. If the machine cannot run it, skip, but not in CI."""
     try:
         made = Scene(lab, agent)
     except TrayagentError as error:
@@ -77,7 +77,7 @@ def scene(lab: Lab, agent: Agent) -> Iterator[Scene]:
 def test_taken_down_by_the_user_it_is_down_without_a_message_and_its_host_returns_with_it(
     scene: Scene,
 ) -> None:
-    """A VPN that the user takes down with nmcli is `down` without a message; its host waits, and returns with it."""
+    """A VPN that the user takes down is `down`, without a message. Its host waits, and returns with the VPN."""
     scene.begin("right")
     assert scene.agent.host("db") is not None
     scene.manager.up(VPN)
@@ -85,7 +85,7 @@ def test_taken_down_by_the_user_it_is_down_without_a_message_and_its_host_return
     assert scene.agent.status()["vpns"][0]["state"] == "up"
     scene.manager.down(VPN)
     scene.agent.wait_state("db", "needs-vpn")
-    time.sleep(4)  # longer than its grace
+    time.sleep(4)  # longer than the VPN's grace period
     assert scene.agent.status()["vpns"][0]["state"] == "down"
     assert scene.asked() == []
     scene.manager.up(VPN)
@@ -93,7 +93,7 @@ def test_taken_down_by_the_user_it_is_down_without_a_message_and_its_host_return
 
 
 def test_a_refused_password_asks_the_user_once_and_its_host_follows_the_sign_in(scene: Scene) -> None:
-    """A refused password gives `needs-sign-in` with one event; the right password brings VPN and host up."""
+    """A refused password gives `needs-sign-in` and one event. The right password brings VPN and host up."""
     scene.begin("wrong")
     scene.manager.up(VPN)
     scene.wait_vpn("needs-sign-in")
@@ -109,7 +109,7 @@ def test_a_refused_password_asks_the_user_once_and_its_host_follows_the_sign_in(
 
 
 def test_a_dead_server_behind_a_tunnel_that_is_up_asks_the_user(scene: Scene) -> None:
-    """NetworkManager reports up, but only the internet answers: the user is asked once."""
+    """If NetworkManager reports the VPN as up, but only the internet answers, the agent asks the user once."""
     scene.begin("right")
     scene.manager.up(VPN)
     before = scene.agent.wait_state("db", "connected")
@@ -117,6 +117,6 @@ def test_a_dead_server_behind_a_tunnel_that_is_up_asks_the_user(scene: Scene) ->
     done = scene.agent.cli("reconnect", "db")
     assert done.returncode == 1
     assert (scene.agent.host("db") or {})["pid"] == before["pid"], "nothing is proven, so nothing is killed"
-    # The reconnect probed the old connection, which is silent, too.
+    # The reconnect also probed the old connection, which is silent.
     scene.wait_vpn("needs-sign-in")
     assert len(scene.asked()) == 1
