@@ -1,7 +1,8 @@
 """Find the aliases that could own a control path, from the text of ssh_config alone.
 
-Only `ssh -G` can decide. This module rules out the aliases for which `ssh -G` need not run. An alias counts as possible
-if the text leaves the answer open: a Match with more than a name, tokens, variables, a block in another file.
+Only `ssh -G` can decide. This module rules out the aliases for which `ssh -G` need not run. Where the text leaves the
+answer open, an alias counts as possible. This is so for a Match with more than a name, for tokens and variables, and
+for a block in another file.
 """
 
 from __future__ import annotations

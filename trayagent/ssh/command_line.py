@@ -31,7 +31,7 @@ _OPTION = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 PROGRAMS = ("autossh", "ssh")
 
 
-class NotUnderstood(ValueError):  # noqa: N818  # users see only the text
+class NotUnderstood(ValueError):  # noqa: N818  # users see the text, never the name
     """The words are not a call that keeps a connection. The text gives the reason, as in "it names no host"."""
 
 
@@ -70,7 +70,7 @@ def program_of(words: Sequence[str]) -> str | None:
 
 
 def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
-    """Parse a command line, whose first word is the program. Raise NotUnderstood.
+    """Return the parsed command line, whose first word is the program. Raise NotUnderstood.
 
     `env` supplies AUTOSSH_PORT, which overrides -M.
     """

@@ -77,7 +77,7 @@ class Request:
 
 
 def requests(log: str, start: int = 0) -> Iterator[Request]:
-    """Yield the requests in a log, in their order, beginning at its character `start`.
+    """Yield the requests in a log from its character `start` on, in their order.
 
     Earlier lines only serve to check whether a line may contain text of the server.
     """

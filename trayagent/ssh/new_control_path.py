@@ -63,7 +63,7 @@ def remove_fresh(path: str) -> None:
 
 def home_of(path: str) -> str:
     """Return the directory of a control path, or its parent if it is a private directory that `fresh_for` made."""
-    folder = os.path.dirname(path)  # noqa: PTH120  # the kernel reports strings, and this is compared with them
+    folder = os.path.dirname(path)  # noqa: PTH120  # a string, like the names that the kernel reports
     if os.path.basename(folder).startswith(_PRIVATE):  # noqa: PTH119  # as above
         return os.path.dirname(folder)  # noqa: PTH120  # as above
     return folder

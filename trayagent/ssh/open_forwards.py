@@ -36,7 +36,7 @@ class LocalSockets(Protocol):
         """Remove the file of a Unix socket if the socket belongs to this user and no process listens on it."""
 
 
-async def ensure(  # noqa: PLR0913  # each is a choice of the caller
+async def ensure(  # noqa: PLR0913  # each argument is a choice of the caller
     control_path: str,
     pid: int,
     wanted: Sequence[Forward],
@@ -188,7 +188,10 @@ def _is_taken(forward: Forward, listening: Listeners) -> bool:
 
 
 def _default(port: int, listening: Listeners) -> str:
-    """Return where a forward without a listen address listens: on the IPv6 loopback only with AddressFamily inet6."""
+    """Return the loopback address of a forward without a listen address.
+
+    That is ::1 if ssh listens only there (AddressFamily inet6), otherwise 127.0.0.1.
+    """
     v4, v6 = _LOOPBACK
     return v6 if (v6, port) in listening.own and (v4, port) not in listening.own else v4
 

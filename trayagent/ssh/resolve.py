@@ -21,7 +21,7 @@ MAX_OUTPUT = 1024 * 1024
 """The most bytes of output that are kept. `ssh -G` prints about 5 KB, but a runaway `Match exec` may print more."""
 
 _CHECKING = set(get_args(HostKeyChecking))
-# `ssh -G` prints paths with spaces without quotes. Here a path begins with / or ~, or has no space.
+# `ssh -G` prints paths with spaces without quotes. So assume that a path begins with / or ~, or has no space.
 _LISTEN = r"(?:(?P<port>\d+)|\[(?P<bind>[^\]]*)\]:(?P<bound>\d+)|(?P<path>\S.*?))"
 _TARGET = r"(?:\[(?P<host>[^\]]*)\]:(?P<to>\d+)|(?P<far>[/~].*|\S*/\S*))"
 _FORWARD = re.compile(rf"{_LISTEN} {_TARGET}")
@@ -40,11 +40,11 @@ async def resolve(
     config: str | None = None,
     timeout_s: float = 2.0,
 ) -> Resolved:
-    """Return what `ssh -G NAME` prints, parsed; `config` is the file of `ssh -F`.
+    """Return the parsed output of `ssh -G NAME`; `config` is a file for `ssh -F`.
 
-    ssh runs the user's `Match exec` commands, so this takes as long as they do. The command line has -N, as that of a
-    master has, because of `Match sessiontype`. Raise TrayagentError: `config-error` with ssh's own message or for a
-    timeout, or `ssh-missing`.
+    ssh runs the user's `Match exec` commands, so this takes as long as they do. The command line has -N, like that of a
+    master, so that `Match sessiontype` gives the same result. Raise TrayagentError: `config-error` with ssh's own
+    message or for a timeout, or `ssh-missing`.
     """
     return parse(await output(name, options=options, ssh=ssh, config=config, timeout_s=timeout_s))
 
@@ -57,7 +57,7 @@ async def output(
     config: str | None = None,
     timeout_s: float = 2.0,
 ) -> str:
-    """Return what `ssh -G NAME` prints; `options` are more words before the name. Raise as `resolve` does."""
+    """Return what `ssh -G NAME` prints; `options` are options for ssh. Raise as `resolve` does."""
     if not name or name.startswith("-"):
         raise TrayagentError(
             f"“{name}” is not a host name", code="config-error", hint="It would be an option of ssh."

@@ -45,7 +45,7 @@ class SshResolver:
         self._workers: set[asyncio.Task[None]] = set()
 
     async def resolve(self, name: str, options: Sequence[str] = (), within_s: float = QUICK_S) -> Resolved:
-        """Return what `ssh -G NAME` prints, parsed. Raise TrayagentError as `trayagent.ssh.resolve.resolve` does.
+        """Return the parsed output of `ssh -G NAME`. Raise TrayagentError as `trayagent.ssh.resolve.resolve` does.
 
         `within_s` is the time limit of ssh, counted from its start.
         """
@@ -72,7 +72,7 @@ class SshResolver:
                         question.answer.set_exception(error)
             finally:
                 for question in batch:
-                    question.answer.cancel()  # does nothing after an answer
+                    question.answer.cancel()  # has no effect on an answered question
 
     def _next_batch(self) -> list[_Question]:
         """Take this worker's share of the questions: plain names with the same options, or a single other name."""
@@ -87,7 +87,7 @@ class SshResolver:
         return [question for question in batch if not question.answer.done()]
 
     async def _answer(self, batch: list[_Question]) -> None:
-        """Answer all questions, or put those back that a slow name holds up."""
+        """Answer the questions, except those after a slow name, which go back into the queue."""
         if len(batch) > 1:
             texts = await self._outputs([q.name for q in batch], batch[0].options)
             for question, text in zip(batch, texts, strict=False):

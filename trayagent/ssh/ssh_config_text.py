@@ -2,9 +2,9 @@
 
 It finds the files and the aliases of ssh_config, and whether the output of `ssh -G` may vary between networks.
 
-Only `ssh -G NAME` decides what a name means. This module finds what the agent must know before it runs that. It does
-not evaluate blocks: every line in the text counts. It skips unreadable files, and Includes that form a loop or are too
-many, because a wrong guess here costs little.
+Only `ssh -G NAME` decides what a name means. This module finds what the agent must know before it runs `ssh -G`. It
+does not evaluate blocks: every line in the text counts. It skips unreadable files, and Includes that form a loop or are
+too many, because a wrong guess here costs little.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from pathlib import Path
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.problems import Problem
 
-# The session bus is included, because a program without a display can open a window through a request over the bus.
+# The list includes the session bus, because a program without a display can open a window through a request over the
+# bus.
 NO_WINDOWS = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS")
 # xdg-open detects a desktop by these variables, and then prefers the desktop's opener to BROWSER.
 _DESKTOPS = (

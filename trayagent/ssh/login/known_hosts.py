@@ -38,7 +38,7 @@ def is_trusted(host_key: str, names: Iterable[str], files: Iterable[Path]) -> bo
 
 
 def known_keys(resolved: Resolved) -> frozenset[str]:
-    """Return the host keys ("TYPE SHA256:…") that the known_hosts files of a resolved host have for it."""
+    """Return the host keys ("TYPE SHA256:…") that a host's known_hosts files have for that host."""
     name = resolved.host_key_alias or resolved.hostname
     if resolved.port != DEFAULT_PORT and resolved.host_key_alias is None:
         name = f"[{name}]:{resolved.port}"

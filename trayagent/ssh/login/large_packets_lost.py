@@ -1,7 +1,7 @@
 """Detect a login that is stuck because the network swallows large packets.
 
 Small packets pass, such as the server's banner. But the first packets of the key exchange, which fill a whole MTU,
-never arrive. Without this check, the server looks dead, and so it does at every retry.
+never arrive. Without this check, the agent would report a dead server at every attempt.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Stall:
 def stall_of(pid: int) -> Stall | None:
     """Return the stall of a login in progress, or None if large packets are not the reason.
 
-    In a stall, the server has sent data, our small packets were acknowledged, and a large one is retransmitted in
-    vain. A network that is gone looks the same, so call `Stall.passes_small` before you report the stall.
+    In a stall, the server has sent data, our small packets were acknowledged, and retransmissions of a large one get no
+    answer. A network that is gone looks the same, so call `Stall.passes_small` before you report the stall.
     """
     try:
         flow = flow_of(pid)

@@ -1,6 +1,6 @@
 """Classify the error messages of ProxyCommands: socat, ncat, nc, openssl, corkscrew, cloudflared, the AWS CLI.
 
-Any version of these programs may change its messages. So the rows match words that the programs take from the system
+New versions of these programs may change their messages. So the rows match words that the programs take from the system
 (strerror(3), gai_strerror(3), Go's net package), and words with which a service requests a login.
 """
 

@@ -1,7 +1,7 @@
 """Try a login beside a master, without any prompt, to see whether the server still accepts the keys.
 
-The trial offers only the public keys of the ssh-agent. The server reports which keys it accepts before ssh signs
-anything (RFC 4252, section 7). So the ssh-agent, which may prompt for a confirmation or a touch, never signs.
+For the keys in the ssh-agent, the trial gives ssh only the public keys. The server reports which keys it accepts before
+ssh signs anything (RFC 4252, section 7). So the ssh-agent, which may prompt for a confirmation or a touch, never signs.
 """
 
 from __future__ import annotations

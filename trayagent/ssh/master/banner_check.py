@@ -10,7 +10,7 @@ from collections.abc import Callable
 async def banner_answers(
     peer: str, port: int, *, deadline_s: float, established: Callable[[], None] = lambda: None
 ) -> bool:
-    """Report whether an SSH server answers at this address within the deadline. Raise OSError if it cannot be reached.
+    """Report whether an SSH server answers at this address within the deadline. Raise OSError if the connection fails.
 
     Call `established` as soon as the TCP connection is established.
     """

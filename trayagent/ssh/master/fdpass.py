@@ -29,7 +29,7 @@ def main(socket: str) -> int:
         return 255
     to_ssh = _socket.socket(
         _socket.AF_UNIX, _socket.SOCK_STREAM, 0, 1
-    )  # stdout is one end of a socket pair of ssh
+    )  # stdout is one end of a socket pair that ssh made
     to_ssh.sendmsg([b"\0"], rights)
     return 0
 

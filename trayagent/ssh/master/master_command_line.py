@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9@_+:,./-]+")
 _LOG = ("-o", "LogLevel=INFO")
 _SSH = re.compile(r"(?:exec\s+)?(?:\S*/)?ssh\s")
 _THROWN_AWAY = re.compile(r"\s2>\s*/dev/null\s*$")
-# One option word of ssh at the start of a text: flags, an option with its value, quoted or not, or both.
+# One argument of ssh at the start of a text: flags, an option with a value (quoted or not), or both.
 _OPTION = re.compile(
     r"\s*-(?P<flags>[46AaCfGgKkMNnqsTtVvXxYy]*)(?P<valued>[BbcDEeFIiJLlmOoPpQRSWw]\s*(?:\"[^\"]*\"|'[^']*'|\S+))?(?=\s|$)"
 )

@@ -143,7 +143,7 @@ class PreconnectedSocket:
             return
         made = race.result()
         if self._outcome.done():
-            if isinstance(made, socket.socket):  # both were established at the same moment
+            if isinstance(made, socket.socket):  # two connections were established at the same moment
                 made.close()
             return
         if isinstance(made, str):
@@ -265,10 +265,11 @@ async def _resolve(host: str, port: int, family: socket.AddressFamily) -> _Found
 
 
 class _Haste:
-    """Makes the kernel acknowledge data at once, because the server waits for each acknowledgement at first.
+    """Makes the kernel acknowledge data at once, so that the server does not wait before it sends more.
 
-    OpenSSH's sshd sets TCP_NODELAY only at the first session (session.c, do_exec), and the laptop's kernel delays an
-    acknowledgement by 40 ms. TCP_QUICKACK does not last (tcp(7)), so it is set again whenever data arrives.
+    OpenSSH's sshd sets TCP_NODELAY only at the first session (session.c, do_exec). Until then it may wait for an
+    acknowledgement, which the laptop's kernel delays by 40 ms. TCP_QUICKACK does not last (tcp(7)), so it is set again
+    whenever data arrives.
     """
 
     def __init__(self) -> None:

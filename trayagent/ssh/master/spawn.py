@@ -18,7 +18,7 @@ _WAIT = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
 def spawn(
     words: Sequence[str], log: Path, environment: Mapping[str, str], *, waits: bool
 ) -> subprocess.Popen[bytes]:
-    """Start a command with its stderr in a file beside `log` (`master_log`).
+    """Start a command with its stderr in a file beside `log` (see `master_logs`).
 
     With `waits`, the command begins only when `prepared` allows that. Raise FileNotFoundError if the program is
     missing.
@@ -36,7 +36,7 @@ def spawn(
             stderr=fd,
             env=dict(environment),
             start_new_session=True,
-            # Python ignores SIGXFSZ and SIGPIPE. ssh must ignore SIGXFSZ, see `master_log.limit`. ssh ignores SIGPIPE
+            # Python ignores SIGXFSZ and SIGPIPE. ssh must ignore SIGXFSZ, see `master_logs.limit`. ssh ignores SIGPIPE
             # itself, and restores the signal for its children.
             restore_signals=False,
             cwd="/",

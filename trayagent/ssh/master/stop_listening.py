@@ -76,7 +76,7 @@ async def _stop_and_put_back(client: MuxClient, path: str) -> None:
     kept = second_name(path)
     try:
         stopping = asyncio.ensure_future(client.stop_listening(timeout_s=STOP_S))
-        await asyncio.sleep(0)  # the request is sent now
+        await asyncio.sleep(0)  # the task sends the request now
         until = time.monotonic() + PUT_BACK_S
         while not _put_back(kept, path) and time.monotonic() < until:
             pass  # a client that comes while the path is free makes its own connection

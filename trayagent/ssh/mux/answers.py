@@ -28,13 +28,13 @@ class Refusal(Numbered):
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         return cls(reader.u32(), reader.text())
 
 
 @dataclass(frozen=True, slots=True)
 class PermissionDenied(Refusal):
-    """The user declined (`ControlMaster ask`), or the master does not trust us."""
+    """The user declined (`ControlMaster ask`), or the master does not trust this client."""
 
     TYPE: ClassVar[int] = 0x80000002
 
@@ -58,7 +58,7 @@ class NumberedAnswer(Numbered):
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         return cls(reader.u32(), reader.u32())
 
 
@@ -97,7 +97,7 @@ class ExitMessage:
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         return cls(reader.u32(), reader.u32())
 
 
@@ -114,5 +114,5 @@ class TtyAllocFail:
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         return cls(reader.u32())

@@ -30,5 +30,5 @@ class Numbered:
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         return cls(reader.u32())

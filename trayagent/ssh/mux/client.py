@@ -30,8 +30,9 @@ descriptors.
 """
 _READ_BYTES = 65536
 _NOWHERE = "255.255.255.255", 1
-"""TCP cannot connect to the broadcast address. So every kernel refuses at once: the server's program answers without
-resolving a name and without sending a packet that a firewall could drop."""
+"""The target of a forward that no server can open. A kernel refuses a TCP connection to the broadcast address at once,
+without a packet that a firewall could drop, and there is no name to resolve.
+"""
 
 _REASONS: dict[int, GoneReason] = {
     errno.ENOENT: "absent",
@@ -137,9 +138,10 @@ class MuxClient:
         return await self._open_session(question, (stdin_fd, stdout_fd), timeout_s)
 
     async def round_trip(self, *, timeout_s: float = ROUND_TRIP_S) -> None:
-        """Return when the server answered a question that it answers itself: a forward that cannot be opened.
+        """Return as soon as the server has answered a request for a forward that cannot be opened.
 
-        The server handles the requests of one connection in their order. Its log gets a line, and so does the master's.
+        The server handles the requests of one connection in their order, so it has then handled all earlier ones. The
+        request adds a line to the server's log and to the master's.
         """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:

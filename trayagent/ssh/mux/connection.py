@@ -1,19 +1,18 @@
 """Check the order of messages on one control connection, for the client's side: bytes in, events out, no I/O.
 
-Theory of operation
--------------------
-The client greets first, then reads the master's greeting. The master does not wait for ours, so its greeting
-may already be there. Then the client sends one request at a time: a master reads no further packet from a
-client while an answer is due, so pipelining would gain nothing. A session or a stdio forward takes over the
-connection. Once it is open, no more requests are possible; the master reports how it ended and closes.
+Theory of operation ------------------- The client greets first, then reads the master's greeting. The master does not
+wait for the client's greeting, so its own may already be there. Then the client sends one request at a time: a master
+reads no further packet from a client while an answer is due, so pipelining would gain nothing. A session or a stdio
+forward takes over the connection. Once it is open, no more requests are possible; the master reports how it ended and
+closes.
 
 `_MAY_COME` is the complete table: the messages that the master may send in each state, and the next state. While an
 answer is due, the type of the request serves as the state. The client may send its greeting when SILENT, and a request
 of the table when READY.
 
-The end of the bytes is an event (`Ended`) that is valid in every state, because masters die. A message of an
-unknown type changes no state and is returned. A message that the table does not allow raises an error:
-LocalProtocolError if we would send it (a bug), RemoteProtocolError if the master sent it. The latter ends the
+The end of the connection is an event (`Ended`) that is valid in every state, because masters may die at any time. A
+message of an unknown type changes no state and is returned. A message that the table does not allow raises an error:
+LocalProtocolError if the client would send it (a bug), RemoteProtocolError if the master sent it. The latter ends the
 connection.
 """
 

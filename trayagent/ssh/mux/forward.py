@@ -45,7 +45,7 @@ class MuxForward:
 
     @classmethod
     def take(cls, reader: wire.Reader) -> MuxForward:
-        """Read the fields. Raise RemoteProtocolError for an unknown kind."""
+        """Return the forward that the fields describe. Raise RemoteProtocolError for an unknown kind."""
         number = reader.u32()
         if number not in _KIND:
             raise RemoteProtocolError(f"unknown kind of forward {number}")

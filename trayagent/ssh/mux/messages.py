@@ -27,7 +27,7 @@ class Hello:
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         version = reader.u32()
         extensions = []
         while not reader.at_end:
@@ -46,7 +46,7 @@ class Unknown:
 class _Decodable(Message, Protocol):
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
 
 
 _KNOWN: tuple[type[_Decodable], ...] = (

@@ -51,7 +51,7 @@ class ForwardRequest(Numbered):
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         return cls(reader.u32(), MuxForward.take(reader))
 
 
@@ -96,7 +96,7 @@ class NewSession(Numbered):
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         request_id, _reserved = reader.u32(), reader.raw()
         tty, x11, agent, subsystem = (reader.u32() != 0 for _ in range(4))
         escape_char, term, command = reader.u32(), reader.text(), reader.text()
@@ -123,6 +123,6 @@ class NewStdioForward(Numbered):
 
     @classmethod
     def take(cls, reader: wire.Reader) -> Self:
-        """Read the body."""
+        """Return the message that a body contains."""
         request_id, _reserved = reader.u32(), reader.raw()
         return cls(request_id, reader.text(), reader.u32())

@@ -42,7 +42,7 @@ from trayagent.ssh.os.types import ControlSocket
 _BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _INODE_MASK = 0xFFFFFFFF  # the kernel reports only 32 bits of the file's inode
 # While a master goes to the background, two processes hold its socket for some milliseconds, and the older one ends. So
-# the agent trusts the process that it found for this many seconds. Then it searches again, and takes the younger
+# the agent trusts a process that it found for only this many seconds. Then it searches again, and takes the younger
 # process if both still hold the socket.
 _TRUSTED_S = 1.0
 

@@ -97,13 +97,13 @@ class _Search:
 
     @cached_property
     def unix_peers(self) -> dict[int, int]:
-        """A mapping from the inode of each connected Unix socket to the inode of its peer."""
+        """The inode of the peer of each connected Unix socket, by the socket's inode."""
         found = unix_sockets(self.channel, UNIX_ESTABLISHED, names=False)
         return {s.inode: s.peer for s in found if s.peer}
 
     @cached_property
     def holders(self) -> dict[int, int]:
-        """A mapping from the inode of each socket that an ssh process of this user holds to the pid of that process."""
+        """The pid of the process that holds a socket, by the socket's inode, for all ssh processes of this user."""
         return {inode: pid for pid in self._ssh_pids() for inode in socket_inodes(pid)}
 
     def _ssh_pids(self) -> Iterator[int]:
@@ -173,7 +173,7 @@ class _Search:
     def _forked(self, pid: int, flow: Flow) -> int | None:
         """Return the master that a transport left in the background (ControlPersist), or None.
 
-        Then the transport is a client of that master. It still holds the socket, but does not read it.
+        After that, the transport is a client of the new master. It still holds the socket, but does not read it.
         """
         if flow.pid_of_holder != pid:
             return None

@@ -26,7 +26,7 @@ async def run(
 ) -> list[str] | None:
     """Return the lines that a POSIX sh script prints, or None if the server runs no script (a forced command).
 
-    It works with every login shell, and skips banners and the output of start-up files. It takes two round trips. The
+    This works with every login shell, skips banners and the output of start-up files, and takes two round trips. The
     script reads from the descriptor `stdin`, or has no input. Its stderr and exit status are dropped, so let it echo
     its results. `want_agent` requests agent forwarding; this works only if the master was started with it.
 
