@@ -57,7 +57,8 @@ class LinuxNetlink:
         """Begin to watch on the running loop."""
         opened = _open(self._receive_buffer_bytes)
         try:
-            # The subscription comes first, so that a change in between is reported twice rather than never.
+            # Read the state only after the subscription, so that a change in between is reported twice rather than
+            # never.
             self._seed()
         except NetlinkError:
             opened.close()

@@ -21,8 +21,8 @@ NO_PATH = ("", "/")
 class Question:
     """What to query about an active connection: its interface and, for Wi-Fi, its SSID.
 
-    A question that differs from the last answered one is sent. If `configs` is None, the interface is that of the first
-    of `devices`. Otherwise it is that of the device with one of these IP configurations.
+    A new query is sent if the question differs from the last answered one. If `configs` is None, the interface is that
+    of the first of `devices`. Otherwise it is that of the device with one of these IP configurations.
     """
 
     path: str
