@@ -56,7 +56,7 @@ class TcpSocket:
 
 
 def parse_tcp(body: bytes) -> TcpSocket:
-    """Read one answer to an INET_DIAG request; raises NetlinkError if the answer is too short."""
+    """Return the socket in one answer to an INET_DIAG request; raises NetlinkError if the answer is too short."""
     if len(body) < _ANSWER.size:
         raise NetlinkError(f"a socket's record has {len(body)} bytes instead of {_ANSWER.size}")
     family, state, timer, retransmits, sport, dport, src, dst, bound, _, expires, _, unacked, uid, inode = (

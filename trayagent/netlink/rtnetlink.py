@@ -119,7 +119,7 @@ class Neighbour:
 
 
 def parse_link(body: bytes) -> Link:
-    """Read the body of RTM_NEWLINK or RTM_DELLINK."""
+    """Return the link in the body of RTM_NEWLINK or RTM_DELLINK."""
     family, arp_type, index, flags, _ = _head(IFINFOMSG, body)
     found = attributes(body, IFINFOMSG.size)
     info = attributes(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else {}
@@ -142,7 +142,7 @@ def parse_link(body: bytes) -> Link:
 
 
 def parse_address(body: bytes) -> Addr | None:
-    """Read the body of RTM_NEWADDR or RTM_DELADDR; None for a family that is not IP."""
+    """Return the address in the body of RTM_NEWADDR or RTM_DELADDR, or None for a family that is not IP."""
     family, prefix_len, flags, _, index = _head(IFADDRMSG, body)
     found = attributes(body, IFADDRMSG.size)
     raw = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
@@ -152,7 +152,7 @@ def parse_address(body: bytes) -> Addr | None:
 
 
 def parse_route(body: bytes) -> RouteEntry | None:
-    """Read the body of RTM_NEWROUTE or RTM_DELROUTE; None for a family that is not IP."""
+    """Return the route in the body of RTM_NEWROUTE or RTM_DELROUTE, or None for a family that is not IP."""
     family, length, _, tos, table, _, _, kind, flags = _head(RTMSG, body)
     if family not in {socket.AF_INET, socket.AF_INET6}:
         return None
@@ -173,7 +173,7 @@ def parse_route(body: bytes) -> RouteEntry | None:
 
 
 def parse_neighbour(body: bytes) -> Neighbour | None:
-    """Read the body of RTM_NEWNEIGH; None for a family that is not IP."""
+    """Return the neighbour in the body of RTM_NEWNEIGH, or None for a family that is not IP."""
     family, index, state, _, _ = _head(NDMSG, body)
     found = attributes(body, NDMSG.size)
     if family not in {socket.AF_INET, socket.AF_INET6} or NDA_DST not in found:

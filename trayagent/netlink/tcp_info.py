@@ -39,7 +39,7 @@ class TcpInfo:
 
 
 def parse_tcp_info(data: bytes) -> TcpInfo:
-    """Read the attribute INET_DIAG_INFO."""
+    """Return the fields of the attribute INET_DIAG_INFO."""
     data = data.ljust(_SIZE, b"\0")
     _, _, retransmits, _, backoff, *_ = _BYTES.unpack_from(data)
     words = _WORDS.unpack_from(data, 8)

@@ -22,7 +22,7 @@ UNIX_DIAG_NAME, UNIX_DIAG_VFS, UNIX_DIAG_PEER = 0, 1, 2
 _REQUEST = struct.Struct("=BBHIIIII")
 _ANSWER = struct.Struct("=BBBBIII")
 _ANY = 0xFFFFFFFF
-_COOKIE = slice(8, 16)  # of an answer; unique for each socket
+_COOKIE = slice(8, 16)  # where an answer has the cookie, which is unique for each socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class UnixSocket:
 
 
 def parse_unix(body: bytes) -> UnixSocket:
-    """Read one answer to a UNIX_DIAG request; raises NetlinkError if the answer is too short."""
+    """Return the socket in one answer to a UNIX_DIAG request; raises NetlinkError if the answer is too short."""
     if len(body) < _ANSWER.size:
         raise NetlinkError(f"a Unix socket's record has {len(body)} bytes instead of {_ANSWER.size}")
     _, kind, state, _, inode, _, _ = _ANSWER.unpack_from(body)
