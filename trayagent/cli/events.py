@@ -12,7 +12,8 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-STANDING = frozenset({"at", "event", "host", "pairs"})  # have columns; the reason contains the pairs
+# Keys that are not printed as KEY=VALUE: three have columns, and the reason contains the pairs.
+STANDING = frozenset({"at", "event", "host", "pairs"})
 
 
 def add(commands: Any) -> None:

@@ -89,4 +89,4 @@ def _silence_stdout() -> None:
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):
-        sys.stdout = None  # what Python itself does for a closed descriptor
+        sys.stdout = None  # as in a Python that starts without stdout

@@ -8,7 +8,7 @@ _UNUSABLE = "the key of the login could not be used: no retry until you ask for 
 # Each entry is (verdict, row or None for any row, required evidence, sentence). The first match wins. Required evidence
 # is a key, or a key and its value. Rows are those of the table in docs/architecture.md.
 SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
-    # An earlier master of the host, beside the present one.
+    # Draining masters.
     ("draining", None, (), "the sessions of the old connection go on until they end"),
     ("drained", None, ("killed=True",), "the old connection was ended, with everything that still used it"),
     ("drained", None, ("carries=nothing",), "the old connection carries nothing any more: it was ended"),
@@ -19,7 +19,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("moved", None, ("draining",), "the kernel moved the old connection to another address"),
     ("bare-control", None, ("draining",), "the old connection's address is gone: does the server answer?"),
     ("kill", None, ("draining",), "the server answers and the old connection's address is gone: it was ended"),
-    # A host that roams.
+    # Hosts that roam.
     ("roaming-begins", None, (), "connected: the agent now sets up roaming"),
     ("roams", None, ("outer=none",), "sessions of an earlier agent wait for its new connection"),
     ("roams", None, (), "it roams: its sessions survive a change of network"),
@@ -46,7 +46,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("away", None, (), "its connection was lost: its sessions wait"),
     ("roaming-ended", None, ("by_request=True",), "you ended the connection with its sessions"),
     ("roaming-ended", None, (), "the connection with its sessions ended"),
-    # What happened.
+    # Events: masters that start or end, and decisions of the user.
     ("suspect", None, (), "the network under its connection changed: the agent checks the connection"),
     ("adopt", None, (), "a master was found: the agent adopts it"),
     ("ended", None, ("suspect=True",), "its connection ended while the network was in doubt"),
@@ -61,7 +61,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("user", None, ("request=stop",), "you stopped the agent and its masters: this connection ended"),
     ("user", None, ("request=login",), "you are logging in at a terminal"),
     ("user", None, (), "you requested this"),
-    # No route, or not yet.
+    # Reasons to wait or to send nothing.
     ("offline", None, ("connectivity=portal",), "this network requires a sign-in page first: nothing is sent"),
     ("offline", None, ("vpn",), "its VPN is down: nothing is sent"),
     ("offline", None, ("learned_vpn",), "the VPN through which it was reached is down: nothing is sent"),
@@ -91,7 +91,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", 6, (), "data is still being acknowledged: waiting for the answer, which may be queued behind other data"),
     ("wait", 8, (), "the route works: the old connection gets one more chance to answer"),
     ("wait", None, (), "waiting"),
-    # The old connection is probed, and a new login starts beside it.
+    # Probes of the old connection, and new logins beside it.
     ("moved", None, (), "the kernel moved its connection to another address: it is probed there"),
     ("probe", None, (), "its network path changed: the old connection is probed"),
     ("second probe", None, (), "no answer yet: a second, different question is sent through the old connection"),
@@ -107,7 +107,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("redial", None, (), "another route appeared before any answer: a second connection starts beside the first"),
     ("bare-control", None, (), "the agent checks, without a login, whether the server answers; nothing is ended yet"),
     ("grace", None, (), "the route works: the old connection gets one more chance to answer"),
-    # The results.
+    # Results of probes and logins.
     ("replace", 0, ("old=answers",), "the new login succeeded; the sessions of the old connection go on"),
     ("replace", 0, ("old=acknowledges",), "the new login succeeded; the sessions of the old connection go on"),
     ("replace", 0, ("old=silent",), "the new login succeeded; the old connection did not answer and was ended"),
@@ -141,7 +141,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("re-arm", None, ("banner",), "its server answers: the agent tries one login before the back-off is over"),
     ("re-arm", None, ("answered",), "its server let another host in: the agent retries at once"),
     ("re-arm", None, (), "the obstacle on this machine is gone: the agent retries"),
-    # Beside a connection that works.
+    # Key trials and other work while the connection is up.
     ("try-keys", None, (), "a key changed: a login beside the connection checks whether it works"),
     ("keys-pass", None, (), "the changed keys work"),
     ("keys-refused", None, (), "the server refuses the changed keys; the connection is kept"),

@@ -112,7 +112,7 @@ class Vpn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def grace_s(self) -> int:
-        """How long the VPN may stay down before the user is notified, in seconds. It may return automatically."""
+        """How many seconds the VPN has to return automatically, before the user is notified."""
         return parse_duration.parse(self.grace)
 
 

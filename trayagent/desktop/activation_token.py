@@ -33,7 +33,7 @@ class Activation:
         self._token = token
 
     async def is_used(self) -> bool:
-        """Report whether a program may use the token: not if there is none, or if the choice opens no window.
+        """Report whether a program may use the token. It may not if the choice opens no window, or without a token.
 
         Waits for the choice for `DECIDED_S` at most.
         """

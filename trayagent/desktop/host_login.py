@@ -30,7 +30,7 @@ _GIVEN_UP = 130
 
 
 async def log_in(host: str, env: Mapping[str, str]) -> None:
-    """Open a terminal that logs in. Without a terminal, ssh asks in windows; then wait until the login ends.
+    """Open a terminal that logs in. Without a terminal, let ssh ask in windows, and wait until it ends.
 
     Raises TrayagentError.
     """

@@ -23,7 +23,7 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
 
 
 class BusUser(Protocol):
-    """An object that uses the bus. SessionBus calls it at the begin and at the end of each connection."""
+    """An object that uses the bus. SessionBus calls it at the start and at the end of each connection."""
 
     async def on_bus(self, connection: Connection) -> None:
         """Use this connection from now on. SessionBus logs a BusCallError, which does not affect the other users."""
@@ -89,7 +89,7 @@ class SessionBus:
             self._task.add_done_callback(self._ended)
 
     def nudge(self) -> None:
-        """Try at once, for example after a login: the session bus may exist now."""
+        """Try to connect at once, for example after a login: the session bus may exist now."""
         self._nudged.set()
 
     async def close(self) -> None:

@@ -151,7 +151,7 @@ def _sharing(case: Case, names: list[str]) -> tuple[str, ...]:
 
 
 def _never_shared(case: Case) -> Iterator[Finding]:
-    """Find hosts where each ssh tries to become the master and so never uses the existing one (ControlMaster yes)."""
+    """Find hosts with ControlMaster yes or ask. There each ssh tries to become the master, and never uses one."""
     for name, _, resolved in case.wanted():
         if resolved.control_master in {"yes", "ask"} and resolved.control_path is not None:
             title = (
@@ -183,7 +183,7 @@ def _same_path(case: Case) -> Iterator[Finding]:
 
 
 async def _same_for_all_hosts(case: Case) -> list[Finding]:
-    """Find a ControlPath that is the same for every host: a name that cannot exist gets the same path."""
+    """Find a ControlPath that is the same for every host: even a name that cannot exist gets this path."""
     paths = {resolved.control_path: name for name, _, resolved in case.wanted() if resolved.control_path}
     if not paths or any(resolved.canonicalize_hostname != "no" for _, _, resolved in case.wanted()):
         return []  # `ssh -G` would query DNS for the name

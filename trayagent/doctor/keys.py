@@ -59,7 +59,7 @@ def _files(name: str, resolved: Resolved) -> Iterator[Finding]:
     for text in resolved.identity_files:
         path = Path(text).expanduser()
         if not path.is_file():
-            # Only the public key file may exist: it selects a key in the ssh-agent.
+            # A public key file without a private one is no mistake: it selects a key in the ssh-agent.
             if (
                 path.name not in _DEFAULT
                 and "%" not in text

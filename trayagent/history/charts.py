@@ -68,7 +68,7 @@ def moment(at: datetime) -> str:
 
 
 def timeline(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
-    """Return a strip for each host with its outages at their times; grey before the host's first connection."""
+    """Return a strip for each host that shows when its outages were. It is grey before the first connection."""
     rows = [
         _strip(host, seen, [o for o in outages if o.host == host], period, lasted)
         for host, seen in sorted(hosts.items())

@@ -86,7 +86,7 @@ def write(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def prune(db: sqlite3.Connection, before: float) -> None:
-    """Delete the events before a time (seconds since the epoch), and the oldest beyond MOST_EVENTS."""
+    """Delete the events before a time (seconds since the epoch). Keep at most the newest MOST_EVENTS."""
     with _transaction(db):
         db.execute("DELETE FROM event WHERE at < ?", (before,))
         db.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (MOST_EVENTS,))

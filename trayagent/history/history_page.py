@@ -104,7 +104,7 @@ def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
 
 
 def _there(seen: Sighting, outages: Sequence[Outage], period: Period) -> str:
-    """Return in words for which share of the time since a host was first known it was connected."""
+    """Return in per cent how long a host was connected, of the time since it was first known."""
     if seen.connected is None:
         return "never"
     known, there = period.later(seen.first), period.later(seen.connected)

@@ -31,10 +31,10 @@ class Outage:
     """A period in which a host was wanted and not connected.
 
     `began` and `ended` are RFC 3339; `ended` is None while the outage continues. `took_ms` is how long the recovery
-    itself took. It is None if that time says nothing: the old connection came back, the user had to act, or this was
-    the first connection to the host. `no_network_ms` is how long the machine had no network, during the outage or right
-    before it. No agent can shorten this time. `sessions_kept` is how many sessions continued afterwards, None on a host
-    that does not roam.
+    itself took. It is None if there is no meaningful time: the old connection came back, the user had to act, or this
+    was the first connection to the host. `no_network_ms` is how long the machine had no network, during the outage or
+    right before it. No agent can shorten this time. `sessions_kept` is how many sessions continued afterwards, None on
+    a host that does not roam.
     """
 
     host: str
@@ -125,7 +125,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
 
 
 def _sessions_kept(outage: Outage, moves: Iterable[dict[str, Any]]) -> int | None:
-    """Return how many sessions continued after an outage, from the `moved` event. It comes near the outage's end."""
+    """Return how many sessions continued after an outage. The `moved` event says so, near the outage's end."""
     began = datetime.fromisoformat(outage.began)
     until = datetime.fromisoformat(outage.ended) + ADJACENT if outage.ended is not None else None
     for event in moves:
@@ -148,7 +148,7 @@ def _note_network(away: list[tuple[datetime, datetime | None]], event: dict[str,
 def _no_network_ms(outage: Outage, away: Iterable[tuple[datetime, datetime | None]]) -> float:
     """Return how long there was no network during an outage or right before it, in milliseconds.
 
-    If there is still no network, count up to the end of the outage. While the outage continues, too, do not count that
+    If there is still no network, count up to the end of the outage. If the outage also continues, do not count that
     time.
     """
     began = datetime.fromisoformat(outage.began)

@@ -40,7 +40,7 @@ class Master:
 
 
 def find(machine: Machine) -> tuple[list[Running], list[Master]]:
-    """Return the processes whose command line keeps a connection, and the other masters.
+    """Return the processes whose command line keeps a connection open, and the other masters.
 
     Leave out processes in another network namespace (a container), because they do not use this machine's network.
     """

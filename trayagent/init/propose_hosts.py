@@ -70,7 +70,7 @@ class _Gathering:
 
 
 def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[Skipped]]:
-    """Return the proposals, the wanted ones first, and the findings that do not fit in."""
+    """Return the proposals, the wanted ones first, and the findings that could not be included."""
     gathered: dict[str, _Gathering] = {}
     skipped: list[Skipped] = []
     # Start with the most certain findings. If two forwards want the same port, the first one gets the port.

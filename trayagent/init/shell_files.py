@@ -57,7 +57,7 @@ def lines(machine: Machine, file: Path, text: str) -> Iterator[Finding]:
 
 
 def _logical(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with their numbers. Join lines that end with a backslash, and lines with ssh in an open quote."""
+    """Yield lines with their numbers. Join lines that a backslash or, in commands with ssh, a quote continues."""
     rows = text.splitlines()
     at = 0
     while at < len(rows):

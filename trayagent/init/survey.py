@@ -74,7 +74,7 @@ async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = l
 
 
 async def _refusal(queries: SshQueries) -> TrayagentError | None:
-    """Return ssh's error for localhost, or None. If there is one, ssh_config is wrong, not a single call."""
+    """Return ssh's error for localhost, or None. An error means that ssh_config is wrong, and not one of the calls."""
     try:
         await queries.resolve("localhost")
     except TrayagentError as error:

@@ -57,7 +57,7 @@ def _logical_lines(text: str) -> Iterator[str]:
 
 
 def specifiers(name: str, known: Mapping[str, str]) -> dict[str, str]:
-    """Return the value of each % specifier in the unit of this name. `known` has the values of h, u, U and t."""
+    """Return the value of each % specifier in the unit of this name. `known` has those of the manager (h, u, …)."""
     stem = name.rpartition(".")[0]
     prefix, at, instance = stem.partition("@")
     last = prefix.rpartition("-")[2]

@@ -61,7 +61,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _name(fresh: Path, path: Path) -> None:
-    """Rename the file to its final name, unless that name exists by now."""
+    """Give the file its final name, unless that name exists by now."""
     try:
         os.link(fresh, path)
     except FileExistsError:

@@ -12,7 +12,7 @@ PROGRAM = "trayagent"
 
 
 def own_command(config: Path | None = None, argv0: str | None = None) -> tuple[str, ...]:
-    """Return the command that runs the agent, with absolute paths. It has `config` only if that is not the default.
+    """Return the command that runs the agent, with absolute paths. `config` is None for the default file.
 
     Keep links in the program's path (`argv0`): an update may point a link to the new version.
     """

@@ -122,7 +122,7 @@ def _fine(point: Point) -> Point:
 
 
 def _band(start: Point, end: Point, reach: float) -> list[Point]:
-    """Return the corners of a line that is `reach` wide on each side."""
+    """Return the corners of a line whose width is twice `reach`."""
     along, up = end[0] - start[0], end[1] - start[1]
     length = math.hypot(along, up) or 1.0
     x, y = -up / length * reach, along / length * reach

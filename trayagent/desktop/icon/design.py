@@ -98,7 +98,7 @@ def shapes(overall: Overall, size: int) -> tuple[Shape, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The measures of one size."""
+    """Converts units of the design to pixels, for an icon of `size` by `size` pixels."""
 
     size: int
 

@@ -87,7 +87,7 @@ class ShowStatus:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Write the first configuration, from what the user's ssh does today."""
+    """Run `trayagent init` in a terminal. It writes the first configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def host_items(scene: Scene) -> list[Item]:
 
 
 def in_order(hosts: Sequence[Host]) -> list[Host]:
-    """Return the hosts in the order of the groups. In each group, incomplete ones come first, then by name."""
+    """Return the hosts in the order of the groups. In a group, hosts with failed forwards come first."""
     return sorted(hosts, key=lambda host: (GROUPS.index(_group(host)), not lacks(host), by_name(host)))
 
 

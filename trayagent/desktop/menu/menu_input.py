@@ -43,7 +43,7 @@ class Scene:
 
 
 def see(view: View, now: datetime, options: Options) -> Scene:
-    """Return the scene of a view."""
+    """Return the input of the menu's parts for a view."""
     able = options.sign_ins
     down = [v for v in view["vpns"] if v["state"] in {"down", "needs-sign-in"}]
     return Scene(view, now, tuple(v for v in down if able is None or v["name"] in able))

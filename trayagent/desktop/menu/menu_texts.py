@@ -1,4 +1,4 @@
-"""Texts and times of the menu. It reads no clock; the time zone is the user's."""
+"""Texts and times of the menu. The module reads no clock. Times are in the user's time zone."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def findings(view: View, was_up: AbstractSet[str]) -> list[Finding]:
 
 
 def _causes(cause: Finding, effect: Finding) -> bool:
-    """Report whether `cause` explains `effect`: `cause` has no subject, or is about all hosts of `effect`."""
+    """Report whether `effect` depends on `cause`, and `cause` is about all hosts of `effect` or about the network."""
     same = not cause.subject or set(effect.hosts) <= set(cause.hosts)
     return same and cause.code in WARNINGS[effect.code].depends_on
 

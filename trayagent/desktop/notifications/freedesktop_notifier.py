@@ -178,7 +178,7 @@ class Notifier:
         """Handle a pressed button (`action`), or a message that left the screen (None)."""
         key = next((k for k, n in self._ids.items() if n == number), None)
         if key is None:
-            if self._tasks:  # maybe about a message whose number is about to arrive
+            if self._tasks:  # perhaps about a message whose number has not arrived yet
                 self._early.append((number, action))
             return
         if action is None:
@@ -193,7 +193,7 @@ class Notifier:
         """Pass on a token if it belongs to one of our messages. The bus sends this signal to all clients."""
         if number in self._ids.values():
             self._activation(token)
-        elif self._tasks:  # maybe about a message whose number is about to arrive
+        elif self._tasks:  # perhaps about a message whose number has not arrived yet
             self._early_tokens[number] = token
 
     def _catch_up(self, number: int) -> None:

@@ -1,8 +1,8 @@
 """Decides which messages are on the screen: one for each cause, and none for a problem that the agent fixes; pure.
 
 Theory of operation. `step` gets the view and the time at each change. It returns which messages to show and to
-withdraw, and when to call it again. A problem is shown after it has lasted `visible_after_s` (warnings.py) without a
-break. The same message is shown once, and a message with another text replaces it. A message is withdrawn when its
+withdraw, and when to call `step` again. A problem is shown after it has lasted `visible_after_s` (warnings.py) without
+a break. The same message is shown once, and a message with another text replaces it. A message is withdrawn when its
 problem is solved. While there is no network, no message is shown. When the network returns, the times start again.
 "Connected again" is shown after a loss that was shown, and with `notify = "all"` after any outage.
 """
@@ -109,7 +109,7 @@ def step(memory: Memory, view: View, now: float, notify: Notify = "problems") ->
 
 
 def snooze(memory: Memory, key: str, now: float) -> Memory:
-    """Return the memory after "Snooze": it is not shown again for an hour, or until the problem is solved."""
+    """Return the memory after "Snooze": the message is not shown for an hour, or until its problem is solved."""
     if key not in memory.shown:
         return memory
     return replace(memory, snoozed={**memory.snoozed, key: Snoozed(memory.shown[key], now + SNOOZE_S)})

@@ -27,7 +27,7 @@ class Keeper(Protocol):
 
 
 def keeper() -> Keeper | None:
-    """Return the keeper for this platform, or None if masters need no scope."""
+    """Return the keeper for this platform, or None if the platform has no scopes."""
     if sys.platform == "darwin":
         return None
     from trayagent.desktop.scopes.linux_scopes import Scopes

@@ -80,7 +80,7 @@ class Scopes:
         return self._connection is not None and self._connection.bus.connected
 
     async def open(self) -> None:
-        """Connect before the first master starts. Then move masters out of the agent's own group. Never raises."""
+        """Connect before the first master starts. Then move masters out of the agent's control group. Never raises."""
         if self._address() is None:
             return
         try:

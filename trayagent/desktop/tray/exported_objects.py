@@ -1,4 +1,4 @@
-"""The icon and its menu on one bus connection. Import this only once connected, because it loads dbus-fast."""
+"""The icon and its menu on one bus connection. Import this only when connected: it loads dbus-fast."""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ class PanelUser(Protocol):
     """The owner of the icon, which adapts the icon and its menu to the panel."""
 
     def panel_is(self, panel: Panel) -> None:
-        """Handle another panel, which is about to show the icon."""
+        """Adapt to another panel, which is about to show the icon."""
 
     def problem_changed(self) -> None:
-        """Handle that `problem` of the registration may have changed."""
+        """Read the registration's `problem` again, because it may have changed."""
 
 
 class Registration:
@@ -99,7 +99,8 @@ class Registration:
 
     def _host_came(self, _: list[object]) -> None:
         self._stop_checking()
-        if self._task is None or self._task.done():  # a running registration sets it
+        # A running registration sets `problem` at its end.
+        if self._task is None or self._task.done():
             self.problem = None
 
     def _host_went(self, _: list[object]) -> None:

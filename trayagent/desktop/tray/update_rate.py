@@ -1,4 +1,4 @@
-"""Limits the rate of updates: the first one runs at once, later ones at most once in each interval."""
+"""Limits the rate of updates: an update runs at once, but at most one in each interval."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from trayagent.desktop.tray.look_lines import LineReader, decoded
 def tray_or_end(fed_by: int) -> bool:
     """Wait until an X client owns the tray of the default screen. Return False if the input ends first.
 
-    The program imports pystray and Pillow only after that, to save memory while it waits: a display may never get a
-    tray. Raises DisplayError, ConnectionClosedError.
+    The program imports pystray and Pillow only after that, because it may wait for long on a display without a tray.
+    Raises DisplayError, ConnectionClosedError.
     """
     screen = Display()
     screen.screen().root.change_attributes(event_mask=X.StructureNotifyMask)  # to notice a new tray

@@ -88,7 +88,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
             return
         at_root = event.parent == self._display.screen().root
         if not at_root and self._window.get_geometry().depth == event.parent.get_geometry().depth:
-            # The X server allows this only if the depths are equal. Without it, the background is black.
+            # The X server allows ParentRelative only if the depths are equal. Otherwise the background is black.
             self._window.change_attributes(background_pixmap=X.ParentRelative)
         report(GONE if at_root else SHOWN)
 
@@ -119,7 +119,7 @@ class Icon(BaseIcon):  # type: ignore[misc]  # pystray ships no types
             pixels = self._window.get_image(0, 0, width, height, X.ZPixmap, 0xFFFFFFFF)
             return Image.frombytes("RGB", (width, height), pixels.data, "raw", "BGRX")
         except (error.BadMatch, error.BadDrawable, ValueError):
-            # The window is hidden, or the display has fewer than 24 bits of colour.
+            # The window is hidden, or the display has few colours.
             return Image.new("RGB", (width, height))
 
 
