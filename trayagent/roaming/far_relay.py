@@ -12,10 +12,11 @@ this server's own sshd. docs/roaming.md of trayagent describes it for administra
 
 A token is ID.SECRET: 16 and 32 hexadecimal digits. Each command prints one line that begins with TRAYAGENT-ROAM.
 
-The first half of this file is what both ends of a link need: frames, byte counts, and moving bytes between
-descriptors. trayagent's near relay imports it. Its classes Stream and Link do no I/O and read no clock.
+The first half of this file has what both ends of a link need: frames, byte counts, and moving bytes between
+descriptors. trayagent's near relay imports this half. The classes Stream and Link do no I/O and read no clock.
 """
-# pathlib and contextlib would add to the memory of a process that waits on a server for hours. Python 3.7 has %:
+# A relay may wait on a server for hours, so this file does not import pathlib and contextlib, which need memory. It
+# formats text with %. The rules against both are off:
 # ruff: noqa: PTH103, PTH104, PTH108, PTH110, PTH111, PTH112
 # ruff: noqa: PTH116, PTH117, PTH118, PTH123, PTH208, SIM105, UP031
 
@@ -33,7 +34,7 @@ import sys
 import time
 from collections import deque
 
-TYPE_CHECKING = False  # typing would add to the memory, too
+TYPE_CHECKING = False  # importing typing would need more memory, too
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Union
@@ -42,48 +43,47 @@ if TYPE_CHECKING:
 
 VERSION = 1
 OLDEST = 1
-"""The oldest version of the link's protocol that this file still speaks."""
+"""The oldest version of the link's protocol that this file supports."""
 
 KIB = 1024
 MIB = 1024 * KIB
 
-PAYLOAD_MAX = 64 * KIB  # a keystroke waits behind at most one frame that has begun
-EARLY_MAX = 64 * KIB  # data sent together with the attach, so that resuming costs no extra round trip
-WINDOW_START = 192 * KIB  # behind an upload on 1 Mbit/s, a keystroke took 3 s with this, and 20 s with 8 MiB
-WINDOW_MIN = 64 * KIB  # enough for two acknowledgements
+PAYLOAD_MAX = 64 * KIB  # small, because a keystroke waits until the current frame is sent
+EARLY_MAX = 64 * KIB  # send this much data with the attach, so that resuming needs no extra round trip
+WINDOW_START = 192 * KIB  # beside an upload at 1 Mbit/s, a keystroke took 3 s with this, but 20 s with 8 MiB
+WINDOW_MIN = 64 * KIB  # the peer acknowledges twice in each window
 WINDOW_MAX = 8 * MIB
 WINDOWS_MAX = 64 * MIB  # for all connections of a process together
-AWAY_MAX = 1 * MIB  # kept while there is no link; after that, programs wait as in plain ssh
-UNDELIVERED_MAX = (
-    WINDOW_MAX + PAYLOAD_MAX
-)  # an honest peer never has more in flight; reading must continue because of its ACKs
+AWAY_MAX = 1 * MIB  # keep this much data without a link; then programs wait, as with plain ssh
+# An honest peer never has more in flight. Reading cannot pause instead, because the link also carries the peer's ACKs.
+UNDELIVERED_MAX = WINDOW_MAX + PAYLOAD_MAX
 ACK_EACH = 32 * KIB
-ACK_AFTER_S = 0.2  # after the last byte; without traffic there is no timer
-LAG = 2.0  # acknowledgements within this many minimum round trips allow a larger window
+ACK_AFTER_S = 0.2  # acknowledge this long after the last byte; without traffic no timer runs
+LAG = 2.0  # an acknowledgement within this many minimum round trips allows a larger window
 LAG_SLACK_S = 0.01  # scheduling adds this much on a busy machine
 BURST = 256 * KIB  # the most that one call reads or writes
 BUFFERS_MAX = 500  # buffers in one call; every system allows 1024
-SMALL = 4 * KIB  # smaller pieces are joined if many of them might wait
-HELD_MAX = 4096  # pieces of data; each costs more memory than its bytes
-ROOM_MIN = 8 * KIB  # do not send a frame for less room than this; the next acknowledgement makes more
+SMALL = 4 * KIB  # join smaller pieces of data, because each piece needs memory of its own
+HELD_MAX = 4096  # the most pieces of data; a piece needs more memory than its bytes
+ROOM_MIN = 8 * KIB  # with less room in the window, wait for the next acknowledgement
 
 # -- frames -------------------------------------------------------------------------------------------------
 
 HEADER = struct.Struct("!IBBHQ")
-"""Payload bytes, type, flags, zero, offset. Flag 0x80 is kept for a 16-byte tag after the header."""
+"""Payload bytes, type, flags, zero, offset. Flag 0x80 is reserved for a 16-byte tag after the header."""
 ATTACH, ATTACHED, DATA, ACK, END, BYE = range(1, 7)
-LATE = 1  # flag of an ACK: the timer sent it, so it does not show the round trip
-FINAL = 1  # flag of a BYE: the connection is over, not only this link
+LATE = 1  # flag of an ACK: sent by the timer, so the round trip includes ACK_AFTER_S
+FINAL = 1  # flag of a BYE: the connection ends, not only this link
 
 HELLO = struct.Struct("!4sBBHQ16s32s")
-"""Of ATTACH: magic, newest and oldest version, zero, counter, ID and secret of the token."""
+"""The payload of ATTACH: magic, newest and oldest version, zero, counter, ID and secret of the token."""
 WELCOME = struct.Struct("!BBHQ")
-"""Of ATTACHED: version, two zeros, counter."""
+"""The payload of ATTACHED: version, two zeros, counter."""
 MAGIC = b"roam"
 
 
 def frame(kind: int, offset: int = 0, payload: bytes = b"", flags: int = 0) -> bytes:
-    """Return a whole frame."""
+    """Return the bytes of a frame."""
     return HEADER.pack(len(payload), kind, flags, 0, offset) + payload
 
 
@@ -99,9 +99,9 @@ class Budget:
 
 
 class Stream:
-    """One end of a connection: what it sent, what the peer confirmed, what it received. It outlives its links.
+    """One end of a connection: what it sent and received, and what the peer confirmed. It outlives its links.
 
-    Offsets count the bytes of a direction. The end of a direction counts as one more byte.
+    Offsets count the bytes of one direction from its start. The end of a direction counts as one more byte.
     """
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -109,7 +109,7 @@ class Stream:
         self.reserved = 0
         self.base = 0  # the peer confirmed everything before this offset
         self.next = 0  # the offset of the next byte from the inner connection
-        self.sent = 0  # nothing from this offset on was ever sent to the peer
+        self.sent = 0  # everything before this offset was sent to the peer at least once
         self.held: deque[tuple[int, bytes]] = deque()  # unconfirmed data: offset and bytes
         self.closed = False  # the inner connection will send no more
         self.got = 0  # bytes that came from the peer, in order
@@ -117,18 +117,18 @@ class Stream:
         self.undelivered_size = 0
         self.peer_closed = False
         self.end_delivered = False
-        self.deaf = False  # the inner connection accepts no more; data for it is dropped
+        self.deaf = False  # the inner connection accepts no more data, so data for it is dropped
         self.counter = 0  # the counter of the newest attach
         self.link: Link | None = None
 
     @property
     def unconfirmed(self) -> int:
-        """How many bytes the peer has not confirmed."""
+        """How many bytes from the inner connection the peer has not confirmed."""
         return self.next - min(self.base, self.next)
 
     @property
     def delivered(self) -> int:
-        """The offset up to which the inner connection has everything: what we acknowledge."""
+        """The offset up to which the inner connection took everything. This end acknowledges that offset."""
         return self.got - self.undelivered_size + self.end_delivered
 
     @property
@@ -144,7 +144,7 @@ class Stream:
         return min(room, PAYLOAD_MAX) if room >= ROOM_MIN else 0
 
     def take(self, data: bytes) -> None:
-        """Take bytes that the inner connection sent. Empty bytes mean that it has ended."""
+        """Take bytes that the inner connection sent. Empty bytes mean that it sends no more."""
         if self.closed:
             return
         if not data:
@@ -169,7 +169,7 @@ class Stream:
             self.held.popleft()
 
     def accept(self, offset: int, payload: memoryview) -> None:
-        """Take bytes from the peer, without those that came before. Raise LinkError if there is a gap."""
+        """Take bytes from the peer, and skip those that are known already. Raise LinkError if there is a gap."""
         known = self.got - offset
         if known < 0:
             raise LinkError("bytes-missing")
@@ -187,7 +187,7 @@ class Stream:
         self.undelivered_size += fresh
 
     def accept_end(self, offset: int) -> None:
-        """Take the end of the peer's data. Raise LinkError if it is not where the bytes end."""
+        """Note that the peer sends no more data. Raise LinkError if `offset` is not the end of the received bytes."""
         if offset != self.got:
             raise LinkError("end-elsewhere")
         self.peer_closed = True
@@ -227,10 +227,10 @@ class Stream:
 
 
 class Link:
-    """One carrier of a stream, from its attach to its loss.
+    """One link of a stream, from its attach to its loss.
 
-    `receive` takes the bytes that came, `gather` returns what to write, `wrote` says how much of it was written.
-    `handshake` is the subclass's: what comes before the link is live.
+    The caller passes received bytes to `receive`, writes what `gather` returns, and reports to `wrote` how much of that
+    was written. A subclass implements `handshake`: the frames before the link is live.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -242,7 +242,7 @@ class Link:
         self.rest: list[Buffer] = []  # the rest of an incomplete write
         self.pending: deque[tuple[int, bytes]] = deque()
         self.at = 0  # the offset of the next byte to send on this link
-        self.early = 0  # the link may send up to this offset before it is live
+        self.early = 0  # before it is live, the link may send up to this offset
         self.end_sent = False
         self.acked = 0  # the offset that we last acknowledged to the peer
         self.ack_due = False
@@ -254,7 +254,7 @@ class Link:
     # -- what came ----------------------------------------------------------------------------------
 
     def receive(self, data: memoryview, now: float) -> int:
-        """Take whole frames and return their length in bytes. Raise LinkError for an invalid one."""
+        """Process the complete frames in `data`; return their length in bytes. Raise LinkError for an invalid frame."""
         at, size = 0, len(data)
         while size - at >= HEADER.size and self.over is None:
             length, kind, flags, zero, offset = HEADER.unpack_from(data, at)
@@ -282,11 +282,14 @@ class Link:
         return at
 
     def handshake(self, kind: int, offset: int, payload: bytes) -> None:
-        """Take a frame before the link is live. Raise LinkError if another frame is due."""
+        """Process a frame before the link is live. Raise LinkError if this frame is not due."""
         raise NotImplementedError
 
     def go_live(self, peer_has: int) -> None:
-        """Become the stream's link, and send what the peer lacks. Raise LinkError if the peer's offset is false."""
+        """Become the stream's link, and prepare to send what the peer lacks.
+
+        The peer has everything before the offset `peer_has`. Raise LinkError if it cannot have that much.
+        """
         stream = self.stream
         stream.confirm(peer_has)
         if stream.link:
@@ -318,8 +321,8 @@ class Link:
         stream.confirm(offset)
         if self.timed is None or offset < self.timed[0]:
             return
-        # The timer's wait is no part of the round trip. Without these acknowledgements, which a quiet line gives, the
-        # first round trip to be measured would be one behind our own upload.
+        # The timer's wait is no part of the round trip, so subtract it. Late acknowledgements must count, because they
+        # come while the line is quiet. Without them, the first measured round trip would be slowed by our own upload.
         rtt_s = max(0.0001, now - self.timed[1] - (ACK_AFTER_S if late else 0.0))
         self.timed = None
         self.min_rtt_s = min(self.min_rtt_s or rtt_s, rtt_s)
@@ -334,7 +337,7 @@ class Link:
     # -- what goes ----------------------------------------------------------------------------------
 
     def delivered(self, now: float) -> None:
-        """Schedule an acknowledgement after the inner connection took data."""
+        """Schedule an acknowledgement, because the inner connection may have taken data."""
         lacks = self.stream.delivered - self.acked
         if not self.live or not lacks:
             return
@@ -393,7 +396,7 @@ class Link:
         self.rest = []
 
     def bye(self, why: str, *, final: bool) -> None:
-        """Say goodbye: for this link, or for the connection."""
+        """Queue a goodbye: for this link, or if `final` for the whole connection."""
         self.control.append(frame(BYE, 0, why.encode(), FINAL if final else 0))
 
     def _limit(self) -> int:
@@ -408,13 +411,13 @@ class Link:
 
 READ = select.POLLIN
 FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
-ONCE = 4  # reads of one descriptor before the others have their turn
+ONCE = 4  # read one descriptor at most this often before the others
 DAY_S = 86_400.0
-PIPE_SIZE = 1031  # F_SETPIPE_SZ of fcntl(2); Python 3.10 has a name for it
+PIPE_SIZE = 1031  # F_SETPIPE_SZ of fcntl(2); Python has the constant only since 3.10
 
 
 def clock() -> float:
-    """Return seconds that count while the machine sleeps, where the system has such a clock."""
+    """Return monotonic seconds. If the system has such a clock, it also counts while the machine sleeps."""
     return time.clock_gettime(BOOTTIME) if BOOTTIME is not None else time.monotonic()
 
 
@@ -422,7 +425,7 @@ BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Loop:
-    """Wait for descriptors, and sleep without an end when nothing is due."""
+    """A loop that waits for descriptors and deadlines. Without a deadline, it sleeps until an event."""
 
     def __init__(self) -> None:
         self.poll = select.poll()
@@ -431,7 +434,7 @@ class Loop:
         self.buffer = memoryview(bytearray(BURST + PAYLOAD_MAX + HEADER.size))
 
     def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
-        """Call the handler with poll's events; a mask of 0 stops that."""
+        """Call the handler with poll's events for this descriptor. A mask of 0 stops watching it."""
         if mask == self.masks.get(fd, 0):
             return
         if not mask:
@@ -452,13 +455,13 @@ class Loop:
         if deadline is not None:
             wait_ms = 1 + int(1000 * min(DAY_S, max(0.0, deadline - clock())))
         for fd, events in self.poll.poll(wait_ms):
-            handler = self.handlers.get(fd)  # an earlier one may have closed it
+            handler = self.handlers.get(fd)  # an earlier handler may have closed this descriptor
             if handler is not None:
                 handler(events)
 
 
 class Wire:
-    """A link's descriptors. `keep` are other descriptors that the channel needs, such as its mux client's."""
+    """A link and its descriptors. `keep`: further descriptors that must stay open, such as the mux client's."""
 
     def __init__(self, link: Link, incoming: int, outgoing: int, keep: tuple[int, ...] = ()) -> None:
         self.link = link
@@ -471,19 +474,19 @@ class Wire:
             enlarge(fd)
 
     def close(self, loop: Loop) -> None:
-        """Close everything."""
+        """Close all descriptors."""
         for fd in {self.incoming, self.outgoing, *self.keep}:
             loop.forget(fd)
             os.close(fd)
 
 
 def enlarge(fd: int) -> None:
-    """Let a pipe hold more: sshd's have 64 KiB, which fills and empties in every turn."""
+    """Enlarge the buffer of a pipe: sshd's pipes have 64 KiB, too little for one read or write of a relay."""
     if sys.platform == "linux":
         try:
             fcntl.fcntl(fd, PIPE_SIZE, BURST)
         except OSError:
-            pass  # no pipe, or above the user's limit
+            pass  # it is not a pipe, or the user's limit is lower
 
 
 class Session:
@@ -500,13 +503,13 @@ class Session:
         self.finished: str | None = None
 
     def link_lost(self, wire: Wire, why: str) -> None:
-        """A link ended."""
+        """React to the end of a link."""
 
     def link_live(self, wire: Wire) -> None:
-        """A link carries the connection now."""
+        """React to a link that carries the connection from now on."""
 
     def done(self) -> None:
-        """Both directions ended, and both ends have everything."""
+        """React when both directions have ended and both ends have everything."""
 
     def finish(self, why: str) -> None:
         """End the connection and close everything."""
@@ -540,7 +543,7 @@ class Session:
         self.inner = fd
 
     def close_inner(self) -> None:
-        """Close the inner connection: nothing more comes from it, and nothing can be delivered."""
+        """Close the inner connection. Both directions of it end."""
         if self.inner is not None:
             self.loop.forget(self.inner)
             os.close(self.inner)
@@ -622,7 +625,7 @@ class Session:
         try:
             twin.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # the inner connection is gone, and the next read shows that
+            pass  # the inner connection is gone; the next read will report that
         finally:
             twin.close()
 
@@ -635,7 +638,7 @@ class Session:
             if events & (READ | FAILED):
                 self._read_wire(wire)
             self.pump()
-        except Exception:  # as above; the next link may work
+        except Exception:  # a bug in this program must end this link only; the next link may work
             sys.excepthook(*sys.exc_info())
             self.drop(wire, "internal")
             self.pump()
@@ -669,18 +672,18 @@ class Session:
             self.finish(wire.link.over)
 
     def refuse(self, wire: Wire, why: str) -> None:
-        """Close a link because of what came through it. Notify the peer if that is possible at once."""
+        """Close a link on which the peer sent invalid data. Notify the peer if that does not block."""
         if not wire.link.rest:
             self.farewell(wire, why, final=False)
         self.drop(wire, why)
 
     def farewell(self, wire: Wire, why: str, *, final: bool) -> None:
-        """Write a goodbye if the descriptor takes it."""
+        """Write a goodbye if that does not block."""
         wire.link.bye(why, final=final)
         try:
             os.writev(wire.outgoing, wire.link.rest + wire.link.control)
         except OSError:
-            pass  # the peer will notice the end of the link
+            pass  # without a goodbye, the peer notices the end of the link
 
     def pump(self) -> None:
         """Write as much as possible, and watch for the next chance to read or write."""
@@ -727,21 +730,21 @@ class Session:
 # -- the far relay ------------------------------------------------------------------------------------------
 
 MARKER = "TRAYAGENT-ROAM"
-"""Begins the one line that each command prints; start-up files of the shell may print before it."""
+"""Begins the line that each command prints, because start-up files of the shell may print other lines before it."""
 FIRST_ATTACH_S = 120.0  # a relay ends if no attach comes within this time
-PENDING_MAX = 4  # connections that have not attached; the oldest is dropped
+PENDING_MAX = 4  # connections that have not attached yet; of more, the oldest is dropped
 PENDING_S = 30.0
 RELAYS_MAX = 32  # for one user on one machine
 ANSWER_S = 5.0
 LINE_MAX = 4 * KIB
 
 
-class Failure(Exception):  # noqa: N818  # it is one, of a command
-    """A command failed; the message is a code that the near relay knows."""
+class Failure(Exception):  # noqa: N818  # the name says what happened
+    """A command failed. The message is a code that the near relay knows."""
 
 
 class FarLink(Link):
-    """A link that must begin with the attach of the token's owner."""
+    """The far relay's end of a link. It must begin with an attach that has the token."""
 
     def __init__(self, relay: FarRelay) -> None:
         super().__init__(relay.stream)
@@ -770,7 +773,7 @@ class FarLink(Link):
 
 
 class Caller:
-    """A process at the socket whose request is incomplete."""
+    """A process that connected to the relay's socket and whose request is incomplete."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.since = sock, clock()
@@ -778,7 +781,7 @@ class Caller:
         self.fds: list[int] = []
 
     def close(self, loop: Loop) -> None:
-        """Close its connection, and the descriptors that it passed."""
+        """Close the process's connection and the descriptors that it passed."""
         loop.forget(self.sock.fileno())
         self.sock.close()
         for fd in self.fds:
@@ -787,7 +790,7 @@ class Caller:
 
 
 class FarRelay(Session):
-    """One relay: its socket, and the connection to sshd that it keeps."""
+    """One far relay: its socket, and the connection to sshd that it keeps open."""
 
     def __init__(
         self, listener: socket.socket, path: str, token: bytes, sshd: tuple[str, int], labels: Any
@@ -801,7 +804,7 @@ class FarRelay(Session):
         self.loop.watch(listener.fileno(), READ, lambda _: self._accept())
 
     def run(self) -> None:
-        """Serve until the connection is over."""
+        """Serve until the connection ends."""
         try:
             while self.finished is None:
                 now = clock()
@@ -812,14 +815,14 @@ class FarRelay(Session):
             try:
                 os.unlink(self.path)
             except OSError:
-                pass  # the system removed the folder after the user's last login
+                pass  # the system removes the folder after the user's last login
 
     def connect(self) -> None:
         """Connect to sshd, for the first attach. Raise LinkError if it does not answer."""
         if self.inner is not None or self.stream.counter:
             return
         try:
-            # The connect may block for this long, because this relay serves nothing else yet.
+            # This may block, because the relay serves nothing else before the first attach.
             inner = socket.create_connection(self.sshd, ANSWER_S)
         except OSError:
             raise LinkError("no-sshd") from None
@@ -827,13 +830,13 @@ class FarRelay(Session):
         self.set_inner(inner.detach())
 
     def done(self) -> None:
-        """Notify the near relay, whose next attach would find no relay, and end."""
+        """End once the last acknowledgement is written. `finish` notifies the near relay, or it would attach again."""
         link = self.stream.link
         if link is None or (link.acked == self.stream.delivered and not link.rest):
             self.finish("closed")
 
     def finish(self, why: str) -> None:
-        """Say goodbye and end."""
+        """Send a goodbye through the live link, and end."""
         for wire in self.wires:
             if wire.link.live and self.finished is None and not wire.link.over:
                 self.farewell(wire, why, final=True)
@@ -890,7 +893,7 @@ class FarRelay(Session):
 
     def _hear(self, caller: Caller) -> None:
         try:
-            # After a `link` request, the next bytes already belong to the link.
+            # Read only the line of the request: after a `link` request, the next bytes belong to the link.
             waiting = caller.sock.recv(LINE_MAX, socket.MSG_PEEK)
             said, fds = receive_fds(caller.sock, waiting.find(b"\n") + 1 or LINE_MAX, 2)
         except BlockingIOError:
@@ -931,7 +934,7 @@ class FarRelay(Session):
             pass  # the caller left before the answer
 
     def _link(self, caller: Caller) -> None:
-        """Use the caller's own connection as a link."""
+        """Use the caller's connection to the socket as a link."""
         self._release(caller)
         try:
             caller.sock.send(marked(id=self.labels["id"]))
@@ -942,7 +945,7 @@ class FarRelay(Session):
         self.add(Wire(FarLink(self), fd, fd))
 
     def _release(self, caller: Caller) -> None:
-        """Stop waiting for a caller's request, and make room for its link."""
+        """Remove a caller from those with an incomplete request, and make room for its link."""
         self.callers.remove(caller)
         self.loop.forget(caller.sock.fileno())
         waiting = [wire for wire in self.wires if not wire.link.live]
@@ -952,7 +955,7 @@ class FarRelay(Session):
     def _attach(self, caller: Caller) -> None:
         self._release(caller)
         wire = Wire(FarLink(self), caller.fds[0], caller.fds[1], (caller.sock.detach(),))
-        # The end of this connection shows that the process on the channel is gone. The descriptors would not show that.
+        # The end of the caller's connection shows that the caller has ended. The passed descriptors do not show that.
         self.loop.watch(wire.keep[0], READ, lambda _: self._hung_up(wire))
         self.add(wire)
 
@@ -975,7 +978,7 @@ class FarRelay(Session):
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Compare two secrets in a time that depends on their length only."""
+    """Report whether two secrets are equal, in a time that depends only on their length."""
     different = len(one) ^ len(other)
     for a, b in zip(one, other):
         different |= a ^ b
@@ -983,7 +986,10 @@ def same(one: bytes, other: bytes) -> bool:
 
 
 def is_other_user(sock: socket.socket) -> bool:
-    """Report whether the peer is certainly another user; elsewhere the modes of folder and socket protect us."""
+    """Report whether the peer is certainly another user.
+
+    If the system cannot tell, return False: then the modes of the folder and the socket protect us.
+    """
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return False
@@ -992,7 +998,7 @@ def is_other_user(sock: socket.socket) -> bool:
 
 
 def receive_fds(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
-    """Return bytes and the descriptors that came with them. Raise OSError if there were more than `most`."""
+    """Return bytes and the descriptors that came with them. Raise OSError if more than `most` descriptors came."""
     said, rights, flags, _ = sock.recvmsg(size, socket.CMSG_SPACE(4 * most))
     fds: list[int] = []
     for level, kind, data in rights:
@@ -1005,7 +1011,7 @@ def receive_fds(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[
     return said, fds
 
 
-# -- where it is on the server ------------------------------------------------------------------------------
+# -- machine and folders ------------------------------------------------------------------------------------
 
 
 def read(path: str) -> str:
@@ -1032,7 +1038,7 @@ def boot_id() -> str:
     """Return an identifier of this boot of the machine, "" if the system has none."""
     found = read("/proc/sys/kernel/random/boot_id")
     if not found and sys.platform != "linux":
-        with os.popen("sysctl -n kern.boottime 2>/dev/null") as answer:  # noqa: S605  # constant words
+        with os.popen("sysctl -n kern.boottime 2>/dev/null") as answer:  # noqa: S605  # a constant command
             found = "".join(c for c in answer.read(80).partition("}")[0] if c.isdigit())
     return found
 
@@ -1053,7 +1059,7 @@ def folders() -> list[str]:
 
 
 def is_private(folder: str) -> bool:
-    """Report whether a folder exists and only this user can use it."""
+    """Report whether a folder exists, belongs to this user, and is closed to others."""
     try:
         info = os.lstat(folder)
     except OSError:
@@ -1062,7 +1068,7 @@ def is_private(folder: str) -> bool:
 
 
 def make_folder() -> str:
-    """Return the folder for new sockets. Raise Failure if others can use it, OSError if it cannot be made."""
+    """Make and return the folder for new sockets. Raise Failure if others can use it; raise OSError."""
     folder = folders()[0]
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if not is_private(folder):
@@ -1075,7 +1081,7 @@ def call(folder: str, name: str) -> socket.socket | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(ANSWER_S)
     try:
-        os.chdir(folder)  # a home's path may be longer than a socket's address
+        os.chdir(folder)  # the folder's path may be longer than a socket's address may be
         sock.connect(name)
     except OSError as error:
         sock.close()
@@ -1091,7 +1097,7 @@ def call(folder: str, name: str) -> socket.socket | None:
 
 
 def sockets() -> list[tuple[str, str]]:
-    """Return the folder and the name of each socket."""
+    """Return the folder and the name of each relay's socket."""
     found = []
     for folder in folders():
         if is_private(folder):
@@ -1100,7 +1106,7 @@ def sockets() -> list[tuple[str, str]]:
 
 
 def is_socket_name(name: str) -> bool:
-    """Report whether a file in the folder is a relay's socket."""
+    """Report whether this is the file name of a relay's socket."""
     return name.endswith(".roam") and is_hex(name[: -len(".roam")], 16)
 
 
@@ -1128,20 +1134,20 @@ def ask(folder: str, name: str, order: dict[str, str]) -> dict[str, Any] | None:
 
 
 def marked(**words: Any) -> bytes:
-    """Return a marker line with this machine and these words."""
+    """Return the line that a command prints: the marker, and JSON with this machine, its boot and these words."""
     found = {"v": VERSION, "machine": machine_id(), "boot": boot_id(), **words}
     return ("%s %s\n" % (MARKER, json.dumps(found))).encode()
 
 
 def say(**words: Any) -> None:
-    """Print the one line of a command."""
+    """Print the line of a command with these words."""
     data = marked(**words)
     while data:
         data = data[os.write(1, data) :]
 
 
 def read_token() -> bytes:
-    """Return the token, the first line of stdin, and leave what follows it there. Raise Failure."""
+    """Return the token, which is the first line of stdin. Do not read beyond that line. Raise Failure."""
     line = b""
     while not line.endswith(b"\n") and len(line) < 64:
         one = os.read(0, 1)
@@ -1168,7 +1174,7 @@ def serve(address: str, port: str, seconds: str, laptop: str) -> None:
         raise Failure("too-many")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path = os.path.join(folder, name + ".roam")
-    # The socket is renamed once it listens: a socket that refuses connections counts as that of a dead relay.
+    # Rename the socket once it listens. A socket that refuses connections would be taken for that of a dead relay.
     fresh = ".%s.%d" % (name, os.getpid())
     os.umask(0o177)
     os.chdir(folder)
@@ -1187,7 +1193,10 @@ def serve(address: str, port: str, seconds: str, laptop: str) -> None:
 
 
 def detach(run: Callable[[], None]) -> None:
-    """Run a function in a process with its own session and none of our descriptors. Return at once."""
+    """Run a function in a new process with its own Unix session. Its stdin, stdout and stderr are /dev/null.
+
+    Return at once in the calling process.
+    """
     if os.fork():
         os.wait()
         return
@@ -1207,25 +1216,25 @@ def detach(run: Callable[[], None]) -> None:
         run()
         code = 0
     finally:
-        os._exit(code)  # so that this process prints nothing that the parent has buffered
+        os._exit(code)  # a normal exit would print again what the parent has buffered
 
 
 def attach(name: str) -> None:
-    """Pass stdin and stdout to a relay, and wait until it releases them."""
+    """Pass stdin and stdout to a relay, and wait until the relay closes them."""
     for folder, one in sockets():
         if one != name + ".roam":
             continue
         sock = call(folder, one)
         if sock is None:
             if os.path.exists(os.path.join(folder, one)):
-                raise Failure("silent")  # the relay may be busy, and "unknown" would end the connection
+                raise Failure("silent")  # perhaps busy; after "unknown", the laptop would end the connection
             continue
         say(id=name)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", 0, 1))]
         sock.sendmsg([b'{"do": "attach"}\n'], rights)
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1):
-            os.dup2(null, fd)  # the channel ends when the relay closes its copies
+            os.dup2(null, fd)  # so that the channel ends when the relay closes its copies
         sock.settimeout(None)
         sock.recv(1)
         return
@@ -1233,7 +1242,7 @@ def attach(name: str) -> None:
 
 
 def end() -> None:
-    """End the relay of a token."""
+    """End the relay whose token is on stdin."""
     token = read_token().decode()
     for folder, name in sockets():
         if name == token[:16] + ".roam":
@@ -1250,10 +1259,10 @@ def end() -> None:
 
 
 def end_without_socket(name: str) -> bool:
-    """End a relay whose socket was deleted; report whether there was one. Only Linux lists such sockets."""
+    """End a relay whose socket file was deleted; report whether there was one. Works only on Linux."""
     import signal  # imported only here, to save memory elsewhere
 
-    bound = ".%s." % name  # the kernel keeps the name that the socket had before `serve` renamed it
+    bound = ".%s." % name  # the kernel lists the name that the socket had before `serve` renamed it
     try:
         with open("/proc/net/unix", encoding="ascii", errors="replace") as file:
             rows = [line.split() for line in file]

@@ -1,4 +1,7 @@
-"""A blocking client of the near relay. An attach is answered when it succeeds or fails, every other request at once."""
+"""A blocking client of the near relay.
+
+The relay answers an attach when it succeeds or fails, and every other request at once.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ VERSION = 1
 
 
 def near_command(path: str) -> list[str]:
-    """Return the command that starts a near relay at a socket; the caller gives it a scope of its own."""
+    """Return the command that starts a near relay with its control socket at `path`."""
     return [sys.executable, "-I", "-S", "-E", str(Path(__file__).parent / "near_relay.py"), path]
 
 
@@ -56,7 +59,7 @@ class NearClient:
         return self._tag
 
     def answer(self, tag: int) -> dict[str, Any]:
-        """Return the answer to a request; events that come before it are kept."""
+        """Return the answer to a request. Keep events that come before it for `event`."""
         while True:
             said = self._line()
             if said.get("tag") == tag:
@@ -73,7 +76,7 @@ class NearClient:
         return self._events.pop(0) if self._events else self._line()
 
     def start(self, token: str, roam_for_s: float, host: str = "") -> socket.socket:
-        """Begin a connection; return the socket that becomes ssh's. Raise OSError with the relay's code."""
+        """Begin a connection in the relay; return the socket to pass to ssh. Raise OSError with the relay's code."""
         name, _, secret = token.partition(".")
         answer = self.ask("start", id=name, secret=secret, roam_for=roam_for_s, host=host)
         if not answer["ok"]:

@@ -1,17 +1,17 @@
 """The near relay: one process that holds the user's ssh connections while the laptop changes networks.
 
-It outlives the agent, which starts it as `python3 -I -S -E near_relay.py SOCKET` in a scope of its own and finds it
-again at that socket. It imports everything at its start, because an upgrade of Python or of trayagent while it runs
-would break later imports. docs/roaming.md describes both of its protocols.
+The agent starts it as `python3 -I -S -E near_relay.py SOCKET`, in a scope of its own, so that it outlives the agent.
+The next agent finds it by the socket. It imports everything at its start, because an upgrade of Python or trayagent
+would break later imports. docs/roaming.md describes its two protocols.
 
-Exit status: 0 after `quit`, 3 if another near relay already listens there.
+Exit status: 0 after `quit`, 3 if another near relay already has the socket.
 """
 
 from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__":  # -I keeps the program's own folder out of sys.path
+if __name__ == "__main__":  # with -I, Python does not add the program's own folder to sys.path
     sys.path.insert(0, __file__.rpartition("/trayagent/")[0] or "/")
 
 import fcntl
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 CLIENTS_MAX = 16
-ENDED_MAX = 32  # ended connections, kept for an agent that was not running then
+ENDED_MAX = 32  # keep this many ended connections, for an agent that was not running when they ended
 RUNNING = 3
 
 
 class NearRelay:
-    """The sessions, the control socket, and the loop."""
+    """The near relay's sessions, control socket and loop."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.loop = Loop()
@@ -59,12 +59,12 @@ class NearRelay:
                     session.tick(now)
 
     def open_session(self, order: dict[str, Any]) -> socket.socket:
-        """Begin a connection; return the descriptor for its ssh."""
+        """Begin a connection; return the socket to pass to its ssh."""
         session = self.sessions[order["id"]] = NearSession(self.loop, self.budget, order, self.tell)
         return session.open()
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Send an event to the clients that watch. Forget a connection that ended."""
+        """Send an event to the clients that watch events. Forget the connection if the event is its end."""
         if event["event"] == "ended":
             self.sessions.pop(event["id"], None)
             self.ended = [*self.ended, event][-ENDED_MAX:]
@@ -87,7 +87,7 @@ class NearRelay:
 
 def listen(path: str) -> socket.socket | None:
     """Return the control socket, None if another near relay has it. Raise OSError."""
-    # Without a lock, two near relays that start at once would both find a dead socket.
+    # Without a lock, two near relays that start at the same time would each replace the other's socket.
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,7 +99,7 @@ def listen(path: str) -> socket.socket | None:
     listener.bind(fresh)
     listener.listen(CLIENTS_MAX)
     os.rename(fresh, path)  # noqa: PTH104  # pathlib would add to the memory
-    return listener  # the lock stays with the process
+    return listener  # the lock is held until the process ends
 
 
 def main(path: str) -> int:

@@ -1,4 +1,4 @@
-"""The agent's requests to the near relay: one JSON object a line, descriptors beside it (SCM_RIGHTS)."""
+"""The agent's requests to the near relay: one JSON object per line, with descriptors (SCM_RIGHTS)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ else:
 
 VERSION = 1
 OLDEST = 1
-FDS_MAX = 8  # for one request: two for the channel, the rest for whatever keeps it open
-BACKLOG_MAX = 256 * 1024  # a client that does not read is dropped
+FDS_MAX = 8  # for one request: two of the channel, and others that keep the channel open
+BACKLOG_MAX = 256 * 1024  # drop a client that leaves more than this unread
 SESSIONS_MAX = 64
 ROAM_FOR_MAX_S = 30 * 86_400.0
 
 
 class BadRequestError(Exception):
-    """A request that is refused; the message is a code."""
+    """The relay refuses a request. The message is a code."""
 
 
 class Client:
-    """One connection of the agent."""
+    """One connection from a client, usually the agent."""
 
     def __init__(self, relay: NearRelay, sock: socket.socket) -> None:
         self.relay, self.sock = relay, sock
@@ -54,14 +54,14 @@ class Client:
         self._watch()
 
     def greet(self) -> None:
-        """Say who we are."""
+        """Send the first message: this relay's identity, and the versions of the protocol."""
         relay = self.relay
         self.send(
             {"relay": "near", "v": VERSION, "oldest": OLDEST, "instance": relay.instance, "pid": os.getpid()}
         )
 
     def send(self, words: dict[str, Any], fd: int | None = None) -> None:
-        """Send an object, with a descriptor if one is given."""
+        """Send a JSON object. If `fd` is given, pass this descriptor with it."""
         if self.closed:
             return
         line = json.dumps(words).encode() + b"\n"
@@ -76,7 +76,7 @@ class Client:
         self._write()
 
     def close(self) -> None:
-        """Forget this client. The connections that it started continue."""
+        """Close this client's connection and forget it. The ssh connections that it started continue."""
         if self.closed:
             return
         self.closed = True
@@ -106,7 +106,7 @@ class Client:
                 self._write()
             if events & ~select.POLLOUT and not self.closed:
                 self._read()
-        except Exception:  # whatever we did wrong, it ends this client and no connection
+        except Exception:  # a bug in this program must end this client only, and no ssh connection
             sys.excepthook(*sys.exc_info())
             self.close()
 

@@ -1,4 +1,4 @@
-"""One connection in the near relay: its token, its attaches, and the machine that it belongs to."""
+"""One ssh connection in the near relay: its token, its attaches, and the server's machine."""
 
 from __future__ import annotations
 
@@ -27,24 +27,23 @@ from trayagent.roaming.far_relay import (
     frame,
 )
 
-TYPE_CHECKING = False  # typing would add to the memory of a process that is always there
+TYPE_CHECKING = False  # importing typing would need memory in a process that always runs
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
 NOISE_MAX = 64 * 1024  # bytes that a shell's start-up files may print before the marker
-# What ssh wrote and we do not read yet, half of what Linux then allows. By default it is 208 KiB, and on 1 Mbit/s a
-# keystroke would wait 1.7 s behind it.
+# Buffer for what ssh wrote and the relay has not read yet. Linux doubles this number. With the default of 208 KiB, a
+# keystroke would wait 1.7 s at 1 Mbit/s.
 INNER_BUFFER = 32 * 1024
-STALLED_S = (
-    3.0  # data without an acknowledgement for this long is reported, once; a slow line may be that slow
-)
-ATTACH_S = 60.0  # from the attach to its answer, even on a slow line
+# If data is not acknowledged for this long, report that once. A slow line may need as long.
+STALLED_S = 3.0
+ATTACH_S = 60.0  # the longest wait for the answer to an attach; enough even for a slow line
 _MARKER = MARKER.encode() + b" "
 
 
 class NearLink(Link):
-    """A link that begins with our attach. The other end first reports on which machine it is."""
+    """The near relay's end of a link. It sends the attach; the far end first reports its machine."""
 
     def __init__(self, stream: Stream, name: str, secret: str, machine: str | None) -> None:
         super().__init__(stream)
@@ -61,7 +60,7 @@ class NearLink(Link):
         self.pending = stream.held.copy()
 
     def receive(self, data: memoryview, now: float) -> int:
-        """Find the marker first, then take frames like every link."""
+        """Find the marker first, then process frames as every link does. Return how many bytes were processed."""
         used = 0
         if self.said is None:
             used = self._find_marker(bytes(data))
@@ -98,7 +97,7 @@ class NearLink(Link):
             raise LinkError(str(error)[:60])
 
     def handshake(self, kind: int, offset: int, payload: bytes) -> None:
-        """Take the far relay's answer to the attach."""
+        """Process the far relay's answer to the attach."""
         if kind != ATTACHED or len(payload) != WELCOME.size:
             raise LinkError("malformed")
         version, *_, counter = WELCOME.unpack(payload)
@@ -110,7 +109,7 @@ class NearLink(Link):
 class NearSession(Session):
     """A connection that roams, from `start` to its end.
 
-    `tell` gets each event as a JSON object. `answers` has the open answers to attaches.
+    `tell` receives each event as a JSON object. `answers` has a function for each attach that was not answered yet.
     """
 
     def __init__(
@@ -125,11 +124,11 @@ class NearSession(Session):
         self.machine: str | None = None
         self.boot: str | None = None
         self.trouble: str | None = None  # why the last link ended
-        self.stalled: tuple[int, float] | None = None  # the bytes whose silence was reported
+        self.stalled: tuple[int, float] | None = None  # the last `Link.timed` that was reported as stalled
         self.answers: dict[Wire, Callable[[dict[str, Any]], None]] = {}
 
     def open(self) -> socket.socket:
-        """Return the descriptor that becomes ssh's connection."""
+        """Return the socket that ssh will use as its connection."""
         ours, theirs = socket.socketpair()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, INNER_BUFFER)
         self.set_inner(ours.detach())
@@ -139,7 +138,7 @@ class NearSession(Session):
     def attach(
         self, incoming: int, outgoing: int, keep: tuple[int, ...], answer: Callable[[dict[str, Any]], None]
     ) -> None:
-        """Begin a link on these descriptors. A working link is kept until the new one works."""
+        """Begin a link on these descriptors. Keep a live link until the new one is live."""
         for wire in list(self.wires):
             if not wire.link.live:
                 self.drop(wire, "replaced")
@@ -148,7 +147,7 @@ class NearSession(Session):
         self.add(wire)
 
     def link_live(self, wire: Wire) -> None:
-        """Answer the attach. From now on the connection belongs to the machine that it reported."""
+        """Answer the attach with success. From now on, only the machine that this link reported is accepted."""
         link = wire.link
         if isinstance(link, NearLink) and link.said:
             self.machine, self.boot = link.said["machine"], link.said["boot"]
@@ -159,7 +158,7 @@ class NearSession(Session):
         self.tell({"event": "attached", "host": self.host, **where})
 
     def link_lost(self, wire: Wire, why: str) -> None:
-        """Answer the failed attach, or report that the connection has no link."""
+        """Answer a failed attach, or report that the connection has no link any more."""
         link = wire.link
         said = (link.said if isinstance(link, NearLink) else None) or {"machine": None, "boot": None}
         answer = self.answers.pop(wire, None)
@@ -171,18 +170,18 @@ class NearSession(Session):
                 self.tell({"event": "away", "id": self.name, "host": self.host, "why": why})
 
     def done(self) -> None:
-        """End a connection that was never attached; others wait for the far relay's goodbye."""
+        """End a connection that was never attached. Any other waits for the far relay's goodbye."""
         if not self.stream.counter:
             self.finish("unused")
 
     def pump(self) -> None:
-        """Move bytes; a connection whose ssh ended before the first attach is over."""
+        """Move bytes. If ssh ended before the first attach, end the connection."""
         if self.stream.closed and not self.stream.counter:
             self.finish("unused")
         super().pump()
 
     def finish(self, why: str) -> None:
-        """End the connection and report that, also to the far relay if there is a link."""
+        """End the connection, and report its end to the clients and through a live link to the far relay."""
         if self.finished is not None:
             return
         for wire in self.wires:
@@ -195,13 +194,13 @@ class NearSession(Session):
 
     @property
     def _stalled_at(self) -> float | None:
-        """When the silence of the far relay is to be reported, None unless it owes an acknowledgement."""
+        """When to report that the far relay is silent, None if no acknowledgement is due or it was reported."""
         timed = self.stream.link.timed if self.stream.link is not None else None
         return timed[1] + STALLED_S if timed is not None and timed != self.stalled else None
 
     @property
     def deadline(self) -> float | None:
-        """When `tick` is due."""
+        """When `tick` is due, None if no time is set."""
         times = [super().deadline, self._stalled_at]
         if self.away_since is not None:
             times.append(self.away_since + self.roam_for_s)
