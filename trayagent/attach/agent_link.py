@@ -1,4 +1,4 @@
-"""Follow the agent's reports about one host over one connection, for as long as the user stays."""
+"""Follow the agent's reports about one host over one connection, until the user leaves."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from trayagent.attach.status_line import View
 
 _AGAIN_S, _AGAIN_OFTEN_S, _AGAIN_MOST_S = 0.5, 1.0, 60.0
-"""No event reports a new IPC socket. A restart takes a second; later, retry often only for a waiting user."""
+"""No event reports a new IPC socket, so retry. An agent restarts in a second. After that, retry often only while a user
+waits."""
 
 
 class Link:
-    """Follows the agent's view; after the agent ended, reconnects at growing intervals.
+    """Follows the agent's view. If the agent ends, reconnects to the next one at growing intervals.
 
-    `view` is the newest view, None while no agent runs. `interface` is the one over which the host was last
-    connected.
+    `view` is the newest view, None while no agent runs. `interface` is the network interface over which the
+    host was last connected.
     """
 
     def __init__(self, host: str) -> None:
@@ -41,7 +42,7 @@ class Link:
 
     @property
     def host(self) -> View | None:
-        """The host's entry in the newest view, None without one."""
+        """The host's entry in the newest view, None if there is none."""
         return status_line.of(self.view, self._host) if self.view is not None else None
 
     @property
@@ -55,7 +56,7 @@ class Link:
         return None if self._heard is not None else max(self._again_at - time.monotonic(), 0.0)
 
     def reconnect_often(self, often: bool) -> None:
-        """Set whether a user waits for the agent; if so, reconnect to a missing agent more often."""
+        """Set whether to reconnect more often to a missing agent, because a user waits for it."""
         if often and not self._often:
             self._again_at = min(self._again_at, time.monotonic() + _AGAIN_OFTEN_S)
         self._often = often
@@ -77,13 +78,13 @@ class Link:
             self.view = None
 
     def request(self, op: str, args: dict[str, Any]) -> None:
-        """Send a request, unless the same request is in progress. The effect appears in the view."""
+        """Send a request, unless the same request is in progress. Its effect will appear in the view."""
         if op not in self._requests:
-            with contextlib.suppress(TrayagentError):  # the next follow() meets the same error
+            with contextlib.suppress(TrayagentError):  # the next follow() gets the same error
                 self._requests[op] = Heard(_path(), op, args)
 
     def request_probe(self) -> None:
-        """Have the agent probe the master: a new `watch` request makes it do so."""
+        """Make the agent probe the master. It does so at each new `watch` request, so reconnect."""
         self.close()
         self._again_at = 0.0
 

@@ -26,14 +26,14 @@ _PAUSE_S, _PAUSE_MOST_S = 0.1, 5.0
 _REFUSALS = 5
 """A server with a small MaxSessions may still count the session that was just closed."""
 _FIRST_REFUSALS = 3
-"""The agent leaves its own session to the user when the first one is refused."""
+"""If the server refuses the first session, the agent ends its own session, so a retry may succeed."""
 
 
 def attach(host: str, name: str | None, config: str | None = None) -> int:
-    """Stay in a session on the host until the user leaves the session. Return the exit status.
+    """Keep the user in a session on the host until the user leaves it. Return the exit status.
 
-    Raises TrayagentError when no session is possible, and KeyboardInterrupt for Ctrl-C while there is no
-    session.
+    `name` is the session's name, None for the default. Raises TrayagentError when no session is possible, and
+    KeyboardInterrupt for Ctrl-C while there is no session.
     """
     found = file_paths.find(config)
     session = Session(host, name, found.config_file)
@@ -74,7 +74,7 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
             pause_s = min(max(pause_s * 2, _PAUSE_S), _PAUSE_MOST_S)
         if (
             ended.how != "died" or pause_s
-        ):  # a dead master usually has its successor on the same path already, so do not ask the agent
+        ):  # a dead master usually has a successor on the same path already, so try that first
             path = waiting.control_path()
         if ended.how != "no-master":
             again = True
@@ -91,7 +91,7 @@ def _ended(ended: Ride, host: str) -> int:
 
 
 class Complaint(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
-    """ssh reported an error. Carries its text and exit status."""
+    """ssh reported an error. The hint has ssh's text, `session_status` its exit status."""
 
     def __init__(self, ended: Ride, host: str) -> None:
         hint = ended.output.splitlines()[0]
@@ -105,5 +105,5 @@ class Complaint(TrayagentError):  # noqa: N818  # the name says what happened; u
 
 
 def _leave(number: int, _frame: Any) -> None:
-    """Exit as after Ctrl-C, so that the terminal is restored and ssh is ended."""
+    """Exit on a signal as after Ctrl-C: restore the terminal and end ssh."""
     raise SystemExit(128 + number)

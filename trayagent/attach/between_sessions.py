@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _QUIET_S = 0.3
 """An interruption that ends sooner needs no line."""
 _AT_ONCE_S = 5.0
-"""An agent that was just there answers within a millisecond."""
+"""The longest wait for the first view. The agent is running, and usually answers within a millisecond."""
 UNKNOWN_HOST = "unknown-host"
 LEFT_BY_ESCAPE = 255  # the status of ssh after ~.
 
 
 class Left(Exception):  # noqa: N818  # the name says what happened
-    """The user does not want to wait any longer; `status` is the command's exit status."""
+    """The user stopped waiting. `status` is the exit status of the command."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -36,9 +36,9 @@ class Left(Exception):  # noqa: N818  # the name says what happened
 
 
 class Waiting:
-    """Waits for one host, as often as needed.
+    """Waits for a usable master of one host, between sessions.
 
-    `log_in` lets the user log in at this terminal and returns 0 when the host is connected.
+    `log_in` lets the user log in at this terminal. It returns 0 when the host is connected, else an exit status.
     """
 
     def __init__(self, host: str, terminal: Terminal, link: Link, log_in: Callable[[str], int]) -> None:
@@ -49,10 +49,10 @@ class Waiting:
         self._listening = False
 
     def first(self) -> str:
-        """Return the control path for the first session. The user is present and wants to connect now.
+        """Return the control path for the first session.
 
-        An idle host is connected. A host that needs the user, or that the agent does not know, starts a
-        login at once. A failed host is an error. Raises Left, TrayagentError.
+        The user wants to connect now. So connect an idle host, and log in at once to a host that needs the user or
+        that the agent does not know. Raises TrayagentError for a failed host, and Left.
         """
         try:
             self._link.follow()
@@ -76,10 +76,10 @@ class Waiting:
         return self.control_path(eager=True)
 
     def control_path(self, *, eager: bool = False) -> str:
-        """Return the control path of the host's living master, as soon as the agent reports one.
+        """Wait until the agent reports a living master of the host, and return its control path.
 
-        `eager`: start one needed login without waiting for Enter. Raises Left, and with `eager`
-        TrayagentError.
+        `eager`: if a login is needed, start it at once, without waiting for Enter; do so only once. Raises Left, and
+        with `eager` TrayagentError.
         """
         since = time.monotonic()
         self._link.reconnect_often(True)
@@ -114,7 +114,7 @@ class Waiting:
                 self._link.view = {**self._link.view, "hosts": []}
 
     def _ready(self) -> str | None:
-        """Return the path of a usable master. A paused host's master is usable, one in doubt is not."""
+        """Return the control path of a usable master, else None. The master of a paused host is usable."""
         seen = self._link.host
         if seen is None or seen["pid"] is None or seen["state"] not in {"connected", "paused"}:
             return None
@@ -122,7 +122,7 @@ class Waiting:
         return path
 
     def _go_on(self) -> None:
-        """Do what Enter does in the host's state."""
+        """React to Enter: log in if the host needs the user, or request a connection."""
         seen = self._link.host
         if seen is not None and status_line.for_the_terminal(seen):
             self._terminal.clear()
@@ -130,7 +130,7 @@ class Waiting:
             try:
                 self._sign_in()
             except Left:
-                return  # the user may want to try again
+                return  # the login failed, but the user may want to try again
             except TrayagentError as error:
                 self._terminal.print_line(f"trayagent: {clean(error.title)}")
         elif seen is None or seen["state"] in status_line.ENTER:
@@ -156,7 +156,7 @@ class Waiting:
             self._terminal.release_keys()
 
     def _pause(self, waited: float) -> None:
-        """Wait until the agent or the user sends something, or the displayed line is out of date."""
+        """Wait until the agent reports something, the user types, or the displayed line needs an update."""
         sources: list[int | Heard] = [*self._link.sources, *([0] if self._listening else [])]
         until = _QUIET_S - waited if waited < _QUIET_S else status_line.next_tick_s(waited)
         again = self._link.again_in_s

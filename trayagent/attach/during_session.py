@@ -1,11 +1,11 @@
 """Control a running ssh: keys, window size, and the agent's reports about the connection.
 
-Theory of operation. While the network is away, the session is left alone: the connection may survive, and
-every byte that is sent meanwhile delays its recovery. So keys are discarded during that time. One line over
-the screen explains why. When the network is back, the remote program is made to redraw its screen.
+Theory of operation. Without a network, `attach` keeps the session: the connection may survive. Each byte that
+is sent meanwhile delays its recovery, so `attach` discards keys. A line over the screen explains this. When the
+network is back, `attach` makes the remote program redraw its screen, by changing the window size.
 
-If the network is there but the connection stays in doubt for long, a session that can be attached again is
-ended. The user gets the rest of its output on the first screen of the next session.
+If the network is there but the connection stays in doubt for long, `attach` ends a session that can be attached
+again. No output is lost: it is on the first screen of the next session.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ if TYPE_CHECKING:
     InputState = Literal["open", "held", "lost"]
 
 _SILENT_S = 2.0
-"""A session opens within two round trips. One that takes longer than this may hang on a stale master."""
+"""A session opens within two round trips. If it takes longer than this, its master may be stale."""
 _USABLE = frozenset({"connected", "paused", "idle"})
 _SHOWN_S = 1.0
-"""Roaming between two access points is faster than this and need not change the screen."""
+"""Wait this long before the line is shown. A move between two access points is over sooner."""
 _DOUBTED_S = 4.0
-"""Most doubts are resolved within a second; on a slow line it takes longer."""
+"""Most doubts are resolved within a second, but a slow line needs longer."""
 _REDRAW_S = 0.1
-"""The size is changed and changed back. Both changes must reach the server, or its kernel sees none."""
+"""The time between changing the size and changing it back. Both changes must reach the server separately: otherwise the
+size there stays the same, and the program does not redraw."""
 
 
 class Journey:
-    """One run of ssh, from start to end."""
+    """One run of ssh in a session, from start to end."""
 
     def __init__(
         self,
@@ -69,7 +70,10 @@ class Journey:
         self._covered = False
 
     def go(self) -> Literal["stuck", "left"] | None:
-        """Return None when ssh has ended, or the reason why ssh must be ended; raises KeyboardInterrupt."""
+        """Wait until ssh has ended and return None, or return why the caller must end ssh.
+
+        "stuck": nothing gets through. "left": the user wants to leave. Raises KeyboardInterrupt for Ctrl-C.
+        """
         with _bell() as bell:
             while self._child.poll() is None:
                 with contextlib.suppress(TrayagentError):  # a failing agent must not harm a session
@@ -77,8 +81,8 @@ class Journey:
                 now = time.monotonic()
                 input_state = self._doubt.input_state(self._link.view is not None, self._link.host, now)
                 if input_state == "held" and self._session.is_protocol:
-                    # A line over the screen would break the protocol, and a discarded key would be a lost
-                    # answer.
+                    # A line over the screen would break tmux's protocol. A discarded key would be a lost message
+                    # of that protocol.
                     input_state = "open"
                 if input_state == "lost" and self._session.stays:
                     return "stuck"
@@ -90,7 +94,7 @@ class Journey:
         return None
 
     def _cover(self, input_state: InputState, now: float) -> None:
-        """Cover the screen with a line while nothing gets through, and have the screen redrawn afterwards."""
+        """Show a line over the screen while nothing gets through. Afterwards, make the program redraw the screen."""
         waited = now - self._doubt.since if self._doubt.since is not None else 0.0
         if input_state != "open" and waited >= _SHOWN_S:
             words = status_line.line(
@@ -116,7 +120,7 @@ class Journey:
             self._child.send_signal(signal.SIGWINCH)  # ssh passes the signal on to the master
 
     def _probe_if_slow(self, now: float) -> None:
-        """Have the agent probe the master if ssh has waited too long for a session."""
+        """Make the agent probe the master if ssh has waited too long for its session."""
         if self._probe_at is not None and now >= self._probe_at:
             self._probe_at = None
             if not self._keyboard.is_open:
@@ -143,7 +147,7 @@ class Journey:
         return 0 in readable and self._typed(input_state)
 
     def _typed(self, input_state: InputState) -> bool:
-        """Pass keys on, or only check whether the keys mean to leave. Report whether the user leaves."""
+        """Read keys and pass them on unless they are held. Report whether the user leaves (`~.` or no terminal)."""
         keys = self._terminal.keys()
         if not keys:
             return True  # the terminal was closed
@@ -156,7 +160,7 @@ class Journey:
 
 
 class Doubt:
-    """Tracks whether the connection carries anything, by the agent's view; pure. `since`: when the doubt began."""
+    """Decides from the agent's view whether keys may pass; pure. `since`: when the doubt began, None without one."""
 
     def __init__(self) -> None:
         self._input_state: InputState = "open"
@@ -164,10 +168,10 @@ class Doubt:
         self.since: float | None = None
 
     def input_state(self, has_agent: bool, seen: View | None, now: float) -> InputState:
-        """Return whether keys may pass (`open`), are held back (`held`), or the connection is given up (`lost`).
+        """Return what to do with keys: pass them (`open`), discard them (`held`), or give up the connection (`lost`).
 
-        Keys are held while the network is away, and until the connection is proven afterwards. Without an
-        agent the last answer stays.
+        Keys are held without a network, and afterwards until the connection is proven to work. Without an agent,
+        the last result is repeated.
         """
         if not has_agent:
             return self._input_state
@@ -187,7 +191,7 @@ class Doubt:
         return self._input_state
 
     def changes_in_s(self, now: float) -> float | None:
-        """Return after how many seconds the display or the decision changes on its own; None: never."""
+        """Return after how many seconds the line or the decision changes without an event; None: never."""
         if self.since is None:
             return None
         waited = now - self.since
@@ -199,7 +203,7 @@ class Doubt:
 
 @contextlib.contextmanager
 def _bell() -> Iterator[int]:
-    """Yield a descriptor that becomes readable after a signal: ssh ended, or the window size changed."""
+    """Yield a descriptor that becomes readable when ssh ended or the window size changed (by a signal)."""
     bell, ring = os.pipe()
     os.set_blocking(ring, False)
     before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGCHLD, signal.SIGWINCH)}

@@ -1,9 +1,9 @@
 """Pass keys to ssh through a pseudo-terminal, and discard keys that are typed while the network is away.
 
-With a shared connection the master itself reads the keys: it gets ssh's standard input as a descriptor
-(PROTOCOL.mux, section 3). Without a network they would wait in the master's buffers and arrive minutes
-later. So ssh's input is a pseudo-terminal with the modes and the size of the user's terminal, and each key
-is copied once. The output does not pass through here: ssh writes to the user's terminal directly.
+With a shared connection, the master reads the keys itself: it gets ssh's standard input as a descriptor
+(PROTOCOL.mux, section 3). Without a network, keys would wait in the master's buffers and arrive minutes
+later. So ssh's input is a pseudo-terminal with the modes and the size of the user's terminal. `attach` copies
+each key to it, or discards the key. ssh writes its output directly to the user's terminal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CHUNK = 4096
-_SIZE = "HHHH"  # rows, columns, and two in pixels: ioctl_tty(2)
+_SIZE = "HHHH"  # rows, columns, width and height in pixels: struct winsize, ioctl_tty(2)
 
 
 class Keyboard:
@@ -36,15 +36,15 @@ class Keyboard:
 
     @property
     def is_open(self) -> bool:
-        """Whether ssh reads single keys. ssh does so once it has a session."""
+        """Whether ssh has opened its session. From then on, it reads single keys instead of lines."""
         if not self._open:
             self._open = not termios.tcgetattr(self.slave)[3] & termios.ICANON
         return self._open
 
     def send(self, keys: bytes, *, held: bool = False) -> None:
-        """Pass keys on, as many as are accepted; the rest stays in `pending`.
+        """Pass keys to ssh, as many as it accepts now; the rest stays in `pending`.
 
-        Keys are discarded while the connection is `held`, because nobody remembers later what they were meant for.
+        With `held`, discard the keys instead: when they arrive later, the screen may have changed.
         """
         if held:
             return
@@ -60,7 +60,7 @@ class Keyboard:
                 pass
 
     def fit(self, *, rows_less: int = 0) -> bool:
-        """Adopt the size of the user's terminal; report whether it changed."""
+        """Copy the size of the user's terminal, minus `rows_less` rows. Report whether the size changed."""
         try:
             size = fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(struct.calcsize(_SIZE)))
         except OSError:
@@ -74,6 +74,6 @@ class Keyboard:
         return True
 
     def close(self) -> None:
-        """Close our two descriptors; the master may still have its own."""
+        """Close both descriptors. The ssh master may still have its own copies."""
         os.close(self.master)
         os.close(self.slave)

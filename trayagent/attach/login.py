@@ -1,4 +1,4 @@
-"""Log in with the user at the terminal: ssh asks the questions itself, and the agent keeps the new master.
+"""Log in at the terminal: ssh prompts the user itself, and the agent adopts the new master.
 
 The agent supplies the command line. ssh runs in its own process group, as a shell would start it, so that a
 Ctrl-C after the login does not reach the master's transport (an `ssh -W`).
@@ -25,21 +25,20 @@ from trayagent.ipc.errors import NoAgent
 from trayagent.presentation.text import clean
 
 INTERRUPTED = 128 + signal.SIGINT
-_ANSWER_S = 30.0  # includes `ssh -G`, which may run a slow Match exec
+_ANSWER_S = 30.0  # the agent runs `ssh -G` first, which may run a slow `Match exec`
 _POLL_S = (
     0.01  # an event for ssh's log would need a library; a user is waiting anyway, so polling costs nothing
 )
-# Lines that ssh logs only at VERBOSE. The agent needs these lines, users do not.
+# Lines that ssh logs only at VERBOSE. The agent needs these lines, so hide them from the user.
 _FOR_THE_AGENT = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
-_ONCE_MORE = "Permission denied, please try again."  # the next prompt is on the screen already
+_ONCE_MORE = "Permission denied, please try again."  # comes after the next prompt is on the screen
 
 
 def log_in(host: str, print_line: Callable[[str], None]) -> int:
-    """Log in to a host at this terminal; return 0 once it is connected, 130 when the user gave up.
+    """Log in to a host at this terminal. Return 0 once it is connected, 130 if the user gave up.
 
     `host` may be any name that ssh understands. Starts an agent if none runs. `print_line` prints a line for the
-    user. ssh's own questions and errors go to the terminal (or to $SSH_ASKPASS, see ssh(1)). Raises
-    TrayagentError.
+    user. ssh's prompts and errors go to the terminal (or to $SSH_ASKPASS, see ssh(1)). Raises TrayagentError.
     """
     _check_that_ssh_can_prompt(os.environ)
     log_file = ensure_agent()
@@ -65,7 +64,7 @@ def log_in(host: str, print_line: Callable[[str], None]) -> int:
 
 
 def _check_that_ssh_can_prompt(env: Mapping[str, str]) -> None:
-    """Raise TrayagentError if ssh cannot ask the user: it would offer empty passwords to the server instead."""
+    """Raise TrayagentError if ssh cannot prompt the user. Such an ssh would send empty passwords to the server."""
     by_windows = env.get("DISPLAY") or env.get("WAYLAND_DISPLAY") or env.get("SSH_ASKPASS_REQUIRE") == "force"
     with _terminal() as tty:
         if tty is None and not by_windows:
@@ -83,7 +82,7 @@ def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:
     """Report ssh's exit status to the agent, and return the host's new state."""
     try:
         return _request("logged-in", None, host=host, attempt=attempt, status=status)
-    except NoAgent:  # the agent was stopped while the user typed; the next agent finds the new master
+    except NoAgent:  # the agent ended while the user typed; the next agent finds the new master
         if status != 0:
             raise
         ensure_agent()
@@ -91,7 +90,7 @@ def _outcome(host: str, attempt: int, status: int) -> dict[str, Any]:
 
 
 def _run(words: Sequence[str], env: Mapping[str, str], log: Path) -> int:
-    """Run ssh at the terminal, and print ssh's log. Return ssh's exit status, negative for a signal."""
+    """Run ssh at the terminal, and print its log. Return ssh's exit status, negative if a signal ended it."""
     with _terminal() as tty:
         try:
             child = subprocess.Popen(
@@ -126,7 +125,7 @@ def _terminal() -> Iterator[int | None]:
     except OSError:
         yield None
         return
-    # This process is in the background while it hands the terminal over, and SIGTTOU would stop the process.
+    # This process takes the terminal back while it is in the background. SIGTTOU would stop it then.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         yield tty if os.tcgetpgrp(tty) == os.getpgrp() else None
@@ -136,15 +135,15 @@ def _terminal() -> Iterator[int | None]:
 
 
 def _foreground(tty: int | None, group: int) -> None:
-    """Give the terminal to a process group, and continue the group: it may have stopped for lack of the terminal."""
+    """Give the terminal to a process group. Then continue the group, which may have stopped without the terminal."""
     if tty is not None:
-        with contextlib.suppress(OSError):  # the terminal or the group is gone, and ssh ends without our help
+        with contextlib.suppress(OSError):  # the terminal or the group is gone; then ssh ends anyway
             os.tcsetpgrp(tty, group)
             os.killpg(group, signal.SIGCONT)
 
 
 def _stop_too(tty: int | None, group: int) -> None:
-    """Handle Ctrl-Z: the shell waits for this process and not for ssh, so stop and continue together."""
+    """React to Ctrl-Z, which stopped ssh: stop this process too, because the shell waits for it. Continue both."""
     _foreground(tty, os.getpgrp())
     os.killpg(0, signal.SIGSTOP)
     if tty is None or os.tcgetpgrp(tty) == os.getpgrp():
@@ -152,7 +151,7 @@ def _stop_too(tty: int | None, group: int) -> None:
 
 
 def _show(log: Path, shown: int) -> int:
-    """Print the whole lines that ssh logged since byte `shown`; return the new offset."""
+    """Print the complete lines that ssh logged after byte `shown`. Return the new offset."""
     try:
         with log.open("rb") as file:
             file.seek(shown)

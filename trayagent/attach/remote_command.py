@@ -3,15 +3,14 @@
 Theory of operation. sshd hands one string to the user's login shell, which may be bash, dash, zsh, fish,
 csh or tcsh. The string is `exec sh -c ': TOKEN; SCRIPT'`. SCRIPT contains no character that one of these
 shells treats specially within single quotes: no single quote, no exclamation mark (csh), no newline (csh),
-no two backslashes in a row and no backslash before a quote (fish). Text that the user may have written (a
-session's name, a command's words) is written as octal numbers for printf's %b (POSIX), so every shell on
-the way treats it as data.
+no two backslashes in a row and no backslash before a quote (fish). Text from the user (a session's name, a
+command's words) is encoded as octal numbers for printf's %b (POSIX), so that each shell treats it as data.
 
 TOKEN marks our shell on the server, near the beginning of the command line that ps shows. When a connection
-dies, its session may stay on the server for hours, until sshd notices. A dead client keeps tmux's windows
-at its own size, and blocks screen's output once its terminal is full. So each new attempt sends SIGHUP to
-the process groups with its own token, as sshd would do in the end, and to no others. It does so in the
-background, so the new session does not wait.
+dies, its session may stay on the server for hours, until sshd notices. The dead client keeps tmux's windows at
+its size, and blocks screen's output once its terminal's buffer is full. So each new session of the same
+`attach` sends SIGHUP to the process groups with its token, as sshd would do at last, and to no others. This
+runs in the background, so that the new session does not wait.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ NAME_RULE = (
     "A name has up to 64 letters, digits and signs of _ - + @ = , ~ and begins with a letter or digit."
 )
 
-# Package managers install programs in directories that are missing from PATH in a shell that is not a login
-# shell.
+# Package managers install programs in these directories. They are often not in the PATH of a shell that is not a
+# login shell.
 _ELSEWHERE = "/usr/local/bin:/opt/homebrew/bin:/opt/local/bin:/usr/pkg/bin"
 _HANG_UP = (
     "{{ ps -A -o pid= -o args= || ps -o pid,args; }} 2>/dev/null | while read -r p a; do "
@@ -63,8 +62,8 @@ def check_name(name: str) -> None:
 def multiplexer(kind: str, name: str, token: str, *, again: bool) -> str:
     """Return the remote command that opens session `name` of tmux or screen (`kind`).
 
-    An existing session is shared with the user's other terminals; a missing one is created. `again`: a
-    connection was lost before.
+    If the session exists, it is shared with the user's other terminals; otherwise it is created. `again`: an
+    earlier connection was lost, so end what it left behind.
     """
     script = f'n=$(printf %b "{_octal(name)}"); ' + _FIND.format(kind, _ELSEWHERE) + _SHELL.format(kind)
     return _wrapped(script + (_TMUX if kind == "tmux" else _SCREEN), token, again=again)
@@ -77,7 +76,10 @@ def words(command: Sequence[str], token: str, *, again: bool) -> str:
 
 
 def _wrapped(script: str, token: str, *, again: bool) -> str:
-    """Return the line for the login shell. The trailing exit keeps our shell, and so its token, in the process list."""
+    """Return the line for the login shell.
+
+    The `exit` at its end keeps our sh running during the last command, so that ps shows the token.
+    """
     before = _HANG_UP.format(token) if again else ""
     return f"exec sh -c ': {token}; {before}{script}; exit $?'"
 

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_NAME = "main"
-CONTROL_MODE = frozenset({"-C", "-CC"})  # tmux(1)
+CONTROL_MODE = frozenset({"-C", "-CC"})  # options of tmux(1)
 
 
 class Session:
-    """A session on a host; raises TrayagentError for an impossible session, and ConfigError.
+    """A session on a host. The constructor raises TrayagentError for an impossible session, and ConfigError.
 
-    `note` is what the user should know before it begins. `stays`: it outlives a connection, so it may be
-    ended when nothing gets through. `is_protocol`: the terminal is a program that speaks tmux's control
-    protocol (`tmux -CC`). A NAME for a kind without names means tmux.
+    `note`: what the user should know before the session begins. `stays`: the session outlives a connection, so ssh
+    may be ended when nothing gets through. `is_protocol`: the user's terminal program speaks tmux's control
+    protocol (`tmux -CC`). If the host's session is a plain shell, a `name` selects tmux.
     """
 
     def __init__(self, host: str, name: str | None, config_file: Path) -> None:
@@ -52,7 +52,7 @@ class Session:
         )  # fmt: skip
 
     def command(self, *, again: bool) -> str | None:
-        """Return the command for sshd, None for a login shell; `again` after a lost connection."""
+        """Return the remote command, None for a login shell. `again`: an earlier connection was lost."""
         if self._kind == "shell":
             return None
         if isinstance(self._kind, str):

@@ -1,12 +1,12 @@
 """Run one ssh through the host's master, and find out how ssh ended: the connection died, or the user left.
 
-Theory of operation. An ssh that uses a master ends with 255 the moment the master dies, but also after `~.`
-and after a program that ended with 255. The difference is whether the master still runs. So we hold our own
-connection to its control socket: the kernel closes it when the master dies, and at no other time. This
-connection sends nothing and costs nothing. The session keeps a ControlPersist master alive anyway.
+Theory of operation. An ssh that uses a master ends with 255 when the master dies, but also after `~.`, and if
+the remote program ends with 255. To distinguish these, `attach` checks whether the master still runs. It holds a
+connection to the master's control socket: the kernel closes it when the master dies, and at no other time. This
+connection sends nothing. It does not prolong the life of a ControlPersist master, because the session does that.
 
-An ssh that finds no master would connect directly, without the agent, and hang at the next change of
-network. ProxyCommand=false makes it fail instead.
+Without a master, ssh would connect directly, without the agent, and hang at the next change of network.
+ProxyCommand=false makes it fail instead.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
     How = Literal["left", "died", "stuck", "refused", "no-master"]
 
 LOST = 255
-"""ssh(1), EXIT STATUS: an error occurred. An ssh that uses a master ends so when the master dies."""
+"""ssh's exit status after an error (ssh(1), EXIT STATUS), also when its master dies."""
 _DEATH_SPREADS_S = 0.2
-"""The kernel closes a dead process's sockets one after the other, and a busy machine is slow."""
+"""The kernel closes the sockets of a dead process one after the other. On a busy machine that may take so long."""
 _END_S = 1.0
 
 
 class Ride:
-    """How one run of ssh ended: `status` is its exit status, `output` its error text.
+    """How one run of ssh ended. `status` is ssh's exit status, `output` its error text.
 
-    `left`: the user or the remote program ended it. `died`: the connection was lost. `stuck`: nothing got
-    through, and we ended it. `refused`: the master runs but opened no session. `no-master`: no process
-    listens on the control path.
+    `how` is one of these. "left": the user or the remote program ended it. "died": the connection was lost.
+    "stuck": nothing got through, so `attach` ended ssh. "refused": the master runs but opened no session.
+    "no-master": no process listens on the control path.
     """
 
     def __init__(self, how: How, status: int = LOST, output: str = "") -> None:
@@ -56,7 +56,7 @@ class Ride:
 
 
 class Passenger:
-    """Runs ssh through a host's master; `words` are the program and its general options."""
+    """Runs ssh through a host's master. `words`: the ssh program and its general options."""
 
     def __init__(self, words: Sequence[str], session: Session, terminal: Terminal, link: Link) -> None:
         self._words = words
@@ -66,7 +66,7 @@ class Passenger:
         self._ridden = False
 
     def ride(self, control_path: str, *, again: bool) -> Ride:
-        """Run ssh on the terminal until it ends; `again` after a lost connection.
+        """Run ssh on the terminal until it ends. `again`: an earlier connection was lost.
 
         Raises KeyboardInterrupt, TrayagentError (ssh-missing).
         """
@@ -90,7 +90,7 @@ class Passenger:
             return Ride("refused", status, output) if output else Ride("left", status)
 
     def _run(self, words: list[str]) -> tuple[int, Literal["stuck", "left"] | None]:
-        """Run ssh in the foreground; return its exit status (128 + n for signal n), and the reason if we ended it."""
+        """Run ssh in the foreground. Return its exit status (128 + n for signal n), and why `attach` ended it."""
         keyboard = Keyboard(self._terminal.modes)
         self._terminal.lend()
         status = LOST
@@ -100,7 +100,7 @@ class Passenger:
             except OSError as error:
                 title = f"{words[0]} cannot be run: {error.strerror}"
                 raise TrayagentError(title, code="ssh-missing", hint="Install OpenSSH's client.") from error
-            if not self._ridden:  # the user is here at the first start, but perhaps not at later ones
+            if not self._ridden:  # at the first start the user is present, later perhaps not
                 self._ridden = True
                 self._link.request("attached", {"host": self._session.host})
             try:
@@ -108,7 +108,7 @@ class Passenger:
             finally:
                 status = _end(child)
         finally:
-            # With another status the remote program ended normally and restored the terminal.
+            # Without an error or a signal, the remote program ended normally and restored the terminal itself.
             self._terminal.take_back(
                 broken=status == LOST or status < 0, behind_words=not self._session.stays
             )
@@ -117,13 +117,13 @@ class Passenger:
 
 
 def _options(control_path: str, log: str) -> list[str]:
-    """Return the options that make ssh use the master only. Its errors go to the log, not onto the screen."""
+    """Return the options that make ssh use only the master, and write its errors to the log instead of the screen."""
     return [
-        "-S", control_path.replace("%", "%%"),  # a % would begin a token
+        "-S", control_path.replace("%", "%%"),  # ssh expands %-tokens in the path
         "-E", log,
         "-o", "LogLevel=ERROR",
         "-o", "ControlMaster=no",
-        # ssh would request the forwards of ssh_config again, and a failed forward makes ssh bypass the master.
+        # Otherwise ssh requests the forwards of ssh_config again. If one fails, ssh bypasses the master.
         "-o", "ClearAllForwardings=yes",
         "-o", "ProxyCommand=false",
         "-o", "BatchMode=yes",
@@ -135,7 +135,7 @@ def _options(control_path: str, log: str) -> list[str]:
 
 
 def _target(session: Session, *, again: bool) -> list[str]:
-    """Return the host and the command. No command means a login shell, or the RemoteCommand of ssh_config."""
+    """Return ssh's arguments for the host and the command. Without a command, ssh runs RemoteCommand or a shell."""
     command = session.command(again=again)
     if command is None:
         return ["--", session.host]
@@ -143,7 +143,7 @@ def _target(session: Session, *, again: bool) -> list[str]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> int:
-    """Return the exit status; end the process if it still runs."""
+    """End the process if it still runs. Return its exit status, negative if a signal ended it."""
     if child.poll() is None:
         child.terminate()
         try:
@@ -154,7 +154,7 @@ def _end(child: subprocess.Popen[bytes]) -> int:
 
 
 def _closed(master: socket.socket) -> bool:
-    """Report whether the master is gone; discards its HELLO (PROTOCOL.mux, section 1)."""
+    """Report whether the master has ended. Discard its HELLO (PROTOCOL.mux, section 1)."""
     poll = select.poll()
     poll.register(master, select.POLLIN)
     master.setblocking(False)

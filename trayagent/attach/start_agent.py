@@ -15,16 +15,16 @@ from trayagent.ipc.errors import NoAgent
 from trayagent.own_module import own_module
 
 WITHIN_S = 15.0
-"""A cold start with two hundred hosts on a slow disk. A warm start takes half a second."""
+"""Enough for a cold start with two hundred hosts on a slow disk. A warm start takes half a second."""
 _POLL_S = 0.02  # no event reports that a socket appeared
 _PATHS = ("TRAYAGENT_CONFIG", "TRAYAGENT_RUNTIME_DIR", "TRAYAGENT_STATE_DIR", "TRAYAGENT_SSH_CONFIG")
 
 
 def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
-    """Start an agent unless one runs; return its log file, or None if one was running.
+    """Start an agent unless one runs. Return the log file of the new agent, None if one was running.
 
-    The agent outlives this process and its terminal, and has a tray icon if there is a desktop. The
-    function returns when the agent knows its hosts. Raises TrayagentError with the agent's last log lines.
+    The agent outlives this process and its terminal. It has a tray icon if there is a desktop. Return when the
+    agent knows its hosts. Raises TrayagentError with the first line that a failed agent logged.
     """
     if _answers(env):
         return None
@@ -40,7 +40,7 @@ def ensure_agent(env: Mapping[str, str] = os.environ) -> str | None:
     while not _answers(env):
         ended = (
             child.poll() is not None
-        )  # the agent may have lost a race with another agent, which answers soon
+        )  # if another agent started first, ours ended, and the other one answers soon
         if time.monotonic() > deadline or (ended and not _is_locked(found)):
             output = found.log_file.read_bytes()[begin:].decode(errors="replace").strip()
             raise TrayagentError(
@@ -75,8 +75,8 @@ def _is_locked(found: file_paths.FilePaths) -> bool:
 
 
 def _spawn(env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
-    # The agent runs in the root directory, so that it keeps no file system busy. Relative paths refer to the
-    # directory of this process.
+    # The agent runs in the root directory, so that it keeps no other file system busy. So make relative paths
+    # absolute here.
     absolute = {name: os.path.abspath(env[name]) for name in _PATHS if env.get(name, "~")[0] not in "/~"}  # noqa: PTH100
     return subprocess.Popen(
         own_module("trayagent", "run"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     View = dict[str, Any]
 
 NO_AGENT = "no agent is running"
-# The states in which only Enter continues, and the words for that.
+# The states in which Enter has an effect, and its description.
 ENTER = {
     "idle": "Enter connects",
     "needs-sign-in": "Enter signs in",
@@ -22,9 +22,10 @@ ENTER = {
 
 
 def line(host: str, view: View | None, waited_s: float, interface: str | None, *, enter: bool = True) -> str:
-    """Return the line; `view` is the agent's newest view, None while no agent runs.
+    """Return the line. `view` is the agent's newest view, None while no agent runs.
 
-    `interface` is the one over which the host was last connected. `enter`: whether Enter has an effect.
+    `waited_s`: how long the user has waited. `interface`: the network interface over which the host was last
+    connected. `enter`: whether to mention Enter.
     """
     parts = _parts(host, view, waited_s, interface)
     return " · ".join(clean(part) for part in parts if part and (enter or part not in ENTER.values()))
@@ -48,13 +49,13 @@ def _parts(host: str, view: View | None, waited_s: float, interface: str | None)
 
 
 def of(view: View, host: str) -> View | None:
-    """Return the host's entry in the view."""
+    """Return the host's entry in the view, None if there is none."""
     found: list[View] = [h for h in view["hosts"] if h["name"] == host]
     return found[0] if found else None
 
 
 def for_the_terminal(seen: View) -> bool:
-    """Report whether the user can sign in at this terminal. The sign-in of a VPN needs another place."""
+    """Report whether the host needs a login that works at this terminal. A VPN's sign-in does not."""
     return seen["state"] == "needs-sign-in" and (seen["problem"] or {}).get("code") != "vpn-needs-sign-in"
 
 

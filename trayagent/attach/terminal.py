@@ -14,12 +14,12 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-# The modes that a full-screen program resets at its end. When its connection dies, the program cannot reset them.
-# From xterm's ctlseqs and from what tmux and screen send. Resetting an unchanged mode has no effect.
+# A full-screen program resets these modes at its end, but cannot do so after its connection died. Resetting an
+# unchanged mode has no effect. Sources: xterm's ctlseqs, and the output of tmux and screen.
 RESET = "".join((
     "\x1b\\",  # the end of a string: `tmux -CC` sends a string
     "\x1b7\x1b[r\x1b8",  # scroll the whole screen; the sequence moves the cursor, so save and restore the cursor
-    "\x1b7\x1b[?1049l",  # the main screen; if the main screen is shown already, the cursor stays
+    "\x1b7\x1b[?1049l",  # the main screen; save the cursor, so that it stays if that screen is shown already
     "\x1b[0m\x1b(B\x0f",  # colours, character set
     "\x1b[?1l\x1b>\x1b[>4m",  # normal keys
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l",  # mouse
@@ -47,14 +47,14 @@ def _set(when: int, mode: list[Any]) -> None:
 
 
 def _row(last: bool) -> str:
-    """Return the escapes that begin a line over the screen: save cursor and colours, clear the row."""
+    """Return the escape sequence before a line over the screen: save cursor and colours, clear the row."""
     return f"\x1b7\x1b[{'999' if last else '1'};1H\x1b[0m\x1b[K"
 
 
 class Terminal:
     """The controlling terminal on stdin and stdout.
 
-    Raises TrayagentError (no-terminal) without one.
+    The constructor raises TrayagentError (no-terminal) if stdin or stdout is not a terminal.
     """
 
     def __init__(self) -> None:
@@ -76,10 +76,10 @@ class Terminal:
         return self._saved
 
     def lend(self) -> None:
-        """Set raw mode for ssh: the remote terminal handles what the local modes are for."""
+        """Set raw mode for ssh, because the terminal on the server does echo, line editing and signals."""
         self.clear()
         mode: list[Any] = [*self._saved[:6], [*self._saved[6]]]
-        # Set the same modes as ssh (sshtty.c). ssh itself changes only its own input, which is the pseudo-terminal.
+        # Set the modes that ssh sets (sshtty.c). ssh sets them only on its own input, the pseudo-terminal.
         mode[0] &= ~(termios.IGNPAR | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | _IXALL)
         mode[1] &= ~termios.OPOST
         mode[3] &= ~(termios.ISIG | termios.ICANON | termios.ECHO | _ECHO_ALL | termios.IEXTEN)
@@ -88,9 +88,9 @@ class Terminal:
         self._escape(PUSH_TITLE)
 
     def take_back(self, *, broken: bool, behind_words: bool) -> None:
-        """Restore the terminal after ssh; after a broken session (`broken`) also reset what that left changed.
+        """Restore the terminal after ssh. `broken`: the session broke off, so also reset the modes that it left.
 
-        `behind_words`: the cursor may then follow a program's last output, which is kept.
+        `behind_words`: after a broken session, the cursor may be behind a program's last output. Keep that output.
         """
         if broken:
             self._escape(RESET)
@@ -108,7 +108,7 @@ class Terminal:
             self._escape(f"{_row(last_row)}{line}{_BACK}")
 
     def uncover(self, *, last_row: bool) -> None:
-        """Remove that line; the row beneath must be redrawn."""
+        """Remove the line of `cover`. The caller must have the row beneath it redrawn."""
         self._over = ""
         self._escape(f"{_row(last_row)}{_BACK}")
 
@@ -126,19 +126,19 @@ class Terminal:
         _set(termios.TCSAFLUSH, self._saved)
 
     def keys(self) -> bytes:
-        """Return what was typed, b"" when the terminal is gone."""
+        """Return what was typed, b"" if the terminal was closed."""
         try:
             return os.read(0, _LONGEST)
         except OSError:
             return b""
 
     def wants_to_leave(self, keys: bytes) -> bool:
-        """Report whether these keys, with the previous key, contain `~.`, as in ssh."""
+        """Report whether these keys, after the previous key, contain `~.`: the keys with which ssh ends."""
         typed, self._typed = self._typed + keys, keys[-1:]
         return LEAVE in typed
 
     def show(self, line: str) -> None:
-        """Replace the current line by another line. A dumb terminal gets each new line beneath."""
+        """Show this line in place of the last one. A dumb terminal gets each line below the last one."""
         line = line[: max(self._columns() - 1, 1)]
         if line == self._shown:
             return
@@ -150,15 +150,15 @@ class Terminal:
         self._shown = line
 
     def clear(self) -> None:
-        """Remove the line, and the row that was opened for the line."""
+        """Remove the line of `show`, and the row that `show` began for it."""
         if self._shown and not self._dumb:
             self._write(ERASE if self._fresh else ERASE + UP)
         self._shown = ""
 
     def print_line(self, text: str) -> None:
-        """Print a line that stays, in place of the current one."""
+        """Print a line that stays, in place of the line of `show`."""
         self.clear()
-        erase = "" if self._dumb else ERASE  # a remote program may have moved the cursor up onto old text
+        erase = "" if self._dumb else ERASE  # a remote program may have left the cursor on old text
         self._write(f"{erase}{text}\n" if self._fresh else f"\n{erase}{text}\n")
         self._fresh = True
 

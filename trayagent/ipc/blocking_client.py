@@ -1,4 +1,4 @@
-"""Send requests from a blocking client: one connection per call, standard library only, no asyncio."""
+"""A blocking client: one connection for each call, standard library only, no asyncio."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONNECT_TIMEOUT_S = 5.0
-"""A stopped agent's connection queue can be full; a running one accepts within a millisecond."""
+"""A running agent accepts within a millisecond. If it is suspended, its connection queue may be full."""
 CHUNK = 1 << 16
 
 
 def call(
     path: str | os.PathLike[str], op: str, args: dict[str, Any], timeout_s: float | None = None
 ) -> dict[str, Any]:
-    """Send a request and return the agent's result; `timeout_s` None waits as long as the agent needs.
+    """Send a request and return the agent's result. With `timeout_s` None, wait as long as the agent needs.
 
-    Raises NoAgent, AgentSilent, or Refused with the agent's own text.
+    Raises NoAgent, AgentSilent, or Refused with the agent's text.
     """
     with connected(path) as sock:
         lines = _send_request(sock, op, args, timeout_s)
@@ -33,7 +33,7 @@ def call(
 
 
 def stream(path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Request a stream and yield its items; raises the same errors as `call`, and NoAgent when the agent ends."""
+    """Request a stream and yield its items. Raises the errors of `call`, and NoAgent when the agent ends."""
     with connected(path) as sock:
         lines = _send_request(sock, op, args, None)
         messages.read_reply(next(lines), "result")
@@ -42,7 +42,7 @@ def stream(path: str | os.PathLike[str], op: str, args: dict[str, Any]) -> Itera
 
 
 def connected(path: str | os.PathLike[str]) -> socket.socket:
-    """Return a connection to this user's agent; raises NoAgent, AgentSilent."""
+    """Return a connection to this user's agent. Raises NoAgent, AgentSilent."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _connect(sock, os.fspath(path))
@@ -73,7 +73,7 @@ def _connect(sock: socket.socket, path: str) -> None:
             return sock.connect(path)
         except (
             BlockingIOError
-        ) as error:  # the agent's queue is full; a socket with a timeout does not wait but gets EAGAIN
+        ) as error:  # the agent's queue is full; then connect fails at once with EAGAIN, despite the timeout
             if time.monotonic() > deadline:
                 raise TimeoutError from error
             time.sleep(0.01)
@@ -82,7 +82,7 @@ def _connect(sock: socket.socket, path: str) -> None:
 def _send_request(
     sock: socket.socket, op: str, args: dict[str, Any], timeout_s: float | None
 ) -> Iterator[bytes]:
-    """Send the request and yield the agent's lines; ends only by an exception."""
+    """Send the request and yield the agent's lines. The generator ends only with an exception."""
     sock.settimeout(timeout_s)
     buffer = bytearray()
     try:
@@ -104,12 +104,12 @@ def _send_request(
 def send(sock: socket.socket, op: str, args: dict[str, Any]) -> None:
     """Send a request; raises OSError."""
     env = {name: os.environ[name] for name in messages.PASSED_ENV if name in os.environ}
-    with contextlib.suppress(BrokenPipeError):  # the agent may have refused us already, and sent the reason
+    with contextlib.suppress(BrokenPipeError):  # the agent refused us; its reason can still be read
         sock.sendall(messages.request(op, args, env))
 
 
 def whole_lines(buffer: bytearray) -> Iterator[bytes]:
-    """Yield the whole lines at the front of the buffer, and remove these lines."""
+    """Yield the complete lines at the beginning of the buffer, and remove them from it."""
     while (end := buffer.find(b"\n")) >= 0:
         data = bytes(buffer[:end])
         del buffer[: end + 1]

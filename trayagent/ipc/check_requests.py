@@ -1,4 +1,4 @@
-"""Check a client's line against the table of operations and their arguments. The agent's side only."""
+"""Check requests against the table of operations and their arguments. Only the agent imports this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from trayagent.ipc import messages
 from trayagent.ipc.errors import BadRequest
 
-LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; Python's dates end at year 9999
+LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; a pause must end before 9999, Python's last year
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What an argument must be: `description` completes the error message; `default` is None if it is required."""
+    """The rule for an argument. `description` completes the error message. `default` None: it is required."""
 
     fits: Callable[[Any], bool]
     description: str
@@ -88,7 +88,7 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
 
 
 def parse(data: bytes) -> Request:
-    """Return the request on a line; raises BadRequest, which describes the problem."""
+    """Return the request on a line. Raises BadRequest with a description of the problem."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -126,7 +126,7 @@ def _arguments(op: str, given: Any) -> dict[str, Any]:
 
 
 def _environment(given: Any) -> dict[str, str]:
-    """Return the variables that the agent accepts from a client; the others are ignored."""
+    """Return those of a client's environment variables that the agent accepts."""
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise BadRequest('"env" is not an object of strings.')
     return {name: given[name] for name in messages.PASSED_ENV if given.get(name)}

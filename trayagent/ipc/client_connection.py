@@ -1,9 +1,9 @@
-"""Serve one client: limit what the client may send, and how much may wait for the client.
+"""Serve one client. Limit what the client may send, and how much may wait for the client.
 
 Theory of operation. A connection is in one of four states. *Reading*: it accepts request lines. *Busy*: one
-request is in progress and nothing is read. *Streaming*: items go out; input is dropped, but the client's
-end is noticed. *Closing*: the last bytes go out. When the socket accepts no more data, asyncio calls
-pause_writing. Then nothing is read either, and items wait in a bounded feed until resume_writing.
+request is in progress, and nothing is read. *Streaming*: items are written; input is read only to detect the end
+of the client, and dropped. *Closing*: the last bytes are written. When the socket accepts no more data, asyncio
+calls pause_writing. Until resume_writing, nothing is read, and items wait in a bounded feed.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from trayagent.ipc.errors import BadRequest, Refused
 log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 2.0
-"""How long a closing connection waits for the client to read our last bytes; then it is cut."""
+"""How long a closing connection waits for the client to read the last bytes. Then it is cut."""
 
 
 class Handler(Protocol):
-    """The operations of the agent for its clients; all calls come on its event loop."""
+    """The operations of the agent for its clients. All calls are made on the agent's event loop."""
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
-        """Carry out an operation and return its result; raises TrayagentError."""
+        """Carry out an operation and return its result. Raises TrayagentError."""
 
     def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
-        """Call `push` for each item from now on, and return a function that stops the calls; raises TrayagentError.
+        """Call `push` for each item from now on. Return a function that stops the calls. Raises TrayagentError.
 
-        A watcher's first view is pushed at once, during this call. A pushed object must not be changed
-        afterwards, because it may have to wait.
+        For a watcher, push the first view during this call. A pushed object must not be changed afterwards,
+        because it may wait in the feed.
         """
 
 
 class Owner(Protocol):
-    """What a connection needs of its server."""
+    """The part of the server that a connection uses."""
 
     handler: Handler
 
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection may be cut: no request is in progress, and nothing streams."""
+        """Whether the connection may be cut: no request and no stream is in progress."""
         return self.task is None and self._feed is None
 
     # Callbacks of asyncio.
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
             self._refuse(Refused("Too many clients are connected to the agent.", code="too-many-clients"))
 
     def data_received(self, data: bytes) -> None:
-        """Collect lines; drop the input of a streaming client."""
+        """Collect request lines. Drop the input of a streaming client."""
         if self._feed is None:
             self._unread += data
             self._advance()
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio passes it
-        """Forget the client's state; a request in progress is finished nevertheless."""
+        """Forget the client. A request in progress still runs to its end."""
         self._unread.clear()
         if self._unsubscribe is not None:
             unsubscribe, self._unsubscribe = self._unsubscribe, None
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
     # Requests.
 
     def _advance(self) -> None:
-        """Start on the next whole line, unless a request is in progress or the client does not read."""
+        """Process the next complete lines, unless a request is in progress or the client does not read."""
         while self._open and self.is_idle and not self._choked:
             end = self._unread.find(b"\n", 0, messages.LONGEST_REQUEST + 1)
             if end < 0:
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
             self.task = asyncio.get_running_loop().create_task(work, name=f"ipc {request.op}")
 
     async def _answer(self, request: check_requests.Request) -> None:
-        """Have the request carried out. Every exception becomes a reply here; a bug is also logged."""
+        """Carry out the request and write the reply. Each exception becomes a reply; a bug is also logged."""
         try:
             result = await self._owner.handler.request(request.op, request.args, request.env)
             self._write(messages.success(result))

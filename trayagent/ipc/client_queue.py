@@ -1,4 +1,4 @@
-"""Queue items for a client that reads more slowly than they arrive; bounded, no I/O."""
+"""Bounded queues of items for a client that reads more slowly than they arrive. No I/O."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Protocol
 from trayagent.ipc import messages
 
 BACKLOG_ITEMS = 1024
-"""Events: some minutes of a flapping network for a hundred hosts, about 300 KB."""
+"""Enough events for some minutes of a flapping network with a hundred hosts; about 300 KB."""
 
 
-class Overflow(Exception):  # noqa: N818  # not a program error: it happens to slow readers
-    """The reader is too slow for a stream that must be complete."""
+class Overflow(Exception):  # noqa: N818  # not an error of the program, but of a slow reader
+    """The client reads too slowly for a stream that must be complete."""
 
 
 class Feed(Protocol):
-    """Items on their way to one client."""
+    """The queue of items for one client."""
 
     def offer(self, item: dict[str, Any]) -> None:
         """Add an item; raises Overflow if the queue is full."""
@@ -26,7 +26,7 @@ class Feed(Protocol):
 
 
 class Newest:
-    """Keeps the newest view only; a slow watcher skips the others."""
+    """Keeps only the newest view. A slow watcher does not get the views in between."""
 
     def __init__(self) -> None:
         self._item: dict[str, Any] | None = None
@@ -36,13 +36,13 @@ class Newest:
         self._item = item
 
     def take(self) -> bytes | None:
-        """Return the newest view's line, once."""
+        """Return the line with the newest view, None if it was taken already."""
         item, self._item = self._item, None
         return None if item is None else messages.item(item)
 
 
 class Every:
-    """Keeps every event. A reader that is too slow gets an error, never a stream with a gap."""
+    """Keeps every event. A client that reads too slowly gets an error, never a stream with a gap."""
 
     def __init__(self) -> None:
         self._items: deque[dict[str, Any]] = deque()
@@ -55,7 +55,7 @@ class Every:
         self._items.append(item)
 
     def take(self) -> bytes | None:
-        """Return the oldest event's line."""
+        """Return the line with the oldest event, None if there is none."""
         return messages.item(self._items.popleft()) if self._items else None
 
 

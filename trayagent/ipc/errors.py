@@ -1,4 +1,4 @@
-"""Define what can fail between a client and the agent; `exit_status` is the exit status of the command."""
+"""The errors between a client and the agent. `exit_status` is the exit status of the command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AgentSilent(TrayagentError):  # noqa: N818  # the name says what happened;
 
 
 class Refused(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
-    """The agent refused the request; carries its text. `exit_status` 1: it failed; 2: the request was wrong."""
+    """The agent refused the request. Has the agent's text. `exit_status` 1: it failed; 2: the request was wrong."""
 
     def __init__(self, title: str, *, code: str, hint: str = "", exit_status: int = 1) -> None:
         super().__init__(title, code=code, hint=hint)
@@ -29,14 +29,14 @@ class Refused(TrayagentError):  # noqa: N818  # the name says what happened; use
 
 
 class BadRequest(Refused):
-    """The request is wrong in every state of the agent: unknown host, operation, argument or version."""
+    """The request itself is wrong: unknown host, operation, argument or version."""
 
     def __init__(self, title: str, *, code: str = "bad-request", hint: str = "") -> None:
         super().__init__(title, code=code, hint=hint, exit_status=2)
 
 
 class AlreadyRunning(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
-    """Another agent of this user holds the lock; `pid` is None if the lock's file could not be read."""
+    """Another agent of this user holds the lock. `pid` is that agent's, None if the lock file does not show it."""
 
     exit_status = 1
 

@@ -1,4 +1,4 @@
-"""Encode and decode the lines of the IPC socket; transport is elsewhere.
+"""Encode and decode the lines of the IPC socket.
 
 Theory of operation. Each line is one JSON object in UTF-8, without a newline inside.
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 VERSION = 1
 LONGEST_REQUEST = 64 * 1024
-"""Bytes of a client's line: a thousand host names fit, and a runaway writer is stopped early."""
+"""Bytes of a client's line. A thousand host names fit, and a client that writes without end is stopped early."""
 LONGEST_REPLY = 16 * 1024 * 1024
-"""Bytes of an agent's line: a view of ten thousand hosts fits."""
+"""Bytes of an agent's line. A view of ten thousand hosts fits."""
 
 STREAMS = frozenset({"watch", "events"})
 PASSED_ENV = ("SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY")
 
 
 def line(message: dict[str, Any]) -> bytes:
-    """Return the message as one line; a value without a JSON type is sent as its text."""
+    """Return the message as one line of JSON. A value that has no JSON type becomes its text."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), default=str)
     return text.encode("utf-8", "replace") + b"\n"
 
@@ -58,13 +58,13 @@ def item(value: dict[str, Any]) -> bytes:
 
 
 def failure(error: TrayagentError) -> bytes:
-    """Return the line that refuses a request or ends a stream."""
+    """Return the line with an error, which refuses a request or ends a stream."""
     fields = {"code": error.code, "title": error.title, "hint": error.hint}
     return line({"ok": False, "exit": 2 if getattr(error, "exit_status", 1) == 2 else 1, "error": fields})
 
 
 def read_reply(data: bytes, kind: str) -> dict[str, Any]:
-    """Return the content of an agent's line; `kind` is "result" or "item".
+    """Return the content of a line from the agent. `kind` is the expected content: "result" or "item".
 
     Raises Refused for an error line, AgentSilent for an unexpected one.
     """

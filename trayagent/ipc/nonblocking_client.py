@@ -1,4 +1,4 @@
-"""Read the agent's answers without blocking, in a client that also waits for other things."""
+"""A client that reads the agent's answers without blocking, for programs that also wait for other events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Heard:
-    """One request and its answers; `fileno` is for select(2). A context manager.
+    """One request and its answers. It can be passed to select(2), and is a context manager.
 
     The constructor connects and sends the request. It raises NoAgent or AgentSilent.
     """
@@ -30,11 +30,11 @@ class Heard:
         self._sock.setblocking(False)
 
     def fileno(self) -> int:
-        """Return the descriptor, which is readable when there is something to take."""
+        """Return the descriptor. It is readable when there is something to take."""
         return self._sock.fileno()
 
     def take(self) -> list[dict[str, Any]]:
-        """Return what has arrived: a stream's items or the result of another operation; [] if nothing.
+        """Return what has arrived: items of a stream, or the result of another operation; [] if nothing has.
 
         Raises NoAgent when the agent ended, Refused with its text, AgentSilent for an invalid answer.
         """

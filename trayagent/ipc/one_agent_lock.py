@@ -1,4 +1,4 @@
-"""Ensure one agent per user and runtime directory, with a lock that the kernel releases when the holder ends."""
+"""Ensure one agent per user and runtime directory, by a lock. The kernel releases it when the holder ends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from trayagent.ipc.errors import AlreadyRunning
 
-PID_WRITTEN_WITHIN_S = 0.2  # the winner writes its pid right after taking the lock
+PID_WRITTEN_WITHIN_S = 0.2  # the holder writes its pid right after it takes the lock
 
 
 class Lock:
     """The lock file, held from `acquire` until `release` or the end of the process.
 
-    The file stays after the release: if it were removed, two agents could lock two files.
+    The file is not removed at the release. Otherwise two agents could hold locks on two files of this name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,7 +23,7 @@ class Lock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock and write our pid; raises AlreadyRunning with the holder's pid."""
+        """Take the lock and write our pid to the file. Raises AlreadyRunning with the holder's pid."""
         while self._fd is None:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
@@ -34,13 +34,13 @@ class Lock:
                 raise AlreadyRunning(pid) from None
             if _is_at(self._path, fd):
                 self._fd = fd
-            else:  # a cleaner of old files removed the file between the two calls, so our lock is worthless
+            else:  # a program that cleans up old files removed it meanwhile, so our lock is void
                 os.close(fd)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Release the lock; does nothing if it is not held."""
+        """Release the lock. Does nothing if it is not held."""
         if self._fd is not None:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)

@@ -10,7 +10,7 @@ import struct
 def is_other_user(sock: socket.socket) -> bool:
     """Report whether the peer is certainly another user (unix(7), SO_PEERCRED).
 
-    Where the kernel cannot tell, the modes of the directory (0700) and the socket (0600) protect us.
+    If the kernel cannot tell, return False. Then the modes of the directory (0700) and the socket (0600) protect us.
     """
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:

@@ -15,11 +15,11 @@ from trayagent.ipc.client_connection import Connection, Handler
 __all__ = ["Handler", "Server"]
 
 MOST_CLIENTS = 64
-"""A tray, some watchers and a burst of scripts; each costs at most some hundred KB."""
+"""Enough for some watchers and a burst of scripts. Each client needs at most some hundred KB."""
 BACKLOG = 512
-"""A non-blocking connect to a full queue fails immediately (EAGAIN, unix(7)), so the queue is long."""
+"""The queue is long because a non-blocking connect to a full one fails immediately (EAGAIN, unix(7))."""
 FINISH_S = 0.2
-"""How long a request in progress may still take when the agent ends (which may take 1 s in total)."""
+"""How long a request in progress may still take when the agent ends. The agent's end may take 1 s in total."""
 
 
 class Server:
@@ -39,7 +39,7 @@ class Server:
         self._deserted = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen; raises TrayagentError if that is impossible."""
+        """Start to listen. Raises TrayagentError if that is impossible."""
         sock = self._bound()
         try:
             loop = asyncio.get_running_loop()
@@ -49,7 +49,7 @@ class Server:
             raise
 
     async def close(self) -> None:
-        """Stop listening, let requests in progress finish quickly, and close each connection; within 0.5 s."""
+        """Stop listening, wait shortly for requests in progress, and close all connections. Takes at most 0.5 s."""
         if self._server is None:
             return
         self._server.close()
@@ -70,10 +70,10 @@ class Server:
         for connection in list(self._connections):
             connection.cut()
 
-    # What a connection needs of its server (`Owner`).
+    # The part of the server that connections use (`Owner`).
 
     def admit(self, connection: Connection) -> bool:
-        """Report whether the new connection may stay; if needed, the longest idle client is cut."""
+        """Report whether the new connection may stay. If there are too many, cut the longest idle client."""
         if len(self._connections) >= self._most_clients:
             idle = next((c for c in self._connections if c.is_idle), None)
             if idle is None:
@@ -84,7 +84,7 @@ class Server:
         return True
 
     def active(self, connection: Connection) -> None:
-        """Move the connection to the end of the queue of those that are cut for others."""
+        """Note that the connection was just used, so that others are cut before it."""
         if connection in self._connections:
             del self._connections[connection]
             self._connections[connection] = None
