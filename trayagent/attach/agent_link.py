@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from trayagent.attach.status_line import View
 
 _AGAIN_S, _AGAIN_OFTEN_S, _AGAIN_MOST_S = 0.5, 1.0, 60.0
-"""No event reports a new IPC socket, so retry. An agent restarts in a second. After that, retry often only while a user
-waits."""
+"""The first interval between attempts to reach an agent, then the longest one with and without a waiting user. Retries
+are needed because no event reports a new IPC socket. An agent restarts in a second."""
 
 
 class Link:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SHORT_S = 1.0
-"""A connection that dies sooner gave no session. The pause before the next attempt then grows."""
+"""If a connection dies sooner than this, no session was open. Then the pause before the next attempt grows."""
 _PAUSE_S, _PAUSE_MOST_S = 0.1, 5.0
 _REFUSALS = 5
-"""A server with a small MaxSessions may still count the session that was just closed."""
+"""Retry this often: a server with a small MaxSessions may still count the session that was just closed."""
 _FIRST_REFUSALS = 3
-"""If the server refuses the first session, the agent ends its own session, so a retry may succeed."""
+"""Retry a refused first session this often: the agent ends its sentinel meanwhile, which makes room."""
 
 
 def attach(host: str, name: str | None, config: str | None = None) -> int:

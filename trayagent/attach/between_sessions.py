@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trayagent.ipc.nonblocking_client import Heard
 
 _QUIET_S = 0.3
-"""An interruption that ends sooner needs no line."""
+"""Show no line before an interruption has lasted this long."""
 _AT_ONCE_S = 5.0
 """The longest wait for the first view. The agent is running, and usually answers within a millisecond."""
 UNKNOWN_HOST = "unknown-host"

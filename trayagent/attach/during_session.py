@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     InputState = Literal["open", "held", "lost"]
 
 _SILENT_S = 2.0
-"""A session opens within two round trips. If it takes longer than this, its master may be stale."""
+"""Have the master probed if ssh has no session after this time. Usually it needs two round trips."""
 _USABLE = frozenset({"connected", "paused", "idle"})
 _SHOWN_S = 1.0
 """Wait this long before the line is shown. A move between two access points is over sooner."""
 _DOUBTED_S = 4.0
-"""Most doubts are resolved within a second, but a slow line needs longer."""
+"""Give up a connection that is in doubt for this long. Most doubts take a second, more on a slow line."""
 _REDRAW_S = 0.1
 """The time between changing the size and changing it back. Both changes must reach the server separately: otherwise the
 size there stays the same, and the program does not redraw."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME = re.compile(r"\w[\w+@=,~-]{0,63}")
-"""The names that both tmux and screen accept unchanged: tmux reserves : and . and screen reserves / and the dot."""
+"""The names that both tmux and screen accept unchanged: tmux reserves the colon and the dot, screen the slash and the
+dot."""
 NAME_RULE = (
     "A name has up to 64 letters, digits and signs of _ - + @ = , ~ and begins with a letter or digit."
 )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOST = 255
 """ssh's exit status after an error (ssh(1), EXIT STATUS), also when its master dies."""
 _DEATH_SPREADS_S = 0.2
-"""The kernel closes the sockets of a dead process one after the other. On a busy machine that may take so long."""
+"""Wait this long for the end of the master: the kernel closes a dead process's sockets one after the other."""
 _END_S = 1.0
 
 

@@ -9,7 +9,7 @@ from trayagent.core.facts.time_constants import RETRANSMISSION_NEAR_S
 from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, tcp_facts
 
 Connection = tuple[int, str, int]
-"""What distinguishes one connection of a process: its socket, and its local address and port."""
+"""A key for one connection of a process: the socket's inode, the local address and the local port."""
 
 
 @dataclass(frozen=True, slots=True)

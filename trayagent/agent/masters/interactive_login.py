@@ -47,7 +47,7 @@ BUSY = {
     "title": "another login to it is in progress.",
     "hint": "Finish that login at its terminal, or end it there with Ctrl-C",
 }
-"""The problem that other clients get when they want to connect the host meanwhile."""
+"""The problem for other clients that want to connect the host during a login at a terminal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from trayagent.ssh.login.trial_login import Tried, log_in, mark_of, trial_comman
 log = logging.getLogger(__name__)
 
 Outcome = tuple[TrialVerdict, Evidence, Failure | None, str | None]
-"""The verdict, its evidence, the failure, and the host key that the server proved."""
+"""The result of a trial: the verdict, its evidence, the failure, and the host key that the server proved."""
 
 
 class KeyTrials:

@@ -28,12 +28,13 @@ log = logging.getLogger(__name__)
 # TCP gives up after 15 minutes at the earliest. Until then a late answer still proves that the connection works.
 _LATE_ANSWER_S = 3600.0
 SESSIONS_MOST = 6
-"""With so many sessions of the user on a master, the agent's own ends. Three of the usual 10 are free then, because the
-server notices the end only after a round trip, and a user may open terminals in quick succession."""
+"""With this many sessions of the user on a master, the agent ends its sentinel. Of the usual 10 sessions, three are
+still free then. They are needed because the server notices the end only after a round trip, and the user may open
+several terminals in quick succession."""
 CHECK_AFTER_S = 0.05
-"""The local check follows the probe, because the probe itself may block the master (`ControlMaster ask`)."""
+"""Start the local check this long after the probe, because the probe may block the master (`ControlMaster ask`)."""
 BLOCKED_AFTER_S = 0.1
-"""A master that waits for the network answers a local check within a millisecond, on a busy machine within this."""
+"""A master that is not blocked answers a local check within a millisecond, on a busy machine within this time."""
 
 
 class MasterProber:

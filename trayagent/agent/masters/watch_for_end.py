@@ -25,7 +25,7 @@ from trayagent.ssh.os.process import PidWatch
 _EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, but also after a death; the log distinguishes them
 _POLITE_END = "Transferred: sent"  # ssh logs this text with VERBOSE at every orderly end, never after a kill
 LOG_CHECK_EVERY_S = 5.0
-"""The logs are checked at most this often, and only while something else happens: no timer wakes an idle agent.
+"""Check the logs' sizes at most this often, and only when the state changes: no timer wakes up an idle agent.
 
 Between two checks, a limit of the kernel (`master_logs.limit`) bounds what a server can make ssh write.
 """

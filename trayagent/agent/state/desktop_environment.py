@@ -23,7 +23,7 @@ DESKTOP_VARIABLES = frozenset(
         "XDG_SESSION_TYPE",
     }
 )
-"""Variables that belong to one desktop session. Those of an earlier session lead to a display that is gone."""
+"""Variables that belong to one desktop session. Their values from an earlier session name a display that is gone."""
 
 
 def session() -> Mapping[str, str]:

@@ -18,9 +18,9 @@ VERSION = 1
 
 Pid = Annotated[int, Meta(ge=1, lt=2**31)]
 Token = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\.[0-9a-f]{32}$")]
-"""The token of a connection that roams. Its digits go into a command line on the server."""
+"""The token of a connection that roams. The pattern matters because its ID becomes part of a command line."""
 KeptNetwork = Annotated[list[str], Meta(min_length=1, max_length=3)]
-"""Egress interface, the gateway's hardware address, the network's name."""
+"""A network: the egress interface, the gateway's hardware address, the network's name."""
 
 
 class KeptMaster(Struct):

@@ -24,9 +24,9 @@ from trayagent.ssh.resolve import NO_LOOKUPS
 from trayagent.ssh.resolve_many import SshResolver
 
 FIRST_WITHIN_S = 60.0
-"""For the first answer of a host: ssh itself would wait, too, for a slow `Match exec` or a busy machine."""
+"""The longest wait for a host's first answer. Each ssh needs as long with a slow `Match exec` or a busy machine."""
 LATER_WITHIN_S = 2.0
-"""For a later answer: the earlier one can serve."""
+"""The longest wait for a later answer. If it fails, the agent uses the earlier answer."""
 _AT_ONCE = 8  # `ssh -G` runs for this many aliases at a time
 _COLLECT_S = 0.3  # an answer waits this long for those of other running `ssh -G`
 _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
