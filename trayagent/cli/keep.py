@@ -60,7 +60,7 @@ def keep(args: argparse.Namespace) -> int:
 
 
 def _given(name: str) -> Added:
-    """Return the forwards that the user gave to ssh by hand for a host. The agent reports them."""
+    """Return the agent's list of the forwards that the user gave to ssh by hand for a host."""
     found: Added = {}
     for host in request("status", hosts=[name])["hosts"]:
         for forward in host["forwards"]:

@@ -44,7 +44,7 @@ AS_XTERM = ("-e",)
 
 
 def command_lines(words: Sequence[str], env: Mapping[str, str] = os.environ) -> Iterator[list[str]]:
-    """Yield the command lines that open a terminal running `words`, the best first, if the terminal is on PATH.
+    """Yield a command line for each terminal on PATH, the best first. It opens the terminal and runs `words`.
 
     Raises ValueError if a terminal could take one of the words for its own option.
     """

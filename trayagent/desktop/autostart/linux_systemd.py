@@ -67,7 +67,7 @@ class Systemd:
         self._runtime, self._linger = runtime, linger
 
     def works(self) -> bool:
-        """Report whether this user's manager is running: it is if its socket exists."""
+        """Report whether this user's manager is running. If so, its socket exists."""
         try:
             return (self._runtime / "systemd" / "private").is_socket()
         except OSError:  # after `su`, the directory belongs to another user
