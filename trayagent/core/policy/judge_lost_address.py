@@ -1,0 +1,41 @@
+"""Row 4: judges a master whose local address is gone; pure."""
+
+from __future__ import annotations
+
+from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.state import State
+from trayagent.core.facts.time_constants import ADDRESS_GONE_S, ADRIFT_CHECK_S, ADRIFT_S
+from trayagent.core.policy.admission import Admission
+from trayagent.core.policy.judge_control import control_of, stale_or_wait, start_or_await_control
+from trayagent.core.policy.positive_control import is_positive
+from trayagent.core.policy.verdict import Verdict, observed_since, sooner
+
+
+def judge_lost_address(host: Host, state: State, admitted: Admission, gone_at: float, now: float) -> Verdict:
+    """Return the verdict on a master whose address has been gone since `gone_at` (monotonic)."""
+    evidence = Evidence.of(
+        local=host.master.local if host.master else None,
+        address="gone",
+        gone_ms=f"{(now - gone_at) * 1e3:.0f}",
+    )
+    # The kernel may have moved the connection (MPTCP). Query the kernel again before anything is done.
+    if not observed_since(host, gone_at):
+        return Verdict(4, "observe", evidence)
+    control, check_at = control_of(host), None
+    begun_at = max(gone_at, control.started_at) if control is not None else gone_at
+    if host.doubt.observed is not None and host.doubt.observed.adrift and now < begun_at + ADRIFT_S:
+        check_at = now + ADRIFT_CHECK_S
+        if not observed_since(host, now - ADRIFT_CHECK_S):
+            return Verdict(4, "observe", evidence)
+    if control is None or not is_positive(control, host):
+        verdict = start_or_await_control(host, state, admitted, 4, evidence, now)
+        return sooner(verdict, check_at)
+    if check_at is not None:
+        return Verdict(4, "wait", evidence.plus(adrift="yes"), check_at=check_at)
+    due_at = gone_at + ADDRESS_GONE_S
+    if now < due_at:
+        return Verdict(4, "wait", evidence, check_at=due_at)
+    if not observed_since(host, max(control.positive_at or now, due_at)):
+        return Verdict(4, "observe", evidence)
+    return stale_or_wait(host, control, evidence)

@@ -1,0 +1,66 @@
+"""The verdict on a living master: the row of the table that applies, and what it requires; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.policy.login_waits import Wait
+
+Do = Literal[
+    "keep",
+    "offline",
+    "end",
+    "control",
+    "probe",
+    "second probe",
+    "observe",
+    "wait",
+    "grace",
+    "replace",
+    "kill",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The row that applies, what it requires, and when to judge again if no event comes.
+
+    `queued`: a control is due but cannot be made yet. `check_at` is the time of the next judgement, or None if an
+    event will come first.
+    """
+
+    row: int
+    do: Do
+    evidence: Evidence
+    check_at: float | None = None
+    queued: bool = False
+    wait: Wait | None = None
+
+
+def sooner(verdict: Verdict, at: float | None) -> Verdict:
+    """Return the verdict, to be judged again at `at` at the latest (monotonic; None: no limit)."""
+    if at is None:
+        return verdict
+    return replace(verdict, check_at=at if verdict.check_at is None else min(at, verdict.check_at))
+
+
+def control_queued(row: int, evidence: Evidence, wait: Wait) -> Verdict:
+    """Return the verdict that a control is due but must wait, with the reason for the wait."""
+    return Verdict(row, "wait", evidence + wait.evidence, wait.at, queued=True, wait=wait)
+
+
+def living_master(host: Host) -> Master:
+    """Return the master of a host. Raises ValueError if it has none."""
+    if host.master is None:
+        msg = f"{host.name} has no master to judge"
+        raise ValueError(msg)
+    return host.master
+
+
+def observed_since(host: Host, at: float) -> bool:
+    """Report whether the kernel was queried about the connection at `at` (monotonic) or later."""
+    return host.doubt.observed is not None and host.doubt.observed.at >= at
