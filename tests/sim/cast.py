@@ -1,4 +1,4 @@
-"""The hosts of the simulation: what the user described, and what `ssh -G` says of each."""
+"""The hosts of the simulation: their configuration, their servers, and the answers of `ssh -G`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trayagent.core.facts.vpns import Vpn
 
 @dataclass(frozen=True)
 class Role:
-    """One host: `wish` None is nobody's (an unnamed master, or an alias that is not listed).
+    """One host. If `wish` is None, the configuration does not list it: it is an unnamed master or an unlisted alias.
 
-    `peer` is the address of a server that can be reached without a jump host. `by_name`: ssh_config has a
-    name, which DNS resolves. `alias_of_server`: that name is one more of the server's, under which it shows a key of
-    `key_type`. `moves`: its connections are MPTCP.
+    `peer` is the server's address, if it is reachable without a jump host. `by_name`: ssh_config has a name instead
+    of an address. `alias_of_server`: another name of the same server, under which the server shows a key of
+    `key_type`. `moves`: the connections use MPTCP.
     """
 
     name: str
@@ -35,14 +35,14 @@ class Role:
 
     @property
     def hostname(self) -> str:
-        """What ssh connects to."""
+        """The name or address that ssh connects to."""
         return f"{self.alias_of_server or self.machine}.example.net" if self.by_name else self.peer
 
     @property
     def known_keys(self) -> frozenset[str]:
-        """The keys in known_hosts. Without them, ssh would not log in to a host with strict checking.
+        """The server's keys in known_hosts. With strict checking, ssh logs in only if they match.
 
-        With StrictHostKeyChecking no, ssh keeps the first key that it saw under a name.
+        With StrictHostKeyChecking no, ssh still stores the first key that it saw under a name.
         """
         key = shown_key(self.machine, self.key_type)
         kept = self.strict in {"yes", "ask"} or (self.strict == "no" and self.alias_of_server != "")
@@ -60,7 +60,7 @@ class Role:
         )
 
     def hop(self) -> Hop:
-        """Return the first TCP hop."""
+        """Return the first TCP hop of the host."""
         return first_hop(self).as_hop()
 
     def later_hops(self) -> tuple[Hop, ...]:
@@ -68,23 +68,23 @@ class Role:
         return tuple(CAST[name].as_hop() for name in reversed(jumps(self.name)[:-1]))
 
     def as_hop(self) -> Hop:
-        """Return the host as a hop of others."""
+        """Return this host as a hop of other hosts."""
         return Hop(self.hostname, 22, self.user, known_keys=self.known_keys)
 
     def leg(self) -> Leg:
-        """Return what ssh does once the hops before it are passed."""
+        """Return this host's step in a handshake, after all earlier hops."""
         return Leg(self.hostname, self.machine, self.user, self.strict, self.moves)
 
 
 def first_hop(role: Role) -> Role:
-    """Return the host, or the first of its jump hosts."""
+    """Return the host to which ssh opens the TCP connection: the outermost jump host, or the host itself."""
     while role.jump is not None:
         role = CAST[role.jump]
     return role
 
 
 def jumps(name: str) -> tuple[str, ...]:
-    """Return the jump hosts of a host, the nearest to it first."""
+    """Return the jump hosts of a host, beginning with the one nearest to the host."""
     jump = CAST[name].jump
     return () if jump is None else (jump, *jumps(jump))
 
@@ -94,9 +94,9 @@ def _listed(**words: object) -> Wish:
 
 
 VPNS = (Vpn("corp", "tun*"),)
-RESTRICTED = ("desk",)  # only allowed on a network whose name the network manager reports
-SEVERAL = ("web1", "web2", "web3", "web4")  # on one server, with one account
-# more names of the server and account of SEVERAL; known_hosts has three of them
+RESTRICTED = ("desk",)  # allowed only on networks that the network manager identifies by name
+SEVERAL = ("web1", "web2", "web3", "web4")  # hosts on the same server, with the same account
+# Other names of the same server and account. known_hosts has three of them.
 ALIASES: dict[str, HostKeyChecking] = {
     "git": "ask",
     "wiki": "accept-new",
@@ -104,9 +104,7 @@ ALIASES: dict[str, HostKeyChecking] = {
     "old": "no",
     "rsa": "ask",
 }
-FLEET = tuple(
-    f"rack{number}" for number in range(12)
-)  # behind one bastion that no master of its own is wanted for
+FLEET = tuple(f"rack{number}" for number in range(12))  # hosts behind one bastion, which is not listed itself
 CAST = {
     role.name: role
     for role in (
@@ -144,7 +142,8 @@ CAST = {
         Role("inner", "", "inner", _listed(), jump="bastion", by_name=True),
         Role("deep", "", "deep", _listed(), jump="inner", by_name=True),
         Role("gate", OUTER, "outer", None, by_name=True, user="gate"),
-        Role("annex", "", "inner", None, jump="gate", by_name=True),  # the same jump host behind another one
+        # the same jump host as `inner`, behind another bastion
+        Role("annex", "", "inner", None, jump="gate", by_name=True),
         Role("well", "", "well", _listed(), jump="annex", by_name=True),
         Role("ship", "", "inner", _listed(), jump="gate", by_name=True, user="ship"),
         *(Role(name, "", name, _listed(), jump="gate", by_name=True, user=name) for name in FLEET),

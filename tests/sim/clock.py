@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Virtual time, and what is to happen in it."""
+    """The virtual time, and the calls that are scheduled in it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -15,16 +15,16 @@ class Clock:
         self._count = 0
 
     def at(self, when: float, do: Callable[[], None]) -> None:
-        """Do it then, or now where that is past."""
+        """Schedule a call at a time, or now if that time has passed."""
         self._count += 1
         heapq.heappush(self._heap, (max(when, self.now), self._count, do))
 
     def after(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do it a while later."""
+        """Schedule a call after this many seconds."""
         self.at(self.now + seconds, do)
 
     def run_until(self, when: float) -> None:
-        """Let everything happen that is due until then."""
+        """Advance the time, and make all calls that are due by then."""
         while self._heap and self._heap[0][0] <= when:
             self.now, _, do = heapq.heappop(self._heap)
             do()

@@ -1,4 +1,4 @@
-"""What the agent of the simulation does with its hands: each action, carried out in the virtual world."""
+"""Carries out the agent's actions in the virtual world."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CODES: dict[FailureKind, Code] = {
 
 
 class Hands:
-    """Carries actions out; what came of it is an event. One agent has one, and the next agent hears nothing of it."""
+    """Carries out one agent's actions, and posts the results as events. A later agent does not get these events."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -40,12 +40,12 @@ class Hands:
         self._timers: dict[str, int] = {}
 
     def cut(self) -> None:
-        """The agent ends: so do the children that are not through."""
+        """End all unfinished attempts, because the agent ends."""
         for handshake in self._attempts.values():
             handshake.cut()
 
     def carry_out(self, action: a.Action) -> None:
-        """Do it, or begin to."""
+        """Carry out an action, or start it."""
         match action:
             case a.SetTimer():
                 self._look_at(action)
@@ -248,7 +248,10 @@ class Hands:
 
 
 def failure_of(outcome: Outcome) -> Failure:
-    """Return what ssh's words mean; those of a peer count only where a host key was proven before."""
+    """Return the failure that the agent would read from ssh's log.
+
+    It is positive only if a host key was proven before.
+    """
     kind = outcome.kind or "unknown"
     positive = outcome.key != ""
     if kind == "closed":

@@ -1,4 +1,4 @@
-"""A new connection of the simulation: TCP, then key exchange and login at each hop, over the true network."""
+"""A new connection of the simulation: TCP, then key exchange and login at each hop, over the simulated network."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from trayagent.core.facts.failure import FailureKind
 if TYPE_CHECKING:
     from trayagent.core.facts.resolved import HostKeyChecking
 
-CONNECT_S, LOGIN_S = 10.0, 30.0  # of each hop; DEADLINE_S is the agent's own
+CONNECT_S, LOGIN_S = 10.0, 30.0  # ssh's limits for each hop; DEADLINE_S is the agent's limit
 DEADLINE_S = 30.0
 KEX_RTTS, LOGIN_RTTS = 5, 3
 
-# A gateway that answers for a server's address, and sends a disconnect of its own before any key exchange.
+# Lies of a gateway that answers in a server's place, and forges a disconnect before any key exchange.
 FORGES = {"denied", "too many", "going down"}
 
 
 @dataclass(frozen=True)
 class Leg:
-    """One hop: whom ssh means to reach, as whom, and how it checks the host key."""
+    """One hop of a login: the intended server, the account, and the host key check."""
 
     server: str
     machine: str
@@ -35,27 +35,28 @@ class Leg:
 
 
 def shown_key(machine: str, key_type: str = "ssh-ed25519") -> str | None:
-    """Return what ssh itself logged of a proven host key, None where none was."""
+    """Return the proven host key as ssh logs it, or None if no key was proven."""
     return f"{key_type} SHA256:{machine}" if machine else None
 
 
 @dataclass
 class Outcome:
-    """What came of it, in truth: `key` is the host key that was proven at the last hop, "" where none was."""
+    """The true result of an attempt. `key` is the host key that was proven at the last hop, "" if none was."""
 
     kind: FailureKind | None = None
     at: Leg | None = None
     key: str = ""
     banner: bool = False
-    met: bool = False  # a real server saw it
-    last: bool = False  # it came as far as the server itself
-    let_in: list[tuple[Leg, float]] = field(default_factory=list)  # the accounts that let it in, and when
+    met: bool = False  # a real server saw the attempt
+    last: bool = False  # the attempt reached the last hop
+    # the accounts that accepted the login, and the times
+    let_in: list[tuple[Leg, float]] = field(default_factory=list)
 
 
 class Handshake:
-    """One attempt on its way; `done` is called once, unless it is cut."""
+    """One attempt in progress. It calls `done` once, unless `cut` ends it first."""
 
-    def __init__(  # noqa: PLR0913  # what it is made with and whom it tells
+    def __init__(  # noqa: PLR0913  # needs the world's parts and the callbacks
         self,
         clock: Clock,
         net: Net,
@@ -77,11 +78,11 @@ class Handshake:
         self._pause = 0.5
         self._at = 0
         self._stands = False
-        self._token = 0  # what was begun before the last redial is not gone on with
+        self._token = 0  # steps from before the last redial are ignored
         self._peer = peer
         self._over = False
         self._passed: tuple[Machine, ...] = through.machines if through is not None else ()
-        self._waits: tuple[Machine, int] | None = None  # at a door that has not opened yet
+        self._waits: tuple[Machine, int] | None = None  # a connection that has not logged in yet
         self.flow: Flow | None = through.flow if through is not None else net.way(peer)
         if self.flow is None:
             clock.after(0.005, lambda: self._fail("unreachable"))
@@ -89,9 +90,9 @@ class Handshake:
             self._after(net.rtt_s, self._connect)
 
     def redial(self) -> bool:
-        """Begin a connection over the current route and return True, unless one is established already.
+        """Start a connection over the current route and return True. If one is already established, return False.
 
-        The older connection is not answered before the new one.
+        In this simulation, the older connection is never answered first.
         """
         flow = self.net.way(self._peer)
         if self._over or self._stands or self._through is not None or flow is None:
@@ -101,17 +102,17 @@ class Handshake:
         return True
 
     def expire(self) -> None:
-        """Let the agent's own deadline end it."""
+        """End the attempt at the agent's deadline."""
         if not self._over:
             self._time_out()
 
     def cut(self) -> None:
-        """End it from this side: politely where its packets get through, as a ghost where not."""
+        """End the attempt from this side. If no packet gets through, the server still counts the connection."""
         if not self._over:
             self._over = True
             self._leave_unfinished()
 
-    # One hop after the other.
+    # The steps at each hop.
 
     @property
     def _leg(self) -> Leg:
@@ -135,7 +136,7 @@ class Handshake:
         lie = self._lie()
         if not self._carries() or (lie is None and (machine is None or not machine.up)):
             if self._through is not None:
-                self._through.send()  # what carries it is asked by this
+                self._through.send()  # the attempt's data also makes the carrier's connection send
             self._again(self._connect, CONNECT_S)
             return
         self._pause = 0.5
@@ -186,7 +187,7 @@ class Handshake:
             self._fail("auth")
         elif machine.wordless:
             self._leave(penalty_s=AUTH_FAILED_S)
-            # Of a jump host's key exchange nothing is logged.
+            # The agent's log contains no key exchange with a jump host.
             self._fail("closed" if self._at == len(self._legs) - 1 else "dropped")
         else:
             self._leave()
@@ -207,7 +208,7 @@ class Handshake:
             self._end(connection)
 
     def _met_carries(self) -> bool:
-        # One that rebooted meanwhile knows nothing of it.
+        # a server that rebooted meanwhile does not know the connection
         return self._carries() and self._met.up
 
     # Gateways that lie.
@@ -231,7 +232,7 @@ class Handshake:
             self.clock.after(8 * rtt, lambda: self._enter_trap() if accepts else self._fail("auth"))
 
     def _meet_another(self, key: str) -> None:
-        """A bare control is answered, perhaps with a host key."""
+        """End a bare control with an answer: a banner, and perhaps a host key."""
         if not self._over:
             self.outcome.banner, self.outcome.key = True, key
             self._end(None)
@@ -240,11 +241,11 @@ class Handshake:
         if self._over or self.flow is None:
             return
         if len(self._legs) > 1:
-            self._fail("unreachable")  # it takes us in, and leads nowhere
+            self._fail("unreachable")  # the false server accepts the login, but leads to no further hop
             return
         self._end(Connection(self.clock, self.net, self.flow, (self._machines.named("liar"),)))
 
-    # Its end.
+    # The end of the attempt.
 
     def _again(self, step: Callable[[], None], limit_s: float) -> None:
         if self.clock.now - self._began > limit_s:
@@ -283,7 +284,10 @@ class Handshake:
             self._waits = None
 
     def _left_behind(self) -> None:
-        """The server never learns what became of this one, or is left in the middle of it."""
+        """Leave the server with an unfinished handshake.
+
+        If no packet gets through, the server does not notice the end.
+        """
         if self._waits is None:
             return
         machine, number = self._waits

@@ -1,4 +1,4 @@
-"""What can happen to a laptop, drawn from a seed: a history is data, so it can be kept, printed and shortened."""
+"""Random histories of a laptop, drawn from a seed. A history is data, so it can be stored, printed and shortened."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from tests.sim.net import SPOTS
 from trayagent.core.facts.network import Touched
 
 Step = tuple[float, str, str]
-"""Seconds after the step before it, the word, and to which of these it happens."""
+"""The seconds since the previous step, the word, and its object."""
 History = tuple[tuple[str, ...], float, tuple[Step, ...]]
-"""The names of the hosts, the round trip in seconds, and the steps."""
+"""The names of the hosts, the round-trip time in seconds, and the steps."""
 
 RTTS_S = (0.040, 0.004, 0.300)
 PAUSES_S = (0.0, 0.0005, 0.02, 0.1, 0.17, 0.3, 0.6, 1.5, 4.0, 20.0, 90.0, 700.0)
-SHORT, LONG = 8, 40  # steps: a few close together find races and are easily read, many meet what others left
+# numbers of steps: short histories find races and are easy to read; long ones combine the effects of many
+# steps
+SHORT, LONG = 8, 40
 FLICKERS = {
     "address": Touched(addresses=frozenset({"192.168.10.2", "10.20.0.7"})),
     "carrier": Touched(links=frozenset({"wlan0"})),
@@ -26,9 +28,9 @@ FLICKERS = {
 
 SERVERS = ("web", "home", "internal", "outer", "inner", "deep")
 LIES = ("denied", "too many", "going down", "closes", "silent", "key", "key in")
-HOSTS = ("*",)  # stands for those of the history
+HOSTS = ("*",)  # replaced by one host of the history
 
-# What happens, and to which of these it may happen.
+# The words, each with its possible objects.
 WORDS: dict[str, tuple[str, ...]] = {
     "plug": tuple(SPOTS),
     "unplug": ("wlan0", "eth0"),
@@ -75,7 +77,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-# What happens to processes: a master, or the sentinel on the server, does not run for a while.
+# Words for processes: a master, or the sentinel on the server, is suspended for a while.
 PROCESSES: dict[str, tuple[str, ...]] = {"suspend": HOSTS, "continue": HOSTS, "deaf": HOSTS}
 AROUND_THEM = (
     "look",
@@ -90,7 +92,7 @@ AROUND_THEM = (
     "sleep",
 )
 
-# What happens to sessions: a reconnect keeps those of a master that answers.
+# Words for sessions. A reconnect keeps the sessions of a master that answers.
 SESSIONS: dict[str, tuple[str, ...]] = {"session": HOSTS, "sessions end": HOSTS, "reconnect now": HOSTS}
 BESIDE_THEM = (
     "reconnect",
@@ -113,19 +115,22 @@ BESIDE_THEM = (
     "agent restarts",
 )
 
-# Hosts that are reached without a jump host, and whose key ssh checks.
+# Hosts without a jump host whose key ssh checks.
 ROAMERS = ("web", "lab", "db", "use", "fresh", *SEVERAL)
 
-# What a network manager reports.
+# Words for a network manager's reports.
 REPORTS: dict[str, tuple[str, ...]] = {"portal": ("home", "cafe", "office"), "portal over": ("",)}
 
-# What leaves no server at home with a reason to keep us waiting, if it does not happen too often.
+# If these words do not happen too often, no server at home has a reason to delay a login.
 HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
 
 
 def history(seed: int) -> History:
-    """Return the history of a seed: even ones are short, odd ones long; half of them use a few words only."""
-    random = Random(seed)  # noqa: S311  # nothing secret: the same seed must give the same history
+    """Return the history of a seed. Even seeds give short histories, odd seeds long ones.
+
+    Half of them use only a few words.
+    """
+    random = Random(seed)  # noqa: S311  # not for secrets: the same seed must give the same history
     names = _names(random, many=seed % 2 == 0)
     words = sorted(WORDS)
     match random.randint(0, 9):
@@ -138,7 +143,7 @@ def history(seed: int) -> History:
 
 def history_of_processes(seed: int) -> History:
     """Return the history of a seed in which processes are suspended."""
-    random = Random(seed)  # noqa: S311  # as above
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
     names = _names(random, many=False)
     words = [*PROCESSES, *AROUND_THEM, "vpn up", "vpn down", "agent restarts"]
     return _drawn(random, names, words, 1, 25)
@@ -146,7 +151,7 @@ def history_of_processes(seed: int) -> History:
 
 def history_of_sessions(seed: int) -> History:
     """Return the history of a seed in which the user reconnects hosts while sessions use them."""
-    random = Random(seed)  # noqa: S311  # as above
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
     names = _names(random, many=False)
     words = ["session", *SESSIONS, *PROCESSES, *BESIDE_THEM, "vpn up", "vpn down"]
     begin = tuple((at, word, name) for at, word in ((0.0, "session"), (0.3, "reconnect")) for name in names)
@@ -155,7 +160,7 @@ def history_of_sessions(seed: int) -> History:
 
 def history_of_roaming(seed: int) -> History:
     """Return the history of a seed in which hosts without jump hosts roam."""
-    random = Random(seed)  # noqa: S311  # as above
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
     names = tuple(random.sample(ROAMERS, random.randint(1, 3)))
     words = [
         "plug",
@@ -174,7 +179,7 @@ def history_of_roaming(seed: int) -> History:
 
 def history_of_reports(seed: int) -> History:
     """Return the history of a seed in which a network manager names networks and notices captive portals."""
-    random = Random(seed)  # noqa: S311  # as above
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
     names = tuple(dict.fromkeys((*RESTRICTED, *_names(random, many=False))))
     words = [*REPORTS, "plug", "unplug", *AROUND_THEM, "vpn up", "vpn down", "agent restarts", "reconnect"]
     words += random.sample(sorted(WORDS), 5)
@@ -183,7 +188,7 @@ def history_of_reports(seed: int) -> History:
 
 
 def _names(random: Random, *, many: bool) -> tuple[str, ...]:
-    """Return some hosts, with their jump hosts; now and then several of one server, or more behind one bastion."""
+    """Return random hosts with their jump hosts. Some draws have several hosts on one server, or behind one bastion."""
     singles = sorted(set(CAST) - set(FLEET) - set(RESTRICTED))
     names = random.sample(singles, random.randint(1, 4))
     match random.randint(0, 9):
@@ -202,7 +207,7 @@ def _drawn(
     most: int,
     begin: tuple[Step, ...] = (),
 ) -> History:
-    """Return a history that begins with `begin`, and then has from `least` to `most` steps with these words."""
+    """Return a history that begins with `begin`, followed by `least` to `most` random steps with these words."""
     steps = tuple(_step(random, words, names) for _ in range(random.randint(least, most)))
     return names, random.choice(RTTS_S), (*begin, *steps)
 
@@ -214,7 +219,7 @@ def _step(random: Random, words: list[str], names: tuple[str, ...]) -> Step:
 
 
 def shortest(history: History, breaks: Callable[[History], bool]) -> History:
-    """Return the history without the steps, hosts and pauses that it breaks without."""
+    """Return a shorter history that still breaks, without unnecessary steps, hosts and pauses."""
     names, rtt_s, steps = history
     size = max(len(steps) // 2, 1)
     while size:

@@ -1,4 +1,4 @@
-"""The inner masters of the simulation: each waits for an outer one, and ends only by the user or by its server."""
+"""The inner masters of the simulation. Each waits for an outer master. Only the user or the server ends it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIRST_PID = 10_000
 
 @dataclass
 class Inner:
-    """One inner master: the machine and its boot, and the outer master that carries its link."""
+    """One inner master, with its server, that server's boot number, and the outer master that carries the link."""
 
     master: Master
     host: str
@@ -52,12 +52,12 @@ class Inners:
             world.clock.after(0.01, lambda: self.end(action.name, by_request=False))
 
     def outer_path(self, name: str) -> str:
-        """Return where the next master of a host listens."""
+        """Return the path on which the next outer master of a host listens."""
         host = self._world.state.hosts.get(name)
         return (host.hidden_path if host is not None else None) or f"/cm/{name}"
 
     def lost(self, outer: Living) -> None:
-        """Note that a master ended, and with it the link that it carried."""
+        """Record that an outer master ended, and with it the link that it carried."""
         inner = self.living.get(outer.host)
         if inner is not None and inner.carrier is outer:
             inner.carrier = None
@@ -71,7 +71,7 @@ class Inners:
             self._world.post(e.MasterEnded(0, name, inner.master.pid, failure, by_request))
 
     def found(self) -> None:
-        """Let the next agent find those that live."""
+        """Report the living inner masters to the next agent."""
         for inner in self.living.values():
             self._world.post(r.RoamingFound(0, inner.host, inner.master, f"/cm/{inner.host}.outer"))
 

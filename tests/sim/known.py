@@ -1,11 +1,11 @@
-"""Histories that broke an invariant once, each as short as it could be made."""
+"""Histories that once broke an invariant, shortened as far as possible."""
 
 from __future__ import annotations
 
 from tests.sim.histories import History, Step
 
-# Logins are cut at the move to the cable and at the sleep. The server penalizes them 120 s later, and the hosts come
-# home then.
+# The move to the cable and the sleep cut logins off. The server penalizes them 120 s later, when the hosts come
+# home.
 _CUT_AND_PENALIZED: tuple[Step, ...] = (
     (0.0, "plug", "cable"),
     (0.0, "unplug", "wlan0"),
@@ -17,23 +17,23 @@ _CUT_AND_PENALIZED: tuple[Step, ...] = (
 )
 
 KNOWN: dict[str, History] = {
-    # The address stayed on a radio that changed networks, while the packets left through the cable.
+    # The Wi-Fi changed networks and kept its address, while packets left through the cable.
     "the radio behind the cable": (("stranger",), 0.3, ((0.0, "plug", "cable"), (0.0, "flapping", "twin"))),
-    # A gateway at home sends a disconnect in the server's name; the old connection has lost one question only.
+    # A gateway at home forges a disconnect from the server. The old connection has lost only one probe.
     "a forged disconnect": (
         ("web",),
         0.04,
         ((0.0, "liar", "home denied"), (0.0, "swallowed", "3.2"), (20.0, "look", "")),
     ),
-    # Nobody checks host keys, and whoever answers lets us in.
+    # ssh does not check host keys, and the machine that answers accepts the login.
     "a trap without host key checking": (
         ("open",),
         0.04,
         ((0.0, "liar", "cafe key in"), (4.0, "plug", "cafe"), (20.0, "look", "")),
     ),
-    # The kernel moved the connection (MPTCP); its address of before is gone.
+    # The kernel moved the connection to another address (MPTCP). The old address is gone.
     "a connection that follows": (("roams",), 0.04, ((4.0, "plug", "cafe"), (4.0, "look", ""))),
-    # The probe waits behind the session's own data, and only the jump host acknowledges.
+    # The probe waits behind the session's own data, and only the jump host acknowledges packets.
     "an upload behind a jump host": (
         ("gate", "ship"),
         0.04,
@@ -44,7 +44,7 @@ KNOWN: dict[str, History] = {
         0.004,
         ((90.0, "upload", "rack1"), (0.0, "look", "")),
     ),
-    # A banner is no proof against silence.
+    # A banner does not prove that a silent connection is stale.
     "an unnamed master at the office": (
         ("open", "stranger"),
         0.004,
@@ -70,20 +70,20 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "reboot", "outer"), (700.0, "look", "")),
     ),
-    # What it is shown as: `checking` for minutes, with no word of what it waits for.
+    # The host was `checking` for minutes, and `status` did not show what it waited for.
     "behind a jump host in a hole": (
         ("bastion", "inner"),
         0.04,
         ((0.0, "swallowed", "0.3"), (0.0, "hole", "home"), (90.0, "look", "")),
     ),
     "an unnamed master at the cafe": (("deploy",), 0.3, ((0.0, "blink", "cafe"), (700.0, "look", ""))),
-    # A remembered name made a usual host of it, which waited for ever.
+    # A recorded name made an unnamed master a normal host, which then waited forever.
     "an unnamed master found again": (
         ("stranger",),
         0.3,
         ((0.0, "agent restarts", ""), (0.3, "plug", "twin_nat")),
     ),
-    # An old master of the user's, found by the next agent, was taken for a login with a password after the refusal.
+    # The next agent found an old master of the user, and mistook it for a login with a password after the refusal.
     "a restart after a refused key": (
         ("nas",),
         0.04,
@@ -95,7 +95,7 @@ KNOWN: dict[str, History] = {
             (700.0, "carrier back", "wlan0"),
         ),
     ),
-    # Rounding: the time had come, and had not.
+    # A rounding error: one comparison found the time due, another one did not.
     "a tunnel that changes its address thrice": (
         ("db",),
         0.004,
@@ -107,7 +107,7 @@ KNOWN: dict[str, History] = {
         0.004,
         ((0.0, "liar", "home denied"), (0.0, "flapping", "twin"), (90.0, "look", "")),
     ),
-    # The banner was checked at the very moment at which another host's login was dropped.
+    # A banner check happened at the moment when another host's login was dropped.
     "banner checks beside dropped logins": (
         ("web2", "web3", "web4"),
         0.3,
@@ -118,13 +118,14 @@ KNOWN: dict[str, History] = {
             (700.0, "plug", "home"),
         ),
     ),
-    # Two hosts of one server, and a VPN for everything: the one behind a jump host was counted elsewhere.
+    # Two hosts on one server, with a VPN for all traffic: the host behind a jump host was counted at another
+    # network.
     "a jump host in a VPN": (
         ("ship", "bastion"),
         0.3,
         ((0.0, "vpn new address", "everything"), (20.0, "nologin", "deep"), (0.0, "flapping", "cafe")),
     ),
-    # Three logins to one account were believed to leave through the Wi-Fi, and went through a VPN for everything.
+    # The agent counted three logins to one account on the Wi-Fi, but they went through a VPN for all traffic.
     "a VPN takes over the route to a bastion": (
         ("rack0", "rack1", "rack2"),
         0.004,
@@ -134,7 +135,8 @@ KNOWN: dict[str, History] = {
             (1.5, "hole over", ""),
         ),
     ),
-    # A retransmission that came near later hid, for minutes, that the control waited for refused logins.
+    # Because a retransmission came near, `status` did not show for minutes that the control waited for refused
+    # logins.
     "checking while an account is refused": (
         ("rack0", "rack1", "rack2"),
         0.004,
@@ -146,19 +148,19 @@ KNOWN: dict[str, History] = {
             (700.0, "files touched", ""),
         ),
     ),
-    # TCP backed off in a network that led nowhere; back home its next retransmission was 4 s away.
+    # TCP backed off on a network without a route. Back home, the next retransmission was due in 4 s.
     "away and back": (
         ("web",),
         0.04,
         ((0.0, "hole", "cafe"), (0.3, "and back", "cafe 8.0"), (90.0, "look", "")),
     ),
-    # A gateway answered with another host key before the host was ever reached, which stopped it on all networks.
+    # A gateway showed another host key before the host was ever reached. The host then stopped on all networks.
     "another key at the first network": (
         ("db",),
         0.3,
         ((0.0, "liar", "office key"), (0.0, "plug", "office"), (1.5, "docker", "")),
     ),
-    # A login that began in the office moved to a network where five had just been cut.
+    # A login that began in the office moved to a network where five logins had just been cut off.
     "a redialled login where five were cut": (
         ("lab",),
         0.3,
@@ -169,7 +171,7 @@ KNOWN: dict[str, History] = {
             (0.0, "blink", "cafe"),
         ),
     ),
-    # Logins that began at home moved to a network where six had failed within a minute.
+    # Logins that began at home moved to a network where six logins had failed within a minute.
     "a redialled login where six failed": (
         ("web2",),
         0.04,
@@ -180,13 +182,13 @@ KNOWN: dict[str, History] = {
             (20.0, "flapping", "twin"),
         ),
     ),
-    # The network went away during a reconnect, and the old master was probed once more.
+    # The network was lost during a reconnect, and the agent probed the old master once more.
     "a carrier lost during a reconnect": (
         ("web",),
         0.3,
         ((0.0, "reconnect", "web"), (0.6, "liar", "home going down"), (0.0, "carrier lost", "wlan0")),
     ),
-    # A refused reconnect stayed the running control of a path that had changed since.
+    # A refused reconnect still counted as the running control after the path had changed.
     "a refused reconnect, then another path": (
         ("adhoc",),
         0.004,
@@ -203,19 +205,19 @@ KNOWN: dict[str, History] = {
             (0.1, "vpn new address", "everything"),
         ),
     ),
-    # A banner check was begun although five connections hung at the server; the next move cut it.
+    # The agent began a banner check although five connections hung at the server. The next move cut it off.
     "banner checks while a network flaps": (
         ("bastion",),
         0.3,
         ((0.0, "hole", "home"), (700.0, "connect", "touch"), (0.0, "flapping", "cafe")),
     ),
-    # The server's gateway saw one client, and the agent counted its Wi-Fi and its cable apart.
+    # The server saw one client address, but the agent counted its Wi-Fi and its cable separately.
     "cut logins on a Wi-Fi, then on a cable": (
         ("web", "web2"),
         0.04,
         ((0.0, "sleep", "cable"), (0.6, "unplug", "wlan0"), (0.1, "sleep", "")),
     ),
-    # A refusal that began before the last doubt is no control, and stayed as one for good.
+    # A refused login that began before the last suspicion is no control, but kept counting as one.
     "a late end of the user's own attempt": (
         ("web2",),
         0.3,
@@ -226,7 +228,7 @@ KNOWN: dict[str, History] = {
             (700.0, "keys changed", ""),
         ),
     ),
-    # The refusal of the user's own attempt was a control, and with it a paused agent ended the old connection.
+    # The user's own attempt was refused, which is a control. So a paused agent ended the old connection.
     "a refused reconnect in a pause": (
         ("db",),
         0.04,
@@ -239,19 +241,19 @@ KNOWN: dict[str, History] = {
             (0.0, "reconnect", "db"),
         ),
     ),
-    # The cable's network stayed the same, and only the Wi-Fi, through which answers come, was elsewhere.
+    # The cable stayed in its network. Only the Wi-Fi, through which the answers come, changed to another one.
     "a radio that returns behind the cable": (
         ("rack0", "rack1", "rack2"),
         0.04,
         ((0.0, "plug", "cable"), (0.3, "flapping", "twin"), (1.5, "docker", "")),
     ),
-    # The cut login had been redialled on the other network, and was counted where it began.
+    # A login was redialled on another network and then cut off, but counted on the network where it began.
     "a redialled login while a network flaps": (
         ("roams",),
         0.04,
         ((0.0, "and back", "cafe 0.9"), (0.0, "flapping", "twin")),
     ),
-    # The user's reconnect waited for two other logins to the account, and the host was shown as `checking`.
+    # The user's reconnect waited for two other logins to the account, but `status` showed the host as `checking`.
     "a reconnect behind two trials": (
         ("web2", "web3", "web4"),
         0.3,
@@ -264,7 +266,8 @@ KNOWN: dict[str, History] = {
             (700.0, "and back", "cafe 8.0"),
         ),
     ),
-    # Only a jump host's TCP acknowledged: it waits a minute for the answer, and the host behind it waits for that.
+    # Only a jump host's TCP acknowledged. The jump host waits a minute for an answer, and the host behind it waits
+    # as long.
     "behind a jump host that waits for an answer": (
         ("inner", "deep"),
         0.3,
@@ -276,7 +279,7 @@ KNOWN: dict[str, History] = {
             (90.0, "look", ""),
         ),
     ),
-    # The next agent did not know that a jump host had refused the logins, and tried a third one there.
+    # The next agent did not know that a jump host had refused the logins, and tried a third login there.
     "refused at a jump host before a restart": (
         ("rack1", "rack2"),
         0.3,
@@ -288,18 +291,20 @@ KNOWN: dict[str, History] = {
             (0.0, "agent restarts", ""),
         ),
     ),
-    # The server penalized three cut logins until 49 s after the return. The agent checked its banner 11 s before that,
-    # and then not for 29 s, because the next login was due in 28 s.
+    # The server penalized three cut logins until 49 s after the return. The agent's last banner check was 11 s
+    # before that. It made no other for 29 s, because the next login was due in 28 s.
     "home before the penalties are over": (("open", "adhoc", "git"), 0.3, _CUT_AND_PENALIZED),
-    # The kernel was queried twice; the second report was older than the new probe, and was counted for it.
+    # The agent queried the kernel twice. The second report was older than the new probe, but was used for it.
     "two reports on one upload": (
         ("rack0", "rack1", "web"),
         0.04,
         ((0.0, "upload", "rack1"), (0.0, "blink", "home"), (4.0, "swallowed", "3.2")),
     ),
-    # The server dropped the controls for a while. Nobody checked its banner, so the hosts waited for the whole pause.
+    # The server dropped the controls for a while. The agent did not check the banner, so the hosts waited the whole
+    # pause.
     "controls that the server drops": (("adhoc", "git"), 0.3, _CUT_AND_PENALIZED),
-    # A host without a host key check had logged in to a liar. Its own server's refusal was taken for another machine's.
+    # A host without a host key check had logged in to a false server. The agent mistook the real server's refusal
+    # for another machine's.
     "a refusal by an unexpected key": (
         ("old", "web1", "wiki"),
         0.3,
@@ -313,9 +318,11 @@ KNOWN: dict[str, History] = {
             (4.0, "files touched", ""),
         ),
     ),
-    # All hosts tried again at once, were dropped together, and used up what the server allows in a minute.
+    # All hosts tried again at once and were dropped. So they used up the attempts that the server allows in a
+    # minute.
     "three hosts that a server drops": (("roams", "adhoc", "git"), 0.3, _CUT_AND_PENALIZED),
-    # A control that was no longer wanted was refused. Once the old connection died, nothing said why no login followed.
+    # A control was refused when it was no longer needed. Then the old connection died, and `status` showed no reason
+    # for the missing login.
     "refused when it was no longer wanted": (
         ("deep", "well", "ship"),
         0.004,
@@ -328,7 +335,7 @@ KNOWN: dict[str, History] = {
             (700.0, "accounts expired", "internal"),
         ),
     ),
-    # The next agent found the draining master first, and forgot that its unlisted host was paused.
+    # The next agent found the draining master first, and forgot that the user had paused this unlisted host.
     "a pause while a master drains": (
         ("adhoc",),
         0.004,
@@ -339,7 +346,7 @@ KNOWN: dict[str, History] = {
             (0.0, "agent restarts", ""),
         ),
     ),
-    # The first logins to a name went through a VPN for everything, and were counted on the Wi-Fi: six were cut.
+    # The first logins to a name went through a VPN for all traffic, but were counted on the Wi-Fi. Six were cut off.
     "a first login through a VPN": (
         ("db",),
         0.3,
@@ -352,7 +359,8 @@ KNOWN: dict[str, History] = {
             (20.0, "connect", "gate"),
         ),
     ),
-    # The user's `ssh -O exit` met a reconnect. An earlier master drained with a session, and was killed, too.
+    # The user ran `ssh -O exit` during a reconnect. The agent also killed an earlier master that drained with a
+    # session.
     "an exit during a reconnect": (
         ("web1",),
         0.004,
@@ -373,7 +381,8 @@ KNOWN: dict[str, History] = {
             (0.3, "-O exit", "lab"),
         ),
     ),
-    # Nobody could log in for a while, and then the user connected. The host was taken for one with a password.
+    # The server refused all logins for a while, and then the user connected. The agent mistook the host for one with
+    # a password.
     "connected by hand after a nologin": (
         ("bastion", "inner"),
         0.004,
@@ -400,7 +409,7 @@ KNOWN: dict[str, History] = {
             (0.3, "upload", "adhoc"),
         ),
     ),
-    # An unnamed master that had gone was counted under its server's address, and its login not under the name.
+    # The agent counted an ended unnamed master under its server's address, but a login under the server's name.
     "flaps after an unnamed master": (
         ("git", "stranger"),
         0.3,

@@ -1,4 +1,4 @@
-"""The ssh masters of the simulation, and how its transcript is written."""
+"""The ssh masters of the simulation, and the lines of its transcript."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trayagent.core.facts.masters import Master
 class Living:
     """One ssh master process.
 
-    `key`: the host key that the agent saw when it made this one. `mark`: where its connection was when
-    the agent last asked it something, `asked`: that was not answered yet. `proven_over` and `asked_over`: the
-    true path when it was last known to live, and when the agent last asked it. `suspended`: the process does
-    not run, so what it is to send (`unsent`) and what came for it (`unread`) waits. `deaf`: the sentinel hangs.
-    `sessions` go through it. `draining`: a new master has its path, and it ends with its last session.
+    `key`: the host key that the agent saw when it started this master. `mark`: the connection's counters at the last
+    probe. `asked`: that probe is not answered yet. `proven_over` and `asked_over`: the true path at the last proof
+    of life and at the last probe. `suspended`: the process does not run, so data to send (`unsent`) and received
+    data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a new master
+    has the control path, and this master ends with its last session.
     """
 
     master: Master
@@ -39,12 +39,12 @@ class Living:
     draining: bool = False
 
     def returned(self, now_over: object) -> bool:
-        """Report whether its path is again the one on which it lived, and it was asked on another one."""
+        """Report whether the path is again the one of the last proof of life, but the last probe used another path."""
         return now_over == self.proven_over and self.asked and self.asked_over not in {None, now_over}
 
     @property
     def stopped(self) -> bool:
-        """Whether it, or a master that carries it, is suspended."""
+        """Whether the master, or a master that carries it, is suspended."""
         return self.suspended or (self.carrier is not None and self.carrier.stopped)
 
 

@@ -1,4 +1,4 @@
-"""What servers and accounts bear: refused logins, unfinished handshakes, attempts; whatever the number of hosts."""
+"""Checks the limits of servers and accounts: refused logins, unfinished handshakes and attempts."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ if TYPE_CHECKING:
 
 REFUSED_IN_TEN_MINUTES = 2
 LET_IN_LATELY_S = 60.0
-FAILED_PER_MINUTE = 6  # or as many as the server has hosts, where that is more
-UNFINISHED_IN_HALF_A_MINUTE = 5  # or two for each host
+FAILED_PER_MINUTE = 6  # or one for each host of the server, if that is more
+UNFINISHED_IN_HALF_A_MINUTE = 5  # or two for each host, if that is more
 AT_ONCE = 6
-CHECK_AFTER_S = 10.0  # one server, whatever the number of its hosts
-CHECKS_IN_FIVE_MINUTES = 24  # every 15 s, and every 10 s in the pauses of about 40 s
+CHECK_AFTER_S = 10.0  # between two checks of one server, for all its hosts together
+CHECKS_IN_FIVE_MINUTES = 24  # one every 15 s, or every 10 s during pauses of about 40 s
 
 
 @dataclass
 class Tried:
-    """One attempt, as the world saw it."""
+    """One attempt, as it truly happened."""
 
     host: str
-    server: str  # the machine of the first hop, under whatever name
+    server: str  # the machine of the first hop, independent of its name
     began: float
     by_user: bool
     flow: Flow | None
     outcome: Outcome = field(default_factory=Outcome)
     place: str | None = None
-    bare: bool = False  # its host key is compared with known_hosts
-    check: bool = False  # only the server's banner is looked for
+    bare: bool = False  # ends after the host key was compared with known_hosts
+    check: bool = False  # ends after the server's banner
     over: bool = False
     failed_at: float | None = None
 
     @property
     def source(self) -> str | None:
-        """The address that it went from."""
+        """The local address of the attempt."""
         return self.flow.local if self.flow is not None else None
 
     @property
     def network(self) -> str:
-        """Where the servers saw it come from."""
+        """The network from which the servers saw the attempt."""
         return self.flow.segment if self.flow is not None else ""
 
 
 @dataclass
 class Logins:
-    """Counts in truth what the agent's own budgets are there for."""
+    """Counts the true numbers that the agent's budgets must limit."""
 
     world: World
     tried: dict[int, Tried] = field(
         default_factory=dict
-    )  # by this agent; an earlier one's numbers begin again
+    )  # attempts of this agent by number; each agent counts from 1
     refused: dict[tuple[str, str, str], list[tuple[float, float]]] = field(
         default_factory=lambda: defaultdict(list)
-    )  # by an account from a network: when, and when that login began
+    )  # by server, account and network: the time of the refusal, and the login's start
     let_in: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
     cut: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def over(self, number: int, outcome: Outcome) -> Tried:
-        """An attempt is over: return it."""
+        """Record the result of an attempt, and return the attempt."""
         tried = self.tried[number]
         tried.outcome, tried.over = outcome, True
         for leg, at in outcome.let_in:
@@ -81,15 +81,15 @@ class Logins:
         return tried
 
     def aborted(self, number: int) -> None:
-        """The agent ends an attempt before it is through."""
+        """Record that the agent ended an attempt early."""
         if number in self.tried:
             self.tried[number].over = True
 
     def _refused(self, leg: Leg, tried: Tried) -> None:
-        """Check the refusals since the account last let somebody in, under whatever names of its server.
+        """Check the number of refused logins since the account last accepted one, under all names of its server.
 
-        Many logins may be under way together once one has just succeeded from the same network. The first of them
-        that is refused counts; those that began before that could not know.
+        After a successful login, the agent may start many logins from the same network together. Of these, only the
+        first refused one counts, because the others began before the refusal was known.
         """
         now, let_in = self.world.clock.now, self.let_in[leg.machine, leg.user]
         since = max((at for at, _ in let_in), default=-1e9)
@@ -107,10 +107,10 @@ class Logins:
         assert len(counted) <= REFUSED_IN_TEN_MINUTES, self.world.rules.says(tried.host, what)
 
     def unfinished(self, number: int, leg: Leg) -> None:
-        """A server is left in the middle of a handshake."""
+        """Count and check unfinished handshakes at a server."""
         tried = self.tried.get(number)
         if tried is None or tried.by_user or leg.machine != tried.server:
-            return  # a jump host stands between the agent and the others: its own count covers them
+            return  # behind a jump host, only the jump host's own count applies
         now, place = self.world.clock.now, (leg.machine, tried.network)
         recent = self.cut[place] = [t for t in self.cut[place] if now - t < 30] + [now]
         what = f"{len(recent)} unfinished handshakes on {leg.machine}: {recent}"
@@ -118,7 +118,7 @@ class Logins:
         assert len(recent) <= most, self.world.rules.says(tried.host, what)
 
     def not_too_often(self, name: str, tried: Tried) -> None:
-        """Check what a server has seen of us, the user's own word aside."""
+        """Check the number of attempts that a server has seen, without those that the user requested."""
         now, server = self.world.clock.now, tried.server
         ours = [t for t in self.tried.values() if t.server == server and not t.by_user]
         running = sum(not t.over for t in ours)
@@ -143,5 +143,5 @@ class Logins:
         assert len(failed) <= max(FAILED_PER_MINUTE, self._hosts(server)), self.world.rules.says(name, what)
 
     def _hosts(self, server: str) -> int:
-        """Return for how many hosts a server is the first hop, under whatever names."""
+        """Return the number of hosts whose first hop is this server, under any name."""
         return sum(first_hop(role).machine == server for role in self.world.roles.values())

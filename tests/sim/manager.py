@@ -1,4 +1,4 @@
-"""The network manager of the simulation: it names the network, and notices captive portals."""
+"""The network manager of the simulation: it reports the network's name and captive portals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Manager:
-    """Reports to the agent, once it runs. `portals` are the segments with a captive portal."""
+    """A network manager that reports to the agent while it runs. `portals` are the segments with a captive portal."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -23,7 +23,7 @@ class Manager:
         """Whether the agent knows that it is behind a captive portal. The manager needs a moment to find out."""
 
     def start(self) -> None:
-        """Let the manager run from now on."""
+        """Start the manager."""
         self._runs = True
         self.report()
 
@@ -34,7 +34,7 @@ class Manager:
             self._report(ManagerFacts(running=True, connectivity="none"))
 
     def report(self) -> None:
-        """Report the network that leads out."""
+        """Report the network of the default route."""
         interface, segment = self._world.net.outside() or (None, "")
         named = NetworkName(segment, interface=interface) if interface is not None else None
         connectivity: Connectivity = "portal" if segment in self.portals else "full"
@@ -48,7 +48,10 @@ class Manager:
         self._world.post(e.ManagerReported(0, facts))
 
     def allows(self, role: Role) -> bool:
-        """Report whether the configuration allows a host on this network, as far as its name is known."""
+        """Report whether the configuration allows a host on this network.
+
+        An unknown network name allows only unrestricted hosts.
+        """
         outside = self._world.net.outside()
         networks = role.wish.networks if role.wish is not None else ()
         return not networks or (self._runs and outside is not None and outside[1] in networks)

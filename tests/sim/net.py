@@ -1,4 +1,4 @@
-"""The true network of the simulation: which cables and radios lead where, and what of it the kernel shows."""
+"""The simulated network: where cables and radios truly lead, and what the kernel shows of that."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TUN = "tun0"
 
 @dataclass(frozen=True)
 class Spot:
-    """One place to plug in or to associate: `segment` is the wire that it truly leads to.
+    """One network connection of the laptop. `segment` is the LAN to which it truly leads.
 
-    `resets`: its router answers strange packets with RST instead of silence.
+    `resets`: the router answers packets of unknown connections with RST.
     """
 
     segment: str
@@ -31,7 +31,7 @@ class Spot:
 
     @cache  # noqa: B019  # all spots are constants of this module
     def scene(self) -> Scene:
-        """Return what the kernel shows of it."""
+        """Return what the kernel shows of this connection."""
         metric = 100 if self.interface == "eth0" else 600
         four = lan(
             self.segment, self.interface, self.address, gateway=self.gateway, mac=self.mac, metric=metric
@@ -48,7 +48,7 @@ SPOTS = {
     "home": Spot("home", "wlan0", "192.168.10.2/24", "192.168.10.1", "aa:01", "2001:db8:10::2/64"),
     "cable": Spot("home", "eth0", "192.168.10.3/24", "192.168.10.1", "aa:01"),
     "cafe": Spot("cafe", "wlan0", "10.20.0.7/24", "10.20.0.1", "cc:01"),
-    # The same addresses as at home, another wire: with a foreign sshd where the home's machine would be.
+    # Another LAN with the same addresses as home. Another machine's sshd answers at the address of home's server.
     "twin": Spot("twin", "wlan0", "192.168.10.2/24", "192.168.10.1", "bb:01"),
     "twin_nat": Spot("twin_nat", "wlan0", "192.168.10.2/24", "192.168.10.1", "bb:02", resets=True),
     "office": Spot("office", "eth0", "172.20.0.5/24", "172.20.0.1", "dd:01"),
@@ -57,7 +57,7 @@ SPOTS = {
 
 @dataclass(frozen=True)
 class Flow:
-    """What a TCP connection was made with: it lives only as long as that stays."""
+    """The addresses and the network of a TCP connection. It carries data only while these exist."""
 
     local: str
     peer: str
@@ -66,7 +66,7 @@ class Flow:
 
 
 class Picture:
-    """What the kernel shows at one moment, and its answers."""
+    """What the kernel shows at one moment, with its answers to route lookups."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -75,7 +75,7 @@ class Picture:
         self._matched: dict[Lookup, Route | None] = {}
 
     def match(self, lookup: Lookup) -> Route | None:
-        """Return the route that the kernel would take."""
+        """Return the route that the kernel would choose."""
         if lookup not in self._matched:
             self._matched |= self.scene.snapshot([lookup]).matched
         return self._matched[lookup]
@@ -83,7 +83,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Shown:
-    """All that the kernel's picture depends on."""
+    """The inputs of a picture."""
 
     spots: tuple[Spot, ...]
     dark: tuple[str, ...]
@@ -95,9 +95,9 @@ class Shown:
     tunnel_everything: bool
 
 
-@lru_cache(maxsize=4096)  # few pictures come again and again, in one history and in the next
+@lru_cache(maxsize=4096)  # the same few pictures repeat within and across histories
 def picture(shown: Shown) -> Picture:
-    """Return the picture of these networks."""
+    """Return what the kernel shows for these inputs."""
     scene = LO
     for spot in shown.spots:
         scene += spot.scene()
@@ -131,16 +131,16 @@ def _of(flow: Flow) -> Lookup:
 
 @dataclass
 class Net:
-    """What is plugged in now.
+    """The networks that are connected now.
 
-    `holes` are segments that swallow everything without any event, `liars` those whose gateway answers new
-    connections in every server's name, and how.
+    `holes` are segments that silently drop every packet. `liars` maps segments to a lie: the gateway answers new
+    connections in each server's place, in this way.
     """
 
     spots: dict[str, Spot] = field(default_factory=dict)
     dark: set[str] = field(
         default_factory=set
-    )  # interfaces without carrier, addresses and routes still there
+    )  # interfaces without carrier, whose addresses and routes remain
     holes: set[str] = field(default_factory=set)
     liars: dict[str, str] = field(default_factory=dict)
     tunnel_number: int | None = None
@@ -148,14 +148,15 @@ class Net:
     tunnel_everything: bool = False
     docker: bool = False
     rtt_s: float = 0.040
-    extra: int = 0  # privacy addresses that router advertisements brought
-    tentative: set[str] = field(default_factory=set)  # addresses that nothing is sent from yet
-    lingering: set[str] = field(default_factory=set)  # addresses of the network before, for a moment
+    extra: int = 0  # the number of privacy addresses from router advertisements
+    tentative: set[str] = field(default_factory=set)  # addresses from which the kernel sends no packet yet
+    # addresses of the previous network that remain for a moment
+    lingering: set[str] = field(default_factory=set)
     _tunnels: int = 0
     _picture: Picture | None = None
 
     def changed(self, old: Scene) -> Touched:
-        """Forget the picture, and return what the kernel's messages say about the way from the old one."""
+        """Discard the cached picture, and return the changes from the old scene that the kernel's messages report."""
         self._picture = None
         new = self.scene()
         mine = {a.ip for i in new.interfaces for a in i.addresses}
@@ -167,7 +168,7 @@ class Net:
         return Touched(frozenset(links), frozenset(gone), frozenset(lost))
 
     def tunnel_up(self, *, everything: bool) -> None:
-        """Let the VPN come up over the best way out, with a new address."""
+        """Bring the VPN up over the default interface, with a new address."""
         segment = self._segment_of(self._default())
         if segment is not None:
             self._tunnels += 1
@@ -182,7 +183,7 @@ class Net:
         return self.picture().scene
 
     def picture(self) -> Picture:
-        """Return what the kernel shows, with its answers."""
+        """Return what the kernel shows, with its answers to route lookups."""
         if self._picture is None:
             number = self.tunnel_number
             self._picture = picture(
@@ -200,7 +201,7 @@ class Net:
         return self._picture
 
     def snapshot(self, lookups: Iterable[Lookup]) -> Snapshot:
-        """Return what the kernel would answer now."""
+        """Return the snapshot that the agent would read now."""
         now = self.picture()
         matched = {at: now.match(at) for at in lookups}
         return Snapshot(now.scene.interfaces, now.scene.routes, matched, now.macs)
@@ -209,7 +210,7 @@ class Net:
         return self.picture().match(lookup)
 
     def way(self, peer: str) -> Flow | None:
-        """Return the flow of a new connection, None without a route."""
+        """Return the flow that a new connection would get, or None if there is no route."""
         route = self._match(_to(peer))
         if route is None or route.source is None or not self._up(route.interface):
             return None
@@ -218,9 +219,9 @@ class Net:
         return Flow(route.source, peer, self._segment_of(route.interface) or "")
 
     def carries(self, flow: Flow, *, soon: bool = False) -> bool:
-        """Report whether packets of this flow get to where it once led, and back.
+        """Report whether packets of this flow still reach the original peer, and answers come back.
 
-        `soon`: once no address is tentative any more.
+        With `soon`, ignore that an address is still tentative.
         """
         if flow.local in self.tentative and not soon:
             return False
@@ -229,7 +230,8 @@ class Net:
             return False
         if route.interface == TUN:
             return flow.tunnel == self.tunnel_number and self._tunnel_stands()
-        # Routers drop what comes from a foreign source, and nobody else owns the address of the answer.
+        # A router drops packets from a foreign source address, and answers reach only the interface that has the
+        # address.
         segment, bearer = self._segment_of(route.interface), self._bearer(flow.local)
         at_home = (
             self._segment_of(bearer) == segment == flow.segment and bearer is not None and self._up(bearer)
@@ -237,13 +239,13 @@ class Net:
         return at_home and flow.tunnel is None and segment not in self.holes
 
     def resets(self, flow: Flow) -> bool:
-        """Report whether a packet of this flow would be answered by a RST where it goes now."""
+        """Report whether the router on the current path would answer a packet of this flow with a RST."""
         bearer = self._bearer(flow.local)
         spot = self.spots.get(bearer) if bearer is not None else None
         return spot is not None and spot.resets and spot.segment != flow.segment and self._up(spot.interface)
 
     def signature(self, flow: Flow) -> object:
-        """Return what must not change for a master on this flow to be beyond doubt, as the world sees it."""
+        """Return the true path of this flow. If it changes, a master on this flow must be suspected."""
         route = self._match(_of(flow))
         if self._bearer(flow.local) is None:
             return "absent"
@@ -260,7 +262,7 @@ class Net:
         )
 
     def touches(self, flow: Flow, seen: Touched) -> bool:
-        """Report whether what flickered is part of a flow's path."""
+        """Report whether these changes touch the flow's path."""
         route = self._match(_of(flow))
         egress = route.interface if route is not None else ""
         bearer = self._bearer(flow.local) or ""
@@ -272,19 +274,19 @@ class Net:
         )
 
     def has(self, ip: str) -> bool:
-        """Report whether the machine bears the address."""
+        """Report whether an interface of the laptop has the address."""
         return self._bearer(ip) is not None
 
     def online(self) -> bool:
-        """Report whether there is any usable way out."""
+        """Report whether there is a usable default route."""
         return self._default() is not None
 
     def place(self, flow: Flow) -> str:
-        """Return where a new flow leaves: its segment by its interface, or the tunnel."""
+        """Return an identifier of the flow's network: interface and segment, or the tunnel."""
         return TUN if flow.tunnel is not None else f"{self._bearer(flow.local)}@{flow.segment}"
 
     def outside(self) -> tuple[str, str] | None:
-        """Return the interface that leads out, and the segment behind it, None without one."""
+        """Return the interface of the default route and its segment, or None if there is none."""
         interface = self._default()
         segment = self._segment_of(interface)
         return (interface, segment) if interface is not None and segment is not None else None

@@ -1,4 +1,4 @@
-"""Carries a history out in a world: each word, then the healing of everything."""
+"""Plays a history in a simulated world: carries out each step, then heals the world and checks it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from trayagent.core.facts.network import Touched
 SOON_S = 60.0
 MOVES = {"plug", "unplug", "sleep"}
 FEW = 4
-QUIET_S = 1000.0  # longer than every back-off: 10 minutes for a server that closes connections
+# longer than every back-off; the longest is 10 minutes, for a server that closes connections
+QUIET_S = 1000.0
 
 
 def play(history: History) -> World:
-    """Let a history happen, then let the world be well and quiet, and return it."""
+    """Play a history, heal the world, let it rest, and return it."""
     names, rtt_s, steps = history
     world = World(names, rtt_s)
     world.plug("home")
@@ -39,14 +40,14 @@ def play(history: History) -> World:
 
 
 def harmless(steps: tuple[Step, ...]) -> bool:
-    """Report whether all that happened was done by other networks, and few of them."""
+    """Report whether the steps affected only other networks than home, with at most a few moves."""
     words = {word for _, word, _ in steps}
     lied_at_home = any(word == "liar" and which.startswith("home") for _, word, which in steps)
     return words <= HARMLESS and not lied_at_home and sum(word in MOVES for _, word, _ in steps) <= FEW
 
 
 def home_again(world: World) -> None:
-    """Go home: whatever other networks did, everything is connected soon."""
+    """Go home, and check that everything is connected soon, whatever happened on other networks."""
     world.unplug("eth0")
     world.plug("home")
     world.change_network(lambda net: net.tunnel_up(everything=False))
@@ -55,7 +56,7 @@ def home_again(world: World) -> None:
 
 
 def happen(world: World, word: str, which: str) -> None:
-    """Carry one word out."""
+    """Carry out one step."""
     for group in (_network, _hole, _server, _keys, _session, _user):
         if group(world, word, which):
             return
@@ -84,20 +85,21 @@ def _network(world: World, word: str, which: str) -> bool:
 
 
 def _flap(world: World, word: str, which: str) -> None:
-    """Change places faster than connections can be made, or lose the network for a moment."""
+    """Change networks faster than connections can be made, or lose the network for a moment."""
     if word == "blink":
         world.unplug("wlan0")
         world.clock.run_until(world.clock.now + 0.05)
         world.plug(which)
         return
-    if word == "tentative":  # it gets its addresses again, and nothing is sent from them for a while
+    if word == "tentative":  # the interface gets its addresses again, and cannot send from them for a while
         spot = world.net.spots.get(which)
         own = {spot.address.partition("/")[0]} if spot is not None else set()
         world.change_network(lambda net: net.tentative.update(own), Touched(addresses=frozenset(own)))
         world.clock.run_until(world.clock.now + 1.7)
         world.change_network(lambda net: net.tentative.clear())
         return
-    if word == "swallowed":  # a question lost in a hole: its retransmission is due some time after
+    if word == "swallowed":
+        # a probe gets lost in a black hole, so TCP retransmits it some time after the hole's end
         holes = {spot.segment for spot in world.net.spots.values()}
         world.net.holes |= holes
         world.look()
@@ -113,7 +115,7 @@ def _flap(world: World, word: str, which: str) -> None:
 
 
 def _and_back(world: World, which: str) -> None:
-    """Go to another network and back soon. The address lingers there for some milliseconds after the move."""
+    """Go to another network and soon back. The old address remains for some milliseconds after the move."""
     before, (spot, _, away_s) = world.net.spots.get("wlan0"), which.partition(" ")
     if before is None:
         return
@@ -276,20 +278,23 @@ def _user(world: World, word: str, which: str) -> bool:
 
 
 def renew(world: World) -> None:
-    """Let every login work again, and the files say so."""
+    """Make every login work again, and report changed keys to the agent."""
     for machine in world.machines.servers():
         machine.accepts_login, machine.wordless = True, False
     change_keys(world)
 
 
 def change_keys(world: World) -> None:
-    """Let all files of keys be others; a little later they are compared."""
+    """Report that credentials changed, and 2 s later that the keys of all hosts differ."""
     world.post(user_events.CredentialsChanged(0))
     world.clock.after(2.0, lambda: world.post(user_events.KeysChanged(0, tuple(world.roles))))
 
 
 def heal(world: World) -> None:
-    """Make the world well: at home, the VPN up, servers up, logins valid; then let some time pass, quietly."""
+    """Repair everything: go home, bring up the VPN and the servers, and accept logins.
+
+    Then let time pass, and check.
+    """
     world.net.holes.clear()
     world.net.liars.clear()
     world.manager.portals.clear()
@@ -301,7 +306,7 @@ def heal(world: World) -> None:
     world.unplug("eth0")
     world.plug("home")
     world.change_network(lambda net: net.tunnel_up(everything=False))
-    world.clock.run_until(world.clock.now + 1000)  # servers that reboot are up, their nologin is over
+    world.clock.run_until(world.clock.now + 1000)  # until rebooting servers are up and accept logins
     renew(world)
     world.log.append((world.clock.now, "from here on all is well"))
     world.clock.run_until(world.clock.now + QUIET_S)

@@ -1,8 +1,8 @@
 """Plays a million histories on all cores: `make prove HISTORIES=1000000`.
 
-The run can be stopped and continued: its directory has one line for each 250 histories that were played. The file is
-named after the source of the core and of the simulation, so that a changed rule is proven again from the start.
-A history that breaks a rule is shortened and written to a file of its own. The exit status is 1 if there is one.
+The run can be stopped and continued, because it writes one line for every 250 played histories. The file's name
+contains a hash of the core's and the simulation's source, so a changed rule is tested again from the start. The run
+shortens each history that breaks a rule, and writes it to a separate file. The exit status is then 1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.sim.reached import Reached, as_map, reached_by
 
 _AT_A_TIME = 250
 _PRINT_S = 10.0
-# Of ten batches, six are of the general kind.
+# Six of ten batches are of the general kind.
 _KINDS: dict[str, Callable[[int], History]] = {
     "general": history,
     "processes": history_of_processes,
@@ -48,7 +48,7 @@ _IN_TURN = (*("general",) * 4, "processes", *("general",) * 2, "reports", "sessi
 
 @dataclass(frozen=True)
 class Batch:
-    """Histories of one kind whose seeds follow each other."""
+    """A batch of histories of one kind with consecutive seeds."""
 
     kind: str
     first: int
@@ -57,7 +57,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Violation:
-    """A history that breaks a rule: how it was drawn, its shortest form, and the transcript of that."""
+    """A history that breaks a rule: its kind and seed, its shortest form, and the transcript of the shortest form."""
 
     kind: str
     seed: int
@@ -67,7 +67,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Played:
-    """What came of a batch."""
+    """The results of a batch."""
 
     batch: Batch
     cpu_s: float
@@ -75,19 +75,19 @@ class Played:
     violations: list[Violation] = field(default_factory=list)
 
     def as_line(self) -> str:
-        """Return a line of the progress file."""
+        """Return the results as a line of the progress file."""
         return json.dumps(asdict(self)) + "\n"
 
     @staticmethod
     def of_line(line: str) -> Played:
-        """Return what such a line says. Raises ValueError for a line that was not written to its end."""
+        """Return the results from such a line. Raises ValueError if the line is incomplete."""
         raw = json.loads(line)
         violations = [Violation(**each) for each in raw["violations"]]
         return Played(Batch(**raw["batch"]), raw["cpu_s"], raw["reached"], violations)
 
 
 def batches(histories: int) -> Iterator[Batch]:
-    """Yield batches of all kinds, with this many histories together."""
+    """Yield batches of all kinds, with this many histories in total."""
     seeds = dict.fromkeys(_KINDS, 0)
     for at in range(0, histories, _AT_A_TIME):
         kind = _IN_TURN[at // _AT_A_TIME % len(_IN_TURN)]
@@ -97,26 +97,26 @@ def batches(histories: int) -> Iterator[Batch]:
 
 
 def played(batch: Batch) -> Played:
-    """Play a batch."""
+    """Play a batch, and return the results."""
     began, reached, violations = time.process_time(), Counter[str](), list[Violation]()
     for seed in range(batch.first, batch.first + batch.count):
         drawn = _KINDS[batch.kind](seed)
         try:
             reached += reached_by(play(drawn))
-        except Exception:  # whatever the core raises is a defect as well
+        except Exception:  # any exception of the core is also a defect
             short = shortest(drawn, lambda shorter: broken(shorter) is not None)
             violations.append(Violation(batch.kind, seed, repr(short), broken(short) or ""))
     return Played(batch, time.process_time() - began, dict(reached), violations)
 
 
 def _collect_rarely() -> None:
-    """Look for garbage rarely: a history makes few cycles, and its log has a hundred thousand objects."""
+    """Collect garbage rarely, because a history makes few cycles, but its log has a hundred thousand objects."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
 
 def broken(drawn: History) -> str | None:
-    """Return how a history breaks a rule, or makes the core raise; None where all is well."""
+    """Return the error if a history breaks a rule or makes the core raise, or None."""
     try:
         play(drawn)
     except Exception as error:
@@ -125,7 +125,7 @@ def broken(drawn: History) -> str | None:
 
 
 def digest() -> str:
-    """Return a short name for the source on which the results depend."""
+    """Return a short hash of the source on which the results depend."""
     found = hashlib.sha256()
     modules = (getattr(module, "__file__", None) for name, module in sys.modules.items() if _is_ours(name))
     for path in sorted(file for file in modules if file is not None):
@@ -138,7 +138,7 @@ def _is_ours(name: str) -> bool:
 
 
 class Run:
-    """One run: its progress, and what it prints."""
+    """One run: it keeps the progress file, and prints the progress."""
 
     def __init__(self, directory: Path, histories: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -155,11 +155,11 @@ class Run:
         self._began = self._printed = time.monotonic()
 
     def left(self) -> list[Batch]:
-        """Return the batches that were not played yet."""
+        """Return the batches that have not been played yet."""
         return [batch for batch in batches(self._histories) if batch not in self._done]
 
     def take(self, results: Iterable[Played]) -> None:
-        """Write down each result when it comes."""
+        """Write each result to the progress file when it arrives."""
         with self._file.open("a") as file:
             for result in results:
                 self._done[result.batch] = result
@@ -172,7 +172,7 @@ class Run:
                     say(self.progress())
 
     def progress(self) -> str:
-        """Return a line with the count, the rate, the violations and the time that is left."""
+        """Return a line with the count, the rate, the number of violations and the remaining time."""
         new, seconds = self._count() - self._before, time.monotonic() - self._began
         cpu_s = sum(result.cpu_s for result in self._done.values())
         words = [
@@ -190,7 +190,7 @@ class Run:
         return [violation for result in self._done.values() for violation in result.violations]
 
     def reached(self) -> Reached:
-        """Return what all histories reached."""
+        """Return how often all histories together reached each part."""
         found = Counter[str]()
         for result in self._done.values():
             found.update(result.reached)
@@ -208,12 +208,12 @@ class Run:
 
 
 def say(text: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print without buffering, also into a pipe."""
     print(text, flush=True)  # noqa: T201  # the result is the purpose of this program
 
 
 def main() -> int:
-    """Play what is left, and print the map and the violations."""
+    """Play the remaining batches, and print the map and the violations."""
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__)
     parser.add_argument("histories", type=int, help="how many histories of all kinds together")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at the same time")

@@ -1,6 +1,6 @@
-"""What histories reached of the core: rows, pairs of rows, guards, events and actions, as a map.
+"""A map of the parts of the core that histories reached: rows, pairs of rows, guards, events and actions.
 
-The parts that exist are read from the source of the core, so that a new one counts as not reached.
+The list of parts comes from the core's source, so a new part counts as not reached.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 _CORE = Path(trayagent.core.__file__).parent
 _ROWS = range(1, 13)
-_NO_REASON: tuple[Do, ...] = ("keep", "observe")  # these verdicts change nothing, and so leave no reason
-# These actions follow nearly each event, and the simulation does not log them.
+# these verdicts change nothing, so the log has no reason for them
+_NO_REASON: tuple[Do, ...] = ("keep", "observe")
+# The simulation does not log these actions, because nearly every event causes them.
 _NEVER_LOGGED = {"action SetTimer", "action Publish", "action Remember"}
 
 Reached = Counter[str]
@@ -32,7 +33,7 @@ Reached = Counter[str]
 
 
 def reached_by(world: World) -> Reached:
-    """Return what a history reached, from its log."""
+    """Return the parts that a history reached, from its log."""
     found: Reached = Counter(f"guard {guard}" for guard in world.rules.waits.guards)
     last: dict[str, int] = {}
     for _, what in world.log:
@@ -50,7 +51,7 @@ def reached_by(world: World) -> Reached:
 
 
 def parts() -> frozenset[str]:
-    """Return all parts that the core has, pairs of rows aside, since not each row can follow each other one."""
+    """Return all parts of the core, except pairs of rows, because some pairs are impossible."""
     calls = [call for path in _CORE.rglob("*.py") for call in _calls(path)]
     rows = {f"row {row} {verdict}" for call in calls for row, verdict in _rows(call)}
     guards = {f"guard {word}" for call in calls for word in _guards(call)}
@@ -68,7 +69,7 @@ def _calls(path: Path) -> Iterator[tuple[str, list[ast.expr]]]:
 
 
 def _rows(call: tuple[str, list[ast.expr]]) -> Iterator[tuple[int, str]]:
-    """Yield each row and verdict that a call makes, where the source names both."""
+    """Yield the rows and verdicts in a call, if both are literals in the source."""
     match call:
         case "Verdict", [ast.Constant(value=int(row)), do, *_]:
             yield from ((row, word) for word in _words(do) if word in set(get_args(Do)) - set(_NO_REASON))
@@ -77,7 +78,7 @@ def _rows(call: tuple[str, list[ast.expr]]) -> Iterator[tuple[int, str]]:
 
 
 def _guards(call: tuple[str, list[ast.expr]]) -> Iterator[str]:
-    """Yield the reason for which a call holds a login back."""
+    """Yield the reasons for which a call delays a login."""
     match call:
         case "Admission", [_, code, *_]:
             yield from _words(code)
@@ -86,12 +87,12 @@ def _guards(call: tuple[str, list[ast.expr]]) -> Iterator[str]:
 
 
 def _words(node: ast.expr) -> Iterator[str]:
-    """Yield the texts of an expression, both of a condition."""
+    """Yield the texts of an expression: of a conditional expression, both."""
     return (x.value for x in ast.walk(node) if isinstance(x, ast.Constant) and isinstance(x.value, str))
 
 
 def as_map(reached: Reached) -> str:
-    """Return the map as text: how often each part was reached, the pairs as a table, and what was not reached."""
+    """Return the map as text: how often each part was reached, a table of the pairs, and the parts not reached."""
     lines = []
     for kind in ("row", "guard", "event", "action"):
         names = sorted((name for name in reached if name.startswith(f"{kind} ")), key=_order)

@@ -1,4 +1,4 @@
-"""The policy's invariants, checked against the true world with a memory of their own."""
+"""The policy's invariants, checked against the true world. The rules keep their own memory."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ RETURNED_S = 10.0
 
 @dataclass
 class Rules:
-    """Raises AssertionError, with the time and the host, where an invariant is broken."""
+    """The checks. Each raises AssertionError, with the time and the host, if an invariant is broken."""
 
     world: World
     reached_at: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     needs_tunnel: set[str] = field(default_factory=set)
-    failed_without_vpn: set[tuple[str, str]] = field(default_factory=set)  # host and place, of this agent
+    # host and network, of the current agent
+    failed_without_vpn: set[tuple[str, str]] = field(default_factory=set)
     proofs: dict[str, list[Tried]] = field(default_factory=lambda: defaultdict(list))
     logged_in: set[str] = field(default_factory=set)
     wished_down: set[str] = field(default_factory=set)
     disconnected: set[str] = field(default_factory=set)
     ended_at_once: set[str] = field(default_factory=set)
-    renewed: set[str] = field(default_factory=set)  # the last `reconnect` of the user was with `--now`
-    exiting: set[str] = field(default_factory=set)  # the user asks an inner master to exit, which ends both
+    renewed: set[str] = field(default_factory=set)  # hosts whose last `reconnect` had `--now`
+    # hosts whose inner master the user ends with `-O exit`, which ends both masters
+    exiting: set[str] = field(default_factory=set)
     woke_at: float = -1e9
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class Rules:
         self.waits = Waits(self.world)
 
     def before(self, action: a.Action, state: State) -> None:
-        """Check an action against the world as it is when the action is carried out."""
+        """Check an action against the true world, just before the action is carried out."""
         match action:
             case a.Dial() | a.DialBare() | a.TryKeys():
                 self._dial(action)
@@ -61,13 +63,13 @@ class Rules:
             case a.Kill():
                 self._kill(action.name, action.master.pid, self._reason(action.name, state))
             case a.TakeOver(drain=True):
-                pass  # it ends only if it carries nothing, or if it does not answer
+                pass  # the old master ends only if it carries no session or does not answer
             case a.TakeOver(old=old) if old is not None:
                 self._kill(action.name, old.pid, self._reason(action.name, state))
             case _:
                 pass
 
-    # 1. Each kill follows a proof, and takes nothing that could have spoken.
+    # 1. Each kill follows a proof, and never hits a master that could still have answered.
 
     def _kill(self, name: str, pid: int, reason: str) -> None:
         inner = pid in {one.master.pid for one in self.world.inners.living.values()}
@@ -89,8 +91,8 @@ class Rules:
         assert any(self._proves(tried, living) for tried in self.proofs[name]), self.says(
             name, f"pid {pid} killed without a control since {connection.changed_at:.3f}"
         )
-        # Only a stay elsewhere made it silent, if its path is again the one on which it was alive. What is under a
-        # tunnel belongs to no path.
+        # If the path is again the one of the last proof of life, only the stay on another network made the master
+        # silent. A tunnel's underlay does not belong to the path.
         direct = connection.flow.tunnel is None
         returned = direct and living.returned(self.world.net.signature(connection.flow))
         spoke = connection.speaks_within(RETURNED_S if returned else SOON_S)
@@ -99,9 +101,9 @@ class Rules:
     def _proves(self, tried: Tried, living: Living) -> bool:
         """Report whether an attempt is a positive control for a master.
 
-        The host key that ssh proved in it is that of the master's server, which known_hosts or a record tells;
-        an SSH banner is enough only where the master's own address is gone. It began after the path last
-        changed, or from another address.
+        In a positive control, ssh proved the host key of the master's server, which known_hosts or a record
+        contains. An SSH banner is enough only if the master's own address is gone. The attempt must have begun after
+        the path last changed, or from another address.
         """
         connection, outcome = living.connection, tried.outcome
         gone = not self.world.net.has(connection.flow.local)
@@ -110,12 +112,12 @@ class Rules:
         return late and (same or (gone and outcome.banner))
 
     def _can_tell(self, living: Living) -> bool:
-        """Report whether anything tells which host key a master's server has: ssh's check, or a login of our own."""
+        """Report whether the host key of a master's server is known, from ssh's check or from the agent's own login."""
         role = self.world.roles[living.host]
         return role.strict != "no" or role.name in self.logged_in or not role.alias
 
     def _reason(self, name: str, state: State) -> str:
-        """Return whether a kill is the user's word or the timer's; "" asks for a proof."""
+        """Return who caused a kill: "user" or "timer". For "", a proof is required."""
         host = self.world.state.hosts.get(name) or state.hosts.get(name)
         if host is not None and host.draining is not None:
             return "user" if host.draining.owner in self.disconnected | self.ended_at_once else ""
@@ -127,10 +129,10 @@ class Rules:
         last = next(whys, None)
         return "timer" if last is not None and (last.row, last.verdict) == (2, "end") else ""
 
-    # 2. Nothing where it may not be tried, and nothing too often.
+    # 2. The agent tries nothing where that is not allowed, and nothing too often.
 
     def outcome(self, name: str, number: int, outcome: Outcome) -> None:
-        """An attempt is over."""
+        """Record the result of an attempt."""
         tried = self.logins.over(number, outcome)
         if outcome.key or outcome.banner:
             self.proofs[name].append(tried)
@@ -139,11 +141,11 @@ class Rules:
             self.failed_without_vpn.add((name, tried.place))
 
     def unfinished(self, number: int, leg: Leg) -> None:
-        """A server is left in the middle of a handshake."""
+        """Count an unfinished handshake at a server."""
         self.logins.unfinished(number, leg)
 
     def redialled(self, number: int, flow: Flow) -> None:
-        """Note that an attempt now goes over another route: only there does a server see it."""
+        """Record that an attempt now uses another route, because the server sees it only from there."""
         tried = self.logins.tried[number]
         tried.flow, tried.place = flow, self._outside(flow)
 
@@ -175,7 +177,7 @@ class Rules:
         self.logins.not_too_often(name, tried)
 
     def _jump_host_first(self, name: str, role: Role) -> None:
-        """Check that the jump host is connected where the agent is to connect it: all behind it wait for that."""
+        """Check that a jump host that the agent has to connect is connected. Hosts behind it must wait for it."""
         jump = CAST[role.jump] if role.jump is not None else None
         host = self.world.state.hosts.get(jump.name) if jump is not None else None
         if jump is None or host is None or not (jump.wish is not None and jump.wish.connect == "always"):
@@ -185,12 +187,13 @@ class Rules:
             assert up, self.says(name, f"tried while {jump.name} is not connected")
 
     def reached(self, living: Living) -> None:
-        """A host was truly reached: where, and through what."""
+        """Record that a host was truly reached, with the network and whether through the tunnel."""
         flow = living.connection.flow
         name = living.host
         self.wished_down.discard(name)
         self.reached_at[name].add(self._here(flow))
-        # What it sends may leave through another interface by now, and the answer came all the same.
+        # The master's packets may leave through another interface now. The answer arrived, so that network counts,
+        # too.
         way = self.world.net.way(first_hop(self.world.roles[name]).peer)
         if way is not None and way.segment != TUN:
             self.reached_at[name].add(self._here(way))
@@ -203,7 +206,7 @@ class Rules:
         return self.world.net.place(flow)
 
     def _outside(self, flow: Flow | None) -> str | None:
-        """Return where a flow leaves, None if it goes into a tunnel or nowhere."""
+        """Return the network of a flow, or None if there is no flow or it goes through a tunnel."""
         return self._here(flow) if flow is not None and flow.tunnel is None else None
 
     def _may_be_tried(self, name: str, what: str) -> None:
@@ -217,7 +220,8 @@ class Rules:
             through_tunnel = flow is not None and flow.segment == TUN
             if not through_tunnel:
                 self._without_vpn(name, role, flow, what)
-            # An unnamed master's options are unknown: the master may be probed, its address may not be contacted.
+            # An unnamed master's options are unknown, so the agent may probe the master, but not contact its
+            # address.
             loose = self._loose(role) and (role.alias or what == "attempt")
             if loose and role.peer in {HOME_ONLY, INTERNAL} and flow is not None:
                 place = self._here(flow)
@@ -225,7 +229,10 @@ class Rules:
                 assert reached, self.says(name, f"{what} at {place}, never reached there")
 
     def _without_vpn(self, name: str, role: Role, flow: Flow | None, what: str) -> None:
-        """Check that the host needs no VPN; one that was only learned may be missed once in each network."""
+        """Check that the host needs no VPN.
+
+        If the need is only learned, one attempt without it is allowed on each network.
+        """
         configured = role.wish is not None and role.wish.vpn is not None
         assert not configured, self.says(name, f"{what} while its VPN is down")
         if name in self.needs_tunnel and flow is not None:
@@ -234,13 +241,19 @@ class Rules:
             assert careful and first, self.says(name, f"{what} while its learned VPN is down")
 
     def _loose(self, role: Role) -> bool:
-        """Report whether ssh would log in whoever answers: accept-new does, until it knows the key."""
+        """Report whether ssh would log in at any machine that answers.
+
+        With accept-new, it does until it knows the key.
+        """
         return role.strict == "no" or (role.strict == "accept-new" and not self.reached_at[role.name])
 
-    # 3. What is well comes up; what was ended stays down.
+    # 3. Healthy hosts get connected, and masters that the user ended stay down.
 
     def left(self, living: Living, *, by_request: bool) -> None:
-        """The user ended a master: a wish, where nothing of the network could have been the reason."""
+        """Record that the user ended a master.
+
+        It counts as a wish only if the network could not have been the reason.
+        """
         role = self.world.roles[living.host]
         always = role.wish is not None and role.wish.connect == "always"
         host = self.world.state.hosts.get(living.host)
@@ -249,7 +262,7 @@ class Rules:
             self.wished_down.add(living.host)
 
     def at_rest(self) -> None:
-        """Check what must hold once the world has been well and quiet for long enough."""
+        """Check what must be true after the world was healthy and quiet for long enough."""
         world = self.world
         for name, role in world.roles.items():
             host = world.state.hosts.get(name)
@@ -267,7 +280,7 @@ class Rules:
         self._one_each()
 
     def connected(self) -> None:
-        """Check that everything is connected that is to be, and may be."""
+        """Check that every host is connected that should be and may be connected."""
         world = self.world
         for name, role in world.roles.items():
             host, listening = world.state.hosts.get(name), world.listening(name)
@@ -286,7 +299,7 @@ class Rules:
             return flow is not None and self._here(flow) in self.reached_at[name]
         return self.world.manager.allows(role)
 
-    # 4. One each, and hands off what is paused.
+    # 4. Each host has at most one master of the agent, and the agent does not touch paused hosts.
 
     def _one_each(self) -> None:
         ours = [x.host for x in self.world.living.values() if x.master.started_by_agent and not x.draining]
@@ -298,15 +311,15 @@ class Rules:
         paused = world.paused_by_user(name.partition(" draining ")[0])
         assert not paused or world.state.hosts[name].by_user, self.says(name, f"{what} although paused")
 
-    # What happens around.
+    # Notices from the world.
 
     def restarted(self) -> None:
-        """Another agent: attempts of the one before are over."""
+        """Start over for another agent: the attempts of the previous one have ended."""
         self.logins.tried.clear()
         self.failed_without_vpn.clear()
         self.logins.cut.clear()
         self.waits.restarted()
 
     def says(self, name: str, what: str) -> str:
-        """Return the words of a broken rule, and what happened before."""
+        """Return the message of a broken rule, with the transcript before it."""
         return f"t={self.world.clock.now:.3f} {name}: {what}\n{self.world.told()}"

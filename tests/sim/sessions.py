@@ -1,4 +1,4 @@
-"""The sessions of the simulation: they go through a master, and a draining one ends with the last of them."""
+"""The sessions of the simulation. Each goes through a master, and a draining master ends with its last session."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Sessions:
             self.end_if_drained(living)
 
     def end_if_drained(self, living: Living) -> None:
-        """Let a master exit that drains and carries nothing any more."""
+        """End a draining master that carries no session any more."""
         if living.draining and not self.of(living) and not living.stopped:
             self._world.die(living, by_request=True)
 
     def of(self, living: Living) -> int:
-        """Return how many sessions a master carries, those of the masters that run through it included."""
+        """Return how many sessions a master carries, including those of masters that run through it."""
         return living.sessions + sum(other.carrier is living for other in self._world.living.values())

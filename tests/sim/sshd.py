@@ -1,4 +1,4 @@
-"""The servers of the simulation, with what sshd counts of those who have not logged in yet."""
+"""The servers of the simulation, with sshd's count of connections that have not logged in yet."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC, TUN, Flow
 
 MAX_STARTUPS = 10
 LOGIN_GRACE_S = 120.0
-# PerSourcePenalties (OpenSSH 9.8): each adds up, and from 15 s on the source is refused until they have passed.
+# PerSourcePenalties (OpenSSH 9.8): penalties add up. From 15 s on, sshd refuses the source until they have passed.
 AUTH_FAILED_S, NO_AUTH_S, GRACE_EXCEEDED_S = 5.0, 1.0, 20.0
 PENALTY_MIN_S, PENALTY_MAX_S = 15.0, 600.0
 
 
 @dataclass
 class Machine:
-    """A server: `boot` counts its lives; connections of an earlier life are answered by RST."""
+    """A server. `boot` counts its boots. It answers connections from before the last boot with RST."""
 
     name: str
     up: bool = True
@@ -23,16 +23,17 @@ class Machine:
     nologin_until: float = -1.0
     dropping: bool = False
     accepts_login: bool = True
-    wordless: bool = False  # refuses each account by closing the connection, as PAM does
-    late_s: float = 0.0  # acknowledges at once, answers and logs in so much later
+    wordless: bool = False  # refuses each login by closing the connection, as PAM does
+    late_s: float = 0.0  # TCP acknowledges at once, but answers and logins come this much later
     max_startups: int = MAX_STARTUPS
-    _unauthenticated: dict[int, float] = field(default_factory=dict)  # until when each may stay
+    # the end of LoginGraceTime, by connection
+    _unauthenticated: dict[int, float] = field(default_factory=dict)
     _ghosts: dict[int, str] = field(default_factory=dict)
     _penalties: dict[str, tuple[float, bool]] = field(default_factory=dict)
     _count: int = 0
 
     def arrives(self, source: str, now: float) -> int | None:
-        """Let somebody connect: the number of the connection, None where sshd closes it at once."""
+        """Accept a connection and return its number, or None if sshd closes it at once."""
         self._forget(now)
         until, enforced = self._penalties.get(source, (now, False))
         if self.dropping or len(self._unauthenticated) >= self.max_startups or (enforced and until > now):
@@ -42,16 +43,16 @@ class Machine:
         return self._count
 
     def leaves(self, number: int, source: str, now: float, *, penalty_s: float = 0.0) -> None:
-        """End a connection that has not logged in, or log it in."""
+        """Stop counting a connection, because it logged in or ended."""
         if self._unauthenticated.pop(number, None) is not None and penalty_s:
             self._penalize(source, now, penalty_s)
 
     def haunted_by(self, number: int, source: str) -> None:
-        """Nothing comes from it any more, and nothing says that it is over: it counts until LoginGraceTime."""
+        """Record that a connection fell silent without an end. It counts until LoginGraceTime."""
         self._ghosts[number] = source
 
     def reborn(self) -> None:
-        """Forget everybody who was connecting."""
+        """Boot again, and forget all unfinished connections."""
         self.up, self.boot = True, self.boot + 1
         self._unauthenticated.clear()
         self._ghosts.clear()
@@ -73,13 +74,13 @@ class Machine:
 
 
 class Machines:
-    """Who answers at an address, seen from a segment."""
+    """The machines, by address and network segment."""
 
     def __init__(self) -> None:
         self._named: dict[str, Machine] = {}
 
     def at(self, flow: Flow) -> Machine | None:
-        """Return the machine that packets of this flow reach, None for silence."""
+        """Return the machine that packets of this flow reach, or None if no machine answers."""
         match flow.peer:
             case address if address == PUBLIC:
                 return self.named("web")
@@ -93,12 +94,12 @@ class Machines:
         return None
 
     def named(self, name: str) -> Machine:
-        """Return the machine of that name; a stranger's lets nobody in."""
+        """Return the machine of that name. The machine "foreign" accepts no login."""
         known = self._named.get(name)
         if known is None:
             known = self._named[name] = Machine(name, accepts_login=name != "foreign")
         return known
 
     def servers(self) -> tuple[Machine, ...]:
-        """Return all but those that only pretend."""
+        """Return all machines except the false ones."""
         return tuple(machine for name, machine in self._named.items() if name not in {"foreign", "liar"})

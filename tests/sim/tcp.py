@@ -1,4 +1,4 @@
-"""True TCP connections of the simulation: they carry bytes or not, and retransmit with back-off."""
+"""The TCP connections of the simulation, which retransmit with back-off."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from tests.sim.sshd import Machine
 
 RTO_MIN_S = 0.200
 RTO_MAX_S = 120.0
-GIVES_UP_S = 924.0  # tcp_retries2 = 15: the kernel ends a connection that was never acknowledged for so long
+# tcp_retries2 = 15: the kernel ends a connection after this time without an acknowledgement
+GIVES_UP_S = 924.0
 JOINS_RTTS = 2
-MOVES_MAX = 2  # MPTCP: the server refuses the third join, since RM_ADDR for the dead path was lost
+MOVES_MAX = 2  # MPTCP: the server refuses the third join, because RM_ADDR for the dead path was lost
 
 
-IN_FLIGHT_S = 0.8  # of the data that waits, what is sent already and has filled the line's own queue
+IN_FLIGHT_S = 0.8  # the part of the waiting data that is already sent and fills the line's own queue
 BYTES_PER_S = 100_000
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a connection is at a moment, in bytes: what is acknowledged, what is sent, what waits as well.
+    """A connection's counters at one moment, in bytes: acknowledged, sent, and sent or queued.
 
-    `again` counts what was sent once more.
+    `again` counts retransmissions.
     """
 
     acked: float
@@ -35,9 +36,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the kernel shows of a connection; not `known`: it is between two addresses, or lost.
+    """What the kernel shows of a connection. If not `known`, the connection is between two addresses, or lost.
 
-    `acked` counts from a mark on, and only what was sent later; `ahead` is what waited then and still does.
+    `acked` counts acknowledged bytes since a mark, once data sent after the mark is acknowledged. `ahead` counts
+    bytes that were queued at the mark and are still unacknowledged.
     """
 
     known: bool = True
@@ -48,11 +50,11 @@ class Seen:
 
 
 class Connection:
-    """An ssh connection over TCP to the first of its machines, with what is unacknowledged on it.
+    """An ssh connection over TCP to the first of its machines, with its unacknowledged data.
 
-    `machines` are the jump hosts in order, and the server. `under` is the connection of the master that
-    carries it; without one it has a TCP connection of its own. `moves`: MPTCP, which goes on from another
-    address. `queue_s` is how long a byte waits behind the session's own data while there is some.
+    `machines` are the jump hosts in order, then the server. `under` is the connection of the carrier. If it is None,
+    this connection has its own TCP connection. `moves`: MPTCP can continue it from another address. `queue_s` is how
+    long a byte waits behind the session's own data, while the session sends.
     """
 
     def __init__(  # what it is made with
@@ -69,10 +71,10 @@ class Connection:
         self.on_answer: Callable[[], None] = lambda: None
         self.on_reset: Callable[[], None] = lambda: None
         self.closed = False
-        self.stuck = False  # the server's session hangs: bytes are acknowledged, nothing is answered
-        self.due: float | None = None  # the next retransmission
+        self.stuck = False  # the server's session hangs: it acknowledges bytes, but never answers
+        self.due: float | None = None  # the time of the next retransmission
         self.queue_s = 0.0
-        self.changed_at = clock.now  # its true path, last
+        self.changed_at = clock.now  # the last change of the true path
         self._flow = flow
         self._boots = tuple(machine.boot for machine in machines)
         self._signature = net.signature(flow)
@@ -81,56 +83,56 @@ class Connection:
         self._rto = RTO_MIN_S
         self._serial = 0
         self._unacked_since = 0.0
-        self._asked = False  # a byte is on its way whose answer is waited for
+        self._asked = False  # a byte was sent whose answer has not arrived
         self._busy_until = -1.0
-        self._stalled_s = 0.0  # what waited in the queue when the way was lost
+        self._stalled_s = 0.0  # the queue's length in seconds when the path was lost
         self._flows_since: float | None = None
         self._acked = 0.0
         self._again = 0
 
-    # What is true of it.
+    # The true state of the connection.
 
     @property
     def flow(self) -> Flow:
-        """The flow of its TCP connection."""
+        """The flow of the TCP connection."""
         return self.under.flow if self.under is not None else self._flow
 
     @property
     def machine(self) -> Machine:
-        """The server at its end."""
+        """The server at the connection's end."""
         return self.machines[-1]
 
     @property
     def acknowledges(self) -> bool:
-        """Whether a byte that is sent now is acknowledged by the first hop."""
+        """Whether the first hop would acknowledge a byte that is sent now."""
         return not self._over and self._same(0) and self.net.carries(self.flow)
 
     @property
     def carries(self) -> bool:
-        """Whether a byte that is sent now comes back."""
+        """Whether a byte that is sent now would be answered."""
         return self.acknowledges and not self.stuck and all(map(self._same, range(len(self.machines))))
 
     def speaks_within(self, seconds: float) -> bool:
-        """Report whether it would deliver a byte within that time, the world staying as it is."""
+        """Report whether the connection would deliver a byte within that time, if the world did not change."""
         alive = not self._over and not self.stuck and all(map(self._same, range(len(self.machines))))
         soon = self.due is None or self.due < self.clock.now + seconds
         stays = soon and self.net.carries(self.flow, soon=True)
         return alive and (stays or self._next_flow() is not None)
 
     def mark(self) -> Mark:
-        """Return where it is now."""
+        """Return the counters at this moment."""
         acked, flows = self._acked_now(), self._flows_since is not None
         sent = min(IN_FLIGHT_S, self._queue_s) * BYTES_PER_S if flows else float(self.due is not None)
         queued = self._queue_s * BYTES_PER_S if flows else sent
         return Mark(acked, acked + sent, acked + queued, self._again)
 
     def seen(self, mark: Mark | None) -> Seen:
-        """Return what the kernel shows, since that mark."""
+        """Return what the kernel shows now, compared with that mark."""
         if self._moves and not self.net.has(self._flow.local):
             return Seen(known=False)
         acked = self._acked_now()
         rtt_s, due = self.net.rtt_s, self.due
-        if self._flows_since is not None:  # something is on its way at any moment
+        if self._flows_since is not None:  # while the session sends, some data is always in flight
             rtt_s += min(IN_FLIGHT_S, self._queue_s)
             due = self.clock.now + max(RTO_MIN_S, 1.5 * rtt_s)
         due_in_s = None if due is None else max(due - self.clock.now, 0.0)
@@ -142,7 +144,7 @@ class Connection:
 
     @property
     def _queue_s(self) -> float:
-        """How long a byte waits now. Once the session sends no more, the queue drains until the flow is over."""
+        """How long a byte waits now. When the session stops sending, the queue drains."""
         return max(min(self.queue_s, self._busy_until - self.clock.now), 0.0)
 
     def _acked_now(self) -> float:
@@ -161,10 +163,10 @@ class Connection:
         machine = self.machines[hop]
         return machine.up and machine.boot != self._boots[hop]
 
-    # What happens to it.
+    # Events of the connection.
 
     def look(self) -> None:
-        """Note what is another way since the last look: the path, a machine."""
+        """Handle changes since the last call: of the path, or of a machine."""
         now = self.net.signature(self.flow)
         if now != self._signature:
             self._signature, self.changed_at = now, self.clock.now
@@ -175,13 +177,14 @@ class Connection:
             self._stop()
             self._arm()
         if self.acknowledges and any(map(self._reborn, range(1, len(self.machines)))):
-            self.clock.after(self.net.rtt_s, self._reset)  # the jump host is told, and ends the channel
+            # the jump host gets a RST from the rebooted machine, and closes the channel
+            self.clock.after(self.net.rtt_s, self._reset)
         way = self._next_flow()
         if way is not None:
             self.clock.after(JOINS_RTTS * self.net.rtt_s, lambda: self._join(way))
 
     def send(self, *, answered: bool = True) -> None:
-        """Send a byte, mostly one that is to be answered; behind what waits for its retransmission."""
+        """Send a byte, which the server answers if `answered`. It waits behind data that needs a retransmission."""
         self._asked = self._asked or answered
         if self._flows_since is not None:
             if self._asked:
@@ -192,7 +195,7 @@ class Connection:
             self._transmit()
 
     def fill(self, seconds: float, queue_s: float) -> None:
-        """Let the session send as much as the line takes for a while."""
+        """Let the session send at full rate for this many seconds."""
         self._busy_until, self.queue_s = self.clock.now + seconds, queue_s
         if self.due is None and self._flows_since is None:
             self._rto = max(RTO_MIN_S, 2 * self.net.rtt_s)
@@ -246,13 +249,13 @@ class Connection:
     def _drained(self, serial: int) -> None:
         if serial != self._serial:
             return
-        if self._busy_until > self.clock.now:  # more was added meanwhile
+        if self._busy_until > self.clock.now:  # the session sent more meanwhile
             self.clock.at(self._busy_until, lambda: self._drained(serial))
         else:
             self._stop()
 
     def _stop(self) -> None:
-        """End the flow of the session's own data: it is all sent, or the way is lost."""
+        """Stop the session's own data, because all of it is sent or the path is lost."""
         if self._flows_since is None:
             return
         self._acked = self._acked_now()
@@ -268,7 +271,10 @@ class Connection:
         self.clock.after(self.machine.late_s, lambda: self._deliver(RTO_MIN_S))
 
     def _deliver(self, pause_s: float) -> None:
-        """Let the server's answer arrive; it retransmits as well, with a back-off that nobody here can see."""
+        """Deliver the server's answer.
+
+        The server retransmits it with its own back-off, which the laptop cannot observe.
+        """
         if not self._asked or self._over or self.stuck or not all(map(self._same, range(len(self.machines)))):
             return
         if not self.net.carries(self.flow):
@@ -285,7 +291,7 @@ class Connection:
     # MPTCP.
 
     def _next_flow(self) -> Flow | None:
-        """Return the flow that the connection may go on with, now that its own carries nothing."""
+        """Return the flow to which MPTCP can move the connection, or None if it need not or cannot move."""
         if self._moves_left <= 0 or self._over or self.under is not None or self.net.carries(self._flow):
             return None
         if self.net.has(self._flow.local) or not self._same(0):

@@ -1,4 +1,4 @@
-"""The runner of `make prove`, and its map of what was reached."""
+"""The runner of `make prove`, and its map of the parts that histories reached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.sim.reached import as_map, parts, reached_by
 
 
 def test_batches_cover_all_kinds_and_no_seed_twice() -> None:
-    """The batches have as many histories as asked for, and each has seeds of its own."""
+    """The batches have the requested number of histories, and no two batches share a seed."""
     found = list(batches(5_100))
     seeds = [(batch.kind, batch.first + n) for batch in found for n in range(batch.count)]
     assert len(seeds) == len(set(seeds)) == 5_100
@@ -22,7 +22,7 @@ def test_batches_cover_all_kinds_and_no_seed_twice() -> None:
 
 
 def test_a_run_continues_where_it_was_stopped(tmp_path: Path) -> None:
-    """The next run plays only what the last one did not write down, also after half a line."""
+    """The next run plays only the batches that are not in the progress file, even if its last line is incomplete."""
     run = Run(tmp_path, 12)
     assert run.left() == [Batch("general", 0, 12)]
     run.take(map(played, run.left()))
@@ -34,7 +34,7 @@ def test_a_run_continues_where_it_was_stopped(tmp_path: Path) -> None:
 
 
 def test_a_violation_is_shortened_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A history that makes the world raise is written to a file, with only the step that does."""
+    """The run writes a history that raises to a file, shortened to the step that causes the exception."""
     steps = ((1.0, "look", ""), (4.0, "plug", "nowhere"), (1.0, "look", ""))
     drawn: History = (("web", "nas"), 0.04, steps)
     monkeypatch.setitem(prove._KINDS, "general", lambda _seed: drawn)
@@ -48,7 +48,7 @@ def test_a_violation_is_shortened_and_kept(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_map_shows_what_was_reached_and_what_was_not() -> None:
-    """A move is found with its rows and their pairs, and a part that no history reached is named."""
+    """The map shows a move with its rows and their pairs, and lists a part that no history reached."""
     found = reached_by(play((("web",), 0.04, ((1.0, "plug", "cafe"), (20.0, "look", "")))))
     assert found["row 9 replace"]
     assert found["event NetworkRead"]

@@ -1,8 +1,8 @@
-"""Thousands of histories in a virtual world; the policy's invariants hold in each.
+"""Plays thousands of histories in a virtual world. The policy's invariants must be true in each.
 
-`TRAYAGENT_HISTORIES=20000` plays that many, `TRAYAGENT_HISTORIES=5000-9999` those seeds.
-`TRAYAGENT_SESSION_HISTORIES=1000` plays that many in which sessions outlast reconnects, and
-`TRAYAGENT_ROAMING_HISTORIES=1000` as many in which hosts roam.
+`TRAYAGENT_HISTORIES=20000` plays that many histories, `TRAYAGENT_HISTORIES=5000-9999` plays these seeds.
+`TRAYAGENT_SESSION_HISTORIES=1000` plays that many histories in which sessions outlast reconnects,
+`TRAYAGENT_ROAMING_HISTORIES=1000` that many in which hosts roam.
 """
 
 from __future__ import annotations
@@ -40,31 +40,34 @@ def _asked() -> list[range]:
 
 @pytest.mark.parametrize("seeds", _asked(), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_the_invariants_hold(seeds: range) -> None:
-    """Whatever happens in whatever order: no invariant of tests/sim/rules.py is broken."""
+    """Any events in any order break no invariant of tests/sim/rules.py."""
     _play(seeds, history)
 
 
 @pytest.mark.parametrize("first", range(0, _OF_PROCESSES, _AT_A_TIME))
 def test_a_process_that_does_not_run_is_not_dead(first: int) -> None:
-    """Masters are suspended and continue, and sentinels hang, while networks change."""
+    """No invariant is broken while masters are suspended, sentinels hang, and networks change."""
     _play(range(first, first + _AT_A_TIME), history_of_processes)
 
 
 @pytest.mark.parametrize("first", range(0, _OF_REPORTS, _AT_A_TIME))
 def test_nothing_is_sent_into_a_portal_or_from_a_forbidden_network(first: int) -> None:
-    """A network manager reports captive portals and names of networks, and only some names are allowed."""
+    """No invariant is broken while a network manager reports captive portals and names of networks."""
     _play(range(first, first + _AT_A_TIME), history_of_reports)
 
 
 @pytest.mark.parametrize("first", range(0, _OF_SESSIONS, _AT_A_TIME))
 def test_a_draining_master_is_kept_while_it_carries_a_session(first: int) -> None:
-    """Hosts are reconnected while sessions use them, and networks change meanwhile."""
+    """No invariant is broken while hosts with sessions are reconnected and networks change."""
     _play(range(first, first + _AT_A_TIME), history_of_sessions)
 
 
 @pytest.mark.parametrize("first", range(0, _OF_ROAMING, _AT_A_TIME))
 def test_an_inner_master_ends_only_by_its_user_or_its_server(first: int) -> None:
-    """Hosts roam while networks change, servers reboot and agents restart. In the end all are attached."""
+    """While networks change, servers reboot and agents restart, no roaming session is lost.
+
+    In the end all are attached.
+    """
     _play(range(first, first + _AT_A_TIME), history_of_roaming)
 
 
@@ -78,14 +81,14 @@ def _play(seeds: range, draw: Callable[[int], History]) -> None:
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_what_broke_once_holds(name: str) -> None:
-    """Each history that found a defect is played again."""
+    """Each history that once found a defect breaks no invariant any more."""
     play(KNOWN[name])
 
 
 def _broken(drawn: History) -> str | None:
-    """Return how a history breaks an invariant, or makes the core raise; None where all is well."""
+    """Return the error if a history breaks an invariant or makes the core raise, or None."""
     try:
         play(drawn)
-    except Exception as error:  # whatever the core raises is a defect as well
+    except Exception as error:  # any exception of the core is also a defect
         return f"{type(error).__name__}: {error}"
     return None

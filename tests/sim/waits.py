@@ -1,4 +1,4 @@
-"""No wait without a shown reason: what status shows of a host is looked at every few seconds."""
+"""Checks every few seconds that `status` shows a reason for each wait, and that no wait is too long."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
     from tests.sim.world import World
     from trayagent.core.facts.hosts import Host
 
-ALONE_S = 35.0  # half a minute after a wake for masters that no control can tell of, and silence before that
-ACKED_S = 90.0  # a minute in which only an answer is missed, once what was queued before is through
+ALONE_S = 35.0  # after a wake, 30 s for masters without a possible control, and the silence before
+ACKED_S = 90.0  # TCP acknowledges: one minute without an answer, after the queued data is through
 AT_ONCE = 2000
-BESIDE_S = 10.0  # what is judged before and after an attempt
+BESIDE_S = 10.0  # time for the decisions before and after an attempt
 
 
 @dataclass
 class Waits:
-    """Raises AssertionError where a host is busy for longer than anything may last, or waits for nothing."""
+    """The checks. They raise AssertionError if a host is busy for too long, or waits without a shown reason."""
 
     world: World
-    guards: set[str] = field(default_factory=set)  # what held logins back so far
+    guards: set[str] = field(default_factory=set)  # the reasons that delayed logins so far
     _last: float = -1.0
     _at_once: int = 0
     _since: dict[str, tuple[object, float]] = field(default_factory=dict)
     _seen: object = None
-    _quiet: set[str] = field(default_factory=set)  # hosts that were not busy when this state was seen
+    _quiet: set[str] = field(default_factory=set)  # hosts that were not busy in the state `_seen`
 
     def turns(self, event: e.Event) -> None:
-        """Check that an event is not answered by itself for ever, without any time passing."""
+        """Check that events do not cause each other forever while no time passes."""
         self._at_once = self._at_once + 1 if event.at == self._last else 0
         self._last = event.at
         assert self._at_once < AT_ONCE, self.world.rules.says("", "a loop in which no time passes")
 
     def restarted(self) -> None:
-        """Start over: another agent asks and waits for itself."""
+        """Start over, because another agent has its own waits."""
         self._since.clear()
 
     def look(self) -> None:
-        """Check every host. One that was not busy is not busy either while the agent's state stays the same."""
+        """Check every host. Skip those that were not busy, as long as the agent's state stays the same."""
         if self.world.state is not self._seen:
             self._seen = self.world.state
             self._quiet.clear()
@@ -71,7 +71,8 @@ class Waits:
             under_way = host.attempt is not None and host.attempt.positive_at is None
             longest = DEADLINE_S * legs + BESIDE_S if under_way else self._alone_s(name)
             if not under_way and (living := world.listening(name)) is not None:
-                since = max(since, living.connection.changed_at)  # each change is judged by itself
+                # the time starts again with each change of the path
+                since = max(since, living.connection.changed_at)
             assert now - since <= longest, world.rules.says(name, f"{shown} for {now - since:.0f} s")
         if shown in {"offline", "needs-vpn"}:
             self.guards.add(admission(host, world.state, by_user=host.by_user).code or shown)
@@ -84,9 +85,9 @@ class Waits:
             assert told, world.rules.says(name, "waits, and nothing says for what")
 
     def _alone_s(self, name: str) -> float:
-        """Return how long a host may be busy without an attempt: longer where the next hop acknowledges.
+        """Return how long a host may be busy without an attempt. If the next hop acknowledges, that is longer.
 
-        A master waits for the verdict on the one that carries it, and so for as long as that one.
+        A master waits for the verdict on its carrier, so it may wait as long as the carrier.
         """
         living = self.world.listening(name)
         probe = self.world.state.hosts[name].doubt.probe

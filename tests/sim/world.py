@@ -1,4 +1,4 @@
-"""A virtual world around `decide`: it carries out what is decided, over the true network, and feeds back what came."""
+"""A virtual world around `decide`: it carries out the decided actions and feeds the results back as events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UPLOAD_S, QUEUE_S = 120.0, 6.0
 
 
 class World:
-    """The machine, its networks, the servers and the user; `t` is `clock.now`."""
+    """The laptop, its networks, the servers and the user. `t` in transcripts is `clock.now`."""
 
     def __init__(self, names: tuple[str, ...], rtt_s: float) -> None:
         self.clock = Clock()
@@ -49,15 +49,16 @@ class World:
         self.sessions = Sessions(self)
         self.manager = Manager(self)
         self.inners = Inners(self)
-        self.roams = False  # whether the listed hosts are to roam
+        self.roams = False  # whether the listed hosts roam
         self.roles = {name: CAST[name] for name in CAST if name in names}
         self.state = State()
         self.living: dict[int, Living] = {}
-        self.log: list[tuple[float, object]] = []  # what happened; made into text only where it is read
+        # everything that happened; converted to text only when it is printed
+        self.log: list[tuple[float, object]] = []
         self._paused: dict[str, float] = {}
         self.kept: dict[str, e.Remembered] = {}
         self._pid = 100
-        self.agent = 0  # which agent: what an earlier one asked for comes to nobody
+        self.agent = 0  # the number of the current agent; results of earlier agents' actions are dropped
         self._queue: list[e.Event] = []
         self._deciding = False
         self._answered_in = self.state.snapshot
@@ -69,10 +70,10 @@ class World:
         self.rules.waits.look()
         self.clock.after(TICK_S, self._tick)
 
-    # Events in.
+    # Events for the agent.
 
     def post(self, event: e.Event) -> None:
-        """Let the agent hear of something, after what is being decided."""
+        """Pass an event to the agent, after the current decision."""
         self._queue.append(event)
         if self._deciding:
             return
@@ -84,7 +85,7 @@ class World:
         self._deciding = False
 
     def _lookup_missing(self) -> bool:
-        """Report whether the snapshot lacks a host's look-up. Only hosts and snapshots that changed are checked."""
+        """Report whether the snapshot lacks a route lookup of a host. Check only changed hosts and snapshots."""
         hosts, snapshot = self.state.hosts, self.state.snapshot
         old = self._answered_for if snapshot is self._answered_in else {}
         changed = [host for name, host in hosts.items() if old.get(name) is not host]
@@ -106,7 +107,7 @@ class World:
             self.hands.carry_out(action)
 
     def change_network(self, change: Callable[[Net], None], seen: Touched | None = None) -> None:
-        """Change the true network; the kernel tells at once."""
+        """Change the true network. The kernel reports the change at once."""
         old = self.net.scene()
         change(self.net)
         touched = self.net.changed(old) | (seen or Touched())
@@ -119,12 +120,12 @@ class World:
         self.manager.report()
 
     def look(self) -> None:
-        """Let every connection notice what is another way now."""
+        """Make every connection handle changes of its path and machines."""
         for living in list(self.living.values()):
             living.connection.look()
 
     def read(self) -> None:
-        """Let the agent read the network."""
+        """Make the agent read the network."""
         self.post(self._read(Touched()))
 
     def _read(self, touched: Touched) -> e.NetworkRead:
@@ -134,7 +135,7 @@ class World:
     # The agent.
 
     def start_agent(self) -> None:
-        """Start the agent (again): it knows what was remembered, and finds what lives."""
+        """Start the agent (again). It gets its records, and finds the living masters."""
         self.agent += 1
         self.rules.restarted()
         self.hands.cut()
@@ -156,7 +157,7 @@ class World:
                 self.post(self._aged(name))
         self.inners.found()
         for living in list(self.living.values()):
-            living.proven_over = None  # this agent does not know
+            living.proven_over = None  # this agent does not know when the master last proved its life
             if living.draining:
                 draining = Draining(living.host, self.clock.now, self.sessions.of(living))
                 self.post(e.DrainingFound(0, living.master, draining))
@@ -169,12 +170,12 @@ class World:
         return {name: replace(wish, roam=self.roams and wish.listed) for name, wish in wishes.items()}
 
     def roam(self) -> None:
-        """Let the user switch roaming on for all listed hosts."""
+        """Switch roaming on for all listed hosts, as the user does in the configuration."""
         self.roams = True
         self.post(e.Configured(0, self._wishes(), VPNS, True, 600.0))
 
     def _aged(self, name: str) -> e.Remembered:
-        """Return what was kept of a host, as old as it is by now."""
+        """Return the record of a host, with its times adjusted to its age."""
         kept = self.kept[name]
         age = self.clock.now - kept.at
         due = kept.refusal.retry_in_s if kept.refusal is not None else None
@@ -194,14 +195,15 @@ class World:
     # The user.
 
     def connect_by_hand(self, name: str) -> None:
-        """Let the user's own ssh make a master, where none listens and the way is there."""
+        """Start a master as the user would with ssh, if no master listens on the path and the login succeeds."""
         role = self.roles[name]
         if self.listening(name) is not None or name in self.inners.living:
             return
 
         def done(_outcome: Outcome, connection: Connection | None) -> None:
             if connection is not None and self.listening(name) is None:
-                self.rules.disconnected.discard(name)  # a connection of their own ends `disconnect`
+                # the user's own connection ends the effect of `disconnect`
+                self.rules.disconnected.discard(name)
                 self._found(
                     self.born(role, connection, started_by_agent=False, path=f"/cm/{name}"), fresh=True
                 )
@@ -213,9 +215,9 @@ class World:
         )  # fmt: skip
 
     def leave(self, name: str, *, by_request: bool) -> None:
-        """Let the user's master end by their own wish."""
+        """End the host's master as the user would, with `ssh -O exit` if `by_request`."""
         living = self.listening(name)
-        if name in self.inners.living:  # this is what the user's ssh finds on the control path
+        if name in self.inners.living:  # if the host roams, the inner master is on the control path
             if by_request:
                 self.rules.wished_down.add(name)
                 self.rules.exiting.add(name)
@@ -227,35 +229,35 @@ class World:
             self.die(living, by_request=by_request)
 
     def upload(self, name: str) -> None:
-        """Let a session of the host's master send as much as the line takes."""
+        """Make a session of the host's master send at full rate."""
         living = self.listening(name)
         if living is not None:
             living.connection.fill(UPLOAD_S, QUEUE_S)
 
     def role_of(self, name: str) -> Role:
-        """Return the role of a host, or of the host whose earlier master this is."""
+        """Return the role of a host. The name may be that of a draining master of the host."""
         return self.roles[name.partition(" draining ")[0]]
 
     def hang(self, name: str) -> None:
-        """Let the server's session of the host's master answer nothing any more."""
+        """Make the server's end of the host's master hang, so that it answers nothing any more."""
         living = self.listening(name)
         if living is not None:
             living.connection.stuck = True
 
     def deafen(self, name: str) -> None:
-        """Let the sentinel of the host's master hang, while the server answers everything else."""
+        """Make the sentinel of the host's master hang, while the server answers everything else."""
         living = self.listening(name)
         if living is not None:
             living.deaf = True
 
     def suspend(self, name: str) -> None:
-        """Let the user suspend the host's master."""
+        """Suspend the host's master, as the user would."""
         living = self.listening(name)
         if living is not None:
             living.suspended = True
 
     def go_on(self, name: str) -> None:
-        """Let the host's suspended master continue: it sends and reads what has waited for it."""
+        """Continue the host's suspended master. It then sends and reads the data that waited."""
         living = self.listening(name)
         if living is None:
             return
@@ -271,12 +273,12 @@ class World:
                 other.connection.send()
 
     def listening(self, name: str) -> Living | None:
-        """Return the master on a host's control path; if the host roams, its outer one."""
+        """Return the master on a host's control path, or the outer master if the host roams."""
         paths = {f"/cm/{name}", f"/cm/{name}.outer"}
         return next((x for x in self.living.values() if x.master.control_path in paths), None)
 
     def reboot(self, machine: str, nologin_s: float) -> None:
-        """Let a server be down for a while, and let nobody in for some time after."""
+        """Reboot a server: it is down for 40 s, and then refuses all logins for `nologin_s`."""
         server = self.machines.named(machine)
         server.up = False
         self.look()
@@ -295,7 +297,7 @@ class World:
         | user_events.UserPause
         | user_events.UserResume,
     ) -> None:
-        """Let the user say something to the agent."""
+        """Run a command of the user."""
         names = tuple(n for n in event.names if n in self.state.hosts)
         if event.names and not names:
             return
@@ -319,34 +321,34 @@ class World:
         self.post(event)
 
     def sleep(self, wakes_at: dict[str, Spot]) -> None:
-        """Let the machine sleep, and wake elsewhere or not; its own clock stood still."""
+        """Let the laptop sleep and wake on the networks in `wakes_at`. The monotonic clock stands still meanwhile."""
         self.rules.woke_at = self.clock.now
         for living in self.living.values():
-            living.proven_over = None  # who knows where it was meanwhile
+            living.proven_over = None  # the laptop may have been on another network meanwhile
         for interface in tuple(self.net.spots):
             self.manager.leave(interface)
         self.change_network(lambda net: net.spots.update(wakes_at))
         self.post(e.Woke(0, 3600.0))
 
     def paused_by_user(self, name: str) -> bool:
-        """Report whether the user wants our hands off."""
-        # The records give the next agent the rest of a pause, rounded.
+        """Report whether the user paused the host or everything."""
+        # Allow for rounding: the records give the next agent the rest of a pause.
         return any(self._paused.get(key, -1.0) > self.clock.now + 1e-6 for key in (name, ""))
 
     def told(self, last: int = 80) -> str:
-        """Return the last of what happened, as text."""
+        """Return the last `last` entries of the log as text."""
         return "\n".join(f"{at:10.3f} {in_words(what)}" for at, what in self.log[-last:])
 
     def shown(self, name: str) -> str:
-        """Return the state that status shows."""
+        """Return the state that `status` shows."""
         return display_state(self.state.hosts[name], self.state, self.clock.now)
 
     # Processes.
 
     def way_of(self, role: Role) -> tuple[Connection | None, tuple[Leg, ...], str]:
-        """Return the connection of the jump host's master, the hops after it, and the first address.
+        """Return the connection of the jump host's master (or None), the remaining hops, and the first address.
 
-        Where no master of the jump host listens, ssh logs in there as well.
+        Without a master of the jump host, ssh also logs in at the jump host.
         """
         carrier = self.listening(role.jump) if role.jump is not None else None
         if role.jump is None or carrier is not None:
@@ -358,7 +360,7 @@ class World:
     def born(
         self, role: Role, connection: Connection, *, started_by_agent: bool, path: str, key: str = ""
     ) -> Living:
-        """Let a master be, on this path."""
+        """Create a master that listens on this path."""
         self._pid += 1
         pid = self._pid
         under = connection.under
@@ -426,14 +428,14 @@ class World:
     def die(
         self, living: Living | None, kind: FailureKind | None = None, *, by_request: bool = False
     ) -> None:
-        """End a master, and with it those that it carries; what has ended already stays so."""
+        """End a master, and with it the masters that it carries. Do nothing if it has already ended."""
         if living is None or self.living.pop(living.master.pid, None) is None:
             return
         living.connection.closed = True
         said = Failure(Problem("unknown", kind), kind) if kind is not None else None
         hosts = self.state.hosts.values()
         known = (h.name for h in hosts if h.master is not None and h.master.pid == living.master.pid)
-        name = next(known, living.host)  # one that drains has a name of its own
+        name = next(known, living.host)  # the agent knows a draining master under another name
         self.post(e.MasterEnded(0, name, living.master.pid, said, by_request))
         self.inners.lost(living)
         if living.carrier is not None:
@@ -441,13 +443,13 @@ class World:
         for other in [x for x in self.living.values() if x.carrier is living]:
             self.clock.after(0.003, lambda other=other: self.die(other, "died"))  # type: ignore[misc]
 
-    # Places to be.
+    # Networks to join.
 
     def plug(self, spot: str) -> None:
-        """Plug in or associate there."""
+        """Connect to a network: plug in the cable, or associate the radio."""
         there = SPOTS[spot]
         before = self.net.spots.get(there.interface)
-        # Another network on the same radio: its carrier goes and comes, whatever the addresses are.
+        # On a change of network, a radio's carrier goes and comes, even if the addresses are the same.
         links = {there.interface} if before is not None and before.segment != there.segment else set()
         for interface in links:
             self.manager.leave(interface)
