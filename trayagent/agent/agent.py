@@ -295,7 +295,7 @@ class Agent:
             self._desk.settings_changed()
 
     def facts(self) -> AgentFacts:
-        """Return the agent's facts, and why an icon, notifications or a newer configuration are missing."""
+        """Return facts about the agent, and why it has no icon, has no notifications, or rejected the configuration."""
         facts = replace(self._facts, config_error=self._configuration.error)
         if self._desk is None:
             return replace(facts, no_tray="--no-tray", no_notifications="--no-tray")

@@ -1,4 +1,4 @@
-"""Conversions between the two clocks: decisions use the monotonic clock, people and files the wall clock."""
+"""Conversions between the two clocks. Decisions use the monotonic clock. Messages and files use the wall clock."""
 
 from __future__ import annotations
 

@@ -78,6 +78,6 @@ class CurrentConfiguration:
         return allowed and host.master is not None and host.master.started_by_agent
 
     def has_shell(self, name: str) -> bool:
-        """Report whether a host's configuration says that its account runs a shell. Unlisted hosts count as such."""
+        """Report whether a host's account runs a shell, by its configuration. Return True for an unlisted host."""
         host = self.config.hosts.get(name)
         return host is None or host.probe == "session"

@@ -44,7 +44,7 @@ class DeskDoor:
         return frozenset(n for n, vpn in vpns.items() if vpn.sign_in or vpn.networkmanager)
 
     def sign_in_words(self, vpn: str) -> tuple[str, ...] | None:
-        """Return the sign-in command of a VPN from the configuration, None where NetworkManager signs in."""
+        """Return the sign-in command of a VPN from the configuration, None if NetworkManager does the sign-in."""
         described = self._configuration.config.vpns.get(vpn)
         return described.sign_in if described is not None else None
 

@@ -59,7 +59,7 @@ class AgentEffects:
     _timers: dict[str, tuple[float, asyncio.TimerHandle]] = field(default_factory=dict, init=False)
 
     def carry_out(self, action: a.Action) -> None:
-        """Carry out an action, or start a task that does."""
+        """Carry out an action, or start a task that carries it out."""
         host = self.parts.shell.state.hosts.get(action.name)
         match action:
             case a.SetTimer():

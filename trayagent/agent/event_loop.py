@@ -27,7 +27,7 @@ class Effects(Protocol):
     """Carries out actions, and receives the reasons of every decision."""
 
     def carry_out(self, action: Action) -> None:
-        """Carry out an action, or start a task that does. The result is posted as an event."""
+        """Carry out an action, or start a task that carries it out. The result is posted as an event."""
 
     def decided(self, whys: tuple[Why, ...]) -> None:
         """Receive the reasons of one decision."""

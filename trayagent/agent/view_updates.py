@@ -41,7 +41,7 @@ class Views:
         self._changed = asyncio.Event()
 
     def current(self, names: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the view. If hosts are named, it has only those."""
+        """Return the view. If `names` has hosts, include only these."""
         self._note()
         return self._whole(frozenset(names))
 

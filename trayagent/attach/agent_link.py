@@ -24,7 +24,7 @@ are needed because no event reports a new IPC socket. An agent restarts in a sec
 
 
 class Link:
-    """Follows the agent's view. If the agent ends, reconnects to the next one at growing intervals.
+    """Follows the agent's view. After the agent ended, tries to reach the next one at growing intervals.
 
     `view` is the newest view, None while no agent runs. `interface` is the network interface over which the
     host was last connected.
@@ -47,7 +47,7 @@ class Link:
 
     @property
     def sources(self) -> list[Heard]:
-        """The objects to select(2) on."""
+        """The objects to pass to select(2)."""
         return [*([self._heard] if self._heard is not None else []), *self._requests.values()]
 
     @property

@@ -105,5 +105,5 @@ class Complaint(TrayagentError):  # noqa: N818  # the name says what happened; u
 
 
 def _leave(number: int, _frame: Any) -> None:
-    """Exit on a signal as after Ctrl-C: restore the terminal and end ssh."""
+    """Exit after a signal, so that the terminal is restored and ssh is ended, as after Ctrl-C."""
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""Wait between two sessions: until the agent reports a usable master, or the user decides otherwise."""
+"""Wait between two sessions, until the agent reports a usable master or the user leaves."""
 
 from __future__ import annotations
 

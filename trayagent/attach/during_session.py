@@ -1,8 +1,8 @@
 """Control a running ssh: keys, window size, and the agent's reports about the connection.
 
-Theory of operation. Without a network, `attach` keeps the session: the connection may survive. Each byte that
-is sent meanwhile delays its recovery, so `attach` discards keys. A line over the screen explains this. When the
-network is back, `attach` makes the remote program redraw its screen, by changing the window size.
+Theory of operation. Without a network, `attach` keeps the session, because its connection may survive. Each byte
+that is sent meanwhile delays the recovery, so `attach` discards keys. A line over the screen explains this. When
+the network is back, `attach` changes the window size, so that the remote program redraws its screen.
 
 If the network is there but the connection stays in doubt for long, `attach` ends a session that can be attached
 again. No output is lost: it is on the first screen of the next session.
@@ -203,7 +203,7 @@ class Doubt:
 
 @contextlib.contextmanager
 def _bell() -> Iterator[int]:
-    """Yield a descriptor that becomes readable when ssh ended or the window size changed (by a signal)."""
+    """Yield a descriptor that becomes readable after a signal: ssh ended, or the window size changed."""
     bell, ring = os.pipe()
     os.set_blocking(ring, False)
     before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGCHLD, signal.SIGWINCH)}

@@ -76,7 +76,7 @@ class Terminal:
         return self._saved
 
     def lend(self) -> None:
-        """Set raw mode for ssh, because the terminal on the server does echo, line editing and signals."""
+        """Set raw mode for ssh: the terminal on the server does the echo, line editing and signals instead."""
         self.clear()
         mode: list[Any] = [*self._saved[:6], [*self._saved[6]]]
         # Set the modes that ssh sets (sshtty.c). ssh sets them only on its own input, the pseudo-terminal.
@@ -88,9 +88,9 @@ class Terminal:
         self._escape(PUSH_TITLE)
 
     def take_back(self, *, broken: bool, behind_words: bool) -> None:
-        """Restore the terminal after ssh. `broken`: the session broke off, so also reset the modes that it left.
+        """Restore the terminal after ssh. `broken`: the connection was lost, so reset all terminal modes.
 
-        `behind_words`: after a broken session, the cursor may be behind a program's last output. Keep that output.
+        `behind_words`: if `broken`, the cursor may be behind a program's last output, which must stay visible.
         """
         if broken:
             self._escape(RESET)

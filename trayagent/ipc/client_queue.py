@@ -1,4 +1,4 @@
-"""Bounded queues of items for a client that reads more slowly than they arrive. No I/O."""
+"""Bounded queues of items for a client that reads more slowly than items arrive. No I/O."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class AgentSilent(TrayagentError):  # noqa: N818  # the name says what happened;
 
 
 class Refused(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
-    """The agent refused the request. Has the agent's text. `exit_status` 1: it failed; 2: the request was wrong."""
+    """The agent refused the request, with this text. `exit_status`: 1 if it failed, 2 if the request was wrong."""
 
     def __init__(self, title: str, *, code: str, hint: str = "", exit_status: int = 1) -> None:
         super().__init__(title, code=code, hint=hint)

@@ -1,4 +1,4 @@
-"""Ensure one agent per user and runtime directory, by a lock. The kernel releases it when the holder ends."""
+"""A lock that ensures one agent per user and runtime directory. The kernel releases it when the holder ends."""
 
 from __future__ import annotations
 

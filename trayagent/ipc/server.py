@@ -49,7 +49,7 @@ class Server:
             raise
 
     async def close(self) -> None:
-        """Stop listening, wait shortly for requests in progress, and close all connections. Takes at most 0.5 s."""
+        """Stop listening, wait briefly for requests in progress, and close all connections. Takes at most 0.5 s."""
         if self._server is None:
             return
         self._server.close()

@@ -251,7 +251,7 @@ class Link:
         self.min_rtt_s = 0.0
         self.timed: tuple[int, float] | None = None  # an offset, and when the byte before it was sent
 
-    # -- what came ----------------------------------------------------------------------------------
+    # -- receiving ----------------------------------------------------------------------------------
 
     def receive(self, data: memoryview, now: float) -> int:
         """Process the complete frames in `data`; return their length in bytes. Raise LinkError for an invalid frame."""
@@ -282,7 +282,7 @@ class Link:
         return at
 
     def handshake(self, kind: int, offset: int, payload: bytes) -> None:
-        """Process a frame before the link is live. Raise LinkError if this frame is not due."""
+        """Process a frame before the link is live. Raise LinkError for an unexpected frame."""
         raise NotImplementedError
 
     def go_live(self, peer_has: int) -> None:
@@ -334,7 +334,7 @@ class Link:
             wanted = min(WINDOW_MAX, self.window * 3 // 2)
             self.window = max(self.window, min(wanted, stream.reserve(wanted)))
 
-    # -- what goes ----------------------------------------------------------------------------------
+    # -- sending ------------------------------------------------------------------------------------
 
     def delivered(self, now: float) -> None:
         """Schedule an acknowledgement, because the inner connection may have taken data."""
@@ -411,7 +411,7 @@ class Link:
 
 READ = select.POLLIN
 FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
-ONCE = 4  # read one descriptor at most this often before the others
+ONCE = 4  # read one descriptor at most this often before the others are read
 DAY_S = 86_400.0
 PIPE_SIZE = 1031  # F_SETPIPE_SZ of fcntl(2); Python has the constant only since 3.10
 
@@ -732,7 +732,7 @@ class Session:
 MARKER = "TRAYAGENT-ROAM"
 """Begins the line that each command prints, because start-up files of the shell may print other lines before it."""
 FIRST_ATTACH_S = 120.0  # a relay ends if no attach comes within this time
-PENDING_MAX = 4  # connections that have not attached yet; of more, the oldest is dropped
+PENDING_MAX = 4  # connections that have not attached yet; if there are more, drop the oldest
 PENDING_S = 30.0
 RELAYS_MAX = 32  # for one user on one machine
 ANSWER_S = 5.0
@@ -1068,7 +1068,7 @@ def is_private(folder: str) -> bool:
 
 
 def make_folder() -> str:
-    """Make and return the folder for new sockets. Raise Failure if others can use it; raise OSError."""
+    """Return the folder for new sockets; make it if needed. Raise Failure if others can use it, or OSError."""
     folder = folders()[0]
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if not is_private(folder):

@@ -84,7 +84,7 @@ class NearClient:
         return socket.socket(fileno=self._fds.pop(0))
 
     def close(self) -> None:
-        """Close the connection. The relay continues."""
+        """Close the connection to the relay. The relay keeps running."""
         self._sock.close()
         for fd in self._fds:
             os.close(fd)

@@ -1,8 +1,8 @@
 """The near relay: one process that holds the user's ssh connections while the laptop changes networks.
 
 The agent starts it as `python3 -I -S -E near_relay.py SOCKET`, in a scope of its own, so that it outlives the agent.
-The next agent finds it by the socket. It imports everything at its start, because an upgrade of Python or trayagent
-would break later imports. docs/roaming.md describes its two protocols.
+The next agent finds it by the socket. The relay imports everything at its start, because an upgrade of Python or
+trayagent would break later imports. docs/roaming.md describes its two protocols.
 
 Exit status: 0 after `quit`, 3 if another near relay already has the socket.
 """

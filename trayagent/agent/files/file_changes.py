@@ -39,7 +39,7 @@ _QUIET_S = 0.05  # editors write, rename and touch in quick succession; react on
 class FileChanges:
     """Watches the files that matter, and reacts to a change of each."""
 
-    def __init__(  # noqa: PLR0913  # it connects all files with everything that they affect
+    def __init__(  # noqa: PLR0913  # each parameter is a part that a changed file affects
         self,
         parts: Parts,
         resolver: Resolver,
@@ -175,7 +175,7 @@ class FileChanges:
 
     def _ssh_changed(self) -> None:
         self._resolver.forget()
-        self.follow_folders(self._shell.state)  # an Include may name other files
+        self.follow_folders(self._shell.state)  # an Include may name other files now
         self._hosts.resolve_all()
 
     def _credentials_changed(self) -> None:

@@ -101,7 +101,7 @@ class AgentSocketLinks:
             await agent_socket_link.release(master.control_path, link, ours, timeout_s=_USER_WAITS_S)
 
     def _due(self, host: Host) -> _Round | None:
-        """Return for what the link must be made now. None: the link is made already, or cannot be made now."""
+        """Return what a host's link must be made for now, None if it is made already or cannot be made now."""
         master, link = host.master, self._configuration.agent_socket(host.name)
         if master is None or link is None or host.suspect or host.ending or host.resolved is None:
             return None

@@ -30,7 +30,7 @@ CLEAR_PATIENCE_S = 3.0  # if a slow login shell takes longer, request the forwar
 
 
 class LostConnections(Protocol):
-    """The roaming connections that are lost here. On the server they may still hold remote forwards."""
+    """Roaming connections that ended on this machine. Their far relays may still hold remote forwards."""
 
     async def end_all(self, name: str, master: Master) -> None:
         """End, through this master, the far relays of the host's lost connections. Never raise."""

@@ -81,7 +81,7 @@ def connections_of(flow: Flow | None) -> list[tuple[Connection, TcpFacts]]:
 
 
 def next_retransmission_s(connections: Iterable[tuple[Connection, TcpFacts]]) -> float | None:
-    """Return in how many seconds a master's connection retransmits, None if no data waits.
+    """Return in how many seconds a master's connection retransmits, None if all its data is acknowledged.
 
     If several connections will retransmit soon, return the time of the last of these.
     """

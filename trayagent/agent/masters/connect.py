@@ -113,7 +113,7 @@ class MasterConnector:
         self._launched[pid] = launched
 
     def forget(self, pid: int) -> None:
-        """Remove the process entry and the logs of a master that ended before its take-over."""
+        """Forget the process of a master that ended before its take-over, and remove its logs."""
         self.reap(pid)
         master_log.remove(self._file_paths.master_log(pid))
 
@@ -239,14 +239,14 @@ def jitter() -> float:
 
 
 def _requested_key(host: Host) -> str | None:
-    """Return the host key to request first: the one of the old connection, None if ssh_config now leads elsewhere."""
+    """Return the host key to request first: the old connection's. None: ssh_config leads to another server now."""
     return host.master.host_key if host.master is not None and not replaced_by_edit(host) else None
 
 
 def _kept_for_forwards(host: Host, resolved: Resolved) -> Resolved:
-    """Return the answer with ControlPersist, if the master will have hand-given forwards and the user set none.
+    """Return ssh's answer, with ControlPersist set if the host has forwards by hand and the user did not set it.
 
-    Otherwise the new master would end without sessions, and the forwards with it.
+    Without ControlPersist, the new master and its forwards would end with its last session.
     """
     unset = resolved.control_persist in PERSIST_UNSET
     return replace(resolved, control_persist="yes") if host.forwards.by_hand and unset else resolved

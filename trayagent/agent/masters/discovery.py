@@ -179,7 +179,7 @@ class Discovery:
             await asyncio.sleep(_SCAN_AGAIN_S)  # while a master forks, it is visible under neither pid
 
     async def other_owner(self, host: Host, pid: int, path: str) -> str | None:
-        """Return the other host to which a master belongs that listens on this host's control path.
+        """Return the name of another host, if the master on this host's control path belongs to that host.
 
         None: the master is this host's, or nothing shows which host it belongs to.
         """

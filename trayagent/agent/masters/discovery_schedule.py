@@ -22,7 +22,7 @@ class DiscoverySchedule:
         self._hosts_known = False
 
     def start(self) -> None:
-        """Allow scans, because all hosts are known now. Before that, a scan could not name masters."""
+        """Allow scans, because all hosts are known now. Before that, a scan cannot match masters to hosts."""
         self._hosts_known = True
         if self._again:
             self.scan()

@@ -1,7 +1,7 @@
 """Effects on masters that drain: stop a living master, count what it carries, find those of an earlier agent.
 
-The agent records a master before the new master takes its control path. A master that stopped listening cannot be found
-by a socket, so the next agent finds it by the recorded pid and start time.
+Before a new master takes the control path, the agent records the old one. No socket leads to a master that stopped
+listening, so the next agent finds it by the recorded pid and start time.
 """
 
 from __future__ import annotations

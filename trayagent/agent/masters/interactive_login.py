@@ -2,8 +2,8 @@
 
 Theory of operation. `begin` records the attempt and returns the command line of an ssh. The client runs this command at
 its terminal and reports the exit status with `end`. The ssh logs to a file. Once it listens on a fresh control path, it
-goes to the background, in a Unix session of its own. If the client disappears without a report, its pidfd shows that.
-Only ssh reads what the user types.
+goes to the background, in a Unix session of its own. If the client disappears without a report, the agent notices that
+by a pidfd. Only ssh reads what the user types.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class MasterLauncher:
     async def _start(
         self, start: Start, connection: str | None, held: PreconnectedSocket | None = None
     ) -> Launched:
-        """Start ssh. If ssh connects itself, without an answer, and a better route appears, restart it."""
+        """Start ssh. If ssh connects itself, restart it when a better route appears before a server answers."""
         environment = dict(start.environment)
         if connection is not None:
             # This shell runs the ProxyCommand; the user's own shell may read a profile first.

@@ -45,7 +45,7 @@ class OuterAttacher:
         self._ender = ender
 
     async def attach(self, action: a.AttachRoaming, host: Host) -> None:
-        """Carry the link over a new outer master."""
+        """Move the link to a new outer master."""
         now, name, outer = time.monotonic, host.name, action.master
         pid = host.roaming.inner.pid if host.roaming is not None else 0
         kept, near = self._records.roaming_of(pid), self._near_relay.connection

@@ -180,8 +180,8 @@ async def open_channel(control_path: str, token_id: str, *, timeout_s: float = R
 async def direct_link(control_path: str, far_path: str, local: Path) -> AsyncIterator[socket.socket]:
     """Connect to a far relay's socket through a local forward at the path `local`. Yield the connection.
 
-    This starts no process on the server. The forward is closed after the body, but the connection remains for whoever
-    has a copy. If the server refuses the forward, the connection ends. Raise Timeout, Gone, Refused, OSError.
+    This starts no process on the server. The body can pass on a copy of the connection, which stays open after the
+    forward is closed. If the server refuses the forward, the connection ends. Raise Timeout, Gone, Refused, OSError.
     """
     forward = MuxForward("local", str(local), UNIX_PATH, far_path, UNIX_PATH)
     async with MuxClient.connected(control_path) as client:

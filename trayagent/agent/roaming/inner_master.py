@@ -71,7 +71,7 @@ class InnerMasters:
         return self._file_paths.runtime_dir / f"attempt-{os.getpid()}-inner-{next(self._numbers)}.log"
 
     def forget(self, master: Master) -> None:
-        """Remove the process entry and the logs of an inner master that ended before it was in place."""
+        """Forget the process of an inner master that ended before it was in place, and remove its logs."""
         self._connector.forget(master.pid)
 
     async def start(self, start: InnerStart) -> Master:

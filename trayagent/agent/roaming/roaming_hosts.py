@@ -1,7 +1,7 @@
 """Effects of roaming: make a host roam, move its link to a new outer master, and end roaming.
 
 Theory of operation. A plain master becomes the first outer master. Through it the agent starts a far relay and attaches
-the near relay to that. Then it starts an inner master on a fresh path. At last the two masters exchange their control
+the near relay to it. Then it starts an inner master on a fresh path. Finally, both masters exchange their control
 paths: the user's ssh finds the inner master, and a hidden path leads to the outer one. Each later outer master takes
 the hidden path.
 
@@ -89,7 +89,7 @@ class RoamingHosts:
         self._tasks.start(f"move back {action.master.pid}", self._restorer.move_back(action, host))
 
     def follow(self, state: State) -> None:
-        """Mark connections as lost whose inner master ended without a report of the relay, as without a link."""
+        """Mark connections as lost if their inner master has ended. Without a link, no relay reports that."""
         inner = {host.roaming.inner.pid for host in state.hosts.values() if host.roaming is not None}
         for kept in self._records.roaming().values():
             if kept.inner not in {None, *inner} and not self._lost.has_inner(kept):

@@ -247,7 +247,7 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _encodable(raw: object) -> None:
-    """Raise UnicodeError for text that no file name can have and no terminal can print, as half a surrogate pair."""
+    """Raise UnicodeError for text that no file name and no terminal can have, such as half a surrogate pair."""
     json.dumps(raw, ensure_ascii=False).encode(errors="surrogateescape")
 
 

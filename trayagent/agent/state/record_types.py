@@ -86,7 +86,7 @@ class KeptKilling(Struct):
 
 
 class KeptByHand(Struct):
-    """Forwards that the user gave to ssh by hand, each as "kind spec", and the boot in which that was."""
+    """Forwards that the user gave to ssh by hand, each as "kind spec", with the boot in which the user did so."""
 
     boot: str
     forwards: list[str] = field(default_factory=list)

@@ -68,7 +68,7 @@ class SshAgent(Protocol):
 
 
 class Records:
-    """The file and its contents."""
+    """The records, in memory and in their file."""
 
     def __init__(
         self, path: Path, ssh_agent: SshAgent | None = None, *, spare_dir: Path | None = None
