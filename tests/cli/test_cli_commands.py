@@ -157,7 +157,7 @@ def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> N
         },
         {"at": "2026-01-01T08:00:02Z", "row": 5, "verdict": "probe", "evidence": "from=older"},
     ]
-    asked = "its network path changed: the old connection is probed"
+    asked = "its network path changed: the agent probes the old connection"
     assert run("why", "web").stdout.splitlines() == [
         f"2026-01-01 08:00:00  {asked}  probe  rtt_ms=41",
         "2026-01-01 08:00:01  keep it  probe=answered",

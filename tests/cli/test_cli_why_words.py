@@ -98,9 +98,9 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
             9,
             "replace",
             "probe=silent silent_ms=200 rtt_ms=1 control=ready",
-            "stays silent: the stale connection was replaced",
+            "which stays silent and is therefore stale",
         ),
-        (2, "offline", "route=none", "there is no usable route: nothing is sent"),
+        (2, "offline", "route=none", "there is no usable route: the agent sends nothing"),
         (0, "failed", "attempt=3 kind=auth positive=True retry=never", "refused the login: no retry"),
         (
             0,
@@ -120,4 +120,4 @@ def test_the_evidence_chooses_the_sentence(row: int, verdict: str, evidence: str
 def test_a_value_that_looks_like_evidence_chooses_no_sentence() -> None:
     """A network may have any name. Only keys count, not words within a value."""
     said = sentence(2, "offline", [["network", "cafe vpn=corp"]])
-    assert said == "there is no usable route: nothing is sent"
+    assert said == "there is no usable route: the agent sends nothing"
