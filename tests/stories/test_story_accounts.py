@@ -286,7 +286,7 @@ def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, cha
     waiting = next(name for name in TWELVE if story.shown(name) == "waiting")
     problem = display_problem(story.host(waiting), story.state, story.t)
     assert problem is not None
-    assert "waits for its turn" in problem.title
+    assert "another login to its account is in progress" in problem.title
 
 
 def test_a_success_outside_a_vpn_is_not_believed_inside_it_behind_a_bastion(story: Story) -> None:

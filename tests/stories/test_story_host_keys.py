@@ -189,7 +189,7 @@ def test_a_login_at_a_new_address_in_ssh_config(
     problem = story.host("web").problem
     assert problem is not None
     assert "address of web in ssh_config changed" in problem.title
-    assert problem.hint == "Connect to it: trayagent reconnect web"
+    assert problem.hint == "To connect there: trayagent reconnect web"
     story.post(UserReconnect(story.t, ("web",)))
     story.ready("web", host_key=OTHER)
     assert story.did(a.TakeOver)

@@ -15,30 +15,30 @@ def admission_problem(host: Host, admitted: Admission) -> Problem:
         case "vpn-down":
             vpn = host.wish.vpn or host.reached.learned_vpn
             title = f"VPN {vpn} asks you to sign in" if admitted.needs_sign_in else f"VPN {vpn} is down"
-            return Problem("vpn-down", title, f"{host.name} comes back when {vpn} is up")
+            return Problem("vpn-down", title, f"{host.name} connects when {vpn} is up")
         case "network-not-allowed":
-            hint = f"Set by networks in [hosts.{host.name}]. Connect anyway: trayagent reconnect {host.name}"
+            hint = f"See networks in [hosts.{host.name}]. To connect anyway: trayagent reconnect {host.name}"
             return Problem("network-not-allowed", f"{host.name} may not be connected on this network", hint)
         case "not-here":
-            hint = f"Try it: trayagent reconnect {host.name}. StrictHostKeyChecking yes makes it safe"
+            hint = f"To connect anyway: trayagent reconnect {host.name}. Safe only with StrictHostKeyChecking yes"
             return Problem("not-here", f"{host.name} was never reached from this network", hint)
         case "captive-portal":
             return Problem(
                 "captive-portal", "This network wants you to sign in first", "Open a web page to sign in"
             )
         case _:
-            title = f"No network here leads to {host.name}"
-            return Problem("unreachable", title, "The agent connects as soon as one does")
+            title = f"There is no route to {host.name}"
+            return Problem("unreachable", title, "The agent connects as soon as there is one")
 
 
 def wait_problem(host: Host, wait: Wait) -> Problem:
     """Return the problem of a login that is due but must wait, although the host may be connected here."""
-    follows = "It follows automatically"
+    follows = "It connects automatically afterwards"
     match wait.why:
         case "jump":
             return Problem("jump-host-failed", f"{host.name} waits for its jump host {wait.jump}", follows)
         case "control":
-            title = f"Nothing can tell from here whether the connection of {host.name} still works"
+            title = f"The agent cannot check from this network whether the connection of {host.name} works"
             return Problem("not-here", title, "The agent checks again on the next network")
         case "stopped":
             title = f"The ssh of {host.name} is suspended or blocked"
@@ -47,7 +47,7 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
             )
             return Problem("suspended", title, hint)
         case "account":
-            title = f"{host.name} waits for its turn: another login to its account is under way"
+            title = f"{host.name} waits: another login to its account is in progress"
             return Problem("rate-limited", title, follows)
         case "refused":
             minutes = f"{REFUSED_WINDOW_S / 60:.0f} minutes"
@@ -58,7 +58,9 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
             title = f"There were {LOGINS_PER_WINDOW} logins to {host.name} in a few minutes"
             return Problem("rate-limited", title, f"See what ends its connections: trayagent why {host.name}")
         case _:
-            return Problem("rate-limited", f"{host.name} waits for its turn at its server", follows)
+            return Problem(
+                "rate-limited", f"{host.name} waits: the limit of logins to its server is reached", follows
+            )
 
 
 def large_packets_lost(name: str, interface: str | None) -> Problem:
@@ -70,7 +72,7 @@ def large_packets_lost(name: str, interface: str | None) -> Problem:
 def held_back(host: Host, alike: Host, code: Code) -> Problem:
     """Return the problem of a host whose login was already refused for another host."""
     title = f"{host.name} is held back: the same login was refused for {alike.name}"
-    return Problem(code, title, f"Fix {alike.name}; {host.name} follows automatically")
+    return Problem(code, title, f"Fix the login of {alike.name}; {host.name} then connects automatically")
 
 
 def not_here(host: Host) -> Problem:
@@ -88,7 +90,7 @@ def user_needed(host: Host) -> Problem:
 
 def proxy_failed(host: Host, why: Problem) -> Problem:
     """Return the problem of a ProxyCommand that failed, with no automatic retry on this network."""
-    hint = f"The agent tries again on another network. Try it now: trayagent reconnect {host.name}"
+    hint = f"The agent tries again on another network. To try now: trayagent reconnect {host.name}"
     return Problem(why.code, why.title, hint)
 
 
@@ -111,5 +113,5 @@ def vpn_problem(name: str, sign_in_failure: str = "", *, needs_secret: bool = Fa
     """
     hint = "Sign in to it. Its hosts then connect automatically"
     if needs_secret:
-        hint = "A window asks for a password or code. Find it, or sign in again"
+        hint = "Enter the password or code in the open window, or sign in again"
     return Problem("vpn-needs-sign-in", f"VPN {name} asks you to sign in", sign_in_failure or hint)

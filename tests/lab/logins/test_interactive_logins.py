@@ -288,7 +288,7 @@ def test_without_a_route_to_the_host_the_user_is_not_asked(lab: Lab, agent: Agen
     agent.wait_state("web01", "offline")
     with login(lab, agent) as terminal:
         assert terminal.ended() == 1
-        assert "No network here leads to web01" in terminal.shown
+        assert "There is no route to web01" in terminal.shown
     lab.join("home")
     for name in ("-oProxyCommand=id", "two words", "a\nb"):
         with AtTerminal(lab.laptop, agent.command("login", "--", name), agent.env) as terminal:

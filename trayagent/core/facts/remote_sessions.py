@@ -114,16 +114,16 @@ class Reaped:
 
 
 _IN_TIME = (
-    "it is in use there, or not allowed. If our own lost connection still holds it, the server frees it in time "
+    "it is in use there, or not allowed. If our own lost connection still holds it, the server frees it later "
     "(ClientAliveInterval)"
 )
 _WORDS: dict[Why | None, str] = {
-    None: "another process there has it, or it is not allowed",
+    None: "another process there uses it, or the server does not allow it",
     "off": "if our own lost connection still holds it, `reap = true` frees it",
     "no-shell": _IN_TIME,
     "no-mark": _IN_TIME,
-    "max-sessions": "freeing it needs a session, and the server allows no more of them (MaxSessions)",
-    "no-answer": "if our own lost connection still holds it, freeing it failed; the agent tries again",
+    "max-sessions": "the agent needs a session to free it, and the server allows no more sessions (MaxSessions)",
+    "no-answer": "our own lost connection may still hold it; the agent tries again to free it",
 }
 
 

@@ -80,18 +80,18 @@ def no_control(host: Host, host_key: str | None) -> Failure:
         known = checks_every_key(host) and not _may_be_a_namesake(host)
         return _another_known_key(host) if known else another_key(host)
     if readdressed(host):
-        title = f"The address of {host.name} in ssh_config changed, and nothing proves who answers there"
-        hint = f"Connect to it: trayagent reconnect {host.name}"
+        title = f"The address of {host.name} in ssh_config changed, and ssh did not check the host key there"
+        hint = f"To connect there: trayagent reconnect {host.name}"
         return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
-    hint = f"Connect without proof: trayagent reconnect {host.name}. With StrictHostKeyChecking yes, ssh would prove it"
-    title = f"Nothing proves that {host.name} itself answers here"
+    hint = f"To connect without a check: trayagent reconnect {host.name}. StrictHostKeyChecking yes makes ssh check"
+    title = f"Another machine may answer here: the host key of {host.name} was not checked"
     return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
 
 
 def _another_known_key(host: Host) -> Failure:
     """Return the failure of a login with a key that known_hosts has, beside a silent connection with another key."""
-    title = f"Nothing proves that the server of {host.name}'s old connection answers here: its host key is another one"
-    hint = f"ssh knows this key. Connect with it: trayagent reconnect {host.name}"
+    title = f"Another machine than that of {host.name}'s old connection may answer here: its host key is different"
+    hint = f"known_hosts has this key. Connect with it: trayagent reconnect {host.name}"
     return Failure(Problem("host-key-unknown", title, hint), "host-key-unknown")
 
 

@@ -110,7 +110,9 @@ def unlogged(failure: Failure, host: str) -> Failure:
     ssh always logs a reason before it ends. So ssh could not write its log: the file system is full.
     """
     title = f"ssh to {host} failed and could not write its log: perhaps the login was refused"
-    problem = Problem("unknown", title, "Is the file system of the runtime directory full? trayagent doctor")
+    problem = Problem(
+        "unknown", title, "The file system of the runtime directory may be full. Check: trayagent doctor"
+    )
     return replace(failure, problem=problem, kind="closed", perhaps_refused=True)
 
 

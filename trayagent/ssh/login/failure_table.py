@@ -92,7 +92,7 @@ TABLE: tuple[Row, ...] = (
     # Failures of the login.
     _row(
         r"Too many authentication failures",
-        "too-many-keys", "too-many-auth-failures", "{who} gave up after too many keys",
+        "too-many-keys", "too-many-auth-failures", "{who} disconnected after too many keys",
         "Set IdentityFile and IdentitiesOnly yes for {host} in ssh_config", positive=True,
     ),
     _row(
@@ -134,7 +134,7 @@ TABLE: tuple[Row, ...] = (
     _row(
         r"^Unable to negotiate with (?>.*?no matching )(?P<what>.+?) found",
         "negotiation", "no-common-algorithm", "{who} and ssh have no {what} in common",
-        "Update the older side, or allow its algorithm in ssh_config; ssh {host} names it",
+        "Update the older side, or allow its algorithm in ssh_config; ssh {host} shows it",
     ),
     # Failures behind a jump host that works. If a forward of the master itself fails, ssh prints only the first part of
     # these messages, hence `then`.
@@ -176,7 +176,7 @@ TABLE: tuple[Row, ...] = (
     _row(r"^Timeout, server .* not responding", "died", "timed-out", "{who} stopped answering"),
     _row(
         r"^Connection to .* closed by remote host|^client_loop: send disconnect|^Read from remote host ",
-        "died", "unknown", "The connection to {who} was cut",
+        "died", "unknown", "The connection to {who} was interrupted",
     ),
     _row(
         r"^(?P<line>.*(?:remote port forwarding failed for listen|^bind \[.*\]:\d+: "
