@@ -100,7 +100,7 @@ def test_a_taken_port_is_a_problem_with_the_name_of_its_holder(patient: Patient)
         patient.configure(f'[hosts.box]\nlocal = ["{port}:localhost:80"]\n')
         found = patient.examine().one("port-taken", "problem", "ports")
         patient.configure(f'[hosts.box]\nlocal = ["127.0.0.2:{port}:localhost:80"]\n')
-        assert "1 wanted here" in patient.examine().well("ports")["title"]
+        assert "1 local, each free" in patient.examine().well("ports")["title"]
         holder = Path(f"/proc/{pid}/comm").read_text().strip()
     assert f"belongs to {holder}" in found["title"]
     assert f"(pid {pid})" in found["title"]

@@ -24,7 +24,7 @@ def test_a_healthy_setup_is_reported_as_such(patient: Patient) -> None:
     report = patient.examine()
     assert report.status == 0
     assert report.ailing == {"agent-absent", "login-off"}
-    assert report.well("hosts")["title"] == "ssh knows the listed host"
+    assert report.well("hosts")["title"] == "`ssh -G` works for the listed host"
     assert report.well("known hosts")["title"].startswith("every server's key is known")
     assert report.told["schema"] == 1
     assert sum(report.told["counts"].values()) == len(report.findings)
@@ -247,7 +247,7 @@ def test_two_names_of_one_account_are_reported(patient: Patient) -> None:
     text = patient.ssh_config.read_text().replace("\nHost box\n", "\n")
     patient.ssh_config.write_text(text)
     found = patient.examine().one("control-path-same", "advice", "control paths")
-    assert "box and same are one connection" in found["title"]
+    assert "box and same share one connection" in found["title"]
 
 
 def test_two_servers_on_one_control_path_are_a_problem(patient: Patient) -> None:
@@ -310,7 +310,7 @@ def test_two_hosts_that_want_one_port_are_a_problem(patient: Patient) -> None:
     patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n[hosts.two]\ndynamic = ["8101"]\n')
     patient.ssh(last=f"Host two\n    IdentityFile {patient.key}\n    ControlPath {patient.sockets}/%C")
     found = patient.examine().one("forward-twice", "problem", "forwards")
-    assert "box and two both want to listen on port 8101" in found["title"]
+    assert "box and two both have a forward on port 8101" in found["title"]
 
 
 # Host keys.

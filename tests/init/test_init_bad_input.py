@@ -142,7 +142,7 @@ def test_of_5000_hosts_only_the_proposed_ones_are_queried(home: Path, init: Init
     assert done.returncode == 0, done.stderr
     assert len(log.read_text().splitlines()) <= 3
     assert "9999 other hosts" in done.stdout
-    assert "10000 hosts forwards of their own" in done.stdout
+    assert "has forwards for 10000 hosts" in done.stdout
     assert list(load(home / ".config/trayagent/config.toml").hosts) == ["h4711"]
 
 

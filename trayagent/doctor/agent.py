@@ -28,7 +28,7 @@ async def check(case: Case) -> Iterable[Finding]:
         found.append(advice("agent-outdated", title, why, "Restart it:", _restart(case)))
     if agent["paused"]:
         until = f" until {agent['paused_until']}" if agent["paused_until"] else ""
-        why = "Meanwhile the agent makes no connection, ends none and sends no messages."
+        why = "Meanwhile the agent does not make or end connections and sends no messages."
         found.append(
             advice("agent-paused", f"Everything is paused{until}", why, "End it:", "trayagent resume")
         )
@@ -38,9 +38,9 @@ async def check(case: Case) -> Iterable[Finding]:
 def _absent(case: Case) -> Finding:
     error = case.agent_error
     if error is not None and error.code != "no-agent":
-        why = "No command and no menu can reach it."
+        why = "Commands and the menu cannot reach the agent."
         return problem("agent-silent", error.title, why, error.hint)
-    why = "No connection is kept up until it runs."
+    why = "It keeps your connections only while it runs."
     if _by_manager(case):
         remedy = "See why it ended, and start it:"
         lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")
@@ -48,7 +48,7 @@ def _absent(case: Case) -> Finding:
             lines = (f"launchctl print {LAUNCHD}", f"launchctl kickstart {LAUNCHD}")
         return problem("agent-ended", "No agent is running, though it starts at login", why, remedy, *lines)
     if login.enabled(case.env):
-        why = "It starts at the next login. No connection is kept up until then."
+        why = "It starts at the next login and does not keep your connections until then."
     return advice("agent-absent", "No agent is running", why, "Start it:", "trayagent run")
 
 

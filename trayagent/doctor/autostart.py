@@ -22,7 +22,7 @@ async def check(case: Case) -> Iterable[Finding]:
     """Report whether the agent starts at login, and whether the unit or entry for that still works."""
     method = method_in_use(case.env)
     if method is None:
-        why = "After the next login no connection is kept up until you start the agent."
+        why = "After the next login, your connections are not kept until you start the agent."
         return [
             advice(
                 "login-off", "The agent does not start at login", why, "To enable it:", "trayagent install"
@@ -30,7 +30,7 @@ async def check(case: Case) -> Iterable[Finding]:
         ]
     if (program := missing_program(method.path)) is not None:
         title = f"The program that starts at login is missing: {program}"
-        why = f"{shown(method.path)} names it. It was moved or removed."
+        why = f"{shown(method.path)} refers to that program, which was moved or removed."
         remedy = "To write it again with your current trayagent:"
         return [problem("login-broken", title, why, remedy, "trayagent install")]
     return [ok(f"by {shown(method.path)}", _lasting(method.name))]
@@ -47,7 +47,7 @@ def _lasting(method: str) -> str:
     """Return a note if systemd ends the agent at the end of the user's last session."""
     if method != "systemd" or (LINGER / _user()).exists():
         return ""
-    return "It ends with your last session. To keep it running, and start it at boot: loginctl enable-linger"
+    return "The agent ends with your last session. To keep it running, and start it at boot: loginctl enable-linger"
 
 
 def _user() -> str:

@@ -28,9 +28,9 @@ async def check(case: Case) -> Iterable[Finding]:
             )
         ]
     if not config.hosts and not config.agent.adopt:
-        why = "No host is listed, and masters that you start are left alone."
+        why = "The agent connects no host and ignores the masters that you start."
         remedy = f"List a host in {shown(file)}, or remove adopt = false."
-        return [advice("config-idle", "The configuration leaves nothing to do", why, remedy)]
+        return [advice("config-idle", "The configuration lists no host, and adopt is false", why, remedy)]
     parts = [_count(len(config.hosts), "host"), _count(len(config.vpns), "VPN")]
     return [ok(f"{', '.join(parts)}: {shown(file)}")]
 

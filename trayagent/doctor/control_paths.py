@@ -48,7 +48,7 @@ def _each(case: Case) -> Iterator[Finding]:
         path = case.control_path(name)
         if not path.startswith("/"):
             title = f"{name}: its ControlPath {path} depends on the folder where ssh is started"
-            why = "The agent's master listens in one folder, and your ssh looks in another."
+            why = "The agent's master listens in one folder, and your ssh uses another."
             yield advice("control-path-relative", title, why, *_shorter(case, name), host=name)
         elif not fits(path):
             size = len(os.fsencode(path))
@@ -79,13 +79,15 @@ def _folder(case: Case, name: str, folder: Path) -> Iterator[Finding]:
         return
     if unsafe := danger(status):
         title = f"{name}: the folder of its ControlPath, {folder}, {unsafe}"
-        reason = "They could put their own socket there and receive the sessions that you open."
+        reason = "Other users could put a socket there and receive the sessions that you open."
         lines = (f"chmod go-w {quoted}",) if "written" in unsafe else ()
         remedy = "Remove that permission:" if lines else f"Choose a folder of your own, as in {_HASHED}"
         yield advice("control-path-open", title, reason, remedy, *lines, host=name)
     elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         title = f"{name}: other users may create files in the folder of its ControlPath, {folder}"
-        reason = "A program that listens there before your master receives what your ssh sends."
+        reason = (
+            "If another program listens there before your master, that program receives what your ssh sends."
+        )
         yield advice("control-path-open", title, reason, *_shorter(case, name), host=name)
     elif not os.access(folder, os.W_OK | os.X_OK):
         title = f"{name}: you may not write into the folder of its ControlPath, {folder}"
@@ -114,10 +116,12 @@ def _taken(case: Case, name: str, path: str) -> Iterator[Finding]:
     if not elsewhere and (process.comm == "ssh" or bound_by_master(path)):
         return
     title = f"{name}: {process.comm} (pid {process.pid}) listens on its ControlPath {path}"
-    why = "It is not ssh, and no master can listen there."
+    why = "It is not ssh, so no master can listen there."
     if elsewhere:
         title += " from a container or another network namespace"
-        why = "Its connection does not use this machine's network, so the agent leaves it and the path alone."
+        why = (
+            "Its connection does not use this machine's network, so the agent does not touch it or the path."
+        )
     remedy = "End that program or choose another ControlPath. It is:"
     yield problem("control-path-taken", title, why, remedy, f"ps -fp {process.pid}", host=name)
 
@@ -137,8 +141,8 @@ def _without_path(case: Case) -> Iterator[Finding]:
     many = len(names) > 1
     title = f"Plain ssh does not share the connection of {_listed(names)}"
     why = (
-        f"{'They have' if many else 'It has'} no ControlPath in ssh_config, so the agent uses its own, which "
-        "ssh does not know. Each ssh, git or rsync makes its own connection, which ends with the network."
+        f"{'They have' if many else 'It has'} no ControlPath in ssh_config, so the agent uses its own path, which "
+        "plain ssh does not know. Each ssh or git makes its own connection, which does not survive a change of network."
     )
     yield advice("control-path-none", title, why, f"Add to {case.ssh_config}:", *_sharing(case, names))
 
@@ -154,9 +158,7 @@ def _never_shared(case: Case) -> Iterator[Finding]:
     """Find hosts with ControlMaster yes or ask. There each ssh tries to become the master, and never uses one."""
     for name, _, resolved in case.wanted():
         if resolved.control_master in {"yes", "ask"} and resolved.control_path is not None:
-            title = (
-                f"{name}: with ControlMaster {resolved.control_master}, no ssh uses the master that is there"
-            )
+            title = f"{name}: with ControlMaster {resolved.control_master}, ssh never uses an existing master"
             why = "Each one tries to become the master, finds the path taken, and makes its own connection."
             lines = (f"Host {name}", "    ControlMaster auto")
             remedy = f"Change it in {case.ssh_config}:"
@@ -173,8 +175,8 @@ def _same_path(case: Case) -> Iterator[Finding]:
         if len(names) < 2:
             continue
         if len({_destination(case.resolved[name]) for name in names}) == 1:
-            title = f"{_listed(names)} are one connection: they share the ControlPath {path}"
-            why = "They lead to the same account, and only one master can listen there."
+            title = f"{_listed(names)} share one connection, because they have the same ControlPath {path}"
+            why = "They are names of the same account, and only one master can listen there."
             yield advice(
                 "control-path-same", title, why, f"List one of them in {case.file_paths.config_file}."
             )
@@ -199,7 +201,7 @@ async def _same_for_all_hosts(case: Case) -> list[Finding]:
 
 
 def _shared(case: Case, title: str, name: str) -> Finding:
-    why = "A session for one server opens on another: ssh only checks whether the socket answers."
+    why = "ssh only checks whether the socket answers, so a session for one server may open on another."
     remedy = f"Use a different one for each host, in {case.ssh_config}:"
     return problem("control-path-shared", title, why, remedy, f"    ControlPath {_HASHED}", host=name)
 

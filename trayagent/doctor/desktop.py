@@ -93,7 +93,7 @@ async def _messages(case: Case, connection: Connection) -> list[Finding]:
     if case.config.agent.notify == "none":
         return [ok('no messages: notify = "none"')]
     remedy = "Install one (Debian: sudo apt-get install xfce4-notifyd, or dunst)."
-    why = "Only the icon and `trayagent status` show what needs you (a sign-in, a passphrase)."
+    why = "Only the icon and `trayagent status` show when you are needed (a sign-in, a passphrase)."
     if not await _has_owner(connection, SERVER) and SERVER not in await _activatable(connection):
         return [advice("no-notifications", "No program here shows messages", why, remedy)]
     path = "/" + SERVER.replace(".", "/")

@@ -19,7 +19,7 @@ async def check(case: Case) -> Iterable[Finding]:
         conflicts = [*_conflicts(name, host, resolved)]
         found += conflicts or _doubled(case, name, host, resolved)
     number = sum(len(_all(host, resolved)) for _, host, resolved in case.wanted())
-    return found or ([ok(f"{number} configured, none of them twice")] if number else [])
+    return found or ([ok(f"{number} configured, no duplicates")] if number else [])
 
 
 def _all(host: Host, resolved: Resolved) -> tuple[Forward, ...]:
@@ -33,7 +33,7 @@ def _conflicts(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
         ours = own.get(_listening_end(theirs))
         if ours is not None and ours != theirs and _fixed(theirs):
             here, there = spoken(ours), spoken(theirs)
-            title = f"{name}: {here} in the configuration and {there} in ssh_config listen at the same end"
+            title = f"{name}: {here} in the configuration and {there} in ssh_config listen on the same port or socket"
             why = "Only one of them can be open. The other fails each time."
             yield problem("forward-conflict", title, why, "Remove one of them.", host=name)
 
@@ -43,10 +43,10 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
     if not resolved.forwards:
         return []
     specs = ", ".join(spoken(forward) for forward in resolved.forwards)
-    title = f"{name}: ssh_config gives it forwards: {specs}"
+    title = f"{name}: ssh_config sets forwards for it: {specs}"
     why = (
         f"Each `ssh {name}` requests them again from the master. "
-        "If one fails, that session bypasses the master: its own connection, which ends with the network."
+        "If one fails, that session makes its own connection, which does not survive a change of network."
     )
     missing = [forward for forward in resolved.forwards if forward not in host.forwards]
     file = shown(case.file_paths.config_file)
@@ -79,8 +79,8 @@ def _twice(case: Case) -> Iterator[Finding]:
         names = list(dict.fromkeys(name for name, _ in found))
         if len(names) > 1:
             where = found[0][1].listen.path or f"port {found[0][1].listen.port}"
-            title = f"{' and '.join(names)} both want to listen on {where} on this machine"
-            why = f"The first one gets it (for example {spoken(found[0][1])} of {names[0]}), the other fails."
+            title = f"{' and '.join(names)} both have a forward on {where} on this machine"
+            why = f"Only the first one is open (for example {spoken(found[0][1])} of {names[0]}), the other fails."
             yield problem("forward-twice", title, why, "Give one of them another port.", host=names[-1])
 
 

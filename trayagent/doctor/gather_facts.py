@@ -143,5 +143,5 @@ async def _hosts(
 
     _, late = await each(config.hosts, one, at_once=_AT_ONCE, within_s=GATHER_S - RESOLVE_S)
     for name in late:
-        unresolved[name] = TrayagentError("The hosts before it took too long", code="check-late")
+        unresolved[name] = TrayagentError("Checking the earlier hosts took too long", code="check-late")
     return resolved, unresolved

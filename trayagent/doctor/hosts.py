@@ -25,14 +25,14 @@ async def check(case: Case) -> Iterable[Finding]:
     if found or not case.config.hosts or case.unresolved:
         return found  # without an answer of ssh, "ok" would be wrong
     number = len(case.config.hosts)
-    return [ok(f"ssh knows {'the listed host' if number == 1 else f'all {number} listed hosts'}")]
+    return [ok(f"`ssh -G` works for {'the listed host' if number == 1 else f'all {number} listed hosts'}")]
 
 
 def _unresolved(case: Case) -> Iterator[Finding]:
     for name, error in case.unresolved.items():
         if error.code in {"ssh-missing", LATE}:
             continue  # a missing ssh has its own check, late hosts have _late
-        why = f"The agent cannot connect it without an answer of `ssh -G {name}`."
+        why = f"The agent cannot connect the host without an answer of `ssh -G {name}`."
         yield problem("config-error", f"{name}: {error.title}", why, error.hint, host=name)
 
 

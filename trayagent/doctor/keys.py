@@ -98,15 +98,15 @@ def _login(case: Case, name: str, resolved: Resolved, held: Held) -> Iterator[Fi
     if (locked := passphrase_needed(sock, resolved.identity_files)) is not None:
         shown = next((text for text in present if Path(text).expanduser() == locked), str(locked))
         title = f"The key {shown} needs its passphrase, and {agent_says}"
-        why = f"An automatic login cannot ask for it: {name} then waits until you enter it."
+        why = f"An automatic login cannot ask for the passphrase: {name} then waits until you enter it."
         yield make("passphrase-needed", title, why, *_unlock(keys, shown), host=name)
     elif not present and not keys and not resolved.gssapi_authentication and resolved.pkcs11_provider is None:
         title = f"{name}: there is no key to log in with: no file, and {agent_says}"
-        why = "Without one only you can log in."
+        why = "Without a key only you can log in."
         yield make("no-key", title, why, *_make(keys, name), host=name)
     elif keys and keys >= TRIES and not resolved.identities_only and not _explicit(present):
         title = f"{name}: the ssh-agent offers {keys} keys, and servers disconnect after {TRIES}"
-        why = "The right one may never be tried, and the server logs failed logins."
+        why = "ssh may never try the right key, and the server logs failed logins."
         lines = (f"Host {name}", "    IdentityFile ~/.ssh/THE_KEY", "    IdentitiesOnly yes")
         yield advice("too-many-keys", title, why, f"Name the key in {case.ssh_config}:", *lines, host=name)
 

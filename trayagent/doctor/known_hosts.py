@@ -31,7 +31,9 @@ async def check(case: Case) -> Iterable[Finding]:
         findings.append(
             advice("check-late", title, why, "To check one of them:", f"ssh-keygen -F {late[0][2].hostname}")
         )
-    return findings or ([ok("every server's key is known, or comes with its first login")] if wanted else [])
+    return findings or (
+        [ok("every server's key is known, or ssh accepts it at the first login")] if wanted else []
+    )
 
 
 async def _examine(case: Case, name: str, resolved: Resolved) -> Finding | None:

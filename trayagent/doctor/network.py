@@ -23,9 +23,13 @@ async def check(case: Case) -> Iterable[Finding]:
         found.append(advice("no-netlink", "The kernel does not report network changes", why, remedy))
     if here.platform == "darwin":
         return [ok("the kernel's routing socket, which also shows a wake")]
-    no_logind = "A wake from sleep is detected by the clock, a little later. Everything else works the same."
+    no_logind = (
+        "The agent detects a wake from sleep by the clock, a little later. Everything else works the same."
+    )
     if not here.logind:
-        return found or [ok("the kernel; no system bus, so neither logind nor NetworkManager", no_logind)]
+        return found or [
+            ok("the kernel reports changes; there is no system bus for logind and NetworkManager", no_logind)
+        ]
     try:
         async with system_bus(case.env) as bus:
             logind = await bus.owner(LOGIND) is not None

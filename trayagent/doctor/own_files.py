@@ -41,15 +41,13 @@ def _examine(file_paths: FilePaths) -> list[Finding]:
     )
     masters = _size(file_paths.runtime_dir, "master-")
     if history > LARGE:
-        title = f"The history has {_words(history)}: {shown(file_paths.history_db)}"
-        remedy = "Keep less of it, in [agent] of the configuration:"
+        title = f"The history uses {_words(history)}: {shown(file_paths.history_db)}"
+        remedy = "Keep the events for fewer days, in [agent] of the configuration:"
         found.append(
             advice("history-large", title, "Every event is kept for 90 days.", remedy, 'history = "30d"')
         )
     if masters > LARGE:
-        title = (
-            f"The logs of the masters have {_words(masters)}: {shown(file_paths.runtime_dir)}/master-*.log"
-        )
+        title = f"The logs of the masters use {_words(masters)}: {shown(file_paths.runtime_dir)}/master-*.log"
         why = "These files are in memory, and each grows as long as its master runs."
         remedy = "Read what they print, and reconnect the host that prints most: trayagent reconnect HOST"
         found.append(

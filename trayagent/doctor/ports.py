@@ -41,7 +41,7 @@ def _examine(case: Case) -> list[Finding]:
     masters = case.agents_masters()
     found = [*_privileged(wishes), *_ports(wishes, masters), *_sockets(wishes, masters)]
     number = len({wish.forward.listen for wish in wishes})
-    return found or ([ok(f"{number} wanted here, free or held by the right master")] if wishes else [])
+    return found or ([ok(f"{number} local, each free or used by its own master")] if wishes else [])
 
 
 def _wishes(case: Case) -> Iterator[_Wish]:
@@ -56,7 +56,7 @@ def _privileged(wishes: list[_Wish]) -> Iterator[Finding]:
     for wish in wishes:
         if wish.forward.listen.path is None and wish.forward.listen.port < first and os.geteuid() != 0:
             port = wish.forward.listen.port
-            title = f"{wish.host}: only root may listen on port {port}, which {spoken(wish.forward)} wants"
+            title = f"{wish.host}: only root may listen on port {port}, which {spoken(wish.forward)} needs"
             remedy = f"Choose a port from {first} on, or allow it for all users:"
             line = f"sudo sysctl net.ipv4.ip_unprivileged_port_start={port}"
             yield problem(
@@ -93,8 +93,8 @@ def _ports(wishes: list[_Wish], masters: Mapping[int, str]) -> Iterator[Finding]
 
 def _of_other_host(wish: _Wish, owner: str) -> Finding:
     where = wish.forward.listen.path or f"port {wish.forward.listen.port}"
-    title = f"{wish.host}: {where}, which {spoken(wish.forward)} wants, belongs to the connection of {owner}"
-    why = "Two hosts want it, and only one can have it."
+    title = f"{wish.host}: {where}, which {spoken(wish.forward)} needs, belongs to the connection of {owner}"
+    why = "Two hosts have a forward on this port or socket, and only one can be open."
     remedy = "Give one of them another port, or remove the forward from one."
     return problem("port-taken", title, why, remedy, host=wish.host)
 
@@ -118,8 +118,8 @@ def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:
         parent = read(process.ppid)
         if parent is not None and parent.comm == "autossh":  # autossh would restart the program
             who, lines = f"{who} of autossh (pid {parent.pid})", (f"kill {parent.pid}",)
-    title = f"{wish.host}: port {port}, which {spoken(wish.forward)} wants, belongs to {who}"
-    remedy = "End it, or choose another port:" if process is not None else "To see which one:"
+    title = f"{wish.host}: port {port}, which {spoken(wish.forward)} needs, belongs to {who}"
+    remedy = "End it, or choose another port:" if process is not None else "To find the program:"
     return problem(
         "port-taken", title, "The forward fails as long as that program runs.", remedy, *lines, host=wish.host
     )
@@ -140,8 +140,8 @@ def _sockets(wishes: list[_Wish], masters: Mapping[int, str]) -> Iterator[Findin
             yield _of_other_host(wish, owner)
             continue
         process = read(pid) if pid is not None else None
-        title = f"{wish.host}: {path}, which {spoken(wish.forward)} wants, "
-        why = "The forward fails as long as it exists."
+        title = f"{wish.host}: {path}, which {spoken(wish.forward)} needs, "
+        why = "The forward fails as long as this file exists."
         if process is not None:
             title += f"belongs to {process.comm} (pid {process.pid})"
             yield problem("socket-taken", title, why, "End it:", f"kill {process.pid}", host=wish.host)
@@ -149,9 +149,7 @@ def _sockets(wishes: list[_Wish], masters: Mapping[int, str]) -> Iterator[Findin
             continue  # ssh removes such a socket
         else:
             title += "is left over: no program listens there" if kind == "socket" else "is not a socket"
-            remedy = (
-                "Remove it. With StreamLocalBindUnlink yes in ssh_config, ssh removes such sockets itself."
-            )
+            remedy = "Remove it. With StreamLocalBindUnlink yes in ssh_config, ssh removes such sockets automatically."
             yield advice("socket-left", title, why, remedy, f"rm {shlex.quote(path)}", host=wish.host)
 
 

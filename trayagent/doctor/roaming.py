@@ -91,7 +91,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
 def judged_here(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
     """Yield why a host cannot roam, as far as the local settings show; pure."""
     if resolved.canonicalize_hostname != "no":
-        reason = "ssh ignores its CanonicalizeHostname behind a relay and might look up another host key"
+        reason = "ssh ignores its CanonicalizeHostname behind a relay and might check another host key"
         yield _cannot(name, reason, "canonicalize", "Set CanonicalizeHostname no for it in ssh_config")
     elif host.probe == "forward":
         yield _cannot(name, "its account runs no commands", "no-shell", "Allow it a shell")
@@ -129,14 +129,14 @@ def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Find
         )
         yield advice("roaming-by-address", title, why, *_or_turn_off(name, "Check the rules"), host=name)
     if server.kills:
-        title = f"{name}: its server ends what a login leaves behind (KillUserProcesses)"
+        title = f"{name}: its server ends all processes of a user at logout (KillUserProcesses)"
         why = "Its sessions end with the connection that started them, as without roaming."
         remedy = "Make `systemd-run --user --scope` work there"
         yield advice("roaming-processes-end", title, why, *_or_turn_off(name, remedy), host=name)
     patience_s = _client_alive_s(server)
     if patience_s is not None and patience_s < roam_for_s:
         title = f"{name}: its sshd ends sessions that do not answer for {patience_s} s"
-        why = "They end while the laptop is away for longer than that. No setting of trayagent changes it."
+        why = "They end if the laptop is away for longer than that. No setting of trayagent changes this."
         remedy = "Ask the server's administrator for a longer time in sshd_config, for example:"
         yield advice("roaming-client-alive", title, why, remedy, "ClientAliveInterval 0", host=name)
 

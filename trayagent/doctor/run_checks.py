@@ -73,7 +73,7 @@ async def carry_out(topic: str, check: Check, case: Case, deadline_s: float = CH
         finding = advice(
             "check-late",
             f"“{topic}” could not be checked within {deadline_s:g} s",
-            "Something that it needs does not answer: a bus, a file system or a server.",
+            "A bus, a file system or a server that the check needs does not answer.",
             "Run `trayagent doctor` again. The other checks are not affected.",
         )
     except NetlinkError as error:

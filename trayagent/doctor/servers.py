@@ -91,12 +91,12 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
         lines = await run_script.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
     except Refused:
         title = f"{name}: the server allows no more sessions on one connection (MaxSessions)"
-        why = "Further terminals get a connection of their own. It does not come back after a change of network."
+        why = "Each further terminal makes its own connection, which does not survive a change of network."
         remedy = "Close sessions, or ask the server's administrator to raise MaxSessions in sshd_config."
         return [advice("max-sessions", title, why, remedy, host=name)]
     except MuxError as error:
         why = "The master runs, but its connection carries nothing now, or the server is busy."
-        remedy = "To see what the agent found out:"
+        remedy = "To see the agent's decisions:"
         return [
             advice("far-side-silent", f"{name}: {error}", why, remedy, f"trayagent why {name}", host=name)
         ]
@@ -146,10 +146,10 @@ def judged(name: str, host: Host, resolved: Resolved, far: Far) -> Iterator[Find
         )
     refused = _refused(far, {"remote" if f.kind == "remote" else "local" for f in forwards})
     if refused:
-        title = f"{name}: its sshd_config says {refused}"
+        title = f"{name}: its sshd_config has {refused}"
         why = "Its forwards may be open, but they carry nothing."
         yield problem(
-            "forwarding-refused", title, why, "Ask the server's administrator to allow it.", host=name
+            "forwarding-refused", title, why, "Ask the server's administrator to allow forwards.", host=name
         )
     if any(f.kind == "remote" for f in forwards) and not host.reap and far.readable:
         yield from _late(name, far)
@@ -186,7 +186,7 @@ def _no_shell(name: str, host: Host, resolved: Resolved, *, by_agent: bool) -> l
         return [advice("far-side-no-shell", title, why, remedy, "ClientAliveInterval 15", host=name)]
     if not by_agent:
         title = f"{name}: its account runs no commands"
-        why = "It works anyway. With this line the agent does not try a command first."
+        why = "The host works anyway. With the following line, the agent does not try to run a command."
         remedy = "Add to the configuration:"
         return [
             advice("far-side-no-shell", title, why, remedy, f"[hosts.{name}]", 'probe = "forward"', host=name)

@@ -31,7 +31,7 @@ async def check(case: Case) -> Iterable[Finding]:
     version = _VERSION.search(f"{words} ")
     if version is None:
         title = f"{program} is not OpenSSH: {words.splitlines()[0] if words else 'it prints no version'}"
-        return [problem("ssh-unknown", title, "The agent can only talk to the masters of OpenSSH.", install)]
+        return [problem("ssh-unknown", title, "The agent supports only masters of OpenSSH.", install)]
     number = (int(version[1]), int(version[2]))
     name = f"OpenSSH {version[1]}.{version[2]}{version[3]}"
     if number < OLDEST:

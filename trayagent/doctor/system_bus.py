@@ -28,6 +28,6 @@ async def system_bus(env: Mapping[str, str]) -> AsyncIterator[Bus]:
     try:
         yield bus
     except (OSError, EOFError, DBusError) as error:
-        raise BusUnusableError(str(error) or "it went away") from error
+        raise BusUnusableError(str(error) or "it closed the connection") from error
     finally:
         bus.close()

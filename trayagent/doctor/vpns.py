@@ -62,13 +62,19 @@ def _unasked(name: str, vpn: Vpn, error: Exception) -> Finding:
     remedy = "Start it, or set `interface` and `sign_in` for the VPN instead:"
     line = "sudo systemctl start NetworkManager"
     if vpn.interface is not None:
-        why = "The agent still sees from its interface whether it is up, but cannot start a sign-in."
+        why = "The agent detects by the interface whether this VPN is up, but cannot start a sign-in."
         return advice("networkmanager-missing", title, why, remedy, line)
-    return problem("networkmanager-missing", title, "The agent cannot tell whether it is up.", remedy, line)
+    return problem(
+        "networkmanager-missing", title, "The agent cannot detect whether this VPN is up.", remedy, line
+    )
 
 
 def _unknown(name: str, vpn: Vpn, profiles: list[Profile]) -> Finding:
     title = f'VPN {name}: NetworkManager has no VPN connection "{vpn.networkmanager}"'
     known = ", ".join(sorted(f'"{profile.name}"' for profile in profiles)) or "none"
-    why = "The agent cannot tell whether it is up." if vpn.interface is None else "“Sign in” cannot start it."
+    why = (
+        "The agent cannot detect whether this VPN is up."
+        if vpn.interface is None
+        else "“Sign in” cannot start it."
+    )
     return problem("vpn-unknown", title, why, f"Correct `networkmanager` in [vpns.{name}]. It has: {known}")

@@ -79,7 +79,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
         wish = _wish(one)
         if wish == "leave" and host.wish != "leave":
             skipped.append(
-                Skipped(one.found.where, f"nothing starts it; {one.meaning.name} is listed without it")
+                Skipped(one.found.where, f"nothing starts it, so it is not used for {one.meaning.name}")
             )
             continue
         host.wish = max(host.wish, wish, key=_STRENGTH.__getitem__)

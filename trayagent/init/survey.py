@@ -129,7 +129,7 @@ class _Reader:
     async def aliases(self, names: tuple[str, ...]) -> None:
         """Add the aliases that have their own forwards in ssh_config."""
         if len(names) > _FORWARDING_MOST:
-            why = f"gives {len(names)} hosts forwards of their own: list those that you want connected always"
+            why = f"has forwards for {len(names)} hosts: list the hosts that should always be connected"
             self.skipped.append(Skipped("ssh_config", why))
             return
         await self._queries.all(names)  # in parallel; `_alias` then gets the remembered answers
@@ -179,7 +179,7 @@ def _end(one: Understood) -> str:
     if one.found.kind != "shell":
         return one.found.switch_off
     command = "attach" if session_of(one.call) else "reconnect"
-    return f"remove it there; instead: trayagent {command} {one.meaning.name}"
+    return f"remove it there and use: trayagent {command} {one.meaning.name}"
 
 
 def _master(master: processes.Master) -> Found:

@@ -125,7 +125,7 @@ class Systemd:
         start = f"Start it now: systemctl --user start {UNIT.removesuffix('.service')}"
         if self._linger.exists():
             return (start, "It starts at boot and survives the session: lingering is on.")
-        return (start, "It ends with your last session. To keep it running: loginctl enable-linger")
+        return (start, "The agent ends with your last session. To keep it running: loginctl enable-linger")
 
     def _is_linked(self) -> bool:
         return self._leads_to(self.path)
