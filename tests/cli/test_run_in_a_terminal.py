@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trayagent import __version__
-from trayagent.agent.terminal_output import Needs
+from trayagent.agent.terminal_output_of_run import Needs
 
 
 def run(tmp_path: Path, *words: str, terminal: bool) -> tuple[str, str]:

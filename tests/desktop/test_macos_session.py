@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from trayagent.desktop import macos_terminal
 from trayagent.desktop.macos_applescript import osascript, quoted
 from trayagent.desktop.notifications.macos_osascript import OsascriptNotifier
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.tray.look import Entry, Look, Pixmap
 from trayagent.desktop.tray.look_lines import decoded, encoded
 from trayagent.desktop.tray.macos_icon import MenuBar

@@ -7,7 +7,7 @@ import pytest
 from tests.desktop.views import Desk, host, vpn
 from trayagent.core.display_state import STATE_OF
 from trayagent.core.facts.problems import CODES
-from trayagent.desktop.notifications.warnings import ACTIONS, WARNINGS
+from trayagent.desktop.notifications.problems_worth_a_message import ACTIONS, WARNINGS
 from trayagent.desktop.notifications.which_to_show import closed
 
 HOUR_S = 3600.0

@@ -20,8 +20,8 @@ from trayagent.desktop.bus_connection import BusCallError
 from trayagent.desktop.notifications.dispatcher import Dispatcher
 from trayagent.desktop.notifications.findings import Finding
 from trayagent.desktop.notifications.freedesktop_notifier import Notifier
-from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.wording import messages
+from trayagent.desktop.notifications.group_into_messages import messages
+from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.session_bus import SessionBus
 
 SERVER_PATH = "/org/freedesktop/Notifications"

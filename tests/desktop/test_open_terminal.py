@@ -13,7 +13,7 @@ from typing import Any
 
 from trayagent.desktop.menu.commands import OpenTerminal
 from trayagent.desktop.menu_actions import Choices, Files
-from trayagent.desktop.terminal_window_command import in_terminal
+from trayagent.desktop.window_title_and_pause import in_terminal
 
 WITHIN_S = 20.0
 

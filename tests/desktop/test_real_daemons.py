@@ -11,7 +11,7 @@ import pytest
 
 from tests.desktop.desk import Desk, run, tool, until
 from trayagent.desktop.notifications.freedesktop_notifier import Notifier
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.session_bus import SessionBus
 
 SIGN_IN = Message(

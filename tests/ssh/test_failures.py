@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from trayagent.core.facts.failure import Failure
 from trayagent.ssh.login.classify_failure import MAX_LINE, classify, perhaps_refused
-from trayagent.ssh.login.key_exchange import KeyExchange
+from trayagent.ssh.login.key_exchange_log import KeyExchange
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import Keys, SshConfig, Sshd, StartMaster

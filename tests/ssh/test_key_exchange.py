@@ -10,7 +10,7 @@ import pytest
 from trayagent.sandbox import Lab, other_ssh_programs
 from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.network_map import SERVER
-from trayagent.ssh.login.key_exchange import LOG_OPTIONS, KeyExchange, preferring, read_key_exchange
+from trayagent.ssh.login.key_exchange_log import LOG_OPTIONS, KeyExchange, preferring, read_key_exchange
 from trayagent.ssh.master.master_logs import SshOutput, create, read, remove, rename
 
 PID = 4242

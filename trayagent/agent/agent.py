@@ -27,10 +27,10 @@ from trayagent.agent.forwards.hand_forwards import HandForwards
 from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.forwards.wanted_forwards import Forwarding
-from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.control_path_checks import ControlPaths
 from trayagent.agent.masters.control_path_locks import PathLocks
+from trayagent.agent.masters.control_without_login import BareControls
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.drain_master import MasterDrainer

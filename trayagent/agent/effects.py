@@ -13,8 +13,8 @@ from trayagent.agent.files.file_changes import FileChanges
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.forwards.hand_forwards import HandForwards
 from trayagent.agent.forwards.wanted_forwards import Forwarding
-from trayagent.agent.masters.bare_control import BareControls
 from trayagent.agent.masters.connect import MasterConnector
+from trayagent.agent.masters.control_without_login import BareControls
 from trayagent.agent.masters.drain_master import MasterDrainer
 from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.link_added_control_path import PathLinks

@@ -14,10 +14,10 @@ save_memory.without_tls()
 
 import asyncio  # noqa: E402  # `without_tls` must come first
 
-from trayagent.agent import terminal_output  # noqa: E402
 from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.current_configuration import CurrentConfiguration  # noqa: E402
 from trayagent.agent.open_files_limit import allow_many_files  # noqa: E402
+from trayagent.agent.terminal_output_of_run import Needs, greeting, print_line  # noqa: E402
 from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
 from trayagent.ipc.one_agent_lock import Lock  # noqa: E402
 
@@ -41,7 +41,7 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
         quiet = _is_terminal() and not verbose
         _log_to(file_paths.log_file, logging.WARNING if quiet else logging.INFO)
         if quiet:
-            terminal_output.print_line(terminal_output.greeting(len(configuration.config.hosts)))
+            print_line(greeting(len(configuration.config.hosts)))
         asyncio.run(_run(file_paths, configuration, tray, quiet))
     finally:
         lock.release()
@@ -51,7 +51,7 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
 async def _run(file_paths: FilePaths, configuration: CurrentConfiguration, tray: bool, quiet: bool) -> None:
     agent = Agent(file_paths, configuration, tray=tray)
     if quiet:
-        agent.listen(terminal_output.Needs())
+        agent.listen(Needs())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)

@@ -12,8 +12,8 @@ from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.judge_master import judge
 from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.login_waits import Wait, before_login
-from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 from trayagent.core.policy.wanted_connection import wanted, wanted_forwards
+from trayagent.core.policy.when_to_retry import REFUSED_KINDS
 from trayagent.core.problem_texts import admission_problem, refused_next_time, user_needed, wait_problem
 
 DisplayState = Literal[

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.tray.look import TrayBackend
 
 

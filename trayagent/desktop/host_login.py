@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping
 
 from trayagent.desktop.open_terminal import open_terminal
-from trayagent.desktop.terminal_window_command import AFTER_FAILURE, in_terminal
+from trayagent.desktop.window_title_and_pause import AFTER_FAILURE, in_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 

@@ -28,7 +28,7 @@ from trayagent.desktop.menu.commands import (
 )
 from trayagent.desktop.menu_actions import Choices
 from trayagent.desktop.notifications.dispatcher import Dispatcher
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.notifications.which_to_show import Notify
 from trayagent.desktop.session_bus import session_bus_addresses
 from trayagent.desktop.tray.look import Protocols

@@ -18,8 +18,8 @@ from trayagent.desktop.menu import commands as c
 from trayagent.desktop.open_configuration import open_configuration
 from trayagent.desktop.open_terminal import open_terminal
 from trayagent.desktop.open_with_desktop import open_with_desktop
-from trayagent.desktop.terminal_window_command import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.desktop.vpn_sign_in_program import sign_in
+from trayagent.desktop.window_title_and_pause import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 

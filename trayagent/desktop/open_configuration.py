@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trayagent.desktop.open_terminal import open_terminal
 from trayagent.desktop.open_with_desktop import open_with_desktop
-from trayagent.desktop.terminal_window_command import in_terminal
+from trayagent.desktop.window_title_and_pause import in_terminal
 from trayagent.errors import TrayagentError
 
 # Editors to try if the desktop has no program for the file. On Debian, the first two are alternatives links.

@@ -12,7 +12,7 @@ from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.system_bus import BusUnusableError, system_bus
 from trayagent.errors import TrayagentError
 from trayagent.net.choose_sources import look
-from trayagent.net.vpn.networkmanager_sign_in import Profile, vpn_profiles
+from trayagent.net.vpn.networkmanager_activate import Profile, vpn_profiles
 
 
 async def check(case: Case) -> Iterable[Finding]:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from trayagent.ssh.mux import answers, requests, wire
 from trayagent.ssh.mux.base import Message, Numbered
-from trayagent.ssh.mux.connection import BUFFER_BOUND, Connection, Ended, Event, State
 from trayagent.ssh.mux.errors import LocalProtocolError, RemoteProtocolError
 from trayagent.ssh.mux.forward import MuxForward
+from trayagent.ssh.mux.message_order import BUFFER_BOUND, Connection, Ended, Event, State
 from trayagent.ssh.mux.messages import Hello, Unknown, encode
 
 FORWARD = MuxForward("local", "", 8080, "localhost", 80)

@@ -35,7 +35,7 @@ from trayagent.core.problem_texts import large_packets_lost
 from trayagent.errors import TrayagentError
 from trayagent.ssh.login.background_guard import wants_browser, without_windows
 from trayagent.ssh.login.classify_failure import classify, perhaps_refused, unlogged
-from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, read_own_log

@@ -32,7 +32,7 @@ from trayagent.core.policy.admission import admission
 from trayagent.core.problem_texts import admission_problem
 from trayagent.errors import TrayagentError
 from trayagent.ssh.login.classify_failure import classify
-from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.end_master import abandon

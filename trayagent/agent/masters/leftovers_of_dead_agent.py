@@ -14,9 +14,9 @@ from pathlib import Path
 from trayagent.agent.masters.discovery import describe
 from trayagent.agent.state.records import Begun, Records
 from trayagent.config.file_paths import FilePaths
-from trayagent.core.policy.retry_backoff import REFUSED_KINDS
+from trayagent.core.policy.when_to_retry import REFUSED_KINDS
 from trayagent.ssh.login.classify_failure import classify, perhaps_refused
-from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.trial_login import mark_of
 from trayagent.ssh.login.trial_login import processes_of as trials_of
 from trayagent.ssh.master import master_logs as master_log

@@ -22,11 +22,11 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.login_deadline import deadline_s
-from trayagent.core.policy.retry_backoff import REFUSED_KINDS
+from trayagent.core.policy.when_to_retry import REFUSED_KINDS
 from trayagent.errors import TrayagentError
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.classify_failure import classify, perhaps_refused
-from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.end_master import end
 from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, launch, read_own_log

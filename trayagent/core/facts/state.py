@@ -12,7 +12,7 @@ from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.time_constants import NEVER, WOKEN_S
 from trayagent.core.facts.vpns import Vpn, VpnObservation
 from trayagent.core.policy.account_lockout import LetIn, Login
-from trayagent.core.policy.server_rate_limits import Servers
+from trayagent.core.policy.login_limits_per_server import Servers
 
 
 @dataclass(frozen=True)  # without slots: `with_changes` copies the state's dict

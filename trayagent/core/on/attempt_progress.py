@@ -33,10 +33,12 @@ from trayagent.core.policy.banner_check_in_backoff import answered
 from trayagent.core.policy.begin_attempt import count_failure, hold, publish_connect_failed, publish_failure
 from trayagent.core.policy.host_key_match import judged_failure, may_replace, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
+from trayagent.core.policy.login_limits_per_server import End, ended, established, visit_of
 from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.positive_control import is_timely
 from trayagent.core.policy.probe_again import probe_carriers
-from trayagent.core.policy.retry_backoff import (
+from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.when_to_retry import (
     CREDENTIAL_KINDS,
     LOCAL_KINDS,
     REFUSED_KINDS,
@@ -45,8 +47,6 @@ from trayagent.core.policy.retry_backoff import (
     with_failure,
     with_refusal_elsewhere,
 )
-from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.server_rate_limits import End, ended, established, visit_of
 from trayagent.core.problem_texts import not_here, proxy_failed, user_needed
 from trayagent.core.usable_routes import network_from
 

@@ -15,7 +15,8 @@ from trayagent.core.on.forwards import without_configured
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.begin_attempt import publish_connect_failed, request_resolve
 from trayagent.core.policy.resolve_again import certainly_elsewhere
-from trayagent.core.policy.retry_backoff import (
+from trayagent.core.policy.wanted_connection import wanted
+from trayagent.core.policy.when_to_retry import (
     LOCAL_KINDS,
     REFUSED_KINDS,
     STOP_KINDS,
@@ -23,7 +24,6 @@ from trayagent.core.policy.retry_backoff import (
     rearmed,
     with_new_credentials,
 )
-from trayagent.core.policy.wanted_connection import wanted
 from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import network_here
 

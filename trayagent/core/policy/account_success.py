@@ -20,8 +20,8 @@ from trayagent.core.policy.account_lockout import (
     refused_accounts,
     refused_login,
 )
-from trayagent.core.policy.retry_backoff import AWAY_KINDS, refusable_at
 from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.when_to_retry import AWAY_KINDS, refusable_at
 
 
 def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, trusted: bool) -> None:

@@ -30,11 +30,11 @@ from trayagent.core.policy.judge_master import judge
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.positive_control import is_timely
-from trayagent.core.policy.retry_backoff import REFUSED_KINDS
 from trayagent.core.policy.silence_limits import patience_s
 from trayagent.core.policy.verdict import Do, Verdict
 from trayagent.core.policy.wait_for_retransmission import grace_until, retransmission_near
 from trayagent.core.policy.wanted_connection import needs_bare_control
+from trayagent.core.policy.when_to_retry import REFUSED_KINDS
 from trayagent.core.problem_texts import user_needed
 
 

@@ -22,9 +22,11 @@ from trayagent.core.policy.account_lockout import account_free_at
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import count_failure
 from trayagent.core.policy.host_key_match import is_another
+from trayagent.core.policy.login_limits_per_server import End, ended, established, may_abort, started
 from trayagent.core.policy.login_needs_user import foreign_proxy, login_needs_user
 from trayagent.core.policy.login_waits import origin_of, server_free_at
-from trayagent.core.policy.retry_backoff import (
+from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.when_to_retry import (
     REFUSED_KINDS,
     after_success,
     may_be_refusal,
@@ -33,8 +35,6 @@ from trayagent.core.policy.retry_backoff import (
     with_refusal,
     with_refusal_elsewhere,
 )
-from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.server_rate_limits import End, ended, established, may_abort, started
 from trayagent.core.problem_texts import refused_next_time
 
 

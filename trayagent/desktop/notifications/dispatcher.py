@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from trayagent.desktop.notifications import which_to_show as registry
 from trayagent.desktop.notifications.findings import Finding, View
-from trayagent.desktop.notifications.message import Message, Notifications
-from trayagent.desktop.notifications.wording import key_of
+from trayagent.desktop.notifications.group_into_messages import key_of
+from trayagent.desktop.notifications.message_type import Message, Notifications
 
 
 class Dispatcher:

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from trayagent.desktop.notifications.warnings import WARNINGS
+from trayagent.desktop.notifications.problems_worth_a_message import WARNINGS
 from trayagent.presentation import states, summary
 
 View = Mapping[str, Any]

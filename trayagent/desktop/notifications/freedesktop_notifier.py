@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 
 from trayagent.desktop.bus_connection import BusCallError, Connection
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.notifications.notification_server import DEFAULT, SERVER, Server
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from trayagent.desktop.macos_applescript import osascript, quoted
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 
 log = logging.getLogger(__name__)
 

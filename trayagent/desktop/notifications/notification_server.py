@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trayagent.desktop.bus_connection import BusCallError, Call, Connection, bus_text
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 
 SERVER = "org.freedesktop.Notifications"
 _PATH = "/org/freedesktop/Notifications"

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trayagent.desktop.notifications.findings import Finding, View, findings
-from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.warnings import SNOOZE_S, WARNINGS
-from trayagent.desktop.notifications.wording import back_again, key_of, messages
+from trayagent.desktop.notifications.group_into_messages import back_again, key_of, messages
+from trayagent.desktop.notifications.message_type import Message
+from trayagent.desktop.notifications.problems_worth_a_message import SNOOZE_S, WARNINGS
 
 Notify = Literal["all", "problems", "none"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from trayagent.desktop.notifications.freedesktop_notifier import Notifier
-from trayagent.desktop.notifications.message import Message
+from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.session_bus import SessionBus
 from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 from trayagent.desktop.tray.look import Entry, Kind, Look, Pixmap

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.net.hints import Hint, NetworkManagerChanged
 from trayagent.net.vpn import networkmanager_constants as words
+from trayagent.net.vpn.networkmanager_activate import activate, vpn_profiles
 from trayagent.net.vpn.networkmanager_bus import Bus
 from trayagent.net.vpn.networkmanager_hints import ManagerHints
 from trayagent.net.vpn.networkmanager_query import answer, load
-from trayagent.net.vpn.networkmanager_sign_in import activate, vpn_profiles
 from trayagent.net.vpn.networkmanager_signals import Plugins, apply
 from trayagent.net.vpn.networkmanager_state import Picture
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.problems import Problem
 from trayagent.ssh.login.failure_table import TABLE, Row
-from trayagent.ssh.login.key_exchange import KeyExchange
+from trayagent.ssh.login.key_exchange_log import KeyExchange
 from trayagent.ssh.login.proxy_failures import classify_proxy_error
 
 MAX_LINE = 200

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trayagent.core.facts.resolved import Resolved
-from trayagent.ssh.login.key_exchange import LOG_VERBOSE, KeyExchange, read_key_exchange
+from trayagent.ssh.login.key_exchange_log import LOG_VERBOSE, KeyExchange, read_key_exchange
 from trayagent.ssh.master.master_command_line import connect_timeout_s, escaped
 from trayagent.ssh.master.master_logs import SshOutput
 from trayagent.ssh.master.temporary_ssh import run_until, temporary_command

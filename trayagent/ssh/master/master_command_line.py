@@ -7,7 +7,7 @@ import re
 from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
 from trayagent.ssh.forward_log import LOG_FORWARDS
-from trayagent.ssh.login.key_exchange import LOG_OPTIONS, LOG_SESSIONS, LOG_VERBOSE, preferring
+from trayagent.ssh.login.key_exchange_log import LOG_OPTIONS, LOG_SESSIONS, LOG_VERBOSE, preferring
 from trayagent.ssh.master.preconnect import words_of
 
 # The keep-alive of ssh, as a backstop if the user set none. It is slow enough to survive a short outage.
@@ -52,7 +52,7 @@ def master_command(  # noqa: PLR0913  # each argument is a choice of the caller
     the agent knows its pid and notices its end at once. With LogLevel VERBOSE, ssh logs the end of a master. This shows
     whether `ssh -O exit` ended the master or it died.
 
-    `log` is a file that only ssh itself writes to; `key_exchange` reads the host key from it. ssh requests the key
+    `log` is a file that only ssh itself writes to; `key_exchange_log` reads the host key from it. ssh requests the key
     `host_key` and the cipher `cipher` first, if the configuration allows them. `at_terminal`: the user logs in at a
     terminal. ssh prompts there, and moves to its own Unix session (`-f`) once it listens. `connection` is the path of a
     socket. There ssh, or the ssh to its jump host, gets the connection that the agent makes (see `preconnect`).

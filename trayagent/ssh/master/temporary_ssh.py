@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.ssh.login.key_exchange import LOG_OPTIONS
+from trayagent.ssh.login.key_exchange_log import LOG_OPTIONS
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.end_master import abandon
 from trayagent.ssh.os.process import read

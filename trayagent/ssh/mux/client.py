@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Sequence
 
 from trayagent.ssh.mux import answers, requests
 from trayagent.ssh.mux.base import Numbered
-from trayagent.ssh.mux.connection import Connection, Ended, Event
 from trayagent.ssh.mux.errors import Gone, GoneReason, LocalProtocolError, Refused, Timeout
 from trayagent.ssh.mux.forward import MuxForward
+from trayagent.ssh.mux.message_order import Connection, Ended, Event
 from trayagent.ssh.mux.messages import Hello
-from trayagent.ssh.mux.peer import peer_uid
+from trayagent.ssh.mux.peer_uid import peer_uid
 
 LOCAL_S = 2.0
 """The deadline of local requests in seconds. A master answers them in 0.1 ms; a slower one is suspended or hangs."""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.answers import Alive
-from trayagent.ssh.mux.connection import Connection, Ended
+from trayagent.ssh.mux.message_order import Connection, Ended
 from trayagent.ssh.mux.messages import Hello
-from trayagent.ssh.mux.peer import peer_uid
+from trayagent.ssh.mux.peer_uid import peer_uid
 from trayagent.ssh.mux.requests import AliveCheck
 from trayagent.ssh.new_control_path import home_of
 from trayagent.ssh.os import macos_lsof

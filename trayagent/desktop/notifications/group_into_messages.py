@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from trayagent.desktop.notifications.findings import Finding
-from trayagent.desktop.notifications.message import Message
-from trayagent.desktop.notifications.warnings import ACTIONS, BY_HAND, WARNINGS
+from trayagent.desktop.notifications.message_type import Message
+from trayagent.desktop.notifications.problems_worth_a_message import ACTIONS, BY_HAND, WARNINGS
 from trayagent.presentation.text import clean, isolated
 
 BACK = "back"

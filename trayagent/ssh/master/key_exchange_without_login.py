@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trayagent.ssh.login.key_exchange import read_key_exchange
+from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
 from trayagent.ssh.os.tcp_connection import flow_of
 

@@ -17,7 +17,7 @@ from trayagent.core.facts.time_constants import BARE_CONTROL_DEADLINE_S
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.login.known_hosts import is_trusted
-from trayagent.ssh.master.bare_control import Answer, Server, bare_command, exchange_keys
+from trayagent.ssh.master.key_exchange_without_login import Answer, Server, bare_command, exchange_keys
 from trayagent.ssh.master.name_unnamed_master import host_of_name
 
 _DEFAULT_FILES = (

@@ -8,8 +8,8 @@ from tests.net.test_linux_logind import Bus, run
 from tests.net.vpn.conftest import scene, watching
 from tests.net.vpn.fake_networkmanager import CORP, FakeNetworkManager
 from trayagent.errors import TrayagentError
+from trayagent.net.vpn import networkmanager_activate
 from trayagent.net.vpn import networkmanager_constants as words
-from trayagent.net.vpn import networkmanager_sign_in
 
 HOME, VPN, WG = (f"{words.SETTINGS}/{n}" for n in (1, 2, 3))
 
@@ -59,7 +59,7 @@ def test_an_active_vpn_is_taken_down_before_it_is_brought_up_again(bus: Bus) -> 
 
 def test_a_vpn_that_does_not_go_down_is_an_error(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """NetworkManager answers but the plug-in hangs, so no second connection is started."""
-    monkeypatch.setattr(networkmanager_sign_in, "DOWN_S", 0.2)
+    monkeypatch.setattr(networkmanager_activate, "DOWN_S", 0.2)
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trayagent.desktop.notifications.message import Urgency
+from trayagent.desktop.notifications.message_type import Urgency
 
 SNOOZE_S = 3600.0
 
