@@ -67,7 +67,7 @@ class CurrentConfiguration:
         )
 
     def agent_socket(self, name: str) -> str | None:
-        """Return the path, on the host's server, of the link to the agent socket. None: the host wants no link."""
+        """Return the path of the link to the ssh-agent socket on a host's server, None if the host has no link."""
         host = self.config.hosts.get(name)
         return host.agent_socket if host is not None else None
 

@@ -71,7 +71,7 @@ class DeskDoor:
             self._shell.post(UserViewedStatus(time.monotonic(), names))
 
     def sign_in_failure(self, vpn: str, error: str) -> None:
-        """Keep the reason why a sign-in failed until the VPN is up."""
+        """Post why a sign-in failed. The core keeps the reason until the VPN is up."""
         self._shell.post(SignInFailed(time.monotonic(), vpn, error))
 
 

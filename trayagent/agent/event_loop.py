@@ -83,7 +83,7 @@ class Shell:
         self._schedule()
 
     def is_healthy(self, name: str, master: Master) -> bool:
-        """Report whether a master is the host's present one and not in doubt. Then a failure is the server's."""
+        """Report whether a master is the host's present one and not in doubt. If so, the server causes failures."""
         host = self.state.hosts.get(name)
         return host is not None and host.master == master and not host.suspect
 

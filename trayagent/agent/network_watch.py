@@ -29,7 +29,7 @@ class NetworkWatch:
         self._name: NetworkName | None = None
 
     def start(self) -> None:
-        """Start the watchers, and have the network read for the first time."""
+        """Start the watchers, and request the first reading of the network."""
         self._watch = start_sources(choose(look()), self._hint)
         for why in (*self._watch.why, *self._watch.problems):
             log.info("network: %s", why)

@@ -183,7 +183,7 @@ class AgentHandler:
                 kept_inner = host.roaming is not None and host.roaming.inner.pid == inner.get(host.name)
                 done = (
                     time.monotonic() if kept_inner else host.login.worked_at
-                )  # a roaming host is done after the attach, which is now
+                )  # for a host that roams, the attach ends it, and that is now
                 outcome["took_ms"] = round((done - began) * 1e3, 1)
                 if not kept_inner:  # otherwise all sessions continue, through the new connection
                     outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))

@@ -23,7 +23,7 @@ def greeting(hosts: int) -> str:
 class Needs:
     """Prints which VPNs and hosts need the user. A host is printed once, and again only after it was connected.
 
-    VPNs need no such memory, because the core reports a VPN only when it begins to need the user.
+    A VPN needs no such check, because the core reports a VPN only when it begins to need the user.
     """
 
     def __init__(self) -> None:

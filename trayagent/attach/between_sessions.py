@@ -109,7 +109,7 @@ class Waiting:
     def _follow(self) -> None:
         try:
             self._link.follow()
-        except Refused:  # the host was removed from the configuration, which may be undone
+        except Refused:  # the host is not in the configuration any more, but may come back
             if self._link.view is not None:
                 self._link.view = {**self._link.view, "hosts": []}
 

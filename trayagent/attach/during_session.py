@@ -160,7 +160,7 @@ class Journey:
 
 
 class Doubt:
-    """Decides from the agent's view whether keys may pass; pure. `since`: when the doubt began, None without one."""
+    """Decides from the agent's view whether keys may pass; pure. `since`: when the doubt began, None if none did."""
 
     def __init__(self) -> None:
         self._input_state: InputState = "open"

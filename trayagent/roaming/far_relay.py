@@ -830,7 +830,7 @@ class FarRelay(Session):
         self.set_inner(inner.detach())
 
     def done(self) -> None:
-        """End once the last acknowledgement is written. `finish` notifies the near relay, or it would attach again."""
+        """End once the last acknowledgement is written. Without the goodbye, the near relay would attach again."""
         link = self.stream.link
         if link is None or (link.acked == self.stream.delivered and not link.rest):
             self.finish("closed")
@@ -945,7 +945,7 @@ class FarRelay(Session):
         self.add(Wire(FarLink(self), fd, fd))
 
     def _release(self, caller: Caller) -> None:
-        """Remove a caller from those with an incomplete request, and make room for its link."""
+        """Remove a caller from the list, because its request is complete. Make room for its link."""
         self.callers.remove(caller)
         self.loop.forget(caller.sock.fileno())
         waiting = [wire for wire in self.wires if not wire.link.live]
@@ -1200,7 +1200,7 @@ def detach(run: Callable[[], None]) -> None:
     if os.fork():
         os.wait()
         return
-    import signal  # imported only here, to save memory elsewhere
+    import signal  # imported only here, because the other commands do not need it
 
     code = 1
     try:
@@ -1260,7 +1260,7 @@ def end() -> None:
 
 def end_without_socket(name: str) -> bool:
     """End a relay whose socket file was deleted; report whether there was one. Works only on Linux."""
-    import signal  # imported only here, to save memory elsewhere
+    import signal  # imported only here, because the other commands do not need it
 
     bound = ".%s." % name  # the kernel lists the name that the socket had before `serve` renamed it
     try:

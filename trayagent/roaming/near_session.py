@@ -194,7 +194,7 @@ class NearSession(Session):
 
     @property
     def _stalled_at(self) -> float | None:
-        """When to report that the far relay is silent, None if no acknowledgement is due or it was reported."""
+        """When to report that the far relay is silent. None: no acknowledgement is due, or the report was made."""
         timed = self.stream.link.timed if self.stream.link is not None else None
         return timed[1] + STALLED_S if timed is not None and timed != self.stalled else None
 

@@ -29,7 +29,7 @@ class Keys:
         self._due: asyncio.TimerHandle | None = None
 
     def follow(self, state: State) -> None:
-        """Update from the state which hosts have which key files."""
+        """Update the hosts and their key files from the state."""
         answers = {h.name: h.resolved for h in state.hosts.values() if h.resolved is not None}
         for name in self._known.keys() - answers.keys():
             del self._known[name]

@@ -108,7 +108,7 @@ class FileChanges:
         while True:
             found = set(map(nearest, awaited))
             self._files.follow(found | others)
-            if found == set(map(nearest, awaited)):  # else a folder appeared before its parent was watched
+            if found == set(map(nearest, awaited)):  # else a folder appeared meanwhile; repeat
                 break
         self._missing, self._followed = frozenset(awaited - found), frozenset(found | others)
 

@@ -37,7 +37,7 @@ _OPENS_IN_S = 0.3  # on a busy machine, ssh opens the port this long after it lo
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the processes of a user's master show."""
+    """The forwards and listening ports of a master that the user started, as its processes show them."""
 
     forwards: tuple[Forward, ...]
     listening: Listeners
@@ -86,7 +86,7 @@ class HandForwards:
         if not last:
             return
         known = {*configured_forwards(host)}
-        if first:  # the agent itself opened these, or an earlier agent found them
+        if first:  # those on record are not new: the agent opened them, or an earlier agent found them
             lines = self._records.opened(master.pid, master.start_ticks)
             known |= {forward for line in lines if (forward := read_forward(line)) is not None}
         own = str(self._file_paths.runtime_dir)  # the agent's own forwards to far relays listen there
@@ -136,7 +136,7 @@ class HandForwards:
     # Masters of the user.
 
     def happened(self, event: dict[str, object]) -> None:
-        """Read a new master, and at a change of network all masters of the user, before the agent replaces one."""
+        """Read the log of a new master. Scan the user's masters at each change of network, before one is replaced."""
         name = event["host"]
         if event["event"] in _FOUND and isinstance(name, str):
             host = self._shell.state.hosts.get(name)
@@ -198,7 +198,7 @@ class HandForwards:
 
 
 def _seen(master: Master, uid: int) -> _Seen | None:
-    """Return what the master's processes show, None if it is gone."""
+    """Return what a master's processes show, None if the master is gone."""
     process = read(master.pid)
     if process is None or process.start_ticks != master.start_ticks:
         return None

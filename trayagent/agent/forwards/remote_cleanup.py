@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # Allows for a login shell with a slow rc file. The forwards wait less than that, see CLEAR_PATIENCE_S.
 REAP_S = 10.0
 _RUNS_MAX = 6  # for each master; after so many failures another run would not help
-_HERE = {"ended", "gone", "other"}  # the results for a session that the server does not have now
+_HERE = {"ended", "gone", "other"}  # after these results, the session no longer exists on the server
 _MAX_PATH = 107
 
 
@@ -110,7 +110,7 @@ class RemoteCleanup:
     async def clear(
         self, host: Host, master: Master, wanted: Sequence[Forward], *, refused: bool
     ) -> Reaped | None:
-        """Free what our dead connections hold on the server; return None if there was nothing to do.
+        """Free what our dead connections hold on the server. Return the result, None if there was nothing to do.
 
         `refused`: the server refused one of the forwards. Otherwise only what certainly blocks them is removed.
         """
@@ -147,7 +147,7 @@ class RemoteCleanup:
     def _due(
         self, host: Host, wanted: Sequence[Forward], *, refused: bool
     ) -> tuple[list[KeptSession], list[str]]:
-        """Return the sessions that may be ended, and our sockets that are wanted again."""
+        """Return the sessions that may be ended, and the paths of our old sockets where a forward must listen again."""
         kept = self._far.sessions(host.name)
         established = _established() if kept else frozenset()
         ends = [

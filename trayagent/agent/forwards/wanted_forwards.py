@@ -26,7 +26,7 @@ from trayagent.ssh.os.listeners import all_listeners
 
 # Usually the port of a killed process is free immediately; a busy server takes longer.
 AGAIN_S = (0.0, 0.1, 0.2, 0.7)
-CLEAR_PATIENCE_S = 3.0  # if a slow login shell takes longer, request the forwards anyway
+CLEAR_PATIENCE_S = 3.0  # request the forwards after this time, even if a slow shell still cleans up
 
 
 class LostConnections(Protocol):
@@ -102,7 +102,7 @@ class Forwarding:
         self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
 
     def _with_owner(self, result: ForwardState) -> ForwardState:
-        """Name the host whose connection has the port that a failed local forward wants."""
+        """Return the result of a forward. If a local one failed, add which host's connection has its port."""
         port = result.forward.listen.port
         if result.state != "failed" or result.forward.kind == "remote" or port == 0:
             return result

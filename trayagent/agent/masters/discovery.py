@@ -31,7 +31,7 @@ from trayagent.ssh.os.tcp_connection import Flow, flow_of, tcp_facts
 
 LIVING_S = 0.1  # if a listener has no visible process for longer than this, it is in another namespace
 _SCAN_AGAIN_S = 0.01
-FRESH_S = 5.0  # a master that has just logged in needs no probe
+FRESH_S = 5.0  # a younger master has just logged in, so it needs no probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +313,7 @@ class Discovery:
         return leads_to(second_link(self._file_paths.runtime_dir, name), path)
 
     async def _answer(self, name: str, state: State) -> Answer | None:
-        """Return ssh's answer for an unlisted host. `ssh -G` runs automatically only for listed hosts."""
+        """Run `ssh -G` for an unlisted host, because nothing else does so. Return the answer, None on failure."""
         host = state.hosts.get(name)
         if host is not None and (host.wish.listed or host.resolved is not None):
             return None

@@ -124,7 +124,7 @@ class MasterLauncher:
         """Start ssh. If ssh connects itself, restart it when a better route appears before a server answers."""
         environment = dict(start.environment)
         if connection is not None:
-            # This shell runs the ProxyCommand; the user's own shell may read a profile first.
+            # ssh runs the ProxyCommand in this shell. The user's own shell may read a profile first.
             environment["SHELL"] = "/bin/sh"
         called = start.log.with_suffix(".called")
         if start.resolved.hops:

@@ -58,7 +58,7 @@ class Leftovers:
             self._keep(placed.pid, begun)
         else:
             self._record_refusal(begun)
-        # The command line of a master that is in place still has the fresh path. So spare processes that listen.
+        # A master that is in place is found here, too: its command line still has the fresh path. So spare listeners.
         listeners = {s.pid for s in sockets}
         for process in processes_of(path):
             if process.pid not in listeners:

@@ -23,7 +23,7 @@ class LostMasters:
         self._records = records
 
     def follow(self, state: State) -> None:
-        """Record which hosts are up, or wait to be recovered."""
+        """Record which hosts are up, or are waiting for their recovery."""
         if state.started:  # until then, `meanwhile` needs the earlier agent's records
             named = (host for host in state.hosts.values() if not host.unnamed)
             self._records.set_up({host.name: self._up(host) for host in named})

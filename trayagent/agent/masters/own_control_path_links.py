@@ -19,7 +19,7 @@ def linked_socket(path: str, sockets: Path) -> str | None:
     if inside is None:
         return None
     try:
-        return os.readlink(inside)  # noqa: PTH115  # compared as text
+        return os.readlink(inside)  # noqa: PTH115  # Path would change the text
     except OSError:
         return inside
 
@@ -32,7 +32,7 @@ def second_link(runtime_dir: Path, host: str) -> Path:
 def leads_to(link: Path, path: str) -> bool:
     """Report whether this is a link to exactly this path."""
     try:
-        return os.readlink(link) == path  # noqa: PTH115  # compared as text
+        return os.readlink(link) == path  # noqa: PTH115  # Path would change the text
     except OSError:
         return False
 
@@ -40,7 +40,7 @@ def leads_to(link: Path, path: str) -> bool:
 def _into(path: str, sockets: Path) -> str | None:
     try:
         mine = os.lstat(path).st_uid == os.getuid()
-        inside = os.readlink(path)  # noqa: PTH115  # compared as text
+        inside = os.readlink(path)  # noqa: PTH115  # Path would change the text
     except OSError:
         return None
     return inside if mine and Path(inside).parent == sockets else None

@@ -54,7 +54,7 @@ class BesideSessions:
         self._tasks = parts.tasks
 
     def happened(self, event: dict[str, object]) -> None:
-        """Search at a change of network if sessions beside a master may be ended."""
+        """Search at each change of network, but only with `beside = "end"`."""
         ends = self._configuration.config.agent.beside == "end"
         if event["event"] == "network-changed" and ends and not self._tasks.running("beside"):
             self._tasks.start("beside", self.scan())
@@ -119,7 +119,7 @@ def _ends(host: Host) -> Iterable[tuple[str, int]]:
 
 
 def _caller(process: Process) -> str:
-    """Return the program that started an ssh, such as git, "" for a shell."""
+    """Return the program that started an ssh, such as git. Return "" if a shell or the like did."""
     parent = read(process.ppid)
     if parent is None or parent.comm.lstrip("-").partition(":")[0] in _SHELLS:
         return ""

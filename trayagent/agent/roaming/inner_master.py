@@ -110,7 +110,7 @@ class InnerMasters:
         return master
 
     async def _launched(self, start: InnerStart, connection: Path) -> Launched:
-        # This shell runs the ProxyCommand; the user's own shell may read a profile first.
+        # ssh runs the ProxyCommand in this shell. The user's own shell may read a profile first.
         environment = {**without_windows(self._environment.current()), "SHELL": "/bin/sh"}
         words = master_command(
             start.host.name,

@@ -100,7 +100,7 @@ class NearRelayProcess:
         return self._child.pid if self._child is not None else None
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        """Start the relay in a Unix session of its own, without our descriptors and most of our environment."""
+        """Start the relay in a Unix session of its own, without our descriptors and with few of our variables."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(self._log, flags, 0o600)
         try:

@@ -34,7 +34,7 @@ class ControlPathRestorer:
         self._locks = locks
 
     def put_back(self, kept: KeptRoaming) -> None:
-        """Move an outer master to the user's control path, if that is free: its inner master is gone."""
+        """Move an outer master without an inner one to the user's control path, if that path is free."""
         pid = owner_of(kept.outer_path)
         if pid is not None and owner_of(kept.path) != pid and _move(kept.outer_path, kept.path):
             master = describe(pid, kept.path, started_by_agent=True)

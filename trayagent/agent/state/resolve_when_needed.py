@@ -170,7 +170,7 @@ class Resolver:
         return self._text
 
     async def _answer(self, resolved: Resolved, begun_at: float, lookups: bool) -> Answer:
-        """Return the answer with the jump hosts: follow them to the machine to which ssh itself connects."""
+        """Return the whole answer. Follow the jump hosts to find the machine to which ssh itself connects."""
         first = resolved
         chain: list[Resolved] = []
         for _ in range(_JUMPS_MAX):
