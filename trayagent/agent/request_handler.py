@@ -140,7 +140,7 @@ class AgentHandler:
         self._note_view(names)
         await self._beside.scan()
         await self._hand_forwards.scan()
-        # Wait until draining masters are counted, but not longer: while many hosts recover, the queue stays full.
+        # Wait until draining masters are counted, but not for long: while many hosts recover, the queue stays full.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STATUS_S):
                 await self._shell.decided()

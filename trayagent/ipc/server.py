@@ -73,7 +73,7 @@ class Server:
     # The part of the server that connections use (`Owner`).
 
     def admit(self, connection: Connection) -> bool:
-        """Report whether the new connection may stay. If there are too many, cut the longest idle client."""
+        """Report whether the new connection may stay. If there are too many, cut the one that was idle longest."""
         if len(self._connections) >= self._most_clients:
             idle = next((c for c in self._connections if c.is_idle), None)
             if idle is None:

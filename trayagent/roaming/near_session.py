@@ -36,7 +36,7 @@ NOISE_MAX = 64 * 1024  # bytes that a shell's start-up files may print before th
 # Buffer for what ssh wrote and the relay has not read yet. Linux doubles this number. With the default of 208 KiB, a
 # keystroke would wait 1.7 s at 1 Mbit/s.
 INNER_BUFFER = 32 * 1024
-# If data is not acknowledged for this long, report that once. A slow line may need as long.
+# If data is not acknowledged for this long, report that once. On a slow line, this may happen without a fault.
 STALLED_S = 3.0
 ATTACH_S = 60.0  # the longest wait for the answer to an attach; enough even for a slow line
 _MARKER = MARKER.encode() + b" "

@@ -24,7 +24,8 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.open_forwards import ensure
 from trayagent.ssh.os.listeners import all_listeners
 
-# Usually the port of a killed process is free immediately; a busy server takes longer.
+# Retry refused forwards after these pauses. Usually the port of a killed process is free immediately; a busy server
+# takes longer.
 AGAIN_S = (0.0, 0.1, 0.2, 0.7)
 CLEAR_PATIENCE_S = 3.0  # request the forwards after this time, even if a slow shell still cleans up
 
@@ -208,7 +209,7 @@ class Forwarding:
         await self._remote_cleanup.clear(host, outer, (), refused=False)
 
     def opened(self, host: Host, master: Master) -> tuple[Forward, ...]:
-        """Return the forwards that a master may have open, because the caller is about to close them.
+        """Return the forwards that a master may have open, for a caller that closes them next.
 
         From now on `busy` reports the master, so that a canceled forward there does not count as the user's wish.
         """

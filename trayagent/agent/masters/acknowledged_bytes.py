@@ -32,10 +32,9 @@ class Mark:
         return cls(facts.bytes_acked, sent, facts.bytes_acked + facts.queued, facts.bytes_retrans)
 
     def acked_since(self, facts: TcpFacts) -> int:
-        """Return how many bytes were acknowledged since the mark.
+        """Return how many bytes were acknowledged since the mark, 0 unless some of them were sent after it.
 
-        Return 0 until the connection has sent or retransmitted something after the mark: earlier acknowledgements may
-        have been on their way already.
+        Acknowledgements of older bytes may have been on their way already. A retransmission after the mark counts, too.
         """
         sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
         return max(0, facts.bytes_acked - self.acked) if sent_later else 0
@@ -57,7 +56,7 @@ class Acknowledged:
 
     @classmethod
     def at_probe(cls, found: Iterable[tuple[Connection, TcpFacts]]) -> Acknowledged:
-        """Return an object with the marks of these connections in these states."""
+        """Return the marks of these connections. Call this when the probe is sent."""
         return cls({connection: Mark.of(facts) for connection, facts in found})
 
     def since_probe(self, found: Sequence[tuple[Connection, TcpFacts]]) -> tuple[int, int]:
