@@ -24,7 +24,7 @@ from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.quote_script import command_line, quoted
 
 _LINK = b'{"do": "link"}\n'
-INSTALL_S = 60.0  # the program has 45 kB, and the line may be slow
+INSTALL_S = 60.0  # the program has about 50 kB, and the line may be slow
 _RUN = "cd ~/.cache/trayagent && {prefix}python3 -s -S -E -m far_relay {words}"
 _ABSENT, _NO_PYTHON = "TRAY-ABSENT", "TRAY-NO-PYTHON"
 
