@@ -28,7 +28,7 @@ PATH = (
 
 
 def poll(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fail with `what` after the deadline."""
+    """Wait until the condition is true. Fail with `what` after the deadline."""
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
@@ -36,7 +36,7 @@ def poll(condition: Callable[[], object], what: str, deadline_s: float = DEADLIN
 
 
 def spawn(words: list[str], stderr: BinaryIO, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a process in its own Unix session; it dies with the tests, however they end."""
+    """Start a process in its own Unix session. It ends when the test process ends, for whatever reason."""
     return subprocess.Popen(
         words,
         env=env,
@@ -69,7 +69,7 @@ def children(pid: int) -> list[int]:
             tasks = [*Path(f"/proc/{queue.pop(0)}/task").iterdir()]
             below = [int(word) for task in tasks for word in (task / "children").read_text().split()]
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process ended meanwhile
         found += below
         queue += below
     return found
@@ -109,10 +109,10 @@ class Keys:
 
 
 def _sshd_account(folder: Path) -> list[str]:
-    """Return a command prefix that gives root's sshd an account for privilege separation, if the machine has none.
+    """Return a command prefix that gives an sshd of root its account for privilege separation, if the machine lacks it.
 
-    The machine has none if sshd was only unpacked. The prefix starts sshd as the same process, in its own mount
-    namespace.
+    The machine lacks the account if sshd was only unpacked. The prefix starts sshd in its own mount namespace, in
+    the same process.
     """
     if os.getuid() != 0 or any(entry.pw_name == "sshd" for entry in pwd.getpwall()):
         return []
@@ -123,18 +123,18 @@ def _sshd_account(folder: Path) -> list[str]:
 
 
 class Sshd:
-    """A real sshd -D on 127.0.0.1; `user` may log in with `keys.user`."""
+    """A real `sshd -D` on 127.0.0.1. `user` may log in with `keys.user`."""
 
     def __init__(self, folder: Path, keys: Keys) -> None:
         self.folder = folder
         self.keys = keys
-        self.user = pwd.getpwuid(os.getuid()).pw_name  # LOGNAME may be stale
+        self.user = pwd.getpwuid(os.getuid()).pw_name  # from the uid, because LOGNAME may be wrong
         self.port = free_port()
         self._log = folder / "sshd.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
-        """Start sshd; `options` are lines of sshd_config that override the ones here."""
+        """Start sshd. `options` are lines of sshd_config that override the lines here."""
         assert self._process is None, "sshd runs already: use restart"
         lines = (
             *options,
@@ -223,7 +223,7 @@ class Master:
     errors: Path
 
     def stderr(self) -> str:
-        """Return its stderr so far."""
+        """Return the master's stderr so far."""
         return self.errors.read_text()
 
 
@@ -238,7 +238,8 @@ def need_tools() -> None:
     if missing:
         pytest.skip(f"missing: {missing}")
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd does not start without it
+        # an sshd of root does not start without this directory
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The environment of programs that try to open a window during a background login."""
+"""The environment that stops programs from opening a window during a background login."""
 
 from __future__ import annotations
 

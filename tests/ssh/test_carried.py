@@ -1,4 +1,4 @@
-"""What a master carries, as the kernel shows it."""
+"""The count of sessions and connections that a master carries, from the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_sessions_count_once_whatever_their_input_is(
     ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """Each client is one session, also one whose input and output are sockets, as rsync's are."""
+    """Each client counts as one session, also a client like rsync, whose input and output are sockets."""
     pid = start_master().process.pid
     assert carried_by(pid) == Carried()
     near, far = socket.socketpair()
@@ -34,7 +34,7 @@ def test_sessions_count_once_whatever_their_input_is(
 
 
 def test_connections_through_forwards_count(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """A connection through a TCP port, a Unix socket or the server's port counts. Listeners do not."""
+    """Connections through a TCP port, a Unix socket or the server's port count. Listeners do not."""
     pid = start_master().process.pid
     with socket.create_server(("127.0.0.1", 0)) as target, socket.create_server(("127.0.0.1", 0)) as free:
         port, there = free.getsockname()[1], target.getsockname()[1]
@@ -57,7 +57,7 @@ def test_connections_through_forwards_count(ssh_config: SshConfig, start_master:
 
 
 def test_a_connection_to_the_ssh_agent_counts(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """An agent connection through the master is one more connection, beside the session that it belongs to."""
+    """A connection to the forwarded ssh-agent counts as a connection, in addition to its session."""
     path = ssh_config.folder / "agent"
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(path))

@@ -1,4 +1,4 @@
-"""The words of ssh and autossh are separated before `ssh -G` is run with them."""
+"""The parser of ssh and autossh command lines, whose options `ssh -G` then resolves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from trayagent.ssh.command_line import NotUnderstood, forwards_of, parse
 def test_the_words_of_a_call_are_separated(
     line: str, host: str | None, user: str | None, carried: str, command: str
 ) -> None:
-    """Clusters, attached values, options after the host, URIs and the remote command are recognized."""
+    """The parser recognizes clusters, attached values, options after the host, URIs and the remote command."""
     words = shlex.split(line)
     if host is None:
         with pytest.raises(NotUnderstood):
@@ -59,7 +59,7 @@ def test_the_words_of_a_call_are_separated(
     ],
 )
 def test_what_keeps_a_connection_for_its_own_sake(line: str, keeps: bool) -> None:
-    """Autossh always keeps a connection; ssh does so without a session, or in the background with forwards."""
+    """Autossh always keeps a connection. An ssh does if it has no session, or runs in the background with forwards."""
     assert parse(line.split()).keeps is keeps
 
 
@@ -68,13 +68,13 @@ def test_what_keeps_a_connection_for_its_own_sake(line: str, keeps: bool) -> Non
     ["ssh", "ssh -N", "ssh -W a:1 h", "ssh -O exit h", "ssh -G h", "ssh -p", "ssh -o = h", "scp a h:", ""],
 )
 def test_what_keeps_nothing_connected_is_refused(line: str) -> None:
-    """The error is half a sentence that gives the reason."""
+    """A command line that keeps no connection is rejected. The error completes a sentence with the reason."""
     with pytest.raises(NotUnderstood, match=r"."):
         parse(line.split())
 
 
 def test_autossh_has_an_m_of_its_own() -> None:
-    """For ssh -M is a flag; for autossh the next word is its port, which AUTOSSH_PORT overrides."""
+    """-M is a flag for ssh. For autossh its value is a port, which AUTOSSH_PORT overrides."""
     assert parse(["ssh", "-M", "-N", "web01"]).host == "web01"
     assert parse(["autossh", "-M", "0", "-N", "web01"]).monitor == "0"
     assert parse(["autossh", "-M", "0", "web01"], {"AUTOSSH_PORT": "9"}).monitor == "9"
@@ -109,5 +109,5 @@ def test_any_words_are_read_or_refused(words: list[str]) -> None:
     ],
 )
 def test_the_forwards_of_a_running_ssh(line: str, specs: list[str]) -> None:
-    """What ssh would reject is skipped, and so is what the words after the host say."""
+    """The parser skips forwards that ssh would reject, and words of the remote command."""
     assert [forward.spec for forward in forwards_of(shlex.split(line))] == specs

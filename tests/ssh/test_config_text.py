@@ -1,4 +1,4 @@
-"""The facts that the text of ssh_config shows without `ssh -G`."""
+"""The facts that trayagent reads from the text of ssh_config without `ssh -G`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_systems_file_includes_from_its_own_directory(
 
 
 def test_a_missing_file_is_listed_so_that_it_can_be_watched(root: Path) -> None:
-    """A missing file is in the list, so that it can be watched until it appears."""
+    """A missing file is in the list, so that the agent can watch for it."""
     root.write_text("Include absent\n")
     assert config_files(root) == (root, root.parent / "absent")
     assert config_files(root.parent / "none") == (root.parent / "none",)

@@ -54,7 +54,10 @@ def own(home: Path, text: str, path: str, alias: str = "web") -> bool:
     ],
 )
 def test_only_the_text_can_exclude_an_alias(home: Path, text: str, path: str, may: bool) -> None:
-    """Only Host lines, literal parts and tokens with a known format exclude an alias; otherwise it is possible."""
+    """Only Host lines, literal parts and tokens with a known format exclude an alias.
+
+    Otherwise the alias is possible.
+    """
     assert own(home, text, path) is may
 
 

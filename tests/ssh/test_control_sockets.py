@@ -162,7 +162,7 @@ def test_the_owners_of_known_sockets_need_no_search(
 def test_a_known_owner_that_closed_its_socket_is_not_believed(
     short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another holder is found at once when the known one ends, and none when no process holds the socket."""
+    """When the known holder ends, another holder is found at once, or none if no process holds the socket."""
     monkeypatch.setattr(linux_control_sockets, "_TRUSTED_S", 600.0)
     program = short_folder / "ssh"
     shutil.copy("/bin/sleep", program)
@@ -173,7 +173,7 @@ def test_a_known_owner_that_closed_its_socket_is_not_believed(
         Path(f"{path}.0123456789abcdef").rename(path)
         started = [subprocess.Popen([str(program), "600"], pass_fds=[listener.fileno()]) for _ in range(2)]
     try:
-        for one in started:  # the first search is trusted, so both must run their program before it
+        for one in started:  # the first search is cached, so both processes must already run their program
             poll(partial(_runs_ssh, one.pid), "the program runs")
         for known, other in ((started[1], started[0]), (started[0], None)):
             await_owner(short_folder, known.pid)
@@ -191,7 +191,7 @@ def _runs_ssh(pid: int) -> bool:
 
 
 def await_owner(folder: Path, pid: int) -> None:
-    """Wait until that process is the owner: a program's name is set a moment after Popen returns."""
+    """Wait until this process counts as the owner, because its name is set a moment after Popen returns."""
     end = time.monotonic() + DEADLINE_S
     while [s.pid for s in mine(folder)] != [pid]:
         assert time.monotonic() < end, mine(folder)

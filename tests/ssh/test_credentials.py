@@ -25,7 +25,7 @@ def auth_sock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = tmp_path_factory.mktemp("a") / "s"
     child = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
     assert child.stdout is not None
-    child.stdout.readline()  # it prints its socket once it listens
+    child.stdout.readline()  # the ssh-agent prints its socket when it listens
     yield str(path)
     child.send_signal(signal.SIGTERM)
     child.wait()
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_key_needs_no_passphrase(tmp_path: Path) -> None:
 
 
 def test_the_keys_of_an_ssh_agent_are_counted(auth_sock: str, tmp_path: Path) -> None:
-    """`agent_keys` returns 0, then 1, then 0 for a locked ssh-agent, and None without an ssh-agent."""
+    """`agent_keys` returns 0 for an empty or locked ssh-agent, 1 for one key, and None without an ssh-agent."""
     assert agent_keys(auth_sock) == 0
     env = {**os.environ, "SSH_AUTH_SOCK": auth_sock}
     subprocess.run(["ssh-add", "-q", str(key(tmp_path / "k", ""))], env=env, check=True)
@@ -78,6 +78,6 @@ def test_a_passphrase_is_needed_only_without_another_key(auth_sock: str, tmp_pat
     [(None, "/s"), ("SSH_AUTH_SOCK", "/s"), ("none", None), ("$OTHER", "/o"), ("/own", "/own")],
 )
 def test_the_ssh_agent_is_the_one_that_ssh_uses(named: str | None, asked: str | None) -> None:
-    """IdentityAgent selects the ssh-agent; with "none" there is none, whatever the environment contains."""
+    """IdentityAgent selects the ssh-agent. With "none" there is no ssh-agent, whatever the environment contains."""
     resolved = Resolved("web", "web", identity_agent=named)
     assert agent_socket(resolved, {"SSH_AUTH_SOCK": "/s", "OTHER": "/o"}) == asked

@@ -1,4 +1,4 @@
-"""A living master gives its control path to another one, and its sessions go on."""
+"""A living master gives its control path to a new master, and its sessions continue."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def session(ssh_config: SshConfig) -> subprocess.Popen[bytes]:
 
 
 def still_echoes(child: subprocess.Popen[bytes]) -> bool:
-    """Report whether a session carries a line there and back."""
+    """Report whether a session echoes a line."""
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.write(b"line\n")
@@ -47,7 +47,7 @@ def still_echoes(child: subprocess.Popen[bytes]) -> bool:
 
 
 def by_hand(ssh_config: SshConfig) -> int:
-    """Start a master as ControlMaster auto with ControlPersist does; return its pid."""
+    """Start a master as ControlMaster auto with ControlPersist does, and return its pid."""
     path = str(ssh_config.control_path)
     done = ssh_config.run("-M", "-S", path, "-o", "ControlPersist=60", "box", "true")
     assert done.returncode == 0, done.stderr
@@ -73,7 +73,10 @@ def take_over(
 def test_a_stopped_master_ends_with_its_last_session(
     ssh_config: SshConfig, start_master: StartMaster, started: str
 ) -> None:
-    """The new master has the path, the old one's session goes on, and the old one exits with it. No file is left."""
+    """The new master has the path.
+
+    The old master's session continues, and the old master exits with it, without a file.
+    """
     if started == "by hand":
         pid = by_hand(ssh_config)
     else:
@@ -102,7 +105,7 @@ def test_a_stopped_master_ends_with_its_last_session(
 def test_a_master_with_a_session_of_its_own_carries_it(
     ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """The session of the ssh that became the master counts, and the master ends with it."""
+    """The session of the ssh that became the master counts as a session, and the master ends with it."""
     words = ssh_config.words("-M", "-S", str(ssh_config.control_path), "box", "echo up; exec cat")
     child = subprocess.Popen(words, env=ssh_config.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout is not None
@@ -119,7 +122,7 @@ def test_a_master_with_a_session_of_its_own_carries_it(
 
 
 def test_a_master_that_is_slow_to_answer_is_stopped(ssh_config: SshConfig, start_master: StartMaster) -> None:
-    """A busy machine may let it wait for longer than any other local request may take."""
+    """`stop` waits longer for a master's answer than other local requests, because a busy machine may need that."""
     first = start_master(path=ssh_config.folder / "m.1")
     first.path.rename(ssh_config.control_path)
     child = session(ssh_config)
@@ -160,7 +163,7 @@ def test_the_remote_port_is_free_at_the_server_afterwards(
 def test_no_client_fails_while_masters_change(
     ssh_config: SshConfig, start_master: StartMaster, started: str
 ) -> None:
-    """Clients in a loop all succeed while master after master takes over the path."""
+    """All clients in a loop succeed while one master after another takes over the path."""
     pid = by_hand(ssh_config) if started == "by hand" else 0
     if not pid:
         first = start_master(path=ssh_config.folder / "m.1")

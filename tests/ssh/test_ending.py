@@ -1,4 +1,4 @@
-"""Ending a master or an attempt ends its whole family, and no process that does not belong to it."""
+"""Ending a master or an attempt ends all its processes, and no other process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 20.0
 
 
 def until(what: str, condition: Callable[[], object]) -> None:
-    """Poll until the condition holds."""
+    """Poll until the condition is true."""
     limit = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < limit, what
@@ -31,7 +31,7 @@ def until(what: str, condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program of the user that has a child."""
+    """Run an unrelated program of the user that has a child."""
     child = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
     until("it has no child", lambda: any(p.comm == "sleep" for p in descendants(child.pid)))
     yield child
@@ -58,7 +58,7 @@ def test_the_family_of_another_process_is_left_alone(bystander: subprocess.Popen
 
 @pytest.fixture
 def attempt() -> Iterator[Callable[[str], Process]]:
-    """Start shell commands as the agent starts an attempt, each in a session of its own."""
+    """Start shell commands as the agent starts an attempt, each in its own Unix session."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(command: str) -> Process:
@@ -85,7 +85,7 @@ def members(process: Process) -> list[int]:
 
 
 def test_an_attempt_ends_with_a_child_that_changes_its_program(attempt: Callable[[str], Process]) -> None:
-    """A shell that is about to become `ssh -W` or `nc` has another name when the signal comes, and ends as well."""
+    """If a shell becomes `ssh -W` or `nc` just before the signal, its name changes. It still ends."""
     process = attempt("trap '' TERM; (sleep 0.05; exec sleep 600) & wait")
     until("it has no child", lambda: descendants(process.pid))
     child = descendants(process.pid)[0]
@@ -96,7 +96,7 @@ def test_an_attempt_ends_with_a_child_that_changes_its_program(attempt: Callable
 def test_an_attempt_ends_with_a_child_that_it_is_starting(
     attempt: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child that was started after the family was read ends, too; nothing could find it later."""
+    """A child that starts after the processes were listed also ends, because it could not be found later."""
     process = attempt("trap 'sleep 600 &' USR1; sleep 600 & while :; do wait; done")
     until("it has no child", lambda: descendants(process.pid))
 

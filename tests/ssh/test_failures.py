@@ -1,4 +1,4 @@
-"""The classification of ssh's failures, with messages of the installed ssh where one machine can cause them."""
+"""The classification of ssh's failures. The installed ssh prints the messages, if one machine can cause the failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Told = tuple[str, str, bool]
 
 
 def told(failure: Failure) -> Told:
-    """Return the parts of a failure that decisions use."""
+    """Return those parts of a failure that decisions use."""
     return failure.kind, failure.problem.code, failure.positive
 
 
@@ -42,10 +42,10 @@ def fail(config: SshConfig, *options: str, host: str = "box") -> Failure:
 
 @dataclass(frozen=True)
 class Case:
-    """One way to fail: lines of sshd_config, lines of ssh_config, known_hosts, options of ssh.
+    """One cause of a failure: lines of sshd_config, lines of ssh_config, known_hosts, options of ssh.
 
-    The test fills in {port}, {user}, {key} (the key of another host) and {keys}. The latter is a directory of files:
-    `a` and `b` are unknown to the server, `open` is the right key with mode 0644, `junk` is not a key.
+    The test fills in {port}, {user}, {key} (the key of another host) and {keys}. {keys} is a directory of files: the
+    server does not know the keys `a` and `b`, `open` is the right key with mode 0644, and `junk` is not a key.
     """
 
     told: Told
@@ -131,7 +131,7 @@ def keys(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_failures_of_the_real_ssh_are_classified(
     sshd: Sshd, ssh_config: SshConfig, keys: Path, case: Case
 ) -> None:
-    """Each failure that is possible on loopback is classified correctly, also with the agent's own log level."""
+    """Each failure that is possible on loopback is classified correctly, also at the agent's log level."""
 
     def fill(text: str) -> str:
         return text.format(port=sshd.port, user=sshd.user, keys=keys, key=OTHER_KEY)
@@ -182,7 +182,7 @@ def test_a_jump_host_is_distinguished_from_its_target(
     ssh_config.path.write_text(lines.format(folder=tmp_path))
     failure = fail(ssh_config, host="far")
     assert told(failure) == expected
-    by_name = ("dns",)  # here the title contains the name itself
+    by_name = ("dns",)  # in this case the title contains the literal name
     assert ("ump host" in failure.problem.title) is (
         bool(jump) or "Port" in target
     ) or failure.kind in by_name
@@ -197,7 +197,7 @@ def test_a_jump_host_that_forbids_forwarding_is_reported(sshd: Sshd, ssh_config:
 
 
 def test_a_server_that_never_greets_timed_out(ssh_config: SshConfig) -> None:
-    """A server that accepts and sends nothing is a time-out after ConnectTimeout."""
+    """If a server accepts the connection and sends nothing, the failure is a time-out after ConnectTimeout."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -214,7 +214,7 @@ def test_a_full_server_counts_as_busy(sshd: Sshd, ssh_config: SshConfig) -> None
 
 
 def test_a_master_cut_by_its_server_died(sshd: Sshd, start_master: StartMaster) -> None:
-    """A connection that worked and was cut is distinguished from one that never worked."""
+    """A connection that worked and was cut off is distinguished from one that never worked."""
     master = start_master()
     sshd.stop()
     status = master.process.wait(SLOW_S)
@@ -222,7 +222,7 @@ def test_a_master_cut_by_its_server_died(sshd: Sshd, start_master: StartMaster) 
 
 
 def test_a_master_ends_when_its_server_is_silent(sshd: Sshd, start_master: StartMaster) -> None:
-    """A master that ServerAlive ended is a time-out."""
+    """If ServerAlive ends a master, the failure is a time-out."""
     master = start_master("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1")
     stopped = sshd.pids()
     for pid in stopped:
@@ -395,7 +395,7 @@ def test_our_deadline_is_a_time_out_unless_ssh_logged_a_reason() -> None:
 
 
 def test_every_title_names_the_host_or_ssh_s_own_words() -> None:
-    """Every title names the host or quotes ssh, so that the user knows which host is meant."""
+    """Every title names the host or quotes ssh, so that the user knows which host failed."""
     failure = classify("me@203.0.113.1: Permission denied (publickey).", host="web01", exit_status=255)
     assert (failure.problem.title, failure.problem.hint) == (
         "web01 refused the login",
@@ -443,7 +443,10 @@ EXPIRED = "web01 closed the connection during the login: perhaps the account is 
 def test_an_end_without_a_word_after_the_key_exchange_may_be_a_refusal(
     after: str, exit_status: int | None, kind: str, title: str
 ) -> None:
-    """It is no answer of the server, so it is not positive."""
+    """An end without a message after the key exchange may be a refused login.
+
+    It is no answer, so it is not positive.
+    """
     exchange = KeyExchange("ssh-ed25519 SHA256:x", after)
     found = classify(after, host="web01", exit_status=exit_status, others="", proven=after)
     found = perhaps_refused(found, exchange, "web01")
@@ -470,6 +473,6 @@ def test_an_end_without_a_word_after_the_key_exchange_may_be_a_refusal(
     ],
 )
 def test_other_ends_are_what_they_were(exchange: KeyExchange, text: str) -> None:
-    """Before the key exchange the server may be busy; after the login it was none; and words say what it was."""
+    """No refusal is suspected before the key exchange (a busy server), after the login, or if there is a message."""
     found = classify(text, host="web01", exit_status=255)
     assert perhaps_refused(found, exchange, "web01") == found

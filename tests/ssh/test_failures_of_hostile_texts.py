@@ -1,4 +1,4 @@
-"""A server or a jump host that writes what it likes costs the agent no time."""
+"""Hostile texts from a server or a jump host do not slow the classification down."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ALLOWED = 40
 
 
 def literals(row: Row) -> list[str]:
-    """Return the plain texts in a row's pattern."""
+    """Return the literal texts in a row's pattern."""
     plain = re.sub(r"\(\?P<\w+>|\(\?[:>]", "|", row.pattern.pattern)
     pieces = re.split(r"\[\^?[^\]]*\][*+]?|\\[SdsWwb][*+]?\??|\.[*+]\??|(?<!\\)[|()^$?+*]", plain)
     return [text for text in (re.sub(r"\\(.)", r"\1", piece) for piece in pieces) if len(text) > 1]
 
 
 def hostile_texts(row: Row) -> Iterator[str]:
-    """Yield texts that make a pattern with open repetitions try every split."""
+    """Yield texts for which a pattern with unbounded repetitions would try every split."""
     words = [*literals(row), row.then] if row.then else literals(row)
     for word in words:
         for filling in (word, ": ", "x", "\n", f"{word}\n", ", "):
@@ -41,14 +41,14 @@ def hostile_texts(row: Row) -> Iterator[str]:
 
 
 def all_ways(text: str) -> None:
-    """Classify a text wherever the other side can put it."""
+    """Classify a text in every position in which the other side can send it."""
     classify(CARRIER_ENDED, host="web01", exit_status=255, others=text, proven="")
     classify("", host="web01", exit_status=255, others=text, proven=text)
 
 
 @contextmanager
 def at_most(cpu_s: float) -> Iterator[None]:
-    """Fail if the block uses more processor time than this; the load of the machine does not count."""
+    """Fail if the block uses more processor time than this. Processor time does not depend on the machine's load."""
 
     def too_long(*_: object) -> None:
         raise AssertionError(f"more than {cpu_s:.2f} s of processor time")
@@ -75,7 +75,7 @@ def benign_s() -> float:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.pattern.pattern[:40])
 def test_no_text_takes_much_longer_than_a_benign_one(row: Row, benign_s: float) -> None:
-    """Every row's own words, repeated in every way, end in about the time of any other text."""
+    """The literal texts of each row, repeated in several ways, take about as long as a benign text."""
     assert literals(row)
     for text in hostile_texts(row):
         with at_most(ALLOWED * benign_s):
@@ -83,7 +83,7 @@ def test_no_text_takes_much_longer_than_a_benign_one(row: Row, benign_s: float) 
 
 
 def test_the_last_lines_of_a_long_text_count() -> None:
-    """A flood before the message of ssh does not hide it, nor does a long line before it."""
+    """A flood of lines or one long line before ssh's message does not hide the message."""
     said = BENIGN * 5000 + "x" * SIZE + "\nme@203.0.113.1: Permission denied (publickey,password)."
     failure = classify(said, host="web01", exit_status=255)
     assert (failure.kind, failure.problem.title) == (
@@ -93,7 +93,7 @@ def test_the_last_lines_of_a_long_text_count() -> None:
 
 
 def test_the_second_half_of_a_message_must_follow_the_first() -> None:
-    """An absent key is the reason only if the login was refused after it."""
+    """A missing key file is the reason only if the login was refused after the message about it."""
     absent, denied = "no such identity: /k: No such file", "me@x: Permission denied (publickey)."
     assert classify(f"{absent}\n{denied}", host="web01", exit_status=255).kind == "key-file"
     assert classify(f"{denied}\n{absent}", host="web01", exit_status=255).kind == "auth"

@@ -21,7 +21,7 @@ from trayagent.ssh.os.tcp_connection import transport_of
 if TYPE_CHECKING:
     from tests.ssh.conftest import SshConfig, Sshd, StartMaster
 
-# Copies bytes between its standard streams and a TCP connection, as nc does.
+# A program that copies bytes between its standard streams and a TCP connection, as nc does.
 WITH_API = """
 import os, socket, subprocess, sys
 api = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
@@ -76,7 +76,8 @@ def test_a_forwarded_connection_is_not_the_masters_own(
             assert flow_of(master.process.pid) == before
 
 
-# Connects to a port, as ssh does through a descriptor that it receives. Then it accepts a connection on a lower one.
+# A program that connects to a port, as ssh does with a passed descriptor, and then accepts a connection whose
+# descriptor is lower.
 ACCEPTS_LOWER = """
 import os, socket, sys
 low = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
@@ -143,7 +144,7 @@ def test_behind_a_jump_host_the_child_holds_the_connection(
 def test_all_connections_of_a_proxy_command_are_known(
     sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """A ProxyCommand with a connection of its own and one in a child shows both, each once."""
+    """If a ProxyCommand has a connection and its child has another, both are returned, each once."""
     child = ssh_config.folder / "nc.py"
     child.write_text(NC)
     program = ssh_config.folder / "with_api.py"
@@ -256,7 +257,7 @@ def test_a_carried_master_names_its_carrier(
 def test_a_local_forward_carries_the_master_that_goes_through_it(
     sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
 ) -> None:
-    """A master that connects to the local forward of another one has that one's connection."""
+    """If a master connects through another master's local forward, its flow is the other master's connection."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     outer = start_master()
@@ -317,7 +318,7 @@ def test_a_connection_that_ended_has_no_facts(start_master: StartMaster) -> None
 
 
 def test_a_new_connection_with_the_same_ports_is_another_one(start_master: StartMaster) -> None:
-    """A new connection with the same ports has another socket inode, so the old flow has no facts."""
+    """A new connection with the same ports has another socket inode, so there are no facts for the old flow."""
     flow = flow_of(start_master().process.pid)
     assert flow is not None
     assert tcp_facts(replace(flow, inode=flow.inode + 1)) is None

@@ -1,4 +1,4 @@
-"""The log of a master tells what its clients requested, and no text of a server passes for a request."""
+"""The forwards that clients requested, read from a master's log. A server's text must not look like a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from trayagent.ssh.forward_log import LONGEST_MESSAGE, requests
 
-# Written by OpenSSH 9.2.
+# Log lines of OpenSSH 9.2.
 LOGIN = """\
 debug1: sshconnect.c:verify_host_key():1100 (pid=7): Server host key: ssh-ed25519 SHA256:abc
 debug1: kex.c:kex_input_newkeys():600 (pid=7): SSH2_MSG_NEWKEYS received
@@ -39,13 +39,13 @@ def found(*lines: str) -> list[str]:
     ],
 )
 def test_each_kind_of_request_is_read(line: str, kind: str, spec: str) -> None:
-    """A request gives the forward with ssh's own ends, and a cancellation the same one."""
+    """A request gives the forward with ssh's own notation of its ends. A cancellation gives the same forward."""
     assert found(AT + line) == [f"open {kind} {spec}"]
     assert found(CANCEL + line) == [f"close {kind} {spec}"]
 
 
 def test_a_refused_request_is_closed() -> None:
-    """A taken local port, or a remote forward that the server refuses, is no open forward."""
+    """If the local port is taken or the server refuses a remote forward, the forward counts as closed."""
     local, remote = "local forward LOCALHOST:1 -> localhost:81", "remote forward LOCALHOST:9 -> localhost:81"
     taken = (AT + local, "bind [127.0.0.1]:1: Address already in use", f"{FAILED}{local} failed")
     assert found(*taken)[-1] == "close local 1:localhost:81"
@@ -57,7 +57,7 @@ def test_a_refused_request_is_closed() -> None:
 
 @pytest.mark.parametrize("text", ["a" * 200, "caf\\303\\251"])
 def test_a_text_that_is_not_complete_is_skipped(text: str) -> None:
-    """Ssh cuts long names, and writes bytes that are not ASCII in octal."""
+    """Lines with incomplete names are skipped, because ssh truncates long names and writes non-ASCII bytes in octal."""
     assert found(f"{AT}local forward LOCALHOST:1 -> {text}:80") == []
 
 
@@ -70,7 +70,7 @@ def test_a_text_that_is_not_complete_is_skipped(text: str) -> None:
     ],
 )
 def test_a_server_cannot_add_a_forward(words: str) -> None:
-    """Lines within one message of a server's text are not believed. Later ones are."""
+    """Lines that may belong to one message of a server's text are ignored. Later lines are not."""
     forged = AT + "remote forward LOCALHOST:22 -> localhost:631"
     assert found(words, forged) == []
     filler = "".join(f"{CONFIRM}success for: listen 9, connect x:1\r\n" for _ in range(20))
@@ -79,7 +79,7 @@ def test_a_server_cannot_add_a_forward(words: str) -> None:
 
 
 def test_only_new_requests_are_yielded() -> None:
-    """What comes before `start` is context: it can make a line incredible, but is not read again."""
+    """Text before `start` yields no requests. It is only context, which can show that a line is a server's text."""
     first, second = f"{AT}dynamic forward LOCALHOST:1 -> *\r\n", f"{AT}dynamic forward LOCALHOST:2 -> *\r\n"
     assert [one.forward.spec for one in requests(first + second, len(first))] == ["2"]
     text = "channel 3: open failed: x: y\r\n"

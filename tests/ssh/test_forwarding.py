@@ -1,4 +1,4 @@
-"""Forwards through a real master: a forward is open only when the server confirmed it."""
+"""Forwards through a real master: a forward is open only after the server confirmed it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ DEADLINE_S = 20.0
 
 
 def test_an_unconfirmed_forward_is_requested_again(sshd: Sshd, start_master: StartMaster) -> None:
-    """A forward that was requested and never confirmed is requested again, although the master says that it is open."""
+    """A requested but unconfirmed forward is requested again, although the master reports it as open."""
     path = str(start_master().path)
-    asyncio.run(ensure(path, 0, [ANOTHER], []))  # the server's last login process has started now
+    asyncio.run(ensure(path, 0, [ANOTHER], []))  # now the server's last login process has started
     stopped = sshd.pids()
 
     async def run() -> tuple[ForwardState, ...]:

@@ -1,4 +1,4 @@
-"""The ProxyCommand that replaces a ProxyJump, compared with the one that ssh itself makes."""
+"""The ProxyCommand that replaces a ProxyJump, compared with the ProxyCommand that ssh itself makes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trayagent.ssh.master.master_command_line import connect_timeout_s, master_c
 
 CONNECTION = "/run/user/1000/trayagent/connection-1"
 DOOR = Resolved("door", "192.0.2.1", plain_connect=True)
-# The additions to ssh's own command: the connection, and BatchMode.
+# The words that the agent adds to ssh's own command: the connection and BatchMode.
 _OURS = re.compile(r" -o BatchMode=yes -o ProxyUseFdpass=yes -o LogLevel=INFO -o 'ProxyCommand=[^']*'")
 _SSHS = re.compile(r"debug1: Setting implicit ProxyCommand from ProxyJump: (.*?)\r?\n")
 
@@ -103,7 +103,10 @@ def test_each_hop_gets_the_time_of_a_login() -> None:
     ],
 )
 def test_a_proxy_command_that_is_ssh_says_why_it_fails(given: str, used: str) -> None:
-    """A silenced ssh would hide that the jump host refused the login. What runs on the jump host stays as it is."""
+    """The agent overrides `ssh -q` in a ProxyCommand, because a quiet ssh would hide a refused login.
+
+    The command on the jump host stays unchanged.
+    """
     resolved = Resolved("target", "target", proxy_command=given, hops=1)
     words = master_command("target", resolved, "/run/cm", background=False, log="/run/log")
     assert option(words, "ProxyCommand") == used

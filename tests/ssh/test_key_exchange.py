@@ -18,7 +18,7 @@ KEY = "ssh-ed25519 SHA256:GMc+LHnlGBleoNb19XfA4OUepclt8e3zGXHgQY6tMY4"
 
 
 def shown(pid: int = PID, text: str = f"Server host key: {KEY}", where: str = "") -> str:
-    """Return ssh's line about the server's key; `where` is an addition of newer versions."""
+    """Return ssh's line about the server's key. `where` is text that newer versions log before the pid."""
     return f"debug1: sshconnect.c:verify_host_key():1477 ({where}pid={pid}): {text}\r\n"
 
 
@@ -71,7 +71,7 @@ def test_a_certificate_proves_its_key_only_with_a_login() -> None:
     ],
 )
 def test_nothing_else_proves_a_host_key(log: str) -> None:
-    """Half a line, another order, another process, the server's text and a wrong signature prove no host key."""
+    """An incomplete line, a wrong order, another process, a server's text and a wrong signature prove no host key."""
     found = read_key_exchange(log, PID)
     assert (found.host_key, found.after) == (None, "")
 
@@ -86,7 +86,10 @@ def test_the_key_id_of_a_certificate_forges_nothing(pid: int) -> None:
 
 
 def test_a_recorded_key_is_requested_first() -> None:
-    """The algorithms of the recorded key come first and all others stay; for an unknown type there is no preference."""
+    """The algorithms of the recorded key come first, and all others stay.
+
+    For an unknown type there is no preference.
+    """
     algorithms = [
         "ssh-ed25519-cert-v01@openssh.com",
         "ssh-ed25519",

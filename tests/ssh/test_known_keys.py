@@ -35,7 +35,7 @@ def keys(tmp_path: Path) -> dict[str, tuple[str, str]]:
 def test_the_key_of_the_name_is_trusted_and_no_other(
     keys: dict[str, tuple[str, str]], tmp_path: Path, host: str, name: str, *, hashed: bool
 ) -> None:
-    """The key of the name is trusted, in plain and hashed files; the key of another host is not."""
+    """The key of the host's name is trusted, in plain and hashed files. The key of another host is not."""
     file = tmp_path / "known_hosts"
     file.write_text(f"# a comment\n{host} {keys['web'][0]}\nelsewhere {keys['other'][0]}\n\n")
     if hashed:
@@ -56,7 +56,7 @@ def test_the_key_of_the_name_is_trusted_and_no_other(
 def test_names_and_ports_of_one_server_have_the_same_known_keys(
     keys: dict[str, tuple[str, str]], tmp_path: Path, resolved: Resolved, name: str, *, hashed: bool
 ) -> None:
-    """The keys are those under the name that ssh itself would look up: with its port, or the HostKeyAlias."""
+    """The keys are those under the name that ssh itself would use: the name with its port, or the HostKeyAlias."""
     file = tmp_path / "known_hosts"
     file.write_text(f"{name} {keys['web'][0]}\n@revoked {name} {keys['other'][0]}\nelse {keys['other'][0]}\n")
     if hashed:

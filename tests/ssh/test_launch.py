@@ -1,4 +1,4 @@
-"""The time that a new master has until it listens; a shell script replaces ssh."""
+"""The deadline for a new master to listen. A shell script replaces ssh."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def listens(
     longer_s: float = 0.0,
     hopeless: Callable[[int], bool] = lambda _pid: False,
 ) -> None:
-    """Start a program that listens after that time, and end it then. Raise LaunchFailedError."""
+    """Start a program that listens after `after_s`, then end it.
+
+    Raises LaunchFailedError if it does not listen in time.
+    """
 
     async def run() -> None:
         script = f"echo begun >&2; sleep {after_s}; : >{folder / 'socket'}; exec sleep 60"

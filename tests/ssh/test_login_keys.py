@@ -74,7 +74,7 @@ def test_a_plain_key_does_not_need_the_user(tmp_path: Path) -> None:
 
 
 def test_a_locked_key_needs_the_user_unless_the_agent_holds_it(tmp_path: Path) -> None:
-    """A locked key needs the user unless the ssh-agent holds it; an empty, locked or missing ssh-agent does not."""
+    """A locked key needs the user unless the ssh-agent holds it. An empty, locked or missing ssh-agent does not."""
     locked = key(tmp_path / "locked", "secret")
     resolved = host(locked)
     assert login_obstacle(resolved, login_keys(resolved, None)).get("key") == "locked"

@@ -1,6 +1,6 @@
 """The macOS modules, which use ps, lsof and the masters themselves, compared with the Linux modules.
 
-Both must give the same results for the same living masters. Only kqueue has no counterpart here.
+Both must give the same results for the same living masters. Only kqueue has no counterpart on Linux.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def mine(found: list[ControlSocket], folder: Path) -> list[tuple[str, str, int, 
 
 
 def test_a_suspended_process_shows_on_both(start_master: StartMaster) -> None:
-    """Among others that run; one that is gone is not suspended."""
+    """Both modules report a suspended process among running ones. A process that has ended is not suspended."""
     pid = start_master().process.pid
     for look in (linux_suspended.any_stopped, macos_suspended.any_stopped):
         assert not look([os.getpid(), pid, 2**22])
@@ -93,7 +93,7 @@ def test_a_process_is_killed_only_with_its_start_time_and_name(start_master: Sta
     until = time.monotonic() + 20
     while macos_process.alive(pid, started) and time.monotonic() < until:
         time.sleep(0.01)
-    assert macos_process.read(pid) is None  # it is a zombie now
+    assert macos_process.read(pid) is None  # the process is a zombie now
     master.process.wait()
     assert macos_process.kill_checked(pid, started, {"ssh"}, signal.SIGKILL) == "gone"
 
@@ -188,7 +188,7 @@ def test_lsof_gives_the_listeners(ssh_config: SshConfig, start_master: StartMast
         assert told.own == linux_listeners.tcp_listeners(master.process.pid).own
         assert ("127.0.0.1", port) in told.own
         assert told.own.isdisjoint(told.others)
-        assert ("0.0.0.0", other.getsockname()[1]) in told.others  # noqa: S104  # as above
+        assert ("0.0.0.0", other.getsockname()[1]) in told.others  # noqa: S104  # to see how a wildcard is reported
 
 
 def test_lsof_gives_what_a_master_carries(ssh_config: SshConfig, start_master: StartMaster) -> None:

@@ -26,9 +26,9 @@ PS = """\
  5000  rubbish
 """
 
-# A master in the background behind a jump host (4242, 4243), one behind a ProxyCommand (4300, 4301), one that another
-# master carries (4400, 4401). 4399 holds the ends of a proxy's pipes, but is not a proxy. 4242 also has a forwarded
-# connection and a session.
+# Three masters in the background: behind a jump host (4242, 4243), behind a ProxyCommand (4300, 4301), and carried
+# by another master (4400, 4401). 4399 holds the ends of a proxy's pipes, but is not a proxy. 4242 also has a
+# forwarded connection and a session.
 LSOF = """\
 p4242
 f0
@@ -199,7 +199,10 @@ def test_a_jump_is_found_by_its_pipes() -> None:
 
 
 def test_a_proxy_command_has_the_socket() -> None:
-    """The first connection of a ProxyCommand is the master's flow, whatever program it is; the others are known."""
+    """The first connection of a ProxyCommand is the master's flow, whatever program it is.
+
+    The others are listed, too.
+    """
     assert [p.pid for p in seen().transport(4300)] == [4301]
     other = Flow("10.8.0.6", 53201, "198.51.100.7", 443, 0xDD05, 4301, "child")
     first = Flow("192.168.10.2", 53200, "203.0.113.10", 22, 0xDD03, 4301, "child", others=(other,))
@@ -207,7 +210,7 @@ def test_a_proxy_command_has_the_socket() -> None:
 
 
 def test_a_master_over_a_master_is_carried() -> None:
-    """A master whose proxy has only a Unix socket to another master is carried by that master."""
+    """If a master's proxy has only a Unix socket to another master, that other master is the carrier."""
     flow = seen().flow(4400)
     assert flow is not None
     assert (flow.via, flow.carrier_pid, flow.pid_of_holder) == ("carried", 4242, 4243)
@@ -280,5 +283,8 @@ n->0xcc02
 
 
 def test_what_a_master_carries() -> None:
-    """A session, a half-closed connection and one to the ssh-agent count, a session's input and our client do not."""
+    """A session, a half-closed connection and one to the ssh-agent count.
+
+    A session's input and our own client do not.
+    """
     assert counted(4242, files(CARRYING), 99, 0xDD01) == Carried(sessions=1, connections=2)

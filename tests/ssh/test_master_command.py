@@ -13,7 +13,7 @@ FIRST = "aes128-gcm@openssh.com"
 
 
 def ciphers(allowed: tuple[str, ...], cipher: str | None) -> str | None:
-    """Return the value of Ciphers on the command line, None if it is not there."""
+    """Return the value of Ciphers on the command line, or None without that option."""
     resolved = Resolved("web", "web", ciphers=allowed)
     words = master_command("web", resolved, "/cm/web", background=False, log="/run/log", cipher=cipher)
     return next((word.removeprefix("Ciphers=") for word in words if word.startswith("Ciphers=")), None)
@@ -37,5 +37,5 @@ def test_a_cipher_is_only_moved_to_the_front() -> None:
     ],
 )
 def test_a_processor_with_aes_is_recognized(cpuinfo: str, found: bool) -> None:
-    """The flags of the first processor count, on x86 and on ARM."""
+    """AES is recognized by the flags of the first processor, on x86 and on ARM."""
     assert has_aes_flag(cpuinfo) == found

@@ -36,7 +36,10 @@ def listening(family: socket.AddressFamily = socket.AF_INET) -> Iterator[socket.
 
 
 def fetched(folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S) -> socket.socket | str:
-    """Run the real helper as ssh does, with a socket as its output; return the passed connection or its message."""
+    """Run the real helper as ssh does, with a socket as its output.
+
+    Return the passed connection or the helper's message.
+    """
 
     async def ask() -> socket.socket | str:
         at = folder / "connection"
@@ -71,7 +74,7 @@ def test_ssh_gets_a_connection_that_delays_nothing(tmp_path: Path) -> None:
 
 
 def test_the_back_off_of_a_connection_is_bounded(tmp_path: Path) -> None:
-    """At most 2 s between retransmissions, and 15 minutes before the kernel gives up; or neither of them."""
+    """The kernel retransmits at least every 2 s and gives up after 15 minutes, or neither limit is set."""
     if sys.platform != "linux":
         pytest.skip("only Linux has both options")
     with listening() as server:
@@ -81,14 +84,14 @@ def test_the_back_off_of_a_connection_is_bounded(tmp_path: Path) -> None:
             give_up_ms = got.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
             try:
                 most_ms = got.getsockopt(socket.IPPROTO_TCP, preconnect._TCP_RTO_MAX_MS)
-            except OSError:  # an older kernel
+            except OSError:  # an older kernel lacks the option
                 assert give_up_ms == 0
             else:
                 assert (most_ms, give_up_ms) == (2_000, 900_000)
 
 
 def test_a_held_connection_is_passed_only_after_its_release(tmp_path: Path) -> None:
-    """A held connection is made meanwhile, and passed at once after its release, not before."""
+    """A held connection is established meanwhile, and passed to ssh only after its release."""
 
     async def ask(server: socket.socket) -> None:
         at, loop = tmp_path / "connection", asyncio.get_running_loop()
@@ -101,7 +104,8 @@ def test_a_held_connection_is_passed_only_after_its_release(tmp_path: Path) -> N
                 helper.connect(str(at))
                 accepted, _ = await asyncio.wait_for(loop.sock_accept(server), DEADLINE_S)
                 with accepted:
-                    for _ in range(200):  # all ready callbacks have run by then; ten would be enough
+                    for _ in range(200):
+                        # long enough for all ready callbacks to run; ten rounds would be enough
                         await asyncio.sleep(0)
                     assert connection.helper_came
                     helper.setblocking(False)
@@ -120,7 +124,7 @@ def test_a_held_connection_is_passed_only_after_its_release(tmp_path: Path) -> N
 
 
 def test_no_keep_alive_where_the_user_wants_none(tmp_path: Path) -> None:
-    """With TCPKeepAlive no, the connection has no keep-alive."""
+    """With `TCPKeepAlive no`, the connection has no keep-alive."""
     with listening() as server:
         port = server.getsockname()[1]
         got = fetched(tmp_path, Resolved("web01", "127.0.0.1", port=port, tcp_keep_alive=False))
@@ -142,7 +146,7 @@ def test_no_keep_alive_where_the_user_wants_none(tmp_path: Path) -> None:
 def test_the_reason_of_a_failure_is_in_ssh_s_words(
     tmp_path: Path, resolved: Resolved, kind: FailureKind
 ) -> None:
-    """The helper prints the reason of a failure in ssh's own words, so that it is classified like ssh's."""
+    """The helper prints the reason of a failure in ssh's own words, so that the agent classifies it correctly."""
     said = fetched(tmp_path, resolved)
     assert isinstance(said, str)
     assert classify(said, host="web01", exit_status=255).kind == kind
@@ -151,7 +155,7 @@ def test_the_reason_of_a_failure_is_in_ssh_s_words(
 def test_the_next_address_is_tried_beside_a_silent_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If an address is silent, the next one is tried after 0.25 s, not after the time-out."""
+    """If an address is silent, the agent tries the next one after 0.25 s, not after the time-out."""
     with listening() as silent, listening() as server:
         full = [
             socket.create_connection(silent.getsockname()) for _ in range(2)
@@ -212,7 +216,7 @@ def test_a_connection_that_ssh_never_requested_is_closed(tmp_path: Path) -> None
 
 
 def test_an_attempt_that_is_given_up_disturbs_no_other(tmp_path: Path) -> None:
-    """Attempts that begin when one ends that was connecting get their own connections and leave no file."""
+    """If an attempt ends while it is connecting, attempts that begin at that moment still get their own connections."""
 
     async def run() -> None:
         with listening() as silent, listening() as server:
@@ -224,10 +228,11 @@ def test_an_attempt_that_is_given_up_disturbs_no_other(tmp_path: Path) -> None:
             with pytest.raises(InterruptedError):
                 async with given_up.offered(tmp_path / "given-up"):
                     async with asyncio.timeout(DEADLINE_S):
-                        while not given_up._connecting_routes:  # noqa: ASYNC110  # it has no event
+                        while not given_up._connecting_routes:  # noqa: ASYNC110  # no event reports this
                             await asyncio.sleep(0)
                     raise InterruptedError
-            async with contextlib.AsyncExitStack() as stack:  # their descriptors have the numbers of its own
+            async with contextlib.AsyncExitStack() as stack:
+                # the new connections reuse the ended attempt's descriptor numbers
                 for number in range(3):
                     offer = PreconnectedSocket(works, DEADLINE_S).offered(tmp_path / f"next-{number}")
                     await stack.enter_async_context(offer)
@@ -249,7 +254,7 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
     async def look_up(host: str, port: int, family: socket.AddressFamily) -> own_connection._Found:
         helper_came.append(host)
         if len(helper_came) == 1:
-            await asyncio.Event().wait()  # a name server that is gone
+            await asyncio.Event().wait()  # a name server that does not answer
         return await found(host, port, family)
 
     monkeypatch.setattr(own_connection, "_resolve", look_up)
@@ -269,7 +274,7 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
                 assert not stands
                 connection.again()
                 assert await asyncio.wait_for(helper.wait(), DEADLINE_S) == 0
-                connection.again()  # has no effect now
+                connection.again()  # has no effect any more
             connection.close()
             _, rights, _, _ = socket.recv_fds(mine, 1, 1)
         assert stands == ["127.0.0.1"]
@@ -282,7 +287,7 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
 
 
 def test_no_second_connection_has_the_addresses_of_the_first(tmp_path: Path) -> None:
-    """No second connection begins to the same address from the same source, because the server would see one cut."""
+    """No second connection uses the same two addresses, because the server would see one of them cut off."""
     with listening() as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):

@@ -1,4 +1,4 @@
-"""Real processes: their facts, their end, and that a signal never reaches the wrong one."""
+"""Real processes: their facts, their end, and signals, which must never reach another process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Yield a function that starts a process and ends it after the test."""
+    """Yield a function that starts a process. The process ends after the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(*words: str) -> subprocess.Popen[bytes]:
@@ -171,7 +171,7 @@ def test_an_exit_before_the_watch_is_reported(start: Start) -> None:
 
 
 def test_a_closed_watch_is_silent(start: Start) -> None:
-    """A closed watch calls nothing, and closing twice raises no error."""
+    """A closed watch makes no callback, and closing it twice raises no error."""
 
     async def body() -> None:
         child = start("sleep", "600")

@@ -38,7 +38,7 @@ TABLE: list[tuple[str, tuple[object, ...]]] = [
     ("LocalForward [::1]:8003 [2001:db8::1]:443", ("local", "::1", 8003, "2001:db8::1", 443)),
     ("LocalForward *:8004 h:80", ("local", "*", 8004, "h", 80)),
     ("LocalForward :8014 h:80", ("local", "*", 8014, "h", 80)),
-    ("LocalForward 0.0.0.0:8015 h:80", ("local", "0.0.0.0", 8015, "h", 80)),  # noqa: S104  # a text, nothing listens
+    ("LocalForward 0.0.0.0:8015 h:80", ("local", "0.0.0.0", 8015, "h", 80)),  # noqa: S104  # only a text, no socket
     ("LocalForward 8006 /run/r.sock", ("local", "", 8006, "/run/r.sock", UNIX_PATH)),
     ("LocalForward /tmp/l.sock h:80", ("local", "/tmp/l.sock", UNIX_PATH, "h", 80)),  # noqa: S108  # only a name
     ("LocalForward /l2 /run/r2", ("local", "/l2", UNIX_PATH, "/run/r2", UNIX_PATH)),
@@ -67,7 +67,7 @@ def test_a_forward_of_ssh_config_reaches_the_wire(
 
 
 def test_only_the_echo_of_a_forward_is_dropped(tmp_path: Path) -> None:
-    """Only the echo of a forward to a Unix socket, which ssh -G prints as dynamic, is dropped; a real one is kept."""
+    """`ssh -G` prints a forward to a Unix socket once more as dynamic. Only this duplicate is dropped."""
     forwards = on_the_wire(tmp_path, "LocalForward 8006 /run/r.sock", "DynamicForward 1090")
     assert [(f.kind, f.listen_port) for f in forwards] == [("local", 8006), ("dynamic", 1090)]
 
@@ -105,7 +105,7 @@ def test_an_argument_is_read_as_by_ssh(kind: ForwardKind, spec: str) -> None:
 
 @pytest.mark.parametrize(("kind", "spec"), each(REFUSED))
 def test_ssh_rejects_the_arguments_that_we_reject(kind: ForwardKind, spec: str) -> None:
-    """An argument that trayagent rejects is rejected by ssh, except empty targets, service names and variables."""
+    """If trayagent rejects an argument, ssh rejects it, too, except empty targets, service names and variables."""
     assert ssh_g(kind, spec).returncode == 255
     with pytest.raises(ValueError, match="for example"):
         forward_spec.parse(kind, spec)
@@ -212,7 +212,7 @@ def test_unset_options_and_none_are_equal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("word", "means"), [("yes", "yes"), ("no", "no"), ("off", "no"), ("ask", "ask")])
 def test_host_key_checking_is_read_with_its_usual_words(tmp_path: Path, word: str, means: str) -> None:
-    """StrictHostKeyChecking is read with its usual words: OpenSSH 9.2 prints yes as true, and `off` means no."""
+    """StrictHostKeyChecking is converted to its usual words: OpenSSH 9.2 prints yes as true, and `off` means no."""
     assert resolved(tmp_path, f"StrictHostKeyChecking {word}").strict_host_key_checking == means
 
 
@@ -222,7 +222,7 @@ def test_a_jump_host_is_read(tmp_path: Path) -> None:
 
 
 def test_ssh_passes_the_jump_hosts_in_the_order_of_its_answer(tmp_path: Path) -> None:
-    """The first jump host is the one that ssh connects to, however many follow; an address may be in brackets."""
+    """The first jump host is the one that ssh connects to. An address may be in brackets."""
     jumps = resolved(tmp_path, "ProxyJump me@[fd00::1]:2222,j2,j3:99").jumps
     assert jumps == (Jump("fd00::1", "me", 2222), Jump("j2"), Jump("j3", "", 99))
     assert [str(jump) for jump in jumps] == ["me@[fd00::1]:2222", "j2", "j3:99"]
@@ -283,7 +283,7 @@ def test_ssh_g_gets_the_options_of_a_master(tmp_path: Path) -> None:
 
 
 def test_a_flood_of_output_is_bounded() -> None:
-    """A flood of output is read to its end, but only a bounded part is kept."""
+    """A flood of output is read to its end, but only a part of limited size is kept."""
 
     async def run() -> bytes:
         stream = asyncio.StreamReader()

@@ -26,12 +26,12 @@ def write(tmp_path: Path, text: str) -> str:
 async def all_of(
     resolver: SshResolver, names: list[str], options: tuple[str, ...] = ()
 ) -> list[Resolved | BaseException]:
-    """Ask for all names at the same time."""
+    """Resolve all names at the same time."""
     return await asyncio.gather(*(resolver.resolve(n, options) for n in names), return_exceptions=True)
 
 
 def test_many_answers_are_those_of_each_name(tmp_path: Path) -> None:
-    """Each name gets its own answer, in a shell of its own user or host name, whatever else is asked."""
+    """Each name gets its own answer, whatever other names are resolved at the same time."""
     config = write(tmp_path, "Host web*\n HostName %h.example\n User me\nHost other\n Port 99\n")
 
     async def body() -> None:
@@ -66,7 +66,7 @@ def test_many_names_take_few_processes_of_ours(tmp_path: Path) -> None:
 
 
 def test_an_error_among_many_is_that_names_own(tmp_path: Path) -> None:
-    """A name that ssh rejects, and one that would be an option, get their errors; the others get their answers."""
+    """A name that ssh rejects and a name that would be an option get their own errors. The others get their answers."""
     config = write(tmp_path, "Host *\n User me\n")
     names = [*NAMES[:3], "@web", *NAMES[3:], "-v", ""]
 
@@ -80,7 +80,7 @@ def test_an_error_among_many_is_that_names_own(tmp_path: Path) -> None:
 
 
 def test_a_slow_name_holds_up_no_other_for_long(tmp_path: Path) -> None:
-    """A name whose `Match exec` hangs gets the error of its own time limit, and all others get their answers."""
+    """A name whose `Match exec` hangs gets a time-out error, and all others get their answers."""
     config = write(tmp_path, 'Match originalhost web3 exec "sleep 600"\n User slow\n')
 
     async def body() -> None:
@@ -95,7 +95,7 @@ def test_a_slow_name_holds_up_no_other_for_long(tmp_path: Path) -> None:
 
 
 def test_a_missing_program_is_reported_for_each_name() -> None:
-    """Without ssh, each name gets the error that says so."""
+    """Without ssh, each name gets the error `ssh-missing`."""
 
     async def body() -> None:
         found = await all_of(SshResolver("/nonexistent/ssh"), NAMES)
@@ -106,7 +106,7 @@ def test_a_missing_program_is_reported_for_each_name() -> None:
 
 
 def test_options_are_not_mixed(tmp_path: Path) -> None:
-    """Names with other options, asked at the same time, are answered with their own."""
+    """Names that are resolved at the same time with different options get answers for their own options."""
     config = write(tmp_path, "Host *\n CanonicalizeHostname no\n")
 
     async def body() -> None:
@@ -121,7 +121,7 @@ def test_options_are_not_mixed(tmp_path: Path) -> None:
 
 
 def test_a_wait_that_is_cancelled_costs_the_others_nothing(tmp_path: Path) -> None:
-    """If one of those who wait is cancelled, the others get their answers."""
+    """If one waiting request is cancelled, the others still get their answers."""
     config = write(tmp_path, "Host *\n User me\n")
 
     async def body() -> None:

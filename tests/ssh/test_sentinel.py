@@ -12,14 +12,14 @@ from trayagent.ssh.master.sentinel import Sentinel
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; fail after 10 s."""
+    """Wait until the condition is true. Fail after 10 s."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110  # no event reports this
             await asyncio.sleep(0.01)
 
 
 def test_the_echo_of_a_small_line_before_a_large_one_is_no_answer(start_master: StartMaster) -> None:
-    """If small, large and small lines were sent to a stopped server, only the echoes from the large one on count."""
+    """After small, large and small lines to a stopped server, only echoes from the large line on count."""
 
     async def asked() -> int:
         sentinel = await Sentinel.start(str(start_master().path))

@@ -1,4 +1,4 @@
-"""Masters that are absent, deaf or stopped, and peers that are no masters; the fakes do just enough to misbehave."""
+"""Masters that are missing, silent or stopped, and peers that are no masters. Minimal fakes misbehave."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEADLINE_S = 20.0
 
 @contextmanager
 def listening(path: Path, backlog: int = 1) -> Iterator[socket.socket]:
-    """Listen where a master would."""
+    """Listen on a path, as a master would."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(backlog)
@@ -50,7 +50,7 @@ async def says(path: Path, *said: bytes, then_close: bool = False) -> MuxClient:
 
 
 def test_a_missing_socket_and_one_without_a_listener_differ(short_folder: Path) -> None:
-    """A missing file and a file without a listener give different reasons, because only the second may be removed."""
+    """A missing file and a file without a listener give different reasons, because only the latter may be removed."""
     deaf = short_folder / "deaf"
     with listening(deaf):
         pass

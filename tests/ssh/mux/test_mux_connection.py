@@ -58,7 +58,7 @@ def events(connection: Connection) -> list[Event]:
 
 
 def hears(connection: Connection, *messages: Message) -> list[Event]:
-    """Receive these messages from the master; return the events."""
+    """Receive these messages from the master, and return the events."""
     connection.receive_data(b"".join(map(encode, messages)))
     return events(connection)
 
@@ -82,7 +82,7 @@ def in_session() -> Connection:
 
 
 def test_the_masters_greeting_waits_for_ours() -> None:
-    """The master's greeting is handled only after ours; then a request may be sent."""
+    """The master's greeting is handled only after ours. Then a request may be sent."""
     connection = Connection()
     assert hears(connection, Hello()) == []
     assert connection.send(Hello()) == encode(Hello())
@@ -118,7 +118,7 @@ def test_a_request_may_be_sent_only_when_ready(question: Numbered) -> None:
 
 
 def test_a_second_greeting_is_an_error_of_its_sender() -> None:
-    """A second greeting is an error of the side that sends it."""
+    """A second greeting raises LocalProtocolError if we send it, and RemoteProtocolError if the master sends it."""
     with pytest.raises(LocalProtocolError):
         ready().send(Hello())
     with pytest.raises(RemoteProtocolError):

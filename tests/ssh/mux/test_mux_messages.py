@@ -12,7 +12,7 @@ from trayagent.ssh.mux.errors import LocalProtocolError, RemoteProtocolError
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.mux.messages import Hello, Unknown, decode, encode
 
-# Length and type, then the body; written by hand from the table of the protocol, not made by `encode`.
+# Length and type, then the body. These bytes are written by hand from the protocol's table, not made by `encode`.
 GOLDEN: dict[str, tuple[Message, str]] = {
     "hello": (Hello(), "00000008 00000001 00000004"),
     "hello with information (10.3)": (
@@ -94,7 +94,7 @@ def test_golden_bytes_decode_to_their_message(message: Message, golden: str) -> 
 
 @EACH
 def test_a_truncated_message_is_the_peers_error(message: Message, golden: str) -> None:
-    """A truncated message raises RemoteProtocolError, except a greeting that is whole without its extensions."""
+    """A truncated message raises RemoteProtocolError, except a greeting that only lacks its extensions."""
     payload = bytes.fromhex(golden)[4:]
     for length in range(len(payload)):
         try:
@@ -113,7 +113,7 @@ def test_an_encoded_message_decodes_to_itself(message: Message) -> None:
 
 @given(st.binary(max_size=80), st.sampled_from([m.TYPE for m, _ in GOLDEN.values()]))
 def test_any_bytes_decode_or_raise_a_remote_protocol_error(body: bytes, message_type: int) -> None:
-    """Any body of a known type decodes or raises RemoteProtocolError, and what decodes encodes to the same bytes."""
+    """Any body of a known type decodes or raises RemoteProtocolError. A decoded message encodes to the same bytes."""
     payload = wire.u32(message_type) + body
     try:
         message = decode(payload)

@@ -17,7 +17,7 @@ SHELLS = [shell for shell in ("dash", "bash", "zsh", "ksh") if shutil.which(shel
 
 
 class ServerHome:
-    """A home directory on a server with sockets as OpenSSH 10 makes them, and a shell."""
+    """A home directory on a server, with sockets like those of OpenSSH 10, and a shell."""
 
     def __init__(self, home: Path, shell: str) -> None:
         self.home, self._shell = home, shell
@@ -39,7 +39,7 @@ class ServerHome:
             sock.close()
 
     def release(self, link: str, ours: str) -> str:
-        """Run the release script; without ssh-add it finds no other connection for the link."""
+        """Run the release script. Without ssh-add, the script finds no other connection for the link."""
         few = self.home / "bin"
         few.mkdir(exist_ok=True)
         for tool in ("readlink", "rm", "ls"):

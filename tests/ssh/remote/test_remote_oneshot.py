@@ -25,7 +25,10 @@ async def alive(path: Path) -> int:
 
 
 def test_a_script_returns_its_lines(start_master: StartMaster) -> None:
-    """`run` returns every line, also empty ones and a last line without newline; no output gives no lines."""
+    """`run` returns every line, also empty lines and a last line without a newline.
+
+    Without output it returns no lines.
+    """
     path = start_master().path
     assert run(path, "echo one; echo; printf 'it'\\''s two'") == ["one", "", "it's two"]
     assert run(path, "echo lost >&2; exit 3") == []

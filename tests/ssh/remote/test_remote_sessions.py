@@ -1,4 +1,4 @@
-"""Our own sessions on a real sshd: they are identified, ended when they should be, and otherwise left alone."""
+"""Our own sessions on a real sshd: the scripts identify them, and end only the right ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trayagent.ssh.remote.own_sessions import Found, parse_session
 
 
 def own(master: Master) -> RemoteSession:
-    """Return the server's session of a master."""
+    """Return a master's session on the server."""
     found = asyncio.run(own_sessions.own(str(master.path)))
     assert found is not None
     return found
@@ -44,7 +44,7 @@ def living(session: RemoteSession) -> bool:
 
 @pytest.fixture
 def two(start_master: StartMaster, short_folder: Path) -> tuple[Master, Master]:
-    """Start two masters to one server: one to end, and one through which it is ended."""
+    """Start two masters to one server: one whose session is ended, and one that runs the script for that."""
     return start_master(path=short_folder / "old"), start_master(path=short_folder / "new")
 
 
@@ -74,7 +74,7 @@ def test_an_ended_session_ends_its_connection(two: tuple[Master, Master]) -> Non
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["boot", "namespace", "start"])
 def test_a_process_with_another_mark_is_left_alone(two: tuple[Master, Master], part: int) -> None:
-    """A process is left alone if its pid was reused, or belongs to another boot or another container."""
+    """A process is left alone if its pid was reused, or if the record is from another boot or container."""
     old, new = two
     session = own(old)
     words = session.mark.split("/")
@@ -124,7 +124,7 @@ def test_the_agent_socket_of_an_ended_session_is_removed(
 @contextmanager
 def spawned(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process beside the test."""
-    with open(os.devnull, "wb") as null:  # noqa: PTH123  # a device
+    with open(os.devnull, "wb") as null:  # noqa: PTH123  # opens a device
         child = spawn(words, null)
     try:
         yield child
