@@ -32,7 +32,7 @@ NO = "\N{REPLACEMENT CHARACTER}"
         (view("needs-sign-in", "It asks", "auth-denied"), "web01: needs sign-in 12 s · It asks · Enter signs in"),
         (view("needs-sign-in", "corp asks you", "vpn-needs-sign-in"), "web01: needs sign-in 12 s · corp asks you"),
         (view("failed", "Another key", "host-key-changed"), "web01: failed 12 s · Another key · Enter tries again"),
-        (view("paused"), "web01: paused 12 s · go on: trayagent resume web01"),
+        (view("paused"), "web01: paused 12 s · continue: trayagent resume web01"),
         (view("idle"), "web01: idle 12 s · Enter connects"),
         (view("connecting"), "web01: connecting 12 s"),
         (view("checking"), "web01: checking 12 s"),

@@ -106,8 +106,8 @@ def test_reconnect_says_what_it_ended_and_what_it_left(run: Run, agent: Agent) -
         "nas: connected in 400 ms",
         "mac: connected in 400 ms",
         "pi: connected, left as it is",
-        "vm: connected in 400 ms; 1 session and 2 forwarded connections go on through the old connection",
-        "ci: connected in 400 ms; 1 forwarded connection goes on through the old connection",
+        "vm: connected in 400 ms; 1 session and 2 forwarded connections continue through the old connection",
+        "ci: connected in 400 ms; 1 forwarded connection continues through the old connection",
     ]
     assert agent.asked[-1] == ("reconnect", {"hosts": [], "if_down": True, "now": False})
     run("reconnect", "--now")
@@ -164,7 +164,7 @@ def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> N
         "2026-01-01 08:00:02  probe  from=older",
     ]
     agent.decisions = []
-    assert run("why", "web").stdout == "Nothing has been decided about web yet.\n"
+    assert run("why", "web").stdout == "The agent has not decided anything about web yet.\n"
 
 
 def test_events_are_printed_as_they_happen_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:

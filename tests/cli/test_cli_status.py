@@ -248,7 +248,7 @@ def test_sessions_of_an_earlier_connection_are_shown(run: Run, agent: Agent) -> 
     """The line says how many there are, and when their connection was made."""
     since = "2026-01-01T13:02:00Z"
     agent.view["hosts"][0]["draining"] = [{"pid": 7, "since": since, "sessions": 2, "connections": 0}]
-    assert "    2 sessions still use the connection of " in run("status").stdout
+    assert "    2 sessions still use the connection made at " in run("status").stdout
 
 
 def test_a_rejected_configuration_is_reported_first(run: Run, agent: Agent) -> None:

@@ -484,7 +484,7 @@ def test_install_and_uninstall_report_what_they_did(cli: Cli, env: dict[str, str
     assert path.exists()
     for said in (f"No longer starts at login: removed {path}\n", "Did not start at login.\n"):
         done = cli("uninstall")
-        goes_on = "A running agent and its masters go on. To end both: trayagent stop --masters\n"
+        goes_on = "A running agent and its masters continue. To end both: trayagent stop --masters\n"
         assert (done.returncode, done.stdout, done.stderr) == (0, said + goes_on, "")
 
 

@@ -592,7 +592,9 @@ def test_sessions_of_an_earlier_connection_are_shown() -> None:
     """The line has the time at which their connection was made."""
     draining = [{"pid": 7, "since": "2026-01-01T13:02:00Z", "sessions": 2, "connections": 0}]
     whole = built(view(hosts=[host("web", draining=draining)]))
-    assert at(whole, "host", "web", "draining", "0").label == "2 sessions still use the connection of 14:02"
+    assert (
+        at(whole, "host", "web", "draining", "0").label == "2 sessions still use the connection made at 14:02"
+    )
 
 
 def test_the_tooltip_names_what_is_missing_and_why() -> None:

@@ -16,10 +16,10 @@ SINCE = "2026-01-01T13:02:00Z"
 @pytest.mark.parametrize(
     ("sessions", "connections", "words"),
     [
-        (2, 0, "2 sessions still use the connection of"),
-        (1, 0, "1 session still uses the connection of"),
-        (0, 1, "1 forwarded connection still uses the connection of"),
-        (1, 3, "1 session and 3 forwarded connections still use the connection of"),
+        (2, 0, "2 sessions still use the connection made at"),
+        (1, 0, "1 session still uses the connection made at"),
+        (0, 1, "1 forwarded connection still uses the connection made at"),
+        (1, 3, "1 session and 3 forwarded connections still use the connection made at"),
     ],
 )
 def test_a_line_names_what_goes_on_and_when_its_connection_was_made(
@@ -34,7 +34,7 @@ def test_a_connection_without_anything_is_about_to_end() -> None:
     """An agent of an earlier version lists none."""
     one = {"pid": 1, "since": SINCE, "sessions": 0, "connections": 0}
     assert [*draining_lines({"draining": [one]}, NOW)] == [
-        f"the connection of {clock(SINCE, NOW)} is about to end"
+        f"the connection made at {clock(SINCE, NOW)} is about to end"
     ]
     assert [*draining_lines({}, NOW)] == []
     assert carried_words(0, 0) == ""

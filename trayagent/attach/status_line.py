@@ -42,7 +42,7 @@ def _parts(host: str, view: View | None, waited_s: float, interface: str | None)
     text = problem["title"] if problem else ""
     if state == "offline" and (problem is None or problem["code"] == "unreachable"):
         text = f"waiting for {interface or 'a network'}"
-    todo = f"go on: trayagent resume {host}" if state == "paused" else ENTER.get(state, "")
+    todo = f"continue: trayagent resume {host}" if state == "paused" else ENTER.get(state, "")
     if state == "needs-sign-in" and not for_the_terminal(seen):
         todo = ""
     return [f"{host}: {states.word('connecting' if state == 'connected' else state)} {since}", text, todo]

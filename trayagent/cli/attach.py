@@ -20,14 +20,14 @@ def add(commands: Any) -> None:
         "attach",
         help="open a terminal that survives changes of network",
         description="Opens a terminal in the host's tmux or screen session NAME through the agent's connection, and "
-        "attaches again after every change of network until you leave it. The key session in [hosts.HOST] says "
-        "what runs there: tmux, screen, a command or a plain shell. Commands and shells start again. With NAME and "
-        "without the key, tmux runs. While there is no connection, one line shows what attach waits for; "
-        "Ctrl-C or ~. leaves. The exit status is that of ssh, or 255 for a failure of attach itself. Starts an "
-        "agent if none is running.",
+        "attaches again after every change of network until you leave it. The setting `session` in [hosts.HOST] "
+        "selects what runs there: tmux, screen, a command or a plain shell. After a reconnect, tmux and screen "
+        "continue; a command or a shell starts again. If `session` is not set and you give NAME, tmux runs. While "
+        "there is no connection, one line shows what attach waits for; type Ctrl-C or ~. to leave. The exit status is "
+        "that of ssh, or 255 if attach itself failed. Starts an agent if none is running.",
     )
     parser.add_argument("host", metavar="HOST")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the session's name (main)")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the session's name (default: main)")
     parser.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help="read this configuration file"
     )

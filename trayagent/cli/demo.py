@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
         "demo",
         help="watch trayagent work in a sandbox",
         description="Builds two networks, a laptop and a real sshd inside this machine. It changes the network under "
-        "the real agent and under a plain ssh, and shows what each of them does and when. Takes about 15 s, needs "
-        "neither root nor a configuration, touches nothing outside the sandbox, and leaves nothing behind.",
+        "the real agent and under a plain ssh, and shows what each of them does and when. Takes about 15 s and needs "
+        "no root and no configuration. It changes nothing outside the sandbox and removes the sandbox at the end.",
     )
     parser.add_argument(
         "--rtt",
@@ -32,12 +32,12 @@ def add(commands: Any) -> None:
     other.add_argument(
         "--hostile",
         action="store_true",
-        help="show the lying café instead: its gateway answers in the server's place, and no connection is lost",
+        help="show a hostile network instead: its gateway impersonates the server, and no connection is lost",
     )
     other.add_argument(
         "--roam",
         action="store_true",
-        help="show the session that survives instead: an rsync goes on through two changes of network (needs rsync)",
+        help="show a session that survives instead: an rsync continues through two changes of network (needs rsync)",
     )
     parser.set_defaults(carry_out=demo)
 

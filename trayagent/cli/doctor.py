@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
         "doctor",
         help="report what does not work, and how to fix it",
         description="Checks everything that the agent needs: ssh, control paths, forwards, keys, host keys, ports, "
-        "the servers of living masters, tray, messages, VPNs, files. It changes nothing, logs in nowhere, and takes "
-        "less than 10 s. It needs no agent.",
+        "the servers of living masters, tray, messages, VPNs, files. It changes nothing, makes no login, and takes "
+        "less than 10 s. The agent need not run.",
         epilog=f"{JSON_SHAPE}Exit status: 1 if something stops the agent from working, else 0.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")

@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
     off = commands.add_parser(
         "uninstall",
         help="no longer start the agent at login",
-        description="Removes what `install` wrote. A running agent goes on, and so do the masters; "
-        "`stop --masters` ends both.",
+        description="Removes what `install` wrote. A running agent and the masters continue; `stop --masters` ends "
+        "the agent and the masters that it started.",
     )
     off.set_defaults(carry_out=uninstall)
 
@@ -55,7 +55,7 @@ def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command 
     outcome = login.disable()
     removed = ", ".join(clean(str(path)) for path in outcome.paths)
     print_line(f"No longer starts at login: removed {removed}" if removed else "Did not start at login.")
-    print_line("A running agent and its masters go on. To end both: trayagent stop --masters")
+    print_line("A running agent and its masters continue. To end both: trayagent stop --masters")
     for note in outcome.notes:
         print_line(f"  {clean(note)}")
     return 0

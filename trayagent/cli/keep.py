@@ -22,8 +22,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "keep",
         help="write forwards into the configuration",
-        description="Writes forwards into the configuration file, in the table of the host, and leaves the rest of "
-        "the file as it is. Without an option it writes the forwards of the host that were given to ssh by hand. A "
+        description="Writes forwards into the configuration file, in the table of the host, and does not change the "
+        "rest of the file. Without an option it writes the forwards that you gave to ssh by hand. A "
         'host without a table gets one with connect = "on-use".',
     )
     for kind, flag in _FLAGS.items():
@@ -48,9 +48,9 @@ def keep(args: argparse.Namespace) -> int:
     added = added or _given(args.host)
     if not added:
         raise TrayagentError(
-            f"{args.host} has no forwards that were given by hand.",
+            f"You gave no forwards of {args.host} by hand.",
             code="nothing-to-keep",
-            hint=f"Name one: trayagent keep {args.host} -L 8080:localhost:80",
+            hint=f"Give one: trayagent keep {args.host} -L 8080:localhost:80",
         )
     path = find(args.config).config_file
     changed = keep_forwards(path, args.host, added)

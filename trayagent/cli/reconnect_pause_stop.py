@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-ALL = "without any: all hosts"
+ALL = "default: all hosts"
 # The text if the agent gives no reason.
 _LEFT_OUT = {"refused": "refused", "paused": "paused", "disconnected": "disconnected by you"}
 WITHOUT_PROBLEM = {
@@ -29,15 +29,13 @@ def add(commands: Any) -> None:
         "reconnect",
         help="connect again now",
         description="Connects again now, and returns when the host is connected or the attempt failed. "
-        "A living master is replaced only when the new one is ready, and kept if that fails. "
-        "If the old master answers, its sessions and forwarded connections go on until they end, and new ones use the "
-        "new master. If it does not answer, its sessions end. --if-down does nothing for a host "
+        "The agent replaces a living master only when the new one is ready, and keeps it if the new login fails. "
+        "If the old master answers, its sessions and forwarded connections continue until they end, and new ones use "
+        "the new master. If it does not answer, its sessions end. --if-down does nothing for a host "
         "that is connected or suspended, or whose login was refused.",
     )
     how = again.add_mutually_exclusive_group()
-    how.add_argument(
-        "--if-down", action="store_true", help="leave a host that is connected as it is, with its sessions"
-    )
+    how.add_argument("--if-down", action="store_true", help="do nothing for a host that is connected")
     how.add_argument(
         "--now", action="store_true", help="end the old connections at once, with all their sessions"
     )
@@ -58,7 +56,8 @@ def add(commands: Any) -> None:
     hold = commands.add_parser(
         "pause",
         help="leave hosts alone for a while",
-        description="Until `resume`, the agent ends no master, makes no connection and shows no notification.",
+        description="Leaves hosts alone: the agent ends no master, makes no connection and shows no notification until "
+        "`resume`.",
     )
     hold.add_argument("hosts", nargs="*", metavar="HOST", help=ALL)
     hold.add_argument(
@@ -132,8 +131,8 @@ def _sessions(outcome: dict[str, Any]) -> str:
     sessions, connections = outcome.get("sessions_kept", 0), outcome.get("connections_kept", 0)
     if not sessions and not connections:
         return ""
-    verb = "goes" if sessions + connections == 1 else "go"
-    return f"; {carried_words(sessions, connections)} {verb} on through the old connection"
+    verb = "continues" if sessions + connections == 1 else "continue"
+    return f"; {carried_words(sessions, connections)} {verb} through the old connection"
 
 
 def disconnect(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="run the agent in the foreground",
-        description="Runs the agent until you stop it. The masters stay, and the next start adopts them.",
+        description="Runs the agent until you stop it. The masters continue, and the next agent adopts them.",
     )
     parser.add_argument("--no-tray", action="store_true", help="show no tray icon, even with a display")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the whole log in a terminal")
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = file_paths.find(args.config)
     if args.config and not _may_be_there(found.config_file):
-        hint = "It counts as empty. The agent reads it when it appears."
+        hint = "The agent runs without a configuration, and reads this file when it appears."
         complain(TrayagentError(f"There is no {found.config_file}", hint=hint))
     return run_agent(found, found.config_file, not args.no_tray, args.verbose)
 

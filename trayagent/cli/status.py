@@ -28,13 +28,13 @@ def add(commands: Any) -> None:
     form.add_argument(
         "--prometheus",
         action="store_true",
-        help="OpenMetrics text; without an agent, trayagent_up is 0 and the exit status 3",
+        help="OpenMetrics text; without an agent, it prints trayagent_up 0 and exits with 3",
     )
     form.add_argument(
         "--html", metavar="FILE", help="write one self-contained page, also about the last 7 days"
     )
     parser.add_argument(
-        "--watch", action="store_true", help="show it again at each change, until you interrupt it"
+        "--watch", action="store_true", help="show the status again at each change, until you interrupt it"
     )
     parser.set_defaults(carry_out=status)
 

@@ -17,8 +17,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "why",
         help="explain the last decisions about a host",
-        description="Prints the last decisions about a host, oldest first. Each has a sentence and its evidence, "
-        "in the words of the log.",
+        description="Prints the last decisions about a host, oldest first. Each line has a sentence, and the evidence "
+        "as in the log.",
     )
     parser.add_argument("host", metavar="HOST")
     parser.set_defaults(carry_out=why)
@@ -31,7 +31,7 @@ def why(args: argparse.Namespace) -> int:
 
     decisions = request("why", host=args.host)["decisions"]
     if not decisions:
-        print_line(f"Nothing has been decided about {clean(args.host)} yet.")
+        print_line(f"The agent has not decided anything about {clean(args.host)} yet.")
         return 0
     from rich.text import Text
 

@@ -26,7 +26,7 @@ def keep_forwards(path: Path, host: str, added: Added) -> bool:
             try:
                 parse(kind, spec)
             except ValueError as error:
-                raise ConfigError(str(path), f"it stays as it is: {error}") from error
+                raise ConfigError(str(path), f"it was not changed: {error}") from error
     text = read_text(path) or ""
     check(path, text)
     try:
@@ -34,7 +34,7 @@ def keep_forwards(path: Path, host: str, added: Added) -> bool:
     except (CannotEdit, tomllib.TOMLDecodeError) as error:
         lines = "; ".join(f"{kind} = {[*specs]}" for kind, specs in added.items())
         hint = f"Add it yourself, under [{dotted('hosts', host)}]: {lines}"
-        raise ConfigError(str(path), f"it stays as it is: {error}", hint=hint) from error
+        raise ConfigError(str(path), f"it was not changed: {error}", hint=hint) from error
     if new == text:
         return False
     check(path, new)

@@ -58,33 +58,32 @@ TABLES = (
             Key(
                 "adopt",
                 "Adopt every ssh master of this user, not only those of the listed hosts.",
-                "A stale adopted master is replaced. If no alias in ssh_config has its control path, its options are "
-                "unknown. Such a master is ended once it is proven stale, so that no program hangs on it. It is not "
-                "replaced.",
+                "The agent replaces a stale adopted master. If no alias in ssh_config has its control path, its "
+                "options are unknown. Then the agent only ends it once it is proven stale, so that no program hangs.",
             ),
             Key(
                 "keep_while_offline",
                 "How long a master without a usable route may wait for its network to return.",
-                "Sleep does not count, and nothing is ended in the first minute after a wake.",
+                "Time asleep does not count, and the agent ends no master in the first minute after a wake.",
             ),
             Key(
                 "learn_vpn",
                 "Remember the VPN through which a host with a private address was reached, and wait for it elsewhere.",
-                "At each new network one login is tried without the VPN if ssh checks the host key. A host that was "
-                "reached at a public address waits for no VPN. With `false`, only the key `vpn` of a host counts.",
+                "On each new network, the agent tries one login without the VPN if ssh checks the host key. A host "
+                "that was reached at a public address needs no VPN. With `false`, only the key `vpn` of a host counts.",
             ),
             Key(
                 "beside",
-                "What to do with ssh sessions that have a connection of their own beside a master: `show` or `end`.",
+                "What to do with ssh sessions that have their own connection beside a master: `show` or `end` them.",
                 "Such a session hangs after a change of network, because the agent cannot replace it. With `end`, the "
                 "agent ends it once its local address is gone and its server answers from the new network. Its "
                 "terminal is free at once, and autossh or a unit starts it again. This also applies to ssh of hosts "
-                "that are not listed. A session whose address is still there is never ended.",
+                "that are not listed. The agent never ends a session whose address is still there.",
             ),
             Key(
                 "notify",
-                "Which notifications you get: `problems` (only you can solve it, or a loss lasts), `all` (also each "
-                "recovery) or `none`.",
+                "Which notifications you get: `problems` (those that only you can solve, and connections that stay "
+                "down), `all` (also each recovery) or `none`.",
             ),
             Key("history", "How long events are kept for `trayagent history`."),
             Key(
@@ -116,8 +115,8 @@ TABLES = (
             Key(
                 "local",
                 "Forwards, each as the argument of `ssh -L`, in addition to those in ssh_config.",
-                "Each end is a port or a Unix socket. Each forward is opened and retried on its own. A change of the "
-                "list needs no reconnect.",
+                "Each end is a port or a Unix socket. The agent opens and retries each forward separately. A change of "
+                "the list needs no reconnect.",
                 '["8080:localhost:80"]',
             ),
             Key(

@@ -17,7 +17,7 @@ def refuse_existing(path: Path) -> None:
     """Raise TrayagentError (config-exists) if the file exists, even as a broken link."""
     if os.path.lexists(path):
         raise TrayagentError(
-            f"{path} exists already; it stays as it is.",
+            f"{path} exists already; it is not changed.",
             code="config-exists",
             hint="See what would be proposed: trayagent init --print. For a new one, rename the old one first.",
         )

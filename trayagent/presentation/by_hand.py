@@ -26,6 +26,7 @@ def unknown_lines(host: Mapping[str, Any]) -> Iterator[str]:
     for listen in host.get("unknown_listens", ()):
         port = clean(listen).rpartition(":")[2]
         yield (
-            f"{clean(listen)} was forwarded by hand. The agent cannot read its target, so this forward ends at a move. "
+            f"You forwarded {clean(listen)} by hand. The agent cannot read its target, so this forward ends when the "
+            "network changes. "
             f"To keep it: trayagent keep {clean(host['name'])} -L {port}:TARGET:PORT"
         )

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def draining_lines(host: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    """Yield a line for each, such as "2 sessions still use the connection of 14:02". An older agent reports none."""
+    """Yield a line for each: "2 sessions still use the connection made at 14:02". An older agent reports none."""
     for one in host.get("draining", ()):
-        of = f"the connection of {clock(one['since'], now)}"
+        of = f"the connection made at {clock(one['since'], now)}"
         sessions, connections = one["sessions"], one["connections"]
         if not sessions and not connections:
             yield f"{of} is about to end"

@@ -75,17 +75,17 @@ def test_open_sessions_go_on_beside_the_new_connection(lab: Lab, agent: Agent) -
     first, second = Session(lab), Session(lab)
     done = agent.cli("reconnect", "web01")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("; 2 sessions go on through the old connection\n")
+    assert done.stdout.endswith("; 2 sessions continue through the old connection\n")
     assert events.wait("draining", "web01")["sessions"] == 2
     host = agent.wait_state("web01", "connected")
     assert host["pid"] != old
     (draining,) = host["draining"]
     assert (draining["pid"], draining["sessions"], draining["connections"]) == (old, 2, 0)
-    assert "2 sessions still use the connection of " in agent.cli("status").stdout
+    assert "2 sessions still use the connection made at " in agent.cli("status").stdout
     assert first.echoes()
     third = Session(lab)
     assert first.end() == 0
-    assert "1 session still uses the connection of " in agent.cli("status").stdout
+    assert "1 session still uses the connection made at " in agent.cli("status").stdout
     assert second.echoes()
     assert second.end() == 0
     drained = events.wait("drained", "web01")
@@ -113,7 +113,7 @@ def test_a_master_started_by_hand_drains_as_well(lab: Lab, agent: Agent, how: st
     session = Session(lab)
     old = events.wait("master-adopted", "web01")
     done = agent.cli("reconnect", "web01")
-    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done.stderr
+    assert done.stdout.endswith("; 1 session continues through the old connection\n"), done.stderr
     new = agent.wait_state("web01", "connected")
     assert new["control_path"] == old["control_path"]
     assert session.echoes()
@@ -184,7 +184,7 @@ def test_connections_through_forwards_go_on_and_new_ones_use_the_new_master(lab:
     with lab.traffic("down", port=9001) as traffic:
         traffic.wait(1)
         done = agent.cli("reconnect", "web01")
-        assert done.stdout.endswith("; 2 forwarded connections go on through the old connection\n"), (
+        assert done.stdout.endswith("; 2 forwarded connections continue through the old connection\n"), (
             done.stderr
         )
         agent.wait_forwards("web01", {"local": "open", "remote": "open"})
@@ -224,7 +224,7 @@ def test_an_upload_that_fills_the_line_goes_on(lab: Lab, agent: Agent) -> None:
     upload = lab.laptop.popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until("the queue is full", lambda: lab.carried()["home"]["queued_up"] > 16_000, 40)
     done = agent.cli("reconnect", "web01", deadline_s=60)
-    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done.stderr
+    assert done.stdout.endswith("; 1 session continues through the old connection\n"), done.stderr
     lab.set_bandwidth(None)
     out, err = upload.communicate(timeout=60)
     assert (upload.returncode, out.strip()) == (0, "3000000"), err
@@ -303,7 +303,7 @@ def test_a_master_without_a_socket_keeps_its_sessions(lab: Lab, agent: Agent, ho
     else:
         lab.laptop.run(["ssh", "-O", "stop", "web01"])
     done = agent.cli("reconnect", "web01")
-    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done
+    assert done.stdout.endswith("; 1 session continues through the old connection\n"), done
     assert session.echoes()
     assert Session(lab).end() == 0
     host = agent.wait_state("web01", "connected")
@@ -370,7 +370,7 @@ def test_hosts_behind_a_reconnected_jump_host_stay_connected(lab: Lab, agent: Ag
     inner = agent.wait_state("web01", "connected")["pid"]
     session = Session(lab)
     done = agent.cli("reconnect", "door")
-    assert done.stdout.endswith("; 1 session goes on through the old connection\n"), done.stderr
+    assert done.stdout.endswith("; 1 session continues through the old connection\n"), done.stderr
     assert session.echoes()
     assert agent.wait_state("web01", "connected")["pid"] == inner
     assert session.end() == 0
