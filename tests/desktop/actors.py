@@ -1,6 +1,6 @@
-"""Looks for tray tests, and minimal fakes of a panel, of its watcher and of a notification server."""
+"""Test data for tray tests (looks), and minimal fakes of a panel, of its watcher and of a notification server."""
 
-# dbus-fast reads the annotations of its services when the class is made.
+# dbus-fast reads the annotations of a service when the class is created.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ Acting = Annotated[tuple[int, str], DBusSignature("us")]
 
 
 def pixmaps(colour: tuple[int, int, int], sizes: Sequence[int] = (16, 22, 24, 32, 48)) -> tuple[Pixmap, ...]:
-    """Return squares of one colour, one in each size."""
+    """Return squares of one colour, one of each size."""
     return tuple(Pixmap(size, bytes([255, *colour]) * size * size) for size in sizes)
 
 
@@ -65,7 +65,7 @@ def look(colour: tuple[int, int, int] = RED, tooltip: str = "2 of 2", **of_menu:
 
 
 class FakeWatcher(ServiceInterface):
-    """A watcher that accepts registrations, after it has refused the first `refuses`."""
+    """A watcher that refuses the first `refuses` registrations, and accepts later ones."""
 
     NAME = "org.kde.StatusNotifierWatcher"
 
@@ -82,11 +82,11 @@ class FakeWatcher(ServiceInterface):
         return self
 
     def leave(self) -> None:
-        """Leave like a panel that crashed."""
+        """Disconnect without a notice, like a panel that crashed."""
         self.bus.disconnect()
 
     @dbus_property(access=PropertyAccess.READ)
-    def IsStatusNotifierHostRegistered(self) -> DBusBool:  # noqa: D102, N802  # the specification's name
+    def IsStatusNotifierHostRegistered(self) -> DBusBool:  # noqa: D102, N802  # the name is in the specification
         self.looked += 1
         return self.host  # type: ignore[no-any-return]  # malformed on purpose
 
@@ -112,7 +112,7 @@ class FakeWatcher(ServiceInterface):
 
 @contextmanager
 def called(program: str) -> Iterator[None]:
-    """Give this process another name in /proc. A bus names the owner of a service by its process."""
+    """Give this process another name in /proc, by which the tray identifies the owner of a D-Bus service."""
     comm = Path("/proc/self/comm")
     before = comm.read_text()
     comm.write_text(program)
@@ -123,7 +123,10 @@ def called(program: str) -> Iterator[None]:
 
 
 class FakeServer(ServiceInterface):
-    """A notification server that remembers its calls; with `answers` unset it accepts calls and does not answer."""
+    """A notification server that records its calls.
+
+    While `answers` is unset, it accepts calls and does not answer them.
+    """
 
     NAME = "org.freedesktop.Notifications"
 
@@ -144,14 +147,14 @@ class FakeServer(ServiceInterface):
         """`hasty`: a button that is pressed before the answer to Notify is sent."""
 
     async def take(self, address: str) -> "FakeServer":
-        """Connect and own the server's name; take it from another server if necessary."""
+        """Connect and own the server's name, even if another server owns it."""
         self.bus = await MessageBus(address).connect()
         self.bus.export("/org/freedesktop/Notifications", self)
         await self.bus.request_name(self.NAME, NameFlag.ALLOW_REPLACEMENT | NameFlag.REPLACE_EXISTING)
         return self
 
     def leave(self) -> None:
-        """Leave like a server that crashed."""
+        """Disconnect without a notice, like a server that crashed."""
         self.bus.disconnect()
 
     @dbus_method()
@@ -202,7 +205,7 @@ class FakeServer(ServiceInterface):
 
 
 class Panel:
-    """A panel's side of an icon: calls what a panel calls, and records the signals."""
+    """A panel's side of an icon: makes the calls of a panel, and records the signals."""
 
     def __init__(self, bus: MessageBus, service: str) -> None:
         self.bus, self.service, self.signals = bus, service, list[tuple[str, list[Any]]]()
@@ -240,7 +243,7 @@ class Panel:
         return reply.body[0] if len(reply.body) == 1 else reply.body
 
     async def properties(self, interface: str) -> dict[str, Any]:
-        """Return all properties of one of the two objects."""
+        """Return all properties of the icon or of the menu."""
         path = "/MenuBar" if interface.endswith("dbusmenu") else "/StatusNotifierItem"
         reply = await self.bus.call(
             Message(
@@ -256,7 +259,7 @@ class Panel:
         return {name: value.value for name, value in reply.body[0].items()}
 
     async def items(self) -> dict[str, tuple[int, dict[str, Any]]]:
-        """Return the whole menu: label to (number, properties)."""
+        """Return the whole menu as a dictionary from label to (number, properties)."""
         _, root = await self.ask("GetLayout", "iias", 0, -1, [])
         found: dict[str, tuple[int, dict[str, Any]]] = {}
 
@@ -271,7 +274,7 @@ class Panel:
         return found
 
     def close(self) -> None:
-        """Leave the bus."""
+        """Disconnect from the bus."""
         self.bus.disconnect()
 
 

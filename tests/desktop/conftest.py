@@ -1,4 +1,4 @@
-"""Provides a private desktop to each test that uses it."""
+"""A fixture: a private desktop for each test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A real desktop for a test: Xvfb, a session bus, xfce4-panel, notification daemons, mouse and keys.
 
-It uses nothing of the user's own desktop: it has its own HOME, bus and display.
+This desktop is separate from the user's own desktop: it has its own HOME, bus and display.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ELSEWHERE = {
     "xfconfd": "lib/*/xfce4/xfconf/xfconfd",
     "xfce4-notifyd": "lib/*/xfce4/notifyd/xfce4-notifyd",
 }
-# Files without which a program is useless.
+# Files that a program needs in order to work.
 WANTS = {"xfce4-panel": "lib/*/xfce4/panel/plugins/libsystray.so"}
 
 # The bus starts no services, so the programs installed on this machine do not affect a test.
@@ -75,7 +75,7 @@ bar {{
 
 
 def tool(name: str) -> str:
-    """Return the path of a program. If it is missing, the test is skipped on a desktop and fails in CI."""
+    """Return the path of a program. If the program is missing, skip the test on a desktop, and fail in CI."""
     found = shutil.which(name)
     if found is None and name in ELSEWHERE:
         found = next((str(p) for p in Path("/usr").glob(ELSEWHERE[name])), None)
@@ -89,7 +89,7 @@ def tool(name: str) -> str:
 
 
 async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """Poll until the condition holds, and return its value."""
+    """Poll until the condition is true, and return its value."""
     end = time.monotonic() + deadline_s
     while not (found := condition()):
         assert time.monotonic() < end, what
@@ -132,17 +132,17 @@ class Desk:
         if self._screen is not None:
             self._screen.close()
         for child in reversed(self._children):
-            # A display that is killed leaves its socket in the directory that all displays share.
+            # A killed display leaves its socket in the directory that all displays share.
             self.end(child, signal.SIGTERM if child is self._display else signal.SIGKILL)
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def words(self) -> str:
-        """Return what the programs printed."""
+        """Return the output of all programs."""
         return (self.folder / "log").read_text(errors="replace")
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a program in this desktop, as the leader of its own process group."""
+        """Start a program on this desktop, as the leader of its own process group."""
         child = subprocess.Popen(
             words,
             env=self.environment,
@@ -195,7 +195,7 @@ class Desk:
         return self.start(program, "-c", str(config))
 
     def _saying(self, words: Sequence[str], joint: str = " ") -> str:
-        """Start a program that writes one line to the descriptor that its last option names. Return the line."""
+        """Start a program that writes one line to a descriptor, which its last option contains. Return the line."""
         ours, its = os.pipe()
         os.set_inheritable(its, True)
         last = [f"{words[-1]}={its}"] if joint == "=" else [words[-1], str(its)]
@@ -213,7 +213,8 @@ class Desk:
             finally:
                 os.close(its)
             self._children.append(child)
-            said = line.readline().decode().strip()  # up to the newline: closing earlier kills Xvfb
+            # read up to the newline, because closing earlier kills Xvfb
+            said = line.readline().decode().strip()
         assert said, f"{words[0]} said nothing: {self.words()}"
         return said
 
@@ -264,13 +265,13 @@ class Desk:
         return self._screen
 
     async def move(self, x: int, y: int) -> None:
-        """Move the pointer there."""
+        """Move the pointer to a position."""
         from Xlib import X
 
         await self._fake(X.MotionNotify, x=x, y=y)
 
     async def click(self, x: int, y: int, button: int = 1) -> None:
-        """Move there and click; 1 is the left button, 3 the right one."""
+        """Move the pointer to a position and click. Button 1 is the left one, 3 the right one."""
         from Xlib import X
 
         await self.move(x, y)
@@ -278,7 +279,7 @@ class Desk:
         await self._fake(X.ButtonRelease, button)
 
     async def keys(self, *names: str) -> None:
-        """Press and release each key; names are X keysyms such as Down, Right, Return, Escape."""
+        """Press and release each key. The names are X keysyms such as Down, Right, Return, Escape."""
         from Xlib import XK, X
 
         for name in names:
@@ -291,7 +292,7 @@ class Desk:
 
         xtest.fake_input(self.x, kind, detail, **where)
         self.x.sync()
-        await asyncio.sleep(0.05)  # no user is faster, and GTK takes two quick events for a drag
+        await asyncio.sleep(0.05)  # GTK interprets two quicker events as a drag
 
 
 _OF_THE_USER = {

@@ -1,4 +1,4 @@
-"""The real agent with a real master in a real panel, used by mouse and keyboard."""
+"""The real agent with a real master, and its icon in a real panel, used by mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def connected(desk: Desk) -> Iterator[tuple[Lab, Agent]]:
 
 
 def lab_for_desktop() -> Lab:
-    """Return a lab; without namespaces, skip the test."""
+    """Return a laboratory. If the machine cannot create namespaces, skip the test."""
     try:
         return Lab(rtt_ms=20)
     except TrayagentError as error:
@@ -41,7 +41,7 @@ def lab_for_desktop() -> Lab:
 
 @contextmanager
 def running(lab: Lab, desk: Desk, *more: str) -> Iterator[Agent]:
-    """Run an agent that is on the home network and connected, with these variables of the desktop in addition."""
+    """Run an agent with a connected host on the home network, with the desktop's environment variables."""
     with Agent(lab, desktop={name: desk.environment[name] for name in (*SESSION, *more)}) as agent:
         lab.join("home")
         lab.sshd()
@@ -52,19 +52,22 @@ def running(lab: Lab, desk: Desk, *more: str) -> Iterator[Agent]:
 
 
 def icon(desk: Desk) -> bytes:
-    """Return the pixels of the panel's left end, where the only icon is; b"" while there is none."""
+    """Return the pixels of the panel's left end, where the only icon is, or b"" while there is no icon."""
     picture = desk.picture()
     row = picture.crop((0, 0, 40, PANEL_HEIGHT - 2))
     return row.tobytes() if len(row.getcolors(1 << 16) or ()) > 3 else b""
 
 
 async def settled(desk: Desk) -> bytes:
-    """Return the icon once it no longer changes, with the pointer away from it (the panel brightens a hovered icon)."""
+    """Return the icon once it no longer changes.
+
+    Move the pointer away first, because the panel brightens a hovered icon.
+    """
     await desk.move(700, 350)
     await until(lambda: icon(desk), "no icon")
     last, now = b"", icon(desk)
     while last != now:
-        await asyncio.sleep(0.3)  # longer than GTK takes to fade
+        await asyncio.sleep(0.3)  # longer than GTK's fade effect
         last, now = now, icon(desk)
     return now
 
@@ -117,7 +120,7 @@ def reason_has(agent: Agent, word: str) -> bool:
 
 
 def test_without_a_panel_the_agent_works_and_says_why_there_is_no_icon(desk: Desk) -> None:
-    """`status --json` has the reason, with a bus but no panel, and without a bus."""
+    """`status --json` contains the reason: a bus without a panel, or no bus."""
 
     async def body() -> None:
         desk.bus()
@@ -137,7 +140,7 @@ def test_without_a_panel_the_agent_works_and_says_why_there_is_no_icon(desk: Des
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_session_bus_that_comes_after_the_agent_is_used(desk: Desk, known: bool) -> None:
-    """The agent starts before the login. Later the bus appears at its known path, or a client passes its address."""
+    """An agent that starts before the login uses a bus that appears later at the known path, or a client's bus."""
 
     async def body() -> None:
         place = desk.folder if known else desk.folder / "nowhere"

@@ -1,6 +1,6 @@
 """Scopes for masters, with a fake user manager on a private bus. `make fresh` tests the real one."""
 
-# dbus-fast reads the annotations of its services when the class is made.
+# dbus-fast reads the annotations of a service when the class is created.
 
 import asyncio
 import os
@@ -34,7 +34,10 @@ Auxiliary = Annotated[list[Any], DBusSignature("a(sa(sv))")]
 
 
 class Manager(ServiceInterface):
-    """Accepts scopes like systemd. `groups` is what /proc would show; `error`, `moves` and `delay_s` cause failures."""
+    """A fake user manager that accepts scopes.
+
+    `groups` replaces /proc/PID/cgroup; `error`, `moves` and `delay_s` cause failures.
+    """
 
     def __init__(self) -> None:
         super().__init__("org.freedesktop.systemd1.Manager")
@@ -45,7 +48,7 @@ class Manager(ServiceInterface):
         self.delay_s = 0.0
 
     @dbus_method()
-    async def StartTransientUnit(  # noqa: N802  # the manager's name for it
+    async def StartTransientUnit(  # noqa: N802  # the name is systemd's
         self, name: DBusStr, mode: DBusStr, properties: Properties, aux: Auxiliary
     ) -> DBusObjectPath:
         """Create a scope."""
@@ -88,7 +91,10 @@ async def scopes_of(desk: Desk) -> AsyncIterator[tuple[Scopes, Manager]]:
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> Iterator[Any]:
-    """Return a function that starts a command by `launch`, like ssh. By default the command creates the socket."""
+    """Return a function that starts a command with `launch` instead of ssh.
+
+    By default the command creates the socket.
+    """
     socket = tmp_path / "socket"
 
     async def started(prepare: Any, *words: str) -> Any:
@@ -101,7 +107,7 @@ def waiting(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_a_master_gets_a_scope_before_it_begins(desk: Desk, waiting: Any, tmp_path: Path) -> None:
-    """The scope is in app.slice and is removed when it ends. Everything that ssh starts is in it from the beginning."""
+    """The master is in its scope before it starts, and so are all its children. The scope is in app.slice."""
 
     async def body() -> None:
         async with scopes_of(desk) as (scopes, manager):
@@ -124,7 +130,10 @@ def test_a_master_gets_a_scope_before_it_begins(desk: Desk, waiting: Any, tmp_pa
 
 
 def test_the_near_relay_gets_a_scope_of_its_own(desk: Desk) -> None:
-    """It outlives the agent like the masters, and a manager that is slow for them is not too slow for it."""
+    """The near relay gets its own scope, so that it outlives the agent.
+
+    It waits longer for a slow manager than masters do.
+    """
 
     async def body() -> None:
         async with scopes_of(desk) as (scopes, manager):
@@ -137,7 +146,10 @@ def test_the_near_relay_gets_a_scope_of_its_own(desk: Desk) -> None:
 
 @pytest.mark.parametrize("trouble", ["slow", "does not move", "refuses", "no manager"])
 def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, trouble: str) -> None:
-    """The master starts without a scope, and a slow or missing manager is not used for the next masters."""
+    """If the manager is slow or refuses, the master starts without a scope.
+
+    A slow or missing manager is not used again.
+    """
 
     async def body() -> None:
         async with scopes_of(desk) as (scopes, manager):
@@ -156,7 +168,7 @@ def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, troub
 
             launched = await waiting(take)
             assert launched.process.wait(20) == 0
-            assert took_s[0] < 3.0  # the machine may be busy; this manager would take 5 s
+            assert took_s[0] < 3.0  # allows for a busy machine; the slow manager would take 5 s
             assert scopes.ready is (trouble != "no manager")
             for pid in range(2001, 2001 + SLOW_IN_A_ROW - 1):
                 await scopes.take("web01", pid)
@@ -166,7 +178,7 @@ def test_a_master_never_waits_long_for_its_scope(desk: Desk, waiting: Any, troub
 
 
 def test_a_bus_that_died_is_connected_again(desk: Desk) -> None:
-    """The next master gets a scope."""
+    """After a new bus and manager appeared, the next master gets a scope."""
 
     async def body() -> None:
         async with scopes_of(desk) as (scopes, _):
@@ -174,7 +186,7 @@ def test_a_bus_that_died_is_connected_again(desk: Desk) -> None:
             desk.end(desk._children[-1])
             await until(lambda: not scopes.connected, "its end is noticed")
             async with managed(desk.bus()) as manager:
-                scopes._groups = lambda pid: manager.groups.get(pid, "")  # of the new manager
+                scopes._groups = lambda pid: manager.groups.get(pid, "")  # the new manager has this scope
                 assert await scopes.take("web01", 1002)
                 assert list(manager.scopes) == ["trayagent-web01-1002.scope"]
 
@@ -182,7 +194,7 @@ def test_a_bus_that_died_is_connected_again(desk: Desk) -> None:
 
 
 def test_on_a_bus_without_systemd_nothing_waits(desk: Desk) -> None:
-    """A desktop may have a session bus that another init system started."""
+    """On a desktop with another init system, the session bus has no systemd, so masters start without a scope."""
 
     async def body() -> None:
         address = desk.bus()
@@ -196,7 +208,7 @@ def test_on_a_bus_without_systemd_nothing_waits(desk: Desk) -> None:
 
 
 def test_without_a_bus_nothing_waits(tmp_path: Path) -> None:
-    """XDG_RUNTIME_DIR is missing, or contains no bus."""
+    """If XDG_RUNTIME_DIR is not set or contains no bus, masters start without a scope."""
     assert manager_bus_address({}) is None
     assert manager_bus_address({"XDG_RUNTIME_DIR": str(tmp_path)}) is None
     scopes = Scopes(lambda: None)
@@ -224,19 +236,22 @@ def test_the_user_managers_bus_is_in_the_runtime_directory(tmp_path: Path) -> No
     ],
 )
 def test_a_scope_is_named_after_host_and_process(host: str, name: str) -> None:
-    """The host is escaped like systemd-escape does it, so the name shows the host."""
+    """The scope's name contains the host, escaped as systemd-escape does."""
     assert scope_name(host, 7) == name
 
 
 def test_a_long_name_is_cut() -> None:
-    """A unit's name has at most 255 characters. The pid stays, and no escape is cut in two."""
+    """A long host name is cut so that the unit's name has at most 255 characters.
+
+    The pid stays, and no escape is cut in two.
+    """
     name = scope_name("-" * 300, 4194304)
     assert len(name) <= 255
     assert name.endswith(r"\x2d-4194304.scope")
 
 
 def test_a_program_that_is_missing_is_still_reported(waiting: Any) -> None:
-    """The shell that waits does not hide the error."""
+    """If ssh is missing, the error is reported although a shell waits in its place."""
 
     async def prepare(_: int) -> None:
         raise AssertionError("nothing was started")
@@ -257,7 +272,7 @@ def test_the_output_and_status_of_ssh_pass_through(waiting: Any) -> None:
 
 
 def test_an_agent_that_dies_meanwhile_leaves_no_ssh(tmp_path: Path) -> None:
-    """The process that waits ends with the agent, because no one would know of a master that starts now."""
+    """The waiting process ends with the agent, because the agent would not know a master that starts now."""
     code = (
         "import os, sys; from pathlib import Path; from trayagent.ssh.master.spawn import spawn; "
         "spawn(['touch', sys.argv[1]], Path(sys.argv[2]), os.environ, waits=True); os._exit(0)"
@@ -270,6 +285,6 @@ def test_an_agent_that_dies_meanwhile_leaves_no_ssh(tmp_path: Path) -> None:
 
 
 def test_only_the_main_process_of_a_service_moves_other_processes() -> None:
-    """The processes of a terminal or a test are not moved."""
+    """Only the main process of a service moves processes into scopes, not an agent in a terminal or a test."""
     assert linux_unit.beside_us({}) == []
     assert linux_unit.beside_us({"SYSTEMD_EXEC_PID": "1"}) == []

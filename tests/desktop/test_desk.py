@@ -1,4 +1,4 @@
-"""The desk between an agent and a bus: the user's choices are carried out, and failures are shown."""
+"""The desk, which connects an agent to the session bus: it carries out the user's choices, and shows failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}
 
 
 class Door:
-    """An agent that shows one view and remembers its calls."""
+    """A fake agent that shows one view and records its calls."""
 
     def __init__(self, seen: Any, error: Exception | None = None) -> None:
         self.error = error
@@ -35,13 +35,13 @@ class Door:
         self.push: Callable[[Any], None] = lambda _: None
 
     def watch(self, push: Callable[[Any], None]) -> Callable[[], None]:
-        """Push the view, once."""
+        """Push the view once."""
         self.push = push
         push(self.seen)
         return lambda: None
 
     def sign_ins(self) -> frozenset[str]:
-        """Return corp, which can be signed in to."""
+        """Return the VPN corp, which has a sign-in command."""
         return frozenset({"corp"})
 
     def notify(self) -> Any:
@@ -49,22 +49,22 @@ class Door:
         return "problems"
 
     def opened(self) -> None:
-        """Record it."""
+        """Record the call."""
         self.asked.append(("opened", None))
 
     def sign_in_failure(self, vpn: str, said: str) -> None:
-        """Record it."""
+        """Record the call."""
         self.said.append((vpn, said))
 
     async def request(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Record it."""
+        """Record the call."""
         if self.error is not None:
             raise self.error
         self.asked.append((op, args))
         return {}
 
     async def activate(self, vpn: str) -> None:
-        """Record it."""
+        """Record the call."""
         self.asked.append(("activate", vpn))
 
 
@@ -111,7 +111,7 @@ async def choose(panel: Panel, text: str) -> None:
 
 
 def test_the_agent_is_notified_when_the_menu_opens(desk: Desktop, tmp_path: Path) -> None:
-    """So it can count what the menu shows."""
+    """When the panel opens the menu, the agent is notified, so that it can count the sessions of draining masters."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web"))) as (door, panel, _):
@@ -122,18 +122,21 @@ def test_the_agent_is_notified_when_the_menu_opens(desk: Desktop, tmp_path: Path
 
 
 def test_gnome_gets_a_short_menu_in_which_every_host_can_be_reached(desk: Desktop, tmp_path: Path) -> None:
-    """GNOME's extension unfolds submenus inside the menu. A host behind "more hosts" comes to the top by its choice."""
+    """GNOME's extension unfolds submenus in place, so the menu is short.
+
+    A chosen host under "more hosts" moves to the top.
+    """
 
     async def body() -> None:
         names = ("a_1_x", "b", "c", "d", "e_1_x", "f")
-        (tmp_path / "config.toml").touch()  # with one, the menu begins with its headline
+        (tmp_path / "config.toml").touch()  # with a configuration, the menu begins with its headline
 
         async def root() -> list[str]:
             _, (_, _, children) = await panel.ask("GetLayout", "iias", 0, 1, ["label"])
             return [child.value[1]["label"].value for child in children if child.value[1]]
 
         async def first_is(text: str) -> None:
-            while not (await root())[1].startswith(text):  # noqa: ASYNC110  # the panel is another client
+            while not (await root())[1].startswith(text):  # noqa: ASYNC110  # no event: the panel is another client
                 await asyncio.sleep(0.01)
 
         with called("gnome-shell"):
@@ -152,7 +155,10 @@ def test_gnome_gets_a_short_menu_in_which_every_host_can_be_reached(desk: Deskto
 def test_a_left_click_opens_the_status_page(
     desk: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
 ) -> None:
-    """The page is made at the click and opened in the browser. If that fails, a message says why."""
+    """A left click writes the status page and opens it in the browser.
+
+    If that fails, a notification shows the reason.
+    """
     opened, programs = tmp_path / "opened", tmp_path / "bin"
     programs.mkdir()
     (programs / "xdg-open").write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
@@ -192,7 +198,7 @@ def test_a_left_click_opens_the_status_page(
 def test_a_left_click_does_what_the_users_of_the_panel_expect(
     desk: Desktop, tmp_path: Path, program: str, menu_opens: bool
 ) -> None:
-    """On Plasma it activates the icon. Other panels that read ItemIsMenu open the menu."""
+    """On Plasma a left click activates the icon. Other panels that read ItemIsMenu open the menu."""
 
     async def body() -> None:
         with called(program):
@@ -214,7 +220,7 @@ def test_a_left_click_does_what_the_users_of_the_panel_expect(
 def test_the_state_is_in_words_for_a_screen_reader(
     desk: Desktop, tmp_path: Path, hosts: tuple[Any, ...], title: str, headline: str
 ) -> None:
-    """Title and accessible description say what the icon shows."""
+    """The title and the accessible description contain the state that the icon shows."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(*hosts)) as (_, panel, _):
@@ -234,7 +240,7 @@ def test_the_state_is_in_words_for_a_screen_reader(
 def test_a_token_that_opens_no_window_is_refused(
     desk: Desktop, tmp_path: Path, choice: str, used: bool
 ) -> None:
-    """GNOME's pointer spins until the token is used or refused. The panel sends the choice right after the token."""
+    """A choice that opens no window refuses the click's token, because GNOME's pointer spins until then."""
     names = ("a", "b", "c", "d", "e", "f")
     terminal = tmp_path / "term"
     terminal.write_text(
@@ -263,7 +269,7 @@ def test_a_token_that_opens_no_window_is_refused(
 
 
 def test_a_token_without_a_choice_is_accepted_soon(desk: Desktop, tmp_path: Path) -> None:
-    """For a click on the icon itself the panel waits for this answer before it reports the click."""
+    """A token without a choice is accepted soon, because the panel waits for that before it reports the click."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web"))) as (_, panel, _):
@@ -274,7 +280,7 @@ def test_a_token_without_a_choice_is_accepted_soon(desk: Desktop, tmp_path: Path
 
 
 def test_a_choice_that_cannot_be_carried_out_is_reported(desk: Desktop, tmp_path: Path) -> None:
-    """If neither $TERMINAL nor another terminal exists, one message says what to do."""
+    """If neither $TERMINAL nor another terminal exists, one notification explains what to do."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web"))) as (_, panel, server):
@@ -288,7 +294,7 @@ def test_a_choice_that_cannot_be_carried_out_is_reported(desk: Desktop, tmp_path
 
 
 def test_an_unexpected_error_of_a_choice_is_reported(desk: Desktop, tmp_path: Path) -> None:
-    """An unexpected error is shown, too, because a click must never be without any effect."""
+    """An unexpected error is also shown, because a click must never be without any effect."""
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web")), error=EMFILE) as (_, panel, server):
@@ -300,7 +306,10 @@ def test_an_unexpected_error_of_a_choice_is_reported(desk: Desktop, tmp_path: Pa
 
 
 def test_the_pause_that_was_chosen_is_marked(desk: Desktop, tmp_path: Path) -> None:
-    """The agent knows only when the pause ends; the desk remembers that "1 hour" was chosen."""
+    """The menu marks "1 hour" after that choice.
+
+    The agent knows only the pause's end, so the desk stores the choice.
+    """
 
     async def body() -> None:
         async with shown(desk, tmp_path, view(host("web"))) as (door, panel, _):
@@ -317,7 +326,10 @@ def test_the_pause_that_was_chosen_is_marked(desk: Desktop, tmp_path: Path) -> N
 
 
 def test_a_configuration_with_a_mistake_is_opened_by_its_message(desk: Desktop, tmp_path: Path) -> None:
-    """The button opens the rejected file in the editor. Without a terminal for the editor, a second message says so."""
+    """The button opens the rejected file in the editor.
+
+    Without a terminal for the editor, a second notification reports that.
+    """
 
     async def body() -> None:
         seen = view(host("web"), agent={"config_error": "line 3"})
@@ -338,7 +350,7 @@ def test_a_configuration_with_a_mistake_is_opened_by_its_message(desk: Desktop, 
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_sign_in_that_fails_is_reported_once(desk: Desktop, tmp_path: Path, waits: bool) -> None:
-    """The error appears in the message of the VPN if a host waits for it, otherwise in a message of its own."""
+    """The error appears in the VPN's notification if a host waits for the VPN, otherwise in a separate notification."""
 
     async def body() -> None:
         corp = vpn("corp", "needs-sign-in" if waits else "down", "web")
@@ -351,7 +363,7 @@ def test_a_sign_in_that_fails_is_reported_once(desk: Desktop, tmp_path: Path, wa
             name, said = door.said[0]
             assert name == "corp"
             assert "wrong code" in said
-            await asyncio.sleep(2 * SETTLED_S)  # an absence has no event to wait for
+            await asyncio.sleep(2 * SETTLED_S)  # no event reports that there is no other notification
             assert len(server.shown) == (0 if waits else 1)
 
     run(body())

@@ -19,25 +19,26 @@ def program(path: Path, script: str = "exit 0") -> str:
 
 
 def test_ssh_asks_in_windows_only_where_there_is_a_display(tmp_path: Path) -> None:
-    """The user's own program comes before the usual ones. A program that does not exist is skipped."""
+    """With a display, ssh gets an askpass program: the user's own one first, then the usual ones that exist."""
     mine, usual = program(tmp_path / "mine"), program(tmp_path / "ksshaskpass")
     env = {"PATH": str(tmp_path), "DISPLAY": ":99"}
     assert askpass({**env, "SSH_ASKPASS": mine}) == mine
     assert askpass({"PATH": str(tmp_path), "WAYLAND_DISPLAY": "wayland-0", "SSH_ASKPASS": mine}) == mine
     assert askpass({"PATH": str(tmp_path), "SSH_ASKPASS": mine}) is None
     found = askpass({**env, "SSH_ASKPASS": "/nowhere/at-all"})
-    assert found == usual or (found or "").endswith("/ssh-askpass")  # this machine may have one, too
+    # this machine may have an askpass program, too
+    assert found == usual or (found or "").endswith("/ssh-askpass")
 
 
 def test_without_terminal_and_window_the_hint_has_the_command(tmp_path: Path) -> None:
-    """The hint has the command to type at a console."""
+    """Without a terminal and a window, the hint contains the command to type at a console."""
     with pytest.raises(TrayagentError, match=r"No terminal emulator") as raised:
         asyncio.run(log_in("web01", {"PATH": str(tmp_path)}))
     assert "trayagent login web01" in raised.value.hint
 
 
 def test_the_terminal_stays_open_until_a_failure_is_read(tmp_path: Path) -> None:
-    """The window runs `trayagent login`, and the host's name stays one word, whatever it contains."""
+    """The terminal runs `trayagent login`, and stays open after a failure. The host's name stays one word."""
     note = tmp_path / "words"
     program(tmp_path / "xterm", f'printf "%s\\n" "$@" > {note}')
     asyncio.run(log_in("web 01; touch oops", {"PATH": str(tmp_path)}))
@@ -49,7 +50,7 @@ def test_the_terminal_stays_open_until_a_failure_is_read(tmp_path: Path) -> None
 
 
 def test_a_login_in_windows_that_fails_says_why(tmp_path: Path) -> None:
-    """No agent can be started here, and the message has the command's own text."""
+    """If the command fails (here no agent can start), the error contains the command's own text."""
     asker = program(tmp_path / "asker")
     (tmp_path / "broken").write_text("[hosts")
     (tmp_path / "broken").chmod(0o600)
@@ -68,7 +69,7 @@ def test_a_login_in_windows_that_fails_says_why(tmp_path: Path) -> None:
 
 
 def test_a_clicks_token_is_used_for_one_window() -> None:
-    """The token with which the agent itself was started is never used."""
+    """A click's token is passed to one window only. The token with which the agent itself was started is never used."""
     activation = Activation()
     env = {"PATH": "/bin", "XDG_ACTIVATION_TOKEN": "of the agent's own start"}
     assert activation.lay_over(env) == {"PATH": "/bin"}

@@ -20,7 +20,7 @@ from trayagent.presentation import summary
 from trayagent.presentation.summary import OVERALLS, Overall
 
 ROOT = Path(__file__).parents[2]
-# White, two desktops, black, and the default colours of waybar's tray.
+# Panel colours: white, two desktops, black, and the default colours of waybar's tray.
 PANELS: tuple[Colour, ...] = (
     (255, 255, 255),
     (242, 242, 242),
@@ -47,13 +47,16 @@ def contrast(one: Colour, other: Colour) -> float:
 
 
 def apart(one: Image.Image, other: Image.Image) -> float:
-    """Return the share of the pixels that clearly differ."""
+    """Return the share of pixels that clearly differ."""
     histogram = ImageChops.difference(one, other).histogram()
     return sum(histogram[100:]) / (one.width * one.height)
 
 
 def view(*states: str, online: bool = True, paused: bool = False, **more: Any) -> dict[str, Any]:
-    """Return the parts of a view that the summary reads. A state may have a problem: offline/captive-portal."""
+    """Return the parts of a view that the summary reads.
+
+    A state may contain a problem, as in "offline/captive-portal".
+    """
     hosts: list[dict[str, Any]] = []
     for number, state in enumerate(states):
         word, _, code = state.partition("/")
@@ -95,13 +98,13 @@ def view(*states: str, online: bool = True, paused: bool = False, **more: Any) -
     ],
 )
 def test_the_icon_shows_the_most_urgent_state(given: dict[str, Any], expected: Overall) -> None:
-    """The icon ignores hosts that are not in use, and without a network it does not call the user."""
+    """The icon ignores hosts that are not in use. Without a network, it does not ask for the user."""
     assert summary.overall(given) == expected
 
 
 @pytest.mark.parametrize("hosts", [(), ("connected",), ("connecting",)])
 def test_a_configuration_with_a_mistake_needs_you(hosts: tuple[str, ...]) -> None:
-    """The icon shows it even if no host is listed, because the first configuration may be the one with the mistake."""
+    """The icon shows a mistake even without a listed host, because it may be in the first configuration."""
     given = view(*hosts)
     given["agent"]["config_error"] = "config.toml: line 3"
     assert summary.overall(given) == "needs-you"
@@ -118,7 +121,7 @@ def test_a_configuration_with_a_mistake_needs_you(hosts: tuple[str, ...]) -> Non
 def test_a_connected_host_with_a_failed_forward_is_incomplete(
     states: tuple[str, ...], expected: Overall, words: str
 ) -> None:
-    """The icon and the headline show it, because the user notices a closed port only when it is needed."""
+    """The icon and the headline show a failed forward, because the user would notice it only when using the port."""
     given = view("connected")
     given["hosts"][0]["forwards"] = [{"state": state} for state in states]
     assert summary.overall(given) == expected
@@ -157,7 +160,7 @@ def test_the_headline_agrees_with_the_icon(given: dict[str, Any], expected: str)
 @pytest.mark.parametrize("panel", PANELS)
 @pytest.mark.parametrize("colour", COLOURS.values())
 def test_the_pixels_are_visible_on_every_panel(colour: Colour, panel: Colour) -> None:
-    """The shape or its outline has a contrast of at least 3 to the panel, and they to each other (WCAG 1.4.11)."""
+    """The shape or its outline has a contrast of 3 or more to the panel, and the shape to its outline (WCAG 1.4.11)."""
     assert max(contrast(colour, panel), contrast(OUTLINE, panel)) >= 3
     assert contrast(colour, OUTLINE) >= 3
 
@@ -171,7 +174,7 @@ def test_states_can_be_distinguished_by_shape_alone(size: int) -> None:
 
 @pytest.mark.parametrize("overall", OVERALLS)
 def test_only_the_state_that_needs_you_has_a_colour(overall: Overall) -> None:
-    """Colour in the panel means that the user is wanted."""
+    """Only the state that needs the user has a colour."""
     coloured = icon.mask(overall, 22, "warning").getbbox() is not None
     assert coloured == (overall == "needs-you")
 
@@ -190,14 +193,14 @@ def test_the_icon_fills_its_square_and_no_faint_seam_surrounds_it(overall: Overa
     "name", ["assets/icon.svg", *(f"assets/icons/trayagent-{o}-symbolic.svg" for o in OVERALLS)]
 )
 def test_the_files_have_fills_only(name: str) -> None:
-    """Desktops recolour the fills of a symbolic icon, and nothing else."""
+    """The symbolic icons consist of fills only, because desktops recolour only fills."""
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "stroke" not in text
     assert 'fill="none"' not in text
 
 
 def test_the_icon_has_a_name_only_where_the_theme_has_its_files(tmp_path: Path) -> None:
-    """A panel would show nothing for a name that it cannot find."""
+    """The icon has a name only if the theme has its files, because a panel shows no icon for an unknown name."""
     env = {"HOME": "/nowhere", "XDG_DATA_DIRS": f"/nowhere:{tmp_path}"}
     assert not installed(env)
     folder = tmp_path / "icons" / "hicolor" / "symbolic" / "apps"
@@ -212,7 +215,7 @@ def test_the_icon_has_a_name_only_where_the_theme_has_its_files(tmp_path: Path) 
 
 @pytest.mark.parametrize(("overall", "size"), BOTH)
 def test_argb_is_alpha_first_row_by_row(overall: Overall, size: int) -> None:
-    """StatusNotifierItem's IconPixmap has four bytes for each pixel, in network byte order."""
+    """The pixmap has four bytes per pixel, in network byte order (StatusNotifierItem's IconPixmap)."""
     data, picture = icon.argb(overall, size), icon.image(overall, size)
     assert len(data) == 4 * size * size
     for x, y in ((0, 0), (size // 2, size // 2), (size - 2, size // 3), (size // 4, size - 2)):
@@ -228,7 +231,7 @@ def test_each_icon_is_painted_once() -> None:
 
 
 def test_pillow_is_not_imported_before_an_icon_is_needed() -> None:
-    """The summary does not import it either, so the command line never pays for it."""
+    """Neither an icon module nor the summary imports Pillow early, so commands do not spend time on it."""
     code = "import sys; import trayagent.desktop.icon, trayagent.presentation.summary; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -244,19 +247,23 @@ def make_icons() -> ModuleType:
 
 
 def test_the_files_in_assets_are_of_this_design() -> None:
-    """The script would write the same files today, and the sheet in the documentation shows every state."""
+    """The script still writes the same files as in assets, and the sheet in the documentation shows every state."""
     made = make_icons()
     for path, text in made.svg_files().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run python assets/make_icons.py"
     with Image.open(made.SHEET) as kept:
         new = made.sheet()
-        below_words = (0, made.LABEL, new.width, new.height)  # letters differ between builds of Pillow
+        # ignore text, because letters differ between builds of Pillow
+        below_words = (0, made.LABEL, new.width, new.height)
         same = ImageChops.difference(kept.convert("RGB").crop(below_words), new.crop(below_words))
     assert same.getbbox() is None, "docs/icons.png: run python assets/make_icons.py"
 
 
 def test_the_painted_file_matches_the_design() -> None:
-    """The agent shows the file's pixels and never loads Pillow. Paint the file again after a change of the design."""
+    """The painted file, which the agent shows without Pillow, matches the design.
+
+    Paint it again after a change of the design.
+    """
     assert zlib.decompress(FILE.read_bytes()) == zlib.decompress(paint_all())
     words = [
         sys.executable,

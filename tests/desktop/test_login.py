@@ -44,7 +44,7 @@ ODD = [
 
 
 def needs(tool: str) -> str:
-    """Return the tool's path. If it is missing, the test is skipped; in CI it fails."""
+    """Return the tool's path. If it is missing, skip the test, but fail in CI."""
     path = shutil.which(tool)
     if path is None:
         if os.environ.get("CI"):
@@ -73,7 +73,7 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.fixture
 def manager(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run a socket where systemd's user manager listens."""
+    """Run a socket at the path where systemd's user manager listens."""
     folder = Path(env["XDG_RUNTIME_DIR"]) / "systemd"
     folder.mkdir()
     monkeypatch.chdir(folder)  # a socket's path must be short
@@ -105,14 +105,15 @@ def everything_in(folder: str) -> dict[str, bytes]:
 def test_with_a_user_manager_it_is_a_unit_and_the_manager_reloads(
     tmp_path: Path, env: dict[str, str]
 ) -> None:
-    """The unit file, the link of `systemctl enable` and one reload are written and done."""
+    """With a user manager, `enable` writes the unit and the link of `systemctl enable`, and reloads once."""
     assert not login.enabled(env)
     outcome = login.enable(COMMAND, env)
     assert (outcome.paths, outcome.changed) == ((unit_of(env),), True)
     assert login.enabled(env)
     link = unit_of(env).parent / "default.target.wants" / "trayagent.service"
     assert link.readlink() == unit_of(env)
-    assert stat.S_IMODE(unit_of(env).stat().st_mode) == 0o644  # the mode of every unit: it contains no secret
+    # the usual mode of a unit, which contains no secret
+    assert stat.S_IMODE(unit_of(env).stat().st_mode) == 0o644
     assert asked(tmp_path) == ["--user daemon-reload", "--user is-enabled trayagent.service"]
     assert not entry_of(env).exists()
     assert any("loginctl enable-linger" in note for note in outcome.notes)
@@ -123,7 +124,7 @@ def test_with_a_user_manager_it_is_a_unit_and_the_manager_reloads(
 def test_masters_that_depend_on_the_unit_are_reported_before_it_goes(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, beside: list[int]
 ) -> None:
-    """They end with the agent if the user manager does not move them out of its group. Otherwise there is no note."""
+    """`uninstall` reports masters that would end with the unit, because the manager did not move them to scopes."""
     (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\necho 77\n")
     asked_for = []
 
@@ -142,7 +143,7 @@ def test_masters_that_depend_on_the_unit_are_reported_before_it_goes(
 
 
 def test_without_a_user_manager_it_is_an_autostart_entry(tmp_path: Path, env: dict[str, str]) -> None:
-    """No manager is contacted."""
+    """Without a user manager, `enable` writes an autostart entry and runs no systemctl."""
     outcome = login.enable(COMMAND, env)
     assert (outcome.paths, outcome.changed) == ((entry_of(env),), True)
     assert login.enabled(env)
@@ -154,7 +155,7 @@ def test_without_a_user_manager_it_is_an_autostart_entry(tmp_path: Path, env: di
 def test_a_second_call_changes_nothing(
     env: dict[str, str], request: pytest.FixtureRequest, with_manager: bool
 ) -> None:
-    """The second call changes nothing and reports that, and turning it off leaves no file."""
+    """A second `enable` changes nothing and reports that. `disable` leaves no file."""
     if with_manager:
         request.getfixturevalue("manager")
     assert login.enable(COMMAND, env).changed
@@ -168,14 +169,14 @@ def test_a_second_call_changes_nothing(
 
 
 def test_a_program_that_moved_is_written_again(env: dict[str, str]) -> None:
-    """Otherwise the old path would be started."""
+    """If the program moved, `enable` writes the file again, because the file contains the old path."""
     login.enable(COMMAND, env)
     assert login.enable(("/new/trayagent", "run"), env).changed
     assert "/new/trayagent run" in entry_of(env).read_text()
 
 
 def test_it_is_started_in_one_way_only(env: dict[str, str], request: pytest.FixtureRequest) -> None:
-    """The unit replaces an entry from a time without a user manager, and turning it off removes both."""
+    """The unit replaces an autostart entry from a time without a user manager. `disable` removes both."""
     login.enable(COMMAND, env)
     entry = entry_of(env).read_bytes()
     request.getfixturevalue("manager")
@@ -205,7 +206,7 @@ def test_a_file_that_trayagent_did_not_write_is_left_alone(env: dict[str, str], 
 
 @pytest.mark.usefixtures("manager")
 def test_a_link_that_leads_nowhere_is_cleared_away(env: dict[str, str]) -> None:
-    """The unit was removed by hand."""
+    """A link whose unit was removed by hand is deleted."""
     login.enable(COMMAND, env)
     unit_of(env).unlink()
     assert not login.enabled(env)
@@ -215,7 +216,7 @@ def test_a_link_that_leads_nowhere_is_cleared_away(env: dict[str, str]) -> None:
 
 @pytest.mark.usefixtures("manager")
 def test_a_unit_switched_off_with_systemctl_is_not_enabled(env: dict[str, str]) -> None:
-    """The link decides, and turning it on restores the link."""
+    """A unit that was switched off with systemctl has no link, so it is not enabled. `enable` restores the link."""
     login.enable(COMMAND, env)
     (unit_of(env).parent / "default.target.wants" / "trayagent.service").unlink()
     assert not login.enabled(env)
@@ -225,7 +226,7 @@ def test_a_unit_switched_off_with_systemctl_is_not_enabled(env: dict[str, str]) 
 
 @pytest.mark.usefixtures("manager")
 def test_a_manager_that_does_not_see_the_unit_is_an_error(tmp_path: Path, env: dict[str, str]) -> None:
-    """The manager reloads and does not see the unit. The error comes now and not at the next login."""
+    """If the manager does not see the unit after a reload, `enable` fails immediately, not only the next login."""
     (tmp_path / "bin" / "systemctl").write_text('#!/bin/sh\ntest "$2" = daemon-reload\n')
     with pytest.raises(TrayagentError, match="does not see") as raised:
         login.enable(COMMAND, env)
@@ -234,7 +235,7 @@ def test_a_manager_that_does_not_see_the_unit_is_an_error(tmp_path: Path, env: d
 
 @pytest.mark.usefixtures("manager")
 def test_a_manager_that_cannot_be_reached_does_not_matter(tmp_path: Path, env: dict[str, str]) -> None:
-    """The next manager reads the file at login."""
+    """If no manager can be reached, `enable` still succeeds, because the manager reads the file at the next login."""
     (tmp_path / "sees").unlink()
     assert login.enable(COMMAND, env).changed
     assert login.enabled(env)
@@ -244,7 +245,7 @@ def test_a_manager_that_cannot_be_reached_does_not_matter(tmp_path: Path, env: d
 def test_an_entry_switched_off_in_the_desktops_settings_is_not_enabled(
     env: dict[str, str], line: str
 ) -> None:
-    """Turning it on again removes that line."""
+    """An autostart entry that the desktop's settings switched off is not enabled. `enable` removes that line."""
     login.enable(COMMAND, env)
     entry_of(env).write_text(f"{entry_of(env).read_text()}{line}\n")
     assert not login.enabled(env)
@@ -260,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_reported(env: dict[str, str]) -> Non
 
 
 def test_a_relative_config_home_counts_for_nothing(env: dict[str, str]) -> None:
-    """The specification requires this: the path would mean another directory at login."""
+    """A relative XDG_CONFIG_HOME is ignored, as the specification requires: it would be another directory at login."""
     outcome = login.enable(COMMAND, env | {"XDG_CONFIG_HOME": "here"})
     assert outcome.paths == (Path(env["HOME"]) / ".config" / "autostart" / "trayagent.desktop",)
 
@@ -293,7 +294,7 @@ def test_the_packages_unit_counts_and_is_switched_off_like_ours(
 
 
 def test_a_manager_of_another_user_is_not_used(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """After su the runtime directory may still belong to the first user."""
+    """Another user's manager is not used: after su, the runtime directory may still belong to the first user."""
 
     def closed(_: Path) -> bool:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -306,7 +307,7 @@ def test_a_manager_of_another_user_is_not_used(env: dict[str, str], monkeypatch:
 def test_a_link_that_cannot_be_removed_is_reported(
     env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error has the path and the reason, and there is no traceback."""
+    """If the link cannot be removed, the error has the path and the reason."""
     login.enable(COMMAND, env)
     unlink = Path.unlink
 
@@ -326,7 +327,7 @@ def test_a_link_that_cannot_be_removed_is_reported(
 def test_the_manager_is_contacted_by_its_own_socket(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bus of this session does not matter: under sudo or su it is another user's."""
+    """The manager's own socket is used, not this session's bus, which under sudo or su is another user's."""
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
     note = tmp_path / "bus"
     (tmp_path / "bin" / "systemctl").write_text(
@@ -373,14 +374,14 @@ def test_words_are_quoted_as_systemd_reads_them(command: list[str], line: str) -
 
 
 def test_the_unit_leaves_the_masters_alone_and_restarts_only_what_a_restart_helps() -> None:
-    """The end of the agent ends no master, and an invalid configuration is not tried again and again."""
+    """The unit's end kills no master, and systemd does not restart the agent because of an invalid configuration."""
     lines = linux_systemd.unit(COMMAND).splitlines()
     assert {"KillMode=process", "Restart=on-failure", "RestartPreventExitStatus=2"} <= set(lines)
     assert "WantedBy=default.target" in lines
 
 
 def test_a_desktop_starts_the_entry_with_exactly_these_words(tmp_path: Path) -> None:
-    """GLib, with which GNOME, Xfce and others start entries, reads the words back unchanged."""
+    """GLib, which GNOME, Xfce and others use to start entries, reads the words back unchanged."""
     gio = needs("gio")
     program, told = tmp_path / 'a $b%h "c"' / "trayagent", tmp_path / "told"
     program.parent.mkdir()
@@ -398,7 +399,10 @@ def test_a_desktop_starts_the_entry_with_exactly_these_words(tmp_path: Path) -> 
 
 
 def test_the_launch_agent_is_what_launchd_reads(tmp_path: Path) -> None:
-    """It starts at login and after a crash, and the masters outlive it. It can be turned on and off repeatedly."""
+    """The launch agent starts at login and after a crash, and the masters outlive it.
+
+    It can be switched on and off repeatedly.
+    """
     agent = macos_launchd.LaunchAgent(tmp_path)
     assert agent.enable(COMMAND)
     assert not agent.enable(COMMAND)
@@ -421,7 +425,7 @@ def test_the_launch_agent_is_what_launchd_reads(tmp_path: Path) -> None:
 
 
 def test_the_program_is_named_as_it_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link that an update moves stays valid. Without a program of that name, the interpreter starts the package."""
+    """The command has the path of the program's link, which survives updates, or else the package's interpreter."""
     real, link = tmp_path / "v1" / "trayagent", tmp_path / "bin" / "trayagent"
     for folder in (real.parent, link.parent):
         folder.mkdir()
@@ -438,7 +442,7 @@ def test_the_program_is_named_as_it_was_called(tmp_path: Path, monkeypatch: pyte
 
 
 def test_our_files_can_be_distinguished_from_others(tmp_path: Path) -> None:
-    """The file of each method has the mark."""
+    """Each method's file contains the mark by which trayagent recognizes its own files."""
     for text in (
         linux_systemd.unit(COMMAND),
         linux_autostart.entry(COMMAND),
@@ -474,7 +478,10 @@ def cli(tmp_path: Path, env: dict[str, str]) -> Cli:
 
 
 def test_install_and_uninstall_report_what_they_did(cli: Cli, env: dict[str, str]) -> None:
-    """One line says what was done and how to undo it. Repeating it is no failure, and no agent is needed."""
+    """`install` and `uninstall` print one line: what was done and how to undo it.
+
+    A second run succeeds, without an agent.
+    """
     path = entry_of(env)
     note = "  It starts with your next desktop session.\n"
     for already in ("", " already"):
@@ -489,7 +496,7 @@ def test_install_and_uninstall_report_what_they_did(cli: Cli, env: dict[str, str
 
 
 def test_an_unusual_configuration_is_used_at_login_too(cli: Cli, env: dict[str, str], tmp_path: Path) -> None:
-    """At login no variable is set and no option is given."""
+    """The start at login uses an unusual configuration, too, although no variable is set at login."""
     for words, more in (
         (["install", "--config", "c.toml"], {}),
         (["--config", "c.toml", "install"], {}),
@@ -503,7 +510,7 @@ def test_an_unusual_configuration_is_used_at_login_too(cli: Cli, env: dict[str, 
 
 
 def test_install_fails_with_1_and_a_reason(cli: Cli, env: dict[str, str]) -> None:
-    """Another program's file is at that path."""
+    """If another program's file is at the path, `install` exits with 1 and the reason."""
     entry_of(env).parent.mkdir(parents=True)
     entry_of(env).write_text("[Desktop Entry]\n")
     done = cli("install")

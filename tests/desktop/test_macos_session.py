@@ -1,4 +1,4 @@
-"""The icon, messages and terminals of a Mac, up to AppKit and osascript, which only a Mac has."""
+"""The icon, notifications and terminals of a Mac, without AppKit and osascript, which only a Mac has."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MENU = (
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until the condition holds."""
+    """Wait until the condition is true."""
     try:
         async with asyncio.timeout(DEADLINE_S):
             while not condition():  # noqa: ASYNC110  # another process causes it, so there is no event
@@ -64,7 +64,7 @@ def program(folder: Path, name: str, text: str) -> Path:
 
 
 def read_literal(literal: str) -> str:
-    """Return the text of an AppleScript string literal. It must not end early."""
+    """Return the text of an AppleScript string literal. Fail if the literal ends early."""
     assert literal[0] == literal[-1] == '"'
     found, inside = "", iter(literal[1:-1])
     for char in inside:
@@ -75,12 +75,15 @@ def read_literal(literal: str) -> str:
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"))))
 def test_no_text_leaves_its_literal(text: str) -> None:
-    """Every name of a host, VPN or server is plain text to AppleScript."""
+    """AppleScript reads any name of a host, VPN or server as plain text."""
     assert read_literal(quoted(text)) == text
 
 
 def test_control_characters_are_removed_from_a_message() -> None:
-    """An argument cannot contain a NUL, and terminal escapes do not belong there. Newlines stay."""
+    """Control characters are removed, because an argument cannot contain a NUL and escapes have no meaning.
+
+    Newlines stay.
+    """
     assert quoted('a\0b\x1b[31m\n"c\\') == '"a b [31m\n\\"c\\\\"'
     assert osascript(["one", "two"]) == ["osascript", "-e", "one", "-e", "two"]
 
@@ -106,7 +109,7 @@ def test_a_terminal_types_the_words_into_a_shell(tmp_path: Path, monkeypatch: py
 
 
 def test_terminal_is_opened_where_there_is_no_iterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every Mac has Terminal. A first word that could be an option is refused, as elsewhere."""
+    """Without iTerm, Terminal is used, which every Mac has. A first word that could be an option is refused."""
     monkeypatch.setattr(macos_terminal, "_ITERM", (tmp_path / "none",))
     (only,) = macos_terminal.command_lines(["top"], {})
     assert 'do script "exec top"' in only
@@ -119,7 +122,7 @@ def test_terminal_is_opened_where_there_is_no_iterm(tmp_path: Path, monkeypatch:
 
 
 def test_messages_are_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same message is shown again only after a withdrawal, and `problem` has the error of a failure."""
+    """A message is shown again only after it was withdrawn. After a failure, `problem` contains the error."""
     told = tmp_path / "told"
     program(tmp_path, "osascript", f'#!/bin/sh\nprintf "%s\\n" "$2" >> {shlex.quote(str(told))}\n')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -152,7 +155,7 @@ def test_messages_are_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 class Icon:
-    """As much of pystray's Icon as is needed to record changes and their threads."""
+    """A fake of pystray's Icon that records changes and the threads that make them."""
 
     threads: set[str]
     told: list[tuple[str, Any]]
@@ -168,16 +171,16 @@ class Icon:
         self.__dict__[name] = value
 
     def run(self, setup: Callable[[Any], None]) -> None:
-        """Call back on another thread, as pystray does."""
+        """Call `setup` on another thread, as pystray does."""
         threading.Thread(target=setup, args=(self,), name="setup").start()
 
     def stop(self) -> None:
-        """Record the end."""
+        """Record the call."""
         self._stopped.set()
 
 
 def test_a_look_survives_the_line_format() -> None:
-    """Kinds, texts, states and children survive; keys become numbers, and the largest picture is used."""
+    """The line format keeps kinds, texts, states, children and the largest picture. Keys become numbers."""
     keys: list[Hashable] = []
 
     def number(key: Hashable) -> int:
@@ -198,7 +201,10 @@ def test_a_look_survives_the_line_format() -> None:
 
 
 def test_only_the_main_thread_touches_the_icon() -> None:
-    """AppKit allows no other thread; the reader's and pystray's own threads pass on their work."""
+    """Only the main thread calls the icon, as AppKit requires.
+
+    The reader's and pystray's threads pass their work to it.
+    """
     queue: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
     chosen: list[Hashable] = []
     made: list[Icon] = []
@@ -219,7 +225,7 @@ def test_only_the_main_thread_touches_the_icon() -> None:
     bar = MenuBar(icon, lambda work, *args: queue.append((work, args)), chosen.append)
     bar.run(lines)
     limit = threading.Event()
-    for _ in range(2000):  # the two threads pass on four calls: appear, two looks, the end
+    for _ in range(2000):  # the two threads pass four calls to the main thread: appear, two looks, the end
         if len(queue) == 4:
             break
         limit.wait(0.01)
@@ -230,18 +236,18 @@ def test_only_the_main_thread_touches_the_icon() -> None:
         work(*args)
     assert shown.threads == {threading.main_thread().name}
     told = [name for name, _ in shown.told]
-    assert told.count("icon") == 1  # the picture only if it changed
+    assert told.count("icon") == 1  # a picture is set only if it changed
     assert dict(shown.told)["title"] == "all well"
     assert ("visible", True) in shown.told
     assert shown._stopped.is_set()
     items = list(dict(shown.told)["menu"].items)
     items[0].submenu.items[0](shown)
     assert chosen == [numbers["open", "web01"]]
-    MenuBar(icon, lambda *_: None, chosen.append).run([])  # nothing to show: no icon
+    MenuBar(icon, lambda *_: None, chosen.append).run([])  # without a look there is no icon
     assert len(made) == 1
 
 
-# Chooses every item that it gets, as a user would, and keeps the lines.
+# A fake icon program that chooses every item that it gets, and records the lines.
 CHOOSER = """
 import json, sys
 for line in sys.stdin:
@@ -263,7 +269,7 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
 
 
 def test_the_icons_program_gets_looks_and_returns_choices(tmp_path: Path) -> None:
-    """Each look is sent once, choices come back as keys, and a number never gets another item."""
+    """The icon's program gets each look once, and returns choices as keys. A number never means another item."""
     told, chosen = tmp_path / "told", list[Hashable]()
 
     async def body() -> None:
@@ -278,7 +284,7 @@ def test_the_icons_program_gets_looks_and_returns_choices(tmp_path: Path) -> Non
         tray.close()
         await tray.ended()
         assert tray.problem is not None
-        tray.show(look())  # a view may arrive after the end
+        tray.show(look())  # a view may still arrive after the end
 
     run(body)
     numbers = [
@@ -314,7 +320,7 @@ def test_a_program_that_fails_is_reported_and_started_again_later(tmp_path: Path
 
 
 def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
-    """The agent does not wait forever for an icon."""
+    """The agent kills an icon program that does not end."""
     pid = tmp_path / "pid"
 
     async def body() -> None:

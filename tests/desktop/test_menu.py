@@ -38,7 +38,7 @@ GENEROUS_S = 0.2
 
 @pytest.fixture(autouse=True)
 def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put the user into a time zone that is not UTC."""
+    """Set a time zone other than UTC."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     yield
@@ -236,7 +236,7 @@ def test_the_whole_menu_reads_as_it_should() -> None:
     ],
 )
 def test_each_line_does_what_it_says(key: Key, command: Command | None) -> None:
-    """A line that is grey, a label or gone does nothing."""
+    """Each line has its command. A grey line, a label or a removed line does nothing."""
     given = view(
         host("web", forwards=[forward("local", "8080:localhost:80")]),
         host("old", "idle"),
@@ -249,7 +249,10 @@ def test_each_line_does_what_it_says(key: Key, command: Command | None) -> None:
 
 
 def test_without_a_configuration_the_first_line_sets_one_up() -> None:
-    """The line runs `init`. Once a configuration exists, the line is gone, because `init` overwrites none."""
+    """Without a configuration, the first line runs `init`.
+
+    With one, the line is gone, because `init` does not overwrite it.
+    """
     first = built(view(), can_set_up=True).items[0]
     assert (first.label, first.command) == ("Set up from my ssh configuration…", SetUp())
     assert built(view(), can_set_up=True, short=True).items[0].command == SetUp()
@@ -258,7 +261,7 @@ def test_without_a_configuration_the_first_line_sets_one_up() -> None:
 
 @pytest.mark.parametrize("count", [3, 10, 60, 200])
 def test_every_key_exists_once(count: int) -> None:
-    """A click hits exactly one line, whatever is folded."""
+    """Each key belongs to exactly one line, whether folded or not, so a click hits the right line."""
     states = ["connected", "needs-sign-in", "offline", "idle", "paused", "waiting", "failed"]
     hosts = [host(f"h{n}", states[n % 7], forwards=[forward("dynamic", "1080")]) for n in range(count)]
     found = [item.key for item in built(view(*hosts, vpns=[vpn("a", "down"), vpn("b", "down")])).walk()]
@@ -267,7 +270,7 @@ def test_every_key_exists_once(count: int) -> None:
 
 
 def test_a_key_survives_a_change_of_state_and_of_place() -> None:
-    """A host keeps its key, folded or not."""
+    """A host keeps its key when its state or its place in the menu changes."""
     well = [host(f"h{n}") for n in range(20)]
     before = built(view(*well))
     after = built(view(host("h0", "failed"), *well[1:]))
@@ -277,7 +280,7 @@ def test_a_key_survives_a_change_of_state_and_of_place() -> None:
 
 
 def test_hosts_that_need_you_come_first_and_healthy_ones_are_folded() -> None:
-    """60 hosts make a menu of a dozen lines, and each host is at most two steps away."""
+    """A menu of 60 hosts has a dozen lines, and each host is at most two steps away."""
     hosts = [host(f"web{n}") for n in range(57)]
     hosts[30:30] = [
         host("db", "needs-sign-in"),
@@ -306,7 +309,7 @@ def test_a_few_hosts_are_not_folded() -> None:
 
 @pytest.mark.parametrize("state", ["offline", "connecting", "idle", "paused", "failed", "of-a-newer-agent"])
 def test_a_hundred_hosts_in_one_state_still_make_a_usable_menu(state: str) -> None:
-    """Without a network, or with all logins refused, there is no list of a hundred lines."""
+    """If a hundred hosts are in the same state, the menu folds them."""
     whole = built(view(*[host(f"h{n}", state) for n in range(100)]))
     assert len(whole.items) <= 24
     assert max(len(item.children) for item in whole.walk()) <= 25
@@ -314,7 +317,7 @@ def test_a_hundred_hosts_in_one_state_still_make_a_usable_menu(state: str) -> No
 
 
 def test_of_many_hosts_that_need_you_the_first_ones_are_visible() -> None:
-    """Eight lines can be acted on at once, and a ninth shows how many more there are."""
+    """Of 20 hosts that need the user, eight have their own line. A ninth line shows how many more there are."""
     whole = built(view(*[host(f"h{n}", "failed" if n < 20 else "connected") for n in range(60)]))
     lines = [item for item in whole.items if item.key[0] in {"host", "fold"}]
     assert [item.key[1] for item in lines[:8]] == [f"h{n}" for n in range(8)]
@@ -322,7 +325,7 @@ def test_of_many_hosts_that_need_you_the_first_ones_are_visible() -> None:
 
 
 def test_of_many_forwards_the_failed_ones_come_first_and_the_rest_is_folded() -> None:
-    """40 forwards leave Reconnect on the screen, and each forward is still in the menu."""
+    """With 40 forwards, failed ones come first and the rest is folded, so that Reconnect stays on the screen."""
     given = [forward("local", f"{8000 + n}:localhost:80") for n in range(40)]
     given[33]["state"] = given[21]["state"] = "failed"
     whole = built(view(host("web", forwards=given)))
@@ -337,7 +340,7 @@ def test_of_many_forwards_the_failed_ones_come_first_and_the_rest_is_folded() ->
 
 
 def test_a_name_that_is_written_from_right_to_left_does_not_turn_the_line_around() -> None:
-    """The name is between isolates, in the menu and in the tooltip; other names are as they are."""
+    """A right-to-left name is put between Unicode isolates in the menu and the tooltip. Other names stay unchanged."""
     hebrew = "\u05e9\u05e8\u05ea1"
     given = view(host(hebrew, "waiting"), host("web"), vpns=[vpn(hebrew, "needs-sign-in", hebrew)])
     for line in (at(built(given), "host", hebrew), at(built(given), "vpn", hebrew, "sign-in")):
@@ -349,7 +352,7 @@ def test_a_name_that_is_written_from_right_to_left_does_not_turn_the_line_around
 
 
 def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:
-    """The promise is 20 ms; the limit here allows for a busy machine."""
+    """A menu of 200 hosts is built in 20 ms. The limit of this test is higher, to allow for a busy machine."""
     forwards = [forward("local", "8080:localhost:80"), forward("remote", "2222:localhost:22")]
     given = view(*[host(f"web{n:03}", forwards=forwards) for n in range(200)])
     took = []
@@ -361,7 +364,7 @@ def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:
 
 
 def test_two_views_that_say_the_same_make_equal_menus() -> None:
-    """The time alone changes nothing, so an idle agent gives the panel nothing to do."""
+    """Equal views make equal menus at different times, so an idle agent sends the panel no update."""
     given = view(host("web"), host("db", "needs-sign-in", problem=problem("auth-denied")))
     assert menu.build(given, NOW) == menu.build(given, NOW + timedelta(hours=2))
 
@@ -391,7 +394,7 @@ def test_two_views_that_say_the_same_make_equal_menus() -> None:
 def test_the_pause_that_lasts_is_marked(
     agent: dict[str, Any], asked: Span | None, marked: str | None, label: str
 ) -> None:
-    """A pause of another length, from the command line, is shown only by its end."""
+    """The menu marks the chosen pause. A pause of another length, from the command line, is shown only by its end."""
     whole = built(view(host("web"), agent=agent), pause=asked)
     assert [item.key[1] for item in whole.walk() if item.kind == "radio" and item.checked] == (
         [marked] if marked else []
@@ -406,9 +409,9 @@ def test_the_pause_that_lasts_is_marked(
         ("30-minutes", "2026-01-01T14:30:00Z", 0.5),
         ("1-hour", "2026-01-01T14:30:00Z", 1),
         ("tomorrow", "2026-01-01T14:30:00Z", 14.5),
-        ("tomorrow", "2026-01-01T00:30:00Z", 4.5),  # 1:30 at night: the coming morning
+        ("tomorrow", "2026-01-01T00:30:00Z", 4.5),  # at 1:30 at night, "tomorrow" is the coming morning
         ("tomorrow", "2026-01-01T03:30:00Z", 25.5),
-        ("tomorrow", "2026-03-28T17:00:00Z", 11),  # the clocks go forward that night
+        ("tomorrow", "2026-03-28T17:00:00Z", 11),  # daylight saving time begins that night
     ],
 )
 def test_a_pause_is_counted_from_when_it_is_chosen(span: Span, now: str, hours: float) -> None:
@@ -418,7 +421,7 @@ def test_a_pause_is_counted_from_when_it_is_chosen(span: Span, now: str, hours: 
 
 
 def test_while_everything_is_paused_no_host_can_be_paused_individually() -> None:
-    """The view could not show the two pauses separately."""
+    """While everything is paused, no single host can be paused, because the view cannot show both pauses."""
     whole = built(view(host("web", "paused"), agent={"paused": True}))
     assert not at(whole, "host", "web", "pause").enabled
     assert whole.command(("host", "web", "pause")) is None
@@ -455,14 +458,14 @@ def test_the_local_end_of_a_forward_is_opened_or_copied(
     """The menu offers this machine's end of the forward, and for a port also the browser."""
     line = at(built(view(host("web", forwards=[forward(kind, spec)]))), "host", "web", "forward", kind, spec)
     assert line.label == label
-    told = [c.url if isinstance(c, OpenUrl) else c.text for i in line.children if (c := i.command)]  # type: ignore[union-attr]  # no third kind
+    told = [c.url if isinstance(c, OpenUrl) else c.text for i in line.children if (c := i.command)]  # type: ignore[union-attr]  # there is no other kind
     assert told == does
     assert line.kind == ("submenu" if does else "label")
 
 
 @pytest.mark.parametrize("state", ["closed", "opening", "failed"])
 def test_a_forward_that_is_not_open_offers_nothing(state: str) -> None:
-    """Its sign shows the state, and a failed one has the reason, as a plain string or as a problem."""
+    """A forward that is not open offers no action. Its sign shows the state, and a failed one shows the reason."""
     for error in ("the port is taken", problem("forward-failed", "the port is taken")):
         given = forward("local", "1:web:80", state, error=error if state == "failed" else None)
         line = at(built(view(host("web", forwards=[given]))), "host", "web", "forward", "local", "1:web:80")
@@ -481,7 +484,10 @@ def test_a_login_is_offered_only_where_it_helps() -> None:
 
 
 def test_sign_in_is_offered_for_vpns_that_can_be_signed_in_to() -> None:
-    """A VPN that only the user can start by hand is named, but not offered."""
+    """Sign-in is offered for VPNs with a sign-in.
+
+    A VPN that only the user can start by hand is shown without an action.
+    """
     vpns = [
         vpn("corp", "needs-sign-in", "db"),
         vpn("home", "down"),
@@ -499,7 +505,7 @@ def test_sign_in_is_offered_for_vpns_that_can_be_signed_in_to() -> None:
 
 
 def test_foreign_texts_stay_on_one_line_of_limited_length() -> None:
-    """A server chooses some texts: they contain no control characters, and a long name keeps both ends."""
+    """Texts from a server are shown on one short line, without control characters. A long name keeps both ends."""
     name, title = "begin" + "x" * 80 + "end", "one\x1b[31m\ntwo " + "word " * 40
     whole = built(view(host(name, "failed", problem=problem("unknown", title))))
     for item in whole.walk():
@@ -509,14 +515,17 @@ def test_foreign_texts_stay_on_one_line_of_limited_length() -> None:
 
 
 def test_reconnect_all_is_grey_where_it_would_do_nothing() -> None:
-    """The line needs a listed host that should be up."""
+    """The line "Reconnect all" is grey unless a listed host should be up."""
     assert at(built(view(host("web"))), "reconnect-all").enabled
     for lone in (host("web", listed=False), host("web", "idle"), host("web", "paused")):
         assert not at(built(view(lone)), "reconnect-all").enabled
 
 
 def test_start_at_login_is_left_out_where_it_is_unknown() -> None:
-    """Otherwise the box shows the current setting, and choosing it toggles the setting."""
+    """If the setting is unknown, the menu has no box for it.
+
+    Otherwise the box shows it, and choosing the box toggles it.
+    """
     assert ("start-at-login",) not in keys(built(view()))
     assert built(view(), start_at_login=True).command(("start-at-login",)) == StartAtLogin(on=False)
 
@@ -531,12 +540,12 @@ def test_start_at_login_is_left_out_where_it_is_unknown() -> None:
     ],
 )
 def test_times_are_in_the_users_time_zone(since: str | None, shown: str) -> None:
-    """The weekday or date appears if it is not today."""
+    """Times are in the user's time zone, with the weekday or date if they are not today."""
     assert at(built(view(host("web", since=since))), "host", "web").label == f"● web · connected{shown}"
 
 
 def test_a_configuration_with_a_mistake_is_shown_first() -> None:
-    """The menu has the error and a line to edit the file, and the tooltip has a line.
+    """The menu shows the error and a line to edit the file. The tooltip shows the error, too.
 
     An older agent reports no error.
     """
@@ -567,7 +576,7 @@ def test_a_paused_host_shows_whether_it_is_still_connected() -> None:
 def test_the_error_of_a_sign_in_is_below_its_line() -> None:
     """Without notifications only the menu can show the error.
 
-    The usual hint is left out, since the line says the same.
+    The usual hint is left out, because the line contains the same text.
     """
     failed = vpn("corp", "needs-sign-in", "db")
     failed["problem"] = problem(
@@ -589,7 +598,7 @@ def test_a_host_that_the_user_disconnected_is_marked() -> None:
 
 
 def test_sessions_of_an_earlier_connection_are_shown() -> None:
-    """The line has the time at which their connection was made."""
+    """The menu shows sessions of an earlier connection, with the time when that connection was made."""
     draining = [{"pid": 7, "since": "2026-01-01T13:02:00Z", "sessions": 2, "connections": 0}]
     whole = built(view(hosts=[host("web", draining=draining)]))
     assert (

@@ -1,4 +1,4 @@
-"""A menu in the form of dbusmenu: numbers, properties, and the smallest possible updates."""
+"""The conversion of a menu to dbusmenu: numbers, properties, and the smallest possible updates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trayagent.desktop.tray.look import Entry
 
 
 def entries(*keys: str) -> tuple[Entry, ...]:
-    """Return actions whose label is their key."""
+    """Return actions whose labels equal their keys."""
     return tuple(Entry(key, key) for key in keys)
 
 
@@ -38,7 +38,7 @@ def test_what_cannot_be_chosen_has_no_key() -> None:
 
 
 def test_a_key_that_is_there_twice_is_two_items() -> None:
-    """Both items exist, and both have the key."""
+    """If a key exists twice, there are two items with that key."""
     layouts = Layouts()
     layouts.lay_out(entries("a", "a"))
     assert len(layouts.nodes) == 3
@@ -47,7 +47,7 @@ def test_a_key_that_is_there_twice_is_two_items() -> None:
 
 
 def test_only_the_parent_whose_children_changed_is_laid_out_again() -> None:
-    """If two parents changed, the root is laid out again."""
+    """Only the parent whose children changed is laid out again. If two parents changed, the root is laid out again."""
     layouts = Layouts()
 
     def lay_out(one: str, two: str) -> int | None:
@@ -69,7 +69,7 @@ def test_a_property_at_its_default_again_is_sent_as_removed() -> None:
 
 
 def test_an_item_of_another_kind_is_another_item() -> None:
-    """Panels read the kind of an item only once."""
+    """An item that changes its kind becomes a new item, because panels read an item's kind only once."""
     layouts = Layouts()
     layouts.lay_out([Entry("a", "a")])
     before = number(layouts, "a")
@@ -78,14 +78,14 @@ def test_an_item_of_another_kind_is_another_item() -> None:
 
 
 def test_a_label_is_one_short_line_without_accelerators() -> None:
-    """Names of hosts and texts of problems may contain any characters."""
+    """A label is one short line without accelerators, whatever characters the name or text contains."""
     assert label("a_b\n c\0\udc80\t") == "a__b c\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
     assert len(label("x" * 500)) == 120
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), max_size=12))
 def test_a_number_never_means_two_keys(menus: list[list[str]]) -> None:
-    """Over any history of menus a number has one key, and a key that stays keeps its number."""
+    """Over any sequence of menus, a number means only one key, and a key that stays keeps its number."""
     layouts, meant = Layouts(), dict[int, object]()
     last: dict[object, int] = {}
     for keys in menus:
@@ -99,7 +99,10 @@ def test_a_number_never_means_two_keys(menus: list[list[str]]) -> None:
 
 @pytest.mark.parametrize("text", ["my_host_1", "host", "_x", "x_", "a__b", "__", "a___b_c", "___x", "x_ y_z"])
 def test_underscores_survive_in_every_panel(text: str) -> None:
-    """Most panels read "__" as "_" and drop a single one. GNOME's extension drops the first one before a character."""
+    """Underscores are escaped for each panel: most read "__" as "_".
+
+    GNOME's extension drops the first one before a character.
+    """
     usual = re.sub("__|_(.?)", lambda found: "_" if found[0] == "__" else found[1], label(text))
     gnome = re.sub("_([^_])", r"\1", label(text, first_only=True), count=1)
     assert usual == gnome == text

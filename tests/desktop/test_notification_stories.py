@@ -1,4 +1,4 @@
-"""Transcripts of the messages that the user gets."""
+"""Stories with transcripts of the notifications that the user gets."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ HOUR_S = 3600.0
 
 
 def test_a_lid_closed_for_an_hour_and_opened_in_a_cafe_is_no_message() -> None:
-    """The network goes and comes back elsewhere, and the hosts are connected two seconds later."""
+    """A change of network during sleep gives no message, if the hosts are connected two seconds after waking."""
     desk = Desk().sees(host("web"), host("db"))
     desk.after(60).sees(host("web", "offline"), host("db", "offline"), online=False)
     desk.after(5).sees(
         host("web", "checking"), host("db", "connecting")
-    )  # asleep in between: the clock stopped
+    )  # the laptop is asleep in between, so the clock stopped
     desk.after(2).sees(host("web", recoveries=1), host("db", recoveries=1)).after(HOUR_S)
     desk.expect("")
 
 
 def test_a_vpn_with_a_one_time_password_after_moving_is_one_message() -> None:
-    """The message appears once with all waiting hosts, changes its text in place, and goes when the VPN is up."""
+    """One message lists all waiting hosts, changes its text in place, and disappears when the VPN is up."""
     desk = Desk().sees(vpn("corp", "up", "db", "git"), host("db"), host("git"), host("web"))
     desk.after(60).sees(vpn("corp", "down", "db", "git"), host("db", "offline"), online=False)
     waits = [host("db", "needs-vpn", "vpn-needs-sign-in"), host("git", "needs-vpn", "vpn-needs-sign-in")]
@@ -42,7 +42,7 @@ def test_a_vpn_with_a_one_time_password_after_moving_is_one_message() -> None:
 
 
 def test_a_vpn_flapping_ten_times_in_a_minute_is_no_message() -> None:
-    """A problem that ends before its time is never shown, and neither are the hosts behind the VPN."""
+    """A VPN's problem that ends within seconds is never shown, and neither are the hosts behind the VPN."""
     desk = Desk().sees(vpn("corp", "up", "db"), host("db"))
     for _ in range(10):
         desk.after(3).sees(vpn("corp", "needs-sign-in", "db"), host("db", "needs-vpn", "vpn-needs-sign-in"))
@@ -51,9 +51,9 @@ def test_a_vpn_flapping_ten_times_in_a_minute_is_no_message() -> None:
 
 
 def test_a_login_that_would_be_refused_next_time_is_one_message_while_the_connection_lives() -> None:
-    """The warning comes while the host is still connected.
+    """One message warns about the next login while the host is still connected.
 
-    When the connection is lost, a message says what is needed.
+    When the connection is lost, another message explains what the user has to do.
     """
     refused = host("web", code="auth-denied", title="web would refuse the next login", hint="Fix it")
     desk = Desk().sees(host("web")).after(60).sees(refused)
@@ -68,7 +68,7 @@ def test_a_login_that_would_be_refused_next_time_is_one_message_while_the_connec
 
 
 def test_three_hosts_behind_one_expired_vpn_are_one_message() -> None:
-    """Their time-outs and refusals have the VPN as their cause."""
+    """Hosts behind an expired VPN get no message of their own, because the VPN is the cause of their failures."""
     desk = Desk().sees(vpn("corp", "up", "a", "b", "c"), host("a"), host("b"), host("c"))
     desk.after(60).sees(
         vpn("corp", "needs-sign-in", "a", "b", "c"),
@@ -90,7 +90,7 @@ def test_a_vpn_without_waiting_hosts_or_that_the_user_took_down_is_no_message() 
 
 
 def test_a_revoked_key_is_one_message_until_the_user_has_helped() -> None:
-    """Fifty equal views give one message."""
+    """A revoked key gives one message, however many equal views follow, until the user has fixed it."""
     desk = Desk().sees(host("web"))
     refused = host("web", "needs-sign-in", "auth-denied", title="web refused the key", hint="Add another")
     for _ in range(50):
@@ -139,7 +139,10 @@ def test_a_slowly_flapping_connection_is_shown_once_in_ten_minutes() -> None:
 
 
 def test_nothing_is_shown_while_there_is_no_network() -> None:
-    """Messages on the screen go, too. The loss is remembered, and its end is shown."""
+    """Without a network, no message is shown and messages on the screen disappear.
+
+    A loss that was shown is ended later.
+    """
     desk = Desk().sees(host("a")).after(1).sees(host("a", "waiting", "refused")).after(60)
     desk.sees(host("a", "offline"), online=False).after(HOUR_S)
     desk.sees(host("a", "connecting")).after(1).sees(host("a"))
@@ -151,7 +154,7 @@ def test_nothing_is_shown_while_there_is_no_network() -> None:
 
 
 def test_a_captive_portal_is_one_message_for_all() -> None:
-    """The captive portal is the cause of all other problems here."""
+    """A captive portal gives one message, because it causes all other problems on this network."""
     desk = Desk().sees(host("a"), host("b"), vpn("corp", "up", "b"))
     portal = [host("a", "offline", "captive-portal"), host("b", "needs-vpn", "vpn-needs-sign-in")]
     desk.after(1).sees(*portal, vpn("corp", "needs-sign-in", "b")).after(HOUR_S)
@@ -161,7 +164,7 @@ def test_a_captive_portal_is_one_message_for_all() -> None:
 
 
 def test_hosts_behind_a_failed_jump_host_get_no_message() -> None:
-    """The jump host's own problem is the cause."""
+    """Hosts behind a failed jump host get no message, because the jump host's own problem is the cause."""
     desk = Desk().sees(host("jump"), host("inner"))
     desk.after(1).sees(
         host("jump", "needs-sign-in", "auth-denied"), host("inner", "waiting", "jump-host-failed")
@@ -170,13 +173,13 @@ def test_hosts_behind_a_failed_jump_host_get_no_message() -> None:
 
 
 def test_a_locked_agent_is_one_message_for_its_hosts() -> None:
-    """Five hosts need one locked key."""
+    """Five hosts that need the same locked key share one message."""
     desk = Desk().sees(*(host(n, "needs-sign-in", "passphrase-needed", title="Unlock it") for n in "abcde"))
     desk.after(9).expect("3 + passphrase-needed: a, b, c and 2 more: a key is locked | Unlock it")
 
 
 def test_a_changed_host_key_is_a_message_for_each_host() -> None:
-    """Each changed key needs its own decision."""
+    """Each host with a changed host key gets its own message, because each needs its own decision."""
     desk = Desk().sees(host("a", "failed", "host-key-changed"), host("b", "failed", "host-key-changed"))
     desk.after(9).expect("""
         3 + host-key-changed a: a: the host key changed | host-key-changed
@@ -185,7 +188,7 @@ def test_a_changed_host_key_is_a_message_for_each_host() -> None:
 
 
 def test_a_forward_that_stays_closed_is_shown() -> None:
-    """A port that becomes free within seconds is not reported."""
+    """A forward that stays closed is shown. A port that becomes free within seconds is not."""
     forwards = [
         {"state": "failed", "spec": "8080:localhost:80", "error": "address in use"},
         {"state": "open"},
@@ -198,7 +201,7 @@ def test_a_forward_that_stays_closed_is_shown() -> None:
 def test_a_configuration_with_a_mistake_is_one_message_until_it_is_fixed() -> None:
     """The message appears at once, also without a network.
 
-    Another mistake replaces it. A save in two steps is no mistake.
+    Another mistake replaces the message. A file that is saved in two steps causes no message.
     """
     desk = Desk().sees(online=False, rejected="line 3").after(0.5).sees(online=False).after(60)
     desk.sees(online=False, rejected="line 3").after(60)
@@ -215,7 +218,7 @@ def test_a_configuration_with_a_mistake_is_one_message_until_it_is_fixed() -> No
 
 
 def test_snooze_is_an_hour_or_until_it_is_solved() -> None:
-    """After an hour the same cause is shown again; a new cause is shown at once."""
+    """A snoozed message is shown again after an hour. A new cause is shown at once."""
     refused = host("web", "needs-sign-in", "auth-denied")
     desk = Desk().sees(refused).after(10).snoozes("auth-denied").after(2 * HOUR_S)
     desk.snoozes("auth-denied").after(60).sees(host("web")).after(60).sees(refused).after(60)
@@ -230,7 +233,7 @@ def test_snooze_is_an_hour_or_until_it_is_solved() -> None:
 
 @pytest.mark.parametrize("away", [{"online": False}, {"paused": True}])
 def test_a_dismissed_message_stays_dismissed_through_a_change_of_network(away: dict[str, bool]) -> None:
-    """Without a network, during a pause and on the way back it is unknown whether the problem is solved."""
+    """A dismissed message stays dismissed without a network or in a pause, when the problem's state is unknown."""
     refused, gone = host("web", "needs-sign-in", "auth-denied"), host("web", "offline", "auth-denied")
     trying = host("web", "connecting")
     for dismissed in (Desk.snoozes, Desk.closes):
@@ -246,7 +249,7 @@ def test_a_dismissed_message_stays_dismissed_through_a_change_of_network(away: d
 
 
 def test_a_button_that_serves_one_of_two_hosts_leaves_the_other_to_be_shown() -> None:
-    """The server closes the message together with the button, but the user has not dismissed the second host."""
+    """The server closes the message when its button is pressed. The second host in it is shown again."""
     first, second = (host(name, "needs-sign-in", "auth-denied") for name in "ab")
     desk = Desk().sees(first, second).after(4)
     desk.memory = closed(desk.memory, "auth-denied", "a")
@@ -273,7 +276,10 @@ def test_a_mistake_in_the_configuration_hides_no_loss() -> None:
 
 
 def test_a_closed_message_comes_back_only_with_news() -> None:
-    """A new host is news. If the user has to act, a new text is news, too. The same text or fewer names are not."""
+    """A closed message is shown again if a host is added, or the text changes and the user has to act.
+
+    Fewer names do not count.
+    """
     refused = [host(n, "needs-sign-in", "auth-denied", title=f"{n} refused") for n in "abc"]
     desk = Desk().sees(*refused[:2]).after(9).closes("auth-denied")
     desk.after(9).sees(refused[0]).after(9).sees(*refused[:2]).after(9)
@@ -285,7 +291,7 @@ def test_a_closed_message_comes_back_only_with_news() -> None:
 
 
 def test_a_closed_loss_is_not_shown_again_for_another_reason() -> None:
-    """Each retry may fail in another way, and the user need not act on that."""
+    """A closed message about a loss is not shown again if only the reason changes: retries may fail differently."""
     desk = Desk().sees(host("a")).after(1).sees(host("a", "waiting", "timed-out")).after(40).closes("lost")
     desk.sees(host("a", "waiting", "name-not-found")).after(HOUR_S)
     desk.expect("31 + lost: a: connection lost | timed-out")
@@ -303,7 +309,7 @@ def test_an_expired_vpn_hides_only_the_hosts_behind_it() -> None:
 
 
 def test_nothing_is_shown_while_paused_or_about_what_the_user_ended() -> None:
-    """Paused hosts, a paused agent and a disconnected host are the user's own choice."""
+    """Paused hosts, a paused agent and disconnected hosts cause no message, because they are the user's own choice."""
     desk = Desk().sees(host("a"), host("b"))
     desk.after(1).sees(host("a", "paused"), host("b", "idle")).after(HOUR_S)
     desk.sees(host("a", "failed", "host-key-changed"), paused=True).after(HOUR_S)
@@ -314,7 +320,7 @@ def test_nothing_is_shown_while_paused_or_about_what_the_user_ended() -> None:
     ("notify", "told"), [("none", ""), ("problems", ""), ("all", "6 + back: a: connected again")]
 )
 def test_every_recovery_is_shown_only_with_all(notify: str, told: str) -> None:
-    """`[agent] notify` decides."""
+    """Recoveries are shown only with `[agent] notify = "all"`."""
     desk = Desk(notify).sees(host("a", recoveries=3))  # type: ignore[arg-type]  # mypy does not narrow it
     desk.after(5).sees(host("a", "connecting", recoveries=3)).after(1).sees(host("a", recoveries=4))
     desk.expect(told)
@@ -329,7 +335,7 @@ def test_with_none_nothing_is_shown() -> None:
 
 
 def test_a_message_that_waits_for_the_user_stays_on_the_screen() -> None:
-    """Only problems that end automatically or that need no action may leave the screen after a while."""
+    """A message that needs the user stays on the screen. Other messages may disappear after a while."""
     assert {code for code, row in WARNINGS.items() if not row.stays} == {"forward-failed", "lost"}
 
 

@@ -1,4 +1,4 @@
-"""Messages over the bus, with a fake server that can be slow, limited, dead or restarted."""
+"""Notifications over the bus, with a fake notification server that can be slow, limited, dead or restarted."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_buttons_and_closings_count_for_messages_on_the_screen(desk: Desk) -> No
 
 
 def test_a_button_signal_of_another_program_is_ignored(desk: Desk) -> None:
-    """Only signals of the server itself count."""
+    """A button signal counts only if it comes from the notification server itself."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -115,7 +115,7 @@ def test_a_button_signal_of_another_program_is_ignored(desk: Desk) -> None:
             claim.destination = shows._server._connection.bus.unique_name
             await other.send(claim)
             await other.call(BusMessage(FakeServer.NAME, SERVER_PATH, FakeServer.NAME, "GetCapabilities"))
-            server.NotificationClosed(1, 2)  # by then the claim was read
+            server.NotificationClosed(1, 2)  # when this arrives, the forged signal has been read
             await until(lambda: heard, "heard")
             assert heard == ["vpn corp"]
             other.disconnect()
@@ -125,7 +125,7 @@ def test_a_button_signal_of_another_program_is_ignored(desk: Desk) -> None:
 
 
 def test_a_server_without_buttons_gets_none_and_markup_is_escaped_where_it_counts(desk: Desk) -> None:
-    """The server's capabilities decide what it gets."""
+    """A server without the capability gets no buttons. Markup is escaped only for a server that interprets it."""
 
     async def body() -> None:
         server = await FakeServer(can=["body", "body-markup"]).take(desk.bus())
@@ -139,7 +139,10 @@ def test_a_server_without_buttons_gets_none_and_markup_is_escaped_where_it_count
 
 
 def test_a_server_that_never_answers_blocks_nothing(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    """The problem is logged once. When the server answers, it gets only the latest message of each key."""
+    """If a server never answers, the problem is logged once.
+
+    When it answers again, it gets only the latest message per key.
+    """
 
     async def body() -> None:
         server = await FakeServer(answers=False).take(desk.bus())
@@ -164,7 +167,7 @@ def test_a_server_that_never_answers_blocks_nothing(desk: Desk, caplog: pytest.L
 
 
 def test_a_server_that_died_gets_the_messages_again(desk: Desk) -> None:
-    """Current messages are shown once more; messages that the user closed or that are over are not."""
+    """A restarted server gets the current messages again, but not those that the user closed or that are over."""
 
     async def body() -> None:
         address = desk.bus()
@@ -188,12 +191,12 @@ def test_a_server_that_died_gets_the_messages_again(desk: Desk) -> None:
 
 
 def all_shown(shows: Notifier, server: FakeServer, number: int) -> bool:
-    """Report whether the server got this many messages, and none is under way."""
+    """Report whether the server got `number` messages, and no request is pending."""
     return len(server.shown) == number and not shows._tasks
 
 
 def test_a_passing_message_is_shown_each_time(desk: Desk) -> None:
-    """A second recovery with the same text is shown, too; a message that stays is shown once."""
+    """A passing message, such as a recovery, is shown again with the same text. A lasting message is shown once."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -213,7 +216,7 @@ def test_a_passing_message_is_shown_each_time(desk: Desk) -> None:
 
 
 def test_a_passing_message_is_shown_though_the_last_one_is_closed_meanwhile(desk: Desk) -> None:
-    """The server is slow and the user closes the old message: the new one is not treated as closed."""
+    """If the server is slow and the user closes the old message, the new message is still shown."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -236,7 +239,7 @@ def test_a_passing_message_is_shown_though_the_last_one_is_closed_meanwhile(desk
 
 
 class Screen:
-    """Shows messages for a teller."""
+    """A fake screen that records messages."""
 
     problem = None
 
@@ -244,7 +247,7 @@ class Screen:
         self.titles: list[str] = []
 
     def show(self, message: Message) -> None:
-        """Record it."""
+        """Record the message."""
         self.titles.append(message.title)
 
     def withdraw(self, key: str) -> None:
@@ -252,7 +255,7 @@ class Screen:
 
 
 def test_a_message_that_left_with_its_button_is_dismissed_for_one_host_only() -> None:
-    """The button served the first host. The second host is shown again once the first one is solved."""
+    """A button serves only the first host. The second host is shown again once the first host's problem is solved."""
 
     async def body() -> None:
         screen, now, served = Screen(), [0.0], list[str]()
@@ -271,7 +274,7 @@ def test_a_message_that_left_with_its_button_is_dismissed_for_one_host_only() ->
 
 @pytest.mark.parametrize("name", ["gnome-shell", "Plasma", "mako", "dunst"])
 def test_a_click_on_the_message_is_its_first_action(desk: Desk, name: str) -> None:
-    """The server gets that action as the default, too. A message that can only be postponed has none."""
+    """The first action is also the default action. A message with only Snooze has no default action."""
 
     async def body() -> None:
         server = await FakeServer(name=name).take(desk.bus())
@@ -294,7 +297,7 @@ def test_a_click_on_the_message_is_its_first_action(desk: Desk, name: str) -> No
 
 
 def test_a_server_without_buttons_shows_what_to_type(desk: Desk) -> None:
-    """The text names the command of the first button, unless it does so already."""
+    """Without buttons, the text contains the command of the first button, unless it already does."""
 
     async def body() -> None:
         server = await FakeServer(can=["body"]).take(desk.bus())
@@ -328,7 +331,7 @@ def test_a_button_is_called_what_it_does(code: str, buttons: list[str], by_hand:
 
 
 def test_a_passing_message_is_not_shown_long_afterwards(desk: Desk) -> None:
-    """Nothing showed messages at that time. When a server appears, it gets only the message that stays."""
+    """A server that appears later gets only lasting messages, not passing ones from before."""
 
     async def body() -> None:
         done = Message("done", "Nothing here puts it on the clipboard", "", passing=True)
@@ -347,7 +350,7 @@ def test_a_passing_message_is_not_shown_long_afterwards(desk: Desk) -> None:
 
 
 def test_a_server_that_takes_over_gets_all_messages(desk: Desk) -> None:
-    """Another program may replace the first one at once, and does not know its messages."""
+    """A server that takes over from another one gets all messages, because it does not know the earlier ones."""
 
     async def body() -> None:
         address = desk.bus()
@@ -365,7 +368,7 @@ def test_a_server_that_takes_over_gets_all_messages(desk: Desk) -> None:
 
 
 def test_a_button_before_its_message_is_known_and_a_message_that_is_gone_are_fine(desk: Desk) -> None:
-    """Signals may overtake the answer, and the server may have forgotten a message that is closed."""
+    """Signals that arrive before the answer to `Notify`, and messages that the server has forgotten, cause no error."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -383,7 +386,7 @@ def test_a_button_before_its_message_is_known_and_a_message_that_is_gone_are_fin
 
 
 def test_a_request_at_the_moment_when_the_last_one_ends_is_not_lost() -> None:
-    """Other tasks run between a task's last step and its end."""
+    """A request that arrives when the previous task is just ending is not lost."""
 
     class Quick:
         def __init__(self) -> None:
@@ -397,7 +400,7 @@ def test_a_request_at_the_moment_when_the_last_one_ends_is_not_lost() -> None:
 
     async def body() -> None:
         shows, server = Notifier(lambda *_: None), Quick()
-        shows._server = server  # type: ignore[assignment]  # just enough of a server
+        shows._server = server  # type: ignore[assignment]  # a minimal fake of the server
         shows.show(SIGN_IN)
         task = shows._tasks[SIGN_IN.key]
         await asyncio.sleep(0)
@@ -425,7 +428,7 @@ def test_a_request_while_another_fails_is_tried(caplog: pytest.LogCaptureFixture
 
     async def body() -> None:
         server = Refusing()
-        shows._server = server  # type: ignore[assignment]  # just enough of a server
+        shows._server = server  # type: ignore[assignment]  # a minimal fake of the server
         shows.show(Message(SIGN_IN.key, "first", ""))
         await until(lambda: not shows._tasks, "done")
         assert (server.told, shows.problem) == (["first", SIGN_IN.title], None)
@@ -440,7 +443,7 @@ def test_a_request_while_another_fails_is_tried(caplog: pytest.LogCaptureFixture
 
 
 def test_characters_that_the_bus_cannot_carry_are_removed(desk: Desk) -> None:
-    """A message may quote a program's output."""
+    """Characters that D-Bus cannot carry are removed, because a message may quote a program's output."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())
@@ -454,7 +457,7 @@ def test_characters_that_the_bus_cannot_carry_are_removed(desk: Desk) -> None:
 
 
 def test_no_server_at_all_is_a_problem_and_a_later_one_shows_it(desk: Desk) -> None:
-    """Without a server nothing breaks, and nothing is lost."""
+    """If there is no server, `problem` reports that. A server that appears later gets the message."""
 
     async def body() -> None:
         address = desk.bus()
@@ -503,7 +506,7 @@ def test_the_dispatcher_shows_lasting_problems_and_handles_buttons(desk: Desk) -
 
 
 def test_the_dispatcher_wakes_up_when_a_message_is_due() -> None:
-    """A problem that lasts is shown even if no further view arrives."""
+    """The dispatcher shows a lasting problem when it is due, even if no further view arrives."""
 
     class Screen:
         problem: str | None = None
@@ -535,7 +538,7 @@ def test_the_dispatcher_wakes_up_when_a_message_is_due() -> None:
 
 
 def test_only_tokens_of_our_own_messages_are_used(desk: Desk) -> None:
-    """The server sends each token to all clients; those for other programs' messages are ignored."""
+    """The server sends each activation token to all clients. The agent ignores tokens for other programs' messages."""
 
     async def body() -> None:
         server = await FakeServer().take(desk.bus())

@@ -1,4 +1,4 @@
-"""The command behind the menu's "Open terminal": a session that reconnects, in a window that stays readable."""
+"""The command of the menu's "Open terminal": a session that reconnects, in a window that stays open after an error."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WITHIN_S = 20.0
 
 
 async def unasked(*_: Any) -> Any:
-    """Fail: the agent is not needed for this."""
+    """Fail, because this choice must not call the agent."""
     raise AssertionError
 
 
 def words_of(tmp_path: Path, host: str) -> list[str]:
-    """Choose "Open terminal" with a terminal that records its words. Return the command that it got."""
+    """Choose "Open terminal" with a fake terminal that records its arguments. Return the recorded command."""
     note, terminal = tmp_path / "words", tmp_path / "xterm"
     part = shlex.quote(f"{note}.part")
     terminal.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {part}; mv {part} {shlex.quote(str(note))}\n')
@@ -56,7 +56,7 @@ def test_open_terminal_attaches_with_the_agents_own_configuration(tmp_path: Path
 
 
 def test_an_error_can_be_read_before_the_window_closes(tmp_path: Path) -> None:
-    """The window waits only after an error (255). A session that ended with another status closes it at once."""
+    """After an error (255), the window waits for a key. After another status, it closes at once."""
     script = words_of(tmp_path, "web")[3]
     for status, asks in ((255, True), (0, False), (7, False)):
         command = ["sh", "-c", script, "web", "sh", "-c", f"exit {status}"]
@@ -68,7 +68,7 @@ def test_an_error_can_be_read_before_the_window_closes(tmp_path: Path) -> None:
 
 
 def test_a_title_cannot_contain_a_command_of_the_terminal() -> None:
-    """The name of a host may contain control characters; they do not reach the terminal."""
+    """Control characters in a host's name do not reach the terminal."""
     command = in_terminal("-w\x1b]2;x\x07%s\\e", ["echo", "ran"])
     done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=True)
     assert done.stdout == "\x1b]2;-w\ufffd]2;x\ufffd%s\\e\x07ran\n"

@@ -16,14 +16,14 @@ from trayagent.desktop.tray.pystray_icon import PystrayTray, image, import_pystr
 
 
 def linux_icon() -> Any:
-    """Import our Icon of pystray. Late, because it imports pystray."""
+    """Import our back end for pystray. Import it late, because it imports pystray."""
     from trayagent.desktop.tray.pystray_linux import Icon
 
     return Icon
 
 
 def test_pystray_is_imported_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without our choice of a back end pystray would contact the X server during the import."""
+    """Importing pystray contacts no X server, because trayagent selects its own back end first."""
     monkeypatch.delenv("DISPLAY", raising=False)
     assert import_pystray().Menu
     assert os.environ["PYSTRAY_BACKEND"] == "dummy"
@@ -112,7 +112,10 @@ def test_an_update_sends_pystray_only_what_changed() -> None:
 
 
 def test_each_kind_of_pystrays_items_keeps_its_kind() -> None:
-    """A checked item is a checkbox unless it is a radio item, and only items that can be chosen have a command."""
+    """Each kind of pystray item keeps its kind: a checked item is a checkbox or a radio item.
+
+    Only enabled items have a command.
+    """
     pystray = import_pystray()
     chosen: list[str] = []
     item = pystray.MenuItem

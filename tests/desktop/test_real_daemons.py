@@ -22,7 +22,7 @@ SIGN_IN = Message(
     stays=True,
 )
 
-# dunst has no buttons: a middle click starts a menu program, which here returns the first button's line.
+# dunst has no buttons. A middle click starts a menu program, which in this test returns the first button's line.
 DUNSTRC = """[global]
 dmenu = {menu}
 mouse_middle_click = do_action
@@ -32,7 +32,7 @@ background = "#2040dc"
 
 
 def start(desk: Desk, daemon: str) -> None:
-    """Start the daemon. It may be ready after the first message."""
+    """Start the daemon. The daemon may become ready only after the first message."""
     desk.screen()
     desk.bus()
     if daemon == "dunst":
@@ -60,7 +60,7 @@ async def notifier(desk: Desk) -> AsyncIterator[tuple[Notifier, list[Any]]]:
 
 
 def boxes(desk: Desk) -> int:
-    """Return how many messages are on the screen, by counting runs of rows that are not background."""
+    """Return how many messages are on the screen: the number of blocks of rows that are not background."""
     picture = desk.picture().convert("L").point(lambda v: 255 if v > 20 else 0)
     rows = [picture.crop((0, y, picture.width, y + 1)).getbbox() is not None for y in range(picture.height)]
     return sum(row and not above for above, row in zip([False, *rows], rows, strict=False))
@@ -78,7 +78,7 @@ async def press_button(desk: Desk, daemon: str) -> None:
 
 @pytest.mark.parametrize("daemon", ["dunst", "xfce4-notifyd"])
 def test_the_sign_in_message_on_a_real_daemon(desk: Desk, daemon: str) -> None:
-    """The message appears once, changes in place, reports its button, and goes when the VPN is up."""
+    """The message appears once, changes in place, reports its button, and disappears when the VPN is up."""
 
     async def body() -> None:
         start(desk, daemon)

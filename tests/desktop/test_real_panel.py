@@ -1,4 +1,4 @@
-"""The icon in a real xfce4-panel: found by its colour, used by mouse and keyboard.
+"""The icon in a real xfce4-panel. The tests find it by its colour, and use mouse and keyboard.
 
 Set TRAYAGENT_PICTURES to a directory to keep pictures of the screen.
 """
@@ -20,7 +20,7 @@ from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 
 @dataclass
 class Stage:
-    """A tray in front of a real panel."""
+    """A tray on a desktop with a real panel."""
 
     desk: Desk
     tray: StatusNotifierTray
@@ -57,7 +57,7 @@ async def stage(desk: Desk) -> AsyncIterator[Stage]:
 
 
 def test_the_icon_appears_and_changes_with_the_state(desk: Desk) -> None:
-    """A panel that was there first shows the icon, and each new picture."""
+    """A panel that runs before the tray shows the icon, and each new picture."""
 
     async def body() -> None:
         async with stage(desk) as at:
@@ -73,7 +73,7 @@ def test_the_icon_appears_and_changes_with_the_state(desk: Desk) -> None:
 
 
 def test_either_button_opens_the_menu_and_the_keyboard_chooses(desk: Desk) -> None:
-    """The keys of an action in a submenu, of a radio item and of a checkbox reach the agent."""
+    """Choosing an action in a submenu, a radio item or a checkbox by keyboard reaches the agent."""
 
     async def body() -> None:
         async with stage(desk) as at:
@@ -122,7 +122,7 @@ def test_an_update_changes_an_open_menu_and_leaves_it_open(desk: Desk) -> None:
 
 
 def test_an_agent_before_any_panel_and_a_panel_that_was_killed(desk: Desk) -> None:
-    """The icon appears when the first panel starts, and again in the next one."""
+    """The icon appears when the first panel starts, and again in the next panel."""
 
     async def body() -> None:
         async with stage(desk) as at:

@@ -1,4 +1,4 @@
-"""What a click starts may come to the front: each choice hands the click's token to its own program."""
+"""Each menu choice passes the click's activation token to its program, so that the window may get the focus."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WITHIN_S = 20.0
 
 
 async def nothing(*_: Any) -> Any:
-    """Fail: the agent is not needed for this."""
+    """Fail, because this choice must not call the agent."""
     raise AssertionError
 
 
@@ -66,7 +66,7 @@ def program(path: Path, *lines: str) -> None:
 def test_a_clicks_token_reaches_the_program_that_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, editor: bool
 ) -> None:
-    """The program is the editor's terminal, the sign-in's terminal, the desktop's opener or a clipboard program."""
+    """The token reaches the editor's terminal, the sign-in's terminal, the desktop's opener or a clipboard program."""
     note = tmp_path / "token"
     for name in ("term", "xdg-open", "wl-copy", "ed"):
         program(tmp_path / name, f'echo "$XDG_ACTIVATION_TOKEN" > {note}.part', f"mv {note}.part {note}")
@@ -80,7 +80,7 @@ def test_a_clicks_token_reaches_the_program_that_it_starts(
         while not note.exists():
             assert time.monotonic() < limit, "nothing was started"
             await asyncio.sleep(0.01)
-        if isinstance(command, SignIn):  # a sign-in waits until its window is closed
+        if isinstance(command, SignIn):  # close the window, because a sign-in waits for that
             chosen.cancel()
         await asyncio.wait([chosen])
 
@@ -89,7 +89,7 @@ def test_a_clicks_token_reaches_the_program_that_it_starts(
 
 
 def test_a_configuration_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
-    """A file is where the configuration's directory should be."""
+    """If the configuration's directory cannot be created, the error is shown."""
     (tmp_path / "file").touch()
     choices = choices_of(tmp_path)
     choices._configuration = tmp_path / "file" / "config.toml"
@@ -102,7 +102,10 @@ def test_a_configuration_that_cannot_be_created_is_reported(tmp_path: Path) -> N
 def test_a_new_configuration_is_opened_by_an_editor_if_the_desktop_has_no_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It begins with the commented example. Without any editor, the error of the desktop's opener is shown."""
+    """A new configuration contains the commented example, and is opened in an editor.
+
+    Without one, the opener's error is shown.
+    """
     program(tmp_path / "xdg-open", "exit 3")
     program(tmp_path / "term", f'echo "$@" > {tmp_path}/ran.part', f"mv {tmp_path}/ran.part {tmp_path}/ran")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -129,8 +132,8 @@ def test_a_new_configuration_is_opened_by_an_editor_if_the_desktop_has_no_progra
 def test_an_address_that_nothing_opens_is_shown_to_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """xdg-open(1) ends with 3 if it finds no program. The error's hint has the address."""
-    program(tmp_path / "xdg-open", "sleep 0.8", "exit 3")  # it tries one program after the other
+    """If no program opens the address, the error's hint contains it. xdg-open(1) then ends with 3."""
+    program(tmp_path / "xdg-open", "sleep 0.8", "exit 3")  # xdg-open tries one program after the other
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(TrayagentError, match=r"xdg-open could not open it \(status 3\)") as error:
         asyncio.run(choices_of(tmp_path).carry_out(OpenUrl("http://localhost:8080")))
@@ -138,7 +141,7 @@ def test_an_address_that_nothing_opens_is_shown_to_the_user(
 
 
 def test_a_program_that_ends_later_causes_no_error(tmp_path: Path) -> None:
-    """The loop reports nothing when a program ends that is no longer waited for."""
+    """A program that ends after the loop stopped waiting for it causes no error."""
     program(tmp_path / "late", "sleep 0.2")
     complaints: list[object] = []
 
@@ -147,7 +150,7 @@ def test_a_program_that_ends_later_causes_no_error(tmp_path: Path) -> None:
         assert await start([str(tmp_path / "late")], os.environ, 0.01) is None
         [waits] = [thread for thread in threading.enumerate() if thread.name.startswith("started ")]
         await asyncio.to_thread(waits.join)
-        await asyncio.sleep(0.01)  # let the loop handle the thread's call
+        await asyncio.sleep(0.01)  # give the loop time to handle the thread's call
 
     asyncio.run(body())
     assert complaints == []

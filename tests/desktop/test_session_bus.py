@@ -18,7 +18,7 @@ from trayagent.desktop.tray.linux_tray import StatusNotifierTray
 
 
 class User:
-    """Records its calls."""
+    """A user of the bus that records its calls."""
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self.connections, self.ends, self.trouble = list[Connection](), list[str](), trouble
@@ -35,7 +35,10 @@ class User:
 
 
 def test_the_bus_is_found_as_a_systemd_unit_sees_it(tmp_path: Path) -> None:
-    """The variable comes first, then the socket in the runtime directory. DISPLAY does not matter."""
+    """The bus's address comes from the variable, else from the socket in the runtime directory.
+
+    DISPLAY is not needed.
+    """
     assert (
         session_bus_address({"DBUS_SESSION_BUS_ADDRESS": "unix:path=/a", "XDG_RUNTIME_DIR": "/b"})
         == "unix:path=/a"
@@ -47,7 +50,7 @@ def test_the_bus_is_found_as_a_systemd_unit_sees_it(tmp_path: Path) -> None:
 
 
 def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> None:
-    """The bus's users get the end and the new connection."""
+    """When a bus dies and a new one appears, its users are notified of both, and the icon is back."""
 
     async def body() -> None:
         address = desk.bus()
@@ -56,7 +59,7 @@ def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> 
         tray.show(look())
         bus.start()
         for count in (1, 2, 3):
-            await until(lambda n=count: len(user.connections) == n, "connected")  # type: ignore[misc]  # a lambda's default
+            await until(lambda n=count: len(user.connections) == n, "connected")  # type: ignore[misc]  # a default argument of a lambda
             await until(lambda: "no panel" in (tray.problem or ""), "the tray is on the bus")
             assert bus.problem is None
             desk.end(desk._children[-1])
@@ -70,7 +73,7 @@ def test_a_bus_that_died_is_connected_again_and_the_icon_is_back(desk: Desk) -> 
 
 
 def test_a_bus_that_never_was_costs_nothing_until_a_nudge(desk: Desk) -> None:
-    """No timer runs, and a nudge finds the bus that a login has started."""
+    """Without a bus no timer runs. A nudge finds the bus that a login has started."""
 
     async def body() -> None:
         user = User()
@@ -92,7 +95,7 @@ def test_a_bus_that_never_was_costs_nothing_until_a_nudge(desk: Desk) -> None:
 
 @pytest.mark.parametrize("address", ["unix:path=/nonexistent/bus", "nonsense", "carrier-pigeon:to=home", ""])
 def test_a_wrong_address_is_a_problem_not_a_crash(address: str) -> None:
-    """The agent works on, whatever the variable contains."""
+    """An invalid address in the variable sets `problem`, and the agent continues."""
 
     async def body() -> None:
         user = User()
@@ -109,7 +112,7 @@ def test_a_wrong_address_is_a_problem_not_a_crash(address: str) -> None:
 def test_an_error_of_one_user_does_not_affect_the_others(
     desk: Desk, trouble: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error is logged, and the connection stays for the others."""
+    """If one user of the bus raises an error, it is logged, and the connection stays for the others."""
 
     async def body() -> None:
         first, second = User(trouble), User()
@@ -129,7 +132,7 @@ def test_an_error_of_one_user_does_not_affect_the_others(
 
 
 def test_calls_say_what_went_wrong(desk: Desk) -> None:
-    """A refusal, an answer of the wrong type and a bus that ended raise the same kind of error."""
+    """A refused call, an answer of the wrong type and an ended bus raise the same kind of error, with the reason."""
 
     async def body() -> None:
         user, address = User(), desk.bus()
@@ -152,7 +155,7 @@ def test_calls_say_what_went_wrong(desk: Desk) -> None:
 
 
 def test_an_owner_that_changes_during_the_request_is_reported_once() -> None:
-    """The signal is newer than the answer, which may be read after it."""
+    """An owner that changes during the request is reported once, because its signal is newer than the answer."""
 
     class Bus:
         def __init__(self) -> None:
@@ -173,7 +176,7 @@ def test_an_owner_that_changes_during_the_request_is_reported_once() -> None:
 
     async def body() -> None:
         owners: list[str | None] = []
-        connection = Connection(Bus())  # type: ignore[arg-type]  # just enough of a bus
+        connection = Connection(Bus())  # type: ignore[arg-type]  # a minimal fake of the bus
         await connection.watch_name("a.name", owners.append)
         assert owners == [":1.9"]
 
@@ -181,7 +184,7 @@ def test_an_owner_that_changes_during_the_request_is_reported_once() -> None:
 
 
 def test_a_bus_that_died_is_retried_less_and_less_often(desk: Desk) -> None:
-    """The bus is restarting, or the user has logged out, so the agent should not stay awake for it."""
+    """After a bus died, the agent retries at growing intervals: after a logout, it must not stay awake for the bus."""
 
     async def body() -> None:
         user, address = User(), desk.bus()
@@ -189,7 +192,7 @@ def test_a_bus_that_died_is_retried_less_and_less_often(desk: Desk) -> None:
         bus.start()
         await until(lambda: user.connections, "connected")
         desk.end(desk._children[-1])
-        await asyncio.sleep(1.0)  # at 0, 0.05, 0.15, 0.35, 0.75
+        await asyncio.sleep(1.0)  # retries at 0, 0.05, 0.15, 0.35 and 0.75 s
         assert 2 <= len(user.ends) <= 5
         await bus.close()
 

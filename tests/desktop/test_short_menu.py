@@ -1,4 +1,4 @@
-"""The menu for panels that unfold submenus inside it, and where a line that does not fit cannot be reached."""
+"""The short menu, for panels that unfold submenus in place and in which lines beyond the screen cannot be reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.desktop.test_menu import (
     drawn,
     forward,
     host,
-    in_berlin,  # noqa: F401  # a fixture
+    in_berlin,  # noqa: F401  # imported as a fixture
     problem,
     view,
     vpn,
@@ -52,7 +52,7 @@ def rows(whole: Menu) -> int:
 
 
 def needy(count: int) -> dict[str, Any]:
-    """Return a view of hosts with everything that makes a menu long."""
+    """Return a view whose hosts have everything that makes a menu long."""
     told = problem("auth-denied", "The server refuses every key of this machine", "Log in once, or " * 12)
     forwards = [
         forward("local", f"{8000 + n}:localhost:80", "failed" if n % 3 else "open") for n in range(40)
@@ -72,7 +72,7 @@ def needy(count: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 9, 60, 500])
 def test_the_menu_fits_a_small_screen(count: int) -> None:
-    """At most four hosts are in the root, no submenu has another one, and the longest one fits."""
+    """At most four hosts are in the root, no submenu has its own submenu, and the longest submenu fits."""
     whole = short(needy(count))
     assert len(hosts_in_root(whole)) == min(count, 3)  # a VPN that needs a sign-in takes one line
     assert all(not child.children for item in whole.items for child in item.children)
@@ -83,7 +83,7 @@ def test_the_menu_fits_a_small_screen(count: int) -> None:
 
 
 def test_what_can_be_done_comes_before_what_can_be_read() -> None:
-    """The last lines may be below the screen, so Reconnect, Disconnect and Pause are the first ones."""
+    """Reconnect, Disconnect and Pause come first, because the last lines may be below the screen."""
     whole = short(needy(9))
     first = [child.label for child in at(whole, "host", "web0").children]
     assert first[:6] == ["Log in…", "Reconnect", "Disconnect", "Pause", "Open terminal", "Show why"]
@@ -96,7 +96,7 @@ def test_what_can_be_done_comes_before_what_can_be_read() -> None:
 
 
 def test_the_whole_short_menu_reads_as_it_should() -> None:
-    """The entries of the program are behind one line, and a forward's own line opens or copies it."""
+    """The program's entries are in one submenu, and a forward's own line opens or copies the forward."""
     forwards = [
         forward("local", "8080:localhost:80"),
         forward("dynamic", "1080"),
@@ -149,7 +149,7 @@ def test_the_whole_short_menu_reads_as_it_should() -> None:
 
 
 def test_a_host_of_many_is_reached_by_two_choices() -> None:
-    """A range puts its hosts at the top, a name puts that host there, and one line leads back."""
+    """Choosing a range moves its hosts to the top, and choosing a name moves that host. Another line undoes this."""
     given = view(*[host(f"web{n:02}") for n in range(60)])
     for wanted in (f"web{n:02}" for n in range(60)):
         whole, choices = short(given), 0
@@ -165,13 +165,13 @@ def test_a_host_of_many_is_reached_by_two_choices() -> None:
 
 
 def test_a_host_with_a_failed_forward_is_in_the_root() -> None:
-    """It comes after the hosts that need the user or are away, and before those that lack nothing."""
+    """A host with a failed forward comes after hosts that need the user or are away, and before healthy hosts."""
     broken = host("z", forwards=[forward("local", "80:x:80", "failed")])
     whole = short(view(*[host(f"h{n}") for n in range(9)], broken, host("y", "failed"), host("x", "waiting")))
     assert hosts_in_root(whole) == ["y", "x", "z", "h0"]
 
 
 def test_a_host_that_is_gone_is_not_missed() -> None:
-    """If a brought host leaves the configuration, the usual order is back."""
+    """If a host that was moved to the top is removed from the configuration, the usual order returns."""
     given = view(*[host(f"h{n}") for n in range(9)])
     assert hosts_in_root(short(given, "gone")) == hosts_in_root(short(given))

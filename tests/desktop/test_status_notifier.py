@@ -56,7 +56,7 @@ async def with_panel(
 
 
 def test_every_property_exists_and_has_its_type(desk: Desk) -> None:
-    """A panel that reads all properties gets each one of the specification, with the right type."""
+    """A panel that reads all properties gets each property of the specification, with the right type."""
 
     async def body() -> None:
         async with with_panel(desk) as (_, _, panel):
@@ -81,7 +81,7 @@ def test_every_property_exists_and_has_its_type(desk: Desk) -> None:
 
 
 def test_characters_that_the_bus_cannot_carry_do_not_empty_the_menu(desk: Desk) -> None:
-    """A tooltip or a label may quote a program's output."""
+    """Characters that D-Bus cannot carry are removed from tooltips and labels, which may quote a program's output."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, _, panel):
@@ -94,7 +94,10 @@ def test_characters_that_the_bus_cannot_carry_do_not_empty_the_menu(desk: Desk) 
 
 
 def test_the_menu_is_served_as_the_panel_requests(desk: Desk) -> None:
-    """Layout, depth, several and single properties are served; a missing item is an error, not a crash."""
+    """The menu serves layouts of any depth, and several or single properties.
+
+    A missing item gives an error, not a crash.
+    """
 
     async def body() -> None:
         async with with_panel(desk) as (_, _, panel):
@@ -123,7 +126,7 @@ def test_the_menu_is_served_as_the_panel_requests(desk: Desk) -> None:
 
 
 def test_a_click_reaches_its_key_and_a_stale_click_nothing(desk: Desk) -> None:
-    """Numbers are never reused: a click on a host that is gone does not hit its successor."""
+    """Numbers are never reused, so a click on a removed host does not reach another host."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, chosen, panel):
@@ -150,7 +153,10 @@ def test_a_click_reaches_its_key_and_a_stale_click_nothing(desk: Desk) -> None:
 
 
 def test_labels_are_updated_in_place_and_structure_only_when_it_changed(desk: Desk) -> None:
-    """An open menu survives an update of properties. A changed layout is sent with its nearest parent."""
+    """Label changes are sent as property updates, so an open menu stays open.
+
+    A layout change is sent with its nearest parent.
+    """
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, _, panel):
@@ -170,7 +176,7 @@ def test_labels_are_updated_in_place_and_structure_only_when_it_changed(desk: De
 
 
 def test_the_icon_sends_only_changes(desk: Desk) -> None:
-    """The same look sends no signal, and a new tooltip does not make the panel fetch pictures."""
+    """The same look sends no signal, and a new tooltip does not make the panel fetch the picture again."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=0) as (tray, _, panel):
@@ -195,7 +201,7 @@ def test_the_icon_sends_only_changes(desk: Desk) -> None:
     ],
 )
 def test_the_panel_is_known_before_it_reads_the_icon(desk: Desk, program: str, expected: TrayPanel) -> None:
-    """The look can suit the panel from the first moment, because the owner of the watcher is known by its process."""
+    """The panel is identified by the process that owns the watcher, so the first look already suits the panel."""
 
     async def body() -> None:
         def adapt() -> None:
@@ -218,7 +224,7 @@ def test_the_panel_is_known_before_it_reads_the_icon(desk: Desk, program: str, e
 
 
 def test_the_same_look_again_costs_nothing(desk: Desk) -> None:
-    """Not even a timer is started."""
+    """Setting the same look again starts no timer."""
 
     async def body() -> None:
         async with with_panel(desk, interval_s=60) as (tray, _, _):
@@ -231,11 +237,11 @@ def test_the_same_look_again_costs_nothing(desk: Desk) -> None:
 
 
 def test_200_changes_in_a_second_reach_the_panel_as_at_most_five(desk: Desk) -> None:
-    """The first change is sent at once, the last one certainly, and at most four a second in between."""
+    """The first and the last change are always sent. In between, at most four changes per second are sent."""
 
     async def body() -> None:
         async with with_panel(desk) as (tray, _, panel):
-            await asyncio.sleep(0.3)  # the first look's own quarter of a second
+            await asyncio.sleep(0.3)  # wait a quarter of a second after the first look
             loop = asyncio.get_running_loop()
             begin = loop.time()
             for i in range(200):
@@ -272,7 +278,10 @@ def test_an_update_at_opening_is_shown_at_once(desk: Desk) -> None:
 
 
 def test_a_panel_that_comes_late_or_again_gets_the_icon(desk: Desk) -> None:
-    """A missing watcher is no error. The icon registers with each new one, and `problem` follows."""
+    """A missing watcher is no error.
+
+    The icon registers with each new watcher, and `problem` shows the current state.
+    """
 
     async def body() -> None:
         address = desk.bus()
@@ -281,7 +290,7 @@ def test_a_panel_that_comes_late_or_again_gets_the_icon(desk: Desk) -> None:
             await until(lambda: "no panel" in (tray.problem or ""), "the missing panel is reported")
             for _ in range(3):
                 watcher = await FakeWatcher().take(address)
-                await until(lambda w=watcher: w.registered, "registered")  # type: ignore[misc]  # mypy: a lambda's default
+                await until(lambda w=watcher: w.registered, "registered")  # type: ignore[misc]  # a default argument of a lambda
                 await until(lambda: tray.problem is None, "no problem left")
                 watcher.leave()
                 await until(lambda: tray.problem is not None, "its end is noticed")
@@ -292,7 +301,7 @@ def test_a_panel_that_comes_late_or_again_gets_the_icon(desk: Desk) -> None:
 def test_a_watcher_that_refuses_is_retried_and_logged_once(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The watcher may just be starting; the icon is registered when it accepts."""
+    """A watcher that refuses may just be starting, so the icon retries and registers when the watcher accepts."""
 
     async def body() -> None:
         watcher = await FakeWatcher(refuses=4).take(desk.bus())
@@ -332,7 +341,7 @@ def test_a_watcher_without_a_panel_is_a_problem_until_one_comes(
 
 
 def test_one_panel_of_several_may_leave(desk: Desk) -> None:
-    """While another panel shows the icon, there is no problem. When the last one leaves, it is reported."""
+    """`problem` is set only when the last panel leaves, not while another panel still shows the icon."""
 
     async def body() -> None:
         watcher = await FakeWatcher().take(desk.bus())
@@ -355,7 +364,7 @@ def test_one_panel_of_several_may_leave(desk: Desk) -> None:
 
 @pytest.mark.filterwarnings("default")
 def test_a_watcher_with_malformed_properties_is_believed(desk: Desk) -> None:
-    """The watcher cannot say whether it shows icons; the icon is registered anyway."""
+    """If the watcher's properties are malformed, the icon is registered anyway."""
 
     async def body() -> None:
         watcher = await FakeWatcher(host="perhaps").take(desk.bus())
@@ -408,7 +417,7 @@ def test_5000_updates_leave_nothing_behind(desk: Desk) -> None:
 
 
 async def click(panel: Panel, number: int) -> Any:
-    """Send what a panel sends for a click."""
+    """Send the event that a panel sends for a click."""
     return await panel.ask("Event", "isvu", number, "clicked", variant(), 0)
 
 

@@ -24,7 +24,10 @@ Program = Callable[..., Path]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Return a function that puts a program on the PATH. It records its words, then does what the test says."""
+    """Return a function that puts a program on the PATH.
+
+    The program records its arguments, then runs the test's script.
+    """
 
     def program(name: str, then: str = "exit 0") -> Path:
         path = tmp_path / "bin" / name
@@ -47,7 +50,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def words_of(tmp_path: Path, name: str) -> list[str]:
-    """Return the words with which a program was started. Waits until it was started."""
+    """Wait until a program was started, and return its arguments."""
     note, deadline = tmp_path / f"{name}.words", time.monotonic() + WITHIN_S
     while not note.exists():
         assert time.monotonic() < deadline, f"{name} was not started"
@@ -69,7 +72,7 @@ def test_each_terminal_gets_the_words_as_they_are(
 def test_the_order_is_the_variable_then_the_desktops_then_the_usual_ones(
     env: dict[str, str], program: Program
 ) -> None:
-    """$TERMINAL may be a known terminal, an unknown one, or one with options."""
+    """The order is $TERMINAL, the desktop's terminal, the usual ones. $TERMINAL may be unknown or have options."""
     for name in ("xterm", "konsole", "xdg-terminal-exec", "mine", "wezterm"):
         program(name)
 
@@ -94,7 +97,7 @@ def test_the_order_is_the_variable_then_the_desktops_then_the_usual_ones(
 def test_the_next_terminal_is_tried_if_one_cannot_start(
     tmp_path: Path, env: dict[str, str], program: Program
 ) -> None:
-    """One does not exist, one is not a program, and one ends at once with an error."""
+    """If a terminal does not exist, is not a program or ends at once with an error, the next terminal is tried."""
     program("mine", "exit 1")
     program("gnome-terminal").write_text("no program at all")
     konsole = program("konsole")
@@ -106,7 +109,7 @@ def test_the_next_terminal_is_tried_if_one_cannot_start(
 def test_a_command_that_fails_in_foot_is_not_started_in_a_second_terminal(
     tmp_path: Path, env: dict[str, str], program: Program
 ) -> None:
-    """Foot ends with the command's status, and with 230 for its own failures."""
+    """A failed command in foot starts no second terminal. foot ends with 230 only for its own failures."""
     foot, xterm = program("foot", "exit 255"), program("xterm")
     assert asyncio.run(open_terminal(["ssh", "web"], env, AT_ONCE_S)) == str(foot)
     assert not (tmp_path / "xterm.words").exists()
@@ -122,7 +125,7 @@ def test_a_command_that_fails_in_foot_is_not_started_in_a_second_terminal(
     ],
 )
 def test_without_a_terminal_the_hint_says_what_to_do(env: dict[str, str], terminal: str, title: str) -> None:
-    """The error names the $TERMINAL that does not exist."""
+    """Without a terminal, the error explains what to do, and names a $TERMINAL that does not exist."""
     with pytest.raises(TrayagentError) as raised:
         asyncio.run(open_terminal(["ssh", "web"], env | {"TERMINAL": terminal}))
     assert (raised.value.title, raised.value.code) == (title, "no-terminal")
@@ -130,7 +133,7 @@ def test_without_a_terminal_the_hint_says_what_to_do(env: dict[str, str], termin
 
 
 def test_if_no_terminal_can_start_the_hint_says_why(env: dict[str, str], program: Program) -> None:
-    """The error has each terminal and its reason."""
+    """If no terminal can start, the error lists each terminal and its reason."""
     program("konsole", "exit 3")
     program("xterm").write_text("no program at all")
     with pytest.raises(TrayagentError, match="No terminal could be opened") as raised:
@@ -140,7 +143,7 @@ def test_if_no_terminal_can_start_the_hint_says_why(env: dict[str, str], program
 
 @pytest.mark.parametrize("words", [[], ["-e", "web"]])
 def test_words_that_a_terminal_would_take_for_its_own_are_refused(words: list[str]) -> None:
-    """Such words would be a bug of trayagent, not the user's mistake."""
+    """Words that a terminal would read as its own options raise ValueError, because only a bug can cause them."""
     with pytest.raises(ValueError, match="no program"):
         next(command_lines(words, {}))
 
@@ -169,7 +172,7 @@ def test_the_terminal_outlives_its_opener_and_leaves_no_zombie(
 
 
 def test_an_ended_terminal_is_reaped(tmp_path: Path, env: dict[str, str], program: Program) -> None:
-    """The agent collects no zombies, however long a terminal ran."""
+    """An ended terminal leaves no zombie, however long it ran."""
     program(
         "xterm",
         f"echo $$ > {tmp_path}/pid.part; /bin/mv {tmp_path}/pid.part {tmp_path}/pid; exec /bin/sleep 60",
@@ -188,7 +191,7 @@ def test_an_ended_terminal_is_reaped(tmp_path: Path, env: dict[str, str], progra
 
 
 def _read(path: Path) -> str:
-    """Return the content of a file. Waits until it exists."""
+    """Wait until a file exists, and return its content."""
     deadline = time.monotonic() + WITHIN_S
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} did not come"
@@ -197,7 +200,7 @@ def _read(path: Path) -> str:
 
 
 def _state(pid: int) -> str | None:
-    """Return the kernel's letter for a process's state, or None if the process is gone."""
+    """Return the state letter of a process (proc(5)), or None if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Signing in to a VPN: what runs, where, and the message of a failure."""
+"""The program that signs in to a VPN: how it is started, and the message if it fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def a_terminal(words: Sequence[str]) -> int:
     """Act as a terminal emulator: a real pty, in which a user types "secret" at the prompt."""
     pid, fd = pty.fork()
     if pid == 0:
-        os.execvp(words[0], list(words))  # noqa: S606  # words, not a shell
+        os.execvp(words[0], list(words))  # noqa: S606  # a list of words, no shell
     loop = asyncio.get_running_loop()
 
     def drain() -> int:
@@ -26,7 +26,7 @@ async def a_terminal(words: Sequence[str]) -> int:
             while seen := os.read(fd, 1024):
                 if b"Password?" in seen:
                     os.write(fd, b"secret\n")
-        except OSError:  # the other end is closed
+        except OSError:  # the program has closed the terminal
             pass
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -36,7 +36,7 @@ async def a_terminal(words: Sequence[str]) -> int:
 
 
 def test_the_program_may_ask_in_the_terminal() -> None:
-    """The program reads what the user types."""
+    """A sign-in program in a terminal can prompt, and reads what the user types."""
     asyncio.run(
         sign_in("corp", ["sh", "-c", 'printf "Password? "; read -r word; [ "$word" = secret ]'], a_terminal)
     )
@@ -65,12 +65,12 @@ def test_the_command_of_a_failure_can_be_pasted() -> None:
 
 
 def test_a_terminal_that_is_closed_is_no_success() -> None:
-    """Closing the window ends the command, and the message says so."""
+    """Closing the window ends the command. That counts as a failure, and the message says so."""
 
     async def closed(words: Sequence[str]) -> int:
         pid, fd = pty.fork()
         if pid == 0:
-            os.execvp(words[0], list(words))  # noqa: S606  # words, not a shell
+            os.execvp(words[0], list(words))  # noqa: S606  # a list of words, no shell
         os.read(fd, 1)  # it runs
         os.close(fd)
         return os.waitpid(pid, 0)[1]  # noqa: ASYNC222  # nothing else has to run meanwhile

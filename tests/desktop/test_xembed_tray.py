@@ -44,7 +44,7 @@ async def stage(desk: Desk) -> AsyncIterator[Stage]:
 
 
 def test_the_icon_is_in_i3bar_and_a_click_is_reported(desk: Desk) -> None:
-    """The icon appears in a later tray, has the bar's background, changes, is clicked, and moves to the next tray."""
+    """The icon appears when a tray starts, has its background, changes, reports a click, and moves to the next tray."""
 
     async def body() -> None:
         async with stage(desk) as at:
@@ -72,7 +72,7 @@ def test_the_icon_is_in_i3bar_and_a_click_is_reported(desk: Desk) -> None:
 
 
 def test_a_click_on_the_icon_in_i3bar_opens_the_status_page(desk: Desk) -> None:
-    """The agent uses XEmbed where no panel has a StatusNotifierWatcher. It says so, and ends the icon with itself."""
+    """Without a StatusNotifierWatcher the agent uses XEmbed, and `status` shows that. The icon ends with the agent."""
 
     async def body() -> None:
         desk.screen()
@@ -98,7 +98,7 @@ def test_a_click_on_the_icon_in_i3bar_opens_the_status_page(desk: Desk) -> None:
 
 
 def test_no_icon_is_put_on_wayland() -> None:
-    """There Xwayland has a DISPLAY, too, and would be started for nothing."""
+    """On Wayland no XEmbed icon is used: DISPLAY is set there, too, but its use would only start Xwayland."""
     assert x_display({"DISPLAY": ":0"}) == ":0"
     assert x_display({"DISPLAY": ":0", "WAYLAND_DISPLAY": "wayland-0"}) is None
     assert x_display({"DISPLAY": ":0", "XDG_SESSION_TYPE": "wayland"}) is None

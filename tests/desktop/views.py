@@ -1,4 +1,4 @@
-"""Small views in the format of `status --json`, and transcripts of the registry's messages."""
+"""Small views in the format of `status --json`, and transcripts of the messages that the registry shows."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def view(*subjects: Any, online: bool = True, paused: bool = False, rejected: st
 
 
 class Desk:
-    """Plays views over time; `lines` are the messages that the user saw."""
+    """A desktop to which views are played over time. `lines` are the messages that the user saw."""
 
     def __init__(self, notify: Notify = "problems") -> None:
         self.memory, self.now, self.notify, self.lines = Memory(), 0.0, notify, list[str]()
         self.view: Any = view()
 
     def sees(self, *subjects: Any, **around: Any) -> Desk:
-        """Change the view now."""
+        """Show a new view to the registry now."""
         self.view = view(*subjects, **around)
         self._step()
         return self
 
     def after(self, seconds: float) -> Desk:
-        """Let time pass, and call the registry whenever it wants to be called."""
+        """Let time pass, and call the registry whenever a call is due."""
         end = self.now + seconds
         while (at := self._ask_at) is not None and at <= end:
             assert at > self.now, "it wants to be called again at once, forever"
