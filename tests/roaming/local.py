@@ -220,7 +220,11 @@ def switches(pid: int) -> int:
 
 
 def quiet(pid: int, seconds: float = 3.0) -> int:
-    """Return how often a process was scheduled in this time."""
+    """Return how often a process was scheduled in this time, once it sleeps after what it did last."""
+    wait_for(
+        lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S",
+        "the process sleeps",
+    )
     before = switches(pid)
     time.sleep(seconds)
     return switches(pid) - before
