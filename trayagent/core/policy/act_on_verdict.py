@@ -24,7 +24,8 @@ from trayagent.core.policy.begin_attempt import (
 )
 from trayagent.core.policy.begin_roaming import keep_link, make_usable
 from trayagent.core.policy.better_route import race
-from trayagent.core.policy.drain_or_end import end_if_idle, fate_of_old, needs_probe
+from trayagent.core.policy.drain_or_end import fate_of_old, needs_probe
+from trayagent.core.policy.end_idle_draining import end_if_idle
 from trayagent.core.policy.host_key_match import may_replace
 from trayagent.core.policy.judge_master import judge
 from trayagent.core.policy.key_trials import give_up_trial, try_keys

@@ -1,7 +1,8 @@
-"""Decides whether a living master drains or ends when a new master takes its place, and when draining is over; pure.
+"""Decides whether a living master drains or ends when a new master takes its place; pure.
 
 A draining master accepts no more clients, so it cannot be probed. It ends with its last session. The agent ends it only
-if its local address is gone and a control succeeded, or if it still runs although it carries nothing.
+if its local address is gone and a control succeeded, or if it still runs although it carries nothing
+(`end_idle_draining.py`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import CountCarried, Kill
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.time_constants import IDLE_DRAINING_S, STAYING_COUNT_S
 from trayagent.core.policy.silence_limits import patience_s
 
 
@@ -68,27 +66,3 @@ def _probed_since_doubt(host: Host) -> bool:
     """Report whether the unanswered probe was sent after the last doubt began."""
     probe = host.doubt.probe
     return probe is not None and probe.sent_at >= host.doubt.began_at
-
-
-def end_if_idle(context: Context, host: Host, master: Master) -> float | None:
-    """End a draining master that still runs although it carries nothing. Return when to check again."""
-    draining, now = host.draining, context.now
-    if draining is None or (draining.idle_at is None and not draining.stays):
-        return None
-    if draining.idle_at is None:
-        due = draining.counted_at + STAYING_COUNT_S
-        if now >= due:
-            context.do(CountCarried(host.name, master))
-        return due if now < due else None
-    due = draining.idle_at + IDLE_DRAINING_S
-    if now < due:
-        return due
-    if draining.counted_at < due:
-        context.do(CountCarried(host.name, master))
-        return None
-    context.because(
-        host.name, 0, "drained", Evidence.of(carries="nothing", idle_s=f"{now - draining.idle_at:.0f}")
-    )
-    context.put(host, killing=host.killing | {master.pid})
-    context.do(Kill(host.name, master))
-    return None
