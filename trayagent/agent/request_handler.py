@@ -20,7 +20,7 @@ from trayagent.agent.masters.interactive_login import BUSY, InteractiveLogins
 from trayagent.agent.masters.ssh_beside_master import BesideSessions
 from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.agent.view_updates import Views
-from trayagent.config.parse_tables import dotted
+from trayagent.config.dotted_key import dotted
 from trayagent.core.display_state import display_problem, display_state, unreachable_problem
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master

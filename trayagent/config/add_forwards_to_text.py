@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from trayagent.config.parse_tables import dotted
+from trayagent.config.dotted_key import dotted
 from trayagent.core.facts.forwards import ForwardKind
 
 NEW_HOST = 'connect = "on-use"'

@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from trayagent.config.parse_tables import dotted
+from trayagent.config.dotted_key import dotted
 from trayagent.core.facts.forwards import ForwardKind
 from trayagent.init.propose_hosts import HostProposal, option
 from trayagent.presentation.text import clean
