@@ -12,7 +12,7 @@ import pytest
 
 from tests.roaming.conftest import HOST
 from trayagent.agent.roaming import far_relay_commands as far
-from trayagent.agent.roaming.far_relay_commands import FarError
+from trayagent.agent.roaming.far_relay_errors import FarError
 from trayagent.roaming.near_client import FAR_RELAY, new_token
 from trayagent.sandbox import Lab
 from trayagent.sandbox.roaming_relays import NearRelay, wait_for

@@ -9,6 +9,7 @@ from typing import Any
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.end_connection import ConnectionEnder
+from trayagent.agent.roaming.install_far_relay import install_if_missing
 from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_connection import NearRelayConnection
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
@@ -107,7 +108,7 @@ class OuterAttacher:
         would replace that link.
         """
         try:
-            if not await far.install_if_missing(self._present_path(name, outer)):
+            if not await install_if_missing(self._present_path(name, outer)):
                 return False
         except (TrayagentError, OSError) as error:
             log.info("%s: the far relay's program was not installed again: %s", name, error)

@@ -17,7 +17,7 @@ from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.attach_to_outer import OuterAttacher
 from trayagent.agent.roaming.end_connection import ConnectionEnder
-from trayagent.agent.roaming.far_relay_commands import FarError
+from trayagent.agent.roaming.far_relay_errors import FarError
 from trayagent.agent.roaming.inner_master import InnerLoginError, InnerMasters, InnerStart
 from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_connection import NearRelayConnection, NearRelayListener

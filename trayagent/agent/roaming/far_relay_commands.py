@@ -1,4 +1,4 @@
-"""Installs the far relay on a server, and runs its commands through a living master of the agent.
+"""Runs the commands of the far relay on a server, through a living master of the agent.
 
 docs/roaming.md describes the commands and the files on the server.
 """
@@ -6,7 +6,6 @@ docs/roaming.md describes the commands and the files on the server.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import socket
@@ -15,32 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trayagent.agent.roaming.far_relay_errors import FarError
+from trayagent.agent.roaming.install_far_relay import ABSENT, NO_PYTHON, check_script, install
 from trayagent.errors import TrayagentError
 from trayagent.roaming.far_relay import MARKER
-from trayagent.roaming.near_client import FAR_RELAY
 from trayagent.ssh.mux.client import ROUND_TRIP_S, MuxClient
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.quote_script import command_line, quoted
 
 _LINK = b'{"do": "link"}\n'
-INSTALL_S = 60.0  # the program has about 50 kB, and the line may be slow
 _RUN = "cd ~/.cache/trayagent && {prefix}python3 -s -S -E -m far_relay {words}"
-_ABSENT, _NO_PYTHON = "TRAY-ABSENT", "TRAY-NO-PYTHON"
-
-# If the hash of the installed file cannot be computed, install the file again.
-_CHECK = f"""command -v python3 >/dev/null || {{ echo {_NO_PYTHON}; exit; }}
-h=$({{ sha256sum || shasum -a 256; }} 2>/dev/null <~/.cache/trayagent/far_relay.py)
-case $h in %s*) ;; *) echo {_ABSENT}; exit ;; esac
-"""
-
-# Compare the length: if the connection is lost during the copy, the server sees only the end of the input.
-_INSTALL = """umask 077
-mkdir -p ~/.cache/trayagent && cd ~/.cache/trayagent || exit
-cat >.far_relay.$$ && [ "$(wc -c <.far_relay.$$)" -eq %d ] && mv -f .far_relay.$$ far_relay.py && echo installed
-rm -f .far_relay.$$
-"""
-
 # With KillUserProcesses=yes, logind kills the processes of a login at its end, unless they have a scope of their own.
 # Source: logind.conf(5).
 _SCOPE = """s=
@@ -49,27 +33,6 @@ KillUserProcesses 2>/dev/null)
 case $k in *true*) s='systemd-run --user --scope --quiet --' ;; esac
 set -- $SSH_CONNECTION
 """
-
-_TITLES = {
-    "no-shell": "The server runs no commands for this account",
-    "no-python": "The server has no python3",
-    "no-answer": "The far relay does not start with the server's python3, which must be 3.7 or later",
-    "too-many": "Too many far relays of this account run on the server",
-    "unsafe-folder": "Other users can open the folder for the far relay's socket on the server",
-    "not-installed": "The far relay could not be written to ~/.cache/trayagent on the server",
-}
-
-
-class FarError(TrayagentError):
-    """The server cannot run a far relay, or the far relay refused a command. `code` is the reason.
-
-    `machine` is the identifier of the server's machine, "" if it is unknown.
-    """
-
-    def __init__(self, code: str, text: str = "", machine: str = "") -> None:
-        title = _TITLES.get(code) or f"The far relay reported {code}"
-        super().__init__(f"{title}: {text}" if text else title, code=code)
-        self.machine = machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,31 +90,6 @@ async def relays(control_path: str) -> FarAnswer:
     return await _run(control_path, _RUN.format(prefix="", words="list"), "")
 
 
-async def install(control_path: str) -> None:
-    """Write the program to the server. Another version there is replaced atomically. Raise FarError."""
-    file = os.open(FAR_RELAY, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        script = _INSTALL % FAR_RELAY.stat().st_size
-        lines = await run_script.run(control_path, script, stdin=file, timeout_s=INSTALL_S)
-    finally:
-        os.close(file)
-    if lines is None:
-        raise FarError("no-shell")
-    if "installed" not in lines:
-        raise FarError("not-installed")
-
-
-async def install_if_missing(control_path: str) -> bool:
-    """Install the program if it is missing or outdated; report whether it was installed.
-
-    Raise FarError, or MuxError if the master does not answer.
-    """
-    if _ABSENT not in (await run_script.run(control_path, _check()) or []):
-        return False
-    await install(control_path)
-    return True
-
-
 async def open_channel(control_path: str, token_id: str, *, timeout_s: float = ROUND_TRIP_S) -> Channel:
     """Open a channel to a far relay. Raise Timeout, Gone or Refused.
 
@@ -204,12 +142,7 @@ class _AbsentError(Exception):
 
 async def _checked(control_path: str, script: str, token: str) -> FarAnswer:
     """Run a command if this version of the far relay is installed. Raise _AbsentError, FarError."""
-    return await _run(control_path, _check() + script, token)
-
-
-def _check() -> str:
-    """Return the script that exits with a marker word unless this version of the far relay is installed."""
-    return _CHECK % hashlib.sha256(FAR_RELAY.read_bytes()).hexdigest()
+    return await _run(control_path, check_script() + script, token)
 
 
 async def _run(control_path: str, script: str, token: str) -> FarAnswer:
@@ -222,9 +155,9 @@ async def _run(control_path: str, script: str, token: str) -> FarAnswer:
         os.close(near)
     if lines is None:
         raise FarError("no-shell")
-    if _NO_PYTHON in lines:
+    if NO_PYTHON in lines:
         raise FarError("no-python")
-    if _ABSENT in lines:
+    if ABSENT in lines:
         raise _AbsentError
     return _answer(lines)
 

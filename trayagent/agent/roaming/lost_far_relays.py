@@ -7,7 +7,7 @@ import time
 
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
-from trayagent.agent.roaming.far_relay_commands import FarError
+from trayagent.agent.roaming.far_relay_errors import FarError
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.core.facts.masters import Master
