@@ -19,30 +19,19 @@ import os
 import signal
 import socket
 
-from trayagent.roaming.far_relay import READ, Budget, Loop, clock, is_other_user
+from trayagent.roaming.far_relay import READ, clock, is_other_user
+from trayagent.roaming.near_connections import Connections
 from trayagent.roaming.near_requests import Client
-from trayagent.roaming.near_session import NearSession
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 CLIENTS_MAX = 16
-ENDED_MAX = 32  # keep this many ended connections, for an agent that was not running when they ended
 RUNNING = 3
 
 
-class NearRelay:
-    """The near relay's sessions, control socket and loop."""
+class NearRelay(Connections):
+    """The near relay's connections, its control socket and its loop."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.loop = Loop()
-        self.budget = Budget()
-        self.sessions: dict[str, NearSession] = {}
-        self.clients: list[Client] = []
-        self.ended: list[dict[str, Any]] = []
-        self.instance = os.urandom(8).hex()
-        self.leaving = False
+        super().__init__()
         self.listener = listener
         listener.setblocking(False)
         self.loop.watch(listener.fileno(), READ, lambda _: self._accept())
@@ -57,20 +46,6 @@ class NearRelay:
                 due = session.deadline
                 if due is not None and now >= due:
                     session.tick(now)
-
-    def open_session(self, order: dict[str, Any]) -> socket.socket:
-        """Begin a connection; return the socket to pass to its ssh."""
-        session = self.sessions[order["id"]] = NearSession(self.loop, self.budget, order, self.tell)
-        return session.open()
-
-    def tell(self, event: dict[str, Any]) -> None:
-        """Send an event to the clients that watch events. Forget the connection if the event is its end."""
-        if event["event"] == "ended":
-            self.sessions.pop(event["id"], None)
-            self.ended = [*self.ended, event][-ENDED_MAX:]
-        for client in list(self.clients):
-            if client.watches:
-                client.send(event)
 
     def _accept(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import struct
 import sys
@@ -12,12 +13,9 @@ from trayagent.roaming.far_relay import LINE_MAX, READ, is_hex, receive_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import select
     from typing import Any
 
-    from trayagent.roaming.near_relay import NearRelay
-else:
-    import select
+    from trayagent.roaming.near_connections import Connections
 
 VERSION = 1
 OLDEST = 1
@@ -34,7 +32,7 @@ class BadRequestError(Exception):
 class Client:
     """One connection from a client, usually the agent."""
 
-    def __init__(self, relay: NearRelay, sock: socket.socket) -> None:
+    def __init__(self, relay: Connections, sock: socket.socket) -> None:
         self.relay, self.sock = relay, sock
         sock.setblocking(False)
         self.fd = sock.fileno()
