@@ -1,4 +1,4 @@
-"""Sends events to `decide` and writes down its actions and reasons, with times."""
+"""The teller of a story: it sends events to `decide` and records the actions and reasons, with times."""
 
 from __future__ import annotations
 
@@ -58,9 +58,10 @@ def failure(
 class Story:
     """Keeps the state, the clock and the transcript.
 
-    `t` is seconds since the story began. Timers that a decision sets fire automatically while time passes. A banner
-    check ends at once: `banner` says whether it succeeds. The kernel is queried at once: `acked`, `ahead`, `due`,
-    `moved`, `adrift` and `stopped` hold its reports on each host's master. `known_keys` are the keys in known_hosts.
+    `t` is the number of seconds since the story began. Timers that a decision sets fire automatically while time
+    passes. A banner check ends at once; `banner` determines whether it succeeds. Queries of the kernel are answered
+    at once: `acked`, `ahead`, `due`, `moved`, `adrift` and `stopped` hold the kernel's reports on each host's
+    master. `known_keys` are the keys in known_hosts.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class Story:
         self._read_what_is_missing()
 
     def after(self, seconds: float) -> Story:
-        """Let time pass. What becomes due is decided at its own time."""
+        """Let time pass. Each timer fires at its own time."""
         until = self.t + seconds
         while (due := min(((at, n) for n, at in self._timers.items()), default=None)) and due[0] <= until:
             at, name = due
@@ -166,7 +167,7 @@ class Story:
         survivor: bool = False,
         **facts: object,
     ) -> Master:
-        """Let a living master be found."""
+        """Report a living master to the agent."""
         master = self.master(name, **facts)
         age = "fresh" if fresh else "old"
         found = e.MasterFound(self.t, name, master, unnamed, fresh, survivor)
@@ -186,7 +187,7 @@ class Story:
         self.post(e.ProbeAnswered(self.t, name, self.living(name).pid), f"probe of {name} answered")
 
     def old_answers(self, name: str) -> None:
-        """Let the host's master answer a probe that is under way, with nothing of it in the transcript."""
+        """Let the host's master answer a running probe, if any, without an entry in the transcript."""
         host = self.host(name)
         if host.master is not None and host.doubt.probe is not None:
             self._quiet(e.ProbeAnswered(self.t, name, host.master.pid))
@@ -205,7 +206,7 @@ class Story:
         trusted: bool = True,
         **facts: object,
     ) -> Master | None:
-        """Let the host's attempt succeed; `trusted` applies to a bare one."""
+        """Let the host's attempt succeed. `trusted` applies to a bare control."""
         master = None if bare else self.master(name, started_by_agent=True, host_key=host_key, **facts)
         words = "answered" if master is None else f"ready pid={master.pid}"
         number = self._attempt(name)
@@ -223,16 +224,16 @@ class Story:
         perhaps_refused: bool = False,
         host_key: str | None = HOST_KEY,
     ) -> None:
-        """Let the host's attempt fail; a positive failure comes after the proof of the host key."""
+        """Let the host's attempt fail. A positive failure comes after the proof of the host key."""
         words = f"attempt of {name} failed: {kind}{' positive' * positive}"
         said = failure(kind, positive=positive, by_jump=by_jump, perhaps_refused=perhaps_refused)
         key = host_key if positive or perhaps_refused else None
         self.post(e.AttemptFailed(self.t, name, self._attempt(name), said, host_key=key), words)
 
     def took_over(self, name: str, *, sessions: int = 0, stays: bool = False) -> None:
-        """Finish the requested take-over. The judged master ends by it, unless it drains with these sessions.
+        """Finish the requested take-over. The old master ends, unless it drains with these sessions.
 
-        `stays`: it could not be stopped.
+        `stays`: the old master could not be stopped.
         """
         asked = next(x for x in reversed(self.actions) if isinstance(x, a.TakeOver) and x.name == name)
         new = replace(asked.master, control_path=self.host(name).hidden_path or f"/cm/{name}")
@@ -247,11 +248,11 @@ class Story:
         self.post(done, words)
 
     def carried(self, name: str, sessions: int) -> None:
-        """Let the kernel say how many sessions the draining master carries."""
+        """Let the kernel report how many sessions the draining master carries."""
         event = e.Carried(self.t, name, self.living(name).pid, sessions, 0)
         self.post(event, f"{name} carries {sessions}")
 
-    # A beginning that many stories share.
+    # Beginnings that many stories share.
 
     def connected(
         self,
@@ -264,7 +265,7 @@ class Story:
         user: str = "",
         **facts: object,
     ) -> Master:
-        """Begin with one host that is connected from home, with nothing of it in the transcript."""
+        """Begin with one host that is connected from home, without an entry in the transcript."""
         self.scene = scene if scene is not None else self.scene
         self._quiet(e.Configured(self.t, {**{h.name: h.wish for h in self.state.hosts.values()}, name: wish}))
         self.resolved(name, server=server, strict=strict, user=user)
@@ -276,9 +277,9 @@ class Story:
         return master
 
     def reconnected(self, name: str = "web", **facts: object) -> Master:
-        """Let the host's attempt succeed and take over, with nothing of it in the transcript.
+        """Let the host's attempt succeed and take over, without an entry in the transcript.
 
-        An old master that was probed answers.
+        If the old master was probed, it answers.
         """
         self.old_answers(name)
         new = self.master(name, started_by_agent=True, **{"host_key": HOST_KEY, **facts})
@@ -324,11 +325,11 @@ class Story:
         return master
 
     def shown(self, name: str) -> str:
-        """Return the state that status shows."""
+        """Return the state that `status` shows."""
         return display_state(self.host(name), self.state, self.t)
 
     def problem(self, name: str) -> str | None:
-        """Return the code of the problem that status shows."""
+        """Return the code of the problem that `status` shows."""
         problem = display_problem(self.host(name), self.state, self.t)
         return problem.code if problem is not None else None
 
@@ -337,11 +338,11 @@ class Story:
         return next(str(w.evidence) for w in reversed(self.whys) if w.name == name)
 
     def told(self, event: str) -> list[a.Publish]:
-        """Return the events of that name that clients received."""
+        """Return the published events with that name."""
         return [tell for tell in self.tells if tell.event == event]
 
     def did(self, kind: type[a.Action], name: str = "web") -> list[a.Action]:
-        """Return the actions of that kind for a host."""
+        """Return the actions of this kind for a host."""
         return [x for x in self.actions if isinstance(x, kind) and x.name == name]
 
     # Helpers.
@@ -359,7 +360,7 @@ class Story:
         for why in decision.whys:
             self.whys.append(why)
             if why.verdict == "wait" and why.name in done:
-                continue  # it waits for its own last action
+                continue  # redundant, because another line of this decision shows the cause of the wait
             if self._last.get(why.name) != (why.row, why.verdict):
                 self._lines.append(f"        {why.name}: row {why.row} {why.verdict}")
             self._last[why.name] = (why.row, why.verdict)
@@ -373,7 +374,7 @@ class Story:
                     self._timers[action.name] = action.at
         self._end_checks(decision.actions)
         for action in decision.actions:
-            if isinstance(action, a.Observe):  # the kernel's report is queued behind the decisions
+            if isinstance(action, a.Observe):  # the kernel's report comes after the decisions
                 self._kernel_says(action)
 
     def _kernel_says(self, action: a.Observe) -> None:

@@ -1,4 +1,4 @@
-"""Masters that are found after the network changed, and failures whose cause is on this machine."""
+"""Masters that the agent finds after the network changed, and failures whose cause is on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_fresh_master_whose_address_is_gone_already_is_in_doubt(story: Story) 
     """
     story.network(CAFE)
     story.started()
-    for name in ("web", "other"):  # for the second one, the kernel's look-up already has a result
+    for name in ("web", "other"):  # the snapshot already has a route lookup for the second master
         story.found(name, local="192.168.10.2")
         assert story.host(name).suspect
         story.resolved(name)

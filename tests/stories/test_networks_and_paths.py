@@ -109,7 +109,7 @@ def test_a_new_privacy_address_raises_no_doubt_about_a_tunnel(story: Story) -> N
 
 
 def test_a_tunnel_is_in_doubt_when_the_wifi_under_it_roamed(story: Story) -> None:
-    """A tunnel is suspect if only its gateway's link-layer address changed, since it may carry nothing now."""
+    """A tunnel is suspect if only the underlay's gateway has another link-layer address: the tunnel may be dead."""
     story.connected(scene=HOME + VPN, local="10.8.0.6", server="10.99.0.10")
     elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
     story.after(60).network(elsewhere + VPN)
@@ -178,7 +178,7 @@ def away_and_back(story: Story) -> None:
 
 
 def test_a_master_whose_path_returned_is_given_its_retransmission(story: Story) -> None:
-    """TCP backed off while the probe went nowhere. The old master is kept, and the user's sessions with it."""
+    """After a return to the path, the old master gets time for its retransmission, because TCP backed off meanwhile."""
     away_and_back(story)
     story.due["web"] = story.t + 8
     story.after(0.5)
@@ -192,7 +192,7 @@ def test_a_master_whose_path_returned_is_given_its_retransmission(story: Story) 
 
 
 def test_a_path_returned_if_the_network_of_its_address_did(story: Story) -> None:
-    """Packets leave through the cable, but answers arrive through the Wi-Fi, which was elsewhere for a moment."""
+    """The path counts as returned when the Wi-Fi, which receives the answers, returns to its network."""
     elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
     moved = Touched(links=frozenset({"wlan0"}))
     story.connected(scene=HOME)
@@ -209,7 +209,7 @@ def test_a_path_returned_if_the_network_of_its_address_did(story: Story) -> None
 
 
 def test_a_master_whose_path_returned_is_replaced_if_it_stays_silent(story: Story) -> None:
-    """One retransmission of at most ten seconds, not the next one as well."""
+    """A silent master on a returned path gets time for one retransmission within ten seconds, not for the next one."""
     away_and_back(story)
     story.due["web"] = due = story.t + 8
     story.after(0.8).ready("web")
@@ -221,7 +221,7 @@ def test_a_master_whose_path_returned_is_replaced_if_it_stays_silent(story: Stor
 
 
 def test_a_retransmission_that_is_far_off_is_not_waited_for_at_home_either(story: Story) -> None:
-    """After a long stay elsewhere, TCP's back-off is longer than anybody waits."""
+    """After a long stay elsewhere, the next retransmission is too far away to wait for."""
     away_and_back(story)
     story.due["web"] = story.t + 15
     story.after(0.8).ready("web")
@@ -229,7 +229,7 @@ def test_a_retransmission_that_is_far_off_is_not_waited_for_at_home_either(story
 
 
 def test_a_probe_that_was_lost_on_the_same_path_earns_no_longer_wait(story: Story) -> None:
-    """The path flickered twice and is the same all the time: the probe had its chance there."""
+    """If the path only flickered and the probe was lost on the same path, the master gets no extra time."""
     story.connected(scene=HOME)
     for _ in range(2):
         story.after(60 if not story.did(SendProbe) else 0.1)

@@ -1,4 +1,4 @@
-"""Many hosts with one account: a login that is refused to one of them is not tried by all."""
+"""Many hosts with one account: after a refused login of one host, the others do not all try."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def on_one_server(story: Story) -> None:
 
 
 def under_way(story: Story) -> list[str]:
-    """Return the hosts with a login under way."""
+    """Return the hosts with a running login."""
     return [name for name in TWELVE if story.host(name).attempt is not None]
 
 
 def refuse_all(story: Story, *, by_jump: bool, for_s: float) -> int:
-    """Refuse each login as soon as it is made, for some time. Return how many there were."""
+    """Refuse each login immediately, for some time. Return the number of refused logins."""
     count, until = 0, story.t + for_s
     while story.t < until:
         for name in under_way(story):
@@ -106,7 +106,7 @@ def test_a_refusal_by_one_target_does_not_stop_the_others_behind_the_bastion(sto
 
 
 def test_a_changed_key_releases_one_login_and_its_success_the_others(story: Story) -> None:
-    """The event that releases a refused host also releases the hosts that were held back."""
+    """A changed key releases one login of the refused host. If it succeeds, the hosts that were held back follow."""
     on_one_server(story)
     assert refuse_all(story, by_jump=False, for_s=700) <= 2
     story.post(user_events.CredentialsChanged(story.t), "a key changed")
@@ -130,7 +130,7 @@ def test_keys_that_change_all_the_time_lock_no_account(story: Story) -> None:
 
 
 def test_another_user_or_key_is_another_login(story: Story) -> None:
-    """A login that is refused to one user does not stop another user on the same machine."""
+    """A refused login of one user does not stop another user or key on the same machine."""
     story.network(HOME)
     story.configured(web=ALWAYS, root=ALWAYS)
     story.resolved("web", user="me")
@@ -165,7 +165,7 @@ def test_a_living_master_whose_login_is_held_back_is_judged_without_one(story: S
 
 
 def refused_twice(story: Story) -> None:
-    """Begin with twelve hosts of one account that were connected, and of which two were refused now."""
+    """Begin with twelve hosts of one account. All were connected, and two were refused just now."""
     for name in TWELVE:
         story.connected(name, scene=HOME)
     story.after(3600)
@@ -179,7 +179,7 @@ def refused_twice(story: Story) -> None:
 
 
 def test_a_success_clears_the_refusals_before_it_on_every_network(story: Story) -> None:
-    """After two refusals, one login that succeeds brings back the other hosts of the account, here and elsewhere."""
+    """After two refusals, one successful login brings back all other hosts of the account, on every network."""
     refused_twice(story)
     story.post(user_events.UserReconnect(story.t, ("h0",)), "reconnect")
     story.reconnected("h0")
@@ -192,7 +192,7 @@ def test_a_success_clears_the_refusals_before_it_on_every_network(story: Story) 
 
 
 def test_after_a_success_two_more_refusals_are_the_limit_again(story: Story) -> None:
-    """A success gives the account two more refusals, not any number."""
+    """After a success, the account may be refused two more times, not more."""
     refused_twice(story)
     story.post(user_events.UserReconnect(story.t, ("h0",)), "reconnect")
     story.reconnected("h0")
@@ -206,7 +206,7 @@ def test_after_a_success_two_more_refusals_are_the_limit_again(story: Story) -> 
 
 
 def test_a_machine_that_lets_anybody_in_clears_nothing(story: Story) -> None:
-    """Without a verified host key, a login that succeeds says nothing about the account."""
+    """A successful login without a verified host key proves nothing about the account."""
     story.network(HOME)
     story.configured(web=ALWAYS, api=ALWAYS, loose=ALWAYS)
     for name in ("web", "api"):
@@ -239,7 +239,7 @@ def test_a_login_through_a_living_jump_host_clears_nothing_there(story: Story) -
 
 
 def test_a_host_that_waits_for_refusals_to_pass_says_so(story: Story) -> None:
-    """No other login follows automatically: the reason is two refusals, and the time is known."""
+    """A host that waits because of two refusals shows that reason, and the time of the next login."""
     refused_twice(story)
     first = min(at for name in TWELVE for at in story.host(name).login.refused)
     story.configured(wishes={**dict.fromkeys(TWELVE, ALWAYS), "other": ALWAYS})
@@ -256,7 +256,7 @@ def test_a_host_that_waits_for_refusals_to_pass_says_so(story: Story) -> None:
 
 
 def test_hosts_follow_one_that_was_let_in_as_fast_as_their_server_allows(story: Story) -> None:
-    """Before the first success two logins at a time go to an account; after it, six."""
+    """Before the first success, an account gets two logins at a time. After it, six."""
     behind_a_bastion(story)
     assert len(under_way(story)) == 1
     story.reconnected(under_way(story)[0])
@@ -267,7 +267,10 @@ def test_hosts_follow_one_that_was_let_in_as_fast_as_their_server_allows(story: 
 
 @pytest.mark.parametrize("change", ["time", "network", "keys"])
 def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, change: str) -> None:
-    """Later, on another network or after keys changed, two logins at a time go to an account again."""
+    """A success counts for a minute on its network.
+
+    Later, elsewhere or with changed keys, two logins at a time run again.
+    """
     for name in TWELVE:
         story.connected(name, scene=HOME)
     story.after(3600).ended("h0", kind="died")
@@ -290,7 +293,7 @@ def test_a_success_is_believed_for_a_minute_in_its_own_network(story: Story, cha
 
 
 def test_a_success_outside_a_vpn_is_not_believed_inside_it_behind_a_bastion(story: Story) -> None:
-    """A VPN that takes over the route to a bastion's name is another network, so two logins at a time go there."""
+    """A VPN that takes over the route to a bastion is another network, so only two logins at a time run there."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
     for name in TWELVE:
@@ -308,7 +311,7 @@ def test_a_success_outside_a_vpn_is_not_believed_inside_it_behind_a_bastion(stor
 
 @pytest.mark.parametrize("kind", ["closed", "timed-out"])
 def test_logins_that_end_without_a_word_may_be_refusals(story: Story, kind: FailureKind) -> None:
-    """Two are made in ten minutes for all hosts of the account. The old connections stay; no sign-in is requested."""
+    """After logins that end without a message, an account gets two logins in ten minutes. Old connections stay."""
     for name in TWELVE:
         story.connected(name, scene=HOME)
     story.after(3600).network(CAFE)
@@ -344,7 +347,7 @@ def test_a_success_clears_what_may_have_been_a_refusal(story: Story) -> None:
 
 
 def test_after_a_possible_refusal_no_login_is_added_to_those_in_progress(story: Story) -> None:
-    """The success before it is believed no longer, until the next one."""
+    """After a possible refusal, the earlier success does not count any more, so no further login starts."""
     on_one_server(story)
     story.reconnected(under_way(story)[0])
     begun = under_way(story)
@@ -358,7 +361,7 @@ def test_after_a_possible_refusal_no_login_is_added_to_those_in_progress(story: 
 
 @pytest.mark.parametrize("names", [("web",), ("w1", "w2", "w3", "w4", "w5", "w6")])
 def test_an_edited_list_of_hosts_costs_no_third_refused_login(story: Story, names: tuple[str, ...]) -> None:
-    """Whoever removes a host and lists it again, or gives it another name, still has the same account."""
+    """A host that is removed and listed again, or renamed, still has the same account and its limit."""
     story.network(HOME)
     refused = 0
     for number in range(6):
@@ -381,7 +384,7 @@ def test_an_edited_list_of_hosts_costs_no_third_refused_login(story: Story, name
 
 @pytest.mark.parametrize("differ", ["the last jump host", "the first jump host", "nothing"])
 def test_a_key_that_is_refused_in_a_chain_of_jump_hosts_costs_two_logins(story: Story, differ: str) -> None:
-    """Any jump host of a chain may have refused a login, so the refusal counts for each of them."""
+    """Any jump host of a chain may have refused a login, so the refusal counts for each jump host."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
     for number, name in enumerate(TWELVE):
@@ -394,7 +397,7 @@ def test_a_key_that_is_refused_in_a_chain_of_jump_hosts_costs_two_logins(story: 
 
 @pytest.mark.parametrize("shown_by", ["an address", "a host key"])
 def test_a_jump_host_that_only_other_jump_hosts_name_refuses_two_logins(story: Story, shown_by: str) -> None:
-    """Twelve chains pass one jump host that no ProxyJump of a host names: it refuses two logins in ten minutes."""
+    """If twelve chains share a jump host that only other jump hosts name, it sees two refused logins in ten minutes."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
     for number, name in enumerate(TWELVE):
@@ -411,7 +414,7 @@ def test_a_jump_host_that_only_other_jump_hosts_name_refuses_two_logins(story: S
 
 
 def test_a_jump_host_behind_a_command_refuses_two_logins(story: Story) -> None:
-    """A jump host that ssh reaches through a ProxyCommand has an account as any other."""
+    """A jump host behind a ProxyCommand also has an account, so it sees two refused logins."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
     for number, name in enumerate(TWELVE):
@@ -421,7 +424,7 @@ def test_a_jump_host_behind_a_command_refuses_two_logins(story: Story) -> None:
 
 
 def test_a_refusal_behind_a_jump_host_counts_for_that_hosts_own_login(story: Story) -> None:
-    """A jump host is connected only on use: what it refuses to the hosts behind it counts for its own login."""
+    """Logins that a jump host refuses to the hosts behind it count for the jump host's own login, too."""
     story.network(HOME)
     story.configured(gate=Wish(listed=True, connect="on-use"), h0=ALWAYS, h1=ALWAYS)
     story.resolved("gate", server=BASTION.hostname, user="me")

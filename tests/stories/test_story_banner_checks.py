@@ -9,7 +9,7 @@ from trayagent.core.facts.failure import FailureKind
 
 
 def dialled(story: Story, name: str = "web") -> int:
-    """Return how many logins were begun."""
+    """Return the number of logins so far."""
     return len(story.did(Dial, name))
 
 
@@ -45,7 +45,7 @@ def test_a_server_that_rebooted_is_found_within_seconds(story: Story) -> None:
 
 
 def test_a_login_that_fails_alike_leaves_the_full_back_off(story: Story) -> None:
-    """If the allowed login fails in the same way, there is no further check until the path changes."""
+    """If the login after the check fails in the same way, there is no further check until the path changes."""
     away_for_long(story)
     story.banner = True
     story.after(15.1)
@@ -111,7 +111,7 @@ def test_many_hosts_check_a_server_no_more_often_than_one(story: Story) -> None:
 
 
 def test_no_check_follows_a_login_that_another_host_has_just_made(story: Story) -> None:
-    """A host's login is dropped; another one, which waited for it, checks the banner 10 s later."""
+    """If a host's login is dropped, another host that waited for it checks the banner only 10 s later."""
     names = ("a", "b", "c")
     for name in names:
         story.connected(name, scene=HOME)
@@ -128,9 +128,9 @@ def test_no_check_follows_a_login_that_another_host_has_just_made(story: Story) 
 
 
 def test_a_control_that_the_server_drops_is_made_once_its_banner_answers(story: Story) -> None:
-    """The old connection is in doubt and the server drops each control: an answered banner check allows the next one.
+    """If the server drops the controls of a suspect connection, an answered banner check allows the next control.
 
-    The doubt decides nothing by the banner alone, and status shows the wait, not the check.
+    The banner alone decides nothing about the connection. `status` shows the wait, not the check.
     """
     story.connected(scene=HOME)
     story.after(60).network(CAFE)

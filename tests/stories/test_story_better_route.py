@@ -1,4 +1,4 @@
-"""Another route out appears while no connection has been answered yet."""
+"""A new route appears while an attempt has no established connection yet."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_route_elsewhere_changes_nothing(story: Story, more: Scene) -> None:
 
 
 def test_an_established_connection_is_kept(story: Story) -> None:
-    """An established connection gets no second one, which could only be cut."""
+    """If the connection is established, no second one starts, because one of them would be cut off."""
     dialling(story)
     story.established("web", "192.168.10.2")
     story.network(HOME + OFFICE)
@@ -58,7 +58,7 @@ def test_an_established_connection_is_kept(story: Story) -> None:
 
 
 def test_an_address_that_is_tentative_no_more_is_another_route(story: Story) -> None:
-    """An address counts as a new route only once it is not tentative any more (RFC 4862)."""
+    """An address counts as a new route only when it is no longer tentative (RFC 4862)."""
     new = "2001:db8:10::2/64"
     both = HOME + Scene("", HOME_6.interfaces, HOME_6.routes)
     faces = both.with_address("wlan0", "192.168.10.2/24")
@@ -70,7 +70,7 @@ def test_an_address_that_is_tentative_no_more_is_another_route(story: Story) -> 
 
 
 def test_the_old_address_may_go_once_a_second_connection_is_on_its_way(story: Story) -> None:
-    """With a second connection under way, the loss of the old address does not end the attempt."""
+    """While a second connection starts, the loss of the old address does not end the attempt."""
     dialling(story)
     story.network(HOME + OFFICE)
     story.network(OFFICE)
@@ -108,7 +108,7 @@ def test_another_network_with_the_same_addresses_counts(story: Story) -> None:
 
 
 def test_a_network_whose_limit_is_reached_gets_no_further_connection(story: Story) -> None:
-    """A login that began elsewhere does not move to a network where as many as allowed were cut short."""
+    """A login does not move to a network where the limit of cut-off connections is reached."""
     nas = "192.168.10.50"
     story.network(OFFICE + CAFE)
     story.configured(nas=ALWAYS)
@@ -124,7 +124,7 @@ def test_a_network_whose_limit_is_reached_gets_no_further_connection(story: Stor
 
 
 def test_logins_that_follow_a_success_do_not_all_move_to_another_network(story: Story) -> None:
-    """Logins that are believed after a success from here do not move, since each may be refused elsewhere."""
+    """Many parallel logins that are allowed after a success on one network do not all move to another network."""
     names = ("a", "b", "c", "d", "e")
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(names, ALWAYS))

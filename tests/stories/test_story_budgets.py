@@ -1,4 +1,4 @@
-"""What delays a login, and what must not: moves, networks that lie, and many hosts on one server."""
+"""The budgets that delay logins, with moves, hostile networks, and many hosts on one server."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ FOUR = ("web", "b", "c", "d")
 
 
 def dialled(story: Story, name: str = "web") -> int:
-    """Return how many logins were begun."""
+    """Return the number of logins so far."""
     return len(story.did(Dial, name))
 
 
 def waits_until(story: Story, name: str = "web") -> float | None:
-    """Return until when the host's next login waits."""
+    """Return the time until which the host's next login waits."""
     delayed = delay(story.host(name), story.state, story.t)
     return delayed.at if delayed is not None else None
 
 
 def arrive(story: Story, scene: Scene, names: tuple[str, ...] = ("web",)) -> None:
-    """Move to a scene, and let all attempts there establish their connections."""
+    """Move to a scene, and let all attempts establish their connections there."""
     story.network(scene)
     for name in names:
         if story.host(name).attempt is not None:
@@ -41,7 +41,7 @@ def arrive(story: Story, scene: Scene, names: tuple[str, ...] = ("web",)) -> Non
 
 
 def test_two_moves_hold_up_none_of_four_hosts_on_one_server(story: Story) -> None:
-    """The second move cuts the first move's logins short. No server refused anything, so all hosts log in at once."""
+    """The second move cuts off the first move's logins. The server refused no login, so all hosts log in at once."""
     for name in FOUR:
         story.connected(name, scene=HOME)
     story.after(60)
@@ -124,7 +124,7 @@ def test_five_connections_cut_short_in_one_network_are_waited_for(story: Story) 
 
 @pytest.mark.parametrize("master", [True, False])
 def test_a_carrier_that_flaps_cuts_no_login_short(story: Story, master: bool) -> None:
-    """A login that the server has seen waits while the carrier is lost for a moment, because its address stays.
+    """A login that the server has seen continues after a short loss of the carrier, because its address stays.
 
     Ten flaps use up no budget. If the carrier stays away, the login ends after 2 s.
     """
@@ -148,7 +148,7 @@ def test_a_carrier_that_flaps_cuts_no_login_short(story: Story, master: bool) ->
 
 
 def test_a_login_does_not_wait_for_another_network_with_its_address(story: Story) -> None:
-    """The carrier comes back in another network, which gives the laptop the same address: the login begins again."""
+    """If the carrier returns on another network with the same address, the login starts again."""
     twin = lan("twin", "wlan0", "10.20.0.7/24", gateway="10.20.0.1", mac="ff:01")
     story.connected(scene=HOME)
     story.after(60)
@@ -186,7 +186,7 @@ def test_a_network_that_accepts_and_closes_does_not_hold_up_the_next_one(story: 
 
 
 def test_two_networks_are_told_apart_before_the_gateway_is_resolved(story: Story) -> None:
-    """Two networks are told apart before the gateway is resolved, and nothing is lost when it is."""
+    """Budgets distinguish two networks even before the gateway is resolved, and stay valid afterwards."""
     story.connected(scene=HOME)
     story.after(60).ended("web", kind="died")
     story.network(CAFE.without_mac())
@@ -242,7 +242,7 @@ def test_row_3_probes_the_old_master_when_no_control_can_be_made(story: Story) -
     story.after(60).network(CAFE + vpn)
     for _ in range(5):
         story.fails("db", "timed-out")
-        story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # the server is away
+        story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # not None: the server is away
     story.fails("db", "timed-out")
     story.after(5).network(HOME + vpn)
     story.forget()
@@ -254,7 +254,7 @@ def test_row_3_probes_the_old_master_when_no_control_can_be_made(story: Story) -
 
 
 def test_row_3_waits_for_its_control_where_the_old_master_is_silent(story: Story) -> None:
-    """A silent old master waits for the login that decides, and status shows that wait."""
+    """If the old master is silent, it waits for a control, and `status` shows that wait."""
     vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
     story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
     story.after(60)
@@ -279,7 +279,7 @@ def test_a_vpn_that_returns_with_a_new_address_is_used_at_once(story: Story) -> 
         assert story.host("db").attempt is not None, f"return {number}"
         for _ in range(4):
             story.fails("db", "timed-out")
-            story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # the server is away
+            story.after(story.host("db").retry.at - story.t)  # type: ignore[operator]  # not None: the server is away
         story.fails("db", "timed-out")
 
 
@@ -298,7 +298,7 @@ def test_a_wake_in_the_same_network_keeps_a_servers_pause(story: Story) -> None:
 
 
 def all_time_out(story: Story, names: tuple[str, ...]) -> int:
-    """Let each login under way time out at a server that saw it. Return how many are under way then."""
+    """Let each running login time out at a server that saw it. Return the number of logins that run then."""
     for name in names:
         story.ended(name, kind="died")
     begun = [name for name in names if story.host(name).attempt is not None]
@@ -312,7 +312,7 @@ def all_time_out(story: Story, names: tuple[str, ...]) -> int:
 
 
 def test_connections_that_timed_out_leave_less_room(story: Story) -> None:
-    """The server keeps each of them until LoginGraceTime, and drops others from ten on."""
+    """Timed-out connections count until LoginGraceTime, because the server keeps them and drops others from ten on."""
     names = tuple(f"h{number}" for number in range(12))
     for name in names:
         story.connected(name, scene=HOME, user=name)
@@ -321,7 +321,7 @@ def test_connections_that_timed_out_leave_less_room(story: Story) -> None:
 
 
 def test_time_outs_behind_a_jump_host_leave_nothing_there(story: Story) -> None:
-    """A login that times out behind a jump host does not count as hanging, since the silent part is the target."""
+    """A login that times out behind a jump host does not count at the jump host, because only the target is silent."""
     names = tuple(f"h{number}" for number in range(12))
     for name in names:
         story.connected(name, scene=HOME, user=name)
@@ -331,7 +331,7 @@ def test_time_outs_behind_a_jump_host_leave_nothing_there(story: Story) -> None:
 
 
 def test_all_hosts_of_a_server_share_its_budget_in_a_vpn(story: Story) -> None:
-    """A host behind a jump host uses the address of another host's login, which leads into the VPN."""
+    """All hosts of a server share its budget in a VPN, even if only another host's login shows the server's address."""
     everything = HOME + tunnel("vpn", "tun0", "10.8.0.2/24", "0.0.0.0/1", "128.0.0.0/1")
     story.connected("web", scene=everything, server="gate.example.net", peer=SERVER)
     story.connected("a", scene=everything, server="a.example.net", peer=SERVER, direct=False)
@@ -346,7 +346,7 @@ def test_all_hosts_of_a_server_share_its_budget_in_a_vpn(story: Story) -> None:
 
 
 def names_of_one_server(story: Story, count: int) -> tuple[str, ...]:
-    """Begin with names of one server, each with a user of its own, connected from home for a minute."""
+    """Begin with names of one server, each with its own user, connected from home for a minute."""
     names = tuple(f"n{number}" for number in range(count))
     for name in names:
         story.known_keys[name] = [HOST_KEY]
@@ -356,7 +356,7 @@ def names_of_one_server(story: Story, count: int) -> tuple[str, ...]:
 
 
 def test_all_names_of_a_server_share_its_room(story: Story) -> None:
-    """A server with twelve names gets at most six logins at a time, since it counts them all together."""
+    """A server with twelve names gets at most six logins at a time, because it counts all of them together."""
     names = names_of_one_server(story, 12)
     for name in names:
         story.ended(name, kind="died")
@@ -366,7 +366,10 @@ def test_all_names_of_a_server_share_its_room(story: Story) -> None:
 
 
 def test_a_server_that_drops_one_name_is_left_alone_under_the_others(story: Story) -> None:
-    """If the server drops a login under one name, the others wait; a login under one of them releases the rest."""
+    """If the server drops a login under one name, the other names wait.
+
+    A success under one of them releases the rest.
+    """
     first, *others = names_of_one_server(story, 3)
     story.ended(first, kind="died")
     story.fails(first, "dropped")
@@ -385,6 +388,6 @@ def test_a_server_that_drops_one_name_is_left_alone_under_the_others(story: Stor
 
 
 def test_connections_cut_short_count_under_every_name(story: Story) -> None:
-    """Connections that were cut short under two names leave less room for a third one."""
+    """Connections that were cut off under two names also count for a third name."""
     names = names_of_one_server(story, 12)
     assert all_time_out(story, names) == 3

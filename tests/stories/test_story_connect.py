@@ -1,4 +1,4 @@
-"""When a connection is made: back-off, refusals, networks, VPNs and jump hosts, for each server."""
+"""When the agent connects: back-off, refusals, networks, VPNs and jump hosts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def begun(story: Story, name: str = "web", wish: Wish = ALWAYS) -> None:
 
 
 def dialled(story: Story, name: str = "web") -> int:
-    """Return how many logins were begun."""
+    """Return the number of logins so far."""
     return len(story.did(Dial, name))
 
 
@@ -84,7 +84,7 @@ def test_a_flapping_network_re_arms_at_most_once_in_thirty_seconds(story: Story)
 
 
 def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> None:
-    """After MaxStartups or a penalty, all hosts on the server wait 20 s, then 40 s, however many were dropped.
+    """After MaxStartups or a penalty, all hosts on the server wait 20 s, then 40 s, however many logins were dropped.
 
     After each pause, one login checks whether the server accepts us again.
     """
@@ -109,7 +109,7 @@ def test_a_server_that_drops_us_is_left_alone_for_everybody(story: Story) -> Non
 
 
 def test_a_login_that_hangs_holds_up_the_others_for_its_deadline_only(story: Story) -> None:
-    """After a server dropped us, a login that hangs holds up the server's other hosts for 30 s at most."""
+    """After a server dropped a login, a hanging login delays the server's other hosts by at most 30 s."""
     begun(story)
     story.configured(web=ALWAYS, twin=ALWAYS)
     story.resolved("twin", user="twin")
@@ -156,7 +156,7 @@ def test_a_changed_configuration_is_bounded_like_a_changed_key(story: Story) -> 
 
 
 def test_a_server_that_reboots_refuses_for_a_while(story: Story) -> None:
-    """If a login worked today and the server was just away, a refused login is repeated after 2 and 15 minutes only."""
+    """A refusal right after an outage may come from a reboot, so the login is repeated after 2 and 15 minutes."""
     begun(story)
     story.reconnected()
     story.after(60).ended("web", kind="died")
@@ -212,7 +212,7 @@ def test_a_success_in_between_ends_the_count_of_refusals(story: Story) -> None:
 
 
 def test_a_reboot_that_falters_gets_no_third_refusal(story: Story) -> None:
-    """A server that alternates between away and refusing does not restart the count of refusals."""
+    """If a server is away and refuses logins in turns, the count of refusals does not restart."""
     begun(story)
     story.reconnected()
     story.after(60).ended("web", kind="died")
@@ -231,7 +231,7 @@ def test_a_reboot_that_falters_gets_no_third_refusal(story: Story) -> None:
 
 
 def test_a_server_that_is_booting_up_is_tried_again_in_twenty_seconds(story: Story) -> None:
-    """A server that reports that it is booting is tried again after 20 s, since that is no refusal."""
+    """If a server reports that it is booting, the login is repeated after 20 s, because that is no refusal."""
     begun(story)
     story.fails("web", "booting", positive=True)
     story.forget()
@@ -265,7 +265,7 @@ def test_as_many_attempts_on_a_server_in_a_minute_as_it_has_hosts(story: Story) 
 
 
 def test_the_jump_host_goes_first(story: Story) -> None:
-    """A host behind a jump host waits until that is connected, and then connects through it."""
+    """A host behind a jump host waits until the jump host is connected, and then connects through it."""
     story.network(HOME)
     story.configured(inner=ALWAYS, jump=ALWAYS)
     story.resolved("inner", server=INTERNAL, jump="me@jump:22", hop=Hop("203.0.113.10", 22))
@@ -370,7 +370,7 @@ def test_an_unknown_proxy_command_gets_one_attempt_in_each_network(story: Story)
 def test_an_unknown_proxy_command_is_tried_again_while_the_world_is_down(
     story: Story, kind: FailureKind
 ) -> None:
-    """A proxy command's failure is repeated if it says that the network or the server is away."""
+    """A ProxyCommand is run again if its message says that the network or the server is away."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -382,7 +382,7 @@ def test_an_unknown_proxy_command_is_tried_again_while_the_world_is_down(
 
 
 def test_a_proxy_command_that_logged_in_is_tried_again_whatever_it_says(story: Story) -> None:
-    """A proxy command that has logged in without the user is repeated after an unknown error."""
+    """If a ProxyCommand once logged in without the user, the attempt is repeated after an unknown error."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -398,7 +398,7 @@ def test_a_proxy_command_that_logged_in_is_tried_again_whatever_it_says(story: S
 
 
 def test_a_proxy_command_that_wants_a_login_waits_for_the_user(story: Story) -> None:
-    """A proxy command whose token expired waits for the user. Another network gets one attempt."""
+    """If a ProxyCommand's token expired, the host waits for the user. Another network gets one attempt."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -418,7 +418,7 @@ def test_a_proxy_command_that_wants_a_login_waits_for_the_user(story: Story) -> 
 
 
 def test_a_proxy_that_refuses_logins_is_not_tried_on_every_network(story: Story) -> None:
-    """A proxy may lock accounts as a server may, so it sees at most two refused logins in ten minutes."""
+    """A proxy may also lock accounts, so it gets at most two refused logins in ten minutes."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=FOREIGN)
@@ -454,7 +454,7 @@ def test_proxy_commands_with_ssh_or_nc_need_no_user(story: Story, command: str) 
 
 
 def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
-    """While its table's VPN is down, a host causes no look-up and no packet. It connects once the VPN is up."""
+    """While its configured VPN is down, a host causes no name lookup and no packet. It connects once the VPN is up."""
     story.network(HOME)
     story.configured(vpns=(Vpn("corp", "tun*"),), db=Wish(listed=True, connect="always", vpn="corp"))
     story.resolved("db", server="db.corp", hop=Hop("db.corp", 22))
@@ -487,7 +487,7 @@ def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
 def test_networks_allow_and_deny(
     story: Story, networks: tuple[str, ...], name: str | None, allowed: bool
 ) -> None:
-    """A network of unknown name is allowed only by a list that consists of denials."""
+    """A network of unknown name is allowed only if the list contains nothing but denials."""
     story.network(HOME.named(name))
     story.configured(web=Wish(listed=True, connect="always", networks=networks))
     story.resolved("web")
@@ -525,7 +525,7 @@ def test_a_reconnect_is_carried_out_on_any_network(story: Story) -> None:
 
 
 def test_another_machines_key_allows_a_retry_on_the_next_network(story: Story) -> None:
-    """Another machine's key causes one attempt on each new network. A return within half a minute delays it."""
+    """After another machine's key, each new network gets one attempt. A return within half a minute delays it."""
     story.connected("nas", scene=HOME, server=NAS)
     story.after(60).network(CAFE)
     story.after(0.3).fails("nas", "host-key-changed")
@@ -541,7 +541,7 @@ def test_another_machines_key_allows_a_retry_on_the_next_network(story: Story) -
 
 
 def test_another_key_at_the_first_network_does_not_stop_a_host_on_the_next_one(story: Story) -> None:
-    """A host that was never reached is tried once on each network, since the first one may lie about its key."""
+    """A host that was never reached is tried once on each network, because the first network may show a false key."""
     story.network(CAFE)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -561,7 +561,7 @@ def test_another_key_at_the_first_network_does_not_stop_a_host_on_the_next_one(s
 
 
 def test_an_unnamed_masters_private_server_gets_no_banner_check_in_a_cafe(story: Story) -> None:
-    """An unnamed master's private server gets no banner check in a café, where the address means another machine."""
+    """An unnamed master's private server gets no banner check in a café, where its address is another machine's."""
     story.connected(scene=HOME)
     story.found("ansible@nas:22", unnamed=True, peer=NAS)
     story.after(60).network(CAFE)
@@ -582,7 +582,7 @@ def test_an_attempt_from_an_address_that_is_gone_is_made_again(story: Story) -> 
 
 
 def test_a_forward_that_failed_is_requested_again(story: Story) -> None:
-    """A failed forward is requested again after one second, then two, since the port may be free by then."""
+    """A failed forward is requested again after one second, then two, because the port may be free by then."""
     story.connected(scene=HOME)
     failed = ForwardState(parse("local", "8080:localhost:80"), "failed", None, "in use")
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, (failed,)), "a forward failed")
@@ -643,7 +643,7 @@ def test_a_networks_name_is_of_its_own_interface(
 
 
 def test_a_network_has_only_the_name_of_its_own_interface(story: Story) -> None:
-    """Two cables at two desks are not one network because the same Wi-Fi is near."""
+    """The Wi-Fi's name does not make two cables at two desks one network."""
     wifi = replace(CAFE + OFFICE, name="Airport WiFi", name_of="wlan0")
     story.connected(scene=wifi, local="172.20.0.5")
     assert {network.name for network in story.host("web").reached.networks} == {""}
@@ -678,7 +678,7 @@ def test_refusals_of_an_earlier_agent_count(story: Story) -> None:
 
 
 def test_a_control_that_fails_is_no_failure_of_a_host_that_is_kept(story: Story) -> None:
-    """If the old connection lives, a failed control notifies no one and only appears in `why`."""
+    """If the old connection lives, a failed control causes no notification and only appears in `why`."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2).fails("web", "auth", positive=True)

@@ -1,4 +1,4 @@
-"""A reconnect beside a master that answers: the old one drains, and ends with what it carries."""
+"""A reconnect beside a master that answers: the old master drains, and ends with its last session or connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reconnected(story: Story, sessions: int, *, stays: bool = False) -> None:
 
 
 def shown(story: Story) -> list[dict[str, Any]]:
-    """Return what the view lists as draining for the only host that it lists."""
+    """Return the draining masters in the view of the only host."""
     facts = AgentFacts("0.1.0", 4000, "2026-01-01T08:00:00Z")
     (host,) = view(story.state, facts, {}, lambda at: f"wall {at:.0f}", story.t)["hosts"]
     assert host["name"] == "web"
@@ -45,12 +45,15 @@ def shown(story: Story) -> list[dict[str, Any]]:
 
 
 def killed(story: Story) -> list[int]:
-    """Return the pids that were killed."""
+    """Return the pids of killed masters."""
     return [x.master.pid for x in story.actions if isinstance(x, Kill)]
 
 
 def test_the_old_master_drains_and_ends_by_itself(story: Story) -> None:
-    """The host is connected throughout. Nothing is killed, and nothing of the drain is an outage."""
+    """While the old master drains and ends, the host stays connected.
+
+    No master is killed, and no outage is recorded.
+    """
     story.connected(scene=HOME)
     reconnected(story, 2)
     story.expect("""
@@ -84,7 +87,7 @@ def test_the_old_master_drains_and_ends_by_itself(story: Story) -> None:
 
 
 def test_a_silent_old_master_is_replaced(story: Story) -> None:
-    """It ends when the new one is ready, even if the login is faster than an answer may take."""
+    """A silent old master ends when the new one is ready, even if the login is faster than an answer could be."""
     story.connected(scene=HOME)
     story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).ready("web")
@@ -96,7 +99,7 @@ def test_a_silent_old_master_is_replaced(story: Story) -> None:
 
 
 def test_an_old_master_whose_answer_waits_behind_an_upload_drains(story: Story) -> None:
-    """Data that was sent after the request is being acknowledged, so the answer is only late."""
+    """If data behind the probe is still acknowledged, the answer is only late, so the old master drains."""
     story.connected(scene=HOME)
     story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.acked["web"] = 5000
@@ -121,7 +124,7 @@ def test_now_ends_the_old_master_and_what_drains(story: Story) -> None:
 
 
 def test_a_login_at_a_terminal_keeps_the_sessions_as_well(story: Story) -> None:
-    """`trayagent login` beside a living master takes its place in the same way."""
+    """`trayagent login` beside a living master also lets the old master drain."""
     story.connected(scene=HOME)
     resolved = story.host("web").resolved
     assert resolved is not None
@@ -134,7 +137,7 @@ def test_a_login_at_a_terminal_keeps_the_sessions_as_well(story: Story) -> None:
 
 
 def test_two_masters_may_drain_at_once(story: Story) -> None:
-    """A second reconnect during a drain lets the next one drain, too. The oldest is shown first."""
+    """After a second reconnect two masters drain. The oldest is shown first."""
     draining(story)
     reconnected(story, 1)
     assert [one["pid"] for one in shown(story)] == [101, 102]
@@ -144,7 +147,7 @@ def test_two_masters_may_drain_at_once(story: Story) -> None:
 
 
 def test_a_look_counts_what_still_drains(story: Story) -> None:
-    """The user's look has it counted. What is left is shown."""
+    """`status` makes the agent count the sessions of draining masters, and shows the remaining ones."""
     draining(story)
     story.after(60).post(user_events.UserViewedStatus(story.t, ("web",)), "looked")
     assert len(story.did(CountCarried, OLD)) == 1
@@ -153,7 +156,7 @@ def test_a_look_counts_what_still_drains(story: Story) -> None:
 
 
 def test_a_master_that_carries_nothing_and_runs_on_is_ended(story: Story) -> None:
-    """It is counted again after 10 s. If it carries something by then, it goes on."""
+    """If a draining master without sessions still runs, the agent counts again after 10 s, and ends it without any."""
     draining(story)
     story.after(60).carried(OLD, 0)
     story.after(10)
@@ -167,7 +170,7 @@ def test_a_master_that_carries_nothing_and_runs_on_is_ended(story: Story) -> Non
 
 
 def test_a_master_that_could_not_be_stopped_is_counted_every_minute(story: Story) -> None:
-    """It does not end with its last session, and no event reports that. Any other master is not counted."""
+    """A master that could not be stopped does not end by itself, so its sessions are counted every minute."""
     draining(story, stays=True)
     story.after(59)
     assert story.did(CountCarried, OLD) == []
@@ -179,7 +182,7 @@ def test_a_master_that_could_not_be_stopped_is_counted_every_minute(story: Story
 
 
 def test_a_pause_ends_nothing_that_drains(story: Story) -> None:
-    """Not even a master that carries nothing: the pause means that the agent leaves the host alone."""
+    """During a pause the agent ends no draining master, not even one without sessions."""
     draining(story)
     story.post(user_events.UserPause(story.t, ("web",)), "pause")
     story.after(60).carried(OLD, 0)
@@ -191,14 +194,14 @@ def test_a_pause_ends_nothing_that_drains(story: Story) -> None:
 
 
 def test_a_disconnect_ends_what_drains(story: Story) -> None:
-    """The user wants the host down, so nothing of it stays."""
+    """A disconnect also ends the host's draining masters."""
     draining(story)
     story.after(60).post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     assert sorted(killed(story)) == [101, 102]
 
 
 def test_the_end_of_the_new_master_ends_nothing_that_drains(story: Story) -> None:
-    """After `ssh -O exit` the host stays down, and the old sessions go on."""
+    """After `ssh -O exit` on the new master the host stays down, and the sessions of the draining master continue."""
     draining(story)
     story.after(60).ended("web", 102, by_request=True)
     assert story.host("web").user.held
@@ -208,7 +211,7 @@ def test_the_end_of_the_new_master_ends_nothing_that_drains(story: Story) -> Non
 
 
 def test_a_draining_master_whose_address_is_gone_is_judged_with_a_bare_control(story: Story) -> None:
-    """It ends once the server answered from another address, without a login. Its end is no outage of the host."""
+    """If its address is gone, a draining master ends after a bare control from another address. That is no outage."""
     draining(story)
     story.after(60).network(CAFE)
     assert len(story.did(DialBare, OLD)) == 1
@@ -221,7 +224,7 @@ def test_a_draining_master_whose_address_is_gone_is_judged_with_a_bare_control(s
 
 
 def test_a_draining_master_is_not_judged_by_silence(story: Story) -> None:
-    """No one can ask it, so another route or a wake ends nothing as long as its address is there."""
+    """A draining master cannot be probed, so a change of route or a wake ends none whose address still exists."""
     draining(story)
     story.after(60).network(HOME + CABLE)
     story.post(e.Woke(story.t, 3600.0), "woke")
@@ -232,7 +235,7 @@ def test_a_draining_master_is_not_judged_by_silence(story: Story) -> None:
 
 
 def test_a_draining_master_outlasts_a_long_time_without_a_network(story: Story) -> None:
-    """The timer of `keep_while_offline` does not concern it. Back at home its sessions go on."""
+    """`keep_while_offline` does not apply to a draining master. Back at home its sessions continue."""
     draining(story)
     story.after(60).network(NOTHING)
     story.after(3600).network(HOME)
@@ -243,7 +246,7 @@ def test_a_draining_master_outlasts_a_long_time_without_a_network(story: Story) 
 
 @pytest.mark.parametrize("wish", [ALWAYS, ON_USE], ids=["always", "on-use"])
 def test_the_next_agent_goes_on_with_what_drains(story: Story, wish: Any) -> None:
-    """It shows it under its host and kills nothing."""
+    """The next agent shows the draining master under its host and kills no master."""
     story.network(HOME)
     story.configured(web=wish)
     story.resolved("web")
@@ -260,7 +263,7 @@ def test_the_next_agent_goes_on_with_what_drains(story: Story, wish: Any) -> Non
 
 
 def test_an_adopted_host_is_forgotten_only_when_nothing_drains(story: Story) -> None:
-    """Its old sessions are shown after its new connection ended."""
+    """An adopted host is kept after its new connection ended, as long as an earlier master drains."""
     story.network(HOME)
     story.configured()
     story.started()
@@ -284,7 +287,7 @@ def test_no_probe_is_sent_without_a_network(story: Story) -> None:
 
 
 def test_a_probe_from_before_a_hole_proves_no_silence(story: Story) -> None:
-    """The new master is ready, and the network goes before the old one's answer: it is probed again, and drains."""
+    """If the network is lost before the old master's answer, the master is probed again, and drains if it answers."""
     story.connected(scene=HOME)
     story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).ready("web")

@@ -15,7 +15,7 @@ FLICKER = Touched(links=frozenset({"wlan0"}))
 
 
 def _uploads(story: Story, seconds: float) -> None:
-    """Acknowledge the user's own upload for that long, 10 kB each quarter of a second."""
+    """Let the server acknowledge the user's own upload for `seconds`, 10 kB each quarter of a second."""
     for _ in range(int(seconds * 4)):
         story.acked["web"] = story.acked.get("web", 0) + 10_000
         story.due["web"] = story.t + 1
@@ -23,7 +23,7 @@ def _uploads(story: Story, seconds: float) -> None:
 
 
 def test_row_6_rising_acknowledgements_hold_a_positive_control_back(story: Story) -> None:
-    """A master behind a long upload queue is kept, although the control is faster."""
+    """While acknowledgements rise, a master behind a long upload queue is kept, although the control is faster."""
     story.connected(scene=HOME)
     story.due["web"] = 62.0
     story.ahead["web"] = 1_000_000
@@ -31,7 +31,7 @@ def test_row_6_rising_acknowledgements_hold_a_positive_control_back(story: Story
     story.after(0.6).established("web")
     story.acked["web"] = 10_000
     story.ready("web")
-    _uploads(story, 120)  # what was queued before the probe has not drained yet
+    _uploads(story, 120)  # data that was queued before the probe is not acknowledged yet
     assert not story.did(TakeOver)
     assert not story.did(Kill)
     story.answered("web")
@@ -39,7 +39,7 @@ def test_row_6_rising_acknowledgements_hold_a_positive_control_back(story: Story
 
 
 def test_row_6_no_answer_long_after_the_queue_has_drained_ends_the_master(story: Story) -> None:
-    """If the next TCP on the path takes everything and no answer comes, the successful control takes over."""
+    """If a proxy on the path acknowledges everything, but no answer comes, the successful control takes over."""
     story.connected(scene=HOME)
     story.due["web"] = 62.0
     story.after(60).network(HOME, FLICKER)
@@ -53,7 +53,7 @@ def test_row_6_no_answer_long_after_the_queue_has_drained_ends_the_master(story:
 
 
 def test_row_9_acknowledgements_that_stop_rising_hold_nothing_back(story: Story) -> None:
-    """If the upload moves for a moment and then sticks, the successful control ends the old connection."""
+    """If acknowledgements rise for a moment and then stop, the successful control ends the old connection."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2).established("web")
@@ -66,7 +66,7 @@ def test_row_9_acknowledgements_that_stop_rising_hold_nothing_back(story: Story)
 
 
 def test_row_7_a_bounded_back_off_holds_no_control_back(story: Story) -> None:
-    """If acknowledgements stop, a next retransmission that is always near does not delay the control forever."""
+    """If acknowledgements stop, a bounded back-off, with a retransmission always near, does not delay the control."""
     story.connected(scene=HOME)
     story.acked["web"] = 4_240
     story.after(60).network(HOME + OFFICE)
@@ -77,11 +77,11 @@ def test_row_7_a_bounded_back_off_holds_no_control_back(story: Story) -> None:
 
 
 def test_row_7_a_retransmission_that_comes_near_later_hides_no_wait(story: Story) -> None:
-    """Once acknowledgements have stopped, the host shows what its control waits for, as time passes, too."""
+    """Once acknowledgements have stopped, the host shows what its control waits for, even near a retransmission."""
     story.connected("other", scene=HOME)
     story.connected(scene=HOME)
     story.after(60).ended("other", kind="died")
-    story.fails("other", "dropped")  # the server is left alone for 20 s
+    story.fails("other", "dropped")  # no login to this server for 20 s
     story.acked["web"] = 4_240
     story.due["web"] = story.t + 4.5
     story.network(HOME, FLICKER)
@@ -151,7 +151,7 @@ def test_row_4_a_connection_that_stays_between_addresses_is_replaced(story: Stor
 
 
 def test_row_5_a_changed_path_must_carry_large_packets(story: Story) -> None:
-    """After a move, the probe fills whole packets. A probe because the user looks is small."""
+    """After a move, the probe has full-size packets. A probe because of `status` is small."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     assert [probe.large for probe in story.did(SendProbe) if isinstance(probe, SendProbe)] == [True]
@@ -162,7 +162,7 @@ def test_row_5_a_changed_path_must_carry_large_packets(story: Story) -> None:
 
 
 def test_a_report_from_before_a_probe_says_nothing_about_it(story: Story) -> None:
-    """Bytes that were acknowledged since an earlier probe are not counted for this one."""
+    """A kernel's report from before a probe does not count for that probe."""
     story.connected(scene=HOME)
     story.after(60).network(HOME, FLICKER)
     probe = story.host("web").doubt.probe

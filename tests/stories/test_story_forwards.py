@@ -24,7 +24,10 @@ LOCAL = parse("local", "8080:localhost:80")
 
 
 def test_a_pending_forward_is_shown_and_counts_as_no_failure(story: Story) -> None:
-    """An open local forward shows at once, while a remote forward's pending request counts as no failure."""
+    """An open local forward is shown at once.
+
+    A remote forward's pending request is shown and does not count as a failure.
+    """
     story.connected(scene=HOME)
     refused = (ForwardState(LOCAL, "open"), ForwardState(REMOTE, "failed", None, "held", refused=True))
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, refused), "refused")
@@ -68,7 +71,7 @@ def test_the_pause_between_requests_for_a_held_forward_grows_to_a_minute(story: 
 
 
 def test_the_last_reports_of_a_master_that_is_replaced_are_ignored(story: Story) -> None:
-    """A replaced master's last reports about its forwards are ignored, since they are about its own end."""
+    """A replaced master's last reports about its forwards are ignored, because its own end causes them."""
     old = story.connected(scene=HOME)
     cut = (ForwardState(LOCAL, "failed", None, "127.0.0.1:8080 is taken by another program"),)
     story.after(60).network(CAFE)
@@ -113,7 +116,7 @@ def test_reconnect_goes_through_to_its_forwards(story: Story, hands_off: str) ->
         story.post(user_events.UserPause(story.t, ()), "pause all")
     story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     new = story.reconnected()
-    assert not story.host("web").forwards.due(inf)  # they were requested
+    assert not story.host("web").forwards.due(inf)  # the agent has requested the forwards
     story.post(e.ForwardsChanged(story.t, "web", new.pid, (ForwardState(LOCAL, "failed"),)), "failed")
     story.after(5)
     assert len(story.did(EnsureForwards)) == 1
@@ -139,7 +142,10 @@ def test_a_pause_after_a_reconnect_wins(story: Story) -> None:
 
 
 def test_a_request_that_waits_for_proof_survives_the_end_of_a_round(story: Story) -> None:
-    """A forward is added while the connection is in doubt. A round that ends meanwhile knows nothing of it."""
+    """A forward that is added while the master is suspect is requested after the proof of life.
+
+    A round of requests that ends meanwhile does not contain this forward.
+    """
     story.connected(scene=HOME)
     story.network(HOME, Touched(links=frozenset({"wlan0"})))
     assert story.host("web").suspect
@@ -151,7 +157,7 @@ def test_a_request_that_waits_for_proof_survives_the_end_of_a_round(story: Story
 
 
 def found_by_hand(story: Story) -> None:
-    """Connect a host, and let a forward be found that the user gave to its master."""
+    """Connect a host, and report a forward that the user gave to its master."""
     story.connected(scene=HOME)
     opened = (ForwardState(LOCAL, "open", "127.0.0.1:8080"),)
     story.post(e.HandForwardsFound(story.t, "web", story.living("web").pid, opened), "found by hand")
@@ -166,7 +172,7 @@ def moved(story: Story) -> None:
 
 
 def test_a_forward_that_was_given_by_hand_comes_back(story: Story) -> None:
-    """The next master gets it, until the user cancels it there."""
+    """The next master gets a forward that was given by hand, until the user cancels the forward."""
     found_by_hand(story)
     assert story.told("forward-found")
     old = story.living("web").pid
@@ -185,7 +191,7 @@ def test_a_forward_that_was_given_by_hand_comes_back(story: Story) -> None:
 
 
 def test_a_forward_that_was_given_by_hand_is_given_up_for_another_program(story: Story) -> None:
-    """If the port is taken after the move, the forward is named once and not requested again."""
+    """If another program has the port after the move, the forward is reported once and not requested again."""
     found_by_hand(story)
     moved(story)
     taken = (ForwardState(LOCAL, "failed", None, "taken by another program", taken=True),)
@@ -198,7 +204,7 @@ def test_a_forward_that_was_given_by_hand_is_given_up_for_another_program(story:
 
 
 def test_a_forward_that_was_given_by_hand_ends_with_the_wish_for_its_host(story: Story) -> None:
-    """`disconnect` forgets it. A configuration that has it takes it over, and may drop it."""
+    """`disconnect` drops a forward that was given by hand. If the configuration lists it, the configuration decides."""
     found_by_hand(story)
     story.configured(web=replace(ALWAYS, forwards=(LOCAL,)))
     assert not story.host("web").forwards.by_hand
@@ -213,7 +219,10 @@ def test_a_forward_that_was_given_by_hand_ends_with_the_wish_for_its_host(story:
 
 
 def test_a_port_with_an_unknown_target_is_named_once(story: Story) -> None:
-    """The event comes once for a master, and `status` has it as long as the master lives."""
+    """The event about a port with an unknown target is sent once per master.
+
+    `status` shows the port while the master lives.
+    """
     story.connected(scene=HOME)
     pid = story.living("web").pid
     for _ in range(2):

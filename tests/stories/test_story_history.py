@@ -1,4 +1,4 @@
-"""What the history makes of the events: an outage continues only while the host is wanted."""
+"""Outages in the history: an outage continues only while the host should be connected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEVER = Wish(listed=True, connect="never")
 
 
 def recorded(story: Story) -> list[dict[str, Any]]:
-    """Return the events as the history stores them, a second apart."""
+    """Return the events as the history stores them, one second apart."""
     return [
         event_object(tell, (BEGAN + timedelta(seconds=number)).isoformat())
         for number, tell in enumerate(story.tells)
@@ -33,7 +33,7 @@ def away(story: Story) -> list[str]:
 
 
 def lose(story: Story, wish: Wish = ALWAYS) -> None:
-    """Let the network cut the connection of one host and stay away."""
+    """Let a host lose its connection and the network."""
     story.connected(scene=HOME, wish=wish)
     story.after(60).network(CAFE)
     story.ended("web")
@@ -43,7 +43,7 @@ def lose(story: Story, wish: Wish = ALWAYS) -> None:
 
 @pytest.mark.parametrize("wish", [ALWAYS, ON_USE, NEVER])
 def test_a_disconnect_ends_an_outage(story: Story, wish: Wish) -> None:
-    """A disconnect ends an outage although no connection is left, since the host is no longer wanted."""
+    """A disconnect ends an outage although there is no connection, because the host should be down now."""
     lose(story, wish)
     story.post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     assert away(story) == []
@@ -73,7 +73,7 @@ def test_a_configuration_without_the_host_ends_an_outage(
 
 
 def test_a_configuration_that_still_wants_the_host_ends_no_outage(story: Story) -> None:
-    """An outage continues when the configuration changes the host to on-use, since it is still recovered."""
+    """An outage continues if the configuration changes the host to on-use, because the agent still recovers it."""
     lose(story)
     story.configured(web=ON_USE)
     assert away(story) == ["web"]

@@ -1,4 +1,4 @@
-"""Which answers count: a control needs the host key of the connection that it judges."""
+"""Controls and host keys: a control must prove the host key of the connection that it judges."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def test_a_rotated_key_replaces_a_connection_whose_address_is_gone(
 
 
 def test_a_rotated_key_is_no_control_for_a_silent_connection(story: Story) -> None:
-    """The machine of the old connection may be busy. Once the connection ended by itself, the new key is used."""
+    """Another key proves nothing about a silent connection, whose server may be busy.
+
+    Once that ended, the new key is used.
+    """
     story.connected(scene=HOME, strict="yes", host_key=HOST_KEY)
     story.after(60).network(HOME.down("wlan0"))
     story.after(1).network(HOME)
@@ -98,7 +101,7 @@ def test_a_rotated_key_is_no_control_for_a_silent_connection(story: Story) -> No
 
 
 def test_an_address_that_returns_makes_a_rotated_key_no_control(story: Story) -> None:
-    """A login with another key that was made while the address was gone counts no more when the address is back."""
+    """A login with another key while the address was gone does not count any more when the address returns."""
     in_doubt(story, strict="yes")
     story.ready("web", host_key=OTHER)
     story.network(HOME)
@@ -107,7 +110,7 @@ def test_an_address_that_returns_makes_a_rotated_key_no_control(story: Story) ->
 
 
 def test_another_machine_at_a_private_address_is_not_the_server(story: Story) -> None:
-    """known_hosts may have the keys of two machines with one private address, at home and at work."""
+    """Another machine at a private address is not the server, even if known_hosts has both keys (home and work)."""
     story.connected(scene=HOME, strict="yes", host_key=HOST_KEY, server="192.168.10.50")
     story.after(60).network(CAFE)
     story.ready("web", host_key=OTHER)
@@ -131,7 +134,7 @@ def test_another_machine_is_not_here_and_gets_one_attempt_on_each_network(story:
 
 
 def test_an_unknown_key_is_shown_and_a_reconnect_replaces_the_master(story: Story) -> None:
-    """For a master of unknown origin without host key checking, status says what to do, and a reconnect replaces it."""
+    """If a master's host key is unknown and unchecked, `status` explains what to do, and a reconnect replaces it."""
     in_doubt(story, recorded=None)
     story.ready("web")
     assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "host-key-unknown")
@@ -161,9 +164,9 @@ def test_the_key_of_the_last_login_counts_for_a_master_of_unknown_origin(story: 
 def test_a_login_at_a_new_address_in_ssh_config(
     story: Story, strict: HostKeyChecking, *, refused: bool
 ) -> None:
-    """If the user changes HostName beside a connection, a login there with a checked key replaces the silent one.
+    """If HostName is edited, a login at the new address with a checked key replaces the silent old connection.
 
-    A refusal there proves nothing about the old connection. Without a checked key, status says what to do.
+    A refusal there proves nothing about the old connection. Without a checked key, `status` explains what to do.
     """
     master = story.connected(scene=HOME, strict=strict, host_key=HOST_KEY)
     story.resolved("web", server="203.0.113.12", strict=strict)
@@ -196,7 +199,7 @@ def test_a_login_at_a_new_address_in_ssh_config(
 
 
 def test_the_same_machine_at_a_new_address_is_judged_as_ever(story: Story) -> None:
-    """If the recorded key answers at the new address, it is the old connection's server, also when it refuses."""
+    """A machine with the recorded key at the new address is the old server, so even its refusal is a control."""
     story.connected(scene=HOME, strict="no", host_key=HOST_KEY)
     story.resolved("web", server="203.0.113.12", strict="no")
     story.after(60).network(CAFE)
@@ -232,7 +235,7 @@ def test_a_disconnect_before_the_key_exchange_stops_nothing(story: Story) -> Non
 
 @pytest.mark.parametrize("kind", ["auth", "negotiation"])
 def test_an_unproven_refusal_stops_a_host_on_this_path_only(story: Story, kind: str) -> None:
-    """An unproven refusal, as of a jump host or of all algorithms, is retried on another network but by no timer."""
+    """After a refusal without a proven host key, only another network causes a retry, not a timer."""
     in_doubt(story, strict="yes")
     story.fails("web", kind)  # type: ignore[arg-type]
     story.after(3600)
@@ -259,7 +262,10 @@ def test_unproven_refusals_stay_few(story: Story) -> None:
 def test_an_unproven_refusal_stops_the_next_agent_on_that_network_only(
     story: Story, moved: str, *, proven: bool
 ) -> None:
-    """After a restart, an unproven refusal holds on the network of that login, a proven one everywhere."""
+    """After a restart, an unproven refusal applies only to the network of that login.
+
+    A proven one applies everywhere.
+    """
     story.network(CAFE_2 if moved == "before the start" else CAFE)
     story.configured(web=ALWAYS)
     there = {"network": Network("wlan0", "cc:01"), "source": "10.20.0.7"}
@@ -282,9 +288,9 @@ def test_an_unproven_refusal_stops_the_next_agent_on_that_network_only(
 def test_a_silent_master_ends_only_by_a_known_host_key(
     story: Story, host_key: str | None, *, trusted: bool, ends: bool, unnamed: bool
 ) -> None:
-    """Where a master's address is still there, a bare control needs a host key that known_hosts has.
+    """If a master's address still exists, a bare control needs a host key that is in known_hosts.
 
-    A banner alone, or a key that known_hosts does not have, leaves the silent master alone.
+    After only a banner, or a key that is not in known_hosts, the silent master is kept.
     """
     story.network(HOME)
     if unnamed:
@@ -305,7 +311,7 @@ def test_a_silent_master_ends_only_by_a_known_host_key(
 
 @pytest.mark.parametrize("unnamed", [True, False])
 def test_a_banner_ends_only_an_unnamed_master_whose_address_is_gone(story: Story, *, unnamed: bool) -> None:
-    """Where a master's address is gone, a banner is enough for an unnamed master, and for no other direct one."""
+    """If a master's address is gone, a banner is enough to end an unnamed master, but no other direct master."""
     story.network(HOME)
     story.configured(wishes={} if unnamed else {"web": replace(ALWAYS, interactive=True)})
     story.resolved("web")

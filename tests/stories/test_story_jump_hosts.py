@@ -1,4 +1,4 @@
-"""Hosts behind a jump host: the jump host connects first, and its failures are not theirs."""
+"""Hosts behind a jump host: the jump host connects first, and its failures do not count for the hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERNAL = "10.99.0.10"
 
 
 def dialled(story: Story, name: str) -> int:
-    """Return how many logins were begun."""
+    """Return the number of logins so far."""
     return len(story.did(Dial, name))
 
 
@@ -75,7 +75,7 @@ def behind(story: Story, *names: str) -> None:
 def test_hosts_that_died_before_their_jump_host_wait_until_it_answers(
     story: Story, *, jump_lives: bool
 ) -> None:
-    """A jump host often goes down with the hosts behind it, and its end may be seen last. So it is probed first."""
+    """If masters behind a jump host die, the agent probes the jump host first, because it may be dead, too."""
     behind(story, "a", "b")
     story.ended("a", kind="died")
     story.ended("b", kind="died")
@@ -93,7 +93,7 @@ def test_hosts_that_died_before_their_jump_host_wait_until_it_answers(
 
 
 def test_hosts_behind_a_jump_host_that_reboots_wait_for_it(story: Story) -> None:
-    """Four hosts wait for a rebooting jump host without attempts, show why and until when, and follow at once."""
+    """Four hosts wait for a rebooting jump host without attempts. They show the reason and time, and follow at once."""
     names = ("a", "b", "c", "d")
     behind(story, *names)
     for name in ("jump", *names):
@@ -117,7 +117,7 @@ def test_hosts_behind_a_jump_host_that_reboots_wait_for_it(story: Story) -> None
 
 
 def test_a_failure_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -> None:
-    """A login that failed because its jump host went down is repeated as soon as the jump host is connected."""
+    """A login that failed because the jump host went down is repeated as soon as the jump host is connected."""
     behind(story, "a")
     story.ended("a", kind="died")
     story.after(0.05).answered("jump")
@@ -134,7 +134,7 @@ def test_a_failure_at_a_jump_host_is_forgotten_when_that_is_back(story: Story) -
 
 
 def test_a_host_behind_a_local_forward_waits_for_the_host_that_has_it(story: Story) -> None:
-    """`Host inner` leads to localhost:2222, where a forward of `web` listens: `web` is judged and connected first."""
+    """If `inner` connects to a local forward of `web`, `web` is judged and connected first."""
     carrier = story.connected("web", scene=HOME)
     forward = ForwardState(parse("local", "2222:10.99.0.10:22"), "open")
     story.post(e.ForwardsChanged(story.t, "web", carrier.pid, (forward,)), "the forward is open")
@@ -157,7 +157,7 @@ def test_a_host_behind_a_local_forward_waits_for_the_host_that_has_it(story: Sto
 
 
 def died_alone(story: Story, *names: str) -> None:
-    """Let the masters of hosts die while their jump host's answers; forget what happened."""
+    """Let the masters of hosts die while the jump host's master answers, and clear the transcript."""
     for name in names:
         story.ended(name, kind="died")
     story.after(0.05).answered("jump")
@@ -178,7 +178,10 @@ def test_a_jump_host_that_needs_the_user_is_waited_for(story: Story) -> None:
 
 
 def test_a_jump_host_whose_connection_is_silent_is_found_by_a_login_through_it(story: Story) -> None:
-    """Nothing on this machine changed; the login times out, the probe is silent, and a control decides."""
+    """If a login through a jump host times out, the jump host's master is probed.
+
+    If it is silent, a control decides.
+    """
     behind(story, "a")
     died_alone(story, "a")
     story.after(40).fails("a", "timed-out")
@@ -194,7 +197,10 @@ def test_a_jump_host_whose_connection_is_silent_is_found_by_a_login_through_it(s
 
 
 def test_a_jump_host_that_answers_is_kept_whatever_fails_behind_it(story: Story) -> None:
-    """Its own connection lives: the server behind it is down. It is probed once in a while, and stays connected."""
+    """A jump host that answers its probes stays connected while a server behind it is down.
+
+    It is probed only now and then.
+    """
     behind(story, "a")
     died_alone(story, "a")
     for _ in range(4):
@@ -210,7 +216,7 @@ def test_a_jump_host_that_answers_is_kept_whatever_fails_behind_it(story: Story)
 
 
 def test_a_timed_out_login_probes_no_jump_host_that_has_just_answered(story: Story) -> None:
-    """Several hosts behind it time out in the same second: one probe."""
+    """If several hosts behind a jump host time out in the same second, the jump host is probed once."""
     behind(story, "a", "b", "c")
     died_alone(story, "a", "b", "c")
     story.after(40)
@@ -234,7 +240,10 @@ def test_the_jump_hosts_address_is_learned_unless_a_proxy_leads_to_it(
 
 
 def test_a_forged_error_of_ssh_config_stops_the_host_on_this_path_only(story: Story) -> None:
-    """A café in the jump host's place may print ssh's own words about a bad option. Home gets another login."""
+    """A café that impersonates the jump host may print ssh's own error about ssh_config.
+
+    At home, the login is retried.
+    """
     story.network(HOME)
     story.configured(inner=ALWAYS)
     story.resolved("inner", server=INTERNAL, jump="jump", hop=Hop("203.0.113.11", 22))

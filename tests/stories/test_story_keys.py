@@ -1,4 +1,4 @@
-"""Keys that change beside a living master: tried once, quietly, and reported before the old connection ends."""
+"""Key trials: changed keys are tried once beside a living master, and a refusal is reported before that ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def changed(story: Story, *names: str) -> None:
 
 
 def tried(story: Story, name: str = "web") -> int:
-    """Return the number of the trial under way."""
+    """Return the number of the running trial."""
     number = story.host(name).trial.running
     assert number is not None, "no trial runs"
     return number
@@ -114,7 +114,7 @@ def test_another_login_tests_the_new_key_too(story: Story) -> None:
 
 @pytest.mark.parametrize("verdict", ["unknown", "skipped"])
 def test_a_trial_that_proves_nothing_changes_nothing(story: Story, verdict: e.TrialVerdict) -> None:
-    """A failing line, or a key that needs the user, is no refusal and changes nothing."""
+    """A trial that fails because of the network, or needs the user, is no refusal and changes nothing."""
     story.connected(scene=HOME)
     changed(story)
     ends(story, verdict)
@@ -260,9 +260,9 @@ def test_the_warning_outlives_the_agent(story: Story, *, started_by_agent: bool)
 def test_a_trial_at_another_machine_says_nothing_about_the_keys(
     story: Story, verdict: e.TrialVerdict, host_key: str | None
 ) -> None:
-    """In a café a gateway refuses the trial, or lets anybody in: the host stays as it is, and no account is warned.
+    """A trial at a false server, which refuses or accepts any login, does not change the host and gives no warning.
 
-    The refusal counts for the servers with that key, since a login was refused there.
+    The refused login counts for servers with the false server's key.
     """
     story.connected(scene=HOME, strict="no", host_key=HOST_KEY)
     changed(story)

@@ -1,4 +1,4 @@
-"""A VPN that no configuration names: when it is learned, when it is forgotten, and which hosts it never blocks."""
+"""Learned VPNs: when a VPN is learned, when it is forgotten, and which hosts it never blocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER_VPN = tunnel("another VPN for everything", "tun1", "10.66.0.6/24", "0.0.0.
 
 
 def dialled(story: Story, name: str = "db") -> int:
-    """Return how many logins were begun."""
+    """Return the number of logins so far."""
     return len(story.did(Dial, name))
 
 
@@ -31,12 +31,15 @@ def behind(
 ) -> None:
     """Begin with `db`, a name that is connected through the VPN."""
     story.connected("db", scene=scene, server="db.corp", strict=strict, peer=server, local="10.8.0.6")
-    story.network(scene)  # now the address and its route are known
+    story.network(scene)  # from now on the address and its route are known
     story.forget()
 
 
 def test_a_vpn_is_learned_and_each_network_gets_one_attempt(story: Story) -> None:
-    """Without the VPN, each new network gets one login, since the host may be reachable there. Then the host waits."""
+    """Without the VPN, each new network gets one login, because the host may be reachable there.
+
+    Then the host waits.
+    """
     behind(story)
     assert story.host("db").reached.learned_vpn == "tun0"
     story.after(60).network(CAFE)
@@ -86,7 +89,7 @@ def test_a_failure_through_the_vpn_is_reported(story: Story) -> None:
 
 @pytest.mark.parametrize("strict", ["no", "accept-new"])
 def test_the_attempt_is_a_careful_one(story: Story, strict: HostKeyChecking) -> None:
-    """Without host key checking there is no attempt. With accept-new there is one, since the key is known."""
+    """Without host key checking, no attempt bypasses the VPN. With accept-new, one does, because the key is known."""
     behind(story, strict=strict)
     story.after(60).network(CAFE)
     story.after(3600)
@@ -131,7 +134,7 @@ def test_a_public_host_is_never_locked(story: Story) -> None:
 
 
 def test_a_host_with_another_address_outside_is_learned_no_more(story: Story) -> None:
-    """After the host was reached at a public address without the VPN (split horizon), it never waits for the VPN."""
+    """A host that was once reached at a public address without the VPN (split-horizon DNS) never waits for the VPN."""
     behind(story)
     story.after(60).network(CAFE)
     story.after(1).reconnected("db", peer=PUBLIC)
@@ -175,7 +178,7 @@ def test_nothing_is_learned_where_the_host_is_reached_without_the_vpn(story: Sto
 
 
 def through_a_jump_host(story: Story, scene: Scene, peer: str) -> None:
-    """Begin with `db`, of which only the jump host's address is known here."""
+    """Begin with `db`, whose own address is unknown: only its jump host's address is known."""
     story.scene = scene
     story.configured(db=ALWAYS)
     story.resolved("db", server="db.corp", jump="jump", strict="no", hop=Hop("jump.corp", 22))
@@ -247,7 +250,7 @@ def test_without_checking_a_route_through_another_tunnel_is_no_known_network(sto
 
 
 def test_a_vpn_for_everything_is_a_route_for_all(story: Story) -> None:
-    """Another tunnel may reach the host, so it is tried if ssh checks the host key."""
+    """Another tunnel for all traffic may reach the host, so the host is tried if ssh checks the host key."""
     behind(story)
     story.after(60).network(CAFE + VPN_ALL)
     assert dialled(story) + len([w for w in story.whys if w.verdict == "probe"]) >= 1
@@ -283,7 +286,7 @@ def test_accept_new_protects_only_once_the_key_is_known(story: Story) -> None:
 def test_a_name_without_a_known_address_is_no_public_one_if_it_needed_a_vpn(story: Story) -> None:
     """Without a host key check, a host that needed a VPN is not tried through another one.
 
-    Its address is unknown here, but it was private: only a learned VPN shows that.
+    The host's address is unknown, but must be private, because the agent learned a VPN for the host.
     """
     story.network(CAFE + OTHER_VPN)
     story.configured(db=ALWAYS)

@@ -1,4 +1,4 @@
-"""Hosts that need the user: logins at a terminal, and what is never done without the user."""
+"""Hosts that need the user: logins at a terminal, and no automatic login."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def test_after_a_typed_password_a_move_notifies_once_and_dials_never(story: Stor
     story.after(7200)
     assert not story.did(Dial)
     assert len(story.did(DialBare)) == 1
-    assert len(story.told("sign-in-needed")) == 1 + 1  # the first one was the refused login at the start
+    # the first event came from the refused login at the start
+    assert len(story.told("sign-in-needed")) == 1 + 1
     assert (story.shown("web"), story.problem("web")) == ("needs-sign-in", "auth-denied")
     begins(story)
     succeeds(story)
@@ -114,7 +115,7 @@ def test_a_passphrase_that_was_typed_waits_for_a_changed_agent_or_key(story: Sto
 
 
 def test_the_network_may_change_while_the_user_types(story: Story) -> None:
-    """A login at a prompt is left alone when the network changes, and no second attempt begins."""
+    """If the network changes while the user is at a prompt, the login continues, and no second attempt begins."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -152,7 +153,7 @@ def test_giving_up_after_the_network_changed_causes_no_attempt(story: Story, up:
 
 
 def test_a_login_that_is_given_up_leaves_everything_as_it_was(story: Story) -> None:
-    """Ctrl-C at the prompt leaves needs-sign-in as it was, and no automatic login follows."""
+    """After Ctrl-C at the prompt, the host is still `needs-sign-in`, and no automatic login follows."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -279,7 +280,7 @@ def test_reconnect_of_a_password_host_says_that_the_user_is_needed(story: Story)
 
 
 def helped(story: Story) -> int:
-    """Begin with a host that refused us, and to which the user connected then. Return the number of the trial."""
+    """Begin with a host that refused a login and to which the user then connected. Return the number of the trial."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -305,11 +306,11 @@ def trial_ends(story: Story, trial: int, verdict: e.TrialVerdict) -> None:
 def test_a_host_that_refused_us_before_and_after_the_users_login_needs_the_user(story: Story) -> None:
     """After a refusal and a connection by hand, one refused trial shows that the host needs the user.
 
-    The user knows that already. No login follows, on this network or the next one.
+    The user is not notified again. No login follows, on this network or the next one.
     """
     trial_ends(story, helped(story), "refused")
     assert (story.shown("web"), story.problem("web")) == ("connected", None)
-    assert len(story.told("sign-in-needed")) == 1  # of the first refusal
+    assert len(story.told("sign-in-needed")) == 1  # the event of the first refusal
     story.after(60).network(CAFE)
     story.after(0.1).ready("web", bare=True)
     story.after(0.2).ended("web")
@@ -319,7 +320,7 @@ def test_a_host_that_refused_us_before_and_after_the_users_login_needs_the_user(
 
 
 def test_a_refusal_that_has_passed_says_nothing_about_the_user(story: Story) -> None:
-    """If nobody could log in for a while, the host is recovered automatically after a connection by hand."""
+    """If the trial passes, the earlier refusal was temporary, so the host is recovered automatically."""
     trial_ends(story, helped(story), "passed")
     story.after(60).network(CAFE)
     assert len(story.did(Dial)) == 1

@@ -1,4 +1,4 @@
-"""When `ssh -G` runs again: before a login on another network, and with look-ups only where they are allowed."""
+"""When `ssh -G` runs again: before a login on another network, with name lookups only where they are allowed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def answered(
 
 
 def asked(story: Story, name: str = "web") -> list[bool]:
-    """Return for each requested run of `ssh -G` whether look-ups were allowed."""
+    """Return for each requested run of `ssh -G` whether name lookups were allowed."""
     return [x.lookups for x in story.did(Resolve, name) if isinstance(x, Resolve)]
 
 
@@ -54,7 +54,7 @@ def connected(story: Story, scene: Scene = HOME) -> None:
 def test_no_name_is_looked_up_where_a_host_may_not_be_connected(
     story: Story, wish: Wish, scene: Scene, vpn: tuple[Vpn, ...]
 ) -> None:
-    """`ssh -G` first runs without look-ups. When the host may be connected, it runs with them before the login."""
+    """`ssh -G` first runs without name lookups. When the host may be connected, it runs with them before the login."""
     story.network(scene)
     story.configured(vpns=vpn, db=wish)
     answered(story, "db", lookups_allowed=False)
@@ -84,7 +84,7 @@ def test_a_flapping_network_runs_no_ssh_g(story: Story) -> None:
 def test_ssh_g_runs_once_before_each_login_elsewhere(story: Story) -> None:
     """From home to two cafés, `ssh -G` runs once before each login.
 
-    Later news about the network causes no further run.
+    Later events about the network cause no further run.
     """
     connected(story)
     for scene in (CAFE, CAFE_2):
@@ -99,7 +99,7 @@ def test_ssh_g_runs_once_before_each_login_elsewhere(story: Story) -> None:
 
 
 def test_a_result_that_does_not_vary_holds_everywhere(story: Story) -> None:
-    """If nothing in ssh_config depends on the network, a login needs no new run of `ssh -G`."""
+    """If no part of ssh_config depends on the network, a login needs no new run of `ssh -G`."""
     story.connected()
     answered(story)
     story.forget()
@@ -132,7 +132,10 @@ def test_a_failed_run_of_ssh_g_is_not_repeated_before_the_login(story: Story) ->
 
 
 def test_a_host_that_stopped_is_resolved_again_on_another_network(story: Story) -> None:
-    """A host that was refused as one user here may be another user elsewhere. A flap is not another network."""
+    """A stopped host is resolved again on another network, where ssh_config may give another user.
+
+    A flap does not count.
+    """
     story.network(HOME)
     story.configured(web=ALWAYS)
     answered(story, varies=True)
@@ -194,7 +197,7 @@ def test_a_result_without_a_route_here_is_not_requested_again(story: Story) -> N
 
 
 def test_a_result_without_look_ups_is_no_new_configuration(story: Story) -> None:
-    """A refused login is not repeated because `ssh -G` ran without look-ups."""
+    """A result of `ssh -G` without name lookups is no new configuration, so no refused login is repeated."""
     wish = Wish(listed=True, connect="always", vpn="corp")
     story.network(HOME + VPN)
     story.configured(vpns=(CORP,), db=wish)

@@ -1,4 +1,4 @@
-"""A host that roams: the outer master is judged and replaced, the inner one keeps the user's sessions."""
+"""A host that roams: the outer master is judged and replaced, and the inner master keeps the user's sessions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OUTER_PATH = "/cm/web.outer"
 
 
 def roaming(story: Story, wish: Wish = ROAMS) -> None:
-    """Begin with a host that roams, connected from home, with nothing of it in the transcript."""
+    """Begin with a host that roams, connected from home, without an entry in the transcript."""
     plain = story.connected(wish=wish, scene=HOME)
     outer = replace(plain, control_path=OUTER_PATH)
     story.post(r.RoamingBegan(story.t, "web", INNER, outer))
@@ -54,7 +54,10 @@ def attached(story: Story, sessions: int = 3) -> None:
 
 
 def test_a_plain_master_becomes_the_outer_one(story: Story) -> None:
-    """The host is connected before it roams. The forwards move to the inner master."""
+    """A plain master becomes the outer master.
+
+    The host is connected before it roams, and the forwards move to the inner one.
+    """
     wish = replace(ROAMS, forwards=(parse("local", "8080:localhost:80"),))
     plain = story.connected(wish=wish, scene=HOME)
     (begin,) = story.state.hosts.values()
@@ -69,7 +72,7 @@ def test_a_plain_master_becomes_the_outer_one(story: Story) -> None:
 
 
 def test_a_move_replaces_the_outer_master_and_attaches(story: Story) -> None:
-    """The table judges the outer master. Nothing is done to the inner one, and its forwards stay as they are."""
+    """A move replaces the outer master, which then attaches. The inner master and its forwards stay unchanged."""
     roaming(story)
     story.network(CAFE)
     story.after(0.3).ready("web")
@@ -99,26 +102,29 @@ def test_a_move_replaces_the_outer_master_and_attaches(story: Story) -> None:
 
 
 def test_a_host_without_roam_never_begins(story: Story) -> None:
-    """The default changes nothing."""
+    """Without `roam`, a host never begins to roam."""
     story.connected(scene=HOME)
     story.after(3600)
     assert story.host("web").roaming_start.through is None
 
 
 def test_an_adopted_master_does_not_roam(story: Story) -> None:
-    """At its end it would remove the user's control path, where the inner master listens by then."""
+    """An adopted master cannot become the outer one: at its end it would remove the inner master's path."""
     story.connected(wish=ROAMS, scene=HOME, started_by_agent=False)
     assert story.host("web").roaming_start.through is None
 
 
 def test_a_login_that_needs_the_user_does_not_roam(story: Story) -> None:
-    """The inner login is one more login, and it would ask again."""
+    """A host whose login needs the user does not roam, because the inner login would prompt again."""
     story.connected(wish=replace(ROAMS, interactive=True), scene=HOME)
     assert story.host("web").roaming_start.through is None
 
 
 def test_a_server_that_cannot_roam_is_named_once(story: Story) -> None:
-    """The host stays plain until the configuration changes or the user reconnects."""
+    """If a server cannot roam, one event reports that.
+
+    The host stays plain until the configuration changes or a reconnect.
+    """
     plain = story.connected(wish=ROAMS, scene=HOME)
     story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "no-python", "no python3", lasting=True))
     story.after(86400)
@@ -132,7 +138,10 @@ def test_a_server_that_cannot_roam_is_named_once(story: Story) -> None:
 
 
 def test_a_failure_that_may_pass_is_tried_again(story: Story) -> None:
-    """The next start waits for a minute, and longer after each failure. Nothing is reported."""
+    """A temporary failure is not reported.
+
+    Roaming is tried again after a minute, and later after each further failure.
+    """
     plain = story.connected(wish=ROAMS, scene=HOME)
     story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "failed", "it failed"))
     story.after(59)
@@ -143,14 +152,14 @@ def test_a_failure_that_may_pass_is_tried_again(story: Story) -> None:
 
 
 def test_a_refused_inner_login_counts_for_the_account(story: Story) -> None:
-    """The server may lock the account, whichever login it refused."""
+    """A refused inner login counts for the account, because the server may lock it."""
     plain = story.connected(wish=ROAMS, scene=HOME)
     story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "refused", "refused", lasting=True))
     assert story.host("web").login.refused == (story.t,)
 
 
 def names_of_one_account(story: Story, count: int = 4) -> list[str]:
-    """Begin with some names of one account, connected from home. Each is to roam."""
+    """Begin with names of one account, connected from home, that should all roam."""
     names = [f"web{number}" for number in range(count)]
     for name in names:
         story.connected(name, wish=ROAMS, scene=HOME)
@@ -158,7 +167,7 @@ def names_of_one_account(story: Story, count: int = 4) -> list[str]:
 
 
 def starting(story: Story, names: list[str]) -> list[str]:
-    """Return the hosts whose inner login is under way."""
+    """Return the hosts with a running inner login."""
     return [name for name in names if story.host(name).roaming_start.through is not None]
 
 
@@ -169,7 +178,7 @@ def refuse(story: Story, name: str) -> None:
 
 
 def test_an_account_that_refuses_the_inner_login_sees_it_once(story: Story) -> None:
-    """One name tries it first. The others follow ten minutes later, one at a time, as long as none has succeeded."""
+    """If an account refuses the inner login, other names try it ten minutes later, one at a time until one succeeds."""
     names = names_of_one_account(story)
     (first,) = starting(story, names)
     refuse(story, first)
@@ -181,7 +190,7 @@ def test_an_account_that_refuses_the_inner_login_sees_it_once(story: Story) -> N
 
 
 def test_a_refused_inner_login_keeps_no_connection_from_coming_back(story: Story) -> None:
-    """After a move, the hosts of the account log in from the laptop at once: one, then the other."""
+    """After a move, refused inner logins do not delay the hosts' outer logins."""
     first, second = names = names_of_one_account(story, 2)
     for name in starting(story, names):
         refuse(story, name)
@@ -192,7 +201,7 @@ def test_a_refused_inner_login_keeps_no_connection_from_coming_back(story: Story
 
 
 def test_a_reconnect_repeats_no_refused_inner_login_within_ten_minutes(story: Story) -> None:
-    """The success of the outer login clears the account's refusals, but says nothing about the inner one."""
+    """A reconnect does not repeat a refused inner login within ten minutes, although the outer login succeeds."""
     plain = story.connected(wish=ROAMS, scene=HOME)
     story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "refused", "refused", lasting=True))
     story.post(user_events.UserReconnect(story.t, ("web",)))
@@ -203,7 +212,7 @@ def test_a_reconnect_repeats_no_refused_inner_login_within_ten_minutes(story: St
 
 
 def test_once_one_inner_login_succeeded_the_others_follow_two_at_a_time(story: Story) -> None:
-    """The account accepts logins from the server's own address. The limit for logins under way holds, as for any."""
+    """After one successful inner login, the others follow, limited to two at a time like any logins."""
     names = names_of_one_account(story)
     (first,) = starting(story, names)
     outer = replace(story.living(first), control_path=OUTER_PATH)
@@ -212,7 +221,7 @@ def test_once_one_inner_login_succeeded_the_others_follow_two_at_a_time(story: S
 
 
 def test_a_refused_outer_login_ends_nothing(story: Story) -> None:
-    """The outer one is stale, and the user must act. The sessions of the inner one wait."""
+    """If the outer login is refused, the user must act. The sessions of the inner master wait."""
     roaming(story)
     story.network(CAFE)
     story.after(0.4).fails("web", "auth", positive=True)
@@ -225,7 +234,10 @@ def test_a_refused_outer_login_ends_nothing(story: Story) -> None:
 
 
 def test_the_offline_timer_ends_only_the_outer_master(story: Story) -> None:
-    """The inner one waits for `roam_for`, and an on-use host comes back for its sessions."""
+    """The offline timer ends only the outer master.
+
+    The inner one waits for `roam_for`, and the host is recovered for it.
+    """
     roaming(story, replace(ON_USE, roam=True))
     story.network(NOTHING)
     story.after(700)
@@ -239,7 +251,7 @@ def test_the_offline_timer_ends_only_the_outer_master(story: Story) -> None:
 
 
 def test_a_lost_link_attaches_through_the_same_master(story: Story) -> None:
-    """The channel ended, but the outer master answers: one attach at once, later ones after a pause."""
+    """If the link ends but the outer master answers, the agent attaches once at once, and again after a pause."""
     roaming(story)
     story.post(r.RoamingAway(story.t, "web", "closed"))
     assert len(story.did(AttachRoaming)) == 1
@@ -253,7 +265,7 @@ def test_a_lost_link_attaches_through_the_same_master(story: Story) -> None:
 
 
 def test_another_machine_waits_for_the_next_outer_master(story: Story) -> None:
-    """One name led to another machine: only the next login may reach the right one."""
+    """If the outer master leads to another machine, the next attach waits for another outer master."""
     roaming(story)
     moved_to_cafe(story)
     story.post(r.RoamingAttachFailed(story.t, "web", 102, "other-machine"))
@@ -266,7 +278,7 @@ def test_another_machine_waits_for_the_next_outer_master(story: Story) -> None:
 
 
 def test_a_new_outer_master_does_not_wait_for_an_older_attach(story: Story) -> None:
-    """An attach through a master that died may take a minute to fail. Its late answer changes nothing."""
+    """A new outer master attaches at once. An older attach through a dead master fails late, which changes nothing."""
     roaming(story)
     moved_to_cafe(story)
     story.network(HOME)
@@ -280,7 +292,7 @@ def test_a_new_outer_master_does_not_wait_for_an_older_attach(story: Story) -> N
 
 
 def test_the_end_of_the_inner_master_leaves_a_plain_host(story: Story) -> None:
-    """The outer master gets the user's control path, and roaming begins again."""
+    """When the inner master ends, the outer master gets the user's control path, and roaming begins again."""
     roaming(story)
     story.ended("web", INNER.pid, kind="died")
     (restored,) = story.did(RestorePath)
@@ -296,7 +308,7 @@ def test_the_end_of_the_inner_master_leaves_a_plain_host(story: Story) -> None:
 
 
 def test_ssh_exit_on_the_inner_master_ends_the_host(story: Story) -> None:
-    """`ssh -O exit` means the same as on a plain host."""
+    """`ssh -O exit` on the inner master ends the host's connection, as on a plain host."""
     roaming(story)
     story.ended("web", INNER.pid, by_request=True)
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
@@ -307,7 +319,7 @@ def test_ssh_exit_on_the_inner_master_ends_the_host(story: Story) -> None:
 
 
 def test_disconnect_ends_the_inner_master_first(story: Story) -> None:
-    """The goodbye reaches the server through the outer master, which ends after it."""
+    """`disconnect` ends the inner master first, because its goodbye reaches the server through the outer master."""
     roaming(story)
     story.post(user_events.UserDisconnect(story.t, ("web",)))
     assert len(story.did(EndRoaming)) == 1
@@ -319,7 +331,7 @@ def test_disconnect_ends_the_inner_master_first(story: Story) -> None:
 
 
 def test_a_dead_outer_master_is_replaced_at_once(story: Story) -> None:
-    """Whatever ended it, even a request, the sessions of the inner one want a way."""
+    """A dead outer master is replaced at once, whatever ended it, because the inner master's sessions need it."""
     roaming(story)
     story.ended("web", 101, by_request=True)
     assert len(story.did(Dial)) == 1
@@ -332,7 +344,7 @@ def test_a_dead_outer_master_is_replaced_at_once(story: Story) -> None:
 
 
 def test_the_next_agent_finds_the_inner_master(story: Story) -> None:
-    """It attaches through the outer master that it finds, once that one has answered."""
+    """The next agent attaches the inner master through the outer master that it finds, once that has answered."""
     story.scene = HOME
     story.configured(web=ROAMS)
     story.resolved("web")
@@ -349,7 +361,7 @@ def test_the_next_agent_finds_the_inner_master(story: Story) -> None:
 
 
 def test_the_next_agent_makes_an_outer_master_if_there_is_none(story: Story) -> None:
-    """The agent was killed in the gap, and the outer master died."""
+    """If there is no outer master any more, the next agent makes one for the inner master."""
     story.scene = HOME
     story.configured(web=replace(ON_USE, roam=True))
     story.resolved("web")
@@ -363,7 +375,7 @@ def test_the_next_agent_makes_an_outer_master_if_there_is_none(story: Story) -> 
 
 
 def test_a_host_that_leaves_the_configuration_keeps_its_sessions(story: Story) -> None:
-    """The agent goes on replacing outer masters as long as the inner one lives."""
+    """For a host that left the configuration, the agent replaces outer masters as long as the inner master lives."""
     roaming(story)
     story.network(NOTHING)
     story.ended("web", 101)
@@ -374,7 +386,10 @@ def test_a_host_that_leaves_the_configuration_keeps_its_sessions(story: Story) -
 
 
 def test_a_login_of_the_user_takes_the_place_of_a_dead_inner_master(story: Story) -> None:
-    """Their ssh found no master at the control path. It is the host's master from now on, and the outer one ends."""
+    """If the inner master is dead, a master of the user on the control path becomes the host's master.
+
+    The outer one ends.
+    """
     roaming(story)
     theirs = story.found("web", control_path="/cm/web")
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
@@ -385,7 +400,7 @@ def test_a_login_of_the_user_takes_the_place_of_a_dead_inner_master(story: Story
 
 
 def test_a_reconnect_right_after_a_disconnect_gets_new_masters(story: Story) -> None:
-    """The outer master is already on its way out when the user changes their mind."""
+    """A reconnect right after a disconnect makes new masters, because the old ones are already ending."""
     roaming(story)
     story.post(user_events.UserDisconnect(story.t, ("web",)))
     story.post(user_events.UserReconnect(story.t, ("web",)))
@@ -396,7 +411,7 @@ def test_a_reconnect_right_after_a_disconnect_gets_new_masters(story: Story) -> 
 
 
 def test_an_attach_that_was_too_late_for_the_fresh_path_is_repeated(story: Story) -> None:
-    """The take-over renamed the socket before the attach found it."""
+    """An attach that did not find the new master's socket, because the take-over renamed it, is repeated."""
     roaming(story)
     story.network(CAFE)
     story.after(0.3).ready("web")
@@ -407,7 +422,7 @@ def test_an_attach_that_was_too_late_for_the_fresh_path_is_repeated(story: Story
 
 
 def test_an_attach_that_is_faster_than_the_take_over_counts(story: Story) -> None:
-    """The link has moved before the socket has."""
+    """An attach counts even if it succeeds before the take-over."""
     roaming(story)
     story.network(CAFE)
     story.after(0.3).ready("web")
@@ -421,7 +436,7 @@ def test_an_attach_that_is_faster_than_the_take_over_counts(story: Story) -> Non
 
 
 def test_a_silent_outer_master_is_found_while_it_is_used(story: Story) -> None:
-    """Nothing in the network changed, and what the user typed was not acknowledged."""
+    """If the user's data is not acknowledged, the outer master is probed, although the network did not change."""
     roaming(story)
     story.post(r.RoamingStalled(story.t, "web"))
     assert len(story.did(SendProbe)) == 1
@@ -435,7 +450,7 @@ def test_a_silent_outer_master_is_found_while_it_is_used(story: Story) -> None:
 
 
 def test_a_stall_of_a_master_that_answers_changes_nothing(story: Story) -> None:
-    """The line is slow, or the far relay is busy."""
+    """If the outer master answers during a stall, it is kept: the line is slow, or the far relay is busy."""
     roaming(story)
     story.post(r.RoamingStalled(story.t, "web"))
     story.after(0.1).answered("web")
@@ -445,7 +460,7 @@ def test_a_stall_of_a_master_that_answers_changes_nothing(story: Story) -> None:
 
 
 def test_the_forwards_wait_until_the_master_is_back_at_its_path(story: Story) -> None:
-    """A request in the middle of the move would not find the socket."""
+    """Forwards are requested only when the master is back at its path, where a request finds its socket."""
     roaming(story, replace(ROAMS, forwards=(parse("local", "8080:localhost:80"),)))
     story.ended("web", INNER.pid, kind="died")
     assert not story.did(EnsureForwards)
@@ -454,7 +469,10 @@ def test_the_forwards_wait_until_the_master_is_back_at_its_path(story: Story) ->
 
 
 def test_a_master_whose_path_is_taken_serves_where_it_is(story: Story) -> None:
-    """Another program listens at the user's control path. The agent tries to move the master once."""
+    """If another program has taken the control path, the master stays on its own path.
+
+    The agent tries to move it once.
+    """
     roaming(story, replace(ROAMS, forwards=(parse("local", "8080:localhost:80"),)))
     story.ended("web", INNER.pid, kind="died")
     story.post(r.MasterMoved(story.t, "web", 101, OUTER_PATH))
@@ -465,7 +483,7 @@ def test_a_master_whose_path_is_taken_serves_where_it_is(story: Story) -> None:
 
 
 def test_a_login_of_the_user_ends_a_master_that_is_not_back_at_its_path(story: Story) -> None:
-    """Their ssh came first, so the earlier outer master has no use any more."""
+    """If the user's own ssh takes the control path first, the earlier outer master ends."""
     roaming(story)
     story.ended("web", INNER.pid, kind="died")
     theirs = story.found("web", control_path="/cm/web")
@@ -474,7 +492,7 @@ def test_a_login_of_the_user_ends_a_master_that_is_not_back_at_its_path(story: S
 
 
 def test_an_idle_on_use_host_ends_with_its_inner_master(story: Story) -> None:
-    """ControlPersist ended the inner one. Nothing failed, so nothing begins again."""
+    """If ControlPersist ends an on-use host's inner master, the outer one ends, too, and neither is started again."""
     roaming(story, replace(ON_USE, roam=True))
     story.ended("web", INNER.pid)
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
@@ -486,7 +504,7 @@ def test_an_idle_on_use_host_ends_with_its_inner_master(story: Story) -> None:
 
 
 def test_inner_masters_that_end_soon_are_started_less_and_less_often(story: Story) -> None:
-    """Each start is a login. The first is repeated at once, the next ones after a minute, two, and so on."""
+    """If inner masters end soon, the first is restarted at once, later ones after one minute, two, and so on."""
     outer = replace(story.connected(wish=ROAMS, scene=HOME), control_path=OUTER_PATH)
     begun = []
     for number in range(5):
@@ -508,7 +526,10 @@ def test_inner_masters_that_end_soon_are_started_less_and_less_often(story: Stor
 
 
 def test_a_reconnect_is_over_when_the_new_outer_master_is_attached(story: Story) -> None:
-    """While the attach is in progress, the host is not connected. If the attach fails, the agent tries again later."""
+    """A reconnect is complete only when the new outer master is attached.
+
+    If the attach fails, the agent tries again later.
+    """
     roaming(story)
     story.post(user_events.UserReconnect(story.t, ("web",)))
     story.after(0.1).old_answers("web")
@@ -526,7 +547,7 @@ def test_a_reconnect_is_over_when_the_new_outer_master_is_attached(story: Story)
 
 
 def reconnected_at_once(story: Story) -> None:
-    """Let the user end the sessions: the new outer master is ready and takes over."""
+    """Run `reconnect --now`: the new outer master is ready and takes over."""
     story.post(user_events.UserReconnect(story.t, ("web",), at_once=True))
     story.after(0.3).ready("web")
     assert not story.did(EndRoaming)
@@ -534,7 +555,7 @@ def reconnected_at_once(story: Story) -> None:
 
 
 def test_a_reconnect_at_once_ends_the_inner_master(story: Story) -> None:
-    """The new outer master gets the user's control path, without one more login, and roaming begins again."""
+    """`reconnect --now` ends the inner master. The new outer master gets the control path, and roaming begins again."""
     roaming(story)
     reconnected_at_once(story)
     assert len(story.did(EndRoaming)) == 1
@@ -553,7 +574,7 @@ def test_a_reconnect_at_once_ends_the_inner_master(story: Story) -> None:
 
 
 def test_a_reconnect_at_once_that_fails_ends_nothing(story: Story) -> None:
-    """The sessions stay until the new connection is ready. A later automatic login does not end them."""
+    """If `reconnect --now` fails, the sessions stay. A later automatic login does not end them."""
     roaming(story)
     story.post(user_events.UserReconnect(story.t, ("web",), at_once=True))
     story.after(0.3).fails("web", "timed-out")
@@ -565,7 +586,7 @@ def test_a_reconnect_at_once_that_fails_ends_nothing(story: Story) -> None:
 
 
 def test_a_disconnect_after_a_reconnect_at_once_ends_both_masters(story: Story) -> None:
-    """The inner one is still ending when the user changes their mind."""
+    """A disconnect right after `reconnect --now` ends both masters, although the inner one is still ending."""
     roaming(story)
     reconnected_at_once(story)
     story.post(user_events.UserDisconnect(story.t, ("web",)))
@@ -576,7 +597,7 @@ def test_a_disconnect_after_a_reconnect_at_once_ends_both_masters(story: Story) 
 
 
 def test_a_reconnect_at_once_during_a_pause_leaves_a_master_at_the_control_path(story: Story) -> None:
-    """The user's request goes before the pause of all hosts."""
+    """`reconnect --now` during a pause of all hosts leaves the new master on the control path."""
     roaming(story)
     story.post(user_events.UserPause(story.t, ()))
     reconnected_at_once(story)

@@ -1,4 +1,4 @@
-"""One server under many names or ports is one account: its host key shows that."""
+"""One server under many names or ports: its host key shows that the account is the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TWELVE = tuple(f"h{number}" for number in range(12))
 
 
 def begin(story: Story, how: str) -> None:
-    """Begin with six hosts of one server and user, of which no login was made before."""
+    """Begin with six hosts of one server and user, without any earlier login."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
     for number, name in enumerate(NAMES):
@@ -34,12 +34,12 @@ def begin(story: Story, how: str) -> None:
 
 
 def under_way(story: Story) -> list[str]:
-    """Return the hosts with a login under way."""
+    """Return the hosts with a running login."""
     return [name for name, host in story.state.hosts.items() if host.attempt is not None]
 
 
 def refuse_all(story: Story, for_s: float) -> list[float]:
-    """Refuse each login after a second, for some time. Return the times."""
+    """Refuse each login after a second, for some time. Return the times of the refusals."""
     times: list[float] = []
     until = story.t + for_s
     while story.t < until:
@@ -60,7 +60,7 @@ def at_most_two_in_ten_minutes(times: list[float]) -> bool:
     "how", ["known names", "known ports", "new names", "half of the names are known", KEY_TYPE_EACH]
 )
 def test_one_server_under_six_names_refuses_two_logins_in_ten_minutes(story: Story, how: str) -> None:
-    """Each name is refused once, two of them in ten minutes, however many names the server has."""
+    """A server with six names or ports sees two refused logins in ten minutes, and one for each name."""
     begin(story, how)
     times = refuse_all(story, 3600)
     assert len(times) == len(NAMES)
@@ -68,7 +68,7 @@ def test_one_server_under_six_names_refuses_two_logins_in_ten_minutes(story: Sto
 
 
 def test_names_whose_keys_differ_are_different_servers(story: Story) -> None:
-    """The user's twelve servers are connected all at once."""
+    """Names with different host keys are different servers, so all twelve connect at once."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(TWELVE, ALWAYS))
     for name in TWELVE:
@@ -79,7 +79,7 @@ def test_names_whose_keys_differ_are_different_servers(story: Story) -> None:
 
 
 def test_a_new_name_waits_for_no_more_than_its_turn(story: Story) -> None:
-    """Logins to servers of unknown keys go two at a time, those to known servers all at once beside them."""
+    """Logins to servers with unknown keys run two at a time. Those to known servers run at once, in parallel."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys((*TWELVE[:8], *NAMES), ALWAYS))
     for name in NAMES:
@@ -99,7 +99,7 @@ def test_a_new_name_waits_for_no_more_than_its_turn(story: Story) -> None:
 
 
 def test_a_login_under_another_name_clears_the_refusals(story: Story) -> None:
-    """A server that lets the account in under one name is tried again under the others."""
+    """A successful login under one name clears the refusals under the server's other names."""
     begin(story, "known names")
     assert len(refuse_all(story, 60)) == 2
     waiting = next(name for name in NAMES if story.host(name).retry.kind is None)
@@ -149,7 +149,7 @@ def with_another_machines_key(story: Story) -> None:
 
 
 def test_a_refusal_counts_for_the_key_that_refused(story: Story) -> None:
-    """The server refuses a host that recorded another machine's key: that is one of its two refusals."""
+    """A refusal counts for the server whose key was shown, even if the host has another machine's key on record."""
     with_another_machines_key(story)
     times = refuse_all(story, 3600)
     assert story.host(NAMES[0]).retry.kind == "host-key-changed"
@@ -158,7 +158,7 @@ def test_a_refusal_counts_for_the_key_that_refused(story: Story) -> None:
 
 
 def test_a_refusal_by_another_machine_counts_for_no_other_account(story: Story) -> None:
-    """What a machine with another key refused delays no host whose key is known."""
+    """A refusal by a machine with another key does not delay hosts whose server key is known."""
     with_another_machines_key(story)
     story.fails(NAMES[0], "auth", positive=True, host_key="ssh-ed25519 SHA256:twin")
     for name in under_way(story):
@@ -168,7 +168,7 @@ def test_a_refusal_by_another_machine_counts_for_no_other_account(story: Story) 
 
 
 def test_the_next_agent_counts_a_refusal_by_another_key(story: Story) -> None:
-    """After a restart, the refusals by a key that was not the recorded one count for that key's server."""
+    """After a restart, refusals by a server with an unexpected key still count for the server with that key."""
     story.network(HOME)
     story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
     story.post(e.Remembered(story.t, NAMES[0], refused_elsewhere=((60.0, HOST_KEY), (50.0, HOST_KEY))))
@@ -183,7 +183,7 @@ def test_the_next_agent_counts_a_refusal_by_another_key(story: Story) -> None:
 
 
 def test_a_login_clears_the_refusals_by_its_key(story: Story) -> None:
-    """Once the account lets somebody in, its refusals under the unexpected key no longer count."""
+    """After a successful login at a server, its refusals under the unexpected key no longer count."""
     with_another_machines_key(story)
     for name in under_way(story):
         story.fails(name, "auth", positive=True)
@@ -196,7 +196,7 @@ def test_a_login_clears_the_refusals_by_its_key(story: Story) -> None:
 
 @pytest.mark.parametrize("recorded", ["keys of three types", "the key of another machine"])
 def test_names_at_one_address_are_one_server_whatever_their_keys(story: Story, recorded: str) -> None:
-    """The address shows that the server is the same, without a host key check and a line in known_hosts, too."""
+    """Names with the same address are one server, even without a host key check or an entry in known_hosts."""
     keys = dict.fromkeys(NAMES, HOST_KEY)
     if recorded == "the key of another machine":
         keys[NAMES[0]] = LIAR

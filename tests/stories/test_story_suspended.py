@@ -1,4 +1,4 @@
-"""A suspended master (~^Z, Ctrl-Z, a debugger) cannot read an answer; a stuck sentinel is not a dead connection."""
+"""A suspended master (~^Z, Ctrl-Z, a debugger) or a stuck sentinel is silent, although the connection is not dead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLICKER = Touched(links=frozenset({"wlan0"}))
 
 @pytest.fixture
 def suspended(story: Story) -> Story:
-    """The user's own session is suspended, and the network flickers."""
+    """Begin with the user's own session, which is suspended while the network flickers."""
     story.connected(scene=HOME, wish=ON_USE)
     story.stopped.add("web")
     story.after(60).network(HOME, FLICKER)
@@ -28,7 +28,10 @@ def _harmed(story: Story) -> bool:
 
 
 def test_silence_of_a_suspended_master_starts_no_control(suspended: Story) -> None:
-    """However long it lasts: the agent looks every few seconds, and the user sees the reason."""
+    """A suspended master causes no control, however long it lasts.
+
+    The agent checks it every few seconds, and shows the reason.
+    """
     suspended.expect("""
         60.000 network: home (wlan0 flickered)
                 web: row 0 suspect
@@ -45,7 +48,7 @@ def test_silence_of_a_suspended_master_starts_no_control(suspended: Story) -> No
 
 
 def test_a_suspended_master_that_continues_is_kept(suspended: Story) -> None:
-    """The probe waited for it, and its answer is the event."""
+    """A suspended master that continues answers the waiting probe, and is kept."""
     suspended.after(600)
     suspended.stopped.clear()
     suspended.answered("web")
@@ -54,7 +57,10 @@ def test_a_suspended_master_that_continues_is_kept(suspended: Story) -> None:
 
 
 def test_a_suspended_master_that_continues_is_probed_anew(suspended: Story) -> None:
-    """Silence counts from then on. A connection that is dead by then is replaced as any other."""
+    """A suspended master that continues is probed again.
+
+    If it is silent from then on, it is replaced like any other.
+    """
     suspended.after(600)
     suspended.stopped.clear()
     suspended.forget()
@@ -67,7 +73,7 @@ def test_a_suspended_master_that_continues_is_probed_anew(suspended: Story) -> N
 
 
 def test_a_master_that_is_suspended_during_the_control_is_kept(story: Story) -> None:
-    """Row 9 looks last, so it sees what happened since row 7."""
+    """Row 9 checks again for suspension, so a master that was suspended during the control is kept."""
     story.connected(scene=HOME)
     story.after(60).network(HOME, FLICKER)
     story.after(0.6).established("web")
@@ -80,7 +86,7 @@ def test_a_master_that_is_suspended_during_the_control_is_kept(story: Story) -> 
 
 
 def test_a_look_at_a_suspended_master_does_it_no_harm(story: Story) -> None:
-    """`status` after half a minute: the network never changed."""
+    """If the user runs `status` and the network has not changed, a suspended master is kept."""
     story.connected(scene=HOME, wish=ON_USE)
     story.stopped.add("web")
     story.after(60)
@@ -91,7 +97,7 @@ def test_a_look_at_a_suspended_master_does_it_no_harm(story: Story) -> None:
 
 
 def test_a_second_look_reads_at_once_whether_it_continued(suspended: Story) -> None:
-    """The user types fg, then status: the host is connected before the next scheduled check."""
+    """`status` after fg checks at once whether the master continued, so the host need not wait for the next check."""
     suspended.stopped.clear()
     suspended.forget()
     suspended.post(UserViewedStatus(suspended.t))
@@ -101,7 +107,7 @@ def test_a_second_look_reads_at_once_whether_it_continued(suspended: Story) -> N
 
 
 def test_row_4_a_suspended_master_without_its_address_is_replaced(story: Story) -> None:
-    """Its TCP connection is proven dead, whether or not it can read."""
+    """If its address is gone, a suspended master is replaced, because its TCP connection is dead."""
     story.connected(scene=HOME)
     story.stopped.add("web")
     story.after(60).network(CAFE)
@@ -112,7 +118,7 @@ def test_row_4_a_suspended_master_without_its_address_is_replaced(story: Story) 
 
 
 def test_an_answer_to_the_second_question_keeps_a_master_with_a_stuck_sentinel(story: Story) -> None:
-    """The line is acknowledged, the sentinel is silent: the answer to a forward is life, and no control starts."""
+    """If the sentinel is silent but TCP acknowledges, a second probe by forward is answered, and no control starts."""
     story.connected(scene=HOME)
     story.acked["web"] = 3820
     story.after(60).network(HOME, FLICKER)
@@ -126,7 +132,7 @@ def test_an_answer_to_the_second_question_keeps_a_master_with_a_stuck_sentinel(s
 
 
 def test_the_second_question_is_asked_once_and_delays_nothing(story: Story) -> None:
-    """Nothing is acknowledged: the control starts in the same decision."""
+    """Without an acknowledgement, the second probe is sent only once, and the control starts in the same decision."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2)

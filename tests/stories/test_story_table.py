@@ -11,7 +11,7 @@ from trayagent.core.facts.network import Touched
 
 
 def test_row_1_an_always_host_that_ended_is_connected_again(story: Story) -> None:
-    """An "always" host is connected again, whatever ended its master."""
+    """Row 1: an "always" host is connected again, whatever ended its master."""
     story.connected(scene=HOME)
     story.after(60).ended("web")
     story.expect("""
@@ -116,7 +116,7 @@ def test_row_2_its_own_network_in_time_keeps_it(story: Story) -> None:
 def test_row_3_after_a_wake_the_control_goes_first(story: Story) -> None:
     """After a wake the control comes first.
 
-    A probe into a network that is not there yet costs 35 s, while a new connection costs nothing.
+    A probe before the network is usable would be lost and cost 35 s, but a control does no harm.
     """
     story.connected(scene=HOME)
     story.after(60).post(e.Woke(story.t, 3600.0), "woke")
@@ -206,7 +206,7 @@ def test_rows_5_and_6_a_changed_path_is_probed_once(story: Story) -> None:
 
 
 def test_row_6_an_acknowledgement_is_no_answer_but_gives_it_time(story: Story) -> None:
-    """If all bytes are acknowledged and the server is only slow, there is no control for a minute."""
+    """If all bytes are acknowledged, the server may only be slow, so there is no control for a minute."""
     story.connected(scene=HOME)
     story.acked["web"] = 40
     story.after(60).network(HOME + OFFICE)
@@ -228,7 +228,7 @@ def test_row_6_an_acknowledgement_is_no_answer_but_gives_it_time(story: Story) -
 
 
 def test_row_6_acknowledgements_alone_lead_to_a_control_after_a_minute(story: Story) -> None:
-    """A box on the path may acknowledge for a dead server. So without an answer, a control decides after a minute."""
+    """A proxy on the path may acknowledge for a dead server. So without an answer, a control decides after a minute."""
     story.connected(scene=HOME)
     story.acked["web"] = 40
     story.after(60).network(HOME + OFFICE)
@@ -269,7 +269,7 @@ def test_row_6_a_probe_that_arrived_before_the_doubt_is_repeated(story: Story) -
 
 
 def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> None:
-    """Servers punish cut handshakes, so the sixth control may finish, and its master is discarded."""
+    """Servers penalize cut-off handshakes, so the sixth control may finish, and its master is discarded."""
     story.connected(scene=HOME, wish=ALWAYS, user="web")
     for name in "bcdef":
         story.connected(name, user=name)
@@ -312,7 +312,7 @@ def test_row_6_at_most_five_aborts_then_the_control_may_finish(story: Story) -> 
 
 
 def test_row_7_silence_starts_a_control_and_keeps_the_old(story: Story) -> None:
-    """With another source address, silence of 150 ms starts a control, which does not affect the old connection."""
+    """If a new connection would have another source address, 150 ms of silence start a control. The old one is kept."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.2)
@@ -332,7 +332,7 @@ def test_row_7_silence_starts_a_control_and_keeps_the_old(story: Story) -> None:
 
 
 def test_row_7_with_the_same_source_half_a_second_is_waited(story: Story) -> None:
-    """With the same source address, one retransmission may come first, so the control waits half a second."""
+    """With the same source address, the control waits half a second, so that one retransmission is possible."""
     story.connected(scene=HOME)
     again = HOME.called("home, another route")
     story.after(60).network(
@@ -384,8 +384,9 @@ def test_row_8_a_retransmission_that_is_due_soon_is_waited_for(story: Story) -> 
 
 
 def test_row_8_patience_begins_at_the_later_doubt(story: Story) -> None:
-    """Patience counts from the wake, not from the earlier probe, even if the control is quick."""
-    story.connected(scene=HOME, direct=False)  # behind a jump host, where no acknowledgement is proof
+    """The time to wait counts from the wake, not from the earlier probe, even if the control is quick."""
+    # behind a jump host, because acknowledgements prove nothing there
+    story.connected(scene=HOME, direct=False)
     story.after(60).network(HOME, Touched(links=frozenset({"wlan0"})))
     story.after(0.4).post(e.Woke(story.t), "woke")
     story.after(0.02).established("web")
@@ -416,13 +417,13 @@ def test_row_8_patience_begins_at_the_later_doubt(story: Story) -> None:
 
 def test_row_8_a_retransmission_that_has_come_near_is_waited_for_once(story: Story) -> None:
     """A retransmission that comes near only at the end of the grace is waited for once."""
-    story.connected(scene=HOME, min_rtt_s=0.5)  # patience: 4 round trips, until 62.0
+    story.connected(scene=HOME, min_rtt_s=0.5)  # the grace of 4 round trips ends at 62.0
     story.after(60).network(HOME + OFFICE)
     story.due["web"] = 64.2
     story.after(1.1).ready("web", local="172.20.0.5")  # 3.1 s before the retransmission
     story.after(0.95)
     assert not story.did(TakeOver)
-    story.due["web"] = 66.0  # it got no answer, and the next one is near, too
+    story.due["web"] = 66.0  # the retransmission got no answer, and the next one is near, too
     story.after(64.2 + 1.0 - story.t - 0.01)
     assert not story.did(TakeOver)
     story.after(0.02)
@@ -552,7 +553,7 @@ def test_row_11_an_unnamed_master_is_killed_when_stale_and_never_started(story: 
 
 
 def test_row_12_keep_alive_found_it_dead(story: Story) -> None:
-    """An on-use master that ssh's keep-alive ended was lost to the network, so it is recovered."""
+    """Row 12: if ssh's keep-alive ends an on-use master, the network was the cause, so it is recovered."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).ended("web", kind="timed-out")
     story.expect("""
@@ -564,7 +565,7 @@ def test_row_12_keep_alive_found_it_dead(story: Story) -> None:
 
 
 def test_row_12_status_finds_it_silent(story: Story) -> None:
-    """When the user looks, a master with an old proof is probed, and its silence has consequences."""
+    """`status` probes a master whose last proof of life is old. If it is silent, a control follows."""
     story.connected(scene=HOME)
     story.after(60).post(user_events.UserViewedStatus(story.t), "the user looks")
     story.after(0.6)
@@ -592,7 +593,7 @@ def test_row_12_status_finds_it_silent(story: Story) -> None:
 
 
 def test_a_user_who_looks_at_a_fresh_proof_causes_no_probe(story: Story) -> None:
-    """`watch trayagent status` does not become a heartbeat."""
+    """`status` probes no master with a fresh proof of life, so `watch trayagent status` does not become a heartbeat."""
     story.connected(scene=HOME)
     for _ in range(20):
         story.after(1).post(user_events.UserViewedStatus(story.t), "the user looks")
@@ -600,7 +601,7 @@ def test_a_user_who_looks_at_a_fresh_proof_causes_no_probe(story: Story) -> None
 
 
 def test_a_probe_asked_before_the_doubt_proves_nothing(story: Story) -> None:
-    """An answer from before the path changed may be read after it, so the probe is repeated."""
+    """The answer to a probe from before the change of path may be read after it, so the probe is repeated."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.04).network(HOME + OFFICE + VPN_ALL)
@@ -619,7 +620,7 @@ def test_a_late_answer_to_an_old_probe_proves_life(story: Story) -> None:
 
 
 def test_a_master_outside_a_vpn_is_not_probed_when_the_vpn_comes_up(story: Story) -> None:
-    """Routes that lead elsewhere are no part of a master's path."""
+    """A VPN that comes up with other routes causes no probe of a master outside it."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + VPN)
     story.expect("60.000 network: home + VPN")

@@ -1,4 +1,4 @@
-"""What carries a tunnel: the tunnel's device, address and routes remain when that is gone."""
+"""The underlay of tunnels: a tunnel's device, address and routes remain when its underlay is gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CABLE = lan(
     "a cable that leads nowhere", "eth0", "192.168.50.2/24", gateway="192.168.50.1", mac="", default=False
 )
 OUTER = tunnel("outer VPN", "tun1", "10.9.0.6/24", "10.77.0.0/24")
-# It replaces the machine's own default route.
+# A VPN that replaces the machine's default route.
 VPN_DEFAULT = tunnel("VPN as default", "tun0", "10.8.0.6/24", "0.0.0.0/0")
 
 
@@ -55,7 +55,7 @@ def test_a_vpn_that_replaced_the_default_route_runs_over_what_had_it(story: Stor
 
 
 def test_another_tunnel_that_goes_throws_doubt_on_this_one(story: Story) -> None:
-    """When another tunnel ends, this tunnel's masters are probed, since it may have carried them.
+    """When another tunnel ends, this tunnel's masters are probed, because the other tunnel may have carried this one.
 
     No route shows that.
     """

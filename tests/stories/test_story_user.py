@@ -83,7 +83,7 @@ def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
 
 
 def test_disconnect_holds_across_a_restart(story: Story) -> None:
-    """A disconnect holds across a restart of the agent, because it is stored before it happens."""
+    """A disconnect is still in effect after a restart, because the agent stores it before it carries it out."""
     story.connected(scene=HOME)
     story.after(60).post(user_events.UserDisconnect(story.t, ("web",)), "disconnect")
     story.ended("web", 101)
@@ -111,7 +111,7 @@ def test_a_host_whose_master_died_while_no_agent_ran_is_recovered(story: Story) 
     story.configured(web=ON_USE)
     for name in ("web", "other"):
         story.post(e.Remembered(story.t, name, lost=True), f"remembered: {name} was lost")
-    assert story.did(Resolve, "other")  # nothing else would resolve a host that no configuration lists
+    assert story.did(Resolve, "other")  # otherwise the agent would not resolve a host that is not listed
     for name in ("web", "other"):
         story.resolved(name, user=name)
     story.started()
@@ -229,7 +229,7 @@ def test_reconnect_goes_through_a_general_pause(story: Story) -> None:
 
 @pytest.mark.parametrize("wish", [ALWAYS, Wish(listed=True, connect="never")])
 def test_a_refused_reconnect_kills_nothing_that_is_left_alone(story: Story, wish: Wish) -> None:
-    """If a reconnect is refused during a pause of all, or for a "never" host, the old connection is left alone."""
+    """If a reconnect is refused during a pause of all hosts, or for a "never" host, the old connection is kept."""
     story.connected(scene=HOME, wish=wish)
     story.after(60)
     if wish is ALWAYS:
@@ -269,7 +269,7 @@ def test_a_host_that_left_the_configuration_keeps_its_master(story: Story) -> No
 
 
 def test_adopt_false_keeps_only_the_listed_hosts(story: Story) -> None:
-    """With `adopt = false`, masters that were adopted before are left alone from then on."""
+    """After a change to `adopt = false`, the agent leaves adopted masters alone."""
     story.connected(scene=HOME)
     story.found("other")
     story.configured(web=ALWAYS, adopt=False)
@@ -342,7 +342,7 @@ def test_an_old_master_from_another_network_is_replaced(story: Story) -> None:
 
 
 def test_the_users_own_ssh_may_win_the_race(story: Story) -> None:
-    """If the user's own master appears during our attempt, theirs stays and ours is given up."""
+    """If the user's own master appears during the agent's attempt, the agent gives up its attempt."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -358,7 +358,10 @@ def test_the_users_own_ssh_may_win_the_race(story: Story) -> None:
 
 
 def test_an_on_use_host_that_was_lost_is_recovered_once(story: Story) -> None:
-    """An on-use host is recovered once, in the background. When its ControlPersist ends it later, it is idle."""
+    """A lost on-use host is recovered once, in the background.
+
+    When ControlPersist ends the master later, the host is idle.
+    """
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).network(CAFE)
     story.after(0.8).ready("web")
@@ -384,7 +387,7 @@ def test_an_on_use_host_that_was_lost_is_recovered_once(story: Story) -> None:
 
 
 def test_an_on_use_host_that_the_timer_ended_is_not_started(story: Story) -> None:
-    """An on-use host that was ended after ten minutes offline is not started again."""
+    """An on-use host whose master the offline timer ended is not started again."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).network(NOTHING)
     story.after(601).ended("web", 101)

@@ -1,4 +1,4 @@
-"""A VPN that needs the user, and a VPN that is merely down."""
+"""VPNs that need the user, and VPNs that are only down."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def says(
 
 
 def shown(story: Story) -> str:
-    """Return the VPN's state that status shows."""
+    """Return the VPN's state as `status` shows it."""
     return vpn_display_state(story.state, "corp", story.t)
 
 
 def hint(story: Story) -> str:
-    """Return the hint that status shows for the VPN."""
+    """Return the VPN's hint as `status` shows it."""
     whole = view(story.state, AgentFacts("0", 1, ""), {}, str, story.t)
     return str(whole["vpns"][0]["problem"]["hint"])
 
@@ -74,7 +74,7 @@ def test_a_vpn_that_does_not_come_back_needs_the_user_after_its_grace(story: Sto
 
 
 def test_a_flapping_vpn_notifies_no_one(story: Story) -> None:
-    """Ten losses of the VPN, each within its grace, cause no message."""
+    """Ten losses of the VPN, each shorter than its grace, cause no message."""
     behind(story, "db")
     for _ in range(10):
         story.after(3).network(HOME)
@@ -159,13 +159,13 @@ def test_a_vpn_that_was_never_up_and_connects_forever_notifies_too(story: Story)
 
 
 def test_a_dialog_that_asks_is_given_time(story: Story) -> None:
-    """A user who types a code gets time for it. If nobody reacts to the dialog, the hint points at the window."""
+    """A user who types a code gets time for that. If the dialog stays unanswered, the hint points to the window."""
     behind(story, "db")
     story.network(HOME)
     says(story, "connecting", needs_secret=True)
     story.after(50)
     assert shown(story) == "connecting"
-    says(story, "connecting")  # the code was typed
+    says(story, "connecting")  # the user has typed the code
     story.after(7.9)
     assert shown(story) == "connecting"
     says(story, "up")
@@ -195,7 +195,7 @@ def test_a_saved_secret_shows_no_dialog_state(story: Story) -> None:
 
 
 def test_a_tunnel_without_an_address_is_coming_up(story: Story) -> None:
-    """Without a manager, a tunnel device without an address shows that the VPN comes up, within its grace."""
+    """Without a network manager, a tunnel device without an address counts as coming up, within the VPN's grace."""
     behind(story, "db")
     story.network(HOME + Scene("tun0 without an address", (nic("tun0", kind="vpn"),)))
     assert shown(story) == "connecting"
@@ -279,9 +279,9 @@ def test_the_time_behind_a_captive_portal_does_not_end_a_living_connection(story
 
 
 def taken_out(story: Story, *, tables: bool) -> None:
-    """Remove `db` from the configuration while its VPN is down; with `tables` the VPN's table stays."""
+    """Remove `db` from the configuration while its VPN is down. With `tables`, the VPN's table stays."""
     behind(story, "db")
-    story.network(story.scene)  # it was reached through the VPN, and that is how the VPN is recognised
+    story.network(story.scene)  # the agent recognizes the VPN because the host was reached through it
     story.after(60).network(HOME)
     story.configured(vpns=(CORP,) if tables else ())
 
@@ -298,7 +298,7 @@ def test_a_host_that_was_removed_while_its_vpn_was_down_is_not_dialled_without_i
     story.network(HOME)
     assert not story.did(Dial, "db")
     assert story.shown("db") == "needs-vpn"
-    if not tables:  # nothing shows that this tunnel is the VPN
+    if not tables:  # the agent does not know that this tunnel is the VPN
         story.network(HOME + tunnel("another VPN", "wg0", "10.66.0.6/24", "0.0.0.0/0"))
         assert not story.did(Dial, "db")
     story.network(HOME + VPN)
@@ -330,7 +330,7 @@ def test_a_later_agent_knows_which_vpn_a_removed_host_needs(story: Story) -> Non
 
 
 def test_the_networks_of_a_removed_host_still_hold(story: Story) -> None:
-    """The networks of a removed host still limit where it connects, for this agent and a later one."""
+    """The configured networks of a removed host still limit where it connects, for this agent and a later one."""
     away = Wish(listed=True, connect="always", networks=("Home*",))
     story.connected("nas", away, HOME.named("Home"))
     story.after(60).configured()

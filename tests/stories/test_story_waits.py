@@ -1,4 +1,4 @@
-"""What a host shows while it is suspect and must wait."""
+"""The display state of a host that is suspect and must wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLICKER = Touched(links=frozenset({"wlan0"}))
 
 
 def test_a_host_behind_a_suspect_jump_host_shows_what_it_waits_for(story: Story) -> None:
-    """A jump host's probe is quick. While its control runs, the hosts behind it show that they wait for it."""
+    """While a jump host's control runs, the hosts behind it show that they wait for the jump host."""
     jump = story.connected("jump", scene=HOME)
     web = story.connected("web", direct=False, carrier=jump.pid)
     story.connected("db", direct=False, carrier=web.pid)
@@ -28,7 +28,7 @@ def test_a_host_behind_a_suspect_jump_host_shows_what_it_waits_for(story: Story)
 
 
 def test_an_unnamed_master_that_cannot_be_judged_shows_that(story: Story) -> None:
-    """An unnamed master at a private address, away from its network, shows as waiting, not as checking."""
+    """An unnamed master at a private address, away from its network, is shown as waiting, not as checking."""
     story.network(HOME)
     story.configured()
     story.started()
@@ -40,7 +40,7 @@ def test_an_unnamed_master_that_cannot_be_judged_shows_that(story: Story) -> Non
 
 
 def test_a_reconnect_that_waits_beside_a_suspect_master_shows_that(story: Story) -> None:
-    """A reconnect that waits for other logins to the same account shows as waiting, not as checking."""
+    """A reconnect that waits for other logins to the same account is shown as waiting, not as checking."""
     names = ("one", "two", "three")
     for name in names:
         story.connected(name, scene=HOME)
