@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from trayagent.ssh.os import macos_datagrams
 from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.datagrams import may_use_datagrams
 from trayagent.ssh.os.linux_tcp_connection import flow_of, tcp_facts
 from trayagent.ssh.os.process import Process, kill_checked, read
 from trayagent.ssh.os.tcp_connection import transport_of
@@ -27,6 +30,12 @@ import os, socket, subprocess, sys
 api = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 os.set_inheritable(api.fileno(), True)
 sys.exit(subprocess.call(sys.argv[2:], close_fds=False))
+"""
+WITH_UDP = """
+import socket, subprocess, sys
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.connect(("127.0.0.1", int(sys.argv[1])))
+sys.exit(subprocess.call(sys.argv[2:]))
 """
 NC = """
 import socket, sys, threading, os
@@ -159,6 +168,20 @@ def test_all_connections_of_a_proxy_command_are_known(
             (sshd.port, "child"),
         ]
         assert all(tcp_facts(one) is not None for one in flow.others)
+
+
+@pytest.mark.parametrize(("port", "counts"), [(53, False), (443, True)])
+def test_a_transport_with_datagrams_is_known(
+    ssh_config: SshConfig, start_master: StartMaster, port: int, counts: bool
+) -> None:
+    """A UDP socket of a ProxyCommand counts, unless it is connected to a name server."""
+    program = ssh_config.folder / "udp.py"
+    program.write_text(WITH_UDP)
+    command = f"{sys.executable} {program} {port} nc %h %p"
+    pid = start_master("-o", f"ProxyCommand={command}").process.pid
+    assert may_use_datagrams(pid) == counts
+    if shutil.which("lsof") is not None:
+        assert macos_datagrams.holds_datagrams(one.pid for one in transport_of(pid)) == counts
 
 
 def test_behind_a_proxy_command_its_process_holds_the_connection(

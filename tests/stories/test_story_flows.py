@@ -169,3 +169,34 @@ def test_a_report_from_before_a_probe_says_nothing_about_it(story: Story) -> Non
     assert probe is not None
     story.post(Observed(story.t, "web", story.living("web").pid, 900_000, probed_at=30.0), "late report")
     assert story.host("web").doubt.probe == probe
+
+
+def test_row_4_a_master_that_datagrams_may_carry_is_probed(story: Story) -> None:
+    """If the transport also holds a UDP socket, the loss of its TCP address proves nothing: an answer keeps it."""
+    story.connected(scene=HOME)
+    story.moved["web"] = replace(story.living("web"), local=None, peer=None, direct=False, datagrams=True)
+    story.after(60).network(CAFE)
+    story.after(0.05).answered("web")
+    story.after(5)
+    story.expect("""
+        60.000 network: café
+                web: row 0 suspect
+                web: row 4 moved
+                web: row 5 probe
+            probe web pid=101
+        60.050 probe of web answered
+                web: row 6 keep
+    """)
+
+
+def test_row_8_datagrams_get_time_to_be_sent_again(story: Story) -> None:
+    """No kernel knows when a QUIC connection sends again, so a successful control waits for 3 s."""
+    story.connected(scene=HOME)
+    story.moved["web"] = replace(story.living("web"), local=None, peer=None, direct=False, datagrams=True)
+    story.after(60).network(CAFE)
+    story.after(0.9).established("web")
+    story.ready("web")
+    story.after(1.9)
+    assert not story.did(TakeOver)
+    story.after(0.3)
+    assert story.did(TakeOver)

@@ -184,19 +184,25 @@ def master_lookup(master: Master) -> Lookup | None:
     return _lookup(master.peer, master.local)
 
 
+def path_is_known(master: Master, snapshot: Snapshot) -> bool:
+    """Report whether this snapshot shows the path of a master. Its route may not have been looked up yet."""
+    lookup = master_lookup(master)
+    return bool(snapshot.interfaces) if lookup is None else lookup in snapshot.matched
+
+
 def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     """Return the path of a master in this snapshot.
 
     If the master's TCP connection is unknown, use the best default route.
     """
+    others = frozenset(ip for ip in master.other_locals if snapshot.has_address(ip.partition("%")[0]))
     lookup = master_lookup(master)
     if lookup is None:
         out = underlay(snapshot)
-        return MasterPath(True, out is not None, out and out[0], None, out and out[1])
+        return MasterPath(True, out is not None, out and out[0], None, out and out[1], others=others)
     local = lookup.local
     if local is not None and not snapshot.has_address(local.partition("%")[0]):
         return MasterPath(present=False)
-    others = frozenset(ip for ip in master.other_locals if snapshot.has_address(ip.partition("%")[0]))
     mine = [(i.name, a) for i in snapshot.interfaces for a in i.addresses if a.ip == local]
     bearer = mine[0][0] if mine else None
     tentative = any(a.tentative for _, a in mine)

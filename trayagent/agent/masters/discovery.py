@@ -6,9 +6,10 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trayagent.agent.masters.ends_of_connection import with_ends
 from trayagent.agent.masters.own_control_path_links import is_own_link, leads_to, second_link
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import remembered
@@ -27,7 +28,7 @@ from trayagent.ssh.new_control_path import default_in
 from trayagent.ssh.os.control_sockets import ControlSocket, accepts, bound_by_master, listening, owner_of
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
-from trayagent.ssh.os.tcp_connection import Flow, flow_of, tcp_facts
+from trayagent.ssh.os.tcp_connection import flow_of
 
 LIVING_S = 0.1  # if a listener has no visible process for longer than this, it is in another namespace
 _SCAN_AGAIN_S = 0.01
@@ -81,42 +82,16 @@ def describe(
     process = read(pid)
     if process is None:
         return None
-    flow = flow_of(pid)
-    if flow is None:
-        return Master(
-            pid,
-            process.start_ticks,
-            path,
-            started_by_agent=started_by_agent,
-            direct=False,
-            host_key=host_key,
-            target=target,
-            program=process.comm,
-        )
-    return Master(
+    master = Master(
         pid,
         process.start_ticks,
         path,
         started_by_agent=started_by_agent,
-        local=flow.local_ip,
-        local_port=flow.local_port,
-        peer=flow.peer_ip,
-        peer_port=flow.peer_port,
-        direct=flow.via == "direct",
-        carrier=flow.carrier_pid,
-        min_rtt_s=_min_rtt_s((flow, *flow.others)),
         host_key=host_key,
         target=target,
         program=process.comm,
-        other_locals=frozenset(other.local_ip for other in flow.others),
     )
-
-
-def _min_rtt_s(flows: Iterable[Flow]) -> float | None:
-    """Return the minimum round trip of the slowest connection, because any of them may carry a probe."""
-    facts = (tcp_facts(flow) for flow in flows)
-    rtts = (one.min_rtt_s for one in facts if one is not None and one.min_rtt_s is not None)
-    return max(rtts, default=None)
+    return with_ends(master, flow_of(pid))
 
 
 class Discovery:

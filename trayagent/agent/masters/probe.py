@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.masters.acknowledged_bytes import Acknowledged, connections_of, next_retransmission_s
+from trayagent.agent.masters.ends_of_connection import without_ends
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Doubt, Host
@@ -20,6 +21,7 @@ from trayagent.ssh.master.sentinel import Sentinel
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Timeout
 from trayagent.ssh.os.carried import carried_by
+from trayagent.ssh.os.datagrams import may_use_datagrams
 from trayagent.ssh.os.suspended import carried_by_stopped
 from trayagent.ssh.os.tcp_connection import Flow, flow_of
 
@@ -102,7 +104,7 @@ class MasterProber:
                 retransmit_in_s=next_retransmission_s(found),
                 ahead=ahead,
                 rtt_s=max((facts.rtt_s for _, facts in found), default=None),
-                now=self._elsewhere(master, flow) if flow is not None else None,
+                now=self._elsewhere(master, flow),
                 adrift=flow is None and master.local is not None,
                 stopped=carried_by_stopped(master.pid, flow) or master.pid in self._blocked,
                 probed_at=probed_at,
@@ -194,12 +196,19 @@ class MasterProber:
             sentinel.close()
         self._sentinels.clear()
 
-    def _elsewhere(self, master: Master, flow: Flow) -> Master | None:
+    def _elsewhere(self, master: Master, flow: Flow | None) -> Master | None:
         """Return the master with another local address, if that is now its connection's address; else None.
 
-        There are two cases. The transport has several connections, and the address of another one is present. Or the
-        kernel moved the connection (MPTCP), perhaps to an address that is not in the snapshot yet.
+        There are three cases. The transport has several connections, and the address of another one is present. The
+        kernel moved the connection (MPTCP), perhaps to an address that is not in the snapshot yet. Or datagrams may
+        carry the master. Then its address is unknown.
         """
+        if master.local is None:
+            return None
+        if not master.direct and may_use_datagrams(master.pid, master.carrier):
+            return without_ends(master, flow)
+        if flow is None:
+            return None
         flows = (flow, *flow.others)
         present = self._shell.state.snapshot.has_address
         found = next((one for one in flows if present(one.local_ip.partition("%")[0])), None)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
+from trayagent.agent.masters.ends_of_connection import with_ends
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.draining import Beside, Draining
 from trayagent.core.facts.events import DrainingFound
@@ -127,14 +128,4 @@ def _caller(process: Process) -> str:
 
 
 def _master(process: Process, flow: Flow) -> Master:
-    return Master(
-        process.pid,
-        process.start_ticks,
-        "",
-        local=flow.local_ip,
-        local_port=flow.local_port,
-        peer=flow.peer_ip,
-        peer_port=flow.peer_port,
-        direct=flow.via == "direct",
-        program=process.comm,
-    )
+    return with_ends(Master(process.pid, process.start_ticks, "", program=process.comm), flow)

@@ -192,10 +192,10 @@ class Observed(Event):
 
     `acked` counts the bytes that were sent after the probe and are acknowledged by now. `ahead` counts the bytes
     that were queued before the probe and are not acknowledged. `rtt_s` is the current round trip, queues included.
-    `now` is the master with its new addresses, if the kernel moved its connection. `adrift`: the process lives, but
-    the kernel shows no connection for it. The connection may be moving to another address. `stopped`: the master, or a
-    process that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so it cannot read an answer. `acked` and `ahead`
-    refer to the probe that was sent at `probed_at`.
+    `now` is the master with its new addresses, if the kernel moved its connection, or without addresses, if datagrams
+    may carry it. `adrift`: the process lives, but the kernel shows no connection for it. The connection may be moving
+    to another address. `stopped`: the master, or a process that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so
+    it cannot read an answer. `acked` and `ahead` refer to the probe that was sent at `probed_at`.
     """
 
     name: str

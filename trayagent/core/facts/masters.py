@@ -18,7 +18,8 @@ class Master:
     that its server proved at the login. It is None if it was not recorded, as for masters that no agent started.
     `target` is where the host's name led in ssh_config when the master was made (`Resolved.target`). `program` is the
     name of its program. `other_locals` are the local addresses of further connections of its transport. One of them
-    may carry the master.
+    may carry the master. `datagrams`: its transport also holds a UDP socket, so its connection may survive the loss of
+    every address. Then `local` and `peer` are None.
     """
 
     pid: int
@@ -37,6 +38,7 @@ class Master:
     target: str | None = None
     program: str = "ssh"
     other_locals: frozenset[str] = frozenset()
+    datagrams: bool = False
 
     @property
     def rtt_s(self) -> float:

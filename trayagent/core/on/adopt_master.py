@@ -12,7 +12,7 @@ from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.network_changes import current_path, master_network
 from trayagent.core.policy.reached_networks import note_reached
 from trayagent.core.policy.when_to_retry import REFUSED_KINDS, after_success
-from trayagent.core.usable_routes import master_lookup
+from trayagent.core.usable_routes import path_is_known
 
 
 def install(context: Context, host: Host, master: Master, *, proven: bool, survivor: bool = False) -> Host:
@@ -48,7 +48,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     )
     # The last snapshot may lack the route look-up of this master. If so, the path is unknown until the next snapshot,
     # which follows at once.
-    known = master_lookup(master) in context.state.snapshot.matched
+    known = path_is_known(master, context.state.snapshot)
     path = current_path(host, context.state.snapshot) if known else None
     host = replace(host, path=path)
     if path is not None:

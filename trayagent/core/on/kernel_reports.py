@@ -10,7 +10,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Observation
 from trayagent.core.on.adopt_master import with_peer
-from trayagent.core.usable_routes import master_lookup, path_of
+from trayagent.core.usable_routes import path_is_known, path_of
 
 
 def observed(context: Context, event: Observed) -> None:
@@ -49,13 +49,17 @@ def observed(context: Context, event: Observed) -> None:
 
 
 def _moved(context: Context, host: Host, master: Master) -> None:
-    """Store the master's new address and path, after the kernel moved its connection to another address (MPTCP)."""
+    """Store the master's new address and path, after the kernel moved its connection to another address (MPTCP).
+
+    If datagrams may carry the master, store that its address is unknown.
+    """
     path = None
-    if master_lookup(master) in context.state.snapshot.matched:
+    if path_is_known(master, context.state.snapshot):
         path = path_of(master, context.state.snapshot)
         if not path.present:
             return
-    evidence = Evidence.of(local=master.local, was=host.master.local if host.master else None)
+    new = {"datagrams": "yes"} if master.datagrams else {"local": master.local}
+    evidence = Evidence.of(**new, was=host.master.local if host.master else None)
     context.put(
         host,
         master=master,

@@ -26,6 +26,8 @@ def grace_until(host: Host, now: float) -> float:
     if master is None or probe is None:
         return now
     until = max(probe.sent_at, host.doubt.began_at) + patience_s(master)
+    if master.datagrams:  # no kernel knows when their program sends again
+        until = max(until, host.doubt.began_at + RETRANSMISSION_NEAR_S)
     due = host.doubt.observed.retransmit_at if host.doubt.observed is not None else None
     if due is not None and retransmission_near(host, now):
         until = max(until, due + RETRANSMISSION_RTTS * rtt_of_now_s(host, master))

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, ip_address
 
 from trayagent.ssh.os.types import End
 
-_WORDS = ["lsof", "-n", "-P", "-w", "-F", "pftdnT", "-a", "-d", "0-255"]
+_WORDS = ["lsof", "-n", "-P", "-w", "-F", "pftdnPT", "-a", "-d", "0-255"]
 _QUERY_WITHIN_S = 5.0
 _ENDS = re.compile(r"(.+):(\d+)->(.+):(\d+)")
 _LISTENS = re.compile(r"(.+):(\d+)")
@@ -28,7 +28,8 @@ class File:
 
     `kind` is "IPv4", "IPv6", "unix", "PIPE" and so on. `device` is the kernel's address of a socket or pipe.
     `name` depends on the kind: the two ends of a connection; a Unix socket's own name, or "->" and the peer's
-    address; for a pipe "->" and the address of its other end. `state` is the state of a TCP socket.
+    address; for a pipe "->" and the address of its other end. `protocol` is "TCP" or "UDP". `state` is the state of a
+    TCP socket.
     """
 
     pid: int
@@ -36,6 +37,7 @@ class File:
     kind: str = ""
     device: str = ""
     name: str = ""
+    protocol: str = ""
     state: str = ""
 
     @property
@@ -94,6 +96,8 @@ def _take(file: File, letter: str, value: str) -> None:
             file.device = value
         case "n":
             file.name = value
+        case "P":
+            file.protocol = value
         case "T" if value.startswith("ST="):
             file.state = value[3:]
 

@@ -9,6 +9,9 @@ KillResult = Literal["sent", "gone", "other"]
 Via = Literal["direct", "child", "carried"]
 End = tuple[str, int]
 
+DNS_PORT = 53
+"""A UDP socket that is connected to this port only resolves names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Process:

@@ -1,0 +1,57 @@
+"""Adds to a master what the kernel knows about the connection that carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from trayagent.core.facts.masters import Master
+from trayagent.ssh.os.datagrams import may_use_datagrams
+from trayagent.ssh.os.tcp_connection import Flow, tcp_facts
+
+
+def with_ends(master: Master, flow: Flow | None) -> Master:
+    """Return a master with the ends of its connection, or without ends if the connection is not known for certain.
+
+    A ProxyCommand with a UDP socket (QUIC) may carry the master by datagrams, which survive the loss of an address.
+    Then the addresses of its TCP connections are only `other_locals`. Raise NetlinkError.
+    """
+    carrier = flow.carrier_pid if flow is not None else None
+    if (flow is None or flow.via != "direct") and may_use_datagrams(master.pid, carrier):
+        return without_ends(replace(master, carrier=carrier), flow)
+    if flow is None:
+        return replace(master, direct=False)
+    return replace(
+        master,
+        local=flow.local_ip,
+        local_port=flow.local_port,
+        peer=flow.peer_ip,
+        peer_port=flow.peer_port,
+        direct=flow.via == "direct",
+        carrier=carrier,
+        min_rtt_s=_min_rtt_s((flow, *flow.others)),
+        other_locals=frozenset(other.local_ip for other in flow.others),
+    )
+
+
+def without_ends(master: Master, flow: Flow | None) -> Master:
+    """Return a master that datagrams may carry, beside these TCP connections of its transport."""
+    flows = (flow, *flow.others) if flow is not None else ()
+    return replace(
+        master,
+        local=None,
+        local_port=0,
+        peer=None,
+        peer_port=0,
+        direct=False,
+        min_rtt_s=_min_rtt_s(flows),
+        other_locals=frozenset(one.local_ip for one in flows),
+        datagrams=True,
+    )
+
+
+def _min_rtt_s(flows: Iterable[Flow]) -> float | None:
+    """Return the minimum round trip of the slowest connection, because any of them may carry a probe."""
+    facts = (tcp_facts(flow) for flow in flows)
+    rtts = (one.min_rtt_s for one in facts if one is not None and one.min_rtt_s is not None)
+    return max(rtts, default=None)
