@@ -1,4 +1,4 @@
-"""What the kernel says about several connections of one master, taken together."""
+"""The combined report of the kernel about several connections of one master."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def facts(acked: int, *, sent: int = 0, queued: int = 0, due_in_s: float | None 
 
 
 def test_the_acknowledgements_of_all_connections_count() -> None:
-    """Bytes that any connection acknowledges count, also after another one is gone."""
+    """Acknowledged bytes of all connections count, also after one of them has ended."""
     marks = Acknowledged.at_probe([(API, facts(1000)), (TUNNEL, facts(5000, queued=100))])
     assert marks.since_probe([(API, facts(1000)), (TUNNEL, facts(5000, queued=200))]) == (0, 100)
     assert marks.since_probe([(API, facts(1300)), (TUNNEL, facts(5000, queued=200))]) == (300, 100)
@@ -22,14 +22,14 @@ def test_the_acknowledgements_of_all_connections_count() -> None:
 
 
 def test_a_connection_that_is_new_or_moved_counts_from_its_beginning() -> None:
-    """Each byte of a connection without a mark was sent after the probe."""
+    """All bytes of a connection that is not in the mark count, because they were sent after the probe."""
     assert Acknowledged().since_probe([(API, facts(1000))]) == (0, 0)
     marks = Acknowledged.at_probe([(API, facts(1000))])
     assert marks.since_probe([((1, "10.9.0.2", 4000), facts(1101))]) == (1100, 0)
 
 
 def test_the_last_near_retransmission_is_waited_for() -> None:
-    """Of several that are near, the last one counts; a far one only if no other is due."""
+    """Of several near retransmissions, the last one counts. A far one counts only if no other is due."""
     due = [(API, facts(1, due_in_s=40.0)), (TUNNEL, facts(1, due_in_s=1.5)), (API, facts(1, due_in_s=0.5))]
     assert next_retransmission_s(due) == 1.5
     assert next_retransmission_s(due[:1]) == 40.0

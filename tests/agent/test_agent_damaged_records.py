@@ -1,4 +1,4 @@
-"""A damaged file of records loses only its damaged parts, and never prevents the start of the agent."""
+"""A damaged record file loses only its damaged parts, and never prevents the start of the agent."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WHOLE: dict[str, Any] = {
 
 
 def used(records: Records) -> None:
-    """Query everything that an agent queries at its start and later."""
+    """Read everything that an agent reads from its records."""
     now = time.monotonic()
     for name, kept in records.hosts().items():
         remembered(name, kept, now)
@@ -91,7 +91,7 @@ def used(records: Records) -> None:
     records.keep_only({42, 77})
 
 
-# Values that an editor, a full disk or another version may leave in any field.
+# Wrong values that an editor, a full disk or another version may leave in any field.
 ODD: list[object] = [
     None, "", "text", 5, -1, 1e308, True, [], [None], [["a", "b", "c", "d"]], [{}], {}, {"a": 1}, {"42": None},
     "\ud800", 10**400, float("nan"),
@@ -136,7 +136,7 @@ def test_any_value_may_be_missing(tmp_path: Path, gone: tuple[Any, ...]) -> None
 
 
 def test_a_whole_file_is_read_as_it_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A valid file is not reported as damaged, and writing it again loses nothing."""
+    """A valid file is not reported as damaged, and writing it again loses no value."""
     path = tmp_path / "r.json"
     path.write_text(json.dumps(WHOLE))
     records = Records(path)
@@ -169,7 +169,10 @@ def test_a_whole_file_is_read_as_it_is_written(tmp_path: Path, caplog: pytest.Lo
 def test_only_the_damaged_part_is_lost_and_that_is_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Any], None], lost: str
 ) -> None:
-    """The message names the damaged part and the copy; the next agent finds a valid file and logs nothing."""
+    """The message names the damaged part and the copy of the file.
+
+    The next agent finds a valid file and logs no message.
+    """
     data = copy.deepcopy(WHOLE)
     damage(data)
     path = tmp_path / "r.json"
@@ -195,7 +198,7 @@ def test_only_the_damaged_part_is_lost_and_that_is_reported_once(
     ids=lambda text: repr(text[:30]),
 )  # fmt: skip
 def test_a_file_without_anything_sound_is_put_aside(tmp_path: Path, text: bytes) -> None:
-    """Without any valid part (half a file, another version or shape) the agent starts and keeps the damaged file."""
+    """If no part of the file is valid (half a file, another version), the agent starts and keeps a copy."""
     path = tmp_path / "r.json"
     path.write_bytes(text)
     records = Records(path)
@@ -206,7 +209,7 @@ def test_a_file_without_anything_sound_is_put_aside(tmp_path: Path, text: bytes)
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
 def test_what_is_no_file_is_put_aside(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """The agent does not wait for a pipe that no program writes to."""
+    """If the path is not a regular file, it is moved aside. The agent does not wait for a pipe without a writer."""
     path = tmp_path / "r.json"
     make(path)
     used(Records(path))
@@ -247,7 +250,7 @@ def test_machines_with_one_home_have_a_file_each(tmp_path: Path) -> None:
 
 
 def test_the_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
-    """The records in agent.json become this machine's, which then has a file of its own."""
+    """The records in agent.json become this machine's records, in a separate file."""
     (tmp_path / "agent.json").write_text(json.dumps(WHOLE))
     records = Records(records_path(tmp_path, "one"))
     assert records.hosts()["db"] == KeptHost(learned_vpn="tun1")
@@ -258,7 +261,7 @@ def test_the_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_the_name_of_the_file_does_not_tell_the_machines_id(tmp_path: Path) -> None:
-    """The file name does not reveal the machine's id, as machine-id(5) asks: others may read the home directory."""
+    """The file name does not reveal the machine's id (machine-id(5)), because others may read the home directory."""
     ids = tmp_path / "machine-id"
     ids.write_text("5f1d0000000000000000000000000000\n")
     mark = machine_ids.file_mark([str(ids)])

@@ -19,7 +19,7 @@ from trayagent.ssh.os.process import read
 
 
 def test_a_trial_can_be_aborted_like_any_attempt(tmp_path: Path) -> None:
-    """An aborted trial proves nothing, and its ssh and its files are gone."""
+    """An aborted key trial has no verdict, and leaves no ssh process and no files."""
     key, ssh, started = tmp_path / "key", tmp_path / "ssh", tmp_path / "started"
     keygen(key)
     ssh.write_text(f"#!/bin/sh\necho $$ >{started}.new && mv {started}.new {started}\nexec sleep 600\n")

@@ -13,7 +13,10 @@ from trayagent.agent.systemd_notify import Readiness
 def test_the_manager_is_notified_of_ready_and_stopping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """The service manager is notified on a socket file and on an abstract one; child processes get no address."""
+    """The agent notifies the service manager on a socket file or an abstract socket.
+
+    Child processes do not get its address.
+    """
     address = str(tmp_path / "notify") if kind == "path" else f"@trayagent-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address if kind == "path" else "\0" + address[1:])
@@ -24,10 +27,10 @@ def test_the_manager_is_notified_of_ready_and_stopping(
         readiness.stopping()
         assert [manager.recv(64), manager.recv(64)] == [b"READY=1", b"STOPPING=1"]
     assert "NOTIFY_SOCKET" not in os.environ
-    readiness.stopping()  # the manager no longer listens, and that does no harm
+    readiness.stopping()  # the manager no longer listens, which must cause no error
 
 
 def test_without_a_manager_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the user starts the agent, it notifies no one and does not fail."""
+    """Without a service manager, the agent sends no notification and does not fail."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Readiness().ready()

@@ -15,7 +15,7 @@ MASTER = Master(pid=42, start_ticks=7, control_path="/run/cm", started_by_agent=
 
 
 def test_a_master_is_known_again_by_pid_and_start_time(tmp_path: Path) -> None:
-    """The next agent recognizes the master; a recycled pid is not recognized."""
+    """The next agent recognizes a master by pid and start time, so that it does not recognize a recycled pid."""
     Records(tmp_path / "r.json").add_master(MASTER, "web01", ["local 1:a:2"])
     later = Records(tmp_path / "r.json")
     assert later.is_started_by_agent(42, 7)
@@ -51,7 +51,7 @@ def test_what_was_learned_of_a_host_survives(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_roams_survives(tmp_path: Path) -> None:
-    """The next agent knows the token, the relays and the inner master, which no scan adopts as a plain one."""
+    """The next agent knows the token, the relays and the inner master, and does not adopt the inner master."""
     token = f"{'0123456789abcdef'}.{'0123456789abcdef' * 2}"
     records = Records(tmp_path / "r.json")
     kept = KeptRoaming("web01", token, "near", records.boot, "/run/cm", machine="m", far_boot="b")

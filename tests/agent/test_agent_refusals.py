@@ -24,7 +24,7 @@ DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "a
 
 @pytest.mark.parametrize(("key", "word"), [("/k/id", "/k/id"), ("/My Keys/id", "'/My Keys/id'")])
 def test_the_command_that_unlocks_a_key_can_be_pasted(key: str, word: str) -> None:
-    """A path is quoted only where a shell would split it."""
+    """The path in the command is quoted only if a shell would split it."""
     hint = locked(Path(key), "web01", positive=True).problem.hint
     assert hint == f"ssh-add {word}, then: trayagent reconnect web01. Or: trayagent login web01"
 
@@ -56,7 +56,7 @@ def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_a_refusal_by_a_jump_host_survives_as_such(tmp_path: Path) -> None:
-    """The next agent counts the refusal at the jump host, also one that its agent did not live to see."""
+    """The next agent counts a jump host's refusal, even if the earlier agent ended before it read the refusal."""
     now = time.monotonic()
     retry = Retry(None, "auth", by_jump=True)
     host = Host(
@@ -87,7 +87,7 @@ def test_an_unproven_refusal_survives_with_its_network(tmp_path: Path) -> None:
 
 
 def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> None:
-    """The next agent reads what ssh logged before it starts any login."""
+    """The next agent reads the logs of earlier attempts before it starts any login, so an unread refusal counts."""
     records, log = Records(tmp_path / "r.json"), tmp_path / "attempt-1.log"
     log.write_text(
         "debug1: sshconnect.c:verify_host_key():1477 (pid=9): Server host key: ssh-ed25519 SHA256:abc\n"
@@ -122,7 +122,10 @@ def test_an_unknown_code_blocks_no_host() -> None:
 
 
 def test_a_locked_key_is_tried_again() -> None:
-    """The next agent tries a locked key again: no server refused it. But the attempt counts for ten minutes."""
+    """The next agent tries a locked key again, because no server refused it.
+
+    The attempt still counts for ten minutes.
+    """
     found = KeptHost()
     refusal_records.add(found, Failure(Problem("passphrase-needed", "locked"), "passphrase"), 1.0, "")
     assert (found.refused, found.refusal) == ([1.0], None)

@@ -12,7 +12,7 @@ from trayagent.errors import TrayagentError
 
 
 def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
-    """Return where the first TCP connection of a host goes, according to the real `ssh -G`."""
+    """Return the first TCP hop of a host, according to the real `ssh -G`."""
     path = tmp_path / "config"
     path.write_text(config)
     return asyncio.run(Resolver("ssh", path, (path,)).resolve(name)).hop
@@ -31,7 +31,7 @@ def ask(tmp_path: Path, config: str, name: str) -> Hop | None:
     ],
 )
 def test_the_first_hop_is_followed_through_jump_hosts(tmp_path: Path, jump: str, hop: Hop) -> None:
-    """TCP goes to the first jump host of the list, at its own port unless one is given."""
+    """The first hop is the first jump host of the list, at the given port or the jump host's own one."""
     config = (
         f"Host target\n HostName 10.0.0.1\n ProxyJump {jump}\n"
         "Host gate\n HostName 192.0.2.1\n Port 2222\nHost inner\n ProxyJump gate\nHost outer\n HostName 192.0.2.9\n"
@@ -68,7 +68,7 @@ def test_who_logs_in_at_the_first_hop_is_known(tmp_path: Path) -> None:
 def test_every_jump_host_that_ssh_passes_is_known(
     tmp_path: Path, jump: str, first: str | None, later: list[str]
 ) -> None:
-    """A jump host is known even if only another jump host's ProxyJump names it, or a command leads to it."""
+    """Jump hosts are known even if only another jump host's ProxyJump or a ProxyCommand names them."""
     path = tmp_path / "config"
     path.write_text(
         f"Host target\n HostName 10.0.0.1\n ProxyJump {jump}\n"
@@ -101,7 +101,10 @@ def test_through_a_command_there_is_no_hop_to_name(tmp_path: Path) -> None:
 def test_jump_hosts_are_counted_and_a_single_one_is_kept(
     tmp_path: Path, config: str, hops: int, jump: str | None
 ) -> None:
-    """Jump hosts of jump hosts and commands are counted, too. A jump host with its own way to connect is not kept."""
+    """Jump hosts of jump hosts and commands are counted, too.
+
+    A jump host that itself needs a hop is not kept as `jump`.
+    """
     path = tmp_path / "config"
     path.write_text(
         f"Host target\n HostName 10.0.0.1\n {config}\nHost gate\n HostName 192.0.2.1\nHost outer\n"
@@ -114,7 +117,7 @@ def test_jump_hosts_are_counted_and_a_single_one_is_kept(
 
 
 def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
-    """The socket of a master identifies the alias that it was started for; an unknown socket has no alias."""
+    """The path of a master's socket identifies its alias. An unknown socket has no alias."""
     path = tmp_path / "config"
     path.write_text("Host a b c\n ControlPath /run/cm-%n\nHost c\n User me\n")
     resolver = Resolver("ssh", path, (path,))
@@ -128,7 +131,7 @@ def test_an_alias_is_found_by_its_control_path(tmp_path: Path) -> None:
 def test_where_answers_vary_between_networks_ssh_connects_itself(
     tmp_path: Path, match: str, plain: bool
 ) -> None:
-    """Where ssh may use a jump host only on some networks, ssh itself makes the connection."""
+    """If ssh may use a jump host only on some networks, ssh itself makes the connection."""
     path = tmp_path / "config"
     path.write_text(f"Match {match}\n User me\n")
     answer = asyncio.run(Resolver("ssh", path, (path,)).resolve("web01"))
@@ -136,7 +139,7 @@ def test_where_answers_vary_between_networks_ssh_connects_itself(
 
 
 def test_an_alias_that_cannot_own_a_path_is_not_resolved(tmp_path: Path) -> None:
-    """An unnamed master runs no Match exec of hosts whose ControlPath is another one.
+    """For an unnamed master's path, no Match exec runs for aliases that cannot have this ControlPath.
 
     Other aliases are resolved once.
     """
@@ -155,7 +158,7 @@ def test_an_alias_that_cannot_own_a_path_is_not_resolved(tmp_path: Path) -> None
 
 
 def test_without_name_resolution_ssh_canonicalizes_nothing(tmp_path: Path) -> None:
-    """Without name resolution the answer is marked as incomplete, unless ssh canonicalizes nothing."""
+    """Without name resolution the answer is marked as incomplete, unless ssh would canonicalize no name."""
     path = tmp_path / "config"
     path.write_text("CanonicalizeHostname yes\nCanonicalDomains invalid\nCanonicalizePermittedCNAMEs *:*\n")
     resolver = Resolver("ssh", path, (path,))
@@ -170,7 +173,7 @@ def test_without_name_resolution_ssh_canonicalizes_nothing(tmp_path: Path) -> No
 
 
 def test_the_first_answer_may_be_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow `Match exec` delays the first answer of a host. Later the earlier answer serves."""
+    """A slow `Match exec` delays only a host's first answer. Later, the earlier answer is used."""
     monkeypatch.setattr("trayagent.agent.state.resolve_when_needed.LATER_WITHIN_S", 0.05)
     path = tmp_path / "config"
     path.write_text('Match host target exec "sleep 0.5"\n HostName 192.0.2.7\n')

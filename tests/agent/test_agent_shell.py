@@ -43,7 +43,7 @@ class Recorder:
 
 
 class Network:
-    """A network that is always the same, and counts how often it is read."""
+    """A network that never changes, and counts how often it is read."""
 
     def __init__(self) -> None:
         self.asked: list[frozenset[Lookup]] = []
@@ -79,13 +79,13 @@ RESOLVED = HostResolved(NOW, "web01", Resolved("web01", "203.0.113.10"), Hop("20
 
 
 def test_a_burst_of_hints_is_one_reading_of_the_network() -> None:
-    """The nineteen datagrams of a VPN that comes up cause one read, after all of them."""
+    """The nineteen netlink datagrams of a VPN that comes up cause only one read of the network, after all of them."""
     _, network = drained(touches=19)
     assert len(network.asked) == 1
 
 
 def test_no_login_starts_before_the_first_scan_is_over() -> None:
-    """Before the first scan the agent starts no login, since a host may already have a living master."""
+    """Before the first scan ends, the agent starts no login, because a host may already have a living master."""
     recorder, _ = drained(LISTED, RESOLVED)
     assert not [a for a in recorder.actions if isinstance(a, Dial)]
     recorder, _ = drained(LISTED, RESOLVED, Started(NOW))
@@ -102,7 +102,10 @@ def test_the_routes_of_a_new_master_are_read_immediately() -> None:
 
 
 def test_after_a_move_each_master_is_observed_once() -> None:
-    """The reports about all masters lead to one decision. Otherwise the queries would grow with the square."""
+    """After a move, the reports about all masters lead to one decision.
+
+    Otherwise the number of queries would be quadratic.
+    """
     names = [f"web{number:02}" for number in range(20)]
 
     class Kernel(Recorder):
@@ -137,7 +140,7 @@ def test_after_a_move_each_master_is_observed_once() -> None:
 
 
 def test_a_wait_for_decisions_covers_what_they_queue() -> None:
-    """`decided` waits for the events that effects post, too, and survives another wait that is cancelled."""
+    """`decided` also waits for events that actions post, and is not affected if another wait is cancelled."""
 
     class Answering(Recorder):
         def all_decided(self) -> None:
@@ -155,11 +158,11 @@ def test_a_wait_for_decisions_covers_what_they_queue() -> None:
         await shell.decided(RESOLVED)
 
     asyncio.run(body())
-    assert set(shell.state.hosts) == {"web02"}  # the second configuration, which lists only this host
+    assert set(shell.state.hosts) == {"web02"}  # the host of the second configuration
 
 
 def test_a_wait_for_decisions_ends_when_one_raises() -> None:
-    """A decision that fails ends the wait, so that no client waits forever."""
+    """If a decision raises, waiting ends, so that no client waits forever."""
 
     class Failing(Recorder):
         def carry_out(self, action: Action) -> None:
@@ -176,7 +179,7 @@ def test_a_wait_for_decisions_ends_when_one_raises() -> None:
 
 
 def test_answers_that_come_together_are_one_decision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answers of `ssh -G` for many hosts lead to one decision, and every host has its answer afterwards."""
+    """Answers of `ssh -G` for many hosts lead to one decision, after which every host has its answer."""
     names = [f"web{number:02}" for number in range(20)]
     decisions: list[int] = []
 
@@ -197,14 +200,14 @@ def test_answers_that_come_together_are_one_decision(monkeypatch: pytest.MonkeyP
         await shell.decided()
 
     asyncio.run(body())
-    assert decisions == [20, 1]  # then the routes to all servers are read
+    assert decisions == [20, 1]  # afterwards the routes to all servers are read
     assert {host.resolved.hostname for host in shell.state.hosts.values() if host.resolved is not None} == {
         f"203.0.113.{number}" for number in range(20)
     }
 
 
 def test_commands_and_signals_come_between_the_events_of_many_hosts() -> None:
-    """While events with slow actions are queued, other callbacks run, and each event is decided in its turn."""
+    """While events with slow actions are queued, other callbacks run in between. The events stay in order."""
     names = [f"web{number:02}" for number in range(40)]
     done: list[str] = []
     ticks: list[int] = []
@@ -241,11 +244,11 @@ def test_commands_and_signals_come_between_the_events_of_many_hosts() -> None:
     assert len({count for count in ticks if 0 < count < len(names)}) > 5
     assert (
         slow.settled_count == 2
-    )  # what follows the state never sees one that is older than the events it posted
+    )  # a follower of the state never sees a state without the events that it posted
 
 
 def test_an_action_that_fails_holds_up_no_other() -> None:
-    """An effect that raises loses neither the other actions nor the events after it."""
+    """If an action raises, the other actions and later events are still handled."""
 
     class Failing(Recorder):
         failed = False

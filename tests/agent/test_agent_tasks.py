@@ -29,7 +29,7 @@ def test_an_exception_of_an_unawaited_task_is_logged(caplog: pytest.LogCaptureFi
 
 
 def test_two_tasks_of_one_name_both_run_and_end() -> None:
-    """A second task of the same name gets another name; closing ends both."""
+    """A second task of the same name gets another name. Closing ends both tasks."""
 
     async def body() -> int:
         tasks = Tasks()

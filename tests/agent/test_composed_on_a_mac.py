@@ -1,6 +1,6 @@
 """The whole package with the back ends of a Mac, on a machine that imitates one.
 
-Only what exists on no other system (the routing socket, AppKit, osascript) is not run.
+The parts that exist only on a Mac (the routing socket, AppKit, osascript) are not run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The agent's own desk and its connections to other parts."""
+"""The agent's own desktop client and its connections to other parts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def test_start_at_login_from_the_menu_keeps_the_configuration(
 
 @pytest.mark.parametrize("owners", [(), ("web", "db", "web")])
 def test_an_opened_menu_has_the_draining_masters_counted(owners: tuple[str, ...]) -> None:
-    """The hosts that have some are looked at, each once. Without any, opening the menu causes nothing."""
+    """An opened menu makes the agent count the sessions of hosts with draining masters.
+
+    Without any, there is no event.
+    """
     posted: list[Event] = []
     shell = Shell()
     shell.post = posted.append  # type: ignore[method-assign, assignment]

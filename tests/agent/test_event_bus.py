@@ -10,7 +10,7 @@ AT = "2026-01-01T08:00:00Z"
 
 
 def test_evidence_is_the_reason_and_the_pairs_of_an_event() -> None:
-    """Scripts get the text that the log has, and the pairs from which it was made."""
+    """An event has the text of the log as `reason`, and the pairs from which the text was made."""
     event = event_object(Publish("web", "disconnected", Evidence.of(user="disconnect"), "", {"pid": 7}), AT)
     assert event == {
         "at": AT,
@@ -23,12 +23,12 @@ def test_evidence_is_the_reason_and_the_pairs_of_an_event() -> None:
 
 
 def test_a_reason_in_words_has_its_evidence_beside_it() -> None:
-    """An event may have both: a reason for users, and its evidence."""
+    """An event may have both a reason in words and its evidence."""
     event = event_object(Publish("web", "master-killed", Evidence.of(route="none"), "keep_while_offline"), AT)
     assert (event["reason"], event["evidence"]) == ("keep_while_offline", "route=none")
 
 
 def test_an_event_without_evidence_has_no_pairs() -> None:
-    """Details without a value are left out, too."""
+    """An event without evidence has no pairs, and no details without a value."""
     event = event_object(Publish("", "resumed", reason="wake", details={"asleep_s": None}), AT)
     assert event == {"at": AT, "event": "resumed", "host": None, "reason": "wake"}

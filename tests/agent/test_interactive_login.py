@@ -24,7 +24,7 @@ from trayagent.errors import TrayagentError
 
 
 class _Around:
-    """The parts of an attempt that a login needs before it begins."""
+    """A fake of the parts of an attempt that a login uses before it begins."""
 
     def __init__(self, resolved: Resolved, path: Path) -> None:
         self.resolved, self.path = resolved, path
@@ -59,7 +59,7 @@ class _StoryShell:
 def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a free descriptor the error is clear, and the host is unchanged, so that the next login may begin."""
+    """Without a free descriptor to watch a login, there is a clear error and no attempt, so another login may begin."""
     story = Story()
     story.network(HOME)
     story.configured(web=ALWAYS)

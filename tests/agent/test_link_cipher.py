@@ -1,4 +1,4 @@
-"""Which ciphers the masters of a host that roams request first."""
+"""The ciphers that the masters of a host that roams request first."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ ROAMS = Host("web", wish=Wish(roam=True, listed=True))
 
 @pytest.fixture(params=[True, False])
 def aes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Have a processor with instructions for AES, or without them."""
+    """Simulate a processor with or without AES instructions."""
     monkeypatch.setattr(link_cipher, "has_aes", lambda: request.param)
     return bool(request.param)
 
 
 def test_only_hosts_that_are_to_roam_have_a_cheap_outer_cipher(aes: bool) -> None:
-    """A host that does not roam, or cannot, leaves the cipher to ssh_config."""
+    """Only the outer master of a host that roams gets a cheap cipher. Other hosts leave the cipher to ssh_config."""
     assert link_cipher.link_cipher(ROAMS) == (AES if aes else CHACHA)
     assert link_cipher.link_cipher(replace(ROAMS, wish=Wish(listed=True))) is None
     assert link_cipher.link_cipher(replace(ROAMS, roaming_start=RoamingStart(reason="no python3"))) is None
 
 
 def test_the_order_that_a_user_chose_is_kept_for_the_sessions(aes: bool) -> None:
-    """The inner master changes only the order that this ssh has by default."""
+    """The inner master reorders the ciphers only if ssh_config leaves ssh's default order."""
     said = subprocess.run(
         ["ssh", "-F", "none", "-G", "web"],
         capture_output=True,

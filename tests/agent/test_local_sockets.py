@@ -33,7 +33,7 @@ def sockets(tmp_path: Path, listener: socket.socket) -> LocalSockets:
 def test_a_dead_socket_is_removed_also_by_the_next_agent(
     tmp_path: Path, listener: socket.socket, sockets: LocalSockets
 ) -> None:
-    """The record outlives the agent."""
+    """A dead socket is removed, also by the next agent, because the record outlives the agent."""
     path = listener.getsockname()
     sockets.remove_dead(path)
     assert Path(path).is_socket()  # a process listens
@@ -43,10 +43,10 @@ def test_a_dead_socket_is_removed_also_by_the_next_agent(
 
 
 def test_a_later_file_at_the_same_path_is_left_alone(listener: socket.socket, sockets: LocalSockets) -> None:
-    """Another program's socket stays, although it is dead, too."""
+    """If another program later left a dead socket at the same path, that socket stays."""
     path = listener.getsockname()
     listener.close()
-    Path(path).rename(f"{path}.old")  # so that the file system does not use the inode again
+    Path(path).rename(f"{path}.old")  # keep the inode in use, so that the new file gets another one
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(path)
     sockets.remove_dead(path)
@@ -54,7 +54,7 @@ def test_a_later_file_at_the_same_path_is_left_alone(listener: socket.socket, so
 
 
 def test_a_socket_of_another_process_is_not_recorded(tmp_path: Path, listener: socket.socket) -> None:
-    """A forward can be open in name only, while another program's file is at its path."""
+    """A socket of another process is not recorded, although ssh may report the forward as open."""
     path = listener.getsockname()
     sockets = LocalSockets(Records(tmp_path / "agent.json"))
     sockets.made(1, [parse("local", f"{path}:/run/db.sock")])

@@ -1,4 +1,4 @@
-"""What is remembered of connections that roamed and are lost."""
+"""The records of roaming connections that are lost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DAY_S = 86_400.0
 
 
 def kept(number: int, lost_ago_s: float | None) -> KeptRoaming:
-    """Return a connection that was lost so long ago, or lives."""
+    """Return the record of a connection that was lost `lost_ago_s` ago, or that lives."""
     token = f"{number:016x}.{number:032x}"
     lost_at = None if lost_ago_s is None else time.time() - lost_ago_s
     return KeptRoaming("web01", token, "near", "boot", "/cm", roam_for_s=43_200.0, lost_at=lost_at)
 
 
 def test_a_connection_is_forgotten_when_its_far_relay_must_have_ended(tmp_path: Path) -> None:
-    """A far relay ends after `roam_for`. A day later it is not worth a command on the server any more."""
+    """A lost connection is forgotten a day after `roam_for`, when its far relay must have ended."""
     records = Records(tmp_path / "r.json")
     parts: Any = SimpleNamespace(records=records)
     lost = LostConnections(parts, NearRelayProcess(tmp_path, None))
@@ -34,7 +34,7 @@ def test_a_connection_is_forgotten_when_its_far_relay_must_have_ended(tmp_path: 
 
 
 def test_a_connection_is_lost_once(tmp_path: Path) -> None:
-    """The time of the loss stays, and a forgotten connection is not remembered again."""
+    """A second loss does not change the recorded time, and does not record a forgotten connection again."""
     records = Records(tmp_path / "r.json")
     parts: Any = SimpleNamespace(records=records)
     lost = LostConnections(parts, NearRelayProcess(tmp_path, None))

@@ -27,14 +27,14 @@ DEADLINE_S = 20.0
 
 
 class Listener:
-    """Keeps what the near relay reports."""
+    """A listener that records the near relay's reports."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.lost = 0
 
     def relay_reported(self, event: dict[str, Any]) -> None:
-        """Keep the event."""
+        """Record the event."""
         self.events.append(event)
 
     def relay_lost(self) -> None:
@@ -43,13 +43,13 @@ class Listener:
 
 
 class Shelter:
-    """Stands for the scopes of systemd, which this machine may not have."""
+    """A fake of systemd's scopes, which this machine may not have."""
 
     def __init__(self) -> None:
         self.pids: list[int] = []
 
     async def take_relay(self, pid: int) -> bool:
-        """Keep the pid."""
+        """Record the pid."""
         self.pids.append(pid)
         return True
 
@@ -58,14 +58,14 @@ made: list[NearRelayProcess] = []
 
 
 def process_in(folder: Path, shelter: Shelter | None = None) -> NearRelayProcess:
-    """Return an agent's object for the near relay in a folder."""
+    """Return the object with which an agent controls the near relay in a folder."""
     made.append(NearRelayProcess(folder, shelter))
     return made[-1]
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Make a short folder, and end a near relay that is left in it."""
+    """Make a folder with a short path. Afterwards, end a near relay that still runs in it."""
     with tempfile.TemporaryDirectory(prefix="near-", dir="/tmp") as name:
         yield Path(name)
         while made:
@@ -76,7 +76,7 @@ def folder() -> Iterator[Path]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds."""
+    """Wait until the condition is true."""
     limit = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < limit
@@ -87,7 +87,7 @@ async def until(condition: Callable[[], object]) -> None:
 async def started(
     folder: Path, listener: Listener | None = None, shelter: Shelter | None = None
 ) -> AsyncIterator[NearRelayConnection]:
-    """Start or find the near relay; close the connection afterwards."""
+    """Start or find the near relay, and close the connection to it afterwards."""
     connection = await process_in(folder, shelter).start(listener or Listener())
     try:
         yield connection
@@ -96,7 +96,10 @@ async def started(
 
 
 def test_a_near_relay_is_started_once(folder: Path) -> None:
-    """The first request starts it in a scope and a Unix session of its own; the next agent finds the same one."""
+    """The first request starts the near relay in its own scope and Unix session.
+
+    The next agent finds the same relay.
+    """
 
     async def check() -> None:
         shelter = Shelter()
@@ -118,7 +121,7 @@ def test_a_near_relay_is_started_once(folder: Path) -> None:
 
 
 def test_two_agents_at_once_start_one_relay(folder: Path) -> None:
-    """Two starts at the same moment end at the same relay."""
+    """Two agents that start a relay at the same moment get the same relay."""
 
     async def check() -> None:
         starts = (process_in(folder).start(Listener()) for _ in range(2))
@@ -131,7 +134,7 @@ def test_two_agents_at_once_start_one_relay(folder: Path) -> None:
 
 
 def test_a_relay_that_carries_something_is_adopted_and_never_ended(folder: Path) -> None:
-    """`find` returns a relay with connections, and `quit_if_idle` leaves it; one without connections is ended."""
+    """`find` returns a relay with connections, and `quit_if_idle` keeps it. A relay without connections is ended."""
 
     async def check() -> None:
         process = process_in(folder)
@@ -144,7 +147,7 @@ def test_a_relay_that_carries_something_is_adopted_and_never_ended(folder: Path)
         assert [one["id"] for one in await found.sessions()] == [token[:16]]
         assert not await found.quit_if_idle()
         found.close()
-        inner.close()  # a connection whose ssh ends before the first attach is over
+        inner.close()  # a connection ends if its ssh ends before the first attach
         for _ in range(500):
             found = await process.find(Listener())
             if found is None:
@@ -158,7 +161,7 @@ def test_a_relay_that_carries_something_is_adopted_and_never_ended(folder: Path)
 
 
 def test_a_relay_of_the_earlier_version_goes_on_after_an_upgrade(folder: Path, tmp_path: Path) -> None:
-    """Its program is gone, as after an upgrade. The next agent adopts it, and every request still works."""
+    """After an upgrade removed its program, a relay is adopted by the next agent, and every request still works."""
     shutil.copytree(Path(trayagent.__file__).parent, tmp_path / "trayagent")
     words = near_command(str(folder / "near-relay.sock"))
     words[-2] = str(tmp_path / "trayagent/roaming/near_relay.py")
@@ -196,7 +199,7 @@ def test_a_relay_of_the_earlier_version_goes_on_after_an_upgrade(folder: Path, t
 
 
 def test_events_and_the_end_of_the_relay_are_reported(folder: Path) -> None:
-    """The listener hears that a connection ended, and once that the relay was killed."""
+    """The listener gets one event when a connection ends, and one when the relay is killed."""
 
     async def check() -> None:
         listener = Listener()
@@ -222,7 +225,7 @@ def test_events_and_the_end_of_the_relay_are_reported(folder: Path) -> None:
 
 
 def test_an_attach_returns_why_it_failed(folder: Path) -> None:
-    """The answer to a failed attach names the reason, and other requests are answered while it is open."""
+    """A failed attach returns the reason. Other requests are answered while the attach is pending."""
 
     async def check() -> None:
         async with started(folder) as near:
@@ -243,7 +246,7 @@ def test_an_attach_returns_why_it_failed(folder: Path) -> None:
 
 
 def test_a_cancelled_request_disturbs_no_other(folder: Path) -> None:
-    """The descriptor of a start that was cancelled is closed, and the next start gets its own."""
+    """After a cancelled start, its descriptor is closed, and the next start gets its own descriptor."""
 
     async def check() -> None:
         async with started(folder) as near:
@@ -271,7 +274,7 @@ def test_a_cancelled_request_disturbs_no_other(folder: Path) -> None:
     ],
 )
 def test_another_program_at_the_socket_is_not_used(folder: Path, said: bytes, code: str | None) -> None:
-    """A relay of a later version without ours is refused with a reason; what does not greet is no relay."""
+    """A relay that only speaks a later version is refused with a reason. A program that does not greet is no relay."""
 
     async def check() -> None:
         async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -297,7 +300,7 @@ def test_another_program_at_the_socket_is_not_used(folder: Path, said: bytes, co
 
 
 def test_a_newer_relay_is_asked_in_our_version(folder: Path) -> None:
-    """A relay that also speaks a newer version gets requests in ours."""
+    """A relay that also speaks a newer version gets requests in our version."""
 
     async def check() -> None:
         asked: list[dict[str, Any]] = []

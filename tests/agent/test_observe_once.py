@@ -1,4 +1,4 @@
-"""A master is observed once for each state of knowledge, however many decisions ask for it meanwhile."""
+"""A master is observed once until the agent's knowledge of it changes, however often decisions request that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MASTER = Master(os.getpid(), 1, "/run/cm", started_by_agent=True)
 
 
 class Posts(Shell):
-    """A shell that only collects reports."""
+    """A fake shell that only collects reports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,13 +33,13 @@ class Posts(Shell):
         self.reports.append(event)
 
     def doubted(self, at: float) -> None:
-        """Change what is known of the master's life, as a decision does."""
+        """Change the agent's knowledge of the master, as a decision does."""
         host = replace(self.state.hosts["web"], doubt=Doubt(changed_at=at))
         self.state = State(hosts={"web": host})
 
 
 def test_a_master_is_observed_again_only_when_something_changed() -> None:
-    """Repeated requests give one report; a new doubt, another probe and another master each give a new one."""
+    """Repeated requests give one report. A new suspicion, another probe and another master each give a new report."""
     shell = Posts()
     parts = SimpleNamespace(shell=shell, configuration=None, tasks=None, records=None)
     prober = MasterProber(cast("Parts", parts), cast("RemoteCleanup", None))
@@ -55,6 +55,6 @@ def test_a_master_is_observed_again_only_when_something_changed() -> None:
     assert len(shell.reports) == 3
     prober.observe("web", replace(MASTER, pid=os.getppid()), 3.0)
     assert len(shell.reports) == 4
-    shell.doubted(1.0)  # equal, but decided again: the earlier report was taken into account
+    shell.doubted(1.0)  # equal, but a new object: a decision has used the earlier report
     prober.observe("web", replace(MASTER, pid=os.getppid()), 3.0)
     assert len(shell.reports) == 5

@@ -1,4 +1,4 @@
-"""The agent may open as many files as the system allows."""
+"""The agent raises its limit of open files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trayagent.agent.open_files_limit import allow_many_files
 
 
 def test_the_soft_limit_becomes_the_hard_one() -> None:
-    """The soft limit is raised to the hard one, and a second call changes nothing."""
+    """The soft limit is raised to the hard limit. A second call changes nothing."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""Changes are appended to the file of records: each is small, and none of the earlier ones is lost."""
+"""Changes are appended to the record file. Each change is small, and no earlier change is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def master(pid: int) -> Master:
 
 
 def filled(path: Path, spare_dir: Path | None = None) -> Records:
-    """Return the records of many hosts, written as a whole."""
+    """Return the records of many hosts, written as one object."""
     records = Records(path, spare_dir=spare_dir)
     for number in range(HOSTS):
         records.set_agent_socket(f"web{number}", f"/run/agent-{number}")
@@ -40,7 +40,7 @@ def whole(path: Path) -> dict[str, object]:
 
 @contextmanager
 def files_no_longer_than(size: int) -> Iterator[None]:
-    """Make the kernel refuse to write beyond this size, as a full file system does in the middle of a write."""
+    """Make the kernel refuse writes beyond this file size, as a full file system does in the middle of a write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -62,7 +62,7 @@ def test_a_change_costs_the_same_with_many_hosts(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_change_is_read_again(tmp_path: Path) -> None:
-    """Added, changed and removed entries of all tables are as they were left, and local sockets keep their order."""
+    """Added, changed and removed entries of all tables are read back, and local sockets keep their order."""
     path = tmp_path / "r.json"
     records = filled(path)
     records.add_master(master(5), "new", [])
@@ -93,7 +93,7 @@ def test_an_older_version_can_read_the_file_of_an_agent_that_ended(tmp_path: Pat
 
 
 def test_a_torn_last_line_costs_only_that_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Wherever the last line ends, all earlier changes count, and the damaged file is reported and kept."""
+    """If the last line is cut anywhere, all earlier changes count, and the damaged file is reported and kept."""
     path = tmp_path / "r.json"
     records = filled(path)
     records.add_master(master(5), "web1", [])
@@ -111,12 +111,12 @@ def test_a_torn_last_line_costs_only_that_change(tmp_path: Path, caplog: pytest.
         assert "change" in warning.getMessage()
         assert (tmp_path / "r.json.bad").read_bytes() == text[:size]
         whole(path)
-    path.write_bytes(text[:sound] + b"\0" * 512 + b"\n" + text[sound:])  # after a loss of power
+    path.write_bytes(text[:sound] + b"\0" * 512 + b"\n" + text[sound:])  # zeros, as after a loss of power
     assert Records(path).is_started_by_agent(6, 7)
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
-    """The file is written again when its changes outgrow the records."""
+    """The file is compacted when its changes take more space than the records."""
     path = tmp_path / "r.json"
     records = filled(path)
     for number in range(5000):
@@ -126,7 +126,7 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
 
 
 def test_a_file_that_something_else_replaced_is_written_again(tmp_path: Path) -> None:
-    """A change is never added to a file that another program wrote, or that is gone."""
+    """If another program wrote or removed the file, the agent writes it completely instead of appending a change."""
     path = tmp_path / "r.json"
     records = filled(path)
     path.write_text("something else")
@@ -138,7 +138,7 @@ def test_a_file_that_something_else_replaced_is_written_again(tmp_path: Path) ->
 
 
 def test_a_full_disk_loses_no_change(tmp_path: Path) -> None:
-    """What does not fit is written to the spare file, and the first file stays readable; later it is whole again."""
+    """On a full disk, changes go to the spare file, and the record file stays readable. Later it is complete again."""
     path, spare_dir = tmp_path / "r.json", tmp_path / "spare"
     spare_dir.mkdir()
     records = filled(path, spare_dir=spare_dir)

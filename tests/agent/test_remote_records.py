@@ -1,4 +1,4 @@
-"""The records of our connections' sessions on servers."""
+"""The records of the server-side sessions of our connections."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_session_is_kept_once_with_its_newest_master(tmp_path: Path) -> None:
 
 
 def test_sessions_that_are_gone_are_forgotten_and_no_more_than_a_few_are_kept(tmp_path: Path) -> None:
-    """A server that is reinstalled every day does not fill the file."""
+    """Sessions that have ended are forgotten, and only a few are kept, even if a server is reinstalled every day."""
     records = far(tmp_path)
     for number in range(20):
         records.keep("web01", MASTER, replace(SESSION, pid=number))
@@ -80,7 +80,7 @@ def test_sockets_are_kept_newest_last(tmp_path: Path) -> None:
     [[1], [{}], [{"session": 1}], [{"session": {"pid": "x", "mark": 1}}], "text", None, [None], {"a": 1}],
 )
 def test_a_row_of_another_shape_is_as_good_as_none(tmp_path: Path, rows: object) -> None:
-    """After a manual edit the readable rows are used, and the rest is ignored."""
+    """After a manual edit, only rows of the right form are used."""
     far(tmp_path).keep("web01", MASTER, SESSION)
     path = tmp_path / "r.json"
     data = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Programs with a window get the display of the present session, also from an agent that is older than it."""
+"""Programs with a window get the display of the current session, even from an agent that started before it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.agent.state.desktop_environment import DESKTOP_VARIABLES, session
 
 @pytest.fixture
 def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the file with the user manager's environment; a program in the place of systemctl prints it."""
+    """Return the file with the user manager's environment, which a fake systemctl prints."""
     file = tmp_path / "environment"
     program = tmp_path / "systemctl"
     program.write_text(f'#!/bin/sh\n[ "$*" = "--user show-environment" ] && /bin/cat {file}\n')
@@ -26,7 +26,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_unit_opens_windows_on_the_present_display(manager: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The unit began in an X session. Now the user is in a Wayland session, without the old display."""
+    """If the unit started in an X session and there is now a Wayland session, programs get only the new display."""
     monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("XAUTHORITY", "/run/gone")
@@ -40,7 +40,7 @@ def test_a_unit_opens_windows_on_the_present_display(manager: Path, monkeypatch:
 
 
 def test_a_unit_without_a_session_keeps_what_it_has(manager: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The manager knows no display, so the unit's own one is the best that is known."""
+    """If the manager knows no display, programs get the unit's own display."""
     monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
     monkeypatch.setenv("DISPLAY", ":0")
     manager.write_text("LANG=C\n")
@@ -51,7 +51,7 @@ def test_a_unit_without_a_session_keeps_what_it_has(manager: Path, monkeypatch: 
 def test_an_agent_in_a_terminal_belongs_to_its_own_session(
     manager: Path, monkeypatch: pytest.MonkeyPatch, exec_pid: str | None
 ) -> None:
-    """The terminal may itself be a unit, whose variables its programs inherit."""
+    """An agent in a terminal uses its own environment, even if the terminal is a unit whose variables it inherited."""
     if exec_pid is not None:
         monkeypatch.setenv("SYSTEMD_EXEC_PID", exec_pid)
     monkeypatch.setenv("DISPLAY", ":7")

@@ -1,4 +1,4 @@
-"""A new master's socket gets its path without displacing a living listener, even one that comes in between."""
+"""A new master's socket gets its path without displacing a living listener, even one that appears in between."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Room:
         self._programs: list[subprocess.Popen[bytes]] = []
 
     def listen(self, path: Path) -> int:
-        """Start a program that listens there, in place of any existing file; return its pid."""
+        """Start a program that listens on this path, instead of any existing file. Return its pid."""
         pipe = subprocess.PIPE
         aside = self._folder / f"aside-{len(self._programs)}"
         program = subprocess.Popen(["python3", "-c", LISTENER, str(aside)], stdin=pipe, stdout=pipe)
@@ -67,7 +67,7 @@ def room() -> Iterator[Room]:
 
 
 class Interrupted(Discovery):
-    """Checks as usual; another program acts directly after the first check."""
+    """Checks as usual, but lets another program act directly after the first check."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         nothing: Any = None
@@ -105,7 +105,7 @@ one_step = pytest.mark.parametrize("one_step", [True, False], ids=["swaps", "ren
 
 @pytest.fixture(autouse=True)
 def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the file system refuse to swap, if a test says so."""
+    """Let the test run with and without a file system that can swap two files."""
     if "one_step" in request.fixturenames and not request.getfixturevalue("one_step"):
         for name in ("exchange", "rename_new"):
             monkeypatch.setattr(taking_over, name, lambda *_: False)

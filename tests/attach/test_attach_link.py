@@ -1,4 +1,4 @@
-"""Link follows the agent's view, and reconnects to a missing agent at growing intervals."""
+"""The link to the agent: it follows the view, and retries at growing intervals while no agent runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def view(state: str) -> dict[str, Any]:
 
 
 class Agent:
-    """A real server with a view that the test changes; it knows web01."""
+    """A fake agent: a real server with a view that the test changes. It knows only web01."""
 
     def __init__(self, path: Path) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -59,7 +59,7 @@ class Agent:
         self.loop.call_soon_threadsafe(lambda: [each(item) for each in self.pushes])
 
     def close(self) -> None:
-        """End it, once."""
+        """End the server, once."""
         if self._thread.is_alive():
             self._run(self._server.close())
             self.loop.call_soon_threadsafe(self.loop.stop)
@@ -82,7 +82,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
 
 
 def followed(link: Link, until: Callable[[], object]) -> None:
-    """Follow until the condition holds."""
+    """Follow the view until the condition is true."""
     while not until():
         link.follow()
         sources = link.sources
@@ -91,7 +91,7 @@ def followed(link: Link, until: Callable[[], object]) -> None:
 
 
 def test_the_link_has_the_newest_view_and_survives_a_refused_request(agent: Agent) -> None:
-    """A refused request does not end the link, and the only physical interface is the one to wait for."""
+    """A refused request does not end the link. The interface to wait for is the only physical one."""
     link = Link("web01")
     followed(link, lambda: link.host is not None)
     assert link.again_in_s is None
@@ -106,7 +106,7 @@ def test_the_link_has_the_newest_view_and_survives_a_refused_request(agent: Agen
 
 
 def test_a_missing_agent_is_retried_at_growing_intervals_unless_a_user_waits(agent: Agent) -> None:
-    """The pauses start above zero, grow, and end at one minute; a waiting user shortens them."""
+    """The pauses start above zero and grow up to one minute. While a user waits, they are shorter."""
     link = Link("web01")
     followed(link, lambda: link.host is not None)
     agent.close()

@@ -1,4 +1,4 @@
-"""No shell misreads the words that a user wrote, whichever login shell runs on the server."""
+"""The remote command of attach: every login shell passes the user's words unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NASTY = (
 
 
 def have(program: str) -> None:
-    """Skip on a desktop and fail in CI if a program is missing."""
+    """If a program is missing, skip on a desktop, but fail in CI."""
     if shutil.which(program) is None:
         if os.environ.get("CI"):
             pytest.fail(f"{program} is missing")
@@ -80,7 +80,10 @@ def test_the_words_of_a_command_arrive_as_they_are(shell: str) -> None:
 def test_a_session_gets_its_name_in_every_login_shell(
     shell: str, kind: str, called: str, programs: Path
 ) -> None:
-    """An existing session is attached, a missing one is created; the multiplexer's exit status is the command's."""
+    """An existing session is attached, and a missing one is created.
+
+    The command exits with the multiplexer's status.
+    """
     have(shell)
     path = f"{programs}:{os.environ['PATH']}"
     for name in ("main", "größe", "a+b@c=d,e~f-g"):
@@ -115,7 +118,7 @@ def test_a_session_gets_its_name_in_every_login_shell(
     ],
 )
 def test_an_invalid_name_is_refused(name: str) -> None:
-    """The error states the rule and does not repeat three hundred characters of the name."""
+    """An invalid name is rejected. The error contains the rule, and not all of a name of three hundred characters."""
     with pytest.raises(TrayagentError) as refused:
         far_command.check_name(name)
     assert refused.value.code == "session-name"
@@ -124,7 +127,7 @@ def test_an_invalid_name_is_refused(name: str) -> None:
 
 
 class Orphan:
-    """A session as a dead connection leaves it: our shell, leader of a session, with a program in front."""
+    """A session that a dead connection left behind: our shell, a Unix session's leader, with a foreground program."""
 
     def __init__(self, token: str) -> None:
         command = far_command.words(["sleep", "60"], token, again=False)
@@ -141,7 +144,7 @@ class Orphan:
 
 @pytest.fixture
 def orphans() -> Iterator[list[Orphan]]:
-    """Leave three sessions: two with our token, and one of another terminal."""
+    """Start three left-over sessions: two with our token, and one of another terminal."""
     made = [Orphan(token) for token in ("trayagent-b-1", "trayagent-b-1", "trayagent-b-2")]
     try:
         yield made
@@ -153,7 +156,7 @@ def orphans() -> Iterator[list[Orphan]]:
 
 
 def test_a_later_attempt_ends_only_its_own_process_groups(orphans: list[Orphan]) -> None:
-    """A later attempt ends the process groups with its own token only; the first attempt ends none."""
+    """A later attempt ends only process groups with its own token. The first attempt ends none."""
     first = far_command.words(["true"], "trayagent-b-1", again=False)
     assert run("sh", first).returncode == 0
     assert [orphan.process.poll() for orphan in orphans] == [None, None, None]

@@ -1,4 +1,4 @@
-"""The status line has its words for each state, and keys are held back while the network is away."""
+"""The status line of attach: its text for each state, and when keys are held back."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NO = "\N{REPLACEMENT CHARACTER}"
     ],
 )  # fmt: skip
 def test_each_state_has_its_words(seen: dict[str, Any] | None, line: str) -> None:
-    """Each line is short and says what to do; a server's text cannot command the terminal."""
+    """Each line is short and contains what to do. Control characters in a server's text do not reach the terminal."""
     assert status_line.line("web01", seen, 12.4, "wlan0") == line
     shown = status_line.line("web01", seen, 12.4, "wlan0", enter=False)
     assert "Enter" not in shown
@@ -64,9 +64,9 @@ def test_a_duration_is_true_until_its_next_tick(seconds: float, said: str, tick_
 
 
 def test_keys_are_held_while_the_network_is_away_and_only_long_doubt_loses_the_connection() -> None:
-    """Keys are held while the network is away, and only a long doubt with a network loses the connection.
+    """Keys are held while there is no network. Only a long suspicion with a network counts as a lost connection.
 
-    The story is a list of (seconds, state, way).
+    The story is a list of (seconds, state, route).
     """
     story = [
         (0, "connected", "open"),
@@ -91,7 +91,7 @@ def test_keys_are_held_while_the_network_is_away_and_only_long_doubt_loses_the_c
 
 
 def test_without_an_agent_the_last_answer_stays() -> None:
-    """A restart of the agent neither releases keys while offline nor holds them back otherwise."""
+    """While the agent restarts, keys stay held or released as before."""
     doubt = Doubt()
     assert doubt.input_state(False, None, 0.0) == "open"
     assert doubt.input_state(True, {"state": "offline"}, 1.0) == "held"
@@ -100,7 +100,7 @@ def test_without_an_agent_the_last_answer_stays() -> None:
 
 
 def test_time_alone_changes_nothing_while_nothing_is_doubted() -> None:
-    """Without a doubt no timer runs; in doubt it runs to the next second or to the end of the doubt."""
+    """A timer runs only while the host is suspect, until the next second or until the suspicion counts as a loss."""
     doubt = Doubt()
     doubt.input_state(True, {"state": "connected"}, 0.0)
     assert doubt.changes_in_s(5.0) is None

@@ -1,4 +1,7 @@
-"""A broken session's changes to the terminal are reset; tmux is the terminal here and reports its modes."""
+"""The changes that a broken session left in the terminal are reset.
+
+The tests use tmux as terminal, which reports its modes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2]
-# What full-screen programs set: screen, mouse, paste, keypad, margins, wrapping, insert, cursor, title.
+# Modes that full-screen programs set: screen, mouse, paste, keypad, margins, wrapping, insert, cursor, title.
 SPOIL = (
     r"\x1b[?1049h\x1b[?1000h\x1b[?1002h\x1b[?1006h\x1b[?1004h\x1b[?2004h\x1b[?1h\x1b=\x1b[3;9r\x1b[?7l\x1b[4h"
     r"\x1b[?25l\x1b[4 q\x1b[31;7m\x1b[10;20H\x1b]2;another title\x07"
@@ -37,14 +40,14 @@ MENDED = "terminal.take_back(broken=True, behind_words=False)\n"
 
 
 class Opened:
-    """The terminal after a program: its flags, or (`screen`) its text."""
+    """The terminal after a program. Its value is the terminal's flags, or the text if `screen` is set."""
 
     def __init__(self, flags: Callable[[str], str], screen: Callable[[str], str]) -> None:
         self._flags = flags
         self.screen = screen
 
     def __call__(self, meanwhile: str) -> str:
-        """Return the flags."""
+        """Run the program, and return the terminal's flags or text."""
         return self._flags(meanwhile)
 
 

@@ -89,7 +89,7 @@ def example_view() -> dict[str, Any]:
 
 
 class FakeAgent:
-    """A real server in its own thread, with as much of an agent as the commands need."""
+    """A fake agent: a real server in its own thread, with the operations that the commands need."""
 
     def __init__(self, path: Path) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []

@@ -17,7 +17,7 @@ from trayagent.history.record_events import History
 
 if TYPE_CHECKING:
     Run = Callable[..., subprocess.CompletedProcess[str]]
-    Agent = Any  # conftest's FakeAgent; a conftest cannot be imported
+    Agent = Any  # the type is conftest's FakeAgent, but a conftest cannot be imported
 
 WITHIN_S = 20.0
 
@@ -43,7 +43,7 @@ def test_a_command_asks_the_agent_and_says_what_was_done(
 
 @pytest.mark.parametrize("words", [["reconnect"], ["disconnect", "web"], ["pause"], ["resume"], ["stop"]])
 def test_without_an_agent_commands_end_with_3(run: Run, words: list[str]) -> None:
-    """The error says how to start an agent."""
+    """Without an agent, the exit status is 3, and the error explains how to start one."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (3, "")
     assert "Start it: trayagent run" in done.stderr
@@ -51,7 +51,7 @@ def test_without_an_agent_commands_end_with_3(run: Run, words: list[str]) -> Non
 
 @pytest.mark.parametrize("command", ["reconnect", "disconnect", "pause", "resume", "why"])
 def test_an_unknown_host_ends_with_2(run: Run, agent: Agent, command: str) -> None:
-    """An unknown host is wrong usage, and the error has the agent's words."""
+    """For an unknown host, the exit status is 2, and the error has the agent's text."""
     done = run(command, "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no host nowhere." in done.stderr
@@ -59,7 +59,10 @@ def test_an_unknown_host_ends_with_2(run: Run, agent: Agent, command: str) -> No
 
 
 def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None:
-    """Successes go to stdout with their time, failures to stderr with their hint; one failure gives status 1."""
+    """Successes are printed to stdout with their time, failures to stderr with their hint.
+
+    One failure gives status 1.
+    """
     refused = {"code": "refused", "title": "db refuses the connection", "hint": "Is sshd running?"}
     agent.outcomes = [
         {"name": "web", "state": "connected", "took_ms": 412.4, "problem": None},
@@ -86,7 +89,7 @@ def test_reconnect_says_of_each_host_how_it_went(run: Run, agent: Agent) -> None
 
 
 def test_reconnect_says_what_it_ended_and_what_it_left(run: Run, agent: Agent) -> None:
-    """The output has the sessions that ended or go on. With --if-down a connected host is a success."""
+    """The output has the number of sessions that ended or continue. With --if-down, a connected host is a success."""
     done = {"state": "connected", "problem": None, "took_ms": 400.0, "replaced": True, "kept": False}
     left = {"state": "connected", "problem": None, "replaced": False, "kept": True}
     agent.outcomes = [
@@ -115,7 +118,7 @@ def test_reconnect_says_what_it_ended_and_what_it_left(run: Run, agent: Agent) -
 
 
 def test_reconnect_says_how_to_end_a_pause(run: Run, agent: Agent) -> None:
-    """The output says how to end the pause that the reconnect left in force."""
+    """If a pause is still in effect after a reconnect, the output has the command that ends it."""
     agent.outcomes = [
         {
             "name": "web",
@@ -139,7 +142,10 @@ def test_reconnect_says_how_to_end_a_pause(run: Run, agent: Agent) -> None:
 
 
 def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> None:
-    """Each decision has its time, meaning and evidence; without a sentence it is printed raw."""
+    """`why` prints each decision with its time, a sentence and its evidence.
+
+    A decision without a sentence is printed raw.
+    """
     agent.decisions = [
         {
             "at": "2026-01-01T08:00:00Z",
@@ -168,7 +174,7 @@ def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> N
 
 
 def test_events_are_printed_as_they_happen_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:
-    """Users get a short line, scripts the object, and Ctrl-C ends both quietly."""
+    """`events` prints a short line for users, and the JSON object for scripts. Ctrl-C ends both without a message."""
     at = "2026-01-01T08:00:00Z"
     happened = {
         "at": at,
@@ -238,7 +244,7 @@ def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--html", "page.html"]])
 def test_an_unknown_host_has_no_history(run: Run, tmp_path: Path, form: list[str]) -> None:
-    """An unknown host ends with status 1 and the nearest name; the configuration or the history may know it."""
+    """For a host that neither the configuration nor the history has, `history` fails and suggests a similar name."""
     kept = History(tmp_path / "state" / "history.sqlite")
     kept.record({"at": "2020-01-01T08:00:00Z", "event": "connected", "host": "seen01", "reason": ""})
     kept.close(WITHIN_S)
@@ -260,7 +266,7 @@ def test_an_unknown_host_has_no_history(run: Run, tmp_path: Path, form: list[str
 
 
 def test_a_history_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> None:
-    """The command ends with status 1 and says what to do."""
+    """If the history cannot be read, the command ends with status 1 and explains what to do."""
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "history.sqlite").write_bytes(b"no database " * 100)
     done = run("history")
@@ -306,7 +312,10 @@ def test_the_version_is_printed(run: Run) -> None:
 def test_run_hands_the_paths_and_the_configuration_to_the_agent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """--config may precede or follow the command and overrides the environment; the exit status is the agent's."""
+    """--config may precede or follow the command, and overrides the environment.
+
+    `run` exits with the agent's status.
+    """
     import types
 
     called: list[tuple[Any, ...]] = []
@@ -316,7 +325,7 @@ def test_run_hands_the_paths_and_the_configuration_to_the_agent(
         return 1
 
     module = types.ModuleType("trayagent.agent.main")
-    module.run = run_agent  # type: ignore[attr-defined]  # a stand-in
+    module.run = run_agent  # type: ignore[attr-defined]  # a fake module
     monkeypatch.setitem(sys.modules, "trayagent.agent.main", module)
     monkeypatch.setenv("TRAYAGENT_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("TRAYAGENT_CONFIG", "/elsewhere.toml")
@@ -331,7 +340,7 @@ def test_run_hands_the_paths_and_the_configuration_to_the_agent(
 
 
 def test_the_history_is_written_as_a_page(run: Run, tmp_path: Path) -> None:
-    """The page is written completely or not at all; an unwritable path is named in the error."""
+    """The page is written completely or not at all. If the path is not writable, the error names it."""
     (tmp_path / "state").mkdir()
     now = datetime.now(UTC)
     with_history = History(tmp_path / "state" / "history.sqlite")

@@ -24,7 +24,7 @@ from tests.cli.conftest import Run
 def test_a_page_that_cannot_be_written_is_one_error(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
 ) -> None:
-    """The error names the path and says what to do, and no file is left."""
+    """If the page cannot be written, the error names the path and explains what to do. No file is left."""
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
     done = run("history", "--html", name)

@@ -12,18 +12,18 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 if TYPE_CHECKING:
     Run = Callable[..., subprocess.CompletedProcess[str]]
-    Agent = Any  # conftest's FakeAgent; a conftest cannot be imported
+    Agent = Any  # the type is conftest's FakeAgent, but a conftest cannot be imported
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def families(text: str) -> list[Metric]:
-    """Read the text as OpenMetrics, whose parser rejects malformed text."""
+    """Parse the text as OpenMetrics. The parser rejects malformed text."""
     return list(openmetrics.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
 
 
 def samples(text: str) -> Samples:
-    """Return the values in the text."""
+    """Return the samples in the text."""
     return {(s.name, frozenset(s.labels.items())): s.value for f in families(text) for s in f.samples}
 
 
@@ -33,7 +33,7 @@ def value(found: Samples, name: str, **labels: str) -> float | None:
 
 
 def test_the_view_is_valid_openmetrics(run: Run, agent: Agent) -> None:
-    """Every family has a type and a description, and the values are the view's."""
+    """The output is valid OpenMetrics: every family has a type and a description. The values are those of the view."""
     agent.view["hosts"][0] |= {"recoveries": 3, "last_recovery_ms": 412.5}
     done = run("status", "--prometheus")
     assert (done.returncode, done.stderr) == (0, "")
@@ -64,7 +64,7 @@ def test_the_view_is_valid_openmetrics(run: Run, agent: Agent) -> None:
 
 @pytest.mark.parametrize("error", [None, "line 3"])
 def test_a_rejected_configuration_is_reported(run: Run, agent: Agent, error: str | None) -> None:
-    """A monitor shows a rejected configuration on machines whose menu no one sees."""
+    """A metric reports a rejected configuration, for machines without a visible menu."""
     agent.view["agent"]["config_error"] = error
     found = samples(run("status", "--prometheus").stdout)
     assert value(found, "trayagent_configuration_rejected") == (error is not None)
@@ -72,7 +72,7 @@ def test_a_rejected_configuration_is_reported(run: Run, agent: Agent, error: str
 
 @pytest.mark.usefixtures("agent")
 def test_node_exporters_older_format_reads_it_too(run: Run) -> None:
-    """The older parser rejects a file with info or stateset, so the text has neither, and the samples are the same."""
+    """The text has no info or stateset, because the older parser rejects them. Both parsers read the same samples."""
     text = run("status", "--prometheus").stdout
     kinds = {line.split()[3] for line in text.splitlines() if line.startswith("# TYPE ")}
     assert kinds == {"gauge", "counter"}
@@ -105,7 +105,7 @@ def test_a_bare_view_is_valid_too(run: Run, agent: Agent) -> None:
 
 
 def test_without_an_agent_a_monitor_sees_that(run: Run) -> None:
-    """The text is complete and says so, in addition to the usual exit status."""
+    """Without an agent the text is still complete and reports that, in addition to exit status 3."""
     done = run("status", "--prometheus")
     assert (done.returncode, samples(done.stdout)) == (3, {("trayagent_up", frozenset()): 0})
     assert "Start it: trayagent run" in done.stderr
@@ -113,7 +113,7 @@ def test_without_an_agent_a_monitor_sees_that(run: Run) -> None:
 
 @pytest.mark.usefixtures("agent")
 def test_one_form_at_a_time(run: Run) -> None:
-    """OpenMetrics excludes JSON and streams, and an unknown host is wrong usage as always."""
+    """OpenMetrics cannot be combined with JSON or --watch. An unknown host is wrong usage, as in other forms."""
     for words in (["--json"], ["--watch"], ["nowhere"]):
         done = run("status", "--prometheus", *words)
         assert (done.returncode, done.stdout) == (2, ""), words

@@ -17,7 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     Run = Callable[..., subprocess.CompletedProcess[str]]
-    Agent = Any  # conftest's FakeAgent; a conftest cannot be imported
+    Agent = Any  # the type is conftest's FakeAgent, but a conftest cannot be imported
 
 WITHIN_S = 20.0
 
@@ -25,18 +25,18 @@ WITHIN_S = 20.0
 def on_a_terminal(
     words: list[str], env: dict[str, str], columns: int = 100, interrupt_after: str | None = None
 ) -> tuple[int, str]:
-    """Run the command on a terminal, press Ctrl-C after the given output; return status and output."""
+    """Run the command on a terminal. Press Ctrl-C after the given output, and return status and output."""
     pid, terminal = pty.fork()
     if pid == 0:
         command = [sys.executable, "-m", "trayagent", *words]
-        os.execve(sys.executable, command, env | {"COLUMNS": str(columns)})  # noqa: S606  # no shell is meant
+        os.execve(sys.executable, command, env | {"COLUMNS": str(columns)})  # noqa: S606  # a list of words, no shell
     seen, interrupted = "", False
     deadline = time.monotonic() + WITHIN_S
     try:
         while time.monotonic() < deadline:
             try:
                 chunk = os.read(terminal, 65536)
-            except OSError:  # the terminal's other end is closed: EIO
+            except OSError:  # EIO: the program has closed the terminal
                 break
             if not chunk:
                 break
@@ -51,7 +51,7 @@ def on_a_terminal(
 
 
 def test_json_is_the_agents_view_and_nothing_else(run: Run, agent: Agent) -> None:
-    """A script gets one unchanged object, and may name hosts."""
+    """`status --json` prints the agent's object unchanged, for all or for the given hosts."""
     done = run("status", "--json", "web01")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == agent.view
@@ -96,7 +96,7 @@ def test_json_costs_less_than_four_bare_interpreters(
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     code = "import sys; from trayagent.cli.main import entry; sys.exit(entry(['status', '--json']))"
-    cost_s("-c", code)  # compiles
+    cost_s("-c", code)  # the first run compiles the modules
     costs = [(cost_s("-c", "pass"), cost_s("-c", code)) for _ in range(12)]
     bare, status = (min(column) for column in zip(*costs, strict=True))
     assert status < 4 * bare, f"{status * 1e3:.1f} ms, bare {bare * 1e3:.1f} ms"
@@ -104,7 +104,7 @@ def test_json_costs_less_than_four_bare_interpreters(
 
 
 def test_users_see_a_headline_a_line_per_host_and_problems_beneath(run: Run, agent: Agent) -> None:
-    """A few lines show counts, network, states, forwards, problems, hints and VPNs."""
+    """`status` prints a headline, then a line per host with forwards, and below that problems, hints and VPNs."""
     lines = run("status").stdout.splitlines()
     assert lines[0] == "1 of 3 connected · wlan0 192.168.10.2"
     text = [re.sub(r"for \d+ d( \d+ h)?", "for AGES", line) for line in lines[1:]]
@@ -137,7 +137,7 @@ def test_users_see_a_headline_a_line_per_host_and_problems_beneath(run: Run, age
 def test_only_what_is_to_be_connected_counts(
     run: Run, agent: Agent, states: tuple[str, ...], paused: bool, said: str
 ) -> None:
-    """The menu's headline counts the same, so that the two numbers never differ."""
+    """The headline counts only hosts that should be connected, like the menu's headline."""
     agent.view["agent"]["paused"] = paused
     agent.view["hosts"] = [agent.view["hosts"][0] | {"state": state} for state in states]
     assert run("status").stdout.startswith(said)
@@ -231,7 +231,7 @@ def test_the_headline_says_what_concerns_everything(
 
 
 def test_a_host_that_the_user_disconnected_says_so_and_how_to_reconnect(run: Run, agent: Agent) -> None:
-    """A host that is merely not in use has no such line."""
+    """A host that the user disconnected has a line with the reconnect command. An unused host has no such line."""
     db, nas = agent.view["hosts"][1:]
     db |= {"state": "idle", "problem": None}
     nas |= {"state": "idle", "problem": None, "next_retry": None, "held": True}
@@ -245,14 +245,14 @@ def test_a_host_that_the_user_disconnected_says_so_and_how_to_reconnect(run: Run
 
 
 def test_sessions_of_an_earlier_connection_are_shown(run: Run, agent: Agent) -> None:
-    """The line says how many there are, and when their connection was made."""
+    """A line shows the number of sessions of an earlier connection, and when that connection was made."""
     since = "2026-01-01T13:02:00Z"
     agent.view["hosts"][0]["draining"] = [{"pid": 7, "since": since, "sessions": 2, "connections": 0}]
     assert "    2 sessions still use the connection made at " in run("status").stdout
 
 
 def test_a_rejected_configuration_is_reported_first(run: Run, agent: Agent) -> None:
-    """The rest of the output follows from the previous configuration."""
+    """A rejected configuration is reported first. The rest of the output is based on the previous configuration."""
     agent.view["agent"]["config_error"] = "config.toml: hosts.web: no key `conect`"
     lines = run("status").stdout.splitlines()
     assert lines[:2] == [
@@ -263,7 +263,7 @@ def test_a_rejected_configuration_is_reported_first(run: Run, agent: Agent) -> N
 
 
 def test_watch_repaints_on_a_terminal_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:
-    """Each view is painted over the one before; Ctrl-C ends it quietly and restores the cursor."""
+    """`--watch` repaints each view over the previous one. Ctrl-C ends it without a message and restores the cursor."""
     second = deepcopy(agent.view)
     second["hosts"][2]["state"] = "connected"
     agent.streams["watch"] = [agent.view, second]
@@ -276,7 +276,10 @@ def test_watch_repaints_on_a_terminal_until_interrupted(agent: Agent, cli_env: d
 
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
 def test_watch_works_on_a_dumb_or_narrow_terminal(agent: Agent, cli_env: dict[str, str], term: str) -> None:
-    """Each view is shown when it comes. A dumb terminal gets one view after the other, without control sequences."""
+    """On a narrow terminal, each view is shown when it arrives.
+
+    A dumb terminal gets the views without control sequences.
+    """
     second = deepcopy(agent.view)
     second["hosts"][2]["state"] = "connected"
     agent.streams["watch"] = [agent.view, second]
@@ -287,7 +290,10 @@ def test_watch_works_on_a_dumb_or_narrow_terminal(agent: Agent, cli_env: dict[st
 
 
 def test_watch_prints_one_view_after_the_other_into_a_pipe(agent: Agent, cli_env: dict[str, str]) -> None:
-    """JSON has one line for each view, text one block; an interrupt ends both with 130 and no output."""
+    """Into a pipe, `--watch` prints one JSON line or one block of text per view.
+
+    An interrupt ends it with status 130.
+    """
     agent.streams["watch"] = [agent.view]
     for words, sign in ((["--json"], '{"schema": 1'), ([], "1 of 3 connected")):
         command = [sys.executable, "-m", "trayagent", "status", "--watch", *words]
@@ -302,7 +308,7 @@ def test_watch_prints_one_view_after_the_other_into_a_pipe(agent: Agent, cli_env
 
 
 def test_watch_ends_with_the_agent(agent: Agent, cli_env: dict[str, str]) -> None:
-    """When the agent ends, the command ends with status 3 and the hint."""
+    """When the agent ends, `--watch` ends with status 3 and the hint."""
     agent.streams["watch"] = [agent.view]
     command = [sys.executable, "-m", "trayagent", "status", "--watch", "--json"]
     with subprocess.Popen(
@@ -317,7 +323,7 @@ def test_watch_ends_with_the_agent(agent: Agent, cli_env: dict[str, str]) -> Non
 
 
 def test_without_an_agent_status_says_how_to_start_one(run: Run) -> None:
-    """The exit status is 3, and stdout is empty, so that no script takes it for an answer."""
+    """Without an agent the exit status is 3, and stdout is empty, so that no script mistakes it for an answer."""
     for words in ([], ["--json"], ["--watch"]):
         done = run("status", *words)
         assert (done.returncode, done.stdout) == (3, "")
@@ -325,7 +331,7 @@ def test_without_an_agent_status_says_how_to_start_one(run: Run) -> None:
 
 
 def test_an_unknown_host_is_wrong_usage(run: Run, agent: Agent) -> None:
-    """The error has the agent's words, and the exit status is 2."""
+    """For an unknown host, the exit status is 2, and the error has the agent's text."""
     done = run("status", "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "trayagent: There is no host nowhere.\n  See trayagent status\n"

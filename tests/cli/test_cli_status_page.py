@@ -10,7 +10,10 @@ from tests.cli.conftest import FakeAgent, Run
 def test_the_page_shows_the_view_and_decisions_in_sentences(
     agent: FakeAgent, run: Run, tmp_path: Path
 ) -> None:
-    """The page has each host of the view. It is written completely, and the command names the file."""
+    """The page has each host of the view, with decisions in sentences.
+
+    It is written completely, and the command prints its path.
+    """
     agent.decisions = [
         {
             "at": "2026-01-01T08:00:02Z",
@@ -44,7 +47,7 @@ def test_the_page_shows_the_view_and_decisions_in_sentences(
 def test_a_page_that_cannot_be_made_is_one_error(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], status: int, said: str
 ) -> None:
-    """The error says why, and no file is left."""
+    """If the page cannot be written, the error gives the reason, and no file is left."""
     monkeypatch.chdir(tmp_path)
     done = run("status", *words)
     assert (done.returncode, done.stdout) == (status, "")
@@ -53,7 +56,7 @@ def test_a_page_that_cannot_be_made_is_one_error(
 
 
 def test_without_an_agent_there_is_no_page(run: Run, tmp_path: Path) -> None:
-    """The exit status is 3, as without --html, and an earlier page stays."""
+    """Without an agent, the exit status is 3, as without --html, and an earlier page stays."""
     file = tmp_path / "status.html"
     file.write_text("earlier")
     assert run("status", "--html", str(file)).returncode == 3

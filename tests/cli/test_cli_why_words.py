@@ -20,7 +20,7 @@ Found = tuple[int | None, str]
 
 
 def texts(node: ast.expr, module: ast.Module, at: str) -> set[str]:
-    """Return the texts that an expression may be: a constant, a choice, an assigned name, or a table's values."""
+    """Return the possible texts of an expression: a constant, a conditional, an assigned name, or a table's values."""
     match node:
         case ast.Constant(value=str(text)):
             return {text}
@@ -42,7 +42,7 @@ def texts(node: ast.expr, module: ast.Module, at: str) -> set[str]:
 
 
 def decided() -> Iterator[Found]:
-    """Yield each row (None if computed) and verdict in the core's sources."""
+    """Yield each row (None if it is computed) and verdict in the core's sources."""
     for path in sorted(CORE.rglob("*.py")):
         module = ast.parse(path.read_text())
         for node in ast.walk(module):
@@ -61,12 +61,12 @@ def decided() -> Iterator[Found]:
 
 
 def as_pairs(words: Iterable[str]) -> list[list[str]]:
-    """Return evidence as the agent reports it. A key without a value gets any."""
+    """Return evidence as the agent reports it. A key without a value gets an arbitrary value."""
     return [[key, value or "any"] for key, _, value in (word.partition("=") for word in words)]
 
 
 def test_each_verdict_of_the_core_has_a_sentence_in_each_of_its_rows() -> None:
-    """The sentence exists also for unknown evidence; a computed row may be any row."""
+    """Each verdict has a sentence in each of its rows, even for unknown evidence. A computed row may be any row."""
     found = set(decided())
     assert len(found) > len(get_args(Do)), "the sources are read"
     missing = {
@@ -113,11 +113,11 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
     ],
 )
 def test_the_evidence_chooses_the_sentence(row: int, verdict: str, evidence: str, said: str) -> None:
-    """The same verdict has another sentence in another row or with other evidence."""
+    """The sentence depends on the verdict, the row and the evidence."""
     assert said in (sentence(row, verdict, as_pairs(evidence.split())) or "")
 
 
 def test_a_value_that_looks_like_evidence_chooses_no_sentence() -> None:
-    """A network may have any name. Only keys count, not words within a value."""
+    """Only keys of the evidence select a sentence, not words within a value, because a network may have any name."""
     said = sentence(2, "offline", [["network", "cafe vpn=corp"]])
     assert said == "there is no usable route: the agent sends nothing"

@@ -25,7 +25,7 @@ START = {
 
 @pytest.fixture
 def typing_env(cli_env: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """Return an environment whose `trayagent` is this one."""
+    """Return an environment whose `trayagent` is the program under test."""
     program = tmp_path / "bin" / "trayagent"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m trayagent "$@"\n')
@@ -36,7 +36,7 @@ def typing_env(cli_env: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 
 def needs(name: str) -> None:
-    """Skip if a shell is not installed; on a CI machine that is a failure."""
+    """If a shell is not installed, skip, but fail in CI."""
     if shutil.which(name) is None:
         assert not os.environ.get("CI"), f"{name} is missing"
         pytest.skip(f"{name} is not installed")
@@ -44,7 +44,7 @@ def needs(name: str) -> None:
 
 @pytest.fixture(params=sorted(START))
 def shell(request: pytest.FixtureRequest, typing_env: dict[str, str]) -> Iterator[Shell]:
-    """Run each shell whose keys can be pressed."""
+    """Run the test with each shell that can be driven by keys."""
     needs(request.param)
     words, setup = START[request.param]
     with Shell(words, typing_env, setup) as started:
@@ -103,14 +103,14 @@ Offered = Callable[..., dict[str, str]]
 
 
 def test_every_command_is_offered_with_its_help_and_complete_itself_is_not(offered: Offered) -> None:
-    """The list comes from the parser, so it includes each new command."""
+    """Every command is offered with its help, except `complete`. The list comes from the parser."""
     assert list(offered("")) == list(main.MODULES)
     assert all(offered("").values())
 
 
 @pytest.mark.parametrize("name", list(main.MODULES))
 def test_every_option_of_a_command_is_offered(name: str, offered: Offered) -> None:
-    """The options of the help are offered, except those used already."""
+    """The options in the help are offered, except those already on the line."""
     command = described.command(name)
     assert command is not None
     flags = {flag for option in command.options for flag in option.flags}
@@ -120,7 +120,7 @@ def test_every_option_of_a_command_is_offered(name: str, offered: Offered) -> No
 
 
 def test_an_option_that_takes_a_value_gets_values(offered: Offered) -> None:
-    """Times and files are offered as values; after the value the command continues."""
+    """Times and files are offered as values. After the value, other words are offered again."""
     assert "30m" in offered("pause", "--for", "")
     assert offered("install", "--config", "") == {":files": ""}
     assert offered("--config", "") == {":files": ""}
@@ -128,7 +128,7 @@ def test_an_option_that_takes_a_value_gets_values(offered: Offered) -> None:
 
 
 def test_hosts_come_from_the_agent_with_their_states(offered: Offered, agent: FakeAgent) -> None:
-    """A host that is on the line already is not offered again, and only one if the command takes one."""
+    """Hosts are offered with their states, but not twice, and only one for a command that takes one host."""
     assert agent.view
     assert offered("status", "") == {"web01": "connected", "db": "failed", "nas": "waiting"}
     assert offered("pause", "db", "--for", "2h", "") == {"web01": "connected", "nas": "waiting"}
@@ -148,7 +148,7 @@ def test_without_an_agent_hosts_come_from_the_files(offered: Offered, tmp_path: 
 
 
 def test_what_cannot_be_read_offers_nothing_and_says_nothing(offered: Offered, tmp_path: Path) -> None:
-    """A broken configuration does not disturb the line being typed."""
+    """If a file cannot be read, no completion is offered and no error is printed."""
     (tmp_path / "config.toml").write_text("not [ toml")
     assert offered("status", "") == {}
     assert offered("no-such-command", "") == {}

@@ -15,7 +15,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.mark.parametrize("value", ["-1", "501", "nan", "inf", "fast", ""])
 def test_an_impossible_round_trip_ends_with_2(run: Run, value: str) -> None:
-    """The error says what is possible."""
+    """For an invalid round-trip time, the exit status is 2, and the error has the valid range."""
     done = run("demo", f"--rtt={value}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "from 0 to 500" in done.stderr
@@ -23,7 +23,7 @@ def test_an_impossible_round_trip_ends_with_2(run: Run, value: str) -> None:
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_the_play_decides_the_status(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """A recovery that was seen gives 0, a missing one 1, and the round trip is passed on."""
+    """The exit status is 0 if the agent recovered and 1 if not. The round-trip time is passed to the demo."""
     asked: list[float] = []
 
     def play(rtt_ms: float) -> int:
@@ -42,7 +42,7 @@ def test_the_play_decides_the_status(monkeypatch: pytest.MonkeyPatch, status: in
 def test_a_machine_that_cannot_run_the_demo_gets_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The status is 1, and the error says what is wrong and how to fix it."""
+    """If the machine cannot run the demo, the status is 1, and the error explains what is wrong and how to fix it."""
 
     def play(_: float) -> int:
         raise TrayagentError("the demo needs `sshd`", code="tool-missing", hint="Install: sudo apt-get …")

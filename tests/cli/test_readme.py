@@ -1,4 +1,4 @@
-"""The README agrees with the program beside it."""
+"""The README agrees with the program."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_shell_lines_use_only_what_is_checked_or_needs_no_check() -> None:
         "make",
         "trayagent",
         "installers/linux/install.sh",
-    }  # tests/installers runs the last
+    }  # tests/installers runs the last of these
     assert {line.split()[0] for line in LINES} <= known
 
 
@@ -107,7 +107,7 @@ def test_every_file_that_is_shown_or_linked_is_there() -> None:
 
 
 def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
-    """The picture loads nothing from elsewhere, and shows today's parts and ending of the demo."""
+    """The picture loads no external file, and shows the current texts of the demo."""
     assert "assets/hostile.svg" in README
     text = (ROOT / "assets" / "hostile.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
@@ -119,7 +119,7 @@ def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
 
 
 def test_the_picture_of_the_session_that_survives_is_of_this_demo() -> None:
-    """The picture loads nothing from elsewhere, and shows today's parts and ending of the demo."""
+    """The picture loads no external file, and shows the current texts of the demo."""
     assert "assets/roaming.svg" in README
     text = (ROOT / "assets" / "roaming.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
@@ -131,7 +131,7 @@ def test_the_picture_of_the_session_that_survives_is_of_this_demo() -> None:
 
 
 def test_the_picture_is_self_contained_and_of_this_demo() -> None:
-    """The picture loads nothing from elsewhere, and shows today's parts and ending of the demo."""
+    """The picture loads no external file, and shows the current texts of the demo."""
     text = (ROOT / "assets" / "demo.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
     shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file

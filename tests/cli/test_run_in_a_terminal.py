@@ -45,7 +45,7 @@ def run(tmp_path: Path, *words: str, terminal: bool) -> tuple[str, str]:
     try:
         while data := os.read(master, 4096):
             shown += data
-    except OSError:  # a pty whose other side was closed
+    except OSError:  # EIO: the agent has closed the pty
         pass
     os.close(master)
     return shown.decode(), (tmp_path / "state" / "agent.log").read_text()
@@ -55,7 +55,7 @@ def run(tmp_path: Path, *words: str, terminal: bool) -> tuple[str, str]:
 def test_a_terminal_gets_a_greeting_or_the_log(
     tmp_path: Path, words: tuple[str, ...], terminal: bool
 ) -> None:
-    """A terminal gets one line, or the log with --verbose; a service gets nothing; the log file has everything."""
+    """A terminal gets one line, or the log with --verbose. A service gets no output. The log file has all messages."""
     shown, log = run(tmp_path, *words, terminal=terminal)
     assert "paused web01" in log
     if not terminal:
@@ -69,7 +69,7 @@ def test_a_terminal_gets_a_greeting_or_the_log(
 
 
 def test_a_vpn_that_needs_the_user_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """The event of a VPN has no host."""
+    """A VPN that needs the user is printed, although its event has no host."""
     Needs()({"event": "sign-in-needed", "host": None, "reason": "vpn=corp", "vpn": "corp"})
     assert capsys.readouterr().err == "VPN corp needs you to sign in (trayagent status)\n"
 

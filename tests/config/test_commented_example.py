@@ -10,7 +10,7 @@ from trayagent.config.load_file import load
 
 
 def test_the_example_sets_nothing_and_explains_every_key(tmp_path: Path) -> None:
-    """It is valid as it is, and also with every line in use, so a user can begin with any of them."""
+    """The commented example is valid as it is, and with every line uncommented, and explains every key."""
     text, file = commented_example(), tmp_path / "config.toml"
     file.write_text(text)
     file.chmod(0o600)

@@ -17,7 +17,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
 def test_each_table_and_key_of_the_model_is_described_and_no_other() -> None:
-    """The descriptions are in the model's order; hooks are the events and have their own table."""
+    """The descriptions cover exactly the model's tables and keys, in its order.
+
+    Hooks are the events, in their own table.
+    """
     tables = {re.sub(r"\W.*", "", table.title) for table in TABLES}
     assert tables | {"hooks"} == {field.name for field in msgspec.structs.fields(Config)}
     for table in TABLES:
@@ -26,7 +29,7 @@ def test_each_table_and_key_of_the_model_is_described_and_no_other() -> None:
 
 
 def test_each_word_that_a_key_takes_is_in_its_text() -> None:
-    """A key's text names all its choices."""
+    """The description of a key contains all its choices."""
     for table in TABLES:
         fields = {field.name: field for field in msgspec.structs.fields(table.struct)}
         for key in table.keys:
@@ -42,12 +45,12 @@ def words_of(kind: Any) -> list[str]:
 
 
 def test_the_reference_is_the_one_that_would_be_made_now() -> None:
-    """`make reference` would write the same page."""
+    """The page is up to date: `make reference` would write the same page."""
     assert PAGE.read_text(encoding="utf-8") == reference()
 
 
 def test_the_tables_of_the_reference_are_a_configuration(tmp_path: Path) -> None:
-    """All tables load together, with their defaults."""
+    """All tables of the reference load together, with their defaults."""
     text = "\n".join(re.findall(r"^```toml\n(.*?)^```$", reference(), re.MULTILINE | re.DOTALL))
     (tmp_path / "remount").touch(mode=0o700)  # a hook's program must exist
     text = text.replace("~/bin", str(tmp_path))

@@ -79,7 +79,7 @@ def refused(path: Path) -> ConfigError:
 
 
 def test_a_missing_and_an_empty_file_are_the_defaults(tmp_path: Path, write: Write) -> None:
-    """The user need not write a configuration."""
+    """A missing or empty file gives the defaults, so the user need not write a configuration."""
     assert (
         load(tmp_path / "nothing.toml")
         == load(tmp_path / "no" / "folder.toml")
@@ -286,20 +286,20 @@ def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     elsewhere.chmod(0o777)
     assert f"its folder {elsewhere}" in refused(link).title
-    elsewhere.chmod(0o1777)  # sticky: others cannot replace our files
+    elsewhere.chmod(0o1777)  # with the sticky bit, others cannot replace our files
     assert load(link) == Config()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_another_users_file_is_refused(write: Write) -> None:
-    """Only the user and root may have written it."""
+    """A file of another user is rejected, because only the user and root may write the configuration."""
     path = write("")
     os.chown(path, 65534, 65534)
     assert "belongs to another user (uid 65534)" in refused(path).title
 
 
 def test_a_hook_that_others_may_write_is_refused(write: Write, hook: Path) -> None:
-    """The hook would run automatically with the user's rights."""
+    """A hook that others may write is rejected, because it would run automatically with the user's rights."""
     path = write(f'[hooks]\nconnected = ["{hook}"]')
     hook.chmod(0o775)
     error = refused(path)
@@ -335,5 +335,5 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path, write: Write) -> No
 
 
 def test_a_byte_order_mark_is_no_mistake(write: Write) -> None:
-    """Some editors write one."""
+    """A byte order mark is accepted, because some editors write one."""
     assert load(write("\ufeff[agent]\nadopt = false")).agent.adopt is False

@@ -81,7 +81,7 @@ def test_the_runtime_folder_is_in_the_sessions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "relative", "/nonexistent", "/etc/passwd"])
 def test_an_unusable_session_directory_is_skipped(wrong: str) -> None:
-    """After `su` or with a broken value, the agent and its clients use the same fallback."""
+    """With an unusable XDG_RUNTIME_DIR, as after `su`, the agent and its clients use the same fallback."""
     uid = os.geteuid()
     expected = {f"/run/user/{uid}/trayagent", f"/tmp/trayagent-{uid}"}  # noqa: S108  # the documented fallback
     assert folders.runtime_dir({"XDG_RUNTIME_DIR": wrong}) in expected
@@ -139,7 +139,7 @@ def test_a_link_or_a_file_is_no_runtime_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_users_folder_is_refused(tmp_path: Path) -> None:
-    """Its creator may read and replace its files."""
+    """A runtime directory of another user is rejected, because its owner could read and replace the files."""
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
@@ -149,7 +149,7 @@ def test_another_users_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_that_closes_a_configuration_can_be_pasted(tmp_path: Path) -> None:
-    """A path with a space is quoted."""
+    """In the command that closes the configuration's permissions, a path with a space is quoted."""
     path = tmp_path / "my config.toml"
     path.touch()
     path.chmod(0o620)
@@ -160,7 +160,10 @@ def test_the_command_that_closes_a_configuration_can_be_pasted(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["agent.log", "history.sqlite", "agent-x.json", "agent.lock"])
 def test_a_fifo_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
-    """To open it would wait forever; the message names it and what to do."""
+    """A FIFO in place of a file is rejected, because opening it would block.
+
+    The message names it and explains what to do.
+    """
     env = {
         "TRAYAGENT_RUNTIME_DIR": str(tmp_path / "my run"),
         "TRAYAGENT_STATE_DIR": str(tmp_path / "my state"),

@@ -44,7 +44,7 @@ SPEC = "9001:localhost:80"
     ],
 )
 def test_the_rest_of_the_text_stays(before: str, after: str) -> None:
-    """Comments, order and layout are as they were."""
+    """Comments, order and layout of the rest of the text stay unchanged."""
     assert with_forwards(before, "web", {"local": [SPEC]}) == after
 
 
@@ -52,7 +52,7 @@ def test_the_rest_of_the_text_stays(before: str, after: str) -> None:
     "text", ["hosts.web.reap = false\n", "[hosts]\nweb = { reap = false }\n", "[hosts]\nweb.reap = false\n"]
 )
 def test_an_unusual_form_is_left_alone(text: str) -> None:
-    """A text that cannot be changed with certainty is an error."""
+    """If the text has an unusual form that cannot be changed safely, an error is raised."""
     with pytest.raises(CannotEdit):
         with_forwards(text, "web", {"local": [SPEC]})
 
@@ -61,7 +61,7 @@ def test_an_unusual_form_is_left_alone(text: str) -> None:
     st.lists(st.sampled_from(["1:a:2", "[::1]:3:b:4", "/a#b:c:5"]), unique=True), st.booleans(), st.booleans()
 )
 def test_any_layout_of_an_array_is_kept_valid(have: list[str], lines: bool, comma: bool) -> None:
-    """The result has the earlier forwards and then the new ones."""
+    """In any layout of an array, the result is valid, with the earlier forwards and then the new ones."""
     joint = ",\n  # x ]\n  " if lines else ", "
     array = joint.join(f'"{spec}"' for spec in have) + ("," if comma and have else "")
     text = f"[hosts.web]\nlocal = [{array}]\n"
@@ -70,7 +70,7 @@ def test_any_layout_of_an_array_is_kept_valid(have: list[str], lines: bool, comm
 
 
 def test_the_file_is_replaced_through_its_link(tmp_path: Path) -> None:
-    """The file that a link leads to is written, with its mode, and the link stays."""
+    """If the path is a link, its target is replaced, with the same mode, and the link stays."""
     real, link = tmp_path / "dotfiles.toml", tmp_path / "config.toml"
     real.write_text("# mine\r\n[hosts.web]\r\n")
     real.chmod(0o640)

@@ -1,4 +1,4 @@
-"""How a context replaces facts."""
+"""The replacement of facts in a decision context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trayagent.core.facts.state import State
 
 
 def test_changes_give_what_replace_gives() -> None:
-    """The changed facts are equal to those of `dataclasses.replace`, and the old ones stay as they were."""
+    """The changed facts equal those of `dataclasses.replace`, and the old facts stay unchanged."""
     host = Host("web", addresses=("192.0.2.1",))
     assert with_changes(host, {"lost": True}) == replace(host, lost=True)
     assert host == Host("web", addresses=("192.0.2.1",))

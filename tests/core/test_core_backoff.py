@@ -11,5 +11,5 @@ def test_a_pause_doubles_to_its_bound() -> None:
 
 
 def test_a_server_may_be_away_for_months() -> None:
-    """The hundred-thousandth failure has a pause too, without an overflow."""
+    """The hundred-thousandth failure in a row still has a pause, without an overflow."""
     assert doubling(1.0, 100_000, 300.0) == 300.0

@@ -27,7 +27,7 @@ def test_a_retry_is_due_waits_or_has_stopped() -> None:
 def test_a_re_arm_that_comes_too_soon_is_delayed_and_not_lost() -> None:
     """Retries come forward at most once in 30 s on a network and six times an hour.
 
-    A failure without a back-off gets a time as well.
+    A failure without a back-off also gets a time.
     """
     waiting = Retry(at=1000.0, kind="timed-out")
     first = rearmed(waiting, 100.0, HOME)

@@ -20,7 +20,7 @@ def seen(peer: str, source: str) -> Snapshot:
     ("peer", "source", "usable"),
     [
         ("2001:db8:113::10", OWN, True),
-        ("2001:db8:113::10", LINK_LOCAL, False),  # its global addresses are still tentative
+        ("2001:db8:113::10", LINK_LOCAL, False),  # the interface's global addresses are still tentative
         ("fe80::9", LINK_LOCAL, True),
     ],
 )

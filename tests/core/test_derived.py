@@ -1,4 +1,4 @@
-"""What is derived from facts is derived once for each version of them, and never for another version."""
+"""Derived values: a function of facts is called once for each version of the facts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trayagent.core.facts.hosts import Hop, Host
 
 
 def test_each_version_of_a_host_is_derived_once() -> None:
-    """The same host is derived once; a changed one, also an equal one, is derived again."""
+    """The value is derived once for the same host object, and again for a changed object, even if it is equal."""
     calls: list[str] = []
 
     @derived_once

@@ -1,4 +1,4 @@
-"""What users and scripts see: the documented states, and exactly the documented keys."""
+"""The display states and the view: the documented states, and exactly the documented keys."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def story() -> Story:
 
 
 def shown(story: Story) -> dict[str, Any]:
-    """Return the view as a client gets it, with times as words."""
+    """Return the view as a client gets it, with each time replaced by a word."""
     facts = AgentFacts("0.1.0", 4000, "2026-01-01T08:00:00Z")
     return view(story.state, facts, {"host web": 1.0}, lambda at: f"wall {at:.0f}", story.t)
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_each_code_has_its_state(story: Story, code: Code) -> None:
-    """A problem shows the state of its code; otherwise the host waits for its retry.
+    """Each problem code has its display state. Other problems show `waiting`, until the retry.
 
-    Here a route exists, so an unreachable server is away, and the host waits, too.
+    In this test a route exists, so an unreachable server is only away, and the host waits, too.
     """
     story.network(HOME)
     story.configured(web=ALWAYS)
@@ -79,7 +79,7 @@ def test_the_states_of_a_life(story: Story) -> None:
 
 
 def test_an_on_use_host_whose_reconnect_failed_is_idle(story: Story) -> None:
-    """An on-use host whose reconnect failed is idle, since no retry is due, and shows the error."""
+    """An on-use host whose reconnect failed is idle, because no retry is due, and shows the error."""
     story.connected(scene=HOME, wish=ON_USE)
     story.after(60).ended("web")
     story.post(user_events.UserReconnect(story.t, ("web",)))
@@ -115,7 +115,8 @@ def test_a_problem_of_the_admission_check_ends_with_its_cause(story: Story) -> N
 def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
     """Every key of the contract is always present, and `schema` is 1.
 
-    Added since: why there is no icon, no message or no new configuration; `held`; `draining`.
+    Later additions: the reasons for a missing icon, missing messages or a rejected configuration; `held`;
+    `draining`.
     """
     story.connected(scene=HOME)
     forward = ForwardState(parse("local", "8080:localhost:80"), "open", "127.0.0.1:8080")
@@ -176,7 +177,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
 
 
 def test_a_forward_is_open_only_while_its_connection_is_not_in_doubt(story: Story) -> None:
-    """Offline and while it is checked, a host's forwards are closed, and a failed one stays failed."""
+    """While a host is offline or checked, its forwards are shown as closed, and a failed one as failed."""
     story.connected(scene=HOME)
     forwards = (
         ForwardState(parse("local", "8080:localhost:80"), "open"),
@@ -203,7 +204,7 @@ def test_a_forward_is_open_only_while_its_connection_is_not_in_doubt(story: Stor
 
 
 def test_sessions_that_roam_wait_as_soon_as_their_path_is_gone(story: Story) -> None:
-    """The near relay reports nothing until the user types. In doubt alone, the view shows no waiting sessions."""
+    """When the path is gone, the view shows waiting sessions at once. For a merely suspect master it does not."""
     plain = story.connected(wish=replace(ALWAYS, roam=True), scene=HOME)
     outer = replace(plain, control_path="/cm/web.outer")
     inner = Master(900, 7, "/cm/web", started_by_agent=True, direct=False)
@@ -223,7 +224,7 @@ def test_sessions_that_roam_wait_as_soon_as_their_path_is_gone(story: Story) -> 
 
 
 def test_a_waiting_host_always_has_a_hint(story: Story) -> None:
-    """If ssh's failure has no hint of its own, the hint says that the agent tries again."""
+    """If ssh's failure has no hint, the hint says that the agent will try again."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -247,7 +248,7 @@ def test_a_view_of_nothing_has_its_keys_too(story: Story) -> None:
 
 
 def test_a_waiting_host_shows_its_next_retry(story: Story) -> None:
-    """`waiting` has its time and its problem, which other states lack."""
+    """A waiting host shows the time of its next retry and its problem."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
@@ -259,7 +260,7 @@ def test_a_waiting_host_shows_its_next_retry(story: Story) -> None:
 
 
 def test_a_waiting_host_shows_its_retry_while_other_hosts_use_all_the_logins(story: Story) -> None:
-    """A host that waits while other hosts use all the logins shows the end of its back-off, then no time."""
+    """A host that waits while other hosts use all logins shows the end of its back-off, and after that no time."""
     others = [f"other{number}" for number in range(UNAUTHENTICATED_IN_ALL)]
     story.network(HOME)
     story.configured(web=ALWAYS)
@@ -272,7 +273,7 @@ def test_a_waiting_host_shows_its_retry_while_other_hosts_use_all_the_logins(sto
     assert all(story.host(other).attempt is not None for other in others)
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"]) == ("waiting", "wall 1")
-    story.after(2)  # its back-off is over, but no login is free
+    story.after(2)  # the back-off is over, but other hosts use all logins
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"]) == ("waiting", None)
 

@@ -6,7 +6,7 @@ from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 
 
 def test_the_text_has_the_pairs_in_their_order() -> None:
-    """Each pair is a word of the text, and any value is written as Python prints it."""
+    """Each pair is one word of the text, in order. A value is written as Python prints it."""
     evidence = Evidence.of(probe="silent", silent_ms=200, local=None).plus(control="ready")
     assert str(evidence) == "probe=silent silent_ms=200 local=None control=ready"
     assert str(Evidence.of(draining=7) + evidence).startswith("draining=7 probe=silent")
@@ -19,13 +19,13 @@ def test_an_added_or_removed_address_has_a_sign() -> None:
 
 
 def test_a_value_is_found_by_its_key() -> None:
-    """Words within a value are no keys."""
+    """A value is found by its key, not by words within another value."""
     evidence = Evidence.of(network="cafe vpn=corp", up="no")
     assert (evidence.get("network"), evidence.get("up"), evidence.get("vpn")) == ("cafe vpn=corp", "no", None)
 
 
 def test_no_evidence_is_false_and_has_no_text() -> None:
-    """A caller can test whether there is any evidence."""
+    """Empty evidence is false and has no text, so a caller can test whether there is evidence."""
     assert not NO_EVIDENCE
     assert str(NO_EVIDENCE) == ""
     assert Evidence.of(up="no")

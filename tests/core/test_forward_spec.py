@@ -114,7 +114,7 @@ def test_parse_reads_what_unparse_writes(kind: ForwardKind, listen: End, target:
 
 @given(st.sampled_from(["local", "remote", "dynamic"]), st.text(max_size=30))
 def test_any_text_is_a_forward_or_a_value_error(kind: ForwardKind, text: str) -> None:
-    """No text raises anything but ValueError."""
+    """Any text is parsed or raises ValueError, and no other exception."""
     try:
         parse(kind, text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is derived from all hosts holds until one of them changes."""
+"""Values that are derived from all hosts are kept until a host changes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_change_of_any_host_drops_what_was_derived() -> None:
 
 
 def test_a_decision_never_uses_what_an_earlier_state_showed() -> None:
-    """Within a decision and after it, the names of a server follow each change, and the earlier state keeps its own."""
+    """During and after a decision, the names of a server follow each change. The earlier state keeps its own names."""
     earlier = State(hosts={"one": ONE, "two": TWO})
     context = Context(earlier, 0.0)
     assert names_of("192.0.2.1:22", context.state.hosts) == {"192.0.2.1:22", "two.example:22"}

@@ -23,7 +23,7 @@ TWIN = Origin(Network("wlan0", "bb:01"), "192.168.10.2")  # the addresses of hom
 
 
 def running(*attempts: int, key: str = WEB, seen: bool = True, at: float = 0.0) -> Servers:
-    """Return servers with these attempts under way from home."""
+    """Return servers with these running attempts from home."""
     servers: Servers = {}
     for attempt in attempts:
         servers = started(servers, key, attempt, HOME, at)
@@ -32,7 +32,7 @@ def running(*attempts: int, key: str = WEB, seen: bool = True, at: float = 0.0) 
 
 
 def cut(count: int, origin: Origin, servers: Servers | None = None, *, at: float = 0.0) -> Servers:
-    """Return servers that saw so many connections from a network, each cut short."""
+    """Return servers that saw `count` connections from a network, all of them cut off."""
     servers = servers or {}
     for n in range(count):
         number = round(at * 1000) + 100 + n
@@ -42,7 +42,7 @@ def cut(count: int, origin: Origin, servers: Servers | None = None, *, at: float
 
 
 def failed(count: int, at: float, origin: Origin = HOME) -> Servers:
-    """Return servers that saw so many attempts fail."""
+    """Return servers that saw `count` attempts fail."""
     servers: Servers = {}
     for n in range(count):
         servers = ended(started(servers, WEB, n, origin, at), n, at, "failed")
@@ -50,14 +50,14 @@ def failed(count: int, at: float, origin: Origin = HOME) -> Servers:
 
 
 def test_six_unauthenticated_connections_are_enough() -> None:
-    """A server gets at most six unauthenticated connections. MaxStartups drops from ten on, and others connect too."""
+    """A server gets at most six unauthenticated connections at a time: from ten on, MaxStartups drops connections."""
     assert free_at(running(1, 2, 3, 4, 5), WEB, HOME, 0.0) == 0.0
     assert free_at(running(1, 2, 3, 4, 5, 6), WEB, HOME, 0.0) is None
     assert free_at(running(1, 2, 3, 4, 5, 6), WEB, CAFE, 0.0) is None, "the server counts all of them"
 
 
 def test_sixteen_attempts_in_all_are_enough() -> None:
-    """At most sixteen attempts run at once in all, because key exchanges need a core."""
+    """In total at most sixteen attempts run at a time, because key exchanges need processor time."""
     servers = running(1)
     for n in range(2, 17):
         servers = started(servers, f"other{n}", n, HOME, 0.0)
@@ -87,7 +87,7 @@ def test_failures_in_one_network_say_nothing_of_the_next() -> None:
 
 
 def test_a_cable_and_a_wifi_behind_one_gateway_share_their_limits() -> None:
-    """A server behind the gateway sees both interfaces as one client, so its limits hold for both together."""
+    """A server sees a cable and a Wi-Fi behind the same gateway as one client, so they share their limits."""
     assert free_at(failed(6, 2.0), WEB, CABLE, 3.0) == 62.0
     assert free_at(cut(2, CABLE, cut(3, HOME)), WEB, HOME, 1.0) == 30.0
     assert free_at(started(cut(4, HOME), WEB, 1, CABLE, 1.0), WEB, CABLE, 1.0) == 30.0
@@ -142,7 +142,7 @@ def test_running_attempts_may_yet_fail() -> None:
 
 
 def test_five_connections_may_be_cut_short_in_thirty_seconds() -> None:
-    """Five connections may be cut in 30 s. OpenSSH 9.8 punishes them, and the server keeps each for a while."""
+    """Five connections may be cut off in 30 s, because OpenSSH 9.8 penalizes them and keeps each for a while."""
     servers = cut(4, HOME)
     assert free_at(servers, WEB, HOME, 1.0) == 1.0
     assert free_at(started(servers, WEB, 1, HOME, 1.0), WEB, HOME, 1.0) == 30.0, "one more may yet be cut"
@@ -163,14 +163,17 @@ def test_hanging_connections_leave_less_room() -> None:
 
 
 def test_an_attempt_that_no_server_saw_spends_nothing() -> None:
-    """An attempt that no server saw costs nothing: no name, no answer to a SYN, or a move before it."""
+    """An attempt that no server saw uses up no budget: no name, no answer to the SYN, or a move before the answer."""
     for n in range(50):
         servers = ended(running(n, seen=False), n, 0.0, "cut" if n % 2 else "unseen")
     assert free_at(servers, WEB, HOME, 0.0) == 0.0
 
 
 def test_the_sixth_abort_waits() -> None:
-    """An attempt that the server saw may not be cut short after five others in 30 s. An unseen one may."""
+    """After five cut-off attempts in 30 s, an attempt that the server has seen must not be cut off.
+
+    An unseen one may be.
+    """
     servers = started(established(started(cut(4, HOME), WEB, 1, HOME, 0.0), 1), WEB, 2, HOME, 0.0)
     assert may_abort(servers, 1, 0.0)
     servers = ended(servers, 1, 0.0, "cut")
@@ -194,7 +197,7 @@ def test_a_drop_doubles_once_for_all_that_were_on_their_way() -> None:
 
 
 def test_a_success_that_began_before_the_drop_ends_no_pause() -> None:
-    """A success ends the pause only if it began after the drop, since a busy server accepts some and drops others."""
+    """A success ends the pause only if it began after the drop, because a busy server accepts some and drops others."""
     servers = dropped(running(1), WEB, HOME, 1.0, 1.0)
     servers = ended(servers, 1, 2.0, "through")
     assert free_at(servers, WEB, HOME, 2.0) == 21.0
@@ -203,7 +206,7 @@ def test_a_success_that_began_before_the_drop_ends_no_pause() -> None:
 
 
 def test_a_pause_belongs_to_its_network() -> None:
-    """A café that accepts and closes port 22 does not delay us on the next network."""
+    """A pause applies only to its network: a café that accepts and closes port 22 does not delay the next network."""
     servers = dropped({}, WEB, CAFE, 0.0, 1.0)
     assert free_at(servers, WEB, CAFE, 1.0) == 20.0
     assert free_at(servers, WEB, HOME, 1.0) == 1.0

@@ -1,4 +1,4 @@
-"""Which of our own sessions on a server may be ended: only those whose connection is proven dead."""
+"""Our own sessions on a server: only those whose connection is proven dead may be ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEAD = KeptSession(RemoteSession(77, "far-boot/[4]/123"), 4242, 99, True, HERE, 
 
 
 def test_a_session_whose_master_is_gone_may_be_ended() -> None:
-    """A session without process and TCP connection is proven dead, whether the server refused something or not."""
+    """A session without its master process and TCP connection is proven dead, even if the server refused no port."""
     assert may_end(DEAD, HERE, runs=False, established=(), refused=False)
     assert may_end(DEAD, HERE, runs=False, established=(), refused=True)
 
@@ -45,14 +45,17 @@ def test_a_connection_that_went_to_another_process_is_alive() -> None:
 
 
 def test_without_a_known_connection_only_our_own_master_is_proof() -> None:
-    """If the connection is unknown, as behind a proxy, only our own master counts. The user's may have forked."""
+    """If the connection is unknown (a proxy), only the end of our own master is a proof.
+
+    The user's master may have forked.
+    """
     unknown = replace(DEAD, connection=None)
     assert may_end(unknown, HERE, runs=False, established=(), refused=True)
     assert not may_end(replace(unknown, ours=False), HERE, runs=False, established=(), refused=True)
 
 
 def test_a_session_of_an_earlier_boot_is_ended_only_when_the_server_holds_something() -> None:
-    """After a reboot, a session is ended only if the server holds something, since a copy of this machine may run."""
+    """After a reboot, a session is ended only if it holds a port, because it may belong to a copy of this machine."""
     before = replace(DEAD, machine=Machine("laptop", "boot-1"))
     assert may_end(before, HERE, runs=False, established=(), refused=True)
     assert not may_end(before, HERE, runs=False, established=(), refused=False)
@@ -70,7 +73,7 @@ def test_a_session_of_an_earlier_boot_is_ended_only_when_the_server_holds_someth
     ids=["other machine", "other machine and boot", "unknown boot then", "no machine id", "unknown boot now"],
 )
 def test_a_session_that_another_machine_may_own_is_left_alone(kept: Machine, here: Machine) -> None:
-    """A session of what may be another machine is left alone. The state directory may be on a shared disk."""
+    """A session that another machine may own is left alone, because the state directory may be on a shared disk."""
     assert not may_end(replace(DEAD, machine=kept), here, runs=False, established=(), refused=True)
 
 

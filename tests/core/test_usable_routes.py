@@ -22,7 +22,7 @@ def host(name: str = PUBLIC, *addresses: str, through: frozenset[str] = frozense
 
 
 def way(h: Host, scene: Scene) -> str | None:
-    """Return the interface of the host's next connection."""
+    """Return the interface that the host's next connection would use."""
     found = usable_route(h, scene.snapshot(lookups([h])))
     return found.interface if found is not None else None
 
@@ -38,7 +38,7 @@ def way(h: Host, scene: Scene) -> str | None:
         ("fe80::1%eth0", True),
         ("fd00::1", True),
         ("172.32.0.1", False),
-        ("203.0.113.10", False),  # for documentation, but public
+        ("203.0.113.10", False),  # an address range for documentation, which is public
         ("198.18.0.1", False),
         ("2001:db8::1", False),
         ("127.0.0.1", False),
@@ -98,7 +98,7 @@ def path(scene: Scene, master: Master = MASTER) -> object:
 
 
 def test_a_deprecated_address_is_present_and_makes_no_source_differ() -> None:
-    """A deprecated address is present, and the source does not differ. Only newer connections avoid it."""
+    """A deprecated address counts as present, and the source as equal, because only new connections avoid it."""
     scene = HOME.with_address("wlan0", "192.168.10.2/24", deprecated=True)
     assert path(scene) == path(HOME)
 

@@ -1,4 +1,4 @@
-"""What the documents name exists: files, headings, commands, options, keys, codes, states and events."""
+"""Everything that the documents name exists: files, headings, commands, options, keys, codes, states and events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SIMULATION = "".join(
 )
 STATES = get_args(DisplayState)
 
-# Words of other programs that look like our codes.
+# Words of other programs that look like codes of trayagent.
 FOREIGN = {"accept-new", "keyboard-interactive"}
 # The words with which a command on a page may begin.
 COMMANDS = {"trayagent", "make", "ansible-playbook", "python3", "installers/linux/install.sh"}
@@ -101,7 +101,7 @@ def test_each_trayagent_line_is_accepted_by_the_program(name: str) -> None:
         words = [re.sub(r"\[(.*)\]", r"\1", word) for word in words]
         assert words[0] in main.MODULES, line
         if words == line.split()[1:2] or words[1:] == ["--help"]:
-            continue  # the command's name alone does not say how to call it
+            continue  # a command's name alone is no complete call
         assert main.parser(words[0]).parse_args(words).carry_out, line
 
 
@@ -119,7 +119,7 @@ def test_each_other_command_is_known_here(name: str) -> None:
 
 @every_page
 def test_each_option_of_ours_exists(name: str) -> None:
-    """An option that is named alone belongs to one of our commands."""
+    """An option that a page names without a command belongs to a trayagent command."""
     ours = {flag for command in described.commands() for option in command.options for flag in option.flags}
     ours |= {flag for option in described.global_options() for flag in option.flags}
     for span in spans(name):

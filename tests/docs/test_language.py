@@ -1,4 +1,4 @@
-"""What users read is plain English: it has no word that the glossary replaced."""
+"""Texts for users are plain English: they contain no word that the glossary replaced."""
 
 from __future__ import annotations
 

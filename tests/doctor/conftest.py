@@ -1,4 +1,4 @@
-"""Provides a fresh `Patient` to each test that uses it."""
+"""A fixture: a fresh `Patient` for each test."""
 
 from __future__ import annotations
 

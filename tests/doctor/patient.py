@@ -17,7 +17,7 @@ import pytest
 
 DEADLINE_S = 30.0
 SOURCE = Path(__file__).parents[2]
-# Nothing of the user who runs the tests: no ssh-agent, no desktop, no buses, no directories.
+# An environment without the ssh-agent, desktop, buses and directories of the user who runs the tests.
 OF_THE_USER = (
     "SSH_",
     "DBUS_",
@@ -63,7 +63,7 @@ class Report:
         return {f["code"] for f in self.findings if f["level"] != "ok"}
 
     def one(self, code: str, level: str, topic: str) -> dict[str, Any]:
-        """Return the only finding of that code; it must say what is wrong, why and what to do."""
+        """Return the only finding with that code. Check that it contains the error, the reason and the remedy."""
         (found,) = (f for f in self.findings if f["code"] == code)
         assert (found["level"], found["topic"]) == (level, topic), found
         assert found["title"]
@@ -74,7 +74,7 @@ class Report:
         return found
 
     def well(self, topic: str) -> dict[str, Any]:
-        """Return the only finding of a topic; it must be "ok"."""
+        """Return the only finding of a topic. Check that it is "ok"."""
         (found,) = (f for f in self.findings if f["topic"] == topic)
         assert found["level"] == "ok", found
         return found
@@ -129,7 +129,7 @@ class Patient:
         self.ssh_config.chmod(0o600)
 
     def command(self, *words: str, under: Sequence[str] = (), **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a trayagent command to its end; `under` is a command line that starts it."""
+        """Run a trayagent command to its end. `under` is put before its command line."""
         return subprocess.run(
             [*under, sys.executable, "-m", "trayagent", *words],
             env=self.env | env, cwd=self.folder, stdin=subprocess.DEVNULL,
@@ -137,7 +137,7 @@ class Patient:
         )  # fmt: skip
 
     def examine(self, *, under: Sequence[str] = (), **env: str) -> Report:
-        """Run `doctor --json`. It must print its object and nothing else, whatever is wrong."""
+        """Run `doctor --json`. Check that it prints its object and nothing else."""
         done = self.command("doctor", "--json", under=under, **env)
         assert (done.stderr, done.returncode in {0, 1}) == ("", True), done.stderr
         return Report(done.returncode, json.loads(done.stdout))
@@ -153,7 +153,7 @@ class Patient:
             try:
                 yield child.pid, child.stdout.readline().strip()
             finally:
-                child.stdin.close()  # it ends at the end of its input, and so does the program that started it
+                child.stdin.close()  # the listener ends at the end of its input, and `under` ends with it
                 child.wait(DEADLINE_S)
 
     @contextmanager
@@ -192,7 +192,7 @@ def script(path: Path, text: str) -> Path:
 
 
 def no_root() -> list[str]:
-    """Return a command line that runs a program of root as an ordinary user, in a user namespace."""
+    """Return a command line that lets root run a program as an ordinary user, in a user namespace."""
     words = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
     if words and subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         assert not os.environ.get("CI"), "user namespaces are not available"

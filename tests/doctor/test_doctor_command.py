@@ -1,4 +1,4 @@
-"""What a user sees, and what a script may rely on."""
+"""The report for users, and the JSON for scripts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def make_ill(patient: Patient) -> None:
 
 
 def test_the_report_fits_into_eighty_columns(patient: Patient) -> None:
-    """Prose wraps between words. Commands and lines of files never wrap, so that they can be copied."""
+    """The report fits into 80 columns: prose wraps.
+
+    Commands and lines of files do not wrap, so that they can be copied.
+    """
     make_ill(patient)
     status, seen = on_a_terminal(["doctor"], patient.env | {"TERM": "xterm-256color"}, columns=80)
     lines = COLOUR.sub("", seen).replace("\r", "").splitlines()

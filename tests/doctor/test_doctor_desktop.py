@@ -1,4 +1,4 @@
-"""The session bus with a panel and messages, and the system bus with logind and NetworkManager."""
+"""The findings about the session bus (panel, notifications) and the system bus (logind, NetworkManager)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def test_a_session_bus_that_is_gone_is_reported(patient: Patient) -> None:
 
 
 def test_a_missing_panel_and_a_missing_notification_daemon_are_reported(patient: Patient, desk: Desk) -> None:
-    """Each is a finding of its own. With notify = "none", a missing daemon is not reported."""
+    """A missing panel and a missing notification daemon are separate findings.
+
+    With notify = "none", the daemon is not needed.
+    """
     report = with_session(patient, desk)
     assert "no panel here shows tray icons" in report.one("no-tray", "advice", "desktop")["title"]
     report.one("no-notifications", "advice", "desktop")
@@ -80,7 +83,7 @@ def test_a_missing_panel_and_a_missing_notification_daemon_are_reported(patient:
 
 
 def test_a_real_panel_and_a_real_notification_daemon_are_detected(patient: Patient, desk: Desk) -> None:
-    """Both are reported, the daemon with its name and whether it supports buttons."""
+    """A real panel and daemon are reported, the daemon with its name and whether it supports buttons."""
     desk.screen()
     desk.panel()
     desk.start(desktop_tool("dunst"))
@@ -96,7 +99,7 @@ def test_a_real_panel_and_a_real_notification_daemon_are_detected(patient: Patie
 
 
 def test_a_notification_daemon_that_the_bus_starts_is_no_finding(patient: Patient, desk: Desk) -> None:
-    """The first request starts the daemon, as the first message would."""
+    """A notification daemon that the bus starts on demand is no finding, because the first message would start it."""
     desk.screen()
     services = desk.folder / "services"
     services.mkdir()
@@ -141,13 +144,13 @@ def test_a_vpn_whose_state_is_unknown_is_a_problem(patient: Patient, desk: Desk)
 
 
 def test_a_vpn_without_a_sign_in_is_reported(patient: Patient) -> None:
-    """The advice says that the message would have no button."""
+    """For a VPN without a sign-in command, the advice says that the notification would have no button."""
     patient.configure('[vpns.corp]\ninterface = "tun*"\n')
     patient.examine().one("sign-in-none", "advice", "VPNs")
 
 
 def test_a_sign_in_that_cannot_be_started_is_a_problem_and_its_words_stay_secret(patient: Patient) -> None:
-    """Only the program is printed, because its arguments may hold a password."""
+    """If a sign-in cannot be started, only its program is printed, because its arguments may contain a password."""
     patient.configure('[vpns.corp]\ninterface = "tun*"\nsign_in = ["no-such-vpn", "--password=hunter2"]\n')
     found = patient.examine().one("sign-in-missing", "problem", "VPNs")
     assert "no-such-vpn" in found["title"]

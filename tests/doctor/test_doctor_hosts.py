@@ -29,7 +29,7 @@ def run_program(**facts: Any) -> Finding:
     ],
 )
 def test_the_meaning_of_a_problem_depends_on_the_hosts_state(state: str, level: str, why: str) -> None:
-    """The finding says what the host waits for, and whether the agent continues automatically."""
+    """The finding contains what the host waits for, and whether the agent continues automatically."""
     told = {"code": "unknown", "title": "It is so", "hint": "Fix it."}
     view = {"hosts": [{"name": "box", "state": state, "problem": told, "forwards": []}]}
     finding = run_program(view=view)

@@ -1,4 +1,4 @@
-"""What is on this machine: the agent, ports, the ssh-agent, start at login, files, and checks that fail."""
+"""The findings about this machine: the agent, ports, the ssh-agent, start at login, files, and checks that fail."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def manager(patient: Patient) -> Iterator[None]:
 
 
 def test_an_agent_of_another_version_is_reported(patient: Patient) -> None:
-    """The agent must be restarted after an update; here it runs from a copy of the package with an older version."""
+    """An agent of an older version must be restarted after an update. The test runs it from a copy of the package."""
     older = patient.folder / "older"
     shutil.copytree(SOURCE / "trayagent", older / "trayagent", ignore=shutil.ignore_patterns("__pycache__"))
     (older / "trayagent" / "__init__.py").write_text(f'"""Older."""\n\n__version__ = "{OLDER}"\n')
@@ -67,7 +67,7 @@ def test_a_running_agent_is_reported_with_its_pid_and_its_pause(patient: Patient
 
 
 def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> None:
-    """If systemd starts the agent at login, a missing agent has ended. A desktop starts it only once."""
+    """A missing agent is advice, or a problem if systemd should have started it. A desktop starts it only once."""
     assert patient.examine().one("agent-absent", "advice", "agent")["lines"] == ["trayagent run"]
     assert patient.command("install").returncode == 0
     found = patient.examine().one("agent-absent", "advice", "agent")
@@ -80,7 +80,7 @@ def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> No
 
 
 def test_an_agent_that_does_not_answer_is_a_problem(patient: Patient) -> None:
-    """The finding says how to end an agent that does not answer; here it is stopped by a signal."""
+    """For an agent that does not answer (a signal stopped it here), the finding explains how to end it."""
     patient.configure("")
     with patient.agent() as child:
         child.send_signal(signal.SIGSTOP)
@@ -162,7 +162,7 @@ def auth_sock(patient: Patient) -> Iterator[str]:
     path = patient.folder / "auth"
     with subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        child.stdout.readline()  # it prints its address once it listens
+        child.stdout.readline()  # the ssh-agent prints its address when it listens
         yield str(path)
         child.terminate()
 
@@ -234,7 +234,10 @@ def test_more_keys_than_a_server_tries_are_reported(patient: Patient, auth_sock:
 
 
 def test_start_at_login_is_suggested_and_then_detected(patient: Patient) -> None:
-    """`trayagent install` removes the finding; with systemd, the report mentions enable-linger."""
+    """Start at login is suggested until `trayagent install` was run.
+
+    With systemd, the report mentions enable-linger.
+    """
     assert patient.examine().one("login-off", "advice", "start at login")["lines"] == ["trayagent install"]
     with manager(patient):
         assert patient.command("install").returncode == 0
@@ -284,7 +287,7 @@ def test_a_state_folder_of_another_user_is_a_problem(patient: Patient) -> None:
 
 
 def test_a_socket_whose_path_is_too_long_is_a_problem(patient: Patient) -> None:
-    """The kernel accepts 107 bytes."""
+    """A socket path of more than 107 bytes is a problem, because the kernel does not accept it."""
     folder = patient.folder / ("x" * 100)
     found = patient.examine(TRAYAGENT_RUNTIME_DIR=str(folder)).one("socket-too-long", "problem", "files")
     assert str(len(str(folder / "agent.sock"))) in found["title"]
@@ -292,7 +295,7 @@ def test_a_socket_whose_path_is_too_long_is_a_problem(patient: Patient) -> None:
 
 @pytest.mark.parametrize("content", [b"no database" * 100, None])
 def test_a_history_that_cannot_be_read_is_reported(patient: Patient, content: bytes | None) -> None:
-    """The history may be damaged or of a newer trayagent. The given command moves it away."""
+    """For a history that is damaged or from a newer trayagent, the finding has the command that moves it away."""
     state = patient.folder / "my state"
     state.mkdir(mode=0o700)
     path = state / "history.sqlite"
@@ -313,7 +316,7 @@ def test_large_files_are_reported_with_their_size(patient: Patient) -> None:
     folder.mkdir(mode=0o700)
     for path, size in ((patient.state / "history.sqlite.broken-x", 300), (folder / "master-1.log", 200)):
         with path.open("wb") as file:
-            file.truncate(size << 20)  # a sparse file: it takes no space
+            file.truncate(size << 20)  # a sparse file, which takes no space
     report = patient.examine()
     history = report.one("history-large", "advice", "files")
     assert ("300 MB" in history["title"], history["lines"]) == (True, ['history = "30d"'])
@@ -321,7 +324,7 @@ def test_large_files_are_reported_with_their_size(patient: Patient) -> None:
 
 
 def test_a_full_disk_is_a_problem(patient: Patient) -> None:
-    """A small file system of its own is mounted over the state directory here."""
+    """A full disk is a problem. The test mounts a small file system over the state directory."""
     mount = f"mount -t tmpfs -o size=4m none {shlex.quote(str(patient.state))}"
     if subprocess.run(["unshare", "-Urm", "sh", "-c", mount], capture_output=True, check=False).returncode:
         assert not os.environ.get("CI"), "mount namespaces are not available"
@@ -331,14 +334,14 @@ def test_a_full_disk_is_a_problem(patient: Patient) -> None:
     assert "Only 4 MB are free" in found["title"]
 
 
-# Checks that go wrong themselves.
+# Checks that fail themselves.
 
 
 @pytest.mark.parametrize(
     ("error", "code"), [(ZeroDivisionError("x"), "check-failed"), (NetlinkError("asking", 1), "check-blind")]
 )
 def test_a_check_that_fails_is_a_finding(error: Exception, code: str) -> None:
-    """It is advice with the topic's name, and not a traceback."""
+    """A check that raises gives advice with the topic's name, not a traceback."""
 
     async def broken(_: Case) -> Iterable[Finding]:
         raise error
@@ -349,7 +352,7 @@ def test_a_check_that_fails_is_a_finding(error: Exception, code: str) -> None:
 
 
 def test_a_check_that_hangs_is_abandoned_and_reported(patient: Patient) -> None:
-    """The report says that the check took too long."""
+    """A check that hangs is abandoned, and the report says that it took too long."""
 
     async def hanging(_: Case) -> Iterable[Finding]:
         await asyncio.Event().wait()
@@ -386,21 +389,21 @@ def test_a_program_that_takes_too_long_is_killed(patient: Patient) -> None:
     (found,) = asyncio.run(
         carry_out("ssh", ssh_program.check, Case(file_paths.find(env=env), env), 1.0)
     ).findings
-    assert time.monotonic() - began < DEADLINE_S  # it sleeps twice as long
+    assert time.monotonic() - began < DEADLINE_S  # the program would sleep twice as long
     assert found.code == "check-late"
     assert not alive(int(pid_file.read_text()))
 
 
 def test_with_everything_hanging_it_still_answers_in_ten_seconds(patient: Patient) -> None:
-    """Twenty slow hosts, two buses, an agent and an ssh-agent that never answer, and a file that cannot be read."""
+    """`doctor` answers in ten seconds with twenty slow hosts, silent buses and agents, and a file that hangs."""
     began = time.monotonic()
     patient.examine()
-    well_s = time.monotonic() - began  # what the command takes anyway, on a machine that may be busy
+    well_s = time.monotonic() - began  # the time that the command needs in any case, on a busy machine
     names = [f"slow{number}" for number in range(20)]
     patient.configure("".join(f"[hosts.{name}]\n" for name in names) + '[vpns.c]\nnetworkmanager = "Corp"\n')
     patient.ssh(first='Match originalhost slow* exec "sleep 60"\n')
     (patient.run_dir / "trayagent").mkdir(mode=0o700)
-    os.mkfifo(patient.state / "history.sqlite")  # like a file on a file server that is gone
+    os.mkfifo(patient.state / "history.sqlite")  # like a file on a file server that does not answer
     silent = [
         patient.run_dir / "trayagent" / "agent.sock",
         *(patient.folder / n for n in ("bus", "system", "auth")),

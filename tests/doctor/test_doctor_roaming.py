@@ -1,4 +1,4 @@
-"""Hosts that are to roam: what `doctor` finds on their servers and in ssh_config."""
+"""The findings about hosts that should roam, on their servers and in ssh_config."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def of(report: Report, host: str) -> dict[str, str]:
 
 @pytest.mark.lab
 def test_each_host_that_is_to_roam_is_examined(report: Report) -> None:
-    """What keeps a host from roaming is a problem, what ends its sessions early is advice; others are left out."""
+    """A cause that keeps a host from roaming is a problem. One that ends its sessions early is advice."""
     assert of(report, "good") == {"ok": "good: can roam"}
     assert of(report, "plain") == {}
     assert "no python3" in of(report, "bare")["roaming-no-python"]
@@ -119,6 +119,6 @@ def test_the_answer_of_an_odd_server_is_read() -> None:
 def test_a_server_that_ends_waiting_sessions_is_reported(
     sshd: dict[str, str], roam_for_s: float, found: bool
 ) -> None:
-    """It is reported if sshd's patience is shorter than `roam_for`."""
+    """A server is reported if its sshd ends waiting sessions before `roam_for` is over."""
     server = RoamingServer(python=(3, 11), sshd=sshd)
     assert bool([*judged("web", server, roam_for_s)]) is found

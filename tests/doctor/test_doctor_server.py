@@ -89,7 +89,7 @@ def scene() -> Iterator[Scene]:
         known = lab.files.known_hosts
         known.write_text("".join(x for x in known.read_text().splitlines(True) if not x.startswith(unnamed)))
         lab.ssh_config(hosts)
-        lab.echo(9100, node=lab.server)  # something else holds the port on the server
+        lab.echo(9100, node=lab.server)  # another program holds the port on the server
         agent.start(CONFIG)
         for name in CONNECTED:
             agent.wait_state(name, "connected")
@@ -128,13 +128,13 @@ def test_a_missing_session_program_is_reported(report: Report) -> None:
 
 
 def test_a_server_that_forbids_forwards_is_a_problem(report: Report) -> None:
-    """The forward listens but carries nothing; the finding quotes the option in the server's sshd_config."""
+    """If the server forbids forwards, they listen but carry no data. The finding names the option in sshd_config."""
     found = report.one("forwarding-refused", "problem", "server")
     assert (found["host"], "AllowTcpForwarding no" in found["title"]) == ("closed", True)
 
 
 def test_an_account_that_runs_no_commands_is_reported(report: Report) -> None:
-    """The finding has the line that skips the failing command, or says what the remote forwards need."""
+    """For an account without commands, the finding has a line for the configuration, or what remote forwards need."""
     assert "its account runs no commands" in of(report, "forced")["far-side-no-shell"]
     assert "cannot be freed" in of(report, "forced-r")["far-side-no-shell"]
     lines = {f["host"]: f["lines"] for f in report.findings if f["code"] == "far-side-no-shell"}
@@ -145,18 +145,18 @@ def test_an_account_that_runs_no_commands_is_reported(report: Report) -> None:
 
 
 def test_a_server_that_does_not_notice_lost_connections_is_reported(report: Report) -> None:
-    """The finding appears only where the agent may not end its own dead session."""
+    """A server that does not notice lost connections is reported only if the agent may not end its own dead session."""
     assert report.one("client-alive", "advice", "server")["host"] == "late"
 
 
 def test_a_refused_login_is_a_problem_in_the_agents_words(report: Report) -> None:
-    """The finding has the agent's code, which comes from the server's answer."""
+    """A refused login is a problem with the agent's code."""
     found = report.one("auth-denied", "problem", "hosts")
     assert found["host"] == "denied"
 
 
 def test_a_forward_that_is_not_open_is_a_problem(report: Report) -> None:
-    """The finding names the forward; another program holds its port on the server."""
+    """A forward that is not open is a problem that names it. Here another program holds its port on the server."""
     found = report.one("forward-failed", "problem", "hosts")
     assert (found["host"], found["lines"]) == ("plain", ["trayagent why plain"])
 
@@ -174,7 +174,7 @@ def test_an_agent_without_a_tray_is_no_finding(report: Report) -> None:
 
 @pytest.mark.usefixtures("report")  # the fixture must run before this test stops a server
 def test_a_master_with_a_silent_connection_is_reported_in_time(scene: Scene) -> None:
-    """A server that is stopped gives a finding before the deadline."""
+    """A master whose server is stopped gives a finding before the deadline."""
     stopped = scene.servers["late"].sessions()
     scene.lab.server.signal(signal.SIGSTOP, stopped)
     try:
@@ -185,7 +185,7 @@ def test_a_master_with_a_silent_connection_is_reported_in_time(scene: Scene) -> 
 
 
 def test_a_missing_passphrase_is_advice_while_the_host_is_up(scene: Scene) -> None:
-    """The host is connected, so only its next login needs the passphrase; for another host it is a problem now."""
+    """A missing passphrase is advice while the host is connected, because only its next login needs it."""
     change = ["ssh-keygen", "-p", "-q", "-f", str(scene.lab.files.key)]
     scene.lab.laptop.check([*change, "-P", "", "-N", "secret"])
     try:

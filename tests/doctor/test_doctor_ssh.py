@@ -1,4 +1,4 @@
-"""The configuration, ssh_config, and the ssh program that reads it."""
+"""The findings about the configuration, ssh_config and the ssh program."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_configuration_that_others_may_write_is_a_problem(patient: Patient) ->
 
 
 def test_no_configuration_leads_to_init(patient: Patient) -> None:
-    """It is no problem, because masters are adopted without a configuration."""
+    """Without a configuration, `init` is suggested. That is no problem, because masters are adopted anyway."""
     patient.config.unlink()
     report = patient.examine()
     assert report.one("config-absent", "advice", "configuration")["lines"] == ["trayagent init"]
@@ -57,7 +57,7 @@ def test_no_configuration_leads_to_init(patient: Patient) -> None:
 
 
 def test_a_configuration_without_any_effect_is_reported(patient: Patient) -> None:
-    """The finding appears without hosts and with adopt = false."""
+    """A configuration without hosts and with adopt = false is reported, because it has no effect."""
     patient.configure("[agent]\nadopt = false\n")
     patient.examine().one("config-idle", "advice", "configuration")
 
@@ -76,7 +76,7 @@ def test_another_configuration_can_be_checked(patient: Patient) -> None:
 
 
 def test_a_missing_ssh_is_one_problem(patient: Patient) -> None:
-    """There is no further finding for each host."""
+    """A missing ssh is one problem, without further findings for each host."""
     report = patient.examine(TRAYAGENT_SSH="/nonexistent/ssh")
     report.one("ssh-missing", "problem", "ssh")
     assert report.ailing == {"ssh-missing", "agent-absent", "login-off"}
@@ -117,7 +117,7 @@ def test_a_host_that_ssh_refuses_is_a_problem(patient: Patient) -> None:
 
 
 def test_a_match_exec_that_hangs_is_a_problem_and_holds_up_nothing(patient: Patient) -> None:
-    """It is reported and killed with everything that it started, and the other host is checked."""
+    """A Match exec that hangs is reported and killed with its children, and other hosts are still checked."""
     pid_file = patient.folder / "pid"
     patient.configure("[hosts.box]\n[hosts.slow]\n")
     patient.ssh(first=f'Match originalhost slow exec "echo $$ > {pid_file}; sleep 60"\n')
@@ -141,7 +141,7 @@ def test_an_agent_socket_without_a_forwarded_agent_is_reported(patient: Patient)
 
 
 def test_a_control_path_that_is_too_long_is_a_problem(patient: Patient) -> None:
-    """The check is needed because ssh itself reports such a path only after the login."""
+    """A control path that is too long is a problem, which ssh itself would report only after the login."""
     patient.ssh(ControlPath=f"{patient.sockets}/{'x' * 80}")
     found = patient.examine().one("control-path-too-long", "problem", "control paths")
     assert "at most 90 are possible" in found["title"]
@@ -149,7 +149,7 @@ def test_a_control_path_that_is_too_long_is_a_problem(patient: Patient) -> None:
 
 
 def test_the_missing_folder_of_a_control_path_is_a_problem(patient: Patient) -> None:
-    """The finding has the command that creates it."""
+    """If the folder of a control path is missing, the finding has the command that creates it."""
     missing = patient.folder / "not here"
     patient.ssh(ControlPath=f'"{missing}/%C"')
     found = patient.examine().one("control-path-folder", "problem", "control paths")
@@ -159,7 +159,7 @@ def test_the_missing_folder_of_a_control_path_is_a_problem(patient: Patient) -> 
 
 
 def test_a_folder_of_control_paths_that_others_may_write_is_reported(patient: Patient) -> None:
-    """The finding has the command that closes it."""
+    """If others may write to the folder of control paths, the finding has the command that prevents that."""
     patient.sockets.chmod(0o777)
     found = patient.examine().one("control-path-open", "advice", "control paths")
     subprocess.run(["sh", "-c", found["lines"][0]], check=True)
@@ -175,7 +175,7 @@ def test_a_folder_of_control_paths_where_others_may_add_files_is_reported(patien
 
 
 def test_a_relative_control_path_is_reported(patient: Patient) -> None:
-    """The agent and the user's shell run in different directories."""
+    """A relative control path is reported, because the agent and the user's shell run in different directories."""
     patient.ssh(ControlPath="cm-%C")
     patient.examine().one("control-path-relative", "advice", "control paths")
 
@@ -209,7 +209,7 @@ def test_a_control_path_that_a_container_has_is_a_problem(patient: Patient, kind
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
 def test_a_control_path_that_another_user_has_is_a_problem(patient: Patient) -> None:
-    """Another user's file is not removed; the remedy is another path."""
+    """If another user has the control path, the remedy is another path, because the file cannot be removed."""
     path = patient.sockets / "taken"
     patient.ssh(ControlPath=str(path))
     path.touch()
@@ -241,7 +241,7 @@ def test_a_control_master_that_shares_nothing_is_reported(patient: Patient, word
 
 
 def test_two_names_of_one_account_are_reported(patient: Patient) -> None:
-    """Both names lead to one account, and only one of them can have the master."""
+    """Two names of one account are reported, because only one of them can have the master."""
     patient.configure("[hosts.box]\n[hosts.same]\n")
     patient.ssh(first="Host same\n    HostName box.example\nHost box same")
     text = patient.ssh_config.read_text().replace("\nHost box\n", "\n")
@@ -251,7 +251,7 @@ def test_two_names_of_one_account_are_reported(patient: Patient) -> None:
 
 
 def test_two_servers_on_one_control_path_are_a_problem(patient: Patient) -> None:
-    """A session for one server would open on the other."""
+    """Two servers with the same control path are a problem: a session for one server would open on the other."""
     patient.configure("[hosts.box]\n[hosts.other]\n")
     path = patient.sockets / "all"
     patient.ssh(
@@ -262,7 +262,7 @@ def test_two_servers_on_one_control_path_are_a_problem(patient: Patient) -> None
 
 
 def test_a_control_path_that_every_host_has_is_a_problem(patient: Patient) -> None:
-    """One listed host is enough: any other `ssh` would use its master."""
+    """A control path without the host's name is a problem: any other `ssh` would use the listed host's master."""
     path = patient.sockets / "all"
     patient.ssh(first=f"Host *\n    ControlPath {path}")
     found = patient.examine().one("control-path-shared", "problem", "control paths")
@@ -270,7 +270,7 @@ def test_a_control_path_that_every_host_has_is_a_problem(patient: Patient) -> No
 
 
 def test_a_folder_of_control_paths_that_one_may_not_write_is_a_problem(patient: Patient) -> None:
-    """No master can listen there."""
+    """A folder of control paths that the user may not write to is a problem, because no master can listen there."""
     patient.sockets.chmod(0o500)
     patient.examine(under=no_root()).one("control-path-folder", "problem", "control paths")
 
@@ -279,7 +279,7 @@ def test_a_folder_of_control_paths_that_one_may_not_write_is_a_problem(patient: 
 
 
 def test_forwards_in_ssh_config_are_moved_to_the_agent(patient: Patient) -> None:
-    """The finding has the lines for the configuration; forwards that it already has stay."""
+    """Forwards in ssh_config should be in the configuration. The finding has the lines, with the existing forwards."""
     patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n')
     patient.ssh(LocalForward="8102 [::1]:80\n    RemoteForward 8103 localhost:22\n    DynamicForward 8104")
     found = patient.examine().one("forwards-in-ssh-config", "advice", "forwards")
@@ -297,7 +297,7 @@ def test_forwards_in_ssh_config_are_moved_to_the_agent(patient: Patient) -> None
 
 
 def test_two_forwards_at_one_end_are_a_problem(patient: Patient) -> None:
-    """One is in the configuration and one in ssh_config. One of them fails each time."""
+    """Two forwards with one listening end, in the configuration and in ssh_config, are a problem: one of them fails."""
     patient.configure('[hosts.box]\nlocal = ["8101:localhost:80"]\n')
     patient.ssh(LocalForward="localhost:8101 db:5432")
     found = patient.examine().one("forward-conflict", "problem", "forwards")
@@ -336,14 +336,14 @@ def test_an_unknown_host_key_is_a_problem(patient: Patient) -> None:
     "option", [("StrictHostKeyChecking", "accept-new"), ("KnownHostsCommand", "/bin/true")]
 )
 def test_a_key_that_comes_from_elsewhere_is_not_missed(patient: Patient, option: tuple[str, str]) -> None:
-    """The first login accepts the key, or a program knows it."""
+    """An unknown host key is no problem if the first login accepts it or KnownHostsCommand provides it."""
     patient.known_hosts.write_text("")
     patient.ssh(**dict([option]))
     assert patient.examine().well("known hosts")
 
 
 def test_a_host_whose_key_is_not_checked_is_reported(patient: Patient) -> None:
-    """The finding says what follows on other networks."""
+    """For a host whose key is not checked, the finding explains the effect on other networks."""
     patient.ssh(StrictHostKeyChecking="no")
     found = patient.examine().one("host-key-unchecked", "advice", "known hosts")
     assert "only on networks where it reached the host before" in found["why"]
@@ -354,7 +354,10 @@ def test_a_host_whose_key_is_not_checked_is_reported(patient: Patient) -> None:
 
 
 def test_a_key_file_that_is_open_to_others_is_a_problem(patient: Patient) -> None:
-    """The key is useless to ssh like that; the given command closes it."""
+    """A key file that others may read is a problem, because ssh refuses it.
+
+    The finding has the command that fixes this.
+    """
     key = keygen(patient.folder / "open key")
     key.chmod(0o640)
     patient.ssh(IdentityFile=f'"{key}"')

@@ -15,7 +15,7 @@ def event(second: int, name: str, host: str | None = "web", **more: Any) -> dict
 
 
 def test_an_outage_lasts_from_its_first_sign_to_the_next_connection() -> None:
-    """Signs after the first belong to the same outage, and the connection gives the recovery time."""
+    """Later signs of a loss belong to the same outage, and the next connection gives the recovery time."""
     assert outages(
         [
             event(0, "connected", took_ms=300.0),
@@ -28,14 +28,14 @@ def test_an_outage_lasts_from_its_first_sign_to_the_next_connection() -> None:
 
 
 def test_an_outage_that_goes_on_has_no_end() -> None:
-    """Duration and recovery time are unknown, not zero."""
+    """An outage that continues has no end: its duration and recovery time are unknown, not zero."""
     (outage,) = outages([event(3, "disconnected")])
     assert (outage.ended, outage.duration_ms, outage.took_ms) == (None, None, None)
     assert outage.as_json()["reason"] == "disconnected"
 
 
 def test_an_old_master_that_answers_again_ends_the_outage_without_a_recovery() -> None:
-    """No connection was made, so there is no recovery time."""
+    """If the old master answers again, the outage ends without a recovery time, because no connection was made."""
     (outage,) = outages([event(1, "connect-failed"), event(4, "master-kept")])
     assert (outage.duration_ms, outage.took_ms) == (3000.0, None)
 
@@ -70,7 +70,7 @@ def test_the_codes_that_wait_for_the_user_are_the_cores() -> None:
 
 
 def test_what_the_user_wished_is_no_outage() -> None:
-    """A host that the user disconnects is not missed."""
+    """A host that the user disconnects has no outage."""
     assert outages([event(1, "disconnected", wished=True), event(9, "connected")]) == []
     assert outages([event(1, "disconnected", pairs=BY_USER), event(9, "connected")]) == []
     taken_down = event(2, "disconnected", pairs=BY_USER)
@@ -78,7 +78,7 @@ def test_what_the_user_wished_is_no_outage() -> None:
 
 
 def test_a_host_that_is_given_up_while_it_is_away_was_not_there_by_that() -> None:
-    """The outage ends with the disconnection, which proves a connection only if a master was living."""
+    """If a host is disconnected during an outage, the outage ends. That does not prove an earlier connection."""
     away = [event(1, "connect-failed"), event(2, "disconnected", pairs=BY_USER)]
     assert outages(away) == []
     assert sightings(away)["web"].connected is None
@@ -90,7 +90,7 @@ def test_a_host_that_is_given_up_while_it_is_away_was_not_there_by_that() -> Non
 
 
 def test_events_of_older_agents_have_their_evidence_as_text_only() -> None:
-    """Their reason shows that the user disconnected the host. A text that only looks like that does not."""
+    """In events of older agents, the text of the reason shows that the user disconnected the host."""
     old = event(1, "disconnected", reason="user=disconnect")
     assert outages([old, event(9, "connected")]) == []
     new = event(1, "disconnected", reason="user=x", pairs=[["said", "user=x"]])
@@ -99,7 +99,7 @@ def test_events_of_older_agents_have_their_evidence_as_text_only() -> None:
 
 @pytest.mark.parametrize("of", ["web", None])
 def test_a_pause_ends_no_outage(of: str | None) -> None:
-    """An outage goes on through a pause, of one host or of all, until the host is connected."""
+    """An outage continues through a pause of one host or of all, until the host is connected."""
     paused = [event(1, "disconnected"), event(2, "paused", of), event(4, "resumed-by-user", of)]
     (going,) = outages(paused)
     (ended,) = outages([*paused, event(5, "connect-failed"), event(9, "connected")])
@@ -159,7 +159,10 @@ def test_a_host_is_seen_first_at_its_first_event_and_connected_at_its_first_conn
 
 
 def test_a_failure_of_a_host_that_is_not_missed_begins_no_outage() -> None:
-    """Such a failure neither begins nor ends an outage; an event without the key begins one."""
+    """A failure of a host that should not be connected begins no outage.
+
+    In events without that key, a failure begins one.
+    """
     unmissed = event(1, "connect-failed", missed=False)
     assert outages([unmissed]) == []
     (outage,) = outages([event(0, "master-stale"), unmissed, event(4, "connected", took_ms=300.0)])
@@ -168,7 +171,7 @@ def test_a_failure_of_a_host_that_is_not_missed_begins_no_outage() -> None:
 
 
 def network(second: int, online: bool | None) -> dict[str, Any]:
-    """Return a change of network; None: an older agent recorded it."""
+    """Return a `network-changed` event. `online` None: an older agent recorded it."""
     return event(second, "network-changed", None, **({} if online is None else {"online": online}))
 
 
@@ -230,7 +233,10 @@ def test_the_time_without_a_network_is_known_for_each_outage(
 
 
 def test_the_sessions_of_a_host_that_roams_are_counted() -> None:
-    """They move shortly before the outage ends, or after. A later move belongs to no earlier outage."""
+    """Sessions of a host that roams are counted if they move near the outage's end.
+
+    A later move belongs to no outage.
+    """
     found = outages(
         [
             event(0, "connected"),

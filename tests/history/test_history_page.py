@@ -1,4 +1,4 @@
-"""The page has the right numbers, is self-contained, and escapes all data."""
+"""The history page has the right numbers, is self-contained, and escapes all data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def known(*hosts: str) -> dict[str, Sighting]:
 
 
 class Reader(HTMLParser):
-    """Reads a page: its words, its tags, and whether each opened tag was closed."""
+    """A reader of a page: its text and tags. It checks that each opened tag is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

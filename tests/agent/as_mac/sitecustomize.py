@@ -1,10 +1,10 @@
-"""Makes this interpreter's system look like a Mac's, as far as this project checks; for tests.
+"""Makes this interpreter's system look like a Mac to this project, for tests.
 
 Parts that Linux has and macOS lacks are removed: /proc, netlink, pidfds, epoll, D-Bus. A kqueue that reports the
 end of a process is added. A routing socket is not available. ps and lsof are real.
 """
 
-import asyncio  # noqa: F401  # loaded first, because it and others choose by platform when they are imported
+import asyncio  # noqa: F401  # loaded before the change, because it chooses by platform at its import
 import os
 import select
 import shutil  # noqa: F401  # as above
