@@ -262,6 +262,21 @@ def test_a_lost_message_says_so_and_the_watch_goes_on(world: World) -> None:
     world.run(body)
 
 
+@pytest.mark.parametrize("prefix", ["192.168.77.0/24", "192.168.77.7/32", "2001:db8:7::/64"])
+def test_a_local_route_without_an_address_gives_a_hint(world: World, prefix: str) -> None:
+    """The addresses of `ip route add local` come and go with that route alone."""
+
+    async def body() -> None:
+        heard = Heard()
+        for change in ("add", "del"):
+            world.ip(f"route {change} local {prefix} dev lo")
+            await world.turns()
+            assert heard.hints == [Touched()]
+            heard.all()
+
+    world.run(body)
+
+
 def test_an_idle_watch_does_not_wake_up(world: World) -> None:
     """Without changes the loop waits in one call, without a timer."""
 

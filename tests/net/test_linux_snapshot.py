@@ -137,6 +137,22 @@ def test_a_tentative_and_a_deprecated_address_are_present(world: World) -> None:
     world.run(body)
 
 
+def test_an_address_of_a_local_route_is_present(world: World) -> None:
+    """`ip route add local` makes addresses this machine's that no interface lists, as the loopback network's are."""
+
+    async def body() -> None:
+        world.wires("w")
+        world.ip("addr add 192.168.10.2/24 dev w", "route add local 192.168.77.0/24 dev lo")
+        world.ip("route add local default dev lo table 77")
+        seen = read()
+        assert seen.local_prefixes == {"127.0.0.0/8", "192.168.77.0/24"}
+        assert seen.has_address("192.168.77.9")
+        assert seen.has_address("127.0.0.5")
+        assert not seen.has_address("192.168.10.3")
+
+    world.run(body)
+
+
 def test_a_tun_is_a_vpn_and_a_tap_in_a_bridge_is_not(world: World) -> None:
     """OpenVPN's device is distinguished from a virtual machine's."""
 

@@ -102,6 +102,8 @@ def network_from(snapshot: Snapshot, local: str) -> Network | None:
     names = {
         face.name for face in snapshot.interfaces if any(address.ip == local for address in face.addresses)
     }
+    if not names and snapshot.has_address(local):
+        return network_here(snapshot)  # the address belongs to no interface
     routes = (*snapshot.default_routes, *snapshot.routes)
     return next((network_of(snapshot, route) for route in routes if route.interface in names), None)
 

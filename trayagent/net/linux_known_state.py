@@ -54,7 +54,7 @@ class Known:
         """Replace all entries by those of a dump."""
         self.links = {link.index: link for link in links}
         self.addresses = {(a.index, a.ip, a.prefix_len): a.flags & _SHOWN_ADDRESS_FLAGS for a in addresses}
-        self.hops = {hop for route in routes if _matters(route) for hop in _route_hops(route)}
+        self.hops = {hop for route in routes if self._matters(route) for hop in _route_hops(route)}
 
     def apply(self, message: Message) -> Touched | None:
         """Process one notification."""
@@ -74,8 +74,10 @@ class Known:
                 )
             case rt.RTM_NEWROUTE | rt.RTM_DELROUTE:
                 route = rt.parse_route(message.body)
-                if route is None or not _matters(route):
+                if route is None or not self._matters(route):
                     return None
+                if message.type == rt.RTM_DELROUTE and rt.is_local(route):
+                    return self._forget(self.hops.intersection(_route_hops(route)))
                 if message.type == rt.RTM_DELROUTE:
                     return self._forget(
                         set(_route_hops(route))
@@ -84,6 +86,15 @@ class Known:
             case rt.RTM_NEWRULE | rt.RTM_DELRULE:
                 return _NOTHING  # the choice of the table changed, but no route was touched
         return None
+
+    def _matters(self, route: rt.RouteEntry) -> bool:
+        """Report whether a route can decide where a packet goes, or which addresses are this machine's.
+
+        The local route of an interface's address does not count, because it comes and goes with the address.
+        """
+        if rt.is_local(route):
+            return not any(ip == route.network for _, ip, _ in self.addresses)
+        return route.table != rt.RT_TABLE_LOCAL and not route.cloned and route.kind not in _IGNORED_ROUTES
 
     def _link_is(self, link: rt.Link) -> Touched | None:
         if link.family != socket.AF_UNSPEC:
@@ -154,11 +165,6 @@ class Known:
 
     def _name(self, index: int) -> str:
         return self.links[index].name if index in self.links else ""
-
-
-def _matters(route: rt.RouteEntry) -> bool:
-    """Report whether a route can decide where a packet to a peer goes."""
-    return route.table != rt.RT_TABLE_LOCAL and not route.cloned and route.kind not in _IGNORED_ROUTES
 
 
 def _route_hops(route: rt.RouteEntry) -> list[_RouteHop]:

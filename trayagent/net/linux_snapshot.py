@@ -38,6 +38,15 @@ def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
         routes=routes,
         matched=matched,
         gateway_macs=macs,
+        local_prefixes=_local_prefixes(entries, addresses),
+    )
+
+
+def _local_prefixes(entries: list[rt.RouteEntry], addresses: list[rt.Addr]) -> frozenset[str]:
+    """Return the local routes that do not belong to an address of an interface (`ip route add local`, 127.0.0.0/8)."""
+    own = {address.ip for address in addresses}
+    return frozenset(
+        f"{e.network}/{e.prefix_len}" for e in entries if rt.is_local(e) and e.network not in own
     )
 
 

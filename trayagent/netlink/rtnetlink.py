@@ -172,6 +172,14 @@ def parse_route(body: bytes) -> RouteEntry | None:
     )
 
 
+def is_local(route: RouteEntry) -> bool:
+    """Report whether a route makes its addresses this machine's own.
+
+    Local routes of other tables serve transparent proxies, which use them for marked packets only.
+    """
+    return route.kind == RTN_LOCAL and route.table == RT_TABLE_LOCAL
+
+
 def parse_neighbour(body: bytes) -> Neighbour | None:
     """Return the neighbour in the body of RTM_NEWNEIGH, or None for a family that is not IP."""
     family, index, state, _, _ = _head(NDMSG, body)

@@ -89,7 +89,7 @@ def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent)
             events.wait("connected", HOST)
             until("it is ended", lambda: dead.poll() is not None)
             assert dead.returncode == 255
-            assert "an ssh beside the master was dead" in agent.cli("why", HOST).stdout
+            assert "the agent ended a dead ssh beside the master" in agent.cli("why", HOST).stdout
             time.sleep(STAYS_S)
             assert living.poll() is None
             assert answers(living)

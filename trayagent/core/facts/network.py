@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Literal
 
 Kind = Literal["physical", "virtual", "vpn", "loopback"]
@@ -89,7 +89,8 @@ class Snapshot:
     gateway is absent. `carriers` maps each tunnel to the interface that carried it when that was last certain: while
     the machine had its own default route, or when the tunnel came up. The agent copies this mapping from each snapshot
     to the next. `name` is the network's name (connection or SSID), if known. `name_of` is the interface to which the
-    name belongs, or None if unknown.
+    name belongs, or None if unknown. `local_prefixes` are the routes of type local whose addresses no interface lists,
+    as `network/length`: 127.0.0.0/8, and those of `ip route add local`.
     """
 
     interfaces: tuple[Interface, ...] = ()
@@ -99,6 +100,7 @@ class Snapshot:
     name: str | None = None
     name_of: str | None = None
     carriers: Mapping[str, str] = field(default_factory=dict)
+    local_prefixes: frozenset[str] = frozenset()
     _by_name: Mapping[str, Interface] = field(init=False, repr=False, compare=False)
     default_routes: tuple[Route, ...] = field(init=False, repr=False, compare=False)
     """The default routes whose interface is up, IPv4 first, best metric first; device routes count."""
@@ -127,8 +129,13 @@ class Snapshot:
         return interface is not None and interface.up
 
     def has_address(self, ip: str) -> bool:
-        """Report whether an interface has the address (tentative and deprecated addresses count)."""
-        return any(a.ip == ip for i in self.interfaces for a in i.addresses)
+        """Report whether the address is this machine's: an interface has it, or a route of type local contains it.
+
+        Tentative and deprecated addresses count.
+        """
+        if any(a.ip == ip for i in self.interfaces for a in i.addresses):
+            return True
+        return any(ip_address(ip) in ip_network(prefix) for prefix in self.local_prefixes)
 
 
 @dataclass(frozen=True, slots=True)
