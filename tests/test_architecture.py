@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "trayagent"
 
-# A package may import itself, the modules at the top (errors, the version, `own_module`), and the packages listed here.
+# A package may import itself, the top-level modules (errors, the version, `own_module`), and the packages listed
+# here.
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "config": {"core"},
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }
 
-# A command that fronts a package imports it inside its function.
+# A front is a command that starts another package. It imports that package inside a function.
 FRONTS: dict[tuple[str, str], str] = {
     ("cli/run.py", "agent"): "`run` is the agent in the foreground",
     ("cli/doctor.py", "doctor"): "`doctor` checks what the agent needs, without one",
@@ -70,13 +71,13 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/status_html.py", "status_page"): "`status --html` writes the page",
 }
 
-# The core and the mux protocol only decide, and do no I/O.
+# The core and the mux protocol are pure: they do no I/O.
 NO_IO = {"asyncio", "logging", "os", "pathlib", "random", "select", "shutil", "signal", "socket", "sqlite3",
          "subprocess", "tempfile", "threading", "time"}  # fmt: skip
 
 
 def package_of(module: str) -> str:
-    """Return the package of a dotted module, "" for the modules at the top."""
+    """Return the package of a dotted module, or "" for a top-level module."""
     parts = module.split(".")[1:]
     if parts[:2] == ["ssh", "mux"]:
         return "ssh.mux"
@@ -92,7 +93,7 @@ def imports(path: Path) -> list[tuple[str, bool]]:
         if isinstance(node, ast.Import):
             found += [(alias.name, id(node) in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            # `from trayagent import errors` names the module in its list.
+            # in `from trayagent import errors`, the imported name is the module
             listed = [f"{node.module}.{alias.name}" for alias in node.names]
             names = {name if _is_module(name) else node.module for name in listed}
             found += [(name, id(node) in top) for name in sorted(names)]
@@ -109,7 +110,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_package_imports_only_what_the_table_allows(path: Path) -> None:
-    """Each import of one of our packages is in the table, or belongs to a named front."""
+    """Each import of a trayagent package is in the table, or is one of the listed exceptions."""
     relative = path.relative_to(ROOT)
     own = package_of(".".join(("trayagent", *relative.with_suffix("").parts)))
     if len(relative.parts) == 1:
@@ -132,13 +133,13 @@ def test_a_package_imports_only_what_the_table_allows(path: Path) -> None:
 def test_the_deciding_packages_do_no_io(path: Path) -> None:
     """The core and the mux protocol import nothing that could read a clock or have side effects."""
     if path.name in {"client.py", "peer_uid.py"}:
-        return  # the thin asyncio client, and the check of its peer
+        return  # exceptions: the thin asyncio client, and the check of its peer
     bad = {m.split(".")[0] for m, _ in imports(path)} & NO_IO
     assert not bad, f"{path.relative_to(ROOT)} imports {bad}"
 
 
-# Each folder of the agent may import those before it. The modules beside the folders use all of them, or are used by
-# all.
+# Each folder of the agent may import the folders before it. Modules outside the folders may import all folders, or
+# be imported by all.
 AGENT_FOLDERS = ("state", "forwards", "events", "masters", "roaming", "files")
 
 
@@ -146,14 +147,14 @@ AGENT_FOLDERS = ("state", "forwards", "events", "masters", "roaming", "files")
     "path", [p for p in FILES if p.parent.parent == ROOT / "agent"], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_no_folder_of_the_agent_imports_a_later_one(path: Path) -> None:
-    """An effect on forwards knows nothing of masters; what changed files mean may concern all."""
+    """No folder of the agent imports a later folder. For example, `forwards` does not import `masters`."""
     later = AGENT_FOLDERS[AGENT_FOLDERS.index(path.parent.name) + 1 :]
     bad = [m for m, _ in imports(path) for f in later if m.startswith(f"trayagent.agent.{f}.")]
     assert not bad, f"{path.relative_to(ROOT)} imports {bad}"
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """The imports at the top of all modules form no circle."""
+    """The top-level imports of all modules form no cycle."""
     after = {module_of(path): {m for m, at_top in imports(path) if at_top} for path in FILES}
     order = TopologicalSorter({m: found & after.keys() for m, found in after.items()})
     try:

@@ -1,4 +1,4 @@
-"""The program starts itself, and no other module, from any directory."""
+"""The program can start itself from any directory, and never runs another module of the same name."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def test_a_directory_of_the_same_name_is_not_run(tmp_path: Path) -> None:
 
 
 def test_only_own_module_starts_modules() -> None:
-    """Only own_module.py starts modules, since it knows how to keep such a directory out."""
+    """Only own_module.py starts modules, because it excludes such a directory."""
     assert [path.name for path in PACKAGE.rglob("*.py") if '"-m", ' in path.read_text()] == ["own_module.py"]

@@ -99,7 +99,7 @@ def test_the_page_tells_each_host_and_each_outage() -> None:
 
 
 def test_the_page_is_self_contained() -> None:
-    """The page has no script, loads nothing, and has a policy that would forbid both."""
+    """The page has no script and loads no file, and its policy forbids both."""
     text = page(known("web"), [outage("web", 3600, 60, 400)], WEEK, lasted)
     tags = {tag for tag, _ in Reader(text).tags}
     assert not tags & {"script", "link", "img", "iframe", "object", "embed"}
@@ -121,7 +121,10 @@ def test_nothing_in_the_data_is_markup() -> None:
 
 
 def test_an_outage_lies_where_it_was() -> None:
-    """Shapes are placed in per cent of the period; an earlier beginning is cut, and the shortest outage is visible."""
+    """Outages are placed in per cent of the period.
+
+    One that began earlier is cut, and the shortest one is still visible.
+    """
     half = outage("web", 3.5 * 86400, 1.75 * 86400)
     early = outage("web", 8 * 86400, 2 * 86400)
     short, last = outage("web", 86400, 0.1), outage("web", 1, None)
@@ -132,7 +135,10 @@ def test_an_outage_lies_where_it_was() -> None:
 
 
 def test_a_host_is_there_only_since_it_was_first_connected() -> None:
-    """The time before the first connection does not count, and a host that was never connected was never there."""
+    """The time before a host's first connection does not count.
+
+    A host that was never connected has no available time.
+    """
     hour = NOW - timedelta(hours=1)
     new = Sighting(rfc3339(hour - timedelta(hours=3)), rfc3339(hour))
     found = [outage("new", 1800, 900, 400), outage("never", 600, None)]
@@ -145,7 +151,7 @@ def test_a_host_is_there_only_since_it_was_first_connected() -> None:
 
 
 def test_recoveries_are_counted_by_how_long_they_took() -> None:
-    """A value on an edge counts for the longer class."""
+    """Recoveries are counted in classes of duration. A value on an edge counts for the longer class."""
     reader = Reader(recovery_times([0.1, 0.5, 0.9, 1.0, 400]))
     assert reader.text == "1 < 0.5 s 2 < 1 s 1 < 2 s < 5 s < 15 s < 1 min 1 more"
     heights = [bar["height"] for bar in rects(recovery_times([0.1, 0.5, 0.9]), "bar")]
@@ -154,7 +160,7 @@ def test_recoveries_are_counted_by_how_long_they_took() -> None:
 
 @pytest.mark.parametrize(("days", "bars"), [(1, 2), (7, 8), (30, 31), (31, 5), (365, 31)])
 def test_many_days_are_drawn_together(days: int, bars: int) -> None:
-    """The bars fit beside each other, and no outage is lost."""
+    """Many days are drawn in one bar each, so that the bars fit, and no outage is lost."""
     period = Period(NOW - timedelta(days=days), NOW)
     found = [outage("web", 3600 + number * 86400, 60) for number in range(days)]
     reader = Reader(outages_by_day(found, period))
@@ -164,13 +170,13 @@ def test_many_days_are_drawn_together(days: int, bars: int) -> None:
 
 
 def test_a_page_of_nothing_says_so() -> None:
-    """The page says "No outage", also without any host."""
+    """A page without outages says "No outage", even without any host."""
     assert "No outage of 2 hosts" in Reader(page(known("a", "b"), [], WEEK, lasted)).text
     assert "No outage" in Reader(page(known(), [], WEEK, lasted)).text
 
 
 def test_a_long_history_makes_a_page_that_can_be_read() -> None:
-    """The table is limited and says so; the charts have all outages."""
+    """The table of a long history is limited, and says so. The charts contain all outages."""
     found = [outage("web", 600_000 - number * 60, 30, 400) for number in range(MOST_ROWS + 100)]
     text = page(known("web"), found, WEEK, lasted)
     assert f"The last {MOST_ROWS} of {MOST_ROWS + 100} outages" in Reader(text).text

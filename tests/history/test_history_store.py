@@ -27,7 +27,7 @@ def event(number: int = 0, host: str | None = "web") -> dict[str, Any]:
 
 @pytest.fixture
 def told() -> list[str]:
-    """Collect what the history reports."""
+    """Collect the reports of the history."""
     return []
 
 
@@ -41,12 +41,12 @@ def history(tmp_path: Path, told: list[str]) -> Iterator[History]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return its path."""
+    """Return the path of the history's database."""
     return tmp_path / "state" / "history.sqlite"
 
 
 def test_what_is_recorded_can_be_read_again(history: History, told: list[str]) -> None:
-    """Whole event objects come back, oldest first, for one host or all, since a time."""
+    """Recorded events are read back completely, oldest first, for one host or all, since a time."""
     recorded = [event(1, "a"), event(0, "b"), event(2, None)]
     for each in recorded:
         history.record(each)
@@ -88,7 +88,7 @@ def test_what_goes_wrong_with_one_event_does_not_end_the_history(
 
 
 def test_a_history_that_was_never_written_is_empty(history: History, path: Path) -> None:
-    """Neither reading nor closing creates a file or a thread."""
+    """Reading or closing a history that was never written creates no file and no thread."""
     assert history.events() == []
     assert not path.parent.exists()
 
@@ -128,7 +128,7 @@ def test_a_history_survives_the_agent(path: Path, history: History) -> None:
 
 
 def test_old_events_are_dropped(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old events and the oldest beyond the limit are dropped; the newest stay."""
+    """Events that are too old or beyond the limit are dropped. The newest stay."""
     monkeypatch.setattr(database, "MOST_EVENTS", 3)
     now = int(time.time()) - 1_700_000_000
     for number in (0, now - 5, now - 4, now - 3, now - 2, now - 1):
@@ -142,7 +142,7 @@ def test_old_events_are_dropped(history: History, monkeypatch: pytest.MonkeyPatc
 def test_a_broken_file_is_put_aside_and_a_new_one_begun(
     history: History, path: Path, told: list[str], damage: bytes | None
 ) -> None:
-    """A file that is no database, or is damaged inside, is renamed without a report, and nothing is overwritten."""
+    """A file that is no database or is damaged is renamed without a report. No existing file is overwritten."""
     path.parent.mkdir()
     if damage is None:
         first = History(path)
@@ -164,7 +164,10 @@ def test_a_broken_file_is_put_aside_and_a_new_one_begun(
 def test_a_file_that_breaks_again_is_reported_once_and_stops_nothing(
     history: History, path: Path, told: list[str]
 ) -> None:
-    """One file is set aside; after that the history reports once, and recording still does not raise."""
+    """One broken file is set aside.
+
+    If the next one breaks, too, the history reports that once, and recording does not raise.
+    """
     for _ in range(3):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"no database " * 100)
@@ -178,7 +181,7 @@ def test_a_file_that_breaks_again_is_reported_once_and_stops_nothing(
 
 
 def test_a_full_disk_is_reported_once_and_stops_nothing(tmp_path: Path, told: list[str]) -> None:
-    """Every write fails, the agent gets one report, and reading names the reason."""
+    """If every write fails, the agent gets one report, and reading raises an error with the reason."""
     history = History(Path("/dev/full/history.sqlite"), told.append)
     for _ in range(5):
         history.record(event())
@@ -192,7 +195,7 @@ def test_a_full_disk_is_reported_once_and_stops_nothing(tmp_path: Path, told: li
 def test_a_full_database_is_reported_once_and_written_again_later(
     history: History, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite's own "disk is full" (here by its page limit) is temporary: the file stays, and writing resumes."""
+    """SQLite's "disk is full" (here caused by a page limit) is temporary: the file stays, and writing resumes."""
     real = database.open_to_write
     pages = 10
 
@@ -262,13 +265,13 @@ def test_a_slow_disk_does_not_keep_the_agent_waiting(
 def test_what_is_no_event_is_logged_and_stops_nothing(
     history: History, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bug elsewhere does not end the history."""
+    """An object that is no event is logged, and recording continues."""
     history.record(wrong)
     assert "not an event" in caplog.text
 
 
 def test_a_broken_file_cannot_be_read_silently(path: Path, history: History) -> None:
-    """Reading a broken file raises an error that says what to do."""
+    """Reading a broken file raises an error that explains what to do."""
     path.parent.mkdir()
     path.write_bytes(b"no database " * 100)
     with pytest.raises(HistoryUnreadable, match="cannot be read") as caught:

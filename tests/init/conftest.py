@@ -1,4 +1,4 @@
-"""Provide a laptop whose user has their own home directory, and run `trayagent init` there."""
+"""Fixtures: a laptop whose user has a separate home directory, and `trayagent init` on it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.agent import SOURCE
 
 MACHINES = Path(__file__).parent / "machines"
-# ssh, too, uses this home directory (from the password database), so the machine's real user stays hidden.
-# The laboratory has no cron: this program replaces crontab and prints the file ~/crontab.
+# ssh also uses this home directory (from the password database), so it does not read the real user's files. The
+# laboratory has no cron: this program replaces crontab and prints the file ~/crontab.
 CRONTAB = "#!/bin/sh\nexec cat ~/crontab\n"
 
 Init = Callable[..., "subprocess.CompletedProcess[str]"]

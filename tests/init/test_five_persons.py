@@ -1,4 +1,4 @@
-"""For five persons with their own ssh files, what `trayagent init` writes connects, and doctor accepts it."""
+"""Five users with their own ssh files: the configuration that `init` writes connects, and `doctor` accepts it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trayagent.sandbox.ssh_config_of_laptop import make_known
 
 pytestmark = pytest.mark.lab
 
-# The names in the persons' files, and which of the lab's servers answers for each.
+# The names in the users' files, and the lab's server behind each name.
 NAMES: Mapping[str, tuple[str, ...]] = {
     SERVER: ("staging.shop.example", "relay.field.example", "box.example", "vault.corp.example"),
     JUMP: ("bastion.berlin.corp.example", "bastion.lyon.corp.example"),
@@ -31,7 +31,8 @@ CONNECTED: Mapping[str, Mapping[str, str]] = {
     "scientist": {"cluster": "needs-sign-in"},
     "minimalist": {},
 }
-# Doctor's advice about the persons' own ssh_config, which init does not change, and about the login that needs a code.
+# Allowed findings: advice about the users' own ssh_config, which `init` does not change, and about the login that
+# needs a code.
 ADVICE: Mapping[str, set[str]] = {
     "web-developer": {"forwards-in-ssh-config"},
     "sysadmin": set(),
@@ -44,7 +45,7 @@ TOPICS = {"configuration", "hosts", "control paths", "forwards", "ports", "keys"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Build a laptop at home, and three servers that answer to all the names."""
+    """Build a laptop at home, and three servers for all the names."""
     with laboratory() as made:
         made.join("home")
         sshds = {address: made.sshd(address) for address in (SERVER, JUMP)}
@@ -65,7 +66,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def person(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give the laptop's user the person's files, with the lab's key and account."""
+    """Give the laptop's user the files of one of the five users, with the lab's key and account."""
     home, kept = lab.files.home, lab.files.home.with_name("home-kept")
     home.rename(kept)
     home.mkdir(mode=0o700)
@@ -87,7 +88,7 @@ def person(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("person", sorted(CONNECTED), indirect=True)
 def test_what_init_writes_runs_and_doctor_accepts_it(lab: Lab, person: str) -> None:
-    """The agent loads the file and connects its hosts, and doctor names no fault in what init wrote."""
+    """The agent loads the file and connects its hosts, and `doctor` finds no problem in the file."""
     with Agent(lab) as agent:
         done = agent.cli("init", "--yes")
         assert done.returncode == 0, done.stderr

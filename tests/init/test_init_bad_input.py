@@ -65,7 +65,7 @@ def test_without_a_terminal_it_only_shows(home: Path, init: Init) -> None:
 
 
 def test_an_empty_machine_gets_a_configuration_to_start_from(home: Path, init: Init) -> None:
-    """If nothing is found, the comments contain an example."""
+    """If `init` finds no tunnel, the comments of the configuration contain an example."""
     done = init("--yes")
     assert done.returncode == 0
     assert not load(home / ".config/trayagent/config.toml").hosts
@@ -92,7 +92,7 @@ def test_a_configuration_that_ssh_refuses_stops_it(home: Path, init: Init, text:
 
 
 def test_files_that_are_none_stop_nothing(home: Path, init: Init) -> None:
-    """A FIFO, a directory and a dead link in place of files are ignored."""
+    """`init` ignores a FIFO, a directory and a dead link in place of files."""
     furnish(home, "jump-host")
     units = home / ".config/systemd/user"
     os.mkfifo(units / "fifo.service")
@@ -105,12 +105,15 @@ def test_files_that_are_none_stop_nothing(home: Path, init: Init) -> None:
 
 
 def test_an_unreadable_file_is_named(home: Path, desk: Lab, env: Mapping[str, str]) -> None:
-    """An unreadable unit or shell file is skipped; with an unreadable Include ssh itself refuses every host."""
+    """An unreadable unit or shell file is reported and skipped.
+
+    With an unreadable Include, ssh itself rejects every host.
+    """
     furnish(home, "jump-host")
     (home / ".bashrc").write_text("alias x='ssh -N h'\n")
     (home / ".bashrc").chmod(0)
     (home / ".config/systemd/user/b.service").touch(mode=0)
-    # root reads everything unless it loses that capability.
+    # root can read every file, so drop that capability
     forbidden = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     words = [*forbidden, *Agent.command("init", "--print")]
     done = desk.laptop.run(words, env=env)
@@ -147,7 +150,7 @@ def test_of_5000_hosts_only_the_proposed_ones_are_queried(home: Path, init: Init
 
 
 def test_progress_is_shown_when_it_takes_longer_than_a_moment(home: Path, init: Init) -> None:
-    """A stream that is not a terminal gets one line."""
+    """If `init` takes longer than a moment, it shows progress. A stream that is not a terminal gets one line."""
     a_unit(home)
     slow = home / "bin" / "crontab"
     slow.write_text("#!/bin/sh\nsleep 1.1\nexit 1\n")
@@ -157,7 +160,7 @@ def test_progress_is_shown_when_it_takes_longer_than_a_moment(home: Path, init: 
 
 
 def test_a_folder_that_others_may_write_is_refused(home: Path, init: Init) -> None:
-    """The agent would refuse a configuration there, so nothing is written."""
+    """`init` writes no file into a folder that others may write to, because the agent would reject that file."""
     folder = home / ".config/trayagent"
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -168,7 +171,7 @@ def test_a_folder_that_others_may_write_is_refused(home: Path, init: Init) -> No
 
 
 def test_the_command_that_closes_a_folder_can_be_pasted(tmp_path: Path) -> None:
-    """A path with a space is quoted."""
+    """In the command that closes the folder's permissions, a path with a space is quoted."""
     folder = tmp_path / "my config"
     folder.mkdir()
     folder.chmod(0o777)
@@ -210,7 +213,7 @@ def test_what_the_configuration_cannot_hold_is_named(home: Path, init: Init) -> 
 
 
 def test_a_match_exec_that_hangs_is_not_waited_for_again_and_again(home: Path, init: Init) -> None:
-    """After two timeouts the other hosts are not tried, and the error names ssh_config."""
+    """After two time-outs of `ssh -G`, `init` does not try the other hosts, and the error names ssh_config."""
     (home / "bin" / "slow-ssh").write_text("#!/bin/sh\nsleep 60\n")
     (home / "bin" / "slow-ssh").chmod(0o755)
     a_unit(home)
@@ -219,7 +222,7 @@ def test_a_match_exec_that_hangs_is_not_waited_for_again_and_again(home: Path, i
     )
     begin = time.monotonic()
     done = init("--yes", TRAYAGENT_SSH=str(home / "bin" / "slow-ssh"))
-    assert time.monotonic() - begin < 30  # one after the other would take a minute
+    assert time.monotonic() - begin < 30  # trying all hosts would take a minute
     assert done.returncode == 1
     assert "in time" in done.stderr
     assert not (home / ".config/trayagent").exists()

@@ -1,4 +1,4 @@
-"""The user chooses on a real pseudo-terminal of 80 by 24."""
+"""The user's choices on a real pseudo-terminal of 80 by 24."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHIN_S = 20.0
 
 
 class Terminal:
-    """A pseudo-terminal with `trayagent init` in it; `said` is all output."""
+    """A pseudo-terminal in which `trayagent init` runs. `said` is all output."""
 
     def __init__(self, desk: Lab, env: Mapping[str, str], columns: int, rows: int) -> None:
         self.started_by_agent, self._theirs = os.openpty()
@@ -36,7 +36,7 @@ class Terminal:
         )
 
     def resize(self, columns: int, rows: int) -> None:
-        """Resize the terminal; the kernel would notify a process only if this were its controlling terminal."""
+        """Resize the terminal. The kernel sends no SIGWINCH, because this is not the program's controlling terminal."""
         fcntl.ioctl(self.started_by_agent, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def screen(self) -> list[str]:
@@ -58,7 +58,7 @@ class Terminal:
             time.sleep(0.01)  # a burst would look like a paste
 
     def end(self) -> int:
-        """Read to the end; return the exit status. The terminal must be restored."""
+        """Read to the end, check that the terminal is restored, and return the exit status."""
         limit = time.monotonic() + WITHIN_S
         while self.child.poll() is None:
             self._read(min(limit, time.monotonic() + 0.05))
@@ -89,7 +89,7 @@ class Terminal:
 def terminal(
     desk: Lab, home: Path, env: Mapping[str, str], request: pytest.FixtureRequest
 ) -> Iterator[Terminal]:
-    """Start `trayagent init` in a terminal; the parameter is its TERM and size."""
+    """Start `trayagent init` in a terminal. The parameter contains TERM and the size."""
     furnish(home, "shell-files")
     term, columns, rows = getattr(request, "param", ("xterm", 80, 24))
     made = Terminal(desk, {**env, "TERM": term}, columns, rows)
@@ -103,7 +103,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_arrow_keys_and_space_choose_what_is_written(terminal: Terminal, home: Path) -> None:
-    """A host is kept, kept when used, or left out; a single forward can be switched off."""
+    """A host is set to always, to on-use or left out, and a single forward is switched off."""
     seen = terminal.wait("q: leave")
     assert len(seen) <= 24
     assert all(len(line) < 80 for line in seen)
@@ -120,13 +120,14 @@ def test_arrow_keys_and_space_choose_what_is_written(terminal: Terminal, home: P
     assert list(config.hosts) == ["pi"]
     assert config.hosts["pi"].connect == "on-use"
     assert config.hosts["pi"].local == ("8081:localhost:80",)
-    assert "dev (alias devtunnel" in terminal.said  # listed as left out, and not to be switched off
+    # listed as left out, but without a command that switches it off
+    assert "dev (alias devtunnel" in terminal.said
     assert "reconnect dev" not in terminal.said
 
 
 @pytest.mark.parametrize("key", ["q", "\x1b", "\x03", "\x04"])
 def test_leaving_writes_nothing(terminal: Terminal, home: Path, key: str) -> None:
-    """q, Escape, Ctrl-C and Ctrl-D end it with status 1, and the terminal is restored."""
+    """q, Escape, Ctrl-C and Ctrl-D end `init` with status 1, without a file, and the terminal is restored."""
     terminal.wait("q: leave")
     terminal.press(key)
     assert terminal.end() == 1
@@ -151,7 +152,8 @@ def test_a_small_terminal_scrolls(terminal: Terminal) -> None:
     terminal.press("\x1b[F")
     assert any("9229" in line for line in terminal.wait("9229"))
     terminal.resize(80, 24)
-    terminal.child.send_signal(28)  # SIGWINCH: the kernel sends it only for a controlling terminal
+    # send SIGWINCH, because the kernel sends it only for a controlling terminal
+    terminal.child.send_signal(28)
     terminal.wait("pi  keep connected(?s:.*)9229")
     terminal.press("q")
     assert terminal.end() == 1

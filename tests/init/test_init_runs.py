@@ -1,4 +1,4 @@
-"""`trayagent init` turns running tunnels into a working configuration: real ssh, autossh, sshd and agent."""
+"""`trayagent init` turns running tunnels into a working configuration, with real ssh, autossh, sshd and agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Restart=always
 [Install]
 WantedBy=default.target
 """
-# Only this unit has port, user and key.
+# Only this unit, not ssh_config, has port, user and key.
 BY_ADDRESS = """\
 [Service]
 ExecStart=/usr/bin/autossh -M 20000 -N -p 2222 -i "{key}" -L 9001:127.0.0.1:8000 {user}@203.0.113.10
@@ -85,7 +85,7 @@ def test_units_of_autossh_become_a_configuration_that_runs(lab: Lab) -> None:
 
 
 def test_what_runs_now_is_found(lab: Lab) -> None:
-    """An ssh tunnel, a background master and autossh are found, and autossh's child is not listed separately."""
+    """`init` finds a running ssh tunnel, a background master and autossh, but not autossh's child separately."""
     need(shutil.which("autossh"), "autossh")
     web01 = ["-o", "ControlPath=none", "web01"]
     lab.laptop.check(["ssh", "-fN", "-L", "9002:127.0.0.1:8000", *web01])
@@ -109,7 +109,7 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
 
 
 def test_a_master_alone_is_proposed_for_use(lab: Lab) -> None:
-    """A running master is found by its control path and proposed for on-use, as without a table."""
+    """`init` finds a running master by its control path, and proposes on-use, which is like adoption."""
     lab.laptop.check(["ssh", "-fNM", "web01"])
     lab.laptop.check(["ssh", "-O", "exit", "web01"])
     lab.laptop.check(["ssh", "-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "web01", "true"])
@@ -119,7 +119,7 @@ def test_a_master_alone_is_proposed_for_use(lab: Lab) -> None:
 
 
 def test_the_agents_own_master_is_no_tunnel_of_yours(lab: Lab) -> None:
-    """While an agent keeps the host, nothing is to be killed."""
+    """`init` does not list the agent's own master as a tunnel that the user should end."""
     with Agent(lab) as agent:
         agent.start('[hosts.web01]\nlocal = ["9000:127.0.0.1:8000"]\n')
         agent.wait_forwards("web01", {"local": "open"})

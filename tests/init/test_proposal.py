@@ -1,4 +1,4 @@
-"""Findings are combined into a proposal; system crontabs and control groups are parsed."""
+"""The combination of findings into a proposal, and the parsing of system crontabs and control groups."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def seen(where: str, host: str, *specs: str, line: str = "autossh -N h", **more:
     """Return a finding with local forwards."""
     forwards = tuple(forward_spec.parse("local", spec) for spec in specs)
     kind = "shell" if more.get("by_hand") else "unit"
-    found = Found(kind, where, tuple(line.split()), **more)  # type: ignore[arg-type]  # a kind
+    found = Found(kind, where, tuple(line.split()), **more)  # type: ignore[arg-type]  # the kind is a plain string here
     return Understood(found, parse(found.words), Meaning(host, forwards))
 
 
 def test_what_runs_gets_a_port_before_what_does_not() -> None:
-    """A running tunnel gets the port, whatever the alphabetical order; the other is reported with a hint."""
+    """If two tunnels have the same port, the running one gets it. The other is reported with a hint."""
     hosts, skipped = propose([seen("a", "x", "80:b:1", active=False), seen("b", "y", "80:b:2")])
     assert [(h.name, h.wish, len(h.forwards)) for h in hosts] == [("y", "always", 1), ("x", "leave", 0)]
     assert [p.where for p in skipped] == ["-L 80:b:1 of a"]
@@ -38,7 +38,7 @@ def in_ssh_config(host: str, *specs: str) -> Understood:
 
 
 def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
-    """The second host is not proposed, unless something else keeps it connected."""
+    """If two hosts have the same port in ssh_config, the second is not proposed, unless a tunnel keeps it connected."""
     hosts, skipped = propose([in_ssh_config("x", "1:b:1"), in_ssh_config("y", "1:b:2", "3:b:3")])
     assert [(h.name, h.wish, h.clash) for h in hosts] == [
         ("x", "always", ""),
@@ -53,14 +53,14 @@ def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
 
 
 def test_a_disabled_unit_adds_nothing_to_a_host_that_is_kept() -> None:
-    """The disabled unit is reported instead."""
+    """A disabled unit of a host that is kept adds no forward, and is only reported."""
     hosts, skipped = propose([seen("old", "x", "1:b:1", active=False), seen("new", "x", "2:b:2")])
     assert [f.spec for f in hosts[0].forwards] == ["2:b:2"]
     assert [p.where for p in skipped] == ["old"]
 
 
 def test_the_same_forward_twice_is_one() -> None:
-    """Two units of one host are combined."""
+    """If two units of one host have the same forward, it is listed once."""
     hosts, skipped = propose([seen("a", "x", "1:b:1"), seen("b", "x", "1:b:1", "2:b:2")])
     assert [(h.because, [f.spec for f in h.forwards]) for h in hosts] == [(("a", "b"), ["1:b:1", "2:b:2"])]
     assert not skipped
@@ -76,13 +76,16 @@ def test_the_same_forward_twice_is_one() -> None:
     ],
 )
 def test_an_alias_is_kept_if_it_was_meant_to_last(line: str, wish: str, session: str | None) -> None:
-    """An alias for autossh means always, one for ssh means on-use; a terminal session is for attach."""
+    """A shell alias with autossh is proposed as always, one with ssh as on-use.
+
+    One with a terminal session uses attach.
+    """
     [host], _ = propose([seen("alias", "h", line=line, by_hand=True)])
     assert (host.wish, host.session) == (wish, session)
 
 
 def test_a_system_crontab_has_a_column_for_the_user() -> None:
-    """A line of another user is skipped."""
+    """A system crontab has a column for the user. Lines of other users are skipped."""
     machine = Machine("me", 1000, Path("/home/me"), {})
     text = (
         "MAILTO=''\n@reboot me ssh -N a%input\n@daily me ssh -N b\\%%input\n0 1 * * * root ssh -N b\n0 2\tX\n"
@@ -100,7 +103,7 @@ def test_a_system_crontab_has_a_column_for_the_user() -> None:
     "line", ["* * * * *\tme\tssh -N a", "* * * * * me\t ssh -N a", "@reboot me  ssh -N a"]
 )
 def test_the_columns_of_a_system_crontab_may_be_parted_by_tabs(line: str) -> None:
-    """Tabs separate columns as in cron itself; a line that ends with its user runs nothing."""
+    """Tabs separate columns, as in cron itself. A line that ends after the user has no command."""
     machine = Machine("me", 1000, Path("/home/me"), {})
     [found] = cron.lines(machine, "/etc/crontab", line, "an editor", with_user=True)
     assert isinstance(found, Found)
@@ -110,7 +113,7 @@ def test_the_columns_of_a_system_crontab_may_be_parted_by_tabs(line: str) -> Non
 
 
 def test_the_unit_of_a_process_is_read_from_its_control_group() -> None:
-    """Units of the user's and the system's manager are recognized; a terminal's scope is no unit."""
+    """The control group shows units of the user's and the system's manager. A terminal's scope is no unit."""
     machine = Machine("me", 1000, Path("/home/me"), {})
     of_user = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/tunnel@db.service\n"
     assert processes.unit_of(of_user) == "tunnel@db.service"

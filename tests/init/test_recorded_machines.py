@@ -23,12 +23,13 @@ def test_each_recorded_machine_gets_its_configuration(name: str, home: Path, ini
     furnish(home, name)
     shown = init("--print")
     assert shown.returncode == 0, shown.stderr
-    # On a slow machine it prints what it is reading.
+    # On a slow machine `init` prints its progress.
     said = {".toml": shown.stdout, ".txt": re.sub(r"^Reading .*\n", "", shown.stderr)}
     for ending, text in said.items():
         plain = text.replace(str(home), "{home}").replace(f"gui/{os.getuid()}/", "gui/{uid}/")
         expected = EXPECTED / f"{name}{ending}"
-        if os.environ.get("RECORD"):  # check the difference before you keep it
+        if os.environ.get("RECORD"):
+            # This rewrites the recorded file. Check the difference before you commit it.
             expected.write_text(plain)
         assert plain == expected.read_text()
     assert not (home / ".config/trayagent").exists()

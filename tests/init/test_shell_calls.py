@@ -72,7 +72,7 @@ def test_what_is_set_for_a_call_comes_with_it() -> None:
 
 @given(st.text(alphabet="ssh -N'\"$(){}`\\;&|<>#=\na~", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Parsing ends, and raises nothing but ValueError."""
+    """Parsing any text ends, and raises no exception but ValueError."""
     with contextlib.suppress(ValueError):
         list(calls(text, VARIABLES))
 
@@ -106,7 +106,7 @@ def test_aliases_and_functions_are_named(tmp_path: Path, text: str, name: str, w
 
 
 def test_a_quote_that_never_ends_spoils_one_line_only(tmp_path: Path) -> None:
-    """The line is reported, and the next alias is found."""
+    """A line with a quote that never ends is reported, and the next alias is found."""
     text = "alias a='ssh -N h\n" + "x=1\n" * 40 + "alias b='ssh -N g'\n"
     broken, fine = lines(machine(tmp_path), tmp_path / ".bashrc", text)
     assert isinstance(broken, Skipped)
@@ -117,7 +117,7 @@ def test_a_quote_that_never_ends_spoils_one_line_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["sh", "-c", "ssh -N 'h"], ["env", "-S", "ssh -N 'h"]])
 def test_a_quote_that_never_ends_spoils_one_launch_agent_only(tmp_path: Path, words: list[str]) -> None:
-    """The agent is reported, and the next one is found."""
+    """A launch agent with a quote that never ends is reported, and the next launch agent is found."""
     folder = tmp_path / "Library/LaunchAgents"
     folder.mkdir(parents=True)
     for label, program in (("a", words), ("my b", ["ssh", "-N", "g"])):

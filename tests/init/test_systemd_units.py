@@ -1,4 +1,4 @@
-"""Units are read as systemd reads them, from real files, without a service manager."""
+"""The parser of unit files, which reads real files as systemd does, without a service manager."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_variables_and_specifiers_are_put_in() -> None:
 
 
 def test_a_system_unit_is_ours_only_if_it_runs_as_this_user(machine: Machine) -> None:
-    """User= decides; the command to switch it off uses sudo."""
+    """A system unit counts only if its User= is this user. The command to switch it off uses sudo."""
     put(machine.root, "etc/systemd/system/a.service", "[Service]\nUser=me\nExecStart=ssh -N a\n")
     put(machine.root, "etc/systemd/system/b.service", "[Service]\nExecStart=ssh -N b\n")
     put(machine.root, "lib/systemd/system/c.service", "[Service]\nUser=autossh\nExecStart=ssh -N c\n")
@@ -80,7 +80,7 @@ def test_a_system_unit_is_ours_only_if_it_runs_as_this_user(machine: Machine) ->
 
 
 def test_the_first_folder_wins_and_a_mask_hides(machine: Machine) -> None:
-    """A user's unit replaces the machine's unit with that name; a link to /dev/null hides it."""
+    """A user's unit replaces the machine's unit with the same name. A link to /dev/null hides the unit."""
     put(machine.root, "usr/lib/systemd/user/a.service", "[Service]\nExecStart=ssh -N far\n")
     put(machine.home, ".config/systemd/user/a.service", "[Service]\nExecStart=ssh -N near\n")
     put(machine.root, "usr/lib/systemd/user/b.service", "[Service]\nExecStart=ssh -N b\n")
@@ -91,7 +91,7 @@ def test_the_first_folder_wins_and_a_mask_hides(machine: Machine) -> None:
 
 
 def test_a_template_counts_by_its_instances(machine: Machine) -> None:
-    """Linked and running instances are found; a template alone is only reported."""
+    """Linked and running instances of a template are found. A template alone is only reported."""
     put(machine.home, ".config/systemd/user/t@.service", "[Service]\nExecStart=ssh -N %i\n")
     [lonely] = found(machine)
     assert isinstance(lonely, Skipped)
@@ -116,7 +116,10 @@ def test_drop_ins_come_in_the_order_of_their_names(machine: Machine) -> None:
 
 
 def test_a_unit_that_nothing_starts_is_not_active(machine: Machine) -> None:
-    """A unit with [Install] and no link is inactive; a link, a running process, or no [Install] makes it active."""
+    """A unit with [Install] but without a link is inactive.
+
+    A link, a running process or a missing [Install] makes it active.
+    """
     install = "[Install]\nWantedBy=default.target\n"
     put(machine.home, ".config/systemd/user/a.service", f"[Service]\nExecStart=ssh -N a\n{install}")
     [one] = found(machine)
@@ -128,7 +131,7 @@ def test_a_unit_that_nothing_starts_is_not_active(machine: Machine) -> None:
 
 
 def test_what_starts_a_service_is_switched_off_with_it(machine: Machine) -> None:
-    """A timer, path or socket with its name would start it again; a template's unit applies to its instances."""
+    """A timer, path or socket with the unit's name is also switched off, because it would start the unit again."""
     put(machine.home, ".config/systemd/user/a.service", "[Service]\nExecStart=ssh -N a\n")
     put(machine.home, ".config/systemd/user/b.timer", "[Timer]\nOnBootSec=1\n")
     put(machine.root, "usr/lib/systemd/user/a.timer", "[Timer]\nOnBootSec=1\n")
@@ -151,7 +154,7 @@ def test_the_name_of_a_unit_can_be_pasted(machine: Machine) -> None:
 
 @given(st.text(alphabet="[Service]\nExecStart=ssh -N\\'\"$%{};:@x2", max_size=80))
 def test_any_text_is_a_unit_or_refused(text: str) -> None:
-    """Parsing raises nothing but ValueError."""
+    """Parsing any text raises no exception but ValueError."""
     unit = systemd_text.parse("[Service]\nExecStart=ssh " + text)
     table = systemd_text.specifiers("a@b.service", {})
     with contextlib.suppress(ValueError):

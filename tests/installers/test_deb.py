@@ -36,7 +36,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         / f"deb-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
     )
     into.mkdir(exist_ok=True)
-    with (into / "lock").open("w") as lock:  # the workers of one run share the package
+    with (into / "lock").open("w") as lock:  # all test workers of one run share the package
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (built := list(into.glob("trayagent_*.deb"))):
             _build(into)
@@ -55,7 +55,7 @@ def _build(into: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tree(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the package's files, unpacked."""
+    """Return the folder with the package's unpacked files."""
     into = tmp_path_factory.mktemp("deb") / "tree"
     assert run("dpkg-deb", "--raw-extract", package, into).returncode == 0
     return into
@@ -63,7 +63,7 @@ def tree(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_package_declares_its_dependencies(tree: Path) -> None:
-    """It depends on exactly one Python version and architecture, for its compiled parts, and on Debian's packages."""
+    """The package depends on one Python version and architecture, for its compiled parts, and on Debian's packages."""
     control = (tree / "DEBIAN" / "control").read_text()
     depends = re.findall(r"^Depends: (.*)$", control, re.MULTILINE)[0]
     assert "python3 (>= 3.11), python3 (<< 3.12)" in depends
@@ -74,7 +74,10 @@ def test_the_package_declares_its_dependencies(tree: Path) -> None:
 
 @pytest.mark.slow
 def test_all_files_are_there(tree: Path) -> None:
-    """Command, unit, manual page, completions, desktop file and icons exist, and only root may write the files."""
+    """The package has command, unit, manual page, completions, desktop file and icons.
+
+    Only root may write to the files.
+    """
     for path in (
         "usr/bin/trayagent",
         "usr/lib/systemd/user/trayagent.service",
@@ -115,7 +118,7 @@ def test_the_package_contains_what_debian_lacks(tree: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="its compiled parts are for Python 3.11")
 def test_the_program_in_it_starts(tree: Path) -> None:
-    """The Python of the tests starts it with the package's own directory before everything else."""
+    """The packaged program starts. The tests' Python runs it with the package's directory first in its path."""
     done = run(sys.executable, "-P", "-m", "trayagent", "--version", PYTHONPATH=str(tree / SITE))
     assert done.stdout.startswith("trayagent "), done.stderr
     code = (
@@ -128,7 +131,7 @@ def test_the_program_in_it_starts(tree: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("lintian") is None, reason="lintian is not installed; `make fresh` runs it")
 def test_lintian_reports_nothing(package: Path, tmp_path: Path) -> None:
-    """There are neither errors nor warnings, and each override has its reason beside it."""
+    """Lintian reports no errors and no warnings, and each override has a reason."""
     done = run("lintian", "--fail-on", "error,warning", "--allow-root", package, TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stdout
     overrides = (ROOT / "installers" / "linux" / "lintian-overrides").read_text().split("\n\n")

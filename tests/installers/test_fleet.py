@@ -1,4 +1,4 @@
-"""The role for many boxes, run by the real Ansible over a real sshd in the sandbox."""
+"""The Ansible role for many machines, run by the real Ansible over a real sshd in the sandbox."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ needs_ansible = pytest.mark.skipif(
 
 
 class Boxes:
-    """One box that is managed from the laptop, with everything inside the sandbox's directory."""
+    """One machine that is managed from the laptop. All its files are in the sandbox's directory."""
 
     def __init__(self, lab: Lab, wheels: Path) -> None:
         self.lab = lab
@@ -119,7 +119,10 @@ def boxes() -> Iterator[Boxes]:
 
 @needs_ansible
 def test_the_role_installs_then_changes_nothing_and_completes_an_interrupted_run(boxes: Boxes) -> None:
-    """The box runs the agent with the given configuration, and a run changes only what differs."""
+    """The machine runs the agent with the given configuration.
+
+    A second run changes nothing, and a later one completes the rest.
+    """
     first = boxes.play()
     assert first["failed"] == 0
     assert boxes.trayagent("--version").stdout.startswith("trayagent ")
@@ -139,7 +142,7 @@ def test_the_role_installs_then_changes_nothing_and_completes_an_interrupted_run
     assert boxes.play()["changed"] == 0
 
     [whole] = boxes.root.glob("venv-*/installed-whole")
-    whole.unlink()  # as if it had been interrupted before its last step
+    whole.unlink()  # as if the run had been interrupted before its last step
     (whole.parent / "bin" / "trayagent").unlink()
     assert boxes.play()["changed"] > 0
     assert boxes.trayagent("--version").returncode == 0
@@ -151,7 +154,7 @@ def test_the_role_installs_then_changes_nothing_and_completes_an_interrupted_run
 
 
 def _rejects_an_invalid_configuration(boxes: Boxes) -> None:
-    """Check that the role fails at that task and names the key, and that the previous file stays."""
+    """Check that the role fails and names the invalid key, and that the previous file stays."""
     config = boxes.home / ".config/trayagent/config.toml"
     before = config.read_text()
     with pytest.raises(AssertionError, match="there is no such key") as failed:
@@ -175,7 +178,10 @@ def _runs(boxes: Boxes) -> None:
 
 @needs_ansible
 def test_the_box_runs_the_version_in_the_folder(boxes: Boxes) -> None:
-    """The box runs newer wheels, the older ones again, or another dependency, and unused versions are removed."""
+    """The machine runs the version in the folder: newer, older, or with another dependency.
+
+    Unused versions are removed.
+    """
     older = Path(boxes.vars["trayagent_wheels"])
     assert boxes.play()["failed"] == 0
     boxes.play(trayagent_wheels=str(_newer(older)))
@@ -215,7 +221,10 @@ def _newer(wheels: Path) -> Path:
 
 @needs_ansible
 def test_without_metrics_no_timer_wakes_the_box(boxes: Boxes) -> None:
-    """A script in place of systemctl records its calls, and the program recognizes the unit as its own."""
+    """Without metrics there is no timer.
+
+    A fake systemctl records its calls, and the program recognizes the unit as its own.
+    """
     config, manager = boxes.home / ".config", boxes.lab.files.home / "manager"
     units = config / "systemd" / "user"
     for folder in (manager, units / "default.target.wants", units / "timers.target.wants"):

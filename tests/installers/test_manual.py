@@ -23,7 +23,7 @@ TABLES: dict[str, Any] = {"[agent]": Agent, "[hosts.NAME]": Host, "[vpns.NAME]":
 
 @pytest.fixture(scope="module")
 def rendered() -> str:
-    """Return the page as a terminal of 80 columns shows it, without bold and underline."""
+    """Return the page as a terminal of 80 columns shows it, without bold and underlined text."""
     if shutil.which("groff") is None:
         assert not os.environ.get("CI"), "groff is missing"
         pytest.skip("groff is not installed")
@@ -41,14 +41,17 @@ def subsection(title: str) -> str:
 
 
 def test_the_page_causes_no_warning_and_no_line_is_too_long(rendered: str) -> None:
-    """With all its warnings enabled, groff prints none."""
+    """There is no warning from groff, and no line is too long."""
     assert "@" not in re.sub(r"@host|user@", "", rendered)
     assert max(map(len, rendered.splitlines())) <= 80
     assert "January 2, 2026" in rendered
 
 
 def test_each_command_has_a_paragraph_with_all_its_options(rendered: str) -> None:
-    """The order is that of the help. The options of argparse itself appear once."""
+    """Each command has a paragraph with all its options, in the order of the help.
+
+    Options of argparse itself appear once.
+    """
     text = rendered.split("\nCOMMANDS\n")[1].split("\nCONFIGURATION\n", maxsplit=1)[0]
     assert re.findall(r"^     ([a-z]+)\b", text.split("Options before the command")[0], re.MULTILINE) == list(
         main.MODULES
@@ -66,7 +69,7 @@ def test_each_command_has_a_paragraph_with_all_its_options(rendered: str) -> Non
 
 @pytest.mark.parametrize("title", list(TABLES))
 def test_each_key_of_the_configuration_is_there_with_its_default(title: str) -> None:
-    """There is no other key, and a key without a default has an example."""
+    """The table lists exactly the existing keys, with their defaults, or an example if there is none."""
     found = dict(re.findall(r"^\.It Cm (\w+) No = Li (.*)$", subsection(title), re.MULTILINE))
     fields = {field.name: field for field in msgspec.structs.fields(TABLES[title])}
     assert list(found) == list(fields)

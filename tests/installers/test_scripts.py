@@ -42,7 +42,7 @@ def test_each_script_can_be_run(script: Path) -> None:
 
 
 def test_the_python_of_prerm_runs(tmp_path: Path) -> None:
-    """Without a user manager it prints nothing; its imports must follow the modules."""
+    """The Python code of prerm runs, so its imports are correct. Without a user manager it prints no text."""
     [code] = re.findall(r"'(from trayagent[^']*)'", (ROOT / "installers/linux/prerm").read_text())
     env = os.environ | {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

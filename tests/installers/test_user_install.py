@@ -24,7 +24,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 class User:
-    """A user with a home directory, who runs the scripts."""
+    """A user with a separate home directory, who runs the scripts."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -32,10 +32,11 @@ class User:
         self.root = home / ".local" / "share" / "trayagent"
         kept = ("PATH", "LANG", "CI")
         passed = {k: v for k, v in os.environ.items() if k in kept or k.startswith(("PIP_", "SSL_"))}
-        # The base interpreter of the tests, because a virtual environment inside another one would differ.
+        # Use the base interpreter, because a virtual environment inside another one would differ.
         self.env = passed | {"HOME": str(home), "PYTHON": os.path.realpath(sys.executable)}
         self.env["PATH"] = f"{self.command.parent}:{self.env['PATH']}"
-        self.env["XDG_RUNTIME_DIR"] = str(home / "run")  # no service manager of this machine listens there
+        # an empty directory, so that no service manager is found
+        self.env["XDG_RUNTIME_DIR"] = str(home / "run")
         (home / "run").mkdir(mode=0o700)
 
     def run(self, *words: str | Path, **env: str) -> Done:
@@ -63,7 +64,7 @@ def user(tmp_path: Path) -> User:
 
 
 def until(true: Callable[[], object]) -> None:
-    """Wait until the condition holds."""
+    """Wait until the condition is true."""
     limit = time.monotonic() + DEADLINE_S
     while not true():
         assert time.monotonic() < limit
@@ -72,7 +73,7 @@ def until(true: Callable[[], object]) -> None:
 
 @pytest.mark.slow
 def test_the_life_of_an_installation(user: User) -> None:
-    """It is interrupted, completed, used, upgraded under a running agent, and removed completely."""
+    """An installation is interrupted, completed, used, upgraded while the agent runs, and removed completely."""
     interrupted = subprocess.Popen(
         [SCRIPT], env=user.env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -92,7 +93,7 @@ def test_the_life_of_an_installation(user: User) -> None:
     assert f"Exec={user.command} run" in entry.read_text()
     _extras_are_found(user)
 
-    entry.unlink()  # the user's decision, which an upgrade respects
+    entry.unlink()  # the user switches it off, and an upgrade keeps that
     agent = subprocess.Popen([user.command, "run", "--no-tray"], env=user.env)
     try:
         until(lambda: user.run(user.command, "status").returncode == 0)
@@ -153,7 +154,7 @@ def without(tmp_path: Path, *missing: str) -> str:
 
 
 def test_without_ssh_the_error_says_what_to_install(user: User, tmp_path: Path) -> None:
-    """Nothing is installed."""
+    """Without ssh, the script installs no file, and the error names the package to install."""
     done = user.run(SCRIPT, PATH=without(tmp_path, "ssh"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "ssh is missing" in done.stderr
@@ -162,7 +163,7 @@ def test_without_ssh_the_error_says_what_to_install(user: User, tmp_path: Path) 
 
 
 def test_without_venv_it_names_the_package(user: User, tmp_path: Path) -> None:
-    """Debian's python3 is like that without python3-venv."""
+    """Without venv (Debian's python3 without python3-venv), the error names the package."""
     python = tmp_path / "python3"
     python.write_text(f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -172,7 +173,7 @@ def test_without_venv_it_names_the_package(user: User, tmp_path: Path) -> None:
 
 
 def test_without_a_python_that_is_new_enough_it_says_which(user: User, tmp_path: Path) -> None:
-    """Nothing is installed."""
+    """Without a Python that is new enough, the script fails, and the error contains the required version."""
     done = user.run(SCRIPT, PATH=without(tmp_path, "python3"), PYTHON="")
     assert done.returncode == 1
     assert "Python 3.11 or newer" in done.stderr
@@ -192,14 +193,14 @@ def test_a_foreign_command_is_left_alone(user: User) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have come by sudo")
 def test_sudo_is_refused(user: User) -> None:
-    """With sudo it would install for root."""
+    """The script refuses to run under sudo, because it would install for root."""
     done = user.run(SCRIPT, SUDO_USER="somebody")
     assert done.returncode == 1
     assert "without sudo" in done.stderr
 
 
 def test_two_at_once_do_not_disturb_each_other(user: User) -> None:
-    """The second run reports the first one."""
+    """A second run at the same time fails and reports the first run."""
     to = user_install.places(user.env)
     with user_install._alone(to.root):
         done = user.run(SCRIPT)
@@ -209,7 +210,7 @@ def test_two_at_once_do_not_disturb_each_other(user: User) -> None:
 
 @pytest.mark.parametrize("script", [SCRIPT, MAC_SCRIPT])
 def test_help_shows_install_and_uninstall(user: User, script: Path) -> None:
-    """It shows how to install and how to remove."""
+    """The help shows how to install and how to remove the program."""
     done = user.run(script, "--help")
     assert done.returncode == 0
     assert "--uninstall" in done.stdout
@@ -217,7 +218,7 @@ def test_help_shows_install_and_uninstall(user: User, script: Path) -> None:
 
 
 def test_each_system_has_its_own_script(user: User) -> None:
-    """Each script names the other one."""
+    """On the wrong system, each script names the right script."""
     assert "installers/linux/install.sh" in user.run(MAC_SCRIPT).stderr
 
 
@@ -231,7 +232,7 @@ def fake_program(folder: Path, name: str, script: str) -> None:
 def test_the_mac_script_starts_the_same_installation(user: User, tmp_path: Path) -> None:
     """The script finds its Python and reaches the common part, which checks the command first.
 
-    Linux can test no more.
+    The rest can be tested only on a Mac.
     """
     fake_program(tmp_path / "mac", "uname", "echo Darwin")
     user.command.parent.mkdir(parents=True)
@@ -251,7 +252,7 @@ def test_the_mac_script_starts_the_same_installation(user: User, tmp_path: Path)
 def test_an_agent_of_the_service_manager_is_restarted_by_it(
     platform: str, program: str, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A script in place of the manager records its calls. A missing manager restarts nothing."""
+    """A service manager that started the agent restarts it. A fake manager records its calls."""
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not user_install._restart_unit()
@@ -261,7 +262,7 @@ def test_an_agent_of_the_service_manager_is_restarted_by_it(
 
 
 def test_environments_of_the_fleet_do_not_count(user: User) -> None:
-    """The Ansible role uses the same folder, with checksums in the names."""
+    """Environments of the Ansible role are ignored. They are in the same folder, with checksums as names."""
     to = user_install.places(user.env)
     for name in ("venv-0123456789ab", "venv-2", "venv-10"):
         (to.root / name).mkdir(parents=True)
@@ -271,7 +272,7 @@ def test_environments_of_the_fleet_do_not_count(user: User) -> None:
 def test_commands_to_type_are_quoted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The paths of the clone and of the completions contain a space. Nothing is built here."""
+    """Printed commands are quoted. The paths of the clone and of the completions contain a space."""
     monkeypatch.setattr(user_install, "SOURCE", Path("/my clones/trayagent"))
     monkeypatch.setattr(user_install, "_build", lambda fresh: fresh.mkdir(parents=True))
     monkeypatch.setattr(user_install, "_extras", lambda *_: defaultdict(bytes))

@@ -12,7 +12,7 @@ from trayagent.desktop.autostart.linux_systemd import Systemd
 
 @pytest.fixture
 def user(tmp_path: Path) -> User:
-    """Return a user whose command links to where the program would be."""
+    """Return a user whose command is a link to the program's path. There is no program yet."""
     user = User(tmp_path)
     user.command.parent.mkdir(parents=True)
     user.command.symlink_to(user.root / "current" / "bin" / "trayagent")
@@ -27,7 +27,7 @@ def user(tmp_path: Path) -> User:
     ],
 )
 def test_a_program_that_does_not_run_is_removed_with_what_starts_it(user: User, script: str) -> None:
-    """An upgrade of the system can remove its Python. No start at login remains, and foreign files stay."""
+    """If the program's Python was removed, uninstall still removes the start at login, and keeps foreign files."""
     program = user.root / "venv-1" / "bin" / "trayagent"
     program.parent.mkdir(parents=True)
     program.write_text(script)
@@ -47,12 +47,12 @@ def test_a_program_that_does_not_run_is_removed_with_what_starts_it(user: User, 
 
 
 def test_the_mark_of_files_for_the_start_at_login_is_the_programs() -> None:
-    """The script cannot import the mark, because it runs with the system's Python."""
+    """The script's mark equals the program's. The script cannot import it, because it runs with the system's Python."""
     assert write_files.MARK.encode() == user_install.LOGIN_MARK
 
 
 def test_a_command_whose_folder_is_gone_is_removed(user: User) -> None:
-    """The user removed ~/.local/share/trayagent by hand."""
+    """If the user removed ~/.local/share/trayagent by hand, uninstall still removes the command."""
     done = user.run(SCRIPT, "--uninstall")
     assert (done.returncode, done.stderr) == (0, "")
     assert str(user.command) in done.stdout
@@ -61,7 +61,7 @@ def test_a_command_whose_folder_is_gone_is_removed(user: User) -> None:
 
 
 def test_uninstall_names_the_files_that_stay(user: User, tmp_path: Path) -> None:
-    """The paths are those that the user chose, and no command to end a connection is shown that may not work."""
+    """Uninstall prints the paths of files that stay, as the user chose them, and no command that might not work."""
     chosen = {"XDG_CONFIG_HOME": str(tmp_path / "conf"), "XDG_STATE_HOME": str(tmp_path / "past")}
     said = user.run(SCRIPT, "--uninstall", **chosen).stdout
     assert f"({tmp_path}/conf/trayagent)" in said

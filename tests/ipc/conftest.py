@@ -26,7 +26,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 class FakeHandler:
-    """Echoes requests, and streams what the test pushes."""
+    """A fake handler that echoes requests, and streams the items that the test pushes."""
 
     def __init__(self) -> None:
         self.pushes: list[Push] = []
@@ -35,7 +35,10 @@ class FakeHandler:
         self.task_names: list[str] = []
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
-        """Echo the request; `why` fails as the host's name says, `reconnect` lasts until `finish`."""
+        """Echo the request.
+
+        `why` fails in the way that the host's name selects, and `reconnect` lasts until `finish` is set.
+        """
         task = asyncio.current_task()
         assert task is not None
         self.task_names.append(task.get_name())

@@ -45,7 +45,7 @@ def test_the_second_agent_learns_the_firsts_pid(held: tuple[Path, subprocess.Pop
 
 
 def test_a_killed_agents_lock_is_free(held: tuple[Path, subprocess.Popen[str]]) -> None:
-    """The kernel drops the lock; no file needs to be removed."""
+    """The kernel releases a killed agent's lock, so no file has to be removed."""
     path, holder = held
     holder.kill()
     holder.wait(10)
@@ -79,7 +79,7 @@ def test_a_lock_is_taken_at_the_path_not_at_a_removed_file(
 
 
 def test_an_unknown_holder_is_not_invented(tmp_path: Path) -> None:
-    """If the pid cannot be read, the error says so."""
+    """If the holder's pid cannot be read, the error says so."""
     path = tmp_path / "agent.lock"
     first = Lock(path)
     first.acquire()

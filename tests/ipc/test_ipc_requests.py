@@ -16,7 +16,7 @@ def asked(**message: Any) -> bytes:
 
 
 def test_a_request_arrives_as_it_was_sent() -> None:
-    """Operation, arguments and the passed variables survive the wire."""
+    """Operation, arguments and passed variables arrive as they were sent."""
     data = messages.request("pause", {"hosts": ["wéb"], "for_s": 60}, {"SSH_AUTH_SOCK": "/a"})
     assert data.count(b"\n") == 1
     assert check_requests.parse(data) == check_requests.Request(
@@ -25,7 +25,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
 
 
 def test_arguments_that_may_be_left_out_have_their_defaults() -> None:
-    """No hosts means all hosts, and a pause without a time lasts until resumed."""
+    """Without hosts a request applies to all hosts, and a pause without a time lasts until it is resumed."""
     assert check_requests.parse(asked(op="pause")).args == {"hosts": [], "for_s": None}
 
 
@@ -67,7 +67,10 @@ def test_a_wrong_request_is_refused_in_words(line: bytes, said: str) -> None:
 
 
 def test_an_error_arrives_with_its_words_and_its_exit_status() -> None:
-    """Code, title, hint and status survive the wire; an error that is not wrong usage is a failure."""
+    """Code, title, hint and status of an error arrive as they were sent.
+
+    An error that is not wrong usage is a failure.
+    """
     with pytest.raises(Refused) as caught:
         messages.read_reply(messages.failure(BadRequest("No.", code="unknown-host", hint="Look.")), "result")
     error = caught.value
@@ -78,7 +81,7 @@ def test_an_error_arrives_with_its_words_and_its_exit_status() -> None:
 
 
 def test_what_json_does_not_know_is_sent_as_its_text() -> None:
-    """A value without a JSON type ends neither the stream nor the agent."""
+    """A value that JSON does not support is sent as its text, and ends neither the stream nor the agent."""
     sent = messages.item({"path": Path("/a"), "bad": "\udc80"})
     assert messages.read_reply(sent, "item") == {"path": "/a", "bad": "?"}
 

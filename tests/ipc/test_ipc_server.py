@@ -20,15 +20,15 @@ from trayagent.ipc.errors import NoAgent, Refused
 from trayagent.ipc.server import Server
 
 if TYPE_CHECKING:
-    Running = Any  # conftest's RunningServer; a conftest cannot be imported
+    Running = Any  # the type is conftest's RunningServer, but a conftest cannot be imported
     Start = Callable[[Path], Running]
     Until = Callable[[Callable[[], bool], str], None]
 
 
 def dial(path: Path) -> socket.socket:
-    """Connect without the client module."""
+    """Connect to the socket without the client module."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.connect(str(path))  # blocking: with a timeout a full queue is an error immediately
+    sock.connect(str(path))  # blocking, because with a timeout a full queue would raise immediately
     sock.settimeout(10)
     return sock
 
@@ -44,7 +44,7 @@ def reply(sock: socket.socket) -> dict[str, Any]:
 
 
 def everything(sock: socket.socket) -> bytes:
-    """Read to the end; a reset counts as the end."""
+    """Read to the end. A reset counts as the end."""
     read = bytearray()
     try:
         while chunk := sock.recv(1 << 16):
@@ -57,7 +57,7 @@ def everything(sock: socket.socket) -> bytes:
 def test_a_call_is_answered_with_the_handlers_result(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Operation, arguments and the caller's agent socket reach the handler, and its result comes back."""
+    """Operation, arguments and the caller's SSH_AUTH_SOCK reach the handler, and its result comes back."""
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
     result = blocking_client.call(running.path, "status", {"hosts": ["web"]}, 10)
     assert result == {"op": "status", "args": {"hosts": ["web"]}, "env": {"SSH_AUTH_SOCK": "/run/agent"}}
@@ -94,7 +94,7 @@ def test_the_socket_is_this_users_alone(running: Running) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_is_turned_away(start_server: Start) -> None:
-    """The peer's uid from the kernel decides, even if directory and socket are open to all."""
+    """Another user is rejected by the uid that the kernel reports, even if directory and socket are open to all."""
     code = "import socket,sys; s=socket.socket(1); s.settimeout(10); s.connect(sys.argv[1]); print(s.recv(9))"
     with tempfile.TemporaryDirectory(prefix="ipc") as folder:
         Path(folder).chmod(0o755)
@@ -145,7 +145,7 @@ def test_a_successors_socket_is_not_removed(tmp_path: Path, start_server: Start)
 
 
 def test_an_impossible_path_is_an_error_for_the_user(tmp_path: Path) -> None:
-    """The error for a path that is too long says how to fix it."""
+    """The error for a path that is too long explains how to fix it."""
     server = Server(tmp_path / ("x" * 120), handler=None)  # type: ignore[arg-type]  # never called
     with pytest.raises(TrayagentError, match="cannot be made") as caught:
         server._bound()
@@ -165,7 +165,7 @@ def test_five_hundred_idle_clients_do_not_block_another(running: Running, until:
     idle = []
     try:
         for _ in range(500):
-            idle.append(dial(running.path))  # noqa: PERF401  # each must be closed if a later one fails
+            idle.append(dial(running.path))  # noqa: PERF401  # so that each is closed if a later one fails
         assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
         until(lambda: len(running.server._connections) <= 64, "at most 64 clients")
         assert idle[0].recv(1) == b""
@@ -227,7 +227,7 @@ def test_half_a_line_waits_without_harm(running: Running) -> None:
 
 
 def test_a_client_that_asks_and_never_reads_is_not_served_without_end(running: Running, until: Until) -> None:
-    """Unread answers are bounded: after a while the agent reads nothing more from this client."""
+    """If a client never reads its answers, the agent stops reading its requests after a while."""
     name = "x" * 5000
     with dial(running.path) as sock:
         sock.settimeout(0.5)
@@ -247,17 +247,17 @@ def test_a_watcher_gets_the_whole_view_first_and_then_each_change(running: Runni
     assert next(views) == {"view": 0}
     running.push({"view": 1})
     assert next(views) == {"view": 1}
-    views.close()  # type: ignore[attr-defined]  # it is a generator
+    views.close()  # type: ignore[attr-defined]  # the stream is a generator
 
 
 def test_a_watcher_of_an_unknown_host_is_refused(running: Running) -> None:
-    """An error of a stream arrives like that of a call."""
+    """If the host is unknown, the stream fails with the same error as a call."""
     with pytest.raises(Refused, match="no host unknown"):
         next(blocking_client.stream(running.path, "watch", {"hosts": ["unknown"]}))
 
 
 def test_a_slow_watcher_skips_to_the_newest_view(running: Running, until: Until) -> None:
-    """A slow watcher reads the present view, and only one view waits for it."""
+    """A slow watcher gets the newest view. At most one view waits for it."""
     with dial(running.path) as sock, sock.makefile("rb") as file:
         sock.sendall(request_line("watch"))
         until(lambda: bool(running.handler.pushes), "subscribed")
@@ -285,7 +285,7 @@ def test_a_slow_reader_of_events_gets_an_error_and_is_closed(running: Running, u
 
 
 def test_a_reader_that_never_comes_back_is_cut_off(running: Running, until: Until) -> None:
-    """Unread last bytes do not stay in the agent forever."""
+    """If a reader never reads the last bytes, the agent closes the connection after a while."""
     with dial(running.path) as sock:
         sock.sendall(request_line("events"))
         until(lambda: bool(running.handler.pushes), "subscribed")

@@ -1,4 +1,4 @@
-"""The non-blocking client reads streams, answers and errors."""
+"""The non-blocking client: streams, answers and errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_streams_items_are_taken_as_they_come(running: Any) -> None:
 
 
 def test_an_answer_is_taken_when_the_agent_has_worked_it_out(running: Any) -> None:
-    """Before the answer there is nothing to take, and take() does not block."""
+    """Before the answer arrives, take() returns without an item and does not block."""
     with Heard(running.path, "reconnect", {"hosts": ["web"]}) as heard:
         assert heard.take() == []
         running.loop.call_soon_threadsafe(running.handler.finish.set)

@@ -1,4 +1,4 @@
-"""Provide each test with its own network namespace, also for an ordinary user, and collect the hints."""
+"""Fixtures: a separate network namespace for each test, also for an ordinary user."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x1, 0x2, 0x1000
 
 
 def need(present: object, what: str) -> None:
-    """Skip on a laptop and fail on a CI machine if something is missing."""
+    """If something is missing, skip on a laptop, but fail in CI."""
     if present:
         return
     if os.environ.get("CI") == "true":
@@ -36,10 +36,10 @@ def need(present: object, what: str) -> None:
 
 
 class World:
-    """A network namespace in which a coroutine runs, and the means to change it."""
+    """A network namespace in which a coroutine runs, with methods that change the network."""
 
     def run(self, body: Callable[[], Awaitable[None]]) -> None:
-        """Run `body` in a fresh namespace with `lo` up; fail or skip as it does."""
+        """Run `body` in a new namespace with `lo` up. Fail or skip as `body` does."""
 
         async def limited() -> None:
             self.ip("link set lo up")
@@ -49,7 +49,7 @@ class World:
         run_apart(lambda: asyncio.run(limited()))
 
     def ip(self, *lines: str) -> None:
-        """Change the network by iproute2 commands in one process, some tens of microseconds apart."""
+        """Change the network with iproute2 commands in one process, some tens of microseconds apart."""
         done = subprocess.run(
             ["ip", "-batch", "-"],
             input="\n".join(lines) + "\n",
@@ -61,10 +61,10 @@ class World:
         assert done.returncode == 0, f"{lines}: {done.stderr}"
 
     def wires(self, *names: str) -> None:
-        """Create veth pairs NAME and far-NAME without IPv6 addresses; return when they are up.
+        """Create veth pairs NAME and far-NAME without IPv6 addresses. Return when they are up.
 
-        The kernel reports carrier from a work queue, a moment after ip(8) has ended. A test that begins
-        earlier would get that report.
+        The kernel reports the carrier a moment after ip(8) has ended. A test that began earlier would get that
+        report.
         """
         for name in names:
             self.ip(
@@ -85,19 +85,19 @@ class World:
         return found is not None and found.up
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
-        """Let the loop run until the condition holds; fail with `what` after the deadline."""
+        """Let the loop run until the condition is true. Fail with `what` after the deadline."""
         end = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < end, f"not within {DEADLINE_S} s: {what}"
             await asyncio.sleep(0.002)
 
     async def turns(self, count: int = 5) -> None:
-        """Let the loop poll its descriptors, which reads what the kernel has queued."""
+        """Let the loop poll its descriptors, so that it reads the kernel's queued messages."""
         for _ in range(count):
             await asyncio.sleep(0)
 
     def tun(self, name: str, *, tap: bool = False) -> int:
-        """Open a tun (or tap) device, as a VPN does; return its descriptor. Skips if that is forbidden."""
+        """Open a tun (or tap) device, as a VPN does. Return its descriptor, or skip if that is forbidden."""
         try:
             fd = os.open("/dev/net/tun", os.O_RDWR)
         except OSError as e:
@@ -121,14 +121,14 @@ def _enter() -> None:
 
 
 def _in_child(body: Callable[[], object], report: int) -> None:
-    """Run in a forked child; write the error, or "skip: …", and never return."""
+    """Run the body in a forked child. Write the error or "skip: …", and never return."""
     text = b""
     try:
         _enter()
         body()
     except pytest.skip.Exception as e:
         text = f"skip: {e}".encode()
-    except BaseException:  # the parent raises it again, whatever it is
+    except BaseException:  # the parent raises any exception again
         text = traceback.format_exc().encode()
     with contextlib.suppress(OSError):
         os.write(report, text[-60000:])
@@ -136,10 +136,10 @@ def _in_child(body: Callable[[], object], report: int) -> None:
 
 
 def run_apart(body: Callable[[], object]) -> None:
-    """Run `body` in a child with its own user and network namespace; fail or skip as it does."""
+    """Run `body` in a child with its own user and network namespace. Fail or skip as `body` does."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        # Python 3.12 warns of threads at a fork; this child only runs the body and ends.
+        # Ignore Python 3.12's warning about threads at a fork, because this child only runs the body and ends.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -168,5 +168,5 @@ def _namespaces() -> None:
 
 @pytest.fixture
 def world(_namespaces: None) -> World:
-    """Return a namespace to run in."""
+    """Return a new namespace."""
     return World()

@@ -1,4 +1,4 @@
-"""A machine gets the back ends that it supports."""
+"""The choice of back ends that the machine supports."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from trayagent.net.linux_wake_from_clock import LinuxClock, TimerFd, suspended_s
 
 
 class FakeTimer:
-    """Replaces the kernel's timer; `jump` sets the clock."""
+    """A fake of the kernel's timer. `jump` simulates that the clock is set."""
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # type: ignore[attr-defined, unused-ignore]  # Linux only
@@ -45,7 +45,7 @@ Body = Callable[[LinuxClock, FakeTimer, list[Hint], list[float]], Awaitable[None
 
 
 def run(body: Body) -> None:
-    """Run with a watcher on a fake timer; the last list holds the values of the suspended clock."""
+    """Run the body with a watcher on a fake timer. The last list holds the values of the suspended clock."""
 
     async def inner() -> None:
         timer, hints, asleep = FakeTimer(), list[Hint](), [100.0]
@@ -60,7 +60,7 @@ def run(body: Body) -> None:
 
 
 async def turns() -> None:
-    """Let the loop poll its descriptors."""
+    """Let the loop poll its descriptors once."""
     for _ in range(5):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""Notifications are compared with the known state; a real kernel is too quick for these cases."""
+"""The comparison of notifications with the known state, in cases for which a real kernel is too fast."""
 
 from __future__ import annotations
 
@@ -27,26 +27,29 @@ def known() -> Known:
 
 
 def test_a_scan_is_no_news() -> None:
-    """Wi-Fi drivers send NEWLINK while they scan, with the same flags and carrier."""
+    """A NEWLINK with the same flags and carrier is no change. Wi-Fi drivers send it while they scan."""
     assert known().apply(link(rt.RTM_NEWLINK)) is None
     assert known().apply(link(rt.RTM_NEWLINK, flags=UP | 0x1000)) is None
 
 
 def test_a_flicker_that_the_kernel_merged_is_counted() -> None:
-    """The kernel reports at most once a second, but the count of carrier losses shows what happened between."""
+    """A flicker between two reports is detected by the count of carrier losses.
+
+    The kernel reports at most once a second.
+    """
     state = known()
     assert state.apply(link(rt.RTM_NEWLINK, losses=1)) == Touched(links=frozenset({"wlan0"}))
     assert state.apply(link(rt.RTM_NEWLINK, losses=1)) is None
 
 
 def test_a_renamed_link_is_both_names() -> None:
-    """Hosts may know the link under either name."""
+    """A renamed link counts under both names, because hosts may know either name."""
     found = known().apply(link(rt.RTM_NEWLINK, name=b"wifi"))
     assert found == Touched(links=frozenset({"wlan0", "wifi"}))
 
 
 def test_a_bridge_that_talks_of_its_port_is_not_the_port() -> None:
-    """These messages have the bridge's family: the port neither appeared nor vanished."""
+    """Messages with the bridge's family are ignored, because the port itself neither appeared nor vanished."""
     state = known()
     assert state.apply(link(rt.RTM_DELLINK, family=7)) is None
     assert state.apply(link(rt.RTM_NEWLINK, family=7, flags=0)) is None

@@ -50,7 +50,7 @@ def default(index: int, gateway: str | None = None, prefix_len: int = 0) -> Rout
     ids=lambda v: v.name if isinstance(v, Link) else "",
 )
 def test_a_link_is_of_its_kind(link: Link, beside: tuple[Link, ...], expected: Kind) -> None:
-    """Cards and what is built on them are physical, tunnels are VPNs, and the rest never leaves the machine."""
+    """Cards and devices on top of them are physical, tunnels are VPNs, and other links never leave the machine."""
     assert kinds((link, *beside), ())[link.index] == expected
 
 
@@ -80,7 +80,7 @@ PPP = Link(5, "ppp0", 0, 512, kind="ppp")
     ids=["modem", "modem beside a LAN", "VPN takes all", "VPN takes some", "not yet routed"],
 )
 def test_a_modem_is_distinguished_from_a_ppp_vpn(routes: tuple[RouteEntry, ...], expected: Kind) -> None:
-    """Another network carries a VPN and has a gateway; beside a modem there is none."""
+    """A ppp device is a VPN if another network with a gateway can carry it. Otherwise it is a modem."""
     assert kinds((CARD, PPP), routes)[5] == expected
 
 
@@ -91,7 +91,7 @@ def test_a_ring_of_links_ends() -> None:
 
 
 def test_lower_names_ports_and_parents_but_no_veth_peer() -> None:
-    """The lower devices of a bridge are its ports, that of a VLAN its card; a veth has none."""
+    """The lower devices of a bridge are its ports, and that of a VLAN is its card. A veth has none."""
     links = (CARD, DOCKER, Link(5, "veth1", 0, 1, kind="veth", parent=2, master=3))
     assert lower(DOCKER, links) == ("veth1",)
     assert lower(links[2], links) == ()

@@ -18,7 +18,7 @@ from dbus_fast.aio import MessageBus
 from trayagent.net.hints import AboutToSleep, Hint, Woke
 from trayagent.net.linux_logind_sleep import LinuxLogind
 
-DEADLINE_S = 20.0  # with other tests beside it on two cores
+DEADLINE_S = 20.0  # enough for a machine that runs other tests on two cores
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>system</type><listen>unix:path={path}</listen>
@@ -37,14 +37,14 @@ class Bus:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it listens when this returns."""
+        """Start the daemon, and return when it listens."""
         words = ["dbus-daemon", f"--config-file={self._config}", "--nofork", "--nopidfile", "--print-address"]
         self._process = subprocess.Popen(words, stdout=subprocess.PIPE)
         assert self._process.stdout
         assert self._process.stdout.readline()
 
     def stop(self) -> None:
-        """End it."""
+        """End the daemon."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(DEADLINE_S)
@@ -70,7 +70,7 @@ def bus() -> Iterator[Bus]:
 
 
 class FakeLogind:
-    """Sends PrepareForSleep under logind's name."""
+    """A fake logind that sends PrepareForSleep."""
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
@@ -91,7 +91,7 @@ class FakeLogind:
         )
 
     def close(self) -> None:
-        """Leave the bus."""
+        """Disconnect from the bus."""
         self._bus.disconnect()
 
 
@@ -104,7 +104,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
 
 
 def run(body: Awaitable[None]) -> None:
-    """Run one test's coroutine with a limit."""
+    """Run one test's coroutine with a time limit."""
 
     async def limited() -> None:
         async with asyncio.timeout(3 * DEADLINE_S):
@@ -153,7 +153,7 @@ def test_a_wake_without_its_beginning_has_no_duration(bus: Bus) -> None:
 
 
 def test_no_logind_is_a_problem_until_one_speaks(bus: Bus) -> None:
-    """The watcher is silent, `problem` says why, and a logind that starts later is noticed."""
+    """Without logind there are no hints, and `problem` gives the reason. A logind that starts later is noticed."""
 
     async def body() -> None:
         hints: list[Hint] = []
@@ -173,7 +173,7 @@ def test_no_logind_is_a_problem_until_one_speaks(bus: Bus) -> None:
 
 
 def test_no_bus_is_quiet_and_let_be(tmp_path: Path) -> None:
-    """A machine without a system bus is not queried again."""
+    """On a machine without a system bus, the watcher does not try again."""
 
     async def body() -> None:
         hints: list[Hint] = []

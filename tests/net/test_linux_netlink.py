@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Heard:
-    """A running watcher and its hints."""
+    """A running watcher, and the hints that it gave."""
 
     def __init__(self, receive_buffer_bytes: int = 1 << 20) -> None:
         self.hints: list[Touched] = []
@@ -30,7 +30,7 @@ class Heard:
         self.hints.append(hint.touched)
 
     def all(self) -> Touched:
-        """Return everything that was touched since the last call, and forget it."""
+        """Return everything that was touched since the last call."""
         found = Touched()
         for touched in self.hints:
             found |= touched
@@ -62,7 +62,7 @@ def test_what_is_repeated_gives_no_hint(world: World) -> None:
 
 
 def test_a_switch_of_address_names_the_old_one(world: World) -> None:
-    """One hint has the old address and the routes that vanished with it, whatever else is queued."""
+    """After a change of address, one hint contains the old address and the routes that vanished with it."""
 
     async def body() -> None:
         world.wires("w")
@@ -80,7 +80,7 @@ def test_a_switch_of_address_names_the_old_one(world: World) -> None:
 
 
 def test_an_address_removed_and_given_again_is_touched(world: World) -> None:
-    """Two snapshots would be equal, but the connection may be lost."""
+    """An address that is removed and added again is touched: the snapshots are equal, but connections may be lost."""
 
     async def body() -> None:
         world.wires("w")
@@ -130,7 +130,7 @@ def test_a_replaced_route_names_the_interface_that_lost_it(world: World, v6: boo
 
 
 def test_a_carrier_flicker_is_touched_and_ends_well(world: World) -> None:
-    """The link is named, although it ends as it began."""
+    """A flicker of the carrier touches the link, although its state is the same afterwards."""
 
     async def body() -> None:
         world.wires("w")
@@ -142,7 +142,7 @@ def test_a_carrier_flicker_is_touched_and_ends_well(world: World) -> None:
 
 
 def test_routes_vanish_silently_with_their_link_and_their_return_is_reported(world: World) -> None:
-    """IPv4 routes vanish silently with their link; when they return, they are new."""
+    """IPv4 routes vanish with their link without a message. When they return, they count as new."""
 
     async def body() -> None:
         world.wires("w")
@@ -175,7 +175,7 @@ def test_routes_vanish_silently_with_their_link_and_their_return_is_reported(wor
     ],
 )
 def test_what_was_not_there_gives_a_hint_that_touched_nothing(world: World, news: str) -> None:
-    """The network must be read again, but no connection was disturbed."""
+    """A new link, address or route gives a hint to read the network again, but touches no connection."""
 
     async def body() -> None:
         world.wires("w")
@@ -188,7 +188,7 @@ def test_what_was_not_there_gives_a_hint_that_touched_nothing(world: World, news
 
 
 def test_a_tentative_address_gives_a_hint_when_it_is_ready(world: World) -> None:
-    """One hint comes with the address, and one when duplicate address detection ends."""
+    """A tentative address gives one hint when it appears, and one when duplicate address detection ends."""
 
     async def body() -> None:
         world.wires("w")
@@ -225,7 +225,7 @@ def test_a_vpn_that_comes_and_goes_is_touched(world: World) -> None:
 
 
 def test_a_bridge_port_that_leaves_is_no_link_that_vanished(world: World) -> None:
-    """The kernel sends DELLINK in the bridge's name, but the port still exists."""
+    """If a port leaves a bridge, the kernel sends DELLINK for the bridge's family, but the port still exists."""
 
     async def body() -> None:
         world.wires("w")
@@ -285,17 +285,17 @@ def test_an_idle_watch_does_not_wake_up(world: World) -> None:
         await world.turns()
         loop = asyncio.get_running_loop()
         selects: list[float | None] = []
-        real = loop._selector.select  # type: ignore[attr-defined]  # the only place where the loop waits
+        real = loop._selector.select  # type: ignore[attr-defined]  # the loop waits only in this call
 
         def counting(timeout: float | None = None) -> object:
             selects.append(timeout)
             return real(timeout)
 
-        loop._selector.select = counting  # type: ignore[attr-defined]  # see above
+        loop._selector.select = counting  # type: ignore[attr-defined]  # restores the original
         before = time.monotonic()
         await asyncio.sleep(0.2)
         assert time.monotonic() - before >= 0.19
-        assert len([s for s in selects if s]) <= 2  # the test's own timer, and the clock's last tick
+        assert len([s for s in selects if s]) <= 2  # for the test's own timer and the clock's last tick
 
     world.run(body)
 

@@ -44,7 +44,7 @@ def test_the_picture_shows_what_was_made(world: World) -> None:
 
 
 def test_a_look_up_names_the_entry_that_matched(world: World) -> None:
-    """The answer has the entry's prefix, metric and table, and the packet's interface and source."""
+    """A route lookup returns the entry's prefix, metric and table, and the packet's interface and source."""
 
     async def body() -> None:
         world.wires("w", "v")
@@ -70,7 +70,7 @@ def test_a_look_up_names_the_entry_that_matched(world: World) -> None:
 
 
 def test_no_route_is_none(world: World) -> None:
-    """The answer is None if no route matches, if it forbids the packet, or if the source is gone."""
+    """A route lookup returns None if no route matches, if the route forbids the packet, or if the source is gone."""
 
     async def body() -> None:
         nowhere = [Lookup("198.51.100.7"), Lookup("2001:db8::1")]
@@ -90,7 +90,7 @@ def test_no_route_is_none(world: World) -> None:
 
 
 def test_a_link_local_peer_is_asked_by_its_scope(world: World) -> None:
-    """The scope selects the interface; a vanished scope gives no route."""
+    """For a link-local peer, the scope selects the interface. A scope that does not exist gives no route."""
 
     async def body() -> None:
         world.wires("w", "v")
@@ -124,7 +124,7 @@ def test_up_means_carrier(world: World) -> None:
 
 
 def test_a_tentative_and_a_deprecated_address_are_present(world: World) -> None:
-    """Both carry connections, and the flags distinguish them."""
+    """Tentative and deprecated addresses are in the snapshot, with flags that distinguish them."""
 
     async def body() -> None:
         world.wires("w")

@@ -1,4 +1,4 @@
-"""A Mac's routing socket is simulated with messages.
+"""The reader of a Mac's routing socket, tested with constructed messages.
 
 No Mac was available. The bytes follow net/route.h, net/if.h and netinet/in.h of macOS, which are the same
 for arm64 and x86_64 (no pointer, no long; little-endian).
@@ -24,7 +24,7 @@ UP, RUNNING, GATEWAY_FLAG, HOST, LLINFO, WASCLONED, STATIC = 0x1, 0x40, 0x2, 0x4
 
 
 def sockaddr(ip: str, scope: int = 0) -> bytes:
-    """Return a sockaddr_in or sockaddr_in6 of Darwin; a link-local address contains its scope."""
+    """Return a sockaddr_in or sockaddr_in6 of Darwin. A link-local address contains its scope."""
     packed = ip_address(ip).packed
     if len(packed) == 4:
         return struct.pack("=BBH4s8x", 16, 2, 0, packed)
@@ -55,7 +55,7 @@ def address(kind: int, ip: str, index: int = 6, scope: int = 0) -> bytes:
     """Return RTM_NEWADDR or RTM_DELADDR: ifa_msghdr, then netmask, interface, address and broadcast."""
     mask = bytes(
         [7, 2, 0, 0, 255, 255, 255, 0]
-    )  # the kernel cuts a mask's trailing zeros: 7 bytes, padded to 8
+    )  # the kernel cuts off a mask's trailing zeros: 7 bytes, padded to 8
     body = struct.pack("=iiHxxi", NETMASK | IFP | IFA | BRD, 0, index, 0)
     return message(kind, body + mask + link_level(index, NAMES[index]) + sockaddr(ip, scope) + bytes(4))
 
@@ -80,10 +80,10 @@ def known() -> Known:
 
 
 def test_a_link_is_touched_only_when_its_state_changed() -> None:
-    """Going down and up touches the link; Wi-Fi statistics are only a reason to read the network again."""
+    """A link that goes down or up is touched. Wi-Fi statistics are only a reason to read the network again."""
     reader = known()
     up = link(6, UP | RUNNING | 0x8802)
-    assert reader.apply(up) == Touched(links=frozenset({"en0"}))  # unknown before
+    assert reader.apply(up) == Touched(links=frozenset({"en0"}))  # the interface was unknown before
     assert reader.apply(up) == Touched()
     assert reader.apply(link(6, UP | 0x8802)) == Touched(links=frozenset({"en0"}))
     assert reader.apply(link(6, UP | RUNNING)) == Touched(links=frozenset({"en0"}))
@@ -124,7 +124,10 @@ def test_an_address_that_went_is_named(ip: str, scope: int) -> None:
     ],
 )
 def test_a_route_that_went_is_named(sent: bytes, touched: Touched | None) -> None:
-    """Neighbour entries, cloned routes, failures and other processes' queries are no news."""
+    """A removed route is touched.
+
+    Neighbour entries, cloned routes, failures and other processes' queries are ignored.
+    """
     assert known().apply(sent) == touched
 
 
@@ -139,7 +142,7 @@ def test_unreadable_messages_are_skipped() -> None:
 
 
 def run(body: Callable[[socket.socket, list[Hint], list[float]], Awaitable[None]]) -> None:
-    """Run with a watcher whose kernel is the other end of a socket pair, and whose clocks are set by hand."""
+    """Run the body with a watcher whose kernel is the other end of a socket pair, and whose clocks the test sets."""
 
     async def main() -> None:
         ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -178,7 +181,7 @@ def test_a_burst_is_one_hint() -> None:
 
 
 def test_a_wake_comes_before_what_it_changed() -> None:
-    """At the first message after a sleep the clocks differ; a small difference is ignored."""
+    """The first message after a sleep shows the wake, because the clocks differ. The wake is reported first."""
 
     async def body(kernel: socket.socket, hints: list[Hint], asleep: list[float]) -> None:
         asleep.append(100.3)
@@ -193,7 +196,7 @@ def test_a_wake_comes_before_what_it_changed() -> None:
 
 
 def test_a_mac_that_refuses_the_socket_is_watched_by_looking() -> None:
-    """On Linux, which lacks this socket, polling takes its place and the reason is kept."""
+    """If the socket cannot be opened (as on Linux), polling replaces it, and the reason is kept."""
     from trayagent.net import choose_sources
 
     async def body() -> None:

@@ -1,4 +1,4 @@
-"""The output of a Mac's arp and ndp is parsed; the texts follow their manuals, because no Mac was available."""
+"""The parsing of a Mac's arp and ndp. The texts follow the manuals, because no Mac was available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Polling agrees with what the kernel reports."""
+"""Polling, compared with the kernel's own reports."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_change_is_hinted_with_what_went(world: World) -> None:
 
 
 def test_an_interface_that_vanishes_while_it_is_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library raises ValueError for a name that is gone."""
+    """An interface that vanishes during a poll is left out. The library raises ValueError for it."""
 
     def gone(name: str) -> dict[int, list[dict[str, str]]]:
         raise ValueError(f"You must specify a valid interface name: {name}")
@@ -88,12 +88,12 @@ def test_an_interface_that_vanishes_while_it_is_read_is_left_out(monkeypatch: py
     ],
 )
 def test_a_kind_is_guessed_from_the_name(name: str, kind: Kind) -> None:
-    """Without better knowledge, the usual interface names of the systems decide."""
+    """Without other information, the kind follows from the usual interface names of the systems."""
     assert polling.kind_of_name(name) == kind
 
 
 def test_what_went_between_two_looks_is_named() -> None:
-    """A vanished interface, address or default route is touched; a new one is not."""
+    """A vanished interface, address or default route is touched. A new one is not."""
     wire = Interface(2, "w", "physical", True, (Address("192.0.2.1", 24),))
     new = Interface(3, "v", "physical", True, (Address("192.0.2.9", 24),))
     before = Snapshot((wire,), (Route("0.0.0.0/0", "w", "192.0.2.254"),))
@@ -116,7 +116,7 @@ def test_equal_looks_give_no_hint() -> None:
             if next(looks, None) is None:
                 third.set()
 
-        source._compare = counting  # type: ignore[method-assign]  # counts the calls of the original
+        source._compare = counting  # type: ignore[method-assign]  # to count the calls of the original
         source.start(hints.append)
         await asyncio.wait_for(third.wait(), 10)
         source.close()

@@ -1,4 +1,4 @@
-"""Provide messages recorded from a real kernel (6.18) in a namespace with documentation addresses."""
+"""A fixture: messages recorded from a real kernel (6.18) in a namespace with documentation addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running kernel's links, addresses and routes can be queried."""
+"""Queries of the running kernel's links, addresses and routes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_loopback_is_there_with_its_address(channel: Channel) -> None:
 
 
 def test_the_route_to_ourselves_is_local(channel: Channel) -> None:
-    """The resolved route has the source, the matched one its prefix."""
+    """The resolved route to ourselves has a source, and the matched route has a prefix."""
     resolved = rtquery.route_to(channel, "127.0.0.1")
     assert (resolved.kind, resolved.source) == (RTN_LOCAL, "127.0.0.1")
     assert rtquery.route_to(channel, "127.0.0.1", fib_match=True).kind == RTN_LOCAL
 
 
 def test_no_route_differs_from_a_failure(channel: Channel) -> None:
-    """A foreign source address means no route; an unknown request is a failure."""
+    """A foreign source address gives no route. An unknown request raises an error."""
     with pytest.raises(NetlinkError) as gone:
         rtquery.route_to(channel, "127.0.0.1", source="198.51.100.77")
     assert means_no_route(gone.value)

@@ -1,4 +1,4 @@
-"""Recorded rtnetlink messages are parsed."""
+"""The parsing of recorded rtnetlink messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOP = rt.NextHop
 def test_a_link_tells_what_it_is(
     golden: Golden, name: str, kind: str, parent: int, master: int, tap: bool
 ) -> None:
-    """Driver name, parent, master, and tun or tap are read."""
+    """Driver name, parent, master, and tun or tap are read from a link's message."""
     link = rt.parse_link(golden[f"link {name}"])
     assert (link.name, link.kind, link.parent, link.master, link.tap) == (name, kind, parent, master, tap)
     assert not link.parent_elsewhere
@@ -75,7 +75,7 @@ def test_a_route_is_read_with_its_hops(
     source: str | None,
     hops: tuple[rt.NextHop, ...],
 ) -> None:
-    """Default, device, multipath, IPv4 over an IPv6 gateway, unreachable, and another table are read."""
+    """All kinds of routes are read: default, device, multipath, over an IPv6 gateway, unreachable, another table."""
     route = rt.parse_route(golden[f"route {name}"])
     assert route is not None
     assert f"{route.network}/{route.prefix_len}" == name

@@ -1,4 +1,4 @@
-"""Recorded socket answers are parsed, and this kernel's own sockets are found."""
+"""The parsing of recorded sock_diag answers, and queries of this kernel's sockets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_recorded_connection_tells_its_life(golden: Golden) -> None:
 
 
 def test_a_mapped_address_is_shown_as_ipv4(golden: Golden) -> None:
-    """An IPv6 socket that speaks IPv4 has the address that routes and interfaces have."""
+    """An IPv6 socket that speaks IPv4 is shown with its IPv4 addresses, as in routes and interfaces."""
     found = inet_diag.parse_tcp(golden["tcp mapped"])
     assert (found.local_ip, found.peer_ip) == ("192.0.2.10", "192.0.2.10")
 
@@ -59,7 +59,7 @@ def test_recorded_unix_sockets_tell_name_and_peer(golden: Golden) -> None:
 
 @pytest.mark.parametrize("parse", [inet_diag.parse_tcp, unix_diag.parse_unix])
 def test_a_record_that_is_cut_short_is_refused(parse: object) -> None:
-    """Ten bytes are no socket."""
+    """A record of ten bytes is rejected."""
     assert callable(parse)
     with pytest.raises(NetlinkError, match="10 bytes"):
         parse(bytes(10))
@@ -88,7 +88,7 @@ def test_a_real_connection_is_found_by_its_four_numbers(channel: Channel, family
 
 
 def test_a_connection_that_is_gone_is_no_listener(channel: Channel) -> None:
-    """The kernel's answer with the listener on the local port is rejected."""
+    """For a connection that has ended, the kernel may return the listener on the local port, which is ignored."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = server.getsockname()
         assert inet_diag.tcp_socket(channel, here, ("127.0.0.1", 9)) is None
@@ -113,13 +113,13 @@ def test_unacknowledged_bytes_show(channel: Channel) -> None:
     assert found is not None
     assert found.info is not None
     assert found.info.bytes_acked < sent
-    assert found.unacked_bytes == sent - (found.info.bytes_acked - 1)  # the SYN counts as one
+    assert found.unacked_bytes == sent - (found.info.bytes_acked - 1)  # the SYN counts as one byte
     assert found.timer in {inet_diag.TIMER_RETRANSMIT, inet_diag.TIMER_ZERO_WINDOW}
     assert found.expires_ms > 0
 
 
 def test_a_real_unix_listener_keeps_its_bind_name(channel: Channel, tmp_path: Path) -> None:
-    """Renaming the file does not change the kernel's name for it, and the file's inode finds the socket."""
+    """Renaming the file does not change the kernel's name for the socket, and the file's inode finds the socket."""
     path = tmp_path / "s.0123456789abcdef"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -142,21 +142,21 @@ def test_a_real_pair_knows_its_peer(channel: Channel) -> None:
 
 
 EVERY_STREAM = (inet_diag.SOCK_DIAG_BY_FAMILY, unix_diag.request(unix_diag.ESTABLISHED))
-PAIRS = 2000  # their dump needs seven datagrams
+PAIRS = 2000  # a dump of so many sockets needs seven datagrams
 
 
 class ClosingChannel(Channel):
-    """A channel that closes sockets during its next dump, where the kernel will resume it.
+    """A channel that closes sockets during its next dump, at the place where the kernel will resume the dump.
 
-    When a datagram arrives, the kernel has already made the next one. Of that one, the last sockets share a hash
-    bucket with the first sockets of the datagram after it.
+    When a datagram arrives, the kernel has already prepared the next one. The last sockets of that next datagram
+    share a hash bucket with the first sockets of the following one.
     """
 
     def __init__(self, ours: dict[int, socket.socket]) -> None:
         super().__init__(NETLINK_SOCK_DIAG)
         self.ours = ours
         self.following: Iterator[list[int]] = iter(())
-        self.dump_once(*EVERY_STREAM)  # from now on the datagrams are large
+        self.dump_once(*EVERY_STREAM)  # from here on the datagrams are large
         self.following = iter([inodes_of(part) for part in self.dump_once(*EVERY_STREAM)][1:])
 
     def _receive(self) -> list[Message]:
@@ -183,14 +183,14 @@ def many_sockets() -> Iterator[dict[int, socket.socket]]:
 
 
 def test_the_kernel_skips_sockets_while_others_close(many_sockets: dict[int, socket.socket]) -> None:
-    """One dump lacks sockets that were there all the time. If this fails, the next test shows nothing."""
+    """A single dump can lack sockets that existed all the time. If this test fails, the next one proves nothing."""
     with ClosingChannel(many_sockets) as channel:
         found = {inode for part in channel.dump_once(*EVERY_STREAM) for inode in inodes_of(part)}
     assert many_sockets.keys() - found
 
 
 def test_no_socket_is_missed_while_others_close(many_sockets: dict[int, socket.socket]) -> None:
-    """The result has each socket that was there all the time, although the first dump lacks some."""
+    """The result contains each socket that existed all the time, although the first dump lacks some."""
     with ClosingChannel(many_sockets) as channel:
         found = {s.inode for s in unix_diag.unix_sockets(channel, unix_diag.ESTABLISHED)}
     assert not many_sockets.keys() - found

@@ -1,4 +1,4 @@
-"""Encoded messages decode to the same values, and truncated messages are rejected."""
+"""The encoding and decoding of netlink messages, and the rejection of truncated ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_message_that_is_cut_short_is_refused() -> None:
 
 @pytest.mark.parametrize("length", [0, 3, 40])
 def test_an_attribute_with_an_impossible_length_is_refused(length: int) -> None:
-    """A length below the header's would loop forever, and one beyond the end would read foreign bytes."""
+    """A length below the header's size would loop forever, and one beyond the end would read other data."""
     with pytest.raises(NetlinkError, match="attribute"):
         wire.attributes(struct.pack("=HH", length, 1) + b"1234")
 

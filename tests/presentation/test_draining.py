@@ -1,4 +1,4 @@
-"""The words for connections that drain."""
+"""The texts about draining connections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_line_names_what_goes_on_and_when_its_connection_was_made(
 
 
 def test_a_connection_without_anything_is_about_to_end() -> None:
-    """An agent of an earlier version lists none."""
+    """Without sessions and connections, the text says that the old connection is about to end."""
     one = {"pid": 1, "since": SINCE, "sessions": 0, "connections": 0}
     assert [*draining_lines({"draining": [one]}, NOW)] == [
         f"the connection made at {clock(SINCE, NOW)} is about to end"

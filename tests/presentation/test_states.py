@@ -12,31 +12,34 @@ STATES = get_args(DisplayState)
 
 
 def test_every_state_has_a_sign_of_its_own_shape() -> None:
-    """In both sets, no two states of a host look alike without colour."""
+    """In both sets of signs, no two states of a host have the same sign."""
     for signs in (states.SIGNS, states.PLAIN_SIGNS):
         assert len({states.sign(state, signs) for state in STATES}) == len(STATES)
         assert all(len(states.sign(state, signs)) == 1 for state in STATES)
 
 
 def test_plain_signs_need_no_utf_8() -> None:
-    """A terminal without UTF-8 shows them."""
+    """The plain signs are ASCII, for terminals without UTF-8."""
     assert all(sign.isascii() for sign in states.PLAIN_SIGNS.values())
     assert states.PLAIN_SIGNS.keys() == states.SIGNS.keys()
 
 
 def test_the_policy_and_the_surfaces_agree_on_who_needs_the_user() -> None:
-    """The command line may not import the core, so the set exists twice."""
+    """The set of states that need the user equals the core's set.
+
+    It exists twice, because the command line may not import the core.
+    """
     assert states.NEEDS_USER == NEEDS_USER
 
 
 def test_sets_of_states_name_states() -> None:
-    """A state that is renamed must be renamed here."""
+    """The sets contain only existing states, so a state that is renamed must be renamed here."""
     for named in (states.NOT_WANTED, states.NEEDS_USER, states.WORKING, states.AWAY, states.WORDS.keys()):
         assert named <= set(STATES)
 
 
 def test_a_state_of_a_newer_agent_is_shown_by_its_name() -> None:
-    """The command line may be older than the agent."""
+    """A state of a newer agent is shown by its name, because the command line may be older than the agent."""
     assert states.word("dreaming") == "dreaming"
     assert states.sign("dreaming") == "?"
 

@@ -31,12 +31,12 @@ def test_durations_are_short_and_exact_enough(seconds: float, said: str) -> None
 
 
 def test_an_unknown_time_is_not_printed() -> None:
-    """A missing time gives an empty string, not the epoch."""
+    """An unknown time gives an empty string, not the epoch."""
     assert times.ago(None, NOW) == times.until(None, NOW) == times.clock(None, NOW) == ""
 
 
 def test_a_moment_is_a_moment_on_either_side() -> None:
-    """Clocks that differ slightly give no "-1 s"."""
+    """A difference of a moment is shown as a moment, even if the clocks differ slightly, and never as "-1 s"."""
     assert times.ago("2026-01-01T12:00:03Z", NOW) == "a moment"
     assert times.until("2026-01-01T11:59:59Z", NOW) == "a moment"
     assert times.until("2026-01-01T12:00:12Z", NOW) == "12 s"

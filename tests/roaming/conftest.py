@@ -54,6 +54,6 @@ def host(lab: Lab, near: NearRelay) -> Iterator[RoamingHost]:
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[Local]:
-    """Start a near relay, and a service in sshd's place, without ssh between the relays."""
+    """Start a near relay and a service instead of sshd, without ssh between the relays."""
     with Local(tmp_path) as made:
         yield made

@@ -12,7 +12,7 @@ MARKER = b'TRAYAGENT-ROAM {"machine": "m", "boot": "b"}\n'
 
 
 class FarStub:
-    """Stands for the far relay; its sshd always answers."""
+    """A fake far relay whose sshd always answers."""
 
     token = f"{NAME}.{SECRET}".encode()
 
@@ -34,7 +34,7 @@ def near_link(stream: Stream, secret: str = SECRET, machine: str | None = None) 
 
 
 def written(link: Link, now: float = 0.0) -> bytes:
-    """Return everything that a link has to send, as if it were written at once."""
+    """Return all data that a link has to send, as if it were written immediately."""
     data = b""
     while link.waiting():
         bufs = link.gather(now)
@@ -50,7 +50,7 @@ def give(link: Link, data: bytes, now: float = 0.0) -> None:
 
 
 def received(stream: Stream) -> bytes:
-    """Take all that came for the inner connection."""
+    """Return all data that arrived for the inner connection."""
     data = b"".join(bytes(one) for one in stream.undelivered)
     stream.took(len(data))
     if stream.peer_closed:
@@ -61,7 +61,7 @@ def received(stream: Stream) -> bytes:
 
 
 def exchange(near: Link, far: Link, now: float = 0.0) -> None:
-    """Let both links write and receive until nothing is left."""
+    """Let both links write and receive until no data is left."""
     while near.waiting() or far.waiting():
         give(far, written(near, now), now)
         give(near, written(far, now), now)

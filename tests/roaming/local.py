@@ -1,4 +1,4 @@
-"""Both relays as processes of this machine, without ssh: a service stands for sshd, a socket pair for a channel."""
+"""Both relays as processes on this machine, without ssh: a service replaces sshd, and a socket pair a channel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ALONE = [sys.executable, "-I", "-S", "-E", str(FAR_RELAY)]
 
 
 class Echo:
-    """A TCP service that sends everything back, and then its end; `connections` counts who came."""
+    """A TCP service that echoes all data, and then the end. `connections` counts its connections."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -66,13 +66,13 @@ class Echo:
 
 
 class Local:
-    """A near relay, and far relays on request; a context manager."""
+    """A near relay, and far relays on request. A context manager that ends them."""
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         self.home.mkdir()
         self.env = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
-        # A socket's path has at most 107 bytes, and pytest's folders are long.
+        # A socket's path may have at most 107 bytes, so pytest's long folders cannot be used.
         self._short = tempfile.TemporaryDirectory(prefix="roam-", dir="/tmp")
         self.path = f"{self._short.name}/near.sock"
         self._words = (folder / "near-says").open("w+")
@@ -85,11 +85,11 @@ class Local:
         self.children: list[subprocess.Popen[bytes]] = []
 
     def start_near(self) -> subprocess.Popen[bytes]:
-        """Start a near relay at our socket; what it prints must be nothing."""
+        """Start a near relay at our socket. Any output of it fails the test."""
         return subprocess.Popen(near_command(self.path), stderr=self._words.fileno())
 
     def far(self, *words: str, text: str = "", env: dict[str, str] | None = None) -> dict[str, Any]:
-        """Run a command of the far relay; return what it printed."""
+        """Run a command of the far relay, and return its answer."""
         done = subprocess.run(
             [*ALONE, *words],
             check=False,
@@ -105,7 +105,7 @@ class Local:
     def serve(
         self, *, roam_for_s: float = 3600, port: int | None = None, env: dict[str, str] | None = None
     ) -> str:
-        """Start a far relay; return its token."""
+        """Start a far relay, and return its token."""
         token = new_token()
         words = ("serve", "127.0.0.1", str(port or self.echo.port), f"{roam_for_s:g}", "lab")
         said = self.far(*words, text=f"{token}\n", env=env)
@@ -114,7 +114,7 @@ class Local:
         return token
 
     def serve_in_sight(self) -> str:
-        """Start a far relay whose complaints fail the test; return its token."""
+        """Start a far relay whose error output fails the test, and return its token."""
         token, root = new_token(), str(Path(__file__).parents[2])
         words = [sys.executable, "-I", "-S", "-E", "-c", IN_SIGHT, root, token, str(self.echo.port)]
         relay = subprocess.Popen(words, env=self.env, stderr=self._words.fileno())
@@ -141,13 +141,13 @@ class Local:
         self.children.clear()
 
     def start(self, token: str, roam_for_s: float = 3600) -> socket.socket:
-        """Begin a connection; return ssh's end of it."""
+        """Begin a connection, and return ssh's end of it."""
         inner = self.client.start(token, roam_for_s, "web01")
         inner.settimeout(60)
         return inner
 
     def attach(self, token: str, client: NearClient | None = None) -> dict[str, Any]:
-        """Attach over a new channel; return the near relay's answer."""
+        """Attach over a new channel, and return the near relay's answer."""
         with self.channel(token) as ours:
             return (client or self.client).ask("attach", [ours.fileno()], id=token[:16])
 
@@ -160,17 +160,17 @@ class Local:
         return token, inner
 
     def state(self, token: str) -> dict[str, Any] | None:
-        """Return what `status` says of a connection."""
+        """Return the entry of a connection in `status`, or None."""
         with NearClient(self.path) as client:
             found = client.ask("status")["sessions"]
         return next((one for one in found if one["id"] == token[:16]), None)
 
     def is_state(self, token: str, state: str) -> Callable[[], bool]:
-        """Return a condition for `wait_for`."""
+        """Return a condition for `wait_for`: the connection is in this state."""
         return lambda: (self.state(token) or {"state": "over"})["state"] == state
 
     def relays(self) -> list[dict[str, Any]]:
-        """Return what `list` prints."""
+        """Return the relays that `list` prints."""
         found: list[dict[str, Any]] = self.far("list")["relays"]
         return found
 
@@ -196,7 +196,7 @@ class Local:
 
 
 def exactly(connection: socket.socket, size: int) -> bytes:
-    """Return so many bytes."""
+    """Read exactly `size` bytes."""
     data = b""
     while len(data) < size:
         more = connection.recv(size - len(data))
@@ -206,7 +206,7 @@ def exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def to_the_end(connection: socket.socket) -> bytes:
-    """Return everything up to the end."""
+    """Read all data up to the end."""
     data = b""
     while more := connection.recv(1 << 16):
         data += more
@@ -214,13 +214,13 @@ def to_the_end(connection: socket.socket) -> bytes:
 
 
 def switches(pid: int) -> int:
-    """Return how often a process was scheduled so far."""
+    """Return the number of context switches of a process so far."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
 
 
 def quiet(pid: int, seconds: float = 3.0) -> int:
-    """Return how often a process was scheduled in this time, once it sleeps after what it did last."""
+    """Wait until a process sleeps. Then return the number of its context switches in this time."""
     wait_for(
         lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S",
         "the process sleeps",

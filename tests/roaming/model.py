@@ -1,6 +1,6 @@
-"""Both ends of a roaming connection over links that are cut, lose bytes and overtake each other; no socket, no clock.
+"""A model of both ends of a roaming connection over links that are cut, lose bytes and overtake each other.
 
-A history is drawn from a seed and played in virtual time. Each end has the real Stream and Link.
+A history is drawn from a seed and played in virtual time, without sockets. Each end has the real Stream and Link.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ TOKEN = b"0123456789abcdef.0123456789abcdef0123456789abcdef"
 MARKER = b'TRAYAGENT-ROAM {"machine": "m", "boot": "b"}\n'
 SETTLED_STEPS = 4000
 
-# Small sizes meet more edges in the same number of bytes.
+# With small sizes, the same number of bytes reaches more edge cases.
 SMALL = {"PAYLOAD_MAX": 64, "EARLY_MAX": 64, "WINDOW_START": 192, "WINDOW_MIN": 64, "WINDOW_MAX": 2048,
          "AWAY_MAX": 256, "UNDELIVERED_MAX": 2112, "ACK_EACH": 32, "BURST": 256, "ROOM_MIN": 8, "SMALL": 16,
          "HELD_MAX": 100}  # fmt: skip
 
-# What each end's program sends: the byte at an offset never depends on how it travelled.
+# The data that each end's program sends. The byte at an offset is always the same.
 _PATTERNS = {name: Random(name).randbytes(1 << 20) for name in ("near", "far")}  # noqa: S311
 
 
 @contextmanager
 def small_sizes() -> Iterator[None]:
-    """Play with small windows and frames."""
+    """Use small windows and frames during the block."""
     sizes: dict[str, Any] = dict(SMALL)
     with patch.multiple(far_relay, **sizes), patch.object(near_session, "EARLY_MAX", SMALL["EARLY_MAX"]):
         yield
 
 
 class BrokenPromiseError(AssertionError):
-    """A history did what no history may do."""
+    """A history broke a promise of the relays."""
 
 
 @dataclass
 class End:
-    """One end: its stream, how much its program still sends, and what it received."""
+    """One end: its stream, how many bytes its program still sends, and how many it received."""
 
     name: str
     stream: Stream
@@ -53,10 +53,10 @@ class End:
     token: bytes = TOKEN
 
     def connect(self) -> None:
-        """Stand for the connection to sshd, which always works here."""
+        """Do nothing, because the connection to sshd always works in this model."""
 
     def take(self, most: int) -> None:
-        """Let the program take some of what came for it, and check each byte."""
+        """Let the program read some of the received bytes, and check each byte."""
         stream, other = self.stream, "far" if self.name == "near" else "near"
         while stream.undelivered and most > 0:
             data = bytes(stream.undelivered[0][:most])
@@ -71,7 +71,7 @@ class End:
 
 @dataclass
 class Pipe:
-    """One direction of a link: bytes on their way, and whether its reader can still get them."""
+    """One direction of a link: the bytes in flight, and whether the reader can still get them."""
 
     flying: bytearray = field(default_factory=bytearray)
     buffered: bytes = b""
@@ -80,7 +80,7 @@ class Pipe:
 
 @dataclass
 class Carrier:
-    """One link: the two ends' halves and the pipes between them. Each end may lose it at another time."""
+    """One link: the two ends' halves and the pipes between them. Each end may notice the loss at a different time."""
 
     near: Link | None
     far: Link | None
@@ -90,7 +90,7 @@ class Carrier:
 
 
 class World:
-    """The whole of a history."""
+    """The state of a whole history."""
 
     def __init__(self, random: Random, size: int) -> None:
         budget = Budget()
@@ -100,12 +100,12 @@ class World:
         self.far = End("far", Stream(Budget()), random.randint(0, size))
         self.carriers: list[Carrier] = []
         self.errors: list[str] = []
-        self.newest = 0  # the counter of the newest attach that the far end took
+        self.newest = 0  # the counter of the newest attach that the far end accepted
 
     # -- steps ----------------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Begin a new link; another that has not answered yet is given up."""
+        """Begin a new link. Give up an earlier link that has not answered yet."""
         for carrier in self.carriers:
             if carrier.near and not carrier.near.live:
                 self.lose(carrier, "near")
@@ -114,7 +114,7 @@ class World:
         self.carriers.append(Carrier(link, FarLink(relay), link.counter))
 
     def lose(self, carrier: Carrier, side: str) -> None:
-        """Let one end notice that a link is gone. The other may still read what is on its way."""
+        """Let one end notice that a link is lost. The other end may still read bytes in flight."""
         link = carrier.near if side == "near" else carrier.far
         if link is None:
             return
@@ -127,13 +127,13 @@ class World:
             carrier.down.open = False
 
     def cut(self, carrier: Carrier) -> None:
-        """Lose bytes that are on their way, and from then on everything."""
+        """Lose some of the bytes in flight, and all later bytes."""
         for pipe in (carrier.up, carrier.down):
             del pipe.flying[self.random.randint(0, len(pipe.flying)) :]
             pipe.open = False
 
     def send(self, end: End, most: int) -> None:
-        """Let a program send; after its last byte it says so."""
+        """Let a program send some bytes, and the end after its last byte."""
         room = min(end.stream.room(), most)
         if end.stream.closed or (not room and end.to_send):
             return
@@ -146,7 +146,7 @@ class World:
             end.stream.take(b"")
 
     def flush(self, carrier: Carrier, side: str, most: int) -> None:
-        """Write some of what a link has to send."""
+        """Write some of the data that a link has to send."""
         link, pipe = (carrier.near, carrier.up) if side == "near" else (carrier.far, carrier.down)
         if link is None or link.lost or not link.waiting():
             return
@@ -161,7 +161,7 @@ class World:
         self._check_sizes()
 
     def carry(self, carrier: Carrier, side: str, most: int) -> None:
-        """Let bytes arrive at an end."""
+        """Deliver some bytes in flight to an end."""
         link, pipe = (carrier.near, carrier.down) if side == "near" else (carrier.far, carrier.up)
         if link is None:
             return
@@ -193,7 +193,7 @@ class World:
             end.stream.link.delivered(self.now)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, and timers come due."""
+        """Let time pass, and run the timers that are due."""
         self.now += seconds
         for end in (self.near, self.far):
             if end.stream.link:
@@ -219,7 +219,7 @@ class World:
     # -- a history ------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """Do one random thing."""
+        """Do one random step."""
         random = self.random
         end, side = random.choice(((self.near, "near"), (self.far, "far")))
         carrier = random.choice(self.carriers) if self.carriers else None
@@ -243,7 +243,7 @@ class World:
             self.carry(carrier, side, most)
 
     def settle(self) -> None:
-        """Attach once more over a link that works, and let everything come to its end."""
+        """Attach once more over a working link, and let all data arrive."""
         self.attach()
         last = self.carriers[-1]
         for _ in range(SETTLED_STEPS):
@@ -281,7 +281,7 @@ class World:
 
 
 def play(seed: int) -> None:
-    """Play the history of a seed. Raise BrokenPromiseError."""
+    """Play the history of a seed. Raises BrokenPromiseError."""
     random = Random(seed)  # noqa: S311  # the same seed must give the same history
     if seed % 10:
         with small_sizes():

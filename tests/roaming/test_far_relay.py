@@ -24,7 +24,7 @@ def sockets(local: Local) -> list[Path]:
 
 
 def say_hello(local: Local, token: str, counter: int) -> tuple[socket.socket, NearLink]:
-    """Attach by hand with a counter; return the channel and the near half of the link."""
+    """Attach by hand with a counter. Return the channel and the near half of the link."""
     stream = Stream(Budget())
     stream.counter = counter - 1
     link = NearLink(stream, token[:16], token[17:], None)
@@ -35,7 +35,7 @@ def say_hello(local: Local, token: str, counter: int) -> tuple[socket.socket, Ne
 
 
 def goodbye(channel: socket.socket) -> str:
-    """Return the code of the goodbye that must be the last frame on a channel, and close it."""
+    """Return the code of the goodbye, which must be the channel's last frame, and close the channel."""
     with channel:
         data = to_the_end(channel)
     at = data.index(b"\n") + 1
@@ -48,7 +48,7 @@ def goodbye(channel: socket.socket) -> str:
 
 
 def test_only_this_user_can_open_the_socket(local: Local) -> None:
-    """The folder has mode 0700 and the socket 0600; the token is in no file, argument or environment."""
+    """The folder has mode 0700 and the socket 0600. The token is in no file, argument or environment."""
     token = local.serve()
     (found,) = sockets(local)
     assert found.name == f"{token[:16]}.roam"
@@ -60,7 +60,7 @@ def test_only_this_user_can_open_the_socket(local: Local) -> None:
 
 
 def test_it_is_detached_and_holds_nothing_of_the_login(local: Local) -> None:
-    """It leads no terminal, its session is its own, and its standard descriptors are /dev/null."""
+    """The far relay has its own session without a terminal, and its standard descriptors are /dev/null."""
     local.serve()
     pid = local.relays()[0]["pid"]
     assert os.getsid(pid) != os.getsid(0)
@@ -71,7 +71,7 @@ def test_it_is_detached_and_holds_nothing_of_the_login(local: Local) -> None:
 
 
 def test_sshd_sees_a_connection_only_after_the_first_attach(local: Local) -> None:
-    """Nothing counts against sshd's limits before the laptop is there, and a second attach makes no second one."""
+    """The relay connects to sshd only once, at the first attach, so an unused relay uses up no limit of sshd."""
     token = local.serve()
     assert local.relays() and local.echo.connections == 0
     with local.start(token) as inner:
@@ -94,7 +94,7 @@ def test_list_shows_each_relay_and_end_needs_the_token(local: Local) -> None:
 
 
 def test_one_command_line_at_a_time(local: Local) -> None:
-    """A wrong call says so in the marker line."""
+    """An invalid command line gives an error in the marker line."""
     token = local.serve()
     words = ("serve", "127.0.0.1", "22", "60", "lab")
     assert local.far(*words, text=token + "\n")["error"] == "exists"
@@ -107,7 +107,7 @@ def test_one_command_line_at_a_time(local: Local) -> None:
 
 
 def test_a_dead_relays_socket_is_removed(local: Local) -> None:
-    """After SIGKILL the socket is left; whoever looks next removes it. Other files there are left alone."""
+    """The next `list` removes the socket of a killed relay. Other files in the folder stay."""
     token = local.serve()
     pid = local.relays()[0]["pid"]
     (found,) = sockets(local)
@@ -119,7 +119,7 @@ def test_a_dead_relays_socket_is_removed(local: Local) -> None:
 
 
 def test_end_finds_a_relay_whose_socket_was_deleted(local: Local) -> None:
-    """No `attach` reaches it any more. `end` finds its process, and leaves the other relays alone."""
+    """If a relay's socket was deleted, `attach` cannot reach the relay, but `end` finds its process."""
     first, second = local.serve(), local.serve()
     pids = {one["id"]: one["pid"] for one in local.relays()}
     for found in sockets(local):
@@ -144,7 +144,7 @@ def test_sigterm_ends_it_without_a_trace(local: Local) -> None:
 
 
 def test_a_folder_that_others_can_use_is_refused(local: Local) -> None:
-    """A folder of mode 0755 is not used, and the sockets in it are not trusted."""
+    """A folder of mode 0755 is not used, and sockets in it are not trusted."""
     token = local.serve()
     folder = sockets(local)[0].parent
     folder.chmod(0o755)
@@ -155,7 +155,7 @@ def test_a_folder_that_others_can_use_is_refused(local: Local) -> None:
 
 
 def test_a_link_to_another_folder_is_refused(local: Local, tmp_path: Path) -> None:
-    """A symbolic link in the folder's place is not followed."""
+    """A symbolic link in place of the folder is not followed."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     runtime = tmp_path / "run"
@@ -198,7 +198,7 @@ def test_a_relay_ends_when_its_laptop_is_away_for_too_long(local: Local) -> None
 
 
 def test_an_idle_relay_is_not_scheduled(local: Local) -> None:
-    """Attached and silent, neither relay wakes up."""
+    """While the connection is attached and silent, neither relay wakes up."""
     token, inner = local.connect()
     with inner:
         inner.sendall(b"x")
@@ -211,7 +211,7 @@ def test_an_idle_relay_is_not_scheduled(local: Local) -> None:
 
 
 def test_a_delayed_older_attach_displaces_nothing(local: Local) -> None:
-    """If attach 5 arrives after attach 6, the relay refuses it, and the connection continues over 6."""
+    """If attach 5 arrives after attach 6, the relay refuses attach 5, and the connection continues over 6."""
     token = local.serve()
     newer, _ = say_hello(local, token, 6)
     wait_for(lambda: local.relays()[0]["attached"], "attached")
@@ -228,14 +228,17 @@ def test_a_delayed_older_attach_displaces_nothing(local: Local) -> None:
 
 
 def test_a_connection_to_the_socket_may_be_a_link(local: Local) -> None:
-    """No process of the server is needed. The attach may come together with the request."""
+    """A connection to the relay's socket can be a link, without another process.
+
+    The attach may come with the request.
+    """
     token = local.serve()
     (found,) = sockets(local)
     with local.start(token) as inner:
         assert local.attach(token)["ok"]
         assert echoed(inner, b"through the command")
         for _ in range(2):
-            os.chdir(found.parent)  # its path is too long for a socket's address
+            os.chdir(found.parent)  # the path is too long for a socket's address
             link = socket.socket(socket.AF_UNIX)
             try:
                 link.connect(found.name)
@@ -258,7 +261,7 @@ def echoed(inner: socket.socket, data: bytes) -> bool:
 
 
 def test_a_stranger_at_the_socket_gets_no_link_without_the_secret(local: Local) -> None:
-    """A link needs the token like any other."""
+    """A connection to the socket gets no link without the token's secret."""
     token = local.serve()
     (found,) = sockets(local)
     stream = Stream(Budget())
@@ -276,7 +279,7 @@ def test_a_stranger_at_the_socket_gets_no_link_without_the_secret(local: Local) 
 
 
 def test_another_token_is_refused(local: Local) -> None:
-    """Who can open the socket but does not know the secret reaches nothing."""
+    """A program that can open the socket but does not know the secret is refused."""
     token = local.serve()
     channel, _ = say_hello(local, token[:17] + "0" * 32, 1)
     assert goodbye(channel) == "token"
@@ -295,7 +298,7 @@ def test_an_sshd_that_does_not_answer_is_named(local: Local) -> None:
 
 
 def test_callers_that_say_nothing_are_dropped(local: Local) -> None:
-    """Many silent connections to the socket do not block a client, and the relay closes invalid ones."""
+    """Many silent connections to the socket do not block another client. The relay closes silent and invalid ones."""
     token = local.serve()
     (found,) = sockets(local)
     os.chdir(found.parent)
@@ -334,11 +337,11 @@ def test_the_attach_process_ends_with_its_link(local: Local) -> None:
 
 
 def test_attach_reports_a_socket_that_takes_no_connection_as_silent(local: Local) -> None:
-    """The code `unknown` would end the connection, and the relay may only be busy."""
+    """If the socket accepts no connection, attach reports `silent`, because the relay may only be busy."""
     token = local.serve()
     (path,) = sockets(local)
     kept = path.rename(path.with_name("kept"))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:  # connect(2) gives EPROTOTYPE
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:  # connect(2) fails with EPROTOTYPE
         folder = os.open(path.parent, os.O_RDONLY)
         other.bind(f"/proc/self/fd/{folder}/{path.name}")
         os.close(folder)

@@ -21,7 +21,7 @@ ROAM_S = 3600
 
 
 class Outer:
-    """A plain master, as the agent's outer one."""
+    """A plain master, like the agent's outer master."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -31,7 +31,7 @@ class Outer:
 
     @property
     def program(self) -> Path:
-        """The far relay's program on the server."""
+        """The path of the far relay's program on the server."""
         return self.lab.files.far_home / ".cache/trayagent/far_relay.py"
 
     def serve(self, token: str | None = None) -> far.FarAnswer:
@@ -43,7 +43,7 @@ class Outer:
         return [one["id"] for one in asyncio.run(far.relays(self.path)).words["relays"]]
 
     def again(self) -> None:
-        """Log in again, with the server's present configuration."""
+        """Log in again, with the server's current configuration."""
         self.close()
         self.__init__(self.lab)  # type: ignore[misc]
 
@@ -63,7 +63,10 @@ def outer(lab: Lab) -> Iterator[Outer]:
 
 
 def test_serve_installs_the_program_once(outer: Outer) -> None:
-    """The first relay brings the program, the second finds it, and both are listed with the laptop's name."""
+    """Starting the first relay installs the program, and the second finds it.
+
+    Both are listed with the laptop's name.
+    """
     assert not outer.program.exists()
     one, two = new_token(), new_token()
     said = outer.serve(one)
@@ -80,7 +83,7 @@ def test_serve_installs_the_program_once(outer: Outer) -> None:
 
 
 def test_another_version_is_replaced_and_its_relays_go_on(outer: Outer) -> None:
-    """A changed program is replaced for the next relay; a relay of the other version can still be ended."""
+    """A program of another version is replaced for the next relay. A relay of the other version can still be ended."""
     one, two = new_token(), new_token()
     outer.serve(one)
     outer.program.write_text(FAR_RELAY.read_text() + "# another version\n")
@@ -92,7 +95,7 @@ def test_another_version_is_replaced_and_its_relays_go_on(outer: Outer) -> None:
 
 
 def test_a_token_that_no_relay_has_is_unknown(outer: Outer) -> None:
-    """`end` says that there is no such relay, and leaves the others alone."""
+    """For a token without a relay, `end` reports `unknown` and ends no other relay."""
     mine = new_token()
     outer.serve(mine)
     with pytest.raises(FarError) as refused:
@@ -124,7 +127,7 @@ def test_a_channel_carries_the_connection(outer: Outer, near: NearRelay) -> None
 
 
 def forced(folder: Path, *names: str) -> str:
-    """Return an sshd_config line for a login that finds only these programs, or a broken python3."""
+    """Return an sshd_config line for a login whose PATH has only the programs in this folder."""
     folder.mkdir()
     for name in names:
         found = str(Path(sys.executable).resolve()) if name == "python3" else shutil.which(name)
@@ -134,7 +137,7 @@ def forced(folder: Path, *names: str) -> str:
 
 
 def test_a_server_without_python3_is_named(lab: Lab, outer: Outer) -> None:
-    """Without python3 nothing is installed; with one that fails, the reason is another."""
+    """Without python3 no program is installed, and the reason says so. A python3 that fails gives another reason."""
     folder = lab.files.root / "few"
     names = ("sh", "cat", "mkdir", "mv", "rm", "wc", "sha256sum", "bash")
     lab.servers[0].restart([forced(folder, *names)])
@@ -151,7 +154,7 @@ def test_a_server_without_python3_is_named(lab: Lab, outer: Outer) -> None:
 
 
 def test_a_server_without_a_hash_program_gets_the_file_again(lab: Lab, outer: Outer) -> None:
-    """Where no hash can be computed, each start writes the file again, and the relay runs."""
+    """If the server has no hash program, each start writes the file again, and the relay runs."""
     folder = lab.files.root / "few"
     names = ("sh", "cat", "mkdir", "mv", "rm", "wc", "bash", "python3")
     lab.servers[0].restart([forced(folder, *names)])
@@ -163,9 +166,9 @@ def test_a_server_without_a_hash_program_gets_the_file_again(lab: Lab, outer: Ou
 
 @pytest.mark.parametrize("answer", ["b true", "b false"])
 def test_a_server_that_ends_what_a_login_leaves_behind(lab: Lab, outer: Outer, answer: str) -> None:
-    """With KillUserProcesses=yes the far relay starts in a scope of its own, else without one.
+    """With KillUserProcesses=yes the far relay starts in its own scope, otherwise without a scope.
 
-    Two stand-ins for systemd's programs: the laboratory has no logind.
+    Two fake programs replace systemd's, because the laboratory has no logind.
     """
     folder = lab.files.root / "stand-ins"
     folder.mkdir()
@@ -191,7 +194,7 @@ def test_a_server_that_ends_what_a_login_leaves_behind(lab: Lab, outer: Outer, a
 
 @pytest.mark.parametrize("command", ["echo for forwards only", "cat", "internal-sftp"])
 def test_a_forced_command_is_no_shell(lab: Lab, outer: Outer, command: str) -> None:
-    """An account that runs no commands is reported as such, and its master lives."""
+    """An account that runs no commands is reported as `no-shell`, and its master stays."""
     lab.servers[0].restart([f"ForceCommand {command}"])
     outer.again()
     with pytest.raises(FarError) as refused:
@@ -201,7 +204,7 @@ def test_a_forced_command_is_no_shell(lab: Lab, outer: Outer, command: str) -> N
 
 
 def test_a_home_that_cannot_be_written_is_reported(lab: Lab, outer: Outer) -> None:
-    """A full or read-only home leaves no half of a file."""
+    """If the home is full or read-only, the error is reported, and no incomplete file is left."""
     folder = lab.files.far_home / ".cache"
     folder.mkdir()
     lab.server.check(["mount", "-t", "tmpfs", "-o", "size=16k,mode=0700", "lab", str(folder)], admin=True)
@@ -214,7 +217,7 @@ def test_a_home_that_cannot_be_written_is_reported(lab: Lab, outer: Outer) -> No
 
 
 def test_a_folder_that_others_can_open_is_refused(outer: Outer) -> None:
-    """The far relay makes no socket where other users could reach it."""
+    """The far relay creates no socket in a folder that other users can open."""
     outer.serve()
     (place,) = [one for one in outer.program.parent.iterdir() if one.is_dir() and one.name != "__pycache__"]
     place.chmod(0o755)

@@ -21,7 +21,7 @@ from trayagent.sandbox.roaming_relays import wait_for
 
 
 def raw(local: Local) -> socket.socket:
-    """Return a connection to the control socket that has read the first line."""
+    """Return a connection to the control socket, after reading the relay's first line."""
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(60)
     client.connect(local.path)
@@ -30,7 +30,7 @@ def raw(local: Local) -> socket.socket:
 
 
 def test_a_connection_survives_the_agent(local: Local) -> None:
-    """The agent that started it is gone; the next one finds it, moves it, and hears how it ends."""
+    """The next agent finds a connection that an earlier agent started, moves it, and is notified of its end."""
     token, inner = local.connect()
     local.client.close()
     inner.sendall(b"before")
@@ -59,7 +59,7 @@ def test_a_connection_survives_the_agent(local: Local) -> None:
 
 
 def test_a_connection_waits_for_the_first_attach(local: Local) -> None:
-    """What ssh says before there is a link is kept."""
+    """Data that ssh sends before the first attach is kept."""
     token = local.serve()
     with local.start(token) as inner:
         inner.sendall(b"SSH-2.0-early")
@@ -69,7 +69,7 @@ def test_a_connection_waits_for_the_first_attach(local: Local) -> None:
 
 
 def test_the_old_link_is_used_until_the_new_one_works(local: Local) -> None:
-    """An attach that leads nowhere disturbs nothing."""
+    """While a new attach hangs or fails, the old link continues."""
     token, inner = local.connect()
     nowhere, ours = socket.socketpair()
     tag = local.client.send("attach", [ours.fileno()], id=token[:16])
@@ -86,7 +86,7 @@ def test_the_old_link_is_used_until_the_new_one_works(local: Local) -> None:
 
 
 def test_a_channel_may_have_two_descriptors_and_more_that_are_kept(local: Local) -> None:
-    """Pipes work as a channel, and what keeps the channel open is closed with the link."""
+    """Two pipes work as a channel. Further descriptors, which keep the channel open, are closed with the link."""
     token = local.serve()
     inner = local.start(token)
     (down, to_near), (from_near, up) = os.pipe(), os.pipe()
@@ -109,7 +109,7 @@ def test_a_channel_may_have_two_descriptors_and_more_that_are_kept(local: Local)
 
 
 def test_a_server_that_rebooted_is_told_apart(local: Local) -> None:
-    """The same machine, another boot id and no relay: the answer says so, and the connection waits for the agent."""
+    """If the machine has another boot id and no relay, the answer says so, and the connection waits for the agent."""
     token, inner = local.connect()
     before = local.state(token)
     assert before
@@ -129,7 +129,7 @@ def test_a_server_that_rebooted_is_told_apart(local: Local) -> None:
 
 
 def test_little_waits_between_ssh_and_the_relay(local: Local) -> None:
-    """What ssh can write while nothing is read is less than a window, so keystrokes do not wait behind it."""
+    """Only little data can wait between ssh and the relay, so keystrokes do not wait behind it."""
     token = local.serve()
     with local.start(token) as inner:
         local.near.send_signal(signal.SIGSTOP)
@@ -143,7 +143,7 @@ def test_little_waits_between_ssh_and_the_relay(local: Local) -> None:
 
 
 def test_a_second_near_relay_leaves_the_first_alone(local: Local) -> None:
-    """It exits with 3; after the first was killed, the next one takes the socket over."""
+    """A second near relay exits with 3. After the first was killed, the next one takes the socket over."""
     assert subprocess.run(near_command(local.path), check=False).returncode == 3
     assert stat.S_IMODE(Path(local.path).stat().st_mode) == 0o600
     local.near.send_signal(signal.SIGKILL)
@@ -164,7 +164,7 @@ def test_a_second_near_relay_leaves_the_first_alone(local: Local) -> None:
 
 
 def test_a_killed_near_relay_ends_ssh_cleanly(local: Local) -> None:
-    """The ssh reads the end of its connection; the far relay can be ended by its token."""
+    """If the near relay is killed, ssh reads the end of its connection, and the far relay can be ended by its token."""
     token, inner = local.connect()
     local.near.kill()
     assert inner.recv(1) == b""
@@ -175,7 +175,7 @@ def test_a_killed_near_relay_ends_ssh_cleanly(local: Local) -> None:
 
 
 def test_quit_is_refused_while_it_carries_connections(local: Local) -> None:
-    """An upgrade cannot restart it by mistake; force ends everything, the far relays as well."""
+    """`quit` is refused while there are connections. With force it ends everything, including the far relays."""
     _, inner = local.connect()
     assert local.client.ask("quit")["error"] == "busy"
     assert local.client.ask("quit", force=True)["ok"]
@@ -187,7 +187,7 @@ def test_quit_is_refused_while_it_carries_connections(local: Local) -> None:
 
 
 def test_end_closes_both_ends(local: Local) -> None:
-    """The agent ends a connection: ssh and the far relay see it at once."""
+    """When the agent ends a connection, ssh and the far relay notice it at once."""
     token, inner = local.connect()
     assert local.client.ask("end", id=token[:16])["ok"]
     assert inner.recv(1) == b""
@@ -198,7 +198,7 @@ def test_end_closes_both_ends(local: Local) -> None:
 
 
 def test_data_without_an_acknowledgement_is_reported_once(local: Local) -> None:
-    """Nothing is reported while nothing is sent, and nothing wakes the relay up after the report."""
+    """Unacknowledged data is reported once. Without data there is no report, and after the report no wake-up."""
     token, inner = local.connect()
     with inner:
         inner.sendall(b"x")
@@ -217,7 +217,7 @@ def test_data_without_an_acknowledgement_is_reported_once(local: Local) -> None:
 
 
 def test_the_far_relays_end_closes_ssh(local: Local) -> None:
-    """`end` on the server says a final goodbye."""
+    """When `end` runs on the server, the far relay sends a goodbye, which closes ssh's connection."""
     token, inner = local.connect()
     local.client.ask("watch")
     assert local.far("end", text=token + "\n")["id"]
@@ -227,7 +227,7 @@ def test_the_far_relays_end_closes_ssh(local: Local) -> None:
 
 
 def test_ssh_that_ends_before_the_first_attach_leaves_nothing(local: Local) -> None:
-    """The connection is over at once."""
+    """If ssh ends before the first attach, the connection is removed at once."""
     token = local.serve()
     local.start(token).close()
     wait_for(local.is_state(token, "over"), "the connection is over")
@@ -235,7 +235,7 @@ def test_ssh_that_ends_before_the_first_attach_leaves_nothing(local: Local) -> N
 
 
 def test_roam_for_ends_a_connection_that_is_away(local: Local) -> None:
-    """The time counts while there is no link."""
+    """`roam_for` ends a connection that has had no link for that time."""
     token = local.serve()
     with local.start(token, roam_for_s=1) as inner:
         assert inner.recv(1) == b""
@@ -269,7 +269,7 @@ REQUESTS: list[tuple[bytes, str]] = [
 
 @pytest.mark.parametrize(("line", "code"), REQUESTS)
 def test_a_bad_request_is_answered_with_a_code(local: Local, line: bytes, code: str) -> None:
-    """The client stays connected, and the relay goes on."""
+    """An invalid request gets an error code. The client stays connected, and the relay continues."""
     with raw(local) as client:
         client.sendall(line + b"\n")
         assert json.loads(client.recv(4096))["error"] == code
@@ -278,7 +278,7 @@ def test_a_bad_request_is_answered_with_a_code(local: Local, line: bytes, code: 
 
 
 def test_descriptors_without_a_use_are_closed(local: Local) -> None:
-    """Descriptors beside other requests do not pile up, and an attach without one is refused."""
+    """Descriptors that come with other requests are closed, and an attach without a descriptor is refused."""
     token, inner = local.connect()
     folder = Path(f"/proc/{local.near.pid}/fd")
     before = len(list(folder.iterdir()))
@@ -294,7 +294,7 @@ def test_descriptors_without_a_use_are_closed(local: Local) -> None:
 
 
 def test_clients_that_flood_or_do_not_read_are_dropped(local: Local) -> None:
-    """A line without an end, too many clients, a watcher that does not read: the connection is not affected."""
+    """Endless lines, too many clients and a watcher that does not read are dropped. Connections are not affected."""
     token, inner = local.connect()
     with raw(local) as client:
         client.sendall(b"x" * 20_000)
@@ -309,7 +309,7 @@ def test_clients_that_flood_or_do_not_read_are_dropped(local: Local) -> None:
     wait_for(lambda: takes_clients(local), "they are forgotten")
     with raw(local) as client:
         client.settimeout(5)
-        with pytest.raises(OSError):  # cut off, or no longer read
+        with pytest.raises(OSError):  # the relay has closed the connection, or reads no more
             while True:
                 client.sendall(b'{"v": 1, "do": "status"}\n' * 100)
     inner.sendall(b"y")
@@ -319,7 +319,7 @@ def test_clients_that_flood_or_do_not_read_are_dropped(local: Local) -> None:
 
 
 def takes_clients(local: Local) -> bool:
-    """Report whether one more client is let in."""
+    """Report whether the relay accepts one more client."""
     try:
         NearClient(local.path).close()
     except OSError:
@@ -337,7 +337,7 @@ def assert_dropped(client: socket.socket) -> None:
 
 
 def test_a_client_that_leaves_at_once_harms_nothing(local: Local) -> None:
-    """It is gone before the relay can greet it."""
+    """A client that disconnects before the greeting causes no error."""
     token, inner = local.connect()
     local.near.send_signal(signal.SIGSTOP)
     for _ in range(8):
@@ -352,7 +352,7 @@ def test_a_client_that_leaves_at_once_harms_nothing(local: Local) -> None:
 
 
 def test_the_number_of_connections_is_limited(local: Local) -> None:
-    """The 65th connection is refused; when one ends, another may begin."""
+    """The 65th connection is refused. When one ends, another may begin."""
     tokens = [new_token() for _ in range(64)]
     inners = [local.start(token) for token in tokens]
     with pytest.raises(OSError, match="too-many"):
@@ -367,7 +367,7 @@ def test_the_number_of_connections_is_limited(local: Local) -> None:
 
 
 def test_ten_idle_hosts_cost_no_wake_up(local: Local) -> None:
-    """Ten connections with links, and none of them moves: the near relay is not scheduled."""
+    """With ten idle connections the near relay is not scheduled."""
     inners = [local.connect()[1] for _ in range(10)]
     wait_for(lambda: quiet(local.near.pid, 1) == 0, "the last acknowledgement is out")
     assert quiet(local.near.pid) == 0
@@ -376,7 +376,7 @@ def test_ten_idle_hosts_cost_no_wake_up(local: Local) -> None:
 
 
 def test_moves_lose_and_double_nothing(local: Local) -> None:
-    """20 MB go through an echo while links are cut and replaced: every byte comes back once and in order."""
+    """20 MB pass an echo service while links are cut and replaced. Every byte comes back once and in order."""
     token, inner = local.connect()
     random = Random(4)  # noqa: S311  # the same cuts in each run
     body = random.randbytes(20_000_000)

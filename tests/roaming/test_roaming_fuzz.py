@@ -1,6 +1,6 @@
-"""Fuzzing of the running relays: one host gets nonsense on every way in, the host beside it loses nothing.
+"""Fuzzing of the running relays: one host gets random input on all channels, and another host loses no data.
 
-`TRAYAGENT_ROAM_FUZZ_S=600` fuzzes for ten minutes, `TRAYAGENT_ROAM_SEED` draws other nonsense.
+`TRAYAGENT_ROAM_FUZZ_S=600` fuzzes for ten minutes. `TRAYAGENT_ROAM_SEED` selects other random input.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
 
 class Healthy:
-    """A connection that sends random pieces to an echo and compares what comes back."""
+    """A healthy connection that sends random data to an echo service and compares the answer."""
 
     def __init__(self, local: Local) -> None:
         self.token, self.inner = local.connect()
@@ -53,7 +53,7 @@ class Healthy:
             self.error = error
 
     def check_end(self) -> None:
-        """Stop, and fail if anything was wrong."""
+        """Stop, and fail if any byte was wrong or missing."""
         self._stop.set()
         self._thread.join(120)
         self.inner.close()
@@ -62,7 +62,7 @@ class Healthy:
 
 
 class Fuzzer:
-    """Draws frames, lines and channels from a seed."""
+    """A source of random attacks, drawn from a seed."""
 
     def __init__(self, local: Local, random: Random) -> None:
         self.local, self.random = local, random
@@ -71,7 +71,7 @@ class Fuzzer:
         self.renew()
 
     def renew(self) -> None:
-        """Begin another connection to be attacked."""
+        """Begin another connection as the target."""
         if self.inner:
             self.inner.close()
         self.end_all(self.token)
@@ -82,12 +82,12 @@ class Fuzzer:
         self.inner.setblocking(False)
 
     def end_all(self, token: str) -> None:
-        """Make the near relay forget the connection."""
+        """Make the near relay end the connection."""
         with NearClient(self.local.path) as client:
             client.ask("end", id=token[:16])
 
     def frames(self) -> bytes:
-        """Return some frames, valid ones, odd ones, and pieces of them."""
+        """Return some frames: valid, odd, and incomplete ones."""
         random, data = self.random, b""
         for _ in range(random.randint(1, 12)):
             offset = random.choice((0, 1, 2, 100, 65536, 2**32, 2**63, 2**64 - 1, random.randint(0, 5000)))
@@ -103,7 +103,7 @@ class Fuzzer:
         return data[: random.randint(0, len(data))] if random.random() < 0.3 else data
 
     def false_far_relay(self) -> None:
-        """Answer the near relay's attach with nonsense."""
+        """Answer the near relay's attach with random data."""
         ours, theirs = socket.socketpair()
         with ours, NearClient(self.local.path) as client:
             tag = client.send("attach", [theirs.fileno()], id=self.token[:16])
@@ -139,7 +139,7 @@ class Fuzzer:
         return int(HELLO.unpack_from(attach, HEADER.size)[4])
 
     def false_near_relay(self) -> None:
-        """Attach to the far relay, by a program or directly at its socket, and send nonsense."""
+        """Attach to the far relay, through `attach` or directly at its socket, and send random data."""
         random = self.random
         token = self.token if random.random() < 0.8 else self.token[:17] + "0" * 32
         hello = HELLO.pack(MAGIC, 1, 1, 0, random.randint(1, 1000), token[:16].encode(), token[17:].encode())
@@ -169,7 +169,7 @@ class Fuzzer:
         return raw
 
     def nonsense_at_the_control_socket(self) -> None:
-        """Send lines to the near relay, with descriptors that lead nowhere."""
+        """Send random requests to the near relay, with useless descriptors."""
         random = self.random
         words: dict[str, Any] = {
             "id": random.choice((self.token[:16], "0" * 16, None, 7, [])),
@@ -186,7 +186,7 @@ class Fuzzer:
             raw.sendall(random.randbytes(random.choice((1, 100, 10_000))) + b"\n")
 
     def nonsense_at_the_far_socket(self) -> None:
-        """Send lines to the far relay's own socket."""
+        """Send random lines to the far relay's own socket."""
         random = self.random
         line = random.choice(
             (b'{"do": "attach"}', b'{"do": "end"}', b'{"do": 7}', b"{", random.randbytes(5000))
@@ -195,7 +195,7 @@ class Fuzzer:
             raw.sendall(line + random.choice((b"\n", b"")))
 
     def step(self) -> None:
-        """Attack once."""
+        """Run one random attack."""
         attack: Callable[[], None] = self.random.choice(
             (
                 self.false_far_relay,
@@ -220,7 +220,7 @@ def rss_mb(pid: int) -> float:
 
 
 def test_a_fuzzed_host_does_not_harm_the_one_beside_it(local: Local) -> None:
-    """Both relays live, their memory is bounded, and the healthy connection gets every byte, also across moves."""
+    """Both relays survive with bounded memory, and the healthy connection gets every byte, also across moves."""
     healthy = Healthy(local)
     fuzzer = Fuzzer(local, Random(SEED))  # noqa: S311  # the same nonsense in each run
     descriptors = Path(f"/proc/{local.near.pid}/fd")

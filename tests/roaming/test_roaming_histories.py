@@ -1,6 +1,6 @@
-"""Thousands of histories of two ends and their links: nothing is lost, doubled or changed, and all of it arrives.
+"""Plays thousands of histories of two ends and their links: no byte is lost, duplicated or changed.
 
-`TRAYAGENT_ROAM_HISTORIES=100000` plays that many, `TRAYAGENT_ROAM_HISTORIES=5000-9999` those seeds.
+`TRAYAGENT_ROAM_HISTORIES=100000` plays that many histories, `TRAYAGENT_ROAM_HISTORIES=5000-9999` plays these seeds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _asked() -> list[range]:
 
 @pytest.mark.parametrize("seeds", _asked(), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_every_byte_arrives_once_and_in_order(seeds: range) -> None:
-    """Links are cut, lose bytes and overtake each other; each program receives all that the other sent."""
+    """Each program receives all bytes that the other sent, with links that are cut, lose bytes and overtake others."""
     for seed in seeds:
         try:
             play(seed)

@@ -1,4 +1,4 @@
-"""The link between the relays: byte counts, windows, acknowledgements, and peers that lie."""
+"""The link between the relays: byte counts, windows, acknowledgements, and hostile peers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def frames(data: bytes) -> list[tuple[int, int, int, int]]:
 
 
 def test_the_far_relay_is_valid_python_3_7() -> None:
-    """Servers have old Pythons: the file parses as 3.7 and imports nothing outside the standard library."""
+    """The far relay's file parses as Python 3.7 and imports only the standard library, for old servers."""
     tree = ast.parse(FAR_RELAY.read_text(), feature_version=(3, 7))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert names <= {
@@ -61,7 +61,7 @@ def test_the_far_relay_is_valid_python_3_7() -> None:
 
 
 def test_bytes_and_ends_pass_in_both_directions() -> None:
-    """What one inner connection sends the other one receives, and then its end."""
+    """In both directions, one inner connection receives the data and then the end that the other one sends."""
     near, far, _ = attached()
     near.stream.take(b"hello")
     far.stream.take(b"good day")
@@ -75,7 +75,7 @@ def test_bytes_and_ends_pass_in_both_directions() -> None:
 
 
 def test_resuming_sends_what_is_missing_once_and_early() -> None:
-    """After a cut the first 64 KiB go with the attach, the rest after the answer, and nothing twice."""
+    """After a cut, the first 64 KiB are sent with the attach, the rest after the answer, and no byte twice."""
     near, far, relay = attached()
     near.stream.take(os.urandom(40 * KIB))
     give(far, written(near))
@@ -96,7 +96,10 @@ def test_resuming_sends_what_is_missing_once_and_early() -> None:
 
 
 def test_acknowledgements_come_each_32_kib_and_once_after_a_pause() -> None:
-    """32 KiB are acknowledged at once; less waits 200 ms after the last byte, and then no timer is left."""
+    """32 KiB are acknowledged at once.
+
+    Less data is acknowledged 200 ms after the last byte, and then no timer remains.
+    """
     near, far, _ = attached()
     near.stream.take(bytes(32 * KIB))
     give(far, written(near))
@@ -114,7 +117,7 @@ def test_acknowledgements_come_each_32_kib_and_once_after_a_pause() -> None:
 
 
 def test_an_acknowledgement_overtakes_waiting_data() -> None:
-    """The peer's window opens although our own upload fills the link."""
+    """An acknowledgement is sent before waiting data, so that the peer's window opens even during our upload."""
     near, far, _ = attached()
     far.stream.take(bytes(64 * KIB))
     near.stream.take(bytes(64 * KIB))
@@ -124,7 +127,7 @@ def test_an_acknowledgement_overtakes_waiting_data() -> None:
 
 
 def fill(stream: Stream) -> int:
-    """Send as much as may be read; return how much it was."""
+    """Fill the stream with as many bytes as it accepts, and return their number."""
     size = 0
     while room := stream.room():
         stream.take(bytes(room))
@@ -133,7 +136,7 @@ def fill(stream: Stream) -> int:
 
 
 def test_the_window_starts_small_grows_in_time_and_shrinks_in_lag() -> None:
-    """192 KiB at first; more while acknowledgements are quick, up to 8 MiB; down to 64 KiB when they lag."""
+    """The window starts at 192 KiB, grows to 8 MiB with quick acknowledgements, and shrinks to 64 KiB if they lag."""
     near, far, _ = attached()
     sizes, now = [near.window], 0.0
     assert fill(near.stream) == 192 * KIB
@@ -151,7 +154,7 @@ def test_the_window_starts_small_grows_in_time_and_shrinks_in_lag() -> None:
 
 
 def test_a_quiet_line_shows_the_round_trip_before_an_upload_hides_it() -> None:
-    """A key's late acknowledgement gives the minimum; the first one behind an upload then counts as lag."""
+    """A keystroke's acknowledgement gives the minimum round trip, so a slower one behind an upload counts as lag."""
     near, far, _ = attached()
     near.stream.take(b"key")
     give(far, written(near, 1.0), 1.0)
@@ -167,7 +170,10 @@ def test_a_quiet_line_shows_the_round_trip_before_an_upload_hides_it() -> None:
 
 
 def test_a_slow_line_whose_acknowledgements_are_all_late_shrinks_the_window() -> None:
-    """On a line that takes longer than 200 ms for 32 KiB the timer sends them all; a full window still shrinks."""
+    """On a line that needs over 200 ms for 32 KiB, the timer sends each acknowledgement.
+
+    A full window still shrinks.
+    """
     near, far, _ = attached()
     near.min_rtt_s = 0.05
     fill(near.stream)
@@ -178,7 +184,7 @@ def test_a_slow_line_whose_acknowledgements_are_all_late_shrinks_the_window() ->
 
 
 def test_a_pause_does_not_shrink_the_window() -> None:
-    """A pause of the typist does not make the window smaller."""
+    """A pause without data does not shrink the window."""
     near, far, _ = attached()
     for rtt_s in (0.05, 5.0):
         near.stream.take(bytes(40 * KIB) if rtt_s < 1 else b"key")
@@ -191,7 +197,7 @@ def test_a_pause_does_not_shrink_the_window() -> None:
 
 
 def test_the_windows_of_all_hosts_share_a_budget() -> None:
-    """Ten hosts that upload at once have at most 64 MiB between them, and each can still send."""
+    """Ten hosts that upload at the same time share 64 MiB, and each can still send."""
     budget = Budget()
     for _ in range(10):
         stream = Stream(budget)
@@ -206,7 +212,10 @@ def test_the_windows_of_all_hosts_share_a_budget() -> None:
 
 
 def test_one_mib_is_kept_while_away() -> None:
-    """Without a link a program can send 1 MiB, then it waits; tiny pieces do not cost more memory than large ones."""
+    """Without a link a program can send 1 MiB before it has to wait.
+
+    Tiny pieces need no more memory than large ones.
+    """
     stream = Stream()
     assert 1 * MIB - 8 * KIB < fill(stream) <= 1 * MIB
     stream = Stream()
@@ -216,7 +225,7 @@ def test_one_mib_is_kept_while_away() -> None:
 
 
 def hostile(kind: int, offset: int = 0, payload: bytes = b"", flags: int = 0) -> bytes:
-    """Return a frame as an attacker may write it."""
+    """Return a frame as an attacker might write it."""
     return HEADER.pack(len(payload), kind, flags, 0, offset) + payload
 
 
@@ -242,7 +251,7 @@ LIES = {
 @pytest.mark.parametrize("side", ["near", "far"])
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_ends_the_link_and_not_the_connection(side: str, lie: str) -> None:
-    """The link ends; over the next one everything arrives, also what came before the lie."""
+    """A false frame ends the link. Over the next link all data arrives, also data from before the false frame."""
     near, far, relay = attached()
     near.stream.take(b"12345")
     far.stream.take(b"12345")
@@ -253,7 +262,7 @@ def test_a_lie_ends_the_link_and_not_the_connection(side: str, lie: str) -> None
     near.lose("lie")
     far.lose("lie")
     if "after the end" in lie:
-        return  # the end itself was believed
+        return  # the end frame itself was accepted
     near, far = near_link(near.stream), relay.link()
     give(near, MARKER)
     near.stream.take(b"678")
@@ -263,7 +272,7 @@ def test_a_lie_ends_the_link_and_not_the_connection(side: str, lie: str) -> None
 
 
 def test_what_was_kept_but_never_sent_cannot_be_confirmed() -> None:
-    """A peer that confirms bytes which still wait here would make them disappear; it ends its link instead."""
+    """A peer that acknowledges bytes that were never sent ends its link. Otherwise these bytes would be lost."""
     near, _, _ = attached()
     near.stream.take(bytes(64 * KIB))
     with pytest.raises(LinkError, match="confirmed-unsent"):
@@ -280,7 +289,7 @@ def test_what_was_kept_but_never_sent_cannot_be_confirmed() -> None:
     ],
 )
 def test_the_far_relay_refuses_an_attach(change: str, code: str) -> None:
-    """Another secret, an older counter, an unknown version or a false count displaces no link."""
+    """An attach with another secret, an older counter, an unknown version or a false count is refused."""
     near, far, relay = attached()
     hello = bytearray(
         written(
@@ -314,12 +323,12 @@ def test_a_newer_version_is_spoken_to_in_the_common_one() -> None:
 
 
 def test_noise_before_the_marker_is_skipped_up_to_a_limit() -> None:
-    """Start-up files may print; a program that prints without an end is no far relay."""
+    """Output of start-up files before the marker is skipped, up to a limit. Endless output comes from no far relay."""
     near, far = near_link(Stream(Budget())), FarStub().link()
     give(far, written(near))
     noise = b"Welcome to the server!\nTRAYAGENT\n" * 100
     data, at = noise + MARKER + written(far), 0
-    for stop in range(100, len(data) + 100, 100):  # in pieces, as a channel delivers them
+    for stop in range(100, len(data) + 100, 100):  # in pieces, as a channel may deliver the bytes
         at += near.receive(memoryview(data[at:stop]), 0.0)
     assert near.live
     other, at = near_link(Stream(Budget())), 0
@@ -341,7 +350,7 @@ def test_noise_before_the_marker_is_skipped_up_to_a_limit() -> None:
     ],
 )
 def test_a_marker_that_does_not_fit_ends_the_link(line: bytes, code: str) -> None:
-    """Another machine, an error, or no JSON: the reason is a code, and the stream stays as it was."""
+    """A marker with another machine, an error or invalid JSON ends the link with a code. The stream stays unchanged."""
     near = near_link(Stream(Budget()), machine="m")
     with pytest.raises(LinkError, match=code):
         near.receive(memoryview(b"TRAYAGENT-ROAM " + line + b"\n"), 0.0)
@@ -349,7 +358,7 @@ def test_a_marker_that_does_not_fit_ends_the_link(line: bytes, code: str) -> Non
 
 
 def test_a_goodbye_is_final_only_from_a_live_link() -> None:
-    """Who has not attached cannot end the connection."""
+    """A goodbye ends the connection only if it comes from an attached peer."""
     near, far, relay = attached()
     with pytest.raises(LinkError, match="ended"):
         relay.link().receive(memoryview(frame(BYE, 0, b"ended", FINAL)), 0.0)
@@ -359,7 +368,7 @@ def test_a_goodbye_is_final_only_from_a_live_link() -> None:
 
 
 def test_a_flood_beyond_every_window_ends_the_link() -> None:
-    """A peer that ignores our acknowledgements fills at most one window of memory."""
+    """A peer that sends more than the window ends its link, so it fills at most one window of memory."""
     near, _, _ = attached()
     piece, at = bytes(64 * KIB), 0
     with pytest.raises(LinkError, match="flood"):
@@ -371,7 +380,7 @@ def test_a_flood_beyond_every_window_ends_the_link() -> None:
 
 
 def test_tiny_frames_do_not_cost_more_memory_than_large_ones() -> None:
-    """A peer that sends single bytes fills few objects."""
+    """Single-byte frames from a peer are stored in few objects, so they need no more memory than large ones."""
     near, _, _ = attached()
     for at in range(20_000):
         near.receive(memoryview(hostile(DATA, at, b"x")), 0.0)

@@ -1,6 +1,6 @@
-"""Real ssh through both relays: whatever happens to the outer connection, the sessions go on.
+"""Real ssh through both relays: the sessions continue, whatever happens to the outer connection.
 
-`TRAYAGENT_ROAM_MOVES=100` makes the longest test move that often.
+`TRAYAGENT_ROAM_MOVES=100` sets the number of moves in the longest test.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOVES = int(os.environ.get("TRAYAGENT_ROAM_MOVES", "4"))
 
 @pytest.fixture
 def body(lab: Lab) -> Path:
-    """Make a file of 200 MB that no compression makes smaller."""
+    """Make a file of 200 MB that cannot be compressed."""
     random, path = Random(1), lab.files.root / "body"  # noqa: S311  # the same bytes in each run
     with path.open("wb") as file:
         for _ in range(0, BODY, AT_ONCE):
@@ -40,14 +40,14 @@ def body(lab: Lab) -> Path:
 
 
 def move(host: RoamingHost) -> None:
-    """Lose the outer connection without a word, and attach over a new one."""
+    """Silently lose the outer connection, and attach over a new one."""
     host.cut()
     answer = host.attach()
     assert answer["ok"], answer
 
 
 def moves_while(host: RoamingHost, running: Callable[[], bool], most: int, seed: int = 1) -> int:
-    """Move again and again while something runs; return how often."""
+    """Move repeatedly while `running()` is true, at most `most` times. Return the number of moves."""
     random, count = Random(seed), 0  # noqa: S311  # the same times in each run
     while running() and count < most:
         time.sleep(random.uniform(0.2, 1.0))
@@ -59,7 +59,7 @@ def moves_while(host: RoamingHost, running: Callable[[], bool], most: int, seed:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_200_mb_each_way_arrive_across_moves(lab: Lab, host: RoamingHost, body: Path) -> None:
-    """An upload and a download at the same time, ten moves: both checksums are right."""
+    """An upload and a download of 200 MB at the same time survive ten moves. Both checksums are right."""
     wanted = hashlib.sha256(body.read_bytes()).hexdigest()
     script = "sha256sum; echo done >&2"
     with body.open("rb") as source:
@@ -82,11 +82,11 @@ def test_200_mb_each_way_arrive_across_moves(lab: Lab, host: RoamingHost, body: 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_many_moves_with_traffic_lose_nothing(lab: Lab, host: RoamingHost) -> None:
-    """Many cuts at random moments, channels that are given up halfway, and ten seconds without any."""
+    """Many cuts at random moments, channels given up halfway, and ten seconds without a channel lose no data."""
     chatter = Chatter(lab, host)
     cuts = Random(8)  # noqa: S311  # the same cuts in each run
     for number in range(MOVES):
-        if cuts.random() < 0.3:  # a channel that ends before or while it attaches
+        if cuts.random() < 0.3:  # a channel that ends before or during its attach
             outer, ours = host.channel()
             with ours:
                 tag = host.near.client.send("attach", [ours.fileno()], id=host.token[:16])
@@ -104,7 +104,7 @@ def test_many_moves_with_traffic_lose_nothing(lab: Lab, host: RoamingHost) -> No
 
 
 class Chatter:
-    """A remote `cat` that gets pieces of random sizes; what comes back is compared at the end."""
+    """A remote `cat` that gets random data. Its output is compared at the end."""
 
     def __init__(self, lab: Lab, host: RoamingHost) -> None:
         pipe = subprocess.PIPE
@@ -134,7 +134,7 @@ class Chatter:
             self._sizes[1] += len(data)
 
     def check_end(self) -> None:
-        """Stop, and check that everything came back."""
+        """Stop, and check that all data came back."""
         self._stop.set()
         for thread in self._threads:
             thread.join(120)
@@ -144,13 +144,13 @@ class Chatter:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it to a pipe."""
+    """Write all data to a pipe."""
     while data:
         data = data[os.write(fd, data) :]
 
 
 def test_keystrokes_come_back_once_and_in_order(lab: Lab, host: RoamingHost) -> None:
-    """One key at a time is typed into a remote `cat` through three moves to other networks and back."""
+    """Keystrokes in a remote `cat` come back once and in order, through three moves to other networks and back."""
     session = lab.laptop.popen(host.through(HOST, "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert session.stdin and session.stdout
     for old, new in (("home", "cafe"), ("cafe", "home"), ("home", "cafe")):
@@ -169,7 +169,7 @@ def test_keystrokes_come_back_once_and_in_order(lab: Lab, host: RoamingHost) -> 
 
 
 def test_the_end_of_input_and_the_exit_status_pass_while_away(lab: Lab, host: RoamingHost) -> None:
-    """A program reads the end of its input after a move; its last words and its status arrive after another."""
+    """A program's input ends after one move, and its last output and status arrive after another one."""
     script = "cat; sleep 3; echo last words; exit 7"
     session = lab.laptop.popen(host.through(HOST, script), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert session.stdin and session.stdout
@@ -189,7 +189,7 @@ def test_the_end_of_input_and_the_exit_status_pass_while_away(lab: Lab, host: Ro
 
 
 def test_a_connection_through_a_forward_survives_and_closes_by_halves(lab: Lab, host: RoamingHost) -> None:
-    """A TCP connection through -L goes on after moves; its client ends its half, and still receives the rest."""
+    """A TCP connection through -L continues after moves. Its client closes its half, and still receives the rest."""
     server = "import socket,time; l=socket.create_server(('127.0.0.1',8000)); print('up',flush=True); c,_=l.accept()"
     server += "\nd=b''\nwhile m:=c.recv(65536): d+=m\ntime.sleep(3); c.sendall(d[::-1]); c.close()"
     service = lab.server.popen(["python3", "-c", server], stdout=subprocess.PIPE)
@@ -217,7 +217,7 @@ def test_a_connection_through_a_forward_survives_and_closes_by_halves(lab: Lab, 
 
 
 def test_a_remote_forward_keeps_its_port(lab: Lab, host: RoamingHost) -> None:
-    """A visitor reaches the laptop through -R before and after moves; the port never closes."""
+    """A client on the server reaches the laptop through -R before and after moves. The port never closes."""
     lab.echo(8000, node=lab.laptop)
     lab.laptop.check(host.through("-O", "forward", "-R", "9100:127.0.0.1:8000", HOST))
     visit = "import socket; c=socket.create_connection(('127.0.0.1',9100),30); c.sendall(b'hi')"
@@ -230,7 +230,7 @@ def test_a_remote_forward_keeps_its_port(lab: Lab, host: RoamingHost) -> None:
 
 
 def test_the_end_of_the_inner_master_leaves_nothing(lab: Lab, host: RoamingHost) -> None:
-    """When the user's master ends, the far relay, its socket, the login and the outer's session are gone."""
+    """The end of the inner master also ends the far relay, its socket, the inner login and the outer session."""
     assert host.master
     outer = host.outers[-1]
     host.master.send_signal(signal.SIGTERM)
@@ -242,7 +242,7 @@ def test_the_end_of_the_inner_master_leaves_nothing(lab: Lab, host: RoamingHost)
 
 
 def test_a_killed_near_relay_is_cleaned_up_on_the_server(lab: Lab, host: RoamingHost) -> None:
-    """Ssh ends at once; the far relay and its -R port go when its token is given to `end`."""
+    """If the near relay is killed, ssh ends at once. `end` with the token removes the far relay and its -R port."""
     lab.laptop.check(host.through("-O", "forward", "-R", "9100:127.0.0.1:8000", HOST))
     host.near.process.kill()
     assert host.master
@@ -256,7 +256,7 @@ def test_a_killed_near_relay_is_cleaned_up_on_the_server(lab: Lab, host: Roaming
 
 
 def test_a_killed_far_relay_is_found_out(lab: Lab, host: RoamingHost) -> None:
-    """The next attach says `unknown` on the same machine and boot; ending it ends the inner master."""
+    """After the far relay was killed, the next attach reports `unknown` with the same machine and boot."""
     session = host.near.session(host.token)
     assert session
     lab.server.check(["kill", "-9", str(host.far("list")["relays"][0]["pid"])])
@@ -274,7 +274,7 @@ def test_a_killed_far_relay_is_found_out(lab: Lab, host: RoamingHost) -> None:
 
 
 def test_another_machine_of_the_same_name_is_recognized(lab: Lab, host: RoamingHost) -> None:
-    """A login node with another machine id does not have the relay, and says who it is."""
+    """An attach at another machine of the same name reports that the relay is unknown, with that machine's id."""
     before = host.near.session(host.token)
     assert before
     path = lab.files.root / "etc/machine-id"
@@ -290,7 +290,7 @@ def test_another_machine_of_the_same_name_is_recognized(lab: Lab, host: RoamingH
 
 
 def test_two_laptops_of_one_user_do_not_disturb_each_other(lab: Lab, host: RoamingHost) -> None:
-    """Two near relays to one account: each moves and ends alone."""
+    """The connections of two near relays to one account move and end independently."""
     second = NearRelay(lab, "other")
     try:
         with RoamingHost(lab, second, HOST) as other:
@@ -308,7 +308,7 @@ def test_two_laptops_of_one_user_do_not_disturb_each_other(lab: Lab, host: Roami
 
 
 def test_start_up_files_may_print(lab: Lab, near: NearRelay) -> None:
-    """A .bashrc that prints with and without a newline, and to stderr, hinders nothing."""
+    """A .bashrc that prints with and without a newline, and to stderr, does not disturb the relays."""
     (lab.files.far_home / ".bashrc").write_text("echo welcome; echo TRAYAGENT; echo oops >&2; printf '> '\n")
     with RoamingHost(lab, near, HOST) as host:
         host.connect()
@@ -318,7 +318,7 @@ def test_start_up_files_may_print(lab: Lab, near: NearRelay) -> None:
 
 @pytest.mark.parametrize("forced", ["echo no shell for you", "cat", "sleep 100", "yes"])
 def test_a_server_without_a_shell_is_no_far_relay(lab: Lab, near: NearRelay, forced: str) -> None:
-    """A forced command ends the attach with a reason or its channel; it never hangs longer than its channel."""
+    """With a forced command, the attach fails with a reason, or when its channel ends."""
     lab.servers[0].restart([f"ForceCommand {forced}"])
     with RoamingHost(lab, near, HOST) as host:
         host.start()
@@ -334,7 +334,7 @@ def test_a_server_without_a_shell_is_no_far_relay(lab: Lab, near: NearRelay, for
 
 
 def test_a_full_disk_on_the_server_is_reported(lab: Lab, host: RoamingHost) -> None:
-    """Where no socket can be made the start fails with the system's words; a relay that runs is not affected."""
+    """If no socket can be created, the start fails with the system's error. A running relay is not affected."""
     folder = lab.files.far_home / "full"
     folder.mkdir(mode=0o700)
     lab.server.check(["mount", "-t", "tmpfs", "-o", "nr_inodes=2,mode=0700", "lab", str(folder)], admin=True)
@@ -348,7 +348,7 @@ def test_a_full_disk_on_the_server_is_reported(lab: Lab, host: RoamingHost) -> N
 
 @pytest.mark.root
 def test_another_user_of_the_server_cannot_open_the_socket(lab: Lab, host: RoamingHost) -> None:
-    """Neither folder nor socket lets another user in, even if the folder's mode were open."""
+    """Another user cannot open the folder, and not the socket either, even if the folder's mode were open."""
     (path,) = [one for one in lab.files.far_home.rglob("*.roam") if host.token[:16] in one.name]
     for folder in (
         lab.files.root,
@@ -373,7 +373,7 @@ def test_another_user_of_the_server_cannot_open_the_socket(lab: Lab, host: Roami
 
 
 def test_a_stopped_far_relay_stalls_one_host_only(lab: Lab, host: RoamingHost) -> None:
-    """While one far relay is suspended, its host waits, another works, and the near relay answers."""
+    """While one far relay is suspended, only its host waits. Another host works, and the near relay answers."""
     pid = str(host.far("list")["relays"][0]["pid"])
     with RoamingHost(lab, host.near, HOST) as other:
         other.connect()
@@ -395,7 +395,7 @@ def test_a_stopped_far_relay_stalls_one_host_only(lab: Lab, host: RoamingHost) -
 
 
 def test_an_attach_needs_the_relay_of_this_token(lab: Lab, host: RoamingHost) -> None:
-    """A token that the server does not know is `unknown`, and nothing else is touched."""
+    """An attach with a token that the server does not know reports `unknown`, and affects no other connection."""
     with RoamingHost(lab, host.near, HOST) as other:
         other.start()
         assert other.attach()["error"] == "unknown"

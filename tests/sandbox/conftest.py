@@ -11,7 +11,7 @@ from trayagent.sandbox import UNAVAILABLE, Lab
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    """Build a laboratory with a round trip of 20 ms. Skip where the machine cannot, but not in CI."""
+    """Build a laboratory with a round-trip time of 20 ms. If the machine cannot, skip, but not in CI."""
     try:
         made = Lab(rtt_ms=20)
     except TrayagentError as error:
@@ -24,13 +24,13 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def possible(lab: Lab) -> None:
-    """Skip where the machine cannot build a laboratory."""
+    """Skip if the machine cannot build a laboratory."""
     lab.close()
 
 
 @pytest.fixture
 def vpn_lab(lab: Lab) -> Lab:
-    """Build a laboratory at home whose VPN works. Skip where /dev/net/tun is forbidden, but not for root."""
+    """Build a laboratory at home with a working VPN. Skip if /dev/net/tun is forbidden, but not for root."""
     lab.join("home")
     try:
         lab.vpn_up()

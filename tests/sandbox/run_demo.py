@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 DEMO = [sys.executable, "-m", "trayagent", "demo"]
-WITHIN_S = 90.0  # for a whole demo on a busy machine
+WITHIN_S = 90.0  # enough for a whole demo on a busy machine
 
 
 def output_of_demo(option: str) -> str:

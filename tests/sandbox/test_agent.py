@@ -11,7 +11,7 @@ from trayagent.sandbox import Agent, Lab
 
 pytestmark = pytest.mark.lab
 
-# The minimum of the agent's command line. It is "running" while its sign file exists.
+# A minimal fake of the agent's command line. It is "running" while its marker file exists.
 STAND_IN = """
 import json, os, signal, socket, sys, time
 sign = os.environ["TRAYAGENT_RUNTIME_DIR"] + "/sign"
@@ -35,23 +35,23 @@ if command == "events":
 
 
 class StandIn(Agent):
-    """The helper, with a stand-in for the program that it starts."""
+    """The class Agent, with a fake of the program that it starts."""
 
     @staticmethod
     def command(*args: str) -> list[str]:
-        """Run the stand-in instead."""
+        """Return the command line of the fake."""
         return [sys.executable, "-c", STAND_IN, *args]
 
 
 @pytest.fixture
 def agent(lab: Lab) -> Iterator[Agent]:
-    """Prepare a stand-in in the laptop."""
+    """Prepare a fake agent in the laptop."""
     with StandIn(lab) as made:
         yield made
 
 
 def test_a_started_agent_answers_and_a_stopped_one_does_not(agent: Agent) -> None:
-    """start() returns once `status` works; after stop() a command exits with 3."""
+    """start() returns once `status` works. After stop() a command exits with 3."""
     agent.start("")
     assert agent.pid
     assert agent.host("web") == {"name": "web", "state": "connected"}
@@ -62,20 +62,20 @@ def test_a_started_agent_answers_and_a_stopped_one_does_not(agent: Agent) -> Non
 
 
 def test_the_output_of_an_agent_that_does_not_start_is_shown(agent: Agent) -> None:
-    """The error contains what the agent printed."""
+    """If an agent does not start, the error contains its output."""
     with pytest.raises(TrayagentError, match="broken is not a key"):
         agent.start("broken = true")
 
 
 def test_a_state_that_does_not_come_shows_the_last_view(agent: Agent) -> None:
-    """The error names the expected state and the last one."""
+    """If a state does not come, the error contains the expected state and the last view."""
     agent.start("")
     with pytest.raises(TrayagentError, match=r'web was not failed(.|\n)*"connected"'):
         agent.wait_state("web", "failed", deadline_s=0.1)
 
 
 def test_events_are_awaited_by_name_and_host(agent: Agent) -> None:
-    """The event of another host is skipped, and all events are kept."""
+    """`wait` skips events of other hosts, and `seen` keeps all events."""
     agent.start("")
     events = agent.events()
     assert events.wait("connected", "web") == {"event": "connected", "host": "web"}

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.lab
 
 
 def best(answers: list[float | None]) -> float:
-    """Return the shortest round trip, which the line takes when the machine does not interfere."""
+    """Return the shortest round trip, which a busy machine delayed least."""
     heard = [answer for answer in answers if answer is not None]
     assert len(heard) == len(answers), f"silence among {answers}"
     return min(heard)
@@ -37,7 +37,7 @@ def test_a_round_trip_takes_the_configured_time(lab: Lab) -> None:
 
 
 def test_without_delay_the_line_costs_less_than_a_millisecond(lab: Lab) -> None:
-    """At 0 ms a round trip takes under 1 ms."""
+    """With a delay of 0 ms, a round trip takes less than 1 ms."""
     lab.join("home")
     lab.set_rtt(0)
     assert best_below(lab, 1, count=10) < 1
@@ -55,7 +55,7 @@ def test_a_black_hole_is_silent_and_ends(lab: Lab) -> None:
 
 
 def test_one_network_can_be_a_black_hole_alone(lab: Lab) -> None:
-    """The café's line drops while home's carries."""
+    """The café's line can drop packets while home's line carries them."""
     lab.blackhole(True, "cafe")
     lab.join("home")
     best(lab.laptop.ping(SERVER))
@@ -87,6 +87,6 @@ def test_an_idle_line_sleeps(lab: Lab) -> None:
         return int(text.split("voluntary_ctxt_switches:")[1].split()[0])
 
     before = switches()
-    # A second of traffic that stays on the LAN: no machine has this address.
+    # One second of traffic that stays on the LAN, because no machine has this address.
     assert lab.laptop.ping("192.168.10.77", wait_s=1.0) == [None]
     assert switches() - before <= 2

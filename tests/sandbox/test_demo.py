@@ -41,13 +41,13 @@ def env() -> dict[str, str]:
 
 
 def screen() -> tuple[Screen, io.StringIO]:
-    """Return a screen that does not move, and what is written to it."""
+    """Return a screen without moving lines, and the output that is written to it."""
     out = io.StringIO()
     return Screen(Console(file=out, width=80, highlight=False, markup=False), moving=False), out
 
 
 def folder_of(pid: int) -> Path | None:
-    """Return the folder of the laboratory that a process has built, None if it has none."""
+    """Return the folder of the laboratory that a process has built, or None."""
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         with contextlib.suppress(OSError):
             argv = Path(f"/proc/{child}/cmdline").read_text().split("\0")
@@ -58,7 +58,7 @@ def folder_of(pid: int) -> Path | None:
 
 @contextlib.contextmanager
 def on_a_terminal(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run the demo on a terminal of its own; end both afterwards."""
+    """Run the demo on a separate terminal. End both afterwards."""
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
         DEMO, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
@@ -73,13 +73,13 @@ def on_a_terminal(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes]
 
 
 def read(descriptor: int, until: bytes | None) -> bytes:
-    """Read a terminal until these bytes came, or to its end."""
+    """Read a terminal until these bytes arrived, or to its end."""
     seen, limit = b"", time.monotonic() + WITHIN_S
     while until is None or until not in seen:
         assert select.select([descriptor], [], [], max(0.0, limit - time.monotonic()))[0], seen
         try:
             seen += os.read(descriptor, 65536)
-        except OSError as error:  # this is how a terminal ends
+        except OSError as error:  # EIO is the end of a terminal
             assert error.errno == errno.EIO
             break
     return seen
@@ -135,7 +135,7 @@ def test_an_interrupted_demo_leaves_nothing_and_prints_no_traceback(
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 def test_a_recovery_that_is_not_seen_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the café leads nowhere, the demo fails and shows the agent's last decisions."""
+    """If the café's network is dead, the demo fails and shows the agent's last decisions."""
     real = Lab.switch
 
     def to_nowhere(lab: Lab, *places: str) -> float:
@@ -168,7 +168,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.lab
 def test_a_stopwatch_tells_silence_from_its_own_death(lab: Lab) -> None:
-    """A missing forward is silence; a stopwatch that died is an error."""
+    """A forward that does not exist counts as silence. A stopwatch whose process died raises an error."""
     with Stopwatch(lab.laptop, 9) as watch:
         assert watch.answered() is None
         watch.release()
@@ -176,7 +176,7 @@ def test_a_stopwatch_tells_silence_from_its_own_death(lab: Lab) -> None:
         os.kill(watch._program.pid, signal.SIGKILL)
         limit = time.monotonic() + 10
         with pytest.raises(TrayagentError, match="forward_stopwatch ended"):
-            while time.monotonic() < limit:  # its end may be detected a moment after its last answer
+            while time.monotonic() < limit:  # its end may be detected only a moment after its last answer
                 assert watch.answered(0.05) is None
 
 
@@ -201,7 +201,7 @@ def test_another_system_is_named_as_unsupported(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_event_has_words(name: str) -> None:
-    """Every event has words, foreseen or not."""
+    """Every event has a text, even an unknown one."""
     pairs = [["added", "10.0.0.1"], ["up", "eth0"]]
     event: dict[str, Any] = {"event": name, "reason": "+10.0.0.1 up=eth0", "pairs": pairs, "pid": 7}
     event |= {"forward": "80:x:80"}
@@ -211,12 +211,12 @@ def test_every_event_has_words(name: str) -> None:
 
 
 def changed(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """Return a change of the network as the agent reports it."""
+    """Return a `network-changed` event with these pairs."""
     return {"event": "network-changed", "pairs": [list(pair) for pair in pairs]}
 
 
 def test_a_change_is_shown_without_its_consequences() -> None:
-    """A change names addresses and links, and is empty when there was neither."""
+    """The text about a change names addresses and links, and is empty if neither changed."""
     assert event_words.of_change(
         changed(("added", "10.20.0.2"), ("removed", "192.168.10.2"), ("down", "eth0"), ("default", "changed"))
     ) == ("10.20.0.2 is here, 192.168.10.2 is gone, eth0 is down")
@@ -224,13 +224,13 @@ def test_a_change_is_shown_without_its_consequences() -> None:
 
 
 def test_what_was_seen_before_the_moment_was_known_is_at_the_moment() -> None:
-    """The command that makes the change ends a few milliseconds after the kernel reports the change."""
+    """Events shortly before the measured time count as 0 ms, because the command ends after the kernel's report."""
     assert event_words.milliseconds(10.0, 9.996) == "0 ms"
     assert event_words.milliseconds(10.0, 10.8564) == "856 ms"
 
 
 def test_the_ending_reports_only_what_was_seen() -> None:
-    """The ending claims no recovery without a new master, no kept master after a replacement."""
+    """The summary claims no recovery without a new master, and no kept master after a replacement."""
     good = " ".join(event_words.summary(0.9, 0.8, 0.1, recovered=True, kept=True))
     assert "900 ms" in good
     assert "1.12 times" in good
@@ -251,14 +251,14 @@ def test_a_lane_never_leaves_its_columns(silent_s: float, answered: bool) -> Non
 
 
 def test_lanes_share_one_scale() -> None:
-    """Twice the silence gives a bar of twice the length."""
+    """Lanes have the same scale: twice the silence gives a bar of twice the length."""
     shapes = [Lane("x", s, answered=True).line(6.0, 80).plain.count("━") for s in (1.5, 3.0, 6.0)]
     assert shapes[1] == pytest.approx(2 * shapes[0], abs=1)
     assert shapes[2] == pytest.approx(2 * shapes[1], abs=1)
 
 
 def test_colours_in_a_file_do_not_make_it_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FORCE_COLOR gives colours in a file, but nothing is painted over."""
+    """FORCE_COLOR gives colours in a file, but no line is repainted there."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     paper = for_stdout()
     assert paper._live is None

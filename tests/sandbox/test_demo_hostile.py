@@ -16,7 +16,7 @@ GOOD = Result({"a": 1, "b": 2}, {"a": 1, "b": 2}, refused=0, lies=3, session=Tru
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 def test_the_lying_cafe_takes_no_connection() -> None:
-    """The demo exits with 0: no lie ends a master or counts as a refused login, and the session continues at home."""
+    """The demo exits with 0: no trick ends a master or counts as a refused login, and the session continues at home."""
     output = output_of_demo("--hostile")
     whole = r"alive: server (?P=server), backup (?P=backup); refused logins counted: 0"
     story = rf"""server: connected, master (?P<server>\d+)
@@ -55,7 +55,7 @@ def test_harm_is_reported_as_an_error(harm: dict[str, object]) -> None:
 
 
 def test_the_option_chooses_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--hostile` plays the café and passes the round trip on; its result is the exit status."""
+    """`--hostile` runs the hostile demo with the round-trip time. The demo's result is the exit status."""
     monkeypatch.setattr("trayagent.sandbox.demo.play_hostile", int)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert main.entry(["demo", "--hostile", "--rtt", "3"]) == 3

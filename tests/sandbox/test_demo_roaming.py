@@ -1,4 +1,4 @@
-"""The demo of the session that survives."""
+"""The roaming demo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOOD = Outcome(whole=True, before=7, after=7, took_s=6.0, plain_share=0.1, plain
 @pytest.mark.lab
 @pytest.mark.usefixtures("possible")
 def test_one_rsync_goes_on_and_the_other_does_not() -> None:
-    """The demo exits with 0: through two moves one rsync fetches the whole file, and plain ssh stops."""
+    """The demo exits with 0: one rsync survives two moves and fetches the whole file. Plain ssh's rsync does not."""
     need(shutil.which("rsync", path=search_path()), "rsync")
     output = output_of_demo("--roam")
     moved = r"(.|\n)*has taken its place(.|\n)*the open session goes on(.|\n)*"
@@ -31,7 +31,7 @@ def test_one_rsync_goes_on_and_the_other_does_not() -> None:
 
 @pytest.mark.parametrize("harm", [{"whole": False}, {"before": None}, {"after": 8}])
 def test_a_session_that_ended_is_reported(harm: dict[str, object]) -> None:
-    """A file that is not whole, or another inner master, is reported as an error."""
+    """An incomplete file or another inner master is reported as an error."""
     assert GOOD.survived
     bad = replace(GOOD, **harm)  # type: ignore[arg-type]
     assert not bad.survived
@@ -39,13 +39,13 @@ def test_a_session_that_ended_is_reported(harm: dict[str, object]) -> None:
 
 
 def test_the_end_of_plain_ssh_is_shown() -> None:
-    """The last paragraph says how the plain rsync ended, or that it waits."""
+    """The last paragraph reports how the plain rsync ended, or that it still waits."""
     assert "still waits at 10 %" in roaming_story.summary(GOOD)[-1]
     assert "status 255 at 10 %" in roaming_story.summary(replace(GOOD, plain_status=255))[-1]
 
 
 def test_the_option_chooses_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--roam` plays the session that survives; its result is the exit status."""
+    """`--roam` runs the roaming demo. The demo's result is the exit status."""
     monkeypatch.setattr("trayagent.sandbox.demo.play_roaming", int)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert main.entry(["demo", "--roam", "--rtt", "3"]) == 3

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 
 
 def ip_json(lab: Lab, *words: str) -> list[dict[str, Any]]:
-    """Return what `ip` prints about the laptop."""
+    """Return the JSON that `ip` prints in the laptop."""
     found: list[dict[str, Any]] = json.loads(lab.laptop.check(["ip", "-json", *words]) or "[]")
     return found
 
@@ -36,7 +36,7 @@ def default_route(lab: Lab) -> dict[str, Any]:
 def wait_until(
     condition: Callable[[], bool], deadline_s: float = 10.0, doing: Callable[[], object] = lambda: None
 ) -> None:
-    """Poll the condition; call `doing` each time."""
+    """Poll the condition, and call `doing` each time."""
     limit = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < limit, "not in time"
@@ -45,7 +45,7 @@ def wait_until(
 
 
 def test_joining_gives_address_and_route_at_once(lab: Lab) -> None:
-    """When join returns, the address and the default route are in place and packets flow; t0 is just past."""
+    """When join returns, address and default route are in place, and packets flow. t0 is only a moment ago."""
     before = time.monotonic()
     t0 = lab.join("home")
     assert before < t0 <= time.monotonic()
@@ -85,7 +85,7 @@ def test_an_unknown_network_is_named(lab: Lab) -> None:
 
 
 def test_losing_the_carrier_keeps_the_address(lab: Lab) -> None:
-    """With the link down the address stays and packets do not pass. They pass again when it is up."""
+    """While the link is down, the address stays and packets do not pass. They pass again when the link is up."""
     lab.join("home")
     lab.link_down()
     wait_until(lambda: "NO-CARRIER" in ip_json(lab, "link", "show", "wlan0")[0]["flags"])
@@ -98,7 +98,7 @@ def test_losing_the_carrier_keeps_the_address(lab: Lab) -> None:
 def test_a_carrier_change_is_seen_within_milliseconds(lab: Lab) -> None:
     """The laptop's kernel reports a lost carrier immediately, not at the next round of its link watch."""
     lab.join("home")
-    took = []  # the best counts, because a machine that has other work delays some
+    took = []  # use the fastest, because a busy machine delays some
     for _ in range(3):
         t0 = lab.link_down()
         wait_until(lambda: "NO-CARRIER" in ip_json(lab, "link", "show", "wlan0")[0]["flags"])
@@ -109,7 +109,7 @@ def test_a_carrier_change_is_seen_within_milliseconds(lab: Lab) -> None:
 
 
 def test_each_flap_is_detected(lab: Lab, tmp_path: Path) -> None:
-    """Three flaps are three losses of the carrier in the kernel's messages."""
+    """Three flaps cause three losses of the carrier in the kernel's messages."""
     lab.join("home")
     heard = tmp_path / "heard"
     with heard.open("w") as out:
@@ -119,13 +119,13 @@ def test_each_flap_is_detected(lab: Lab, tmp_path: Path) -> None:
         doing=lambda: lab.laptop.ip("link set eth0 down", "link set eth0 up"),
     )
     lab.flap(3)
-    lab.laptop.ip("link set lo down")  # a sign behind the last event
+    lab.laptop.ip("link set lo down")  # a marker after the last event
     wait_until(lambda: "lo:" in heard.read_text())
     assert sum("wlan0" in line and "NO-CARRIER" in line for line in heard.read_text().splitlines()) == 3
 
 
 def test_a_second_interface_takes_over_by_its_metric(lab: Lab) -> None:
-    """On the same LAN the cable wins over the Wi-Fi, and does not with a worse metric."""
+    """On the same LAN the cable's route wins over the Wi-Fi's, unless its metric is worse."""
     lab.join("home")
     lab.join("home", interface="eth0", address="192.168.10.3")
     assert default_route(lab)["dev"] == "eth0"
@@ -149,7 +149,7 @@ def test_the_office_has_homes_addresses_behind_another_gateway(lab: Lab) -> None
 def test_a_connection_from_elsewhere_is_reset_or_met_with_silence(lab: Lab, silent: bool, ends: bool) -> None:
     """With the same address on another network, a gateway with NAT passes the server's RST.
 
-    A silent gateway drops it, and the connection hangs.
+    A silent gateway drops the RST, and the connection hangs.
     """
     lab.set_gateway("office", nat=True, silent=silent)
     lab.join("home")
@@ -170,7 +170,7 @@ def test_a_connection_from_elsewhere_is_reset_or_met_with_silence(lab: Lab, sile
 
 
 def test_ipv6_reaches_the_server(lab: Lab) -> None:
-    """With IPv6 the laptop logs in from a global address, once that is no longer tentative."""
+    """With IPv6 the laptop logs in from a global address, once the address is no longer tentative."""
     lab.close()
     with Lab(ipv6=True) as six:
         six.join("home")
@@ -180,7 +180,7 @@ def test_ipv6_reaches_the_server(lab: Lab) -> None:
 
 
 def test_ipv6_moves_too(lab: Lab) -> None:
-    """After a switch, or after leaving and joining, there is one IPv6 default route: the new network's."""
+    """After a switch, or after leaving and joining, the only IPv6 default route is that of the new network."""
     lab.close()
     with Lab(ipv6=True) as six:
         six.join("home")

@@ -14,7 +14,7 @@ FAST = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=2"]
 
 @pytest.fixture
 def cafe(lab: Lab) -> Lab:
-    """Put the laptop into the café, with a real server and its name in ~/.ssh/config."""
+    """Join the café, start a real server, and write its name into ~/.ssh/config."""
     lab.join("cafe")
     lab.sshd()
     lab.ssh_config({"web": {"HostName": SERVER}})
@@ -23,7 +23,7 @@ def cafe(lab: Lab) -> Lab:
 
 @pytest.fixture
 def liar(cafe: Lab) -> Liar:
-    """Make the café's gateway lie about the server."""
+    """Make the café's gateway impersonate the server."""
     return cafe.liar("cafe")
 
 
@@ -34,7 +34,7 @@ def login(lab: Lab, *words: str) -> tuple[int, str]:
 
 
 def test_a_forged_disconnect_is_printed_by_ssh(cafe: Lab, liar: Liar) -> None:
-    """Ssh prints the text of one plaintext packet to stderr, with a new line for each newline."""
+    """Ssh prints the text of a forged plaintext packet to stderr, including its newlines."""
     liar.disconnects(
         'bye\nAuthenticated to web ([203.0.113.10]:22) using "publickey".\nPermission denied (publickey).'
     )
@@ -69,7 +69,7 @@ def test_silence_lasts_until_ssh_gives_up(cafe: Lab, liar: Liar) -> None:
 
 
 def test_a_tarpit_holds_ssh(cafe: Lab, liar: Liar) -> None:
-    """Lines before the banner come without end; ConnectTimeout ends the login."""
+    """If lines before the banner never end, ConnectTimeout ends the login."""
     liar.is_tarpit()
     _, said = login(cafe, "-v")
     assert said.count("wait a little") > 3
@@ -77,7 +77,7 @@ def test_a_tarpit_holds_ssh(cafe: Lab, liar: Liar) -> None:
 
 
 def test_a_stall_comes_after_the_banner(cafe: Lab, liar: Liar) -> None:
-    """Ssh reads the banner, and then nothing comes."""
+    """After the banner, ssh gets no more data."""
     liar.stalls()
     child = cafe.laptop.popen(["ssh", *FAST, "-v", "web", "true"], stderr=subprocess.PIPE)
     assert child.stderr
@@ -89,13 +89,13 @@ def test_a_stall_comes_after_the_banner(cafe: Lab, liar: Liar) -> None:
 
 
 def test_a_banner_of_100_kilobytes_is_refused_by_ssh(cafe: Lab, liar: Liar) -> None:
-    """Ssh reads a bounded line and gives up."""
+    """Ssh reads a banner only up to a limit, and gives up."""
     liar.sends_banner()
     assert login(cafe)[0] == 255
 
 
 def test_another_server_shows_another_key(cafe: Lab, liar: Liar) -> None:
-    """A real sshd answers with a key of its own, and accepts the user where the key is not checked."""
+    """A real sshd answers with another host key, and accepts the user if ssh does not check the key."""
     server = liar.pretends()
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in login(cafe)[1]
     unchecked = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
@@ -106,9 +106,9 @@ def test_another_server_shows_another_key(cafe: Lab, liar: Liar) -> None:
 
 
 def test_others_and_other_networks_are_not_lied_about(cafe: Lab, liar: Liar) -> None:
-    """Through the lying gateway another address is reachable.
+    """Another address is reachable through the hostile gateway.
 
-    The server is reachable from home, and after the lie.
+    The real server is reachable from home, and in the café after `is_honest`.
     """
     cafe.sshd(JUMP)
     cafe.ssh_config({"web": {"HostName": SERVER}, "jump": {"HostName": JUMP}})
@@ -122,7 +122,10 @@ def test_others_and_other_networks_are_not_lied_about(cafe: Lab, liar: Liar) -> 
 
 
 def test_what_was_connected_before_the_lie_is_cut_off(cafe: Lab) -> None:
-    """An older session gets no answer and no reset while the gateway lies, and continues afterwards."""
+    """While the gateway impersonates the server, an older session gets no answer and no reset.
+
+    It continues afterwards.
+    """
     session = cafe.laptop.popen(["ssh", "web", "echo ready; cat"], stdin=-1, stdout=-1)
     assert session.stdin and session.stdout
     assert session.stdout.readline() == "ready\n"

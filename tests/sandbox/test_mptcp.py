@@ -1,4 +1,4 @@
-"""An ssh connection over Multipath TCP, which moves along with the laptop."""
+"""An ssh connection over Multipath TCP, which follows the laptop to another network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a node sees instead of the machine's."""
+"""The files that a node sees instead of the machine's files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_laptop_may_have_another_ssh(tmp_path: Path) -> None:
 
 
 def test_a_lost_cover_ends_everything_before_the_real_file_is_read() -> None:
-    """If a program replaces the covered file (useradd does), every process is ended, and no other one starts."""
+    """If a program such as useradd replaces a covered file, every process is ended, and no new process can start."""
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     machine, own = folder / "machine", folder / "own"
 
@@ -84,7 +84,7 @@ def test_a_lost_cover_ends_everything_before_the_real_file_is_read() -> None:
     try:
         words = world.enter("laptop", "laptop", admin=False)
         assert subprocess.run([*words, "cat", machine], capture_output=True, check=True).stdout == b"own\n"
-        own.write_text("own, changed in place\n")  # this does not uncover the file
+        own.write_text("own, changed in place\n")  # this change does not uncover the file
         world.enter("laptop", "laptop", admin=False)
         running = world.popen([*words, "sleep", "600"])
         until = time.monotonic() + 15
@@ -97,7 +97,7 @@ def test_a_lost_cover_ends_everything_before_the_real_file_is_read() -> None:
             world.enter("laptop", "laptop", admin=False)
         assert caught.value.code == "sandbox-broken"
         assert running.wait(15) == -signal.SIGKILL
-        late = subprocess.Popen([*words, "sleep", "600"])  # it was just entering
+        late = subprocess.Popen([*words, "sleep", "600"])  # the process was just entering
         assert late.wait(15) == -signal.SIGKILL
     finally:
         world.close()

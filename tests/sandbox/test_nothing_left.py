@@ -23,7 +23,7 @@ from trayagent.sandbox.inside import holder
 
 pytestmark = pytest.mark.lab
 
-# A laboratory in use: a server, and a master that left its parent.
+# A program that builds a laboratory with a server and a master in the background.
 SCRIPT = """
 import json, os, sys
 from trayagent.sandbox import Lab
@@ -55,13 +55,16 @@ def is_gone(networks: list[list[int]], folder: str) -> bool:
 
 
 def named_namespaces() -> list[Path]:
-    """Return what `ip netns` would list."""
+    """Return the namespaces that `ip netns` would list."""
     folder = Path("/run/netns")
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
 def test_closing_leaves_no_process_no_folder_no_interface(lab: Lab) -> None:
-    """After close() everything is gone, including detached processes; a second close does nothing."""
+    """After close() all processes, files and interfaces are gone, also detached processes.
+
+    A second close does nothing.
+    """
     before, named = socket.if_nameindex(), named_namespaces()
     lab.join("home")
     lab.sshd()
@@ -104,7 +107,7 @@ def test_a_half_built_laboratory_is_taken_down(monkeypatch: pytest.MonkeyPatch) 
     )
     with pytest.raises(TrayagentError, match="failed in home"):
         Lab()
-    assert made == []  # the holder had removed it already
+    assert made == []  # the holder had already removed it
 
 
 def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +121,7 @@ def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatc
 def test_a_forbidding_kernel_is_named_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The error names the setting that forbids namespaces, and how to change it."""
+    """If the kernel forbids namespaces, the error names the setting, and how to change it."""
     switch = tmp_path / "switch"
     switch.write_text("1\n")
     monkeypatch.setattr(lab_tools, "SWITCHES", ((str(switch), "1", "sudo sysctl -w one.switch=0"),))
@@ -129,13 +132,13 @@ def test_a_forbidding_kernel_is_named_with_its_remedy(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user runs the whole suite as one")
 def test_an_ordinary_user_has_the_same_laboratory() -> None:
-    """For the user nobody, networks, sshd, a login and a master work, without any capability on the laptop."""
+    """For the unprivileged user `nobody`, networks, sshd, a login and a master work, without any capability."""
     python = next((p for p in (sys.executable, "/usr/bin/python3") if usable(p)), None)
     if python is None:
         pytest.skip("no Python that an ordinary user may run")
     if subprocess.run([*AS_NOBODY, "test", "-x", lab_tools.tool("sshd")], check=False).returncode:
         pytest.skip("the tools were unpacked where an ordinary user may not go")
-    # Not pytest's folder, which only its owner may enter.
+    # Not pytest's folder, because only its owner may enter it.
     with tempfile.TemporaryDirectory(prefix="trayagent-copy-") as place:
         Path(place).chmod(0o755)
         folder = Path(place) / "trayagent"
@@ -149,9 +152,10 @@ def test_an_ordinary_user_has_the_same_laboratory() -> None:
 
 
 def told_by_nobody(python: str, source: Path) -> dict[str, Any]:
-    """Run the script as nobody and return its report."""
+    """Run the script as the user `nobody`, and return its report."""
     words = [*AS_NOBODY, "env", f"PYTHONPATH={source}", "PYTHONDONTWRITEBYTECODE=1", python, "-c", SCRIPT]
-    # The working directory is elsewhere, so that the copy runs. It is in /tmp, which the server has of its own.
+    # Use another working directory, so that Python imports the copy. The copy is in /tmp, because the server has its
+    # own /tmp.
     done = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Others in the laboratory: containers of the laptop's user, other users, and masters that misbehave."""
+"""Other participants in the laboratory: containers of the laptop's user, other users, and masters that misbehave."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_container_shares_the_home_and_nothing_else(
 
 
 def test_another_user_is_another_user(lab: Lab) -> None:
-    """Another user has no access to the laptop user's files; only root can act for another user."""
+    """Another user has no access to the laptop user's files. Only root can create another user."""
     if os.getuid() != 0:
         with pytest.raises(TrayagentError, match="only root"):
             lab.other_user()
@@ -71,4 +71,4 @@ def test_a_hostile_master_answers_as_ordered(lab: Lab, how: str) -> None:
         assert said.startswith(expected)
         assert how != "endless" or len(said) >= 28
     program.end()
-    assert Path(path).is_socket()  # as a killed program leaves it
+    assert Path(path).is_socket()  # a socket file as a killed program leaves it

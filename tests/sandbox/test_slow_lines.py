@@ -1,4 +1,4 @@
-"""Lines with a bandwidth and a queue, that swallow large packets or lose some, and the traffic on them."""
+"""Lines with a bandwidth and a queue, lines that drop large packets or lose some, and traffic on them."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ def web(lab: Lab) -> None:
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_a_slow_line_carries_its_bandwidth_and_no_more(lab: Lab, direction: str) -> None:
-    """At 4 Mbit/s a megabyte needs two seconds, in either direction."""
+    """At 4 Mbit/s one megabyte needs two seconds, in both directions."""
     web(lab)
     lab.set_bandwidth(4, queue_bytes=64_000)
     begin = time.monotonic()
     with lab.traffic("up" if direction == "up" else "down", "web") as traffic:
         traffic.wait(1_000_000)
         took_s = time.monotonic() - begin
-    assert 2 < took_s < 20, took_s  # a busy machine needs longer to fill it
+    assert 2 < took_s < 20, took_s  # a busy machine needs longer to fill the line
 
 
 def test_a_queue_fills_and_what_does_not_fit_is_dropped(lab: Lab) -> None:
-    """An upload fills the queue, so that a ping waits behind it, and the rest overflows."""
+    """An upload fills the queue, so that a ping waits behind it, and further packets are dropped."""
     web(lab)
     with lab.traffic("up", "web") as traffic:
-        traffic.wait(2_000_000)  # TCP sends that much in one go, and notices the limit later
+        traffic.wait(2_000_000)  # TCP sends this much at once, before it notices the limit
         lab.set_bandwidth(2, queue_bytes=100_000)
         until("queue full", lambda: lab.carried()["home"]["queued_up"] > 90_000)
         waited = lab.laptop.ping(SERVER)[0]
-        assert waited is None or waited > 200  # None: there was no room for it
+        assert waited is None or waited > 200  # None: the ping was dropped, because the queue was full
         until("overflow", lambda: lab.carried()["home"]["overflowed"])
     assert lab.carried()["home"]["lost"] == 0
 
 
 def test_the_other_direction_is_not_held_up(lab: Lab) -> None:
-    """While an upload fills its queue, the other direction has room in a queue of its own."""
+    """While an upload fills its queue, the other direction has its own queue with room."""
     web(lab)
     with lab.traffic("up", "web") as traffic:
-        traffic.wait(2_000_000)  # TCP sends that much in one go, and notices the limit later
+        traffic.wait(2_000_000)  # TCP sends this much at once, before it notices the limit
         lab.set_bandwidth(2, queue_bytes=100_000)
         until("queue full", lambda: lab.carried()["home"]["queued_up"] > 90_000)
-        assert lab.carried()["home"]["queued_down"] < 50_000  # acknowledgements
+        assert lab.carried()["home"]["queued_down"] < 50_000  # the queue contains only acknowledgements
 
 
 def test_large_packets_are_swallowed_and_small_ones_pass(lab: Lab) -> None:
-    """Larger packets get no answer, those of the limit do; without the limit all pass again."""
+    """Packets above the limit get no answer, and packets of exactly the limit do. Without a limit, all pass again."""
     lab.join("home")
     lab.swallow_above(1400)
     assert None not in lab.laptop.ping(SERVER, size=1400)
@@ -68,7 +68,7 @@ def test_large_packets_are_swallowed_and_small_ones_pass(lab: Lab) -> None:
 
 
 def test_a_share_is_lost(lab: Lab) -> None:
-    """About the configured share of many pings is lost."""
+    """Of many pings, about the configured share is lost."""
     lab.join("home")
     lab.set_loss(0.3)
     lost = sum(answer is None for answer in lab.laptop.ping(SERVER, count=60, wait_s=0.1))
@@ -90,7 +90,7 @@ def test_traffic_flows_in_a_session_and_stops_with_it(lab: Lab, direction: str) 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_traffic_flows_in_a_forward(lab: Lab, direction: str) -> None:
-    """Traffic flows through a local forward; the pace of an upload can be set."""
+    """Traffic flows through a local forward. The rate of an upload can be set."""
     web(lab)
     lab.traffic_service(8001)
     master = lab.laptop.popen(["ssh", "-N", "-L", "9001:127.0.0.1:8001", "web"])
@@ -106,7 +106,7 @@ def test_traffic_flows_in_a_forward(lab: Lab, direction: str) -> None:
 
 def _arrives_in(traffic: Traffic, seconds: float) -> int:
     before = traffic.arrived
-    time.sleep(seconds)  # a pace is bytes per time
+    time.sleep(seconds)  # the rate is in bytes per second
     return traffic.arrived - before
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def home(lab: Lab) -> Lab:
-    """Bring the laptop home, start an ssh server, and write `web` into ~/.ssh/config."""
+    """Join home, start an ssh server, and write `web` into ~/.ssh/config."""
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web": {"HostName": SERVER}}, ControlPath="~/.ssh/cm-%C")
@@ -25,7 +25,7 @@ def home(lab: Lab) -> Lab:
 
 
 def test_a_login_works_for_real(home: Lab) -> None:
-    """`ssh web` logs the user in on the server, in a home of the laboratory."""
+    """`ssh web` logs the user in on the server, in the laboratory's home."""
     done = home.laptop.run(["ssh", "web", 'id -un; echo "$HOME $SSH_CONNECTION"'])
     assert done.returncode == 0, done.stderr
     user, place = done.stdout.splitlines()
@@ -36,7 +36,7 @@ def test_a_login_works_for_real(home: Lab) -> None:
 
 
 def test_the_users_own_configuration_stays_out(home: Lab) -> None:
-    """Ssh's own ~ is the laboratory's home: it reads no key, known host or option of the user."""
+    """As ~ is the laboratory's home for ssh, it reads no key, known host or option of the real user."""
     words = home.laptop.run(["ssh", "-G", "elsewhere"]).stdout
     assert f"identityfile {home.files.key}" in words
     assert f"controlpath {home.files.ssh}/cm-" in words
@@ -55,7 +55,7 @@ def test_an_unusable_configuration_is_reported_with_sshds_message(home: Lab) -> 
 
 
 def test_a_stopped_server_refuses_and_its_sessions_live(home: Lab) -> None:
-    """stop() ends only the listener; with sessions=True its sessions end, too."""
+    """stop() ends only the listener. With sessions=True, its sessions end, too."""
     pipe = subprocess.PIPE
     session = home.laptop.popen(["ssh", "web", "echo ready; cat"], stdin=pipe, stdout=pipe)
     assert session.stdin and session.stdout
@@ -98,7 +98,10 @@ def test_sessions_end_although_sshd_loses_a_signal(home: Lab, monkeypatch: pytes
 
 
 def test_several_servers_have_nothing_in_common(home: Lab) -> None:
-    """Each has its own host key, configuration and log. While one is down, the others let the user in."""
+    """Each of several servers has its own host key, configuration and log.
+
+    While one is down, the others accept logins.
+    """
     first, other, second_port = home.servers[0], home.sshd(OTHER), home.sshd(port=2222)
     other.restart(["ForceCommand echo other"])
     assert len({server.host_key for server in home.servers}) == 3
@@ -110,7 +113,7 @@ def test_several_servers_have_nothing_in_common(home: Lab) -> None:
 
 
 def test_another_host_key_is_noticed(home: Lab) -> None:
-    """After a new host key the client refuses, since known_hosts still has the old one."""
+    """After new_host_key() the client refuses the login, because known_hosts still has the old key."""
     home.servers[0].new_host_key()
     home.servers[0].restart()
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in home.laptop.run(["ssh", "web", "true"]).stderr

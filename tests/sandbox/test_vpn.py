@@ -21,7 +21,7 @@ def test_the_internal_network_is_reached_only_through_the_vpn(vpn_lab: Lab) -> N
 
 
 def test_each_time_it_comes_up_with_a_new_address(vpn_lab: Lab) -> None:
-    """The VPN comes up three times with three addresses."""
+    """Each time the VPN comes up, it has another address."""
     seen = set()
     for _ in range(3):
         address, _ = vpn_lab.vpn_up()
@@ -31,7 +31,7 @@ def test_each_time_it_comes_up_with_a_new_address(vpn_lab: Lab) -> None:
 
 
 def test_down_takes_the_device_away(vpn_lab: Lab) -> None:
-    """tun0, its address and its routes disappear."""
+    """When the VPN goes down, tun0, its address and its routes disappear."""
     vpn_lab.vpn_up()
     assert "tun0" in vpn_lab.laptop.check(["ip", "link"])
     vpn_lab.vpn_down()
@@ -47,11 +47,11 @@ def test_an_old_lease_is_not_served(vpn_lab: Lab) -> None:
     vpn_lab.laptop.ip(f"addr add {old}/32 dev tun0", f"route change 10.99.0.0/24 dev tun0 src {old}")
     before = echoes_heard(vpn_lab)
     assert vpn_lab.laptop.ping(INTERNAL, wait_s=0.2) == [None]
-    assert echoes_heard(vpn_lab) == before  # it did not even arrive
+    assert echoes_heard(vpn_lab) == before  # the packet did not even reach the server
 
 
 def echoes_heard(lab: Lab) -> int:
-    """Return how many ICMP echo requests have reached the server."""
+    """Return how many ICMP echo requests the server has received."""
     names, values = (
         line.split()
         for line in lab.server.check(["cat", "/proc/net/snmp"]).splitlines()
@@ -61,7 +61,7 @@ def echoes_heard(lab: Lab) -> int:
 
 
 def test_a_dead_server_leaves_device_and_routes(vpn_lab: Lab) -> None:
-    """A stalled VPN is silent although tun0 and its route are there; it can come back."""
+    """A stalled VPN is silent although tun0 and its route exist. It can work again later."""
     vpn_lab.vpn_up()
     vpn_lab.vpn_stall(True)
     assert vpn_lab.laptop.ping(INTERNAL, wait_s=0.2) == [None]

@@ -1,4 +1,4 @@
-"""The status page says what the view says, in words, without a script, and escapes all data."""
+"""The status page: it shows the view in sentences, without a script, and escapes all data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GENEROUS_S = 3.0
 
 @pytest.fixture(autouse=True)
 def in_utc(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Put the user into UTC."""
+    """Set the time zone to UTC."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -33,18 +33,18 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def changed(*minutes_ago: float) -> list[dict[str, Any]]:
-    """Return events of changes of network."""
+    """Return `network-changed` events."""
     moments = (NOW - timedelta(minutes=minutes) for minutes in minutes_ago)
     return [{"at": at.isoformat().replace("+00:00", "Z"), "event": "network-changed"} for at in moments]
 
 
 def past(*outages: Outage, decisions: tuple[Decision, ...] = (), **more: Any) -> Past:
-    """Return the past of the hosts web and db."""
+    """Return the history of the hosts web and db."""
     return Past(more.pop("events", []), known("web", "db"), outages, WEEK, decisions, **more)
 
 
 def test_the_page_tells_what_the_view_tells() -> None:
-    """Each host has its state in words, its problem and what to do; those that need the user come first."""
+    """Each host has its state in words, its problem and a remedy. Hosts that need the user come first."""
     refused = problem("auth-denied", "db refuses every key", "Log in: trayagent login db")
     given = view(
         host("web", since=None, forwards=[forward("dynamic", "1080")]),
@@ -91,7 +91,10 @@ def test_an_open_forward_is_a_link_and_a_failed_one_says_why() -> None:
 
 
 def test_the_page_is_self_contained_and_structured_for_a_screen_reader() -> None:
-    """No script, nothing loaded; one first heading, no level left out, and signs are hidden from the screen reader."""
+    """The page has no script and loads no file.
+
+    It has one top heading, no missing level, and hides signs from screen readers.
+    """
     text = page(view(host("web"), host("db", "failed")), past(outage("web", 3600, 60, 400)), NOW)
     reader = Reader(text)
     tags = [tag for tag, _ in reader.tags]
@@ -148,12 +151,12 @@ def test_nothing_in_the_view_is_markup() -> None:
     ],
 )
 def test_the_day_in_one_line(events: list[dict[str, Any]], outages: list[Outage], line: str) -> None:
-    """Events that follow each other closely are one change. Yesterday does not count."""
+    """The line about today counts events that follow each other closely as one change. Yesterday does not count."""
     assert today_line(events, outages, NOW) == line
 
 
 def test_a_history_that_cannot_be_read_costs_only_its_part() -> None:
-    """The page says why, and shows the hosts."""
+    """If the history cannot be read, the page gives the reason, and still shows the hosts."""
     text = Reader(
         page(view(host("web")), past(unreadable="The history cannot be read: malformed."), NOW)
     ).text
@@ -162,7 +165,7 @@ def test_a_history_that_cannot_be_read_costs_only_its_part() -> None:
 
 
 def test_sixty_hosts_make_a_page_in_no_time() -> None:
-    """The promise is 300 ms for the whole command; rendering is a small part of it."""
+    """Rendering sixty hosts takes only a small part of the 300 ms that are promised for the whole command."""
     forwards = [forward("local", "8080:localhost:80"), forward("remote", "2222:localhost:22")]
     given = view(*[host(f"web{n:02}", forwards=forwards) for n in range(60)])
     start = time.perf_counter()

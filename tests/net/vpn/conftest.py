@@ -1,4 +1,4 @@
-"""Provide a private bus in place of the system's, and a watcher of the NetworkManager on it."""
+"""Fixtures: a private bus instead of the system bus, and a watcher of the NetworkManager on it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bus() -> Iterator[Bus]:
 
 
 class Watched:
-    """A watcher, and everything that it reported."""
+    """A watcher, and all facts that it reported."""
 
     def __init__(self, address: str) -> None:
         self.source = NetworkManager(address, first_retry_s=SOON_S)
@@ -50,7 +50,7 @@ class Watched:
         return self.told[-1] if self.told else ManagerFacts()
 
     def vpn(self, name: str = "Corp VPN") -> VpnConnection:
-        """Return a VPN, down if nothing was reported about it."""
+        """Return a VPN's facts. It is down if there is no report about it."""
         return self.facts.vpn(name) or VpnConnection(name, "", "down")
 
     async def until_vpn(self, state: str, name: str = "Corp VPN") -> VpnConnection:
@@ -63,7 +63,7 @@ class Watched:
         return self.vpn(name)
 
     def states(self, name: str = "Corp VPN") -> list[str]:
-        """Return the reported states of a VPN in order, without repetitions."""
+        """Return the reported states of a VPN in order, without immediate repetitions."""
         found: list[str] = []
         for facts in self.told:
             vpn = facts.vpn(name)
@@ -86,7 +86,7 @@ async def scene(bus: Bus) -> AsyncIterator[tuple[FakeNetworkManager, Watched]]:
 
 @asynccontextmanager
 async def watching(address: str) -> AsyncIterator[Watched]:
-    """Watch the NetworkManager of a bus; afterwards the watcher is closed, and its tasks must have ended."""
+    """Watch the NetworkManager of a bus. Afterwards close the watcher, and check that its tasks have ended."""
     watched = Watched(address)
     watched.source.start(watched.hear)
     task = watched.source._watching

@@ -1,6 +1,6 @@
-"""A minimal NetworkManager: it answers GetAll from a dictionary, and sends the signals that a test requests.
+"""A minimal NetworkManager that answers GetAll from a dictionary, and sends the signals that a test requests.
 
-It sends the signals of a connection's life in the same order as NetworkManager 1.42 did.
+During a connection's life, it sends its signals in the same order as NetworkManager 1.42.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SIGNATURES = {
 
 
 def variants(values: dict[str, Any]) -> dict[str, Variant]:
-    """Wrap values as D-Bus does; values that are wrapped already (malformed on purpose) stay."""
+    """Wrap values as D-Bus does. Values that are already wrapped (malformed on purpose) stay."""
     return {
         key: value if isinstance(value, Variant) else Variant(SIGNATURES[key], value)
         for key, value in values.items()
@@ -37,7 +37,7 @@ def variants(values: dict[str, Any]) -> dict[str, Variant]:
 
 
 class FakeNetworkManager:
-    """One run of NetworkManager on a bus: a Wi-Fi is connected, and there may be VPNs."""
+    """One run of NetworkManager on a bus, with a connected Wi-Fi and possibly VPNs."""
 
     def __init__(self, bus: MessageBus) -> None:
         self.bus = bus
@@ -75,13 +75,13 @@ class FakeNetworkManager:
         await self.bus.request_name(words.NAME)
 
     def leave(self) -> None:
-        """End as a crash does: the name vanishes with the connection."""
+        """Disconnect, as in a crash: the name vanishes with the connection."""
         self.bus.disconnect()
 
     # -- events -------------------------------------------------------------------------------------
 
     async def connect(self, number: int, name: str = "Corp VPN", uuid: str = CORP, kind: str = "vpn") -> str:
-        """Begin to bring a VPN up; return its path."""
+        """Begin to bring a VPN up, and return its path."""
         path = f"{words.ACTIVE_PATHS}{number}"
         plugin = kind == "vpn"
         active = {
@@ -98,7 +98,7 @@ class FakeNetworkManager:
         return path
 
     async def activated_as(self, path: str, interface: str = "tun0") -> None:
-        """Finish bringing it up."""
+        """Finish bringing a VPN up."""
         self.objects[TUNNEL, words.DEVICE] = {
             "Interface": interface, "IpInterface": interface, "Ip4Config": CONFIG,
         }  # fmt: skip
@@ -108,7 +108,7 @@ class FakeNetworkManager:
         await self.change(path, words.VPN, VpnState=5)
 
     async def end(self, path: str, reason: int) -> None:
-        """End the connection for this reason, and remove its object."""
+        """End a connection for this reason, and remove its object."""
         await self.state(path, 4, reason)
         await self.signal(path, words.VPN, "VpnStateChanged", "uu", [7 if reason == 2 else 6, reason])
         self.forget(path)
@@ -180,7 +180,7 @@ class FakeNetworkManager:
 
 
 class FakePlugin:
-    """A VPN plug-in's process: it has its own name, and reports why it failed."""
+    """A VPN plug-in's process, which has its own name on the bus and reports why it failed."""
 
     def __init__(self, bus: MessageBus) -> None:
         self._bus = bus
@@ -198,5 +198,5 @@ class FakePlugin:
         await self._bus.send(Message.new_signal(path, words.PLUGIN, "Failure", "u", [failure]))
 
     def leave(self) -> None:
-        """End."""
+        """Disconnect from the bus."""
         self._bus.disconnect()

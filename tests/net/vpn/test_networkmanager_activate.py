@@ -1,4 +1,4 @@
-"""NetworkManager brings a VPN up, or refuses with a reason."""
+"""Requests to NetworkManager to bring a VPN up, which it may refuse with a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOME, VPN, WG = (f"{words.SETTINGS}/{n}" for n in (1, 2, 3))
 
 
 def fill(manager: FakeNetworkManager) -> None:
-    """Save a Wi-Fi, a VPN and a WireGuard connection; one vanished since it was listed."""
+    """Save a Wi-Fi, a VPN and a WireGuard connection, and one that vanished since it was listed."""
     manager.profiles = {
         HOME: {"id": "Corp VPN", "uuid": "1", "type": words.WIFI},
         VPN: {"id": "Corp VPN", "uuid": CORP, "type": "vpn"},
@@ -58,7 +58,7 @@ def test_an_active_vpn_is_taken_down_before_it_is_brought_up_again(bus: Bus) -> 
 
 
 def test_a_vpn_that_does_not_go_down_is_an_error(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NetworkManager answers but the plug-in hangs, so no second connection is started."""
+    """If NetworkManager answers but the plug-in hangs, an error is raised and no second connection is started."""
     monkeypatch.setattr(networkmanager_activate, "DOWN_S", 0.2)
 
     async def body() -> None:
@@ -77,7 +77,7 @@ def test_a_vpn_that_does_not_go_down_is_an_error(bus: Bus, monkeypatch: pytest.M
 
 
 def test_a_bus_that_dies_while_the_profiles_are_read_is_an_error(bus: Bus) -> None:
-    """The bus dies between the list and the profiles, and the error says so."""
+    """If the bus dies between the list and the profiles, the error says so."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -124,7 +124,7 @@ def test_a_refusal_says_why_and_what_to_do(bus: Bus, kind: str, code: str) -> No
             assert caught.value.code == code
             assert code == "vpn-active" or "no, thank you" in caught.value.title
             assert "nmcli" in caught.value.hint
-            assert " '$Corp VPN'" in caught.value.hint  # quoted for a shell
+            assert " '$Corp VPN'" in caught.value.hint  # the command is quoted for a shell
 
     run(body())
 

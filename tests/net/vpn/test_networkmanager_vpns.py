@@ -1,4 +1,4 @@
-"""A VPN's life is reported as NetworkManager, played by a test, reports it."""
+"""The reports about a VPN's life, with a fake NetworkManager."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_vpn_is_reported_from_its_beginning_to_its_end(bus: Bus) -> None:
      (4, "failed"), (2, "down"), (3, "down"), (11, "down"), (12, "down"), (14, "down")],
 )  # fmt: skip
 def test_why_it_ended_decides_its_state(bus: Bus, reason: int, state: str) -> None:
-    """Missing secrets and a refused login need the user; a removed network means down; the rest is a failure."""
+    """Missing secrets and a refused login need the user. A removed network means down. Other reasons are failures."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -91,7 +91,7 @@ def test_another_failure_of_the_plugin_is_no_refused_login(bus: Bus, failure: in
 
 
 def test_a_plugin_that_serves_one_connection_means_the_one_that_connects(bus: Bus) -> None:
-    """An older plug-in's name has no number: the connecting VPN is meant. The plug-in may be older than the watcher."""
+    """An older plug-in's name has no number, so its failure counts for the VPN that is connecting."""
 
     async def body() -> None:
         plugin = await FakePlugin.on(bus.address, f"{words.NAME}.vpnc")
@@ -113,7 +113,7 @@ def test_a_plugin_that_serves_one_connection_means_the_one_that_connects(bus: Bu
 
 
 def test_a_new_attempt_clears_the_old_end(bus: Bus) -> None:
-    """A good password after a refusal gives connecting and up; an end without a reason gives no facts."""
+    """A new attempt clears the earlier failure: a good password after a refusal gives connecting and up."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -147,7 +147,7 @@ def test_a_wait_for_a_secret_is_reported(bus: Bus) -> None:
 
 
 def test_wireguard_has_its_own_device(bus: Bus) -> None:
-    """A WireGuard connection is a VPN too, and its interface is that of its device."""
+    """A WireGuard connection is also a VPN, and its interface is that of its device."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -163,7 +163,7 @@ def test_wireguard_has_its_own_device(bus: Bus) -> None:
 
 @pytest.mark.parametrize(("kind", "by_user"), [("wireguard", True), ("vpn", False)])
 def test_wireguard_that_the_user_took_down_is_down(bus: Bus, kind: str, by_user: bool) -> None:
-    """NetworkManager reports WireGuard's device as disconnected. For another VPN that is not the user's wish."""
+    """The reason "device disconnected" means the user's own action for WireGuard, but not for other VPNs."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -194,7 +194,7 @@ def test_a_vpn_that_was_up_before_the_watch_is_found(bus: Bus) -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, "/"])
 def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus, config: str) -> None:
-    """IPsec has no interface: no device has its configuration, and it is not queried again."""
+    """A VPN without an interface (IPsec) is up anyway, and its interface is not queried again."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -211,7 +211,7 @@ def test_a_vpn_without_an_interface_is_up_all_the_same(bus: Bus, config: str) ->
 
 
 def test_a_found_interface_is_not_queried_again(bus: Bus) -> None:
-    """Containers add and remove devices; only a new IP configuration moves a VPN to another one."""
+    """A known interface is not queried again when containers add devices, only after a new IP configuration."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):

@@ -1,4 +1,4 @@
-"""The watcher reports the network's name and portal, and survives restarts, malformed data and a dead bus."""
+"""The watcher of NetworkManager: the network's name and portal, restarts, malformed data and a dead bus."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_networks_name_is_the_ssid_and_the_connection(bus: Bus) -> None:
 
 
 def test_another_network_is_reported_by_its_name(bus: Bus) -> None:
-    """If a cable takes the default route, its connection's name is reported without an SSID; later there is no name."""
+    """If a cable takes the default route, its connection's name is reported, without an SSID."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -63,7 +63,7 @@ def test_below_a_vpn_with_the_default_route_the_network_keeps_its_name(bus: Bus)
 
 
 def test_a_vpn_that_stands_on_itself_is_no_network(bus: Bus) -> None:
-    """A circle in the chain from the primary connection to the network is malformed and gives no name."""
+    """A VPN that is its own underlay is malformed and gives no network's name."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -88,7 +88,7 @@ def test_a_portal_comes_and_goes(bus: Bus) -> None:
 
 
 def test_a_restarted_networkmanager_is_read_again(bus: Bus) -> None:
-    """When NetworkManager ends, all facts are dropped; the next one is read, even if its objects come late."""
+    """When NetworkManager ends, all facts are dropped. A new one is read, even if its objects appear late."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -113,7 +113,7 @@ def test_a_restarted_networkmanager_is_read_again(bus: Bus) -> None:
 
 
 def test_no_networkmanager_is_quiet_until_one_comes(bus: Bus) -> None:
-    """Without NetworkManager nothing is reported and `problem` says why; one that starts later is read."""
+    """Without NetworkManager there are no facts, and `problem` gives the reason. One that starts later is read."""
 
     async def body() -> None:
         async with watching(bus.address) as watched:
@@ -129,7 +129,7 @@ def test_no_networkmanager_is_quiet_until_one_comes(bus: Bus) -> None:
 
 
 def test_without_a_system_bus_the_watch_rests(tmp_path: Path) -> None:
-    """A machine without a bus is not queried again."""
+    """On a machine without a system bus, the watcher does not try again."""
 
     async def body() -> None:
         async with watching(f"unix:path={tmp_path}/none") as watched:
@@ -143,7 +143,7 @@ def test_without_a_system_bus_the_watch_rests(tmp_path: Path) -> None:
 
 
 def test_a_bus_that_died_is_found_again(bus: Bus) -> None:
-    """When bus and NetworkManager die, the facts are unknown; they return over the new bus."""
+    """When bus and NetworkManager die, there are no facts. They return over the new bus."""
 
     async def body() -> None:
         async with scene(bus) as (_, watched):
@@ -194,7 +194,7 @@ def test_malformed_properties_are_logged_once_and_not_fatal(
 
 
 def test_a_malformed_root_is_not_fatal(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
-    """Malformed properties of the manager are unknown until they are right."""
+    """Malformed properties of the manager count as unknown until they are correct."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -210,7 +210,7 @@ def test_a_malformed_root_is_not_fatal(bus: Bus, caplog: pytest.LogCaptureFixtur
 
 
 def test_devices_that_are_no_paths_leave_a_vpn_without_its_interface(bus: Bus) -> None:
-    """Invalid device paths are skipped, and the interface is found once there are others."""
+    """Invalid device paths are skipped. The VPN's interface is found when there are valid ones."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
@@ -269,15 +269,15 @@ def test_another_process_on_the_bus_is_not_trusted(bus: Bus) -> None:
 
 
 def test_a_burst_is_reported_at_its_beginning_and_its_end(bus: Bus) -> None:
-    """After 200 quick changes the first is reported immediately, the last state for certain, and few in between."""
+    """Of 200 quick changes, the first is reported immediately, the last always, and only a few in between."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
-            await asyncio.sleep(0.06)  # the burst of the start is over
+            await asyncio.sleep(0.06)  # wait until the burst of the start is over
             before, began = len(watched.told), time.monotonic()
             for number in [2, 3] * 100:
                 await manager.change(words.ROOT, words.NAME, Connectivity=number)
-                # Let the bus keep up: dbus-fast closes a connection when the socket's buffer is full.
+                # Give the bus time, because dbus-fast closes a connection whose socket buffer is full.
                 await manager.take_name()
             await manager.change(words.ROOT, words.NAME, Connectivity=1)
             await until(lambda: watched.facts.connectivity == "none", "the last")
@@ -305,7 +305,7 @@ def test_a_signal_without_a_change_is_not_reported(bus: Bus) -> None:
 
 
 def test_a_facts_name_finds_the_most_useful_of_two(bus: Bus) -> None:
-    """Of two connections with one name, the one that is up counts; a UUID means one of them."""
+    """Of two connections with the same name, the one that is up counts. A UUID selects one of them."""
 
     async def body() -> None:
         async with scene(bus) as (manager, watched):
