@@ -168,6 +168,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "problem": None,
             "held": False,
             "roaming": None,
+            "no_roaming": None,
             "recoveries": 0,
             "last_recovery_ms": None,
             "draining": [],
@@ -221,6 +222,24 @@ def test_sessions_that_roam_wait_as_soon_as_their_path_is_gone(story: Story) -> 
     assert seen() == ("checking", True, True)
     story.after(0.05).answered("web")
     assert seen() == ("connected", True, True)
+
+
+def test_a_host_that_is_to_roam_shows_why_it_does_not(story: Story) -> None:
+    """The view has the server's reason, or that the user started the connection."""
+    plain = story.connected(wish=replace(ALWAYS, roam=True), scene=HOME)
+
+    def seen() -> object:
+        return shown(story)["hosts"][0]["no_roaming"]
+
+    assert seen() is None
+    story.post(
+        r.RoamingNotPossible(
+            story.t, "web", plain.pid, "no-python", "The server has no python3", lasting=True
+        )
+    )
+    assert seen() == "The server has no python3"
+    story.ended("web")
+    assert seen() is None
 
 
 def test_a_waiting_host_always_has_a_hint(story: Story) -> None:

@@ -12,6 +12,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.policy.admission import admission
+from trayagent.core.policy.begin_roaming import why_not_roaming
 from trayagent.core.policy.wanted_connection import configured_forwards
 from trayagent.core.problem_texts import vpn_problem
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
@@ -161,6 +162,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "problem": problem.as_json() if problem is not None else None,
         "held": host.user.held,
         "roaming": _roaming(host, state, wall),
+        "no_roaming": why_not_roaming(host),
         "recoveries": host.outage.recoveries,
         "last_recovery_ms": None
         if host.outage.last_recovery_s is None

@@ -10,8 +10,13 @@ if TYPE_CHECKING:
 
 
 def roaming_lines(host: Mapping[str, Any]) -> Iterator[str]:
-    """While sessions wait, yield "3 sessions wait for the next connection". An older agent does not report them."""
+    """Yield "3 sessions wait for the next connection" while sessions wait, or why the host does not roam.
+
+    An older agent reports neither.
+    """
     roaming = host.get("roaming")
+    if host.get("no_roaming"):
+        yield f"does not roam: {host['no_roaming']}"
     if roaming is None or roaming["attached"]:
         return
     sessions = roaming["sessions"]

@@ -46,7 +46,8 @@ class RoamingStart:
     `through` is the pid of the master through which roaming is being started. `retry_at` is when the next start may
     begin. `reason` explains why the host does not roam, until the configuration changes or the user reconnects it.
     `restoring` is the pid of the master that the agent moves back to the user's control path. `taken`: that path was
-    taken, so the master stays where it is. `refused_at` is when the server last refused the inner login.
+    taken, so the master stays where it is. `refused_at` is when the server last refused the inner login. `failure` says
+    why the last start failed, also if the next one may succeed.
     """
 
     through: int | None = None
@@ -56,3 +57,4 @@ class RoamingStart:
     restoring: int | None = None
     taken: bool = False
     refused_at: float = NEVER
+    failure: str | None = None

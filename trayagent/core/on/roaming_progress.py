@@ -66,13 +66,16 @@ def not_possible(context: Context, event: RoamingNotPossible) -> None:
         failed=failed,
         reason=event.said if event.lasting else None,
         refused_at=context.now if event.code == "refused" else host.roaming_start.refused_at,
+        failure=event.said,
     )
     known = host.roaming_start.reason
     host = context.put(host, roaming_start=start)
     if event.code == "refused":
         context.put(host, login=replace(host.login, refused=(*host.login.refused, context.now)))
         context.do(Remember(host.name))
-    context.because(host.name, 0, "stays-plain", Evidence.of(code=event.code, lasting=event.lasting))
+    context.because(
+        host.name, 0, "stays-plain", Evidence.of(code=event.code, lasting=event.lasting, said=event.said)
+    )
     if event.lasting and known != event.said:
         context.publish("roaming-failed", host.name, reason=event.said, code=event.code)
 

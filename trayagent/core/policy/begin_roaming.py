@@ -25,6 +25,17 @@ def keep_link(context: Context, host: Host, master: Master, admitted: Admission)
     return _begin(context, host, master, admitted)
 
 
+def why_not_roaming(host: Host) -> str | None:
+    """Return why a host with `roam = true` does not roam, None if it roams, is not connected or is about to roam."""
+    if not host.wish.roam or not host.wish.listed or host.roaming is not None or host.master is None:
+        return None
+    if host.roaming_start.failure is not None:
+        return host.roaming_start.failure
+    if not host.master.started_by_agent:
+        return "You started its connection"
+    return "Its login needs you" if login_needs_user(host) else None
+
+
 def make_usable(context: Context, host: Host, master: Master) -> float | None:
     """Make the user's control path work through this master: attach, or move the master there. This needs no login.
 
