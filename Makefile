@@ -34,6 +34,9 @@ TEST_TOOLS += lsof
 # For the manual page, the scripts and the package.
 TEST_TOOLS += groff shellcheck strip
 
+# Programs of `make bench ARGS=clients`. Without one of them, its row of the table says so.
+CLIENT_TOOLS := git rsync scp sftp sshfs ansible-playbook tmux sshuttle mosh mosh-server
+
 # Debian suites whose OpenSSH the tests use beside the machine's own. Where they cannot be fetched, tests are skipped.
 SUITES := trixie sid
 
@@ -70,6 +73,7 @@ demo: .venv/.for-use
 
 bench: .venv/.for-use
 	@installers/lab-tools $(LAB_TOOLS)
+	@[[ "$(ARGS)" != *clients* ]] || installers/lab-tools $(CLIENT_TOOLS) || true
 	@$(PYTHON_OF_VENV) -m bench $(ARGS)
 
 # Only pure code: no tools are needed.

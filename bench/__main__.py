@@ -8,7 +8,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 
-from bench import attaching, decision, icon, moving, recovery, resting, roaming, scale, typing
+from bench import attaching, client_table, decision, icon, moving, recovery, resting, roaming, scale, typing
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
 
@@ -17,6 +17,7 @@ ROAM = "roam"
 MOVE = "move"
 TYPE = "type"
 KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, TYPE)
+CLIENTS = "clients"  # not one of all, because it takes a quarter of an hour
 SCALE = (10, 30, 60, 100)
 UNUSED = 300
 
@@ -24,7 +25,9 @@ UNUSED = 300
 def main() -> int:
     """Measure, print the results, and return 1 if a bound was missed."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(KEYS)})")
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(KEYS)}), or {CLIENTS}"
+    )
     parser.add_argument("-n", "--runs", type=int, default=5, help="runs of each (5)")
     parser.add_argument(
         "--peers", action="store_true", help="measure the alternatives too, once each (minutes)"
@@ -36,12 +39,23 @@ def main() -> int:
         metavar="N",
         help=f"measure these numbers of hosts instead ({' '.join(map(str, SCALE))})",
     )
+    parser.add_argument(
+        "--only", nargs="+", metavar="PROGRAM", help=f"with {CLIENTS}: {' '.join(client_table.KEYS)}"
+    )
     args = parser.parse_args()
     if args.scale is not None:
         return 1 if many_hosts(args.scale or SCALE) else 0
+    if args.scenarios == [CLIENTS]:
+        strange = [key for key in args.only or () if key not in client_table.KEYS]
+        if strange:
+            parser.error(f"no program {strange[0]}; there are {' '.join(client_table.KEYS)}")
+        client_table.measure(args.only or client_table.KEYS, say)
+        return 0
     unknown = [s for s in args.scenarios if s not in KEYS]
     if unknown:
-        parser.error(f"no scenario {unknown[0]}; there are {' '.join(KEYS)}")
+        parser.error(
+            f"no scenario {unknown[0]}; there are {' '.join((*KEYS, CLIENTS))}; {CLIENTS} only alone"
+        )
     say(
         f"round trip {recovery.RTT_MS:.0f} ms; seconds from t0 to the first byte; ratio to a cold ssh of the same run"
     )
