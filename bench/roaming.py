@@ -22,7 +22,7 @@ BYTES = 200_000_000
 KEYS = 300
 OUTER = ("-o", "Ciphers=^aes128-gcm@openssh.com", "-o", "Compression=no")
 INNER = ("-o", "Ciphers=^aes128-gcm@openssh.com")
-"""The agent requests these ciphers on a processor with AES; the plain ssh beside it has its default."""
+"""The ciphers that the agent requests on a processor with AES. The plain ssh uses its default."""
 THROUGHPUT_GOAL = 0.75
 KEY_GOAL_MS = 0.5
 HOSTS = 10

@@ -27,7 +27,7 @@ from trayagent.sandbox.network_map import JUMP, OTHER, SERVER
 RTT_MS = 50.0
 GIVE_UP_S = 600.0
 RATIO_GOAL = 1.0
-"""The longest time of a move, as a multiple of the best loop."""
+"""The longest allowed time of a move, as a multiple of the fastest loop's time."""
 AT_ONCE = (6, 12, 24)
 """The numbers of ssh processes that the loop starts at a time."""
 

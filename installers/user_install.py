@@ -23,7 +23,7 @@ from pathlib import Path
 NAME = "trayagent"
 SOURCE = Path(__file__).resolve().parents[1]
 DONE = "installed-whole"
-"""A file in a complete environment. An environment without it was interrupted."""
+"""The file that marks a complete environment. Without it, the installation was interrupted."""
 MARK = b"trayagent"
 LOGIN_MARK = b"Written by `trayagent install`; `trayagent uninstall` removes it."
 NO_AGENT = 3  # exit status of a command that found no agent

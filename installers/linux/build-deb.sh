@@ -57,7 +57,7 @@ rm -rf "${site:?}/bin" # commands of the dependencies, which do not belong to th
 "${pip[@]}" wheel --no-deps --wheel-dir "$work" .
 "${pip[@]}" install --no-deps --no-compile --target "$site" "$work"/trayagent-*.whl
 
-# Files that only pip, a compiler or another system reads. What is in share/, the package has in /usr/share.
+# Files that only pip, a compiler or another system reads. The package has its own copies of the files of share/ in /usr/share.
 rm -rf "${site:?}"/{bin,share} "$site"/*.dist-info/{RECORD,INSTALLER,REQUESTED,direct_url.json,WHEEL,top_level.txt,entry_points.txt}
 rm -rf "$site"/*.dist-info/{licenses,COPYING*,LICENSE*,sboms} # see /usr/share/doc/trayagent/copyright
 find "$site" \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' \) -delete

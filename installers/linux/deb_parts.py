@@ -22,9 +22,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 FROM_DEBIAN = {"pillow": "python3-pil", "platformdirs": "python3-platformdirs", "rich": "python3-rich"}
-"""Debian 12 has these in new enough versions and fixes their vulnerabilities.
+"""Debian 12 has these packages in new enough versions, and fixes their vulnerabilities.
 
-It lacks the others, or has them too old.
+The other dependencies are missing in Debian 12, or too old.
 """
 NEEDED_BY_CARRIED = ("python3-six",)  # pystray needs it
 SIZES = (16, 22, 24, 32, 48)

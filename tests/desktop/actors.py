@@ -144,7 +144,7 @@ class FakeServer(ServiceInterface):
         if answers:
             self.answers.set()
         self.last, self.hasty = 0, ""
-        """`hasty`: a button that is pressed before the answer to Notify is sent."""
+        """A button that is pressed before the answer to Notify is sent."""
 
     async def take(self, address: str) -> "FakeServer":
         """Connect and own the server's name, even if another server owns it."""

@@ -40,7 +40,7 @@ ODD = [
     "#x",
     "{x}",
 ]
-"""Words that are easy to quote wrongly."""
+"""A command whose words are easy to quote wrongly."""
 
 
 def needs(tool: str) -> str:

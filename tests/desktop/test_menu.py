@@ -33,7 +33,7 @@ from trayagent.desktop.tray import dbusmenu_layout
 
 NOW = datetime(2026, 1, 1, 14, 30, tzinfo=UTC)  # 15:30 in Berlin
 GENEROUS_S = 0.2
-"""Ten times the promise, because other tests share the machine."""
+"""Ten times the promised time, because other tests run on the machine."""
 
 
 @pytest.fixture(autouse=True)

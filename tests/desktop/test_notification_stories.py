@@ -327,7 +327,7 @@ def test_every_recovery_is_shown_only_with_all(notify: str, told: str) -> None:
 
 
 def test_with_none_nothing_is_shown() -> None:
-    """With notify = "none" only the icon shows even the worst problem, and messages on the screen go at once."""
+    """With notify = "none" only the icon shows problems, even the worst. Messages on the screen disappear at once."""
     desk = Desk().sees(host("a", "failed", "host-key-changed")).after(9)
     desk.notify = "none"
     desk.sees(host("a", "failed", "host-key-changed")).after(HOUR_S)

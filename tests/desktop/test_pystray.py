@@ -90,7 +90,7 @@ def test_an_icon_is_shown_from_any_thread_hidden_and_shown_again(
 
 
 def test_an_update_sends_pystray_only_what_changed() -> None:
-    """The picture is converted only if it changed."""
+    """An update converts the picture only if the picture changed."""
 
     class Recorder:
         def __init__(self, *of_icon: Any) -> None:

@@ -32,7 +32,7 @@ from trayagent.desktop.menu.commands import (
 from trayagent.desktop.menu.items import Menu
 
 FIT = 18
-"""Lines that fit 768 pixels, beside the panel and the separators, with GNOME's usual font."""
+"""The number of lines that fit into 768 pixels, without the panel and the separators, in GNOME's usual font."""
 
 
 def short(given: dict[str, Any], *brought: str, **options: Any) -> Menu:

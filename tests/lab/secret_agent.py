@@ -21,7 +21,7 @@ class SecretAgent:
         self._bus, self._passwords = bus, passwords
         self.asked: list[str] = []
         self.unseen = False
-        """If set, the user does not answer."""
+        """If set, the fake user does not answer."""
 
     @classmethod
     async def on(cls, address: str, *passwords: str, capabilities: int) -> SecretAgent:

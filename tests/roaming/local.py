@@ -31,7 +31,7 @@ path = folder + "/" + name
 labels = {"id": token[:16], "roam_for": 3600}
 far_relay.FarRelay(listener, path, token.encode(), ("127.0.0.1", port), labels).run()
 """
-"""A far relay that is not detached, so that what it prints before its end is seen."""
+"""A far relay that is not detached, so that the test gets its error output."""
 
 ALONE = [sys.executable, "-I", "-S", "-E", str(FAR_RELAY)]
 

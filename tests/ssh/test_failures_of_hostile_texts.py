@@ -17,7 +17,7 @@ SIZE = 64 * 1024
 BENIGN = "Welcome to this server. It works as it should today, and so it says.\n"
 CARRIER_ENDED = "Connection closed by UNKNOWN port 65535\r\n"
 ALLOWED = 40
-"""How much longer than a benign text a hostile one may take; the old patterns took thousands of times as long."""
+"""The limit of a hostile text's time, as a multiple of a benign text's. Bad patterns take thousands of times longer."""
 
 
 def literals(row: Row) -> list[str]:

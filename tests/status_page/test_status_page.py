@@ -19,7 +19,7 @@ from trayagent.status_page.whole_page import Decision, Past, page
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
 WEEK = Period(NOW - timedelta(days=7), NOW)
 GENEROUS_S = 3.0
-"""Ten times the promise, because other tests share the machine."""
+"""Ten times the promised time, because other tests run on the machine."""
 
 
 @pytest.fixture(autouse=True)

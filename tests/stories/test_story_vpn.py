@@ -267,7 +267,7 @@ def test_behind_a_captive_portal_only_the_user_causes_an_attempt(story: Story, b
 
 
 def test_the_time_behind_a_captive_portal_does_not_end_a_living_connection(story: Story) -> None:
-    """The time of `keep_while_offline` begins with the doubt, not with the portal that only blocks new logins."""
+    """`keep_while_offline` counts from the suspicion, not from the captive portal, which only blocks new logins."""
     story.connected(scene=HOME)
     says(story, "down", connectivity="portal")
     story.after(700).network(HOME.down("wlan0"))

@@ -11,7 +11,7 @@ from trayagent.sandbox import Agent, Lab
 
 PATIENCE_S = 20.0
 ELSEWHERE = {"run", "demo", "stop"}
-"""`run` is the agent below, `stop` its end. The demo has a test of its own."""
+"""Commands that this test does not run: its agent is `run` and `stop`, and the demo has its own test."""
 
 
 def test_every_command_of_the_readme_does_what_it_is_for(lab: Lab, agent: Agent, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class FakeNetworkManager:
         self.stubborn = False
         """If set, a connection does not go down."""
         self.dies_at: tuple[str, Callable[[], None]] | None = None
-        """A member, and a function that kills the bus before the answer."""
+        """The name of a method, and a function that kills the bus before the method's answer."""
         self.objects[words.ROOT, words.NAME] = {
             "Connectivity": 4, "PrimaryConnection": LAN, "ActiveConnections": [LAN], "Devices": [DEVICE],
         }  # fmt: skip

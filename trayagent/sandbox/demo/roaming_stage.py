@@ -18,7 +18,7 @@ from trayagent.sandbox.ssh_config_of_laptop import Options
 FILE = "holiday.raw"
 SIZE = 3_000_000
 KIB_S = 600
-"""The rate of each rsync: a transfer takes longer than both moves."""
+"""The rate limit of each rsync, so low that a transfer takes longer than both moves."""
 _POLL_S = 0.02
 
 

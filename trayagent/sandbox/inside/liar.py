@@ -107,7 +107,7 @@ def relay(visitor: socket.socket, address: str, port: int, limit: int | None) ->
 
 
 relayed: list[int] = []
-"""How many bytes the server sent in each relayed connection that it ended."""
+"""The number of bytes that the server sent in each relayed connection that it has closed."""
 
 
 def _pass_on(visitor: socket.socket, server: socket.socket) -> None:
