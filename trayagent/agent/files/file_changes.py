@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.files.changed_keys import Keys
 from trayagent.agent.files.directory_watcher import Files
+from trayagent.agent.files.host_name_changes import HostNameChanges
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.obstacle_gone import Obstacles, nearest
 from trayagent.agent.parts import Parts
@@ -64,6 +65,7 @@ class FileChanges:
         self._keys = keys
         self._desk = desk
         self._files = Files(self)
+        self._host_name = HostNameChanges(self._ssh_changed)
         self._bus = session_bus_socket() if desk is not None else None
         self._answers: tuple[Resolved | None, ...] = ()
         self._credentials: tuple[tuple[Resolved | None, ...], frozenset[Path]] = (), frozenset()
@@ -75,10 +77,12 @@ class FileChanges:
     def start(self) -> None:
         """Start to watch."""
         self._files.start()
+        self._host_name.start()
 
     def close(self) -> None:
         """Stop watching."""
         self._files.close()
+        self._host_name.close()
 
     def follow(self, state: State) -> None:
         """Update the watched folders if `ssh -G` gave another answer for a host.
