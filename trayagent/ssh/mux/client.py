@@ -141,8 +141,8 @@ class MuxClient:
         """Return as soon as the server has answered a request for a forward that cannot be opened.
 
         The server handles the requests of one connection in their order, so it has then handled all earlier ones. The
-        request adds a line to the server's log and to the master's, which may be the user's terminal. A session would be
-        quieter, but a server with one session for each connection (tinysshd) ends the connection with it.
+        request adds a line to the server's log and to the master's, which may be the user's terminal. A session would
+        print nothing. But a server with one session for each connection (tinysshd) ends the connection with it.
         """
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
