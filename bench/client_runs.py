@@ -26,7 +26,7 @@ CONTESTANTS = {
     "trayagent, `roam = true`": f"[hosts.{HOST}]\nroam = true\n",
     "plain ControlMaster": "",
 }
-# What careful users set. The agent gets the same ssh_config.
+# Options that careful users set. The agent gets the same ssh_config.
 OPTIONS: Mapping[str, str | int] = {
     "HostName": SERVER,
     "ControlMaster": "auto",
@@ -39,15 +39,15 @@ AT_ONCE_S = 5.0
 GIVE_UP_S = 100.0
 _START_S = 60.0
 _ASK_AGAIN_S = 2.0
-_FRAMES = 300  # so many frames show that a transfer has begun
+_FRAMES = 300  # this many frames show that a transfer has begun
 _POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an open program fared, and when its next run worked, in seconds after the event.
+    """When an open program answered and when its next run succeeded, in seconds after the event.
 
-    None: not within GIVE_UP_S. If the program could not be run, `trouble` is the reason.
+    None means not within GIVE_UP_S. If this machine cannot run the program, `trouble` is the reason.
     """
 
     what: str = ""
@@ -57,7 +57,7 @@ class Result:
 
 
 class _Open(Protocol):
-    """A program that is open."""
+    """An open program, which runs during the event."""
 
     def ask(self, word: str) -> None:
         """Send a question that contains a word."""
@@ -82,7 +82,7 @@ class _Script:
             os.write(_descriptor(self._child.stdin), f"{word}\n".encode())
 
     def answered(self, word: str) -> bool:
-        """Read what there is, and report whether it contains the line."""
+        """Read the output so far, and report whether it contains the line."""
         out = _descriptor(self._child.stdout)
         while select.select([out], [], [], 0)[0] and (data := os.read(out, 65536)):
             self._said += data
@@ -106,7 +106,7 @@ class _AtTerminal:
             self._terminal.enter(self._question.replace("%", word))
 
     def answered(self, word: str) -> bool:
-        """Read what there is, and report whether it contains the answer."""
+        """Read the output so far, and report whether it contains the answer."""
         self._terminal.drain(0)
         return f"answer-{word}" in self._terminal.shown
 
@@ -120,7 +120,7 @@ class _AtTerminal:
 
 
 def run(client: Client, event: str, config: str) -> Result:
-    """Run a program through an event. `config` is the agent's configuration; without one there is no agent."""
+    """Run a program through an event. `config` is the agent's configuration, or None to run no agent."""
     missing = client.missing()
     if missing is not None:
         return Result(trouble=missing)
@@ -154,7 +154,7 @@ def _connect(agent: Agent, config: str, *, roams: bool) -> None:
 
 @contextlib.contextmanager
 def _opened(lab: Lab, client: Client) -> Iterator[_Open]:
-    """Start the program that is to be open."""
+    """Start the open program."""
     words = ["sh", "-c", client.open]
     env = {"PATH": f"{Path(lab.ssh).parent}:{clients.path()}"}
     if client.terminal is not None:
@@ -166,7 +166,7 @@ def _opened(lab: Lab, client: Client) -> Iterator[_Open]:
 
 
 def _begin(lab: Lab, client: Client, program: _Open) -> bool:
-    """Wait until the program works, and is quiet unless it transfers something."""
+    """Wait until the program works. Then wait until no data is in flight, unless the program is a transfer."""
     limit, asked, number = time.monotonic() + _START_S, 0.0, 0
     before = _carried(lab)
     while time.monotonic() < limit and not program.ended():
@@ -184,7 +184,7 @@ def _begin(lab: Lab, client: Client, program: _Open) -> bool:
 
 
 def _watch(lab: Lab, client: Client, program: _Open, t0: float) -> Result:
-    """Ask the open program, and start its next run until one succeeds."""
+    """Send questions to the open program, and start the program again until a run succeeds."""
     program.ask("after")
     env = {"PATH": f"{Path(lab.ssh).parent}:{clients.path()}", "TERM": "xterm"}
     again = lab.laptop.popen(["sh", "-c", f"until ( {client.again} ); do sleep 0.2; done"], env=env)

@@ -1,4 +1,4 @@
-"""Measures what happens to the programs that people run through ssh, and prints the tables of docs/clients.md."""
+"""Measures how programs that use ssh survive events, and prints the tables of docs/clients.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.clients import CLIENTS, path
 from trayagent.errors import TrayagentError
 
 KEYS = tuple(CLIENTS)
-# Each run has a laboratory of its own and mostly waits.
+# The number of parallel runs. Each run has its own laboratory and mostly waits.
 AT_ONCE = 4
 # The command that prints the version of a program.
 _VERSIONS = {
@@ -35,7 +35,7 @@ def measure(keys: Sequence[str], say: Callable[[str], None]) -> None:
     """Run each of these programs through each event with each contestant, and print the tables in Markdown."""
     begin_load = os.getloadavg()[1]
     todo = [(key, event, name) for event in EVENTS for name in CONTESTANTS for key in keys]
-    # The slowest contestant first, so that no long run is left over at the end.
+    # Start the slowest contestant first, so that the parallel runs end at about the same time.
     todo.sort(key=lambda one: list(CONTESTANTS).index(one[2]), reverse=True)
 
     def measured(one: tuple[str, str, str]) -> Result:

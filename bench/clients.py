@@ -1,4 +1,4 @@
-"""The programs that people run through ssh, as shell scripts that run in the laptop's home directory."""
+"""Common programs that use ssh, as shell scripts that run in the laptop's home directory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.scenarios import HOST
 from trayagent.sandbox import Lab
 from trayagent.sandbox.lab_tools import search_path
 
-# What a transfer moves. At MBIT_S it takes longer than any event needs to begin.
+# The sizes of transfers. At MBIT_S each takes longer than any event needs to begin.
 SIZE, MBIT_S = 6_000_000, 4.0
 ECHO_PORT = 8000
 LOCAL_PORT, SOCKS_PORT = 9000, 9080
-# Addresses that only the server reaches: one for the sshuttle that is open, one for the next.
+# Addresses that only the server reaches: one for the open sshuttle, one for its next run.
 BEHIND = ("198.51.100.1", "198.51.100.2")
 
 
@@ -27,12 +27,12 @@ BEHIND = ("198.51.100.1", "198.51.100.2")
 class Client:
     """A program, as two scripts.
 
-    `open` runs while something happens. It prints each line of its input when the line went to the server and back,
-    and ends when the program ends. A transfer (`transfers`) does so once, when it is complete. `again` runs the same
-    program once more, and succeeds if the program does. `terminal`: `open` is one command at a terminal; it gets the
-    text `terminal`, in which % is replaced by a word, and prints the answer-word. `forward` goes into ssh_config.
-    `impossible` returns why this machine cannot run the program, or None. `begun` reports whether
-    a transfer has begun, by default by the frames on the lines.
+    `open` runs during the event. It prints each line of its input when the line went to the server and back, and
+    ends when the program ends. A transfer (`transfers`) prints the line once, when the transfer is complete. `again`
+    runs the same program once more, and succeeds if the program does. With `terminal`, `open` is one command at a
+    terminal. It gets the text `terminal`, in which % is replaced by a word, and prints the answer with that word.
+    `forward` is added to ssh_config. `impossible` returns the reason why this machine cannot run the program, or
+    None. `begun` reports whether a transfer has begun, by default by the number of frames on the lines.
     """
 
     title: str
@@ -47,13 +47,13 @@ class Client:
     begun: Callable[[Lab], bool] | None = None
 
     def missing(self) -> str | None:
-        """Return why this machine cannot run the program, or None."""
+        """Return the reason why this machine cannot run the program, or None."""
         lacking = (f"{name} is not installed" for name in self.needs if not shutil.which(name, path=path()))
         return next(lacking, None) or self.impossible()
 
 
 def path() -> str:
-    """Return the PATH in which programs are searched: also where `make fleet-check` installs Ansible."""
+    """Return the PATH for these programs. It includes the directory where `make fleet-check` installs Ansible."""
     return f"{search_path()}:{Path(__file__).parents[1] / '.tools/fleet/bin'}"
 
 
@@ -61,7 +61,7 @@ def prepare(lab: Lab, client: Client) -> None:
     """Write the files and start the services that the program uses."""
     near, far = lab.files.home, lab.files.far_home
     (far / "shared").mkdir()
-    large = Random(SIZE).randbytes(SIZE)  # noqa: S311  # no compression makes it smaller
+    large = Random(SIZE).randbytes(SIZE)  # noqa: S311  # random data cannot be compressed
     for file in (near / "large", far / "large"):
         file.write_bytes(large)
     for file in (near / "small", far / "small", far / "shared/book"):
@@ -84,7 +84,10 @@ def prepare(lab: Lab, client: Client) -> None:
 
 
 def _transfer(title: str, command: str) -> Client:
-    """Return a program that moves a file. SIZE in the command stands for `large`, or `small` in its next run."""
+    """Return a program that transfers a file.
+
+    SIZE in the command is replaced by `large`, or by `small` in the next run.
+    """
     return Client(
         title,
         f"{command.replace('SIZE', 'large')} && read -r line && echo $line",

@@ -1,7 +1,8 @@
 """A program for the laptop that uses ssh as editors do: one `ssh -T -D` for a conversation and for a SOCKS proxy.
 
-Usage: editor.py HOST PORT TARGET. It sends each line of its input to a program in the session, and through the proxy on
-PORT to the port TARGET of the server. It prints the line when both have echoed it, and ends with status 1 if one ends.
+Usage: editor.py HOST PORT TARGET. It sends each line of its input to a program in the session, and through the proxy
+on PORT to the port TARGET of the server. It prints the line when both have echoed the line, and ends with status 1
+if the session or the proxy connection ends.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 
 def main(host: str, port: str, target: str) -> int:
-    """Start both, then talk. Return the exit status."""
+    """Start ssh and the proxy connection, then pass lines. Return the exit status."""
     session = start(["ssh", "-T", "-o", "ExitOnForwardFailure=yes", "-D", port, host, "echo ready; exec cat"])
     try:
         if answer(session) != "ready\n":
@@ -36,7 +37,7 @@ def start(words: list[str]) -> subprocess.Popen[str]:
 
 
 def say(child: subprocess.Popen[str], line: str) -> None:
-    """Send a line. Do nothing if the program has ended; its answer will be empty."""
+    """Send a line. If the program has ended, do nothing, because `answer` will then return an empty line."""
     try:
         if child.stdin:
             child.stdin.write(line)
@@ -46,7 +47,7 @@ def say(child: subprocess.Popen[str], line: str) -> None:
 
 
 def answer(child: subprocess.Popen[str]) -> str:
-    """Return the next line of a program, empty after its end."""
+    """Return the next line of a program, or an empty line after its end."""
     return child.stdout.readline() if child.stdout else ""
 
 

@@ -1,8 +1,8 @@
-"""A program for the laptop: opens TCP connections and sends each line of its input through all of them.
+"""A program for the laptop that opens TCP connections and sends each line of its input through all of them.
 
-Usage: talk.py COUNT ADDRESS PORT [TARGET]. With TARGET, ADDRESS and PORT are those of a SOCKS proxy (RFC 1928), which
-connects to that port of the server itself. It prints a line when every connection has echoed it, and ends with status 1
-if a connection ends.
+Usage: talk.py COUNT ADDRESS PORT [TARGET]. With TARGET, ADDRESS and PORT are those of a SOCKS proxy (RFC 1928),
+which connects to that port of the server itself. It prints a line when every connection has echoed it, and ends with
+status 1 if a connection ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 
 def main(count: str, address: str, port: str, *target: str) -> None:
-    """Open all connections at once, then talk."""
+    """Open all connections, then pass lines."""
     connections = [socket.create_connection((address, int(port))) for _ in range(int(count))]
     if target:
         hello = bytes([5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1]) + struct.pack("!H", int(target[0]))

@@ -131,7 +131,7 @@ def test_a_package_imports_only_what_the_table_allows(path: Path) -> None:
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_the_deciding_packages_do_no_io(path: Path) -> None:
-    """The core and the mux protocol import nothing that could read a clock or have side effects."""
+    """The core and the mux protocol import no module that could read a clock or have side effects."""
     if path.name in {"client.py", "peer_uid.py"}:
         return  # exceptions: the thin asyncio client, and the check of its peer
     bad = {m.split(".")[0] for m, _ in imports(path)} & NO_IO

@@ -289,7 +289,7 @@ def test_a_history_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> 
     + [["history", "--since", "yesterday"], ["status", "--js"]],
 )
 def test_wrong_usage_ends_with_2_before_anybody_is_asked(run: Run, words: list[str]) -> None:
-    """Wrong usage prints the usage on stderr, and nothing on stdout."""
+    """Wrong usage ends with status 2, prints the usage on stderr, and contacts no agent."""
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: trayagent")

@@ -59,7 +59,7 @@ def test_json_is_the_agents_view_and_nothing_else(run: Run, agent: Agent) -> Non
 
 
 def test_json_imports_nothing_heavy(cli_env: dict[str, str], agent: Agent) -> None:
-    """Neither asyncio nor rich nor other slow modules are imported."""
+    """`status --json` imports neither asyncio nor rich nor other slow modules."""
     code = "import sys; from trayagent.cli.main import entry; s = entry(['status', '--json']);"
     code += "print(*sys.modules, file=sys.stderr); sys.exit(s)"
     done = subprocess.run(
@@ -84,7 +84,7 @@ def test_json_costs_less_than_four_bare_interpreters(
 ) -> None:
     """The cost is the least processor time of several runs, with compiled modules as in an installation.
 
-    It is 2.8 times that of a bare interpreter, and up to 3.1 times on a busy machine.
+    This cost is 2.8 times that of a bare interpreter, and up to 3.1 times on a busy machine.
     """
     env = {k: v for k, v in cli_env.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env["PYTHONPYCACHEPREFIX"] = str(tmp_path / "pyc")

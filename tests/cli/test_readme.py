@@ -84,7 +84,7 @@ def test_each_option_in_the_table_is_one_of_its_command(capsys: pytest.CaptureFi
 
 
 def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
-    """The configuration means what its comments say."""
+    """The README's configuration loads, with the meaning that its comments describe."""
     text, roaming = blocks("toml")
     path = tmp_path / "config.toml"
     path.touch(mode=0o600)

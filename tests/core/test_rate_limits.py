@@ -74,14 +74,14 @@ def test_failures_count_for_a_minute_and_successes_not() -> None:
 
 
 def test_a_success_ends_the_wait_after_failures() -> None:
-    """A success ends the wait after earlier failures, since the server accepts our login from here."""
+    """A success ends the wait after earlier failures, because the server accepts logins from this network."""
     servers = started(failed(5, 2.0), WEB, 9, HOME, 3.0)
     assert free_at(servers, WEB, HOME, 3.0) == 62.0
     assert free_at(ended(servers, 9, 4.0, "through"), WEB, HOME, 4.0) == 4.0
 
 
 def test_failures_in_one_network_say_nothing_of_the_next() -> None:
-    """Failures in a café do not count at home, since the café's gateway may have answered."""
+    """Failures in a café do not count at home, because the café's gateway may have answered."""
     assert free_at(failed(6, 2.0, CAFE), WEB, CAFE, 3.0) == 62.0
     assert free_at(failed(6, 2.0, CAFE), WEB, HOME, 3.0) == 3.0
 
@@ -106,7 +106,10 @@ def test_a_success_over_the_cable_ends_the_wait_on_the_wifi_behind_it() -> None:
 
 
 def test_a_cable_whose_gateway_is_not_resolved_has_limits_of_its_own() -> None:
-    """A cable whose gateway is not resolved has its own limits. They add to the Wi-Fi's once it is resolved."""
+    """A cable whose gateway is not resolved has its own limits.
+
+    Once it is resolved, cable and Wi-Fi share their limits.
+    """
     unresolved = Origin(Network("eth0"), "192.168.10.3")
     servers = cut(1, unresolved, cut(4, HOME))
     assert free_at(servers, WEB, unresolved, 1.0) == 1.0
@@ -114,7 +117,7 @@ def test_a_cable_whose_gateway_is_not_resolved_has_limits_of_its_own() -> None:
 
 
 def test_two_tunnels_share_no_limits() -> None:
-    """Two tunnels with the same prefix are two networks, since each has its own public address."""
+    """Two tunnels with the same prefix are two networks, because each has its own public address."""
     assert free_at(failed(6, 2.0, TUNNEL), WEB, TUNNEL, 3.0) == 62.0
     assert free_at(failed(6, 2.0, TUNNEL), WEB, OTHER_TUNNEL, 3.0) == 3.0
 
@@ -241,7 +244,7 @@ def test_a_connection_that_timed_out_hangs_at_the_server() -> None:
 
 
 def test_a_time_out_before_the_server_saw_anything_leaves_nothing_there() -> None:
-    """A connection that timed out without an answer to its SYN costs nothing."""
+    """A connection that timed out without an answer to its SYN uses up no budget."""
     servers = running(*range(6), seen=False)
     for n in range(6):
         servers = ended(servers, n, 1.0, "unseen")

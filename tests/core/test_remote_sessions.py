@@ -83,7 +83,7 @@ def test_a_server_is_named_by_its_boot_and_its_namespace_of_pids() -> None:
 
 
 def test_each_message_names_the_port_and_what_to_do() -> None:
-    """Each reason has its own message, which names the port and says what to do or wait for."""
+    """Each reason has its own message, which names the port and explains what to do or wait for."""
     said = {still_refused("port 22221", Reaped(unavailable=why)) for why in ("off", "no-shell", "no-answer")}
     said |= {still_refused("port 22221", None), still_refused("port 22221", Reaped(ended=1))}
     assert len(said) == 5

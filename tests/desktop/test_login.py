@@ -272,7 +272,7 @@ def test_the_packages_unit_counts_and_is_switched_off_like_ours(
 ) -> None:
     """`systemctl --user enable` links the package's unit. `uninstall` removes the link, and `install` replaces it.
 
-    After the package is removed the link starts nothing, and `uninstall` still removes it.
+    After the package was removed, the link points to no unit, and `uninstall` still removes the link.
     """
     packaged = tmp_path / "packaged.service"
     packaged.touch()

@@ -130,7 +130,7 @@ def drawn(items: tuple[Item, ...], indent: str = "") -> list[str]:
 
 
 def test_the_whole_menu_reads_as_it_should() -> None:
-    """The order is: headline, VPN and hosts that need you, other hosts, what concerns all hosts, the program."""
+    """The order is: headline, VPN and hosts that need you, other hosts, actions for all hosts, the program."""
     web = host(
         "web01",
         forwards=[

@@ -142,7 +142,7 @@ _PROGRAMS = {"ssh-add", "ssh-keygen", "ssh-agent", "python3-venv", "openssh-clie
 
 @every_page
 def test_each_table_of_the_configuration_can_be_loaded(name: str, tmp_path: Path) -> None:
-    """Each TOML block can be loaded by itself."""
+    """Each TOML block can be loaded separately."""
     if name == "docs/configuration.md":
         return  # tests/config checks it
     for block in blocks(name, "toml"):

@@ -137,7 +137,10 @@ def test_a_port_of_root_is_a_problem_for_everybody_else(patient: Patient) -> Non
 
 
 def test_a_socket_in_the_way_of_a_forward_is_reported(patient: Patient) -> None:
-    """A used socket is a problem and a left-over one is advice. Neither is reported if ssh removes it."""
+    """A used socket is a problem, and a left-over socket is advice.
+
+    If ssh removes such sockets, neither is reported.
+    """
     path = patient.folder / "app.sock"
     patient.configure(f'[hosts.box]\nlocal = ["{path}:/run/app.sock"]\n')
     assert patient.examine().well("ports")

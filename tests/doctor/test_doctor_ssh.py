@@ -20,7 +20,7 @@ SSH_LISTENER = (
 
 
 def test_a_healthy_setup_is_reported_as_such(patient: Patient) -> None:
-    """The only advice is that the agent does not run yet, and what is fine is summarized."""
+    """For a healthy setup, the only advice is to start the agent. The checks that passed are summarized."""
     report = patient.examine()
     assert report.status == 0
     assert report.ailing == {"agent-absent", "login-off"}

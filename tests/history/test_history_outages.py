@@ -41,7 +41,7 @@ def test_an_old_master_that_answers_again_ends_the_outage_without_a_recovery() -
 
 
 def test_a_first_connection_is_no_recovery() -> None:
-    """A first connection recovers nothing, but the next one is a recovery."""
+    """The first connection of a host is no recovery. A connection after a loss is."""
     first = [event(1, "connect-failed", code="refused"), event(4, "connected", took_ms=3000.0)]
     again = [event(6, "master-stale"), event(7, "connected", took_ms=400.0)]
     found = outages(first + again)

@@ -1,4 +1,4 @@
-"""What `init` reads from `ssh -G` can be written into ssh_config."""
+"""The values that `init` reads from `ssh -G`, which must be valid in ssh_config."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_arguments_that_may_be_left_out_have_their_defaults() -> None:
 
 
 def test_other_variables_of_a_client_are_dropped() -> None:
-    """The agent takes only what it needs from a client's environment."""
+    """The agent accepts only certain variables from a client's environment."""
     assert check_requests.parse(asked(op="stop", env={"LD_PRELOAD": "/x", "SSH_AUTH_SOCK": ""})).env == {}
 
 

@@ -99,7 +99,7 @@ class Up:
         deadline_s: float = WAIT_S,
         then: Callable[[], object] = lambda: None,
     ) -> None:
-        """Check that the same process still carries sessions, and that the agent did nothing to it.
+        """Check that the same process still carries sessions, and that the agent did not touch that process.
 
         If `proven`, the agent suspected the master and then got a proof of life. Otherwise the agent did not even
         probe it. `then` is called after this check, before a session uses the master.

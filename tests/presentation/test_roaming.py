@@ -1,4 +1,4 @@
-"""The lines about the sessions of a host that roams, or is to roam."""
+"""The lines about the sessions of a host that roams, or that should roam."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ from trayagent.presentation.roaming import roaming_lines
 def test_a_line_says_what_waits_or_why_the_host_does_not_roam(
     host: dict[str, object], lines: list[str]
 ) -> None:
-    """A host that roams needs no line, and an older agent reports neither."""
+    """A line shows waiting sessions, or why a host does not roam. Otherwise there is no line."""
     assert [*roaming_lines(host)] == lines

@@ -47,7 +47,7 @@ def test_a_forged_disconnect_is_printed_by_ssh(cafe: Lab, liar: Liar) -> None:
 
 
 def test_lines_before_the_banner_and_debug_messages_arrive(cafe: Lab, liar: Liar) -> None:
-    """At LogLevel DEBUG1 ssh prints what the liar sent before its banner."""
+    """At LogLevel DEBUG1 ssh prints the lines that the gateway sent before its banner."""
     liar.disconnects("bye", prelude=["forged prelude"], debug=["forged debug"])
     _, said = login(cafe, "-v")
     assert "forged prelude" in said

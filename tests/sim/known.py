@@ -292,7 +292,7 @@ KNOWN: dict[str, History] = {
         ),
     ),
     # The server penalized three cut logins until 49 s after the return. The agent's last banner check was 11 s
-    # before that. It made no other for 29 s, because the next login was due in 28 s.
+    # before that. It made no other check for 29 s, because the next login was due in 28 s.
     "home before the penalties are over": (("open", "adhoc", "git"), 0.3, _CUT_AND_PENALIZED),
     # The agent queried the kernel twice. The second report was older than the new probe, but was used for it.
     "two reports on one upload": (

@@ -57,7 +57,7 @@ class Connection:
     long a byte waits behind the session's own data, while the session sends.
     """
 
-    def __init__(  # what it is made with
+    def __init__(  # the parts of the world, and the connection's properties
         self,
         clock: Clock,
         net: Net,

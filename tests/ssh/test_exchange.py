@@ -1,4 +1,4 @@
-"""Two files are swapped in one step, or not at all."""
+"""The atomic swap of two files."""
 
 from __future__ import annotations
 

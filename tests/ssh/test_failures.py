@@ -383,7 +383,7 @@ def test_a_recorded_message_is_classified(stderr: str, expected: Told) -> None:
     ],
 )
 def test_a_title_says_what_happened(name: str, title: str) -> None:
-    """The title says what happened, even for failures that the agent treats alike."""
+    """Each failure has its own title, even failures that the agent treats alike."""
     assert classify(RECORDED[name][0], host="web01", exit_status=255).problem.title == title
 
 

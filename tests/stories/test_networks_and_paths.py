@@ -1,4 +1,4 @@
-"""What counts as a change of a master's path, and what counts as the same network."""
+"""Changes of a master's path, and the identity of networks."""
 
 from __future__ import annotations
 

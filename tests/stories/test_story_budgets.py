@@ -269,7 +269,7 @@ def test_row_3_waits_for_its_control_where_the_old_master_is_silent(story: Story
 
 
 def test_a_vpn_that_returns_with_a_new_address_is_used_at_once(story: Story) -> None:
-    """A VPN that returns with a new address is used at once, since no server saw the attempts in between."""
+    """A VPN that returns with a new address is used at once, because no server saw the attempts in between."""
     vpn = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
     story.connected("db", scene=HOME + vpn, server=INTERNAL, local="10.8.0.6")
     story.after(60)

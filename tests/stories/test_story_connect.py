@@ -319,7 +319,7 @@ def test_an_interactive_host_is_never_dialled_automatically(story: Story) -> Non
 
 
 def test_an_interactive_hosts_stale_master_is_ended_without_a_login(story: Story) -> None:
-    """A bare control proves that the interactive host's old master is dead. It ends, and the user is needed."""
+    """A bare control proves an interactive host's old master stale. The agent ends it, and the host needs the user."""
     story.connected(scene=HOME, wish=Wish(listed=True, connect="always", interactive=True))
     story.after(60).network(CAFE)
     story.after(0.1).ready("web", bare=True)
@@ -487,7 +487,7 @@ def test_a_host_behind_a_vpn_waits_for_it(story: Story) -> None:
 def test_networks_allow_and_deny(
     story: Story, networks: tuple[str, ...], name: str | None, allowed: bool
 ) -> None:
-    """A network of unknown name is allowed only if the list contains nothing but denials."""
+    """A network of unknown name is allowed only if all entries of the list are denials."""
     story.network(HOME.named(name))
     story.configured(web=Wish(listed=True, connect="always", networks=networks))
     story.resolved("web")

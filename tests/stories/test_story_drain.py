@@ -170,7 +170,7 @@ def test_a_master_that_carries_nothing_and_runs_on_is_ended(story: Story) -> Non
 
 
 def test_a_master_that_could_not_be_stopped_is_counted_every_minute(story: Story) -> None:
-    """A master that could not be stopped does not end by itself, so its sessions are counted every minute."""
+    """A master that could not be stopped does not exit itself, so the agent counts its sessions every minute."""
     draining(story, stays=True)
     story.after(59)
     assert story.did(CountCarried, OLD) == []

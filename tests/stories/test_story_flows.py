@@ -123,7 +123,7 @@ def test_row_5_another_connection_of_the_transport_that_loses_its_address_is_a_d
 
 
 def test_row_4_a_connection_between_two_addresses_gets_time_to_arrive(story: Story) -> None:
-    """While the kernel shows no connection of a living process, a successful control ends nothing."""
+    """While the kernel shows no connection of a living process, a successful control does not end the master."""
     story.connected(scene=HOME)
     story.adrift.add("web")
     story.after(60).network(CAFE)
@@ -172,7 +172,10 @@ def test_a_report_from_before_a_probe_says_nothing_about_it(story: Story) -> Non
 
 
 def test_row_4_a_master_that_datagrams_may_carry_is_probed(story: Story) -> None:
-    """If the transport also holds a UDP socket, the loss of its TCP address proves nothing: an answer keeps it."""
+    """If the transport also holds a UDP socket, the loss of its TCP address proves nothing.
+
+    An answer keeps the master.
+    """
     story.connected(scene=HOME)
     story.moved["web"] = replace(story.living("web"), local=None, peer=None, direct=False, datagrams=True)
     story.after(60).network(CAFE)

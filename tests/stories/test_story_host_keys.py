@@ -21,7 +21,7 @@ TWIN = lan("twin", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:0
 
 
 def in_doubt(story: Story, *, strict: HostKeyChecking = "no", recorded: str | None = HOST_KEY) -> int:
-    """Begin in a café with a control under way for a master whose address is gone. Return the master's pid."""
+    """Begin in a café, with a running control for a master whose address is gone. Return the master's pid."""
     master = story.connected(scene=HOME, strict=strict, host_key=recorded)
     story.after(60).network(CAFE)
     assert story.did(a.Dial)

@@ -190,7 +190,7 @@ def test_no_trial_where_no_login_would_be_automatic(story: Story, wish: Wish) ->
 
 
 def test_no_trial_for_a_connection_that_is_only_the_users(story: Story) -> None:
-    """A master with the user's own options says nothing about our logins, so only our masters get a trial."""
+    """Only masters of the agent get a key trial, because the user's own master may have other options."""
     story.connected(scene=HOME)
     story.found("box")
     story.resolved("box")
@@ -225,7 +225,7 @@ def test_a_paused_or_offline_host_is_tried_when_it_is_not_any_more(story: Story)
 
 
 def test_a_host_behind_a_jump_host_is_tried_through_the_jump_hosts_connection_only(story: Story) -> None:
-    """Without the jump host's connection there is no trial, since it would log in to the jump host."""
+    """Without the jump host's connection there is no trial, because the trial would also log in to the jump host."""
     story.connected(scene=HOME)
     story.resolved("web", jump="gate")
     changed(story)

@@ -538,7 +538,10 @@ def test_row_10_another_key_on_a_new_network_is_not_here(story: Story) -> None:
 
 
 def test_row_11_an_unnamed_master_is_killed_when_stale_and_never_started(story: Story) -> None:
-    """A bare control proves a stale unnamed master (Ansible's) dead. It is killed, and no login replaces it."""
+    """A bare control proves an unnamed master (Ansible's) stale.
+
+    The agent kills it, and makes no login to replace it.
+    """
     story.connected(scene=HOME)
     story.found("deploy@db:22", unnamed=True)
     story.after(60).network(CAFE)
@@ -611,7 +614,7 @@ def test_a_probe_asked_before_the_doubt_proves_nothing(story: Story) -> None:
 
 
 def test_a_late_answer_to_an_old_probe_proves_life(story: Story) -> None:
-    """A probe from before the doubt that is answered seconds later by a retransmission proves life."""
+    """A probe that was sent before the suspicion and is answered later, after a retransmission, proves life."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.1).network(HOME + OFFICE + VPN_ALL)

@@ -72,7 +72,7 @@ def test_a_reconnect_without_a_route_fails_at_once(story: Story) -> None:
 
 
 def test_a_reconnect_takes_a_running_control_over(story: Story) -> None:
-    """A reconnect uses the control that is already under way."""
+    """A reconnect uses the control that is already running."""
     story.connected(scene=HOME)
     story.after(60).network(HOME + OFFICE)
     story.after(0.3).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
@@ -201,7 +201,7 @@ def test_a_pause_ends_automatically(story: Story) -> None:
 
 
 def test_a_pause_ends_the_attempt_under_way(story: Story) -> None:
-    """A pause ends the attempt under way, even one that the user requested."""
+    """A pause ends a running attempt, even one that the user requested."""
     story.connected(scene=HOME)
     story.after(60).post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.after(0.1).post(user_events.UserPause(story.t, ()), "pause all")
@@ -298,7 +298,7 @@ def test_a_fresh_master_is_beyond_doubt(story: Story) -> None:
 
 
 def test_an_old_master_is_probed_once(story: Story) -> None:
-    """A master that is found at the agent's start gets one probe, since it may have been dead for hours."""
+    """A master that is found at the agent's start gets one probe, because it may have been dead for hours."""
     story.connected(scene=HOME)
     story.forget()
     story.found("other", fresh=False)
@@ -440,7 +440,7 @@ def test_a_control_path_that_was_taken_is_tried_again(story: Story) -> None:
 
 
 def test_a_disconnect_is_finished_by_the_next_agent(story: Story) -> None:
-    """The next agent finishes a disconnect. It does not mistake the old master for a new one of the user's."""
+    """The next agent finishes a disconnect. It does not mistake the old master for a new master of the user."""
     story.network(HOME)
     story.configured()
     left = story.master("web")

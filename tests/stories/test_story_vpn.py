@@ -179,7 +179,7 @@ def test_a_dialog_that_asks_is_given_time(story: Story) -> None:
 
 
 def test_a_saved_secret_shows_no_dialog_state(story: Story) -> None:
-    """NetworkManager reports "asking" for a moment at each try, even with a saved secret. That is not shown."""
+    """`status` does not show "asking" for a moment: NetworkManager reports it at each try, even with a saved secret."""
     behind(story, "db")
     story.network(HOME)
     says(story, "connecting")
@@ -307,7 +307,7 @@ def test_a_host_that_was_removed_while_its_vpn_was_down_is_not_dialled_without_i
 
 @pytest.mark.parametrize("tables", [True, False])
 def test_a_removed_hosts_connection_goes_on_when_its_vpn_returns(story: Story, tables: bool) -> None:
-    """When its VPN returns, a removed host's connection is probed, as any adopted one."""
+    """When its VPN returns, a removed host's connection is probed like that of any adopted master."""
     taken_out(story, tables=tables)
     story.after(1).network(HOME + VPN)
     assert story.did(SendProbe, "db")

@@ -82,7 +82,7 @@ class RoamingHost:
         )
 
     def far(self, *words: str, text: str = "") -> dict[str, Any]:
-        """Run a command of the far relay; return what it printed."""
+        """Run a command of the far relay, and return its answer."""
         return marked(self.remote(f"{FAR} {' '.join(words)}", text))
 
     def serve(self, roam_for_s: float = 3600) -> dict[str, Any]:

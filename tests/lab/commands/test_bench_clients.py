@@ -1,4 +1,4 @@
-"""The bench of the programs that people run through ssh measures one of them, and prints its row."""
+"""The benchmark of programs that use ssh: it measures one program, and prints its row."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.lab.matrix import laboratory
 
 @pytest.mark.lab
 def test_the_bench_measures_a_connection_through_a_move() -> None:
-    """A connection through -L ends at once in another network, the next one works soon, and the table shows both."""
-    laboratory().close()  # skipped where the machine forbids it
+    """On another network a connection through -L ends at once, and the next one works soon. The table shows both."""
+    laboratory().close()  # skip if the machine cannot build a laboratory
     found = run(CLIENTS["tcp"], "S1", CONTESTANTS["trayagent"])
     assert found.trouble is None
     assert found.open_s is not None

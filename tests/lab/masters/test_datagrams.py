@@ -9,7 +9,7 @@ from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import SERVER
 
 API, TUNNEL = 8000, 7000
-# Each datagram is a name of 8 bytes, which identifies the tunnel, and a part of its data. It may come from any address.
+# Each datagram has a name of 8 bytes, which identifies the tunnel, and data. It may come from any address.
 FAR = f"""
 import socket, threading
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -50,7 +50,7 @@ def test_a_tunnel_of_datagrams_outlives_the_address_of_its_tcp_connection(lab: L
     """After a move the probe goes through the tunnel, its answer arrives, and the master is kept."""
     lab.join("home")
     lab.sshd()
-    lab.echo(API, "0.0.0.0")  # noqa: S104  # inside the sandbox
+    lab.echo(API, "0.0.0.0")  # noqa: S104  # only within the sandbox
     far = lab.server.popen([sys.executable, "-S", "-E", "-c", FAR])
     near = lab.files.home / "near.py"
     near.write_text(NEAR)

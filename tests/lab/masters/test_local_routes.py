@@ -1,4 +1,4 @@
-"""A local address that no interface lists, from `ip route add local` (AnyIP)."""
+"""Masters with a local address that no interface lists, from `ip route add local` (AnyIP)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ADDRESS = "192.168.10.77"
 
 
 def test_a_master_that_uses_such_an_address_is_kept(lab: Lab, agent: Agent) -> None:
-    """The agent connects with this BindAddress, and the next agent and a second network leave the master alone."""
+    """The agent connects with this BindAddress. The next agent keeps the master, also on a second network."""
     lab.join("home")
     lab.laptop.ip(f"route add local {ADDRESS}/32 dev lo")
     lab.nodes["home"].ip(f"route add {ADDRESS}/32 via 192.168.10.2")

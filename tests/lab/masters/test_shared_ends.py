@@ -1,4 +1,4 @@
-"""Added or changed control paths, which take effect at once, and a port that two hosts are to listen on."""
+"""Added or changed control paths, which take effect at once, and two hosts with the same port."""
 
 from __future__ import annotations
 

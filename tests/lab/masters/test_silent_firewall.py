@@ -1,4 +1,4 @@
-"""The question that replaces the sentinel: the server itself answers it, whatever its firewall drops."""
+"""The probe that replaces the sentinel: the server itself answers it, whatever its firewall drops."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RULES = "table inet quiet {\n chain out {\n  type filter hook output priority 0;
 
 
 def drop_own_connections(lab: Lab) -> None:
-    """Make the server's firewall drop its connections to itself without an answer, and its DNS queries, too."""
+    """Make the server's firewall silently drop the server's connections to itself, and its DNS queries."""
     lab.server.check(["nft", "-f", "-"], admin=True, text=RULES)
 
 
 def test_a_session_is_kept_where_the_server_drops_its_own_connections(lab: Lab, agent: Agent) -> None:
-    """After a flicker the only question is a forward: it is answered, and the master stays."""
+    """After a flicker the only probe is a request for a forward. The server answers it, and the master stays."""
     lab.join("home")
     drop_own_connections(lab)
     lab.sshd()
@@ -55,7 +55,7 @@ def small(lab: Lab) -> Iterator[None]:
 
 @pytest.mark.parametrize("server", [newest, small, asyncssh, tinysshd])
 def test_each_server_answers_at_once(lab: Lab, server: Callable[[Lab], AbstractContextManager[None]]) -> None:
-    """No server sends a packet for the question, and none needs a name server."""
+    """Each server answers the probe without sending a packet or using a name server."""
     lab.join("home")
     path = lab.files.root / "cm"
     lab.ssh_config({HOST: {**OPTIONS, "ControlPath": str(path)}})
@@ -69,6 +69,6 @@ def test_each_server_answers_at_once(lab: Lab, server: Callable[[Lab], AbstractC
 
 
 async def question(path: str) -> None:
-    """Ask the question through a master; raise Timeout without an answer."""
+    """Send the probe through a master. Raises Timeout if no answer comes."""
     async with MuxClient.connected(path) as client:
         await client.round_trip(timeout_s=2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-# Red for what ends, green for what works, no colour for steps in between.
+# Red for losses, green for successes, no colour for steps in between.
 STYLES = {
     "master-stale": "yellow",
     "master-killed": "red",

@@ -24,7 +24,7 @@ SERVICE_PORT = 8000
 AGENT_PORT, PLAIN_PORT = 9000, 9100
 FORWARD = f"{AGENT_PORT}:127.0.0.1:{SERVICE_PORT}"
 PLAIN_FORWARD = f"{PLAIN_PORT}:127.0.0.1:{SERVICE_PORT}"
-# With adoption the agent would also manage the plain ssh, and there would be nothing to compare.
+# With adoption the agent would also manage the plain ssh, so a comparison would be impossible.
 CONFIG = f'[agent]\nadopt = false\n\n[hosts.{HOST}]\nlocal = ["{FORWARD}"]\n'
 # A login takes about 16 round trips; a busy machine gets more time.
 LOGIN_ROUND_TRIPS = 16

@@ -46,7 +46,7 @@ def packet_socket(interface: str) -> socket.socket:
     sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    except PermissionError:  # an ordinary user gets what net.core.rmem_max allows
+    except PermissionError:  # an ordinary user cannot exceed net.core.rmem_max
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     sock.bind((interface, ETH_P_ALL))
     return sock
@@ -159,7 +159,7 @@ class Line:
     def report(self) -> dict[str, int]:
         """Return the counters. `lost` counts frames that the kernel or this process could not carry."""
         for way in self.directions:
-            # struct tpacket_stats: packets and drops since the last time it was read.
+            # struct tpacket_stats: packets and drops since the previous reading.
             raw = way.near.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
             self.lost += int.from_bytes(raw[4:8], sys.byteorder)
         now = time.monotonic()

@@ -119,7 +119,7 @@ def obey(folder: Path, daemon: subprocess.Popen[bytes]) -> subprocess.Popen[byte
 
 
 def main() -> None:
-    """Build, start, obey, and end what was started."""
+    """Build the folders, start the programs, obey orders, and end the programs."""
     folder = Path(sys.argv[1])
     running: list[subprocess.Popen[bytes]] = []
     try:
