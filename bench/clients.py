@@ -183,13 +183,13 @@ CLIENTS = {
     "editor": Client("ssh -T -D, as editors use it", _editor(9081), f"echo x | {_editor(9082)} | grep -q x"),
     "socks": Client(
         "50 connections through -D",
-        f"ssh {HOST} true && {_talk(50, SOCKS_PORT, ECHO_PORT)}",
+        f"ssh -n {HOST} true && {_talk(50, SOCKS_PORT, ECHO_PORT)}",
         f"ssh {HOST} true && echo x | {_talk(50, SOCKS_PORT, ECHO_PORT)} | grep -q x",
         forward=("DynamicForward", str(SOCKS_PORT)),
     ),
     "tcp": Client(
         "a TCP connection through -L",
-        f"ssh {HOST} true && {_talk(1, LOCAL_PORT)}",
+        f"ssh -n {HOST} true && {_talk(1, LOCAL_PORT)}",
         f"ssh {HOST} true && echo x | {_talk(1, LOCAL_PORT)} | grep -q x",
         forward=("LocalForward", f"{LOCAL_PORT} 127.0.0.1:{ECHO_PORT}"),
     ),
