@@ -31,6 +31,8 @@ _HOW = {
     "hostkeyalgorithms": "HostKeyAlgorithms", "pubkeyacceptedalgorithms": "PubkeyAcceptedAlgorithms",
     "preferredauthentications": "PreferredAuthentications", "forwardagent": "ForwardAgent", "ipqos": "IPQoS",
     "gssapiauthentication": "GSSAPIAuthentication", "pubkeyauthentication": "PubkeyAuthentication",
+    "serveraliveinterval": "ServerAliveInterval", "serveralivecountmax": "ServerAliveCountMax",
+    "connecttimeout": "ConnectTimeout", "rekeylimit": "RekeyLimit",
 }  # fmt: skip
 _SPELLED = _HOW | {
     "hostname": "HostName", "user": "User", "port": "Port", "proxyjump": "ProxyJump", "proxycommand": "ProxyCommand",

@@ -23,7 +23,7 @@ _AUTOSSH = {
     "AUTOSSH_PATH": "to use another ssh, set TRAYAGENT_SSH",
     "AUTOSSH_NTSERVICE": "it is for Windows",
 }
-_NOTICED = "trayagent detects a change of network without it; it may stay in ssh_config"
+_NOTICED = "trayagent detects a change of network without it; in ssh_config it still detects a silent loss"
 _KEY = "left to ssh_config: check the host key once with `trayagent login HOST`"
 _HOOKS = "[hooks] in the configuration runs programs at events"
 _SETTINGS = {
