@@ -144,6 +144,25 @@ def test_what_starts_a_service_is_switched_off_with_it(machine: Machine) -> None
     assert of_system == "sudo systemctl disable --now t@x.path t@x.service"
 
 
+def test_a_timer_may_start_a_service_of_another_name(machine: Machine) -> None:
+    """Unit= of a timer that is enabled makes the service, also an instance, active; a timer of its own name does not.
+
+    The command to switch the service off names the timer that starts it.
+    """
+    user = ".config/systemd/user"
+    put(machine.home, f"{user}/tunnel@.service", "[Service]\nExecStart=ssh -N %i\n[Install]\nWantedBy=x\n")
+    put(machine.home, f"{user}/a.service", "[Service]\nExecStart=ssh -N a\n[Install]\nWantedBy=x\n")
+    put(machine.home, f"{user}/a.timer", "[Timer]\nOnBootSec=1\nUnit=other.service\n")
+    put(machine.home, f"{user}/each-morning@.timer", "[Timer]\nOnCalendar=8:00\nUnit=tunnel@%i.service\n")
+    put(machine.home, f"{user}/timers.target.wants/each-morning@db.timer", "")
+    a, db = found(machine)
+    assert isinstance(a, Found)
+    assert (a.active, a.switch_off) == (False, "systemctl --user disable --now a.service")
+    assert isinstance(db, Found)
+    assert (db.where, db.active) == ("tunnel@db.service", True)
+    assert db.switch_off == "systemctl --user disable --now each-morning@db.timer tunnel@db.service"
+
+
 def test_the_name_of_a_unit_can_be_pasted(machine: Machine) -> None:
     """Escapes in the name are quoted, because a shell would remove the backslash."""
     put(machine.home, ".config/systemd/user/t@.service", "[Service]\nExecStart=ssh -N %I\n")

@@ -22,8 +22,10 @@ _SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/sy
            "lib/systemd/system")  # fmt: skip
 _FOR_USERS = ("etc/systemd/user", "run/systemd/user", "usr/local/lib/systemd/user", "usr/lib/systemd/user")
 _CALLS_SSH = re.compile(r"\b(?:auto)?ssh\b")
-_STARTERS = ("timer", "path", "socket")
-"""Units that start the service of the same name: systemd.timer(5), systemd.path(5), systemd.socket(5)."""
+_STARTERS = {"timer": "Timer.Unit", "path": "Path.Unit", "socket": "Socket.Service"}
+"""Units that start the service of the same name, and the setting that names another service.
+
+systemd.timer(5), systemd.path(5), systemd.socket(5)."""
 _EXTRAS = ("Restart", "RestartSec", "StartLimitInterval", "StartLimitIntervalSec", "StartLimitBurst")
 
 
@@ -39,7 +41,7 @@ class _Manager:
 def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Finding]:
     """Yield the calls of the units. `running` are the units of the ssh processes that `processes.find` found."""
     for manager in (_user_manager(machine), _system_manager(machine)):
-        wanted = _wanted(manager.folders)
+        wanted = _wanted(manager)
         for name, path in sorted(_units(manager.folders, wanted | running).items()):
             yield from _unit(machine, manager, name, path, active=name in wanted or name in running)
 
@@ -49,17 +51,40 @@ def disable(machine: Machine, name: str, *, system: bool) -> str:
     manager = _system_manager(machine) if system else _user_manager(machine)
     sudo = ["sudo"] if system and machine.uid != 0 else []
     systemctl = ["systemctl"] if system else ["systemctl", "--user"]
-    return shlex.join([*sudo, *systemctl, "disable", "--now", *_starters(manager.folders, name), name])
+    return shlex.join([*sudo, *systemctl, "disable", "--now", *_starters(manager, name), name])
 
 
-def _starters(folders: tuple[Path, ...], name: str) -> list[str]:
+def _starters(manager: _Manager, name: str) -> list[str]:
+    """Return the timers, paths and sockets that start a service."""
     stem = name.removesuffix(".service")
-    template = stem.partition("@")[0] + "@" if "@" in stem else stem
-    return [
-        f"{stem}.{kind}"
-        for kind in _STARTERS
-        if any(os.path.lexists(f / f"{each}.{kind}") for f in folders for each in (stem, template))
-    ]
+    files = {entry.name for folder in manager.folders for entry in _entries(folder)}
+    units = {unit for unit in files | _links(manager.folders) if "@." not in unit}
+    units |= {f"{stem}.{kind}" for kind in _STARTERS}
+    return sorted(
+        (unit for unit in units if _started_by(manager, unit) == name),
+        key=lambda unit: ([*_STARTERS].index(unit.rpartition(".")[2]), unit),
+    )
+
+
+def _started_by(manager: _Manager, unit: str) -> str | None:
+    """Return the service that a timer, path or socket starts; None if it is no such unit or has no file."""
+    stem, _, kind = unit.rpartition(".")
+    if kind not in _STARTERS:
+        return None
+    files = (f / name for f in manager.folders for name in (unit, _template(unit)))
+    file = next((file for file in files if os.path.lexists(file)), None)
+    if file is None:
+        return None
+    text = text_of(file)
+    parsed = systemd_text.parse(text) if isinstance(text, str) else {}
+    named = parsed.get(_STARTERS[kind], [""])[-1]
+    table = systemd_text.specifiers(unit, manager.specifiers)
+    return systemd_text.resolved(named, table) if named else f"{stem}.service"
+
+
+def _template(unit: str) -> str:
+    """Return `a@.timer` for a@b.timer, and every other name unchanged."""
+    return re.sub(r"@[^@]*\.(\w+)$", r"@.\1", unit)
 
 
 def _user_manager(machine: Machine) -> _Manager:
@@ -94,7 +119,7 @@ def _units(folders: tuple[Path, ...], named: frozenset[str]) -> dict[str, Path]:
                 files.setdefault(entry.name, Path(entry.path))
     units = {name: path for name, path in files.items() if "@." not in name}
     for name in named:
-        template = re.sub(r"@[^@]*\.service$", "@.service", name)
+        template = _template(name)
         if template != name and name not in units and template in files:
             units[name] = files[template]
     instanced = {units[name] for name in units if "@" in name}
@@ -102,8 +127,15 @@ def _units(folders: tuple[Path, ...], named: frozenset[str]) -> dict[str, Path]:
     return units | {name: path for name, path in files.items() if "@." in name and path not in instanced}
 
 
-def _wanted(folders: tuple[Path, ...]) -> frozenset[str]:
-    """Return the services that start automatically: links in .wants and .requires directories."""
+def _wanted(manager: _Manager) -> frozenset[str]:
+    """Return the services that start automatically, also those that a timer, path or socket starts."""
+    links = _links(manager.folders)
+    started = (_started_by(manager, link) for link in links)
+    return links | {name for name in started if name is not None}
+
+
+def _links(folders: tuple[Path, ...]) -> frozenset[str]:
+    """Return the names of the units in .wants and .requires directories."""
     folders_of_links = (
         entry.path for f in folders for entry in _entries(f) if entry.name.endswith((".wants", ".requires"))
     )
@@ -165,7 +197,7 @@ def _drop_ins(folders: tuple[Path, ...], name: str) -> list[Path]:
     """Return the files of NAME.d directories, sorted by name. If two have the same name, the first directory wins."""
     stems = ["service", *_prefixes(name)]
     if "@" in name:
-        stems.append(re.sub(r"@[^@]*\.service$", "@.service", name))
+        stems.append(_template(name))
     found: dict[str, Path] = {}
     for stem in dict.fromkeys([name, *reversed(stems)]):
         for folder in folders:
