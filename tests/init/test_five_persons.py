@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -88,11 +89,15 @@ def person(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("person", sorted(CONNECTED), indirect=True)
 def test_what_init_writes_runs_and_doctor_accepts_it(lab: Lab, person: str) -> None:
-    """The agent loads the file and connects its hosts, and `doctor` finds no problem in the file."""
+    """The agent loads the file and connects its hosts, some at their first use. `doctor` finds no problem in it."""
     with Agent(lab) as agent:
         done = agent.cli("init", "--yes")
         assert done.returncode == 0, done.stderr
         agent.start()
+        hosts = tomllib.loads(agent.config.read_text()).get("hosts", {})
+        on_use = [name for name, host in hosts.items() if host["connect"] == "on-use"]
+        if on_use:
+            agent.cli("reconnect", *on_use)  # the user begins to use them
         for host, state in CONNECTED[person].items():
             agent.wait_state(host, state)
         findings = json.loads(agent.cli("doctor", "--json").stdout)["findings"]

@@ -41,15 +41,42 @@ def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
     """If two hosts have the same port in ssh_config, the second is not proposed, unless a tunnel keeps it connected."""
     hosts, skipped = propose([in_ssh_config("x", "1:b:1"), in_ssh_config("y", "1:b:2", "3:b:3")])
     assert [(h.name, h.wish, h.clash) for h in hosts] == [
-        ("x", "always", ""),
+        ("x", "on-use", ""),
         ("y", "leave", "x has the same port"),
     ]
     assert [(p.where, "x has the same port" in p.why) for p in skipped] == [("-L 1:b:2 of y", True)]
     unit = seen("a", "y", "2:b:2")
     both = replace(unit, meaning=replace(unit.meaning, given=in_ssh_config("y", "1:b:2").meaning.given))
     hosts, skipped = propose([in_ssh_config("x", "1:b:1"), both])
-    assert {(h.name, h.wish) for h in hosts} == {("x", "always"), ("y", "always")}
-    assert [p.where for p in skipped] == ["-L 1:b:2 of y"]
+    assert [(h.name, h.wish, h.clash) for h in hosts] == [
+        ("y", "always", ""),
+        ("x", "leave", "y has the same port"),
+    ]
+    assert [p.where for p in skipped] == ["-L 1:b:1 of x"]
+
+
+def test_two_names_of_one_host_are_proposed_once() -> None:
+    """If ssh_config has two names for the same account and key of a machine, only the first is proposed.
+
+    A name with a forward of its own is a host of its own.
+    """
+    cluster, login1, other, data = (
+        replace(one, meaning=replace(one.meaning, leads_to=("hostname h", f"user {user}")))
+        for one, user in (
+            (in_ssh_config("cluster", "1:b:1"), "me"),
+            (in_ssh_config("login1", "1:b:1"), "me"),
+            (in_ssh_config("other", "1:b:1"), "you"),
+            (in_ssh_config("data", "2:b:2"), "me"),
+        )
+    )
+    hosts, skipped = propose([cluster, login1, data])
+    assert [(h.name, h.wish, h.also) for h in hosts] == [
+        ("cluster", "on-use", ("login1",)),
+        ("data", "on-use", ()),
+    ]
+    assert skipped == []
+    hosts, _ = propose([cluster, other])
+    assert [(h.name, h.wish, h.also) for h in hosts] == [("cluster", "on-use", ()), ("other", "leave", ())]
 
 
 def test_a_disabled_unit_adds_nothing_to_a_host_that_is_kept() -> None:

@@ -59,6 +59,7 @@ class Meaning:
     given: tuple[Forward, ...] = ()
     lines: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
+    leads_to: tuple[str, ...] = ()
 
 
 class Meanings:
@@ -103,7 +104,7 @@ class Meanings:
 
     async def _new(self, call: Call, effective: Answer) -> Meaning:
         """Return a new host for a call, with the lines that define the host in ssh_config."""
-        who = tuple(f"{key} {value}" for key in _WHO for value in sorted(effective.lines.get(key, ())))
+        who = leads_to(effective.lines)
         taken = {*self._text.aliases, *self._invented.values()}
         name = self._invented.setdefault(who, _invent(call.host, taken))
         plain = await self._queries.resolve(name)
@@ -148,7 +149,13 @@ def _meaning(name: str, call: Call, effective: Answer, plain: Answer) -> Meaning
         for key, values in _added(effective.lines, plain.lines, tuple(_HOW)).items()
         for value in sorted(values)
     ]
-    return Meaning(name, tuple(f for f in wanted if f not in given), given, more=tuple(more))
+    new = tuple(f for f in wanted if f not in given)
+    return Meaning(name, new, given, more=tuple(more), leads_to=leads_to(plain.lines))
+
+
+def leads_to(lines: Lines) -> tuple[str, ...]:
+    """Return the options that decide where a connection goes and who logs in."""
+    return tuple(f"{key} {value}" for key in _WHO for value in sorted(lines.get(key, ())))
 
 
 def _require_writable(forward: Forward) -> None:

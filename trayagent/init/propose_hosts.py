@@ -48,6 +48,7 @@ class HostProposal:
     more: tuple[str, ...] = ()
     session: Session | None = None
     clash: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def listed(self) -> bool:
@@ -67,6 +68,8 @@ class _Gathering:
     more: dict[str, None] = field(default_factory=dict)
     session: Session | None = None
     clash: str = ""
+    leads_to: tuple[str, ...] = ()
+    also: list[str] = field(default_factory=list)
 
 
 def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[Skipped]]:
@@ -86,6 +89,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
         host.because[one.found.where] = None
         host.given = one.meaning.given
         host.lines = one.meaning.lines
+        host.leads_to = one.meaning.leads_to
         host.more |= dict.fromkeys(one.meaning.more)
         host.session = host.session or session_of(one.call)
         for forward in one.meaning.forwards:
@@ -93,6 +97,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
                 skipped.append(Skipped(f"{option(forward)} of {one.found.where}", why))
             elif forward not in host.forwards:
                 host.forwards.append(forward)
+    _join_names(gathered)
     skipped += _leave_shared_ports(gathered)
     proposals = [_proposal(name, host) for name, host in gathered.items()]
     return sorted(proposals, key=lambda p: -_STRENGTH[p.wish]), list(dict.fromkeys(skipped))
@@ -102,15 +107,17 @@ def _proposal(name: str, host: _Gathering) -> HostProposal:
     forwards = sorted(host.forwards, key=lambda forward: _ORDER.index(forward.kind))
     return HostProposal(
         name, host.wish, tuple(host.because), tuple(forwards), host.given, host.lines, tuple(host.more),
-        host.session, host.clash,
+        host.session, host.clash, tuple(host.also),
     )  # fmt: skip
 
 
 def _wish(one: Understood) -> Wish:
     if not one.found.active:
         return "leave"
-    if one.found.kind == "master":
-        return "on-use"  # the agent adopts the master anyway, and nothing shows that the user always wants the host
+    if one.found.kind in ("master", "ssh_config"):
+        return (
+            "on-use"  # nothing shows that the user always wants the host: it would be connected by surprise
+        )
     if one.found.by_hand and (one.call is None or one.call.program != "autossh" or session_of(one.call)):
         return "on-use"
     return "always"
@@ -140,6 +147,19 @@ def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str 
             if same_end and not (other_name == name and heard == forward):
                 return f"{option(heard)} of {other_name} already listens there; give one of them another port"
     return None
+
+
+def _join_names(gathered: dict[str, _Gathering]) -> None:
+    """Remove a host that is another name for an earlier one, such as login1 in `Host cluster login1`.
+
+    It is known only by forwards of ssh_config, and the earlier host has all of them.
+    """
+    kept: dict[tuple[str, ...], _Gathering] = {}
+    for name, host in list(gathered.items()):
+        first = kept.setdefault(host.leads_to, host) if host.leads_to and host.wish != "leave" else host
+        if first is not host and [*host.because] == [SSH_CONFIG] and {*host.given} <= {*first.given}:
+            first.also.append(name)
+            del gathered[name]
 
 
 def _leave_shared_ports(gathered: dict[str, _Gathering]) -> Iterator[Skipped]:

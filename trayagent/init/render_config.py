@@ -46,6 +46,8 @@ def render(hosts: Sequence[HostProposal]) -> str:
 
 def _host(host: HostProposal) -> str:
     lines = list(comment("From " + ", ".join(host.because) + "."))
+    if host.also:
+        lines += comment(f"In ssh_config, this host is also called {' and '.join(host.also)}.")
     if host.lines:
         lines += comment(
             "ssh does not know this name yet. Put these lines into ~/.ssh/config, before its first Host line:"

@@ -12,7 +12,7 @@ from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
 from trayagent.init import survey_ssh_config as ssh_text
 from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped
-from trayagent.init.interpret_ssh_call import Meaning, Meanings
+from trayagent.init.interpret_ssh_call import Meaning, Meanings, leads_to
 from trayagent.init.obsolete_settings import explained
 from trayagent.init.propose_hosts import SSH_CONFIG, HostProposal, Understood, propose, session_of
 from trayagent.init.resolve_proposed import SshQueries
@@ -69,7 +69,7 @@ async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = l
         list(dict.fromkeys(explanations)),
         list(dict.fromkeys([*skipped, *reader.skipped, *clashes])),
         await _refusal(queries) if reader.refused and not reader.understood else None,
-        len(set(text.aliases) - {host.name for host in hosts}),
+        len(set(text.aliases) - {name for host in hosts for name in (host.name, *host.also)}),
     )
 
 
@@ -159,13 +159,14 @@ class _Reader:
     async def _alias(self, found: Found, name: str) -> None:
         try:
             value_checks.host_name(name)
-            given = (await self._queries.resolve(name)).resolved.forwards
+            answer = await self._queries.resolve(name)
         except ValueError as error:
             self.skipped.append(Skipped(f'"{name}" in ssh_config', str(error)))
         except TrayagentError as error:
             self._refuse(name, error)
         else:
-            self.understood.append(Understood(found, None, Meaning(name, given=given)))
+            meaning = Meaning(name, given=answer.resolved.forwards, leads_to=leads_to(answer.lines))
+            self.understood.append(Understood(found, None, meaning))
 
     def _refuse(self, where: str, error: TrayagentError) -> None:
         self.refused = True
