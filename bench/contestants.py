@@ -128,7 +128,7 @@ RESTART = Command(
     "ssh -N, alive 10x3, restarted after 5 s",
     ("sh", "-c", _LOOP.format(ssh=" ".join((*_SSH, *_ALIVE, "HOST")), pause=5)),
 )
-# The best that a script does today: a restart loop, and a monitor that ends the master at each new address.
+# The best that a script can do: a restart loop, and a monitor that ends the master at each new address.
 _HOME_MADE = """
 M=$(mktemp -u)
 while :; do

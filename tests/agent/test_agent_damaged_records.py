@@ -106,7 +106,7 @@ def places(value: Any, path_to: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("path_to", places(WHOLE)[1:], ids=lambda path_to: ".".join(map(str, path_to)))
 def test_any_value_may_be_damaged(tmp_path: Path, path_to: tuple[Any, ...]) -> None:
-    """The agent starts whatever value any one field has, and unaffected hosts keep their records."""
+    """The agent starts even if any one field has a wrong value. Unaffected hosts keep their records."""
     for odd in ODD:
         data = copy.deepcopy(WHOLE)
         inner = data
@@ -217,7 +217,7 @@ def test_what_is_no_file_is_put_aside(tmp_path: Path, make: Callable[[Path], Non
 
 
 def test_a_damaged_value_beside_it_leaves_who_started_a_master(tmp_path: Path) -> None:
-    """The key `ours`, which is `started_by_agent` in memory, is read from a record with a damaged part, too."""
+    """The key `ours`, which is `started_by_agent` in memory, is read even if another field is damaged."""
     up = {"boot": BOOT, "pid": 42, "start": 7, "path": "/run/cm", "ours": True, "local": 5}
     path = records_path(tmp_path, "m")
     path.parent.mkdir(parents=True, exist_ok=True)

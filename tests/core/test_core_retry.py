@@ -48,7 +48,7 @@ def test_a_failure_that_no_server_saw_is_re_armed_each_time() -> None:
 
 
 def test_a_bare_control_that_fails_forgets_no_refusal() -> None:
-    """A failed bare control has its own back-off and leaves a refused login refused."""
+    """A failed bare control has its own back-off and does not clear a refused login."""
     refused = Host("web", retry=Retry(at=None, kind="auth"), login=LoginHistory(refused=(0.0,)))
     failure = Failure(Problem("timed-out", "no answer"), "timed-out")
     after = with_failure(refused, Attempt(1, "control", 10.0, bare=True), failure, 20.0, 1.0)

@@ -377,7 +377,7 @@ def test_a_watcher_with_malformed_properties_is_believed(desk: Desk) -> None:
 
 
 def test_an_icon_that_the_watcher_drops_is_registered_again(desk: Desk) -> None:
-    """AppIndicator's extension may drop an icon that it could not read. Signals about other icons are ignored."""
+    """If AppIndicator's extension drops the icon, the icon registers again. Signals about other icons are ignored."""
 
     async def body() -> None:
         watcher = await FakeWatcher().take(desk.bus())

@@ -266,7 +266,7 @@ def test_colours_in_a_file_do_not_make_it_a_terminal(monkeypatch: pytest.MonkeyP
 
 
 def test_without_utf8_the_shapes_are_plain() -> None:
-    """No character is lost or turned into a question mark."""
+    """Without UTF-8, no character is lost or becomes a question mark."""
     raw = io.BytesIO()
     paper = Screen(Console(file=io.TextIOWrapper(raw, "ascii"), width=80), moving=False)
     paper.heading("From home to the café")

@@ -289,7 +289,7 @@ def test_a_paused_jump_host_is_not_waited_for(story: Story) -> None:
 
 
 def test_a_carried_master_waits_for_its_carrier(story: Story) -> None:
-    """Only the carrier of two masters on one TCP connection is judged. The other follows."""
+    """Of two masters on one TCP connection, the carrier is probed first, and the other once the carrier answered."""
     carrier = story.connected("jump", scene=HOME)
     story.connected("inner", carrier=carrier.pid, direct=False)
     story.after(60).network(HOME + OFFICE)
@@ -443,7 +443,7 @@ def test_a_move_is_seen_through_any_proxy_command(story: Story) -> None:
 
 @pytest.mark.parametrize("command", ["ssh -W %h:%p jump", "/usr/bin/nc %h %p", "exec nc -x proxy %h %p"])
 def test_proxy_commands_with_ssh_or_nc_need_no_user(story: Story, command: str) -> None:
-    """A ProxyCommand with ssh or nc needs the user no more than a direct connection."""
+    """A host with a ProxyCommand of ssh or nc is dialled again without the user, like a direct host."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web", command=command)

@@ -67,7 +67,7 @@ def test_a_control_needs_the_recorded_key(
 def test_a_rotated_key_replaces_a_connection_whose_address_is_gone(
     story: Story, strict: HostKeyChecking, *, refused: bool
 ) -> None:
-    """Another key counts after a move only if ssh accepts no key but those of known_hosts, and the login works."""
+    """Another key counts after a move only if ssh accepts only keys of known_hosts, and the login succeeds."""
     in_doubt(story, strict=strict)
     if refused:
         story.fails("web", "auth", positive=True, host_key=OTHER)

@@ -118,7 +118,7 @@ def test_a_reconnect_of_all_names_costs_two_logins(story: Story) -> None:
 
 
 def test_the_next_agent_counts_the_refusals_of_the_other_names(story: Story) -> None:
-    """After a restart, the keys that refused count, although known_hosts has none."""
+    """After a restart, a remembered refusal of one name counts for the server's other names."""
     story.network(CAFE)
     story.configured(wishes=dict.fromkeys(NAMES, ALWAYS))
     for name in NAMES[:2]:

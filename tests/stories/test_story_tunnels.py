@@ -46,7 +46,7 @@ def test_a_network_without_a_gateway_carries_the_tunnel_that_came_up_on_it(story
 
 
 def test_a_vpn_that_replaced_the_default_route_runs_over_what_had_it(story: Story) -> None:
-    """A VPN that replaced the default route runs over the interface that had it, not over the cable."""
+    """A VPN that replaced the default route runs over the interface that had that route, not over the cable."""
     story.network(HOME + CABLE)
     in_tunnel(story, without_default(CABLE + HOME) + VPN_DEFAULT)
     assert story.shown("web") == "connected"

@@ -496,7 +496,7 @@ def test_a_reconnect_of_an_on_use_host_without_a_network_says_so(story: Story) -
 
 
 def test_a_refused_reconnect_is_no_control_after_another_change_of_the_path(story: Story) -> None:
-    """A new control without a login follows, and the login is not repeated."""
+    """After another change of the path, a control without a login follows. The refused login is not repeated."""
     flicker = Touched(links=frozenset({"wlan0"}))
     story.connected(scene=HOME)
     story.due["web"] = 200.0

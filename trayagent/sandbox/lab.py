@@ -124,7 +124,7 @@ class Lab:
         return self._lines.ask()
 
     def set_gateway(self, network: str, *, nat: bool, silent: bool = False) -> None:
-        """Configure a gateway: address translation, and whether it silently drops packets that it does not know."""
+        """Configure a gateway: address translation, and whether it silently drops packets of unknown connections."""
         firewall.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
 
     def lose_connection(self, network: str, port: int) -> None:

@@ -21,7 +21,7 @@ SSHD_PORT = 2202
 
 
 class Liar:
-    """The gateway of one network while it lies about one address and port.
+    """The gateway of one network while it impersonates a server at one address and port.
 
     New TCP connections to that port end at the gateway. The gateway drops all other packets to the address.
     The gateway is silent until a method selects its behaviour. A method may be called at any time and applies

@@ -222,7 +222,7 @@ def end_processes(networks: set[tuple[int, int]], deadline_s: float = 5.0) -> bo
 
 
 def identity(path: str) -> tuple[int, int]:
-    """Return what identifies a namespace: device and inode of its file."""
+    """Return the identity of a namespace: the device and inode of its file."""
     stat = Path(path).stat()
     return stat.st_dev, stat.st_ino
 

@@ -76,7 +76,7 @@ def long_banner(visitor: socket.socket, size: int) -> None:
 
 
 def certificate(visitor: socket.socket, blob: str, algorithm: str) -> None:
-    """Answer the key exchange with this host certificate (base64) and without a signature, because it lacks the key."""
+    """Answer the key exchange with this host certificate (base64), unsigned because the key is unknown."""
     visitor.sendall(BANNER + packet(offers(algorithm)))
     read_line(visitor)
     while read_packet(visitor)[0] != KEX_ECDH_INIT:
