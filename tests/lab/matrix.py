@@ -88,7 +88,7 @@ class Up:
         return int(self.before["pid"])
 
     def about(self, quiet_s: float = 0.5) -> list[dict[str, Any]]:
-        """Wait until no event came for `quiet_s`. Return the events about this host so far."""
+        """Wait until no event has come for `quiet_s`. Return the events about this host so far."""
         return [e for e in self.events.drain(quiet_s) if e["host"] == self.name]
 
     def assert_kept(

@@ -26,7 +26,7 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_durations_are_short_and_exact_enough(seconds: float, said: str) -> None:
-    """The text has the largest unit, and the next one for hours and days."""
+    """A duration is shown in its largest unit. Hours and days are followed by the next smaller unit."""
     assert times.lasted(seconds) == said
 
 
