@@ -121,7 +121,7 @@ def test_a_reconnect_keeps_open_sessions_as_on_a_mac(lab: Lab, agent: Agent, opt
     old = agent.wait_state("web01", "connected", SEEN_S)["pid"]
     session = by_hand or Session(lab)
     done = agent.cli("reconnect", "web01", deadline_s=60)
-    assert done.stdout.endswith(" on through the old connection\n"), done.stderr
+    assert done.stdout.endswith(" through the old connection\n"), done.stderr
     new = agent.wait_state("web01", "connected")["pid"]
     assert new != old
     agent.stop()

@@ -93,7 +93,7 @@ def test_open_sessions_go_on_beside_the_new_connection(lab: Lab, agent: Agent) -
     assert agent.wait_state("web01", "connected")["draining"] == []
     assert third.echoes()
     assert third.end() == 0
-    assert "the sessions of the old connection go on" in agent.cli("why", "web01").stdout
+    assert "the sessions of the old connection continue" in agent.cli("why", "web01").stdout
 
 
 def until_drained(agent: Agent) -> None:
