@@ -122,8 +122,10 @@ done
 """
 
 
-def _sshuttle(address: str, then: str = "") -> str:
+def _sshuttle(address: str, then: str) -> str:
+    """Return a script that ends with sshuttle, which the last command may use and end."""
     return f"""
+exec 3<&0
 sshuttle --method nft --disable-ipv6 -r {HOST} {address}/32 & sshuttle=$!
 trap 'kill $sshuttle' EXIT
 until echo x | {_talk(1, ECHO_PORT, address=address)} | grep -q x; do kill -0 $sshuttle || exit 1; sleep 0.1; done
@@ -195,8 +197,8 @@ CLIENTS = {
     ),
     "sshuttle": Client(
         "sshuttle",
-        _sshuttle(BEHIND[0], _talk(1, ECHO_PORT, address=BEHIND[0])),
-        _sshuttle(BEHIND[1]),
+        _sshuttle(BEHIND[0], f"{_talk(1, ECHO_PORT, address=BEHIND[0])} <&3 & wait $sshuttle"),
+        _sshuttle(BEHIND[1], "true"),
         needs=("sshuttle",),
         impossible=_not_root,
     ),
