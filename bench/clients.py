@@ -148,6 +148,7 @@ umount again
 exit $status
 """
 _ANSIBLE = "ANSIBLE_HOME=$HOME/ansible ANSIBLE_LOCALHOST_WARNING=no"
+_TMUX = "tmux -f /dev/null -CC new-session -A -s"
 _ON_TERMINAL = "script --quiet --return --command"
 CLIENTS = {
     "git-fetch": _transfer("git fetch", f"git -C fresh-SIZE fetch -q {HOST}:SIZE.git main"),
@@ -176,8 +177,9 @@ CLIENTS = {
     ),
     "tmux": Client(
         "tmux -CC",
-        f"ssh -t {HOST} tmux -f /dev/null -CC new-session -A -s work",
-        f"echo detach-client | ssh -tt {HOST} tmux -f /dev/null -CC new-session -A -s again | grep -q %exit",
+        f"ssh -t {HOST} {_TMUX} work",
+        # tmux discards what it gets before it starts
+        f"while echo detach-client; do sleep 0.2; done | ssh -tt {HOST} {_TMUX} again | grep -q %exit",
         needs=("tmux",),
         terminal='display-message -p "#{l:answer}-%"\n',
         impossible=_not_root,
