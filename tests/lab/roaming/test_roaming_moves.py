@@ -266,7 +266,7 @@ def test_a_server_without_python_keeps_a_plain_connection(lab: Lab, agent: Agent
     assert agent.wait_state(HOST, "connected")["roaming"] is None
     session = Session(lab)
     assert session.end() == 0
-    assert "does not roam" in agent.cli("why", HOST).stdout
+    assert "does not roam: The server" in agent.cli("status").stdout
 
 
 @pytest.mark.parametrize("after_s", [0.1, 0.3, 0.5, 0.7, 0.9, 1.2])
