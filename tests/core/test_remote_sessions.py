@@ -13,9 +13,9 @@ from trayagent.core.facts.remote_sessions import (
     Machine,
     Reaped,
     RemoteSession,
-    may_end,
     still_refused,
 )
+from trayagent.core.policy.may_end_remote_session import may_end
 
 HERE = Machine("laptop", "boot-2")
 WAY = ("192.168.10.2", 40000, "203.0.113.10", 22)

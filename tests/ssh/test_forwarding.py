@@ -13,7 +13,8 @@ from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Timeout
-from trayagent.ssh.open_forwards import ensure, to_mux
+from trayagent.ssh.open_forwards import ensure
+from trayagent.ssh.request_forward import to_mux
 
 if TYPE_CHECKING:
     from tests.ssh.conftest import Sshd, StartMaster

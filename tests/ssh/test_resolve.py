@@ -14,7 +14,7 @@ from trayagent.core.facts.forwards import End, Forward, ForwardKind
 from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
-from trayagent.ssh.open_forwards import to_mux
+from trayagent.ssh.request_forward import to_mux
 from trayagent.ssh.resolve import MAX_OUTPUT, _take, parse, resolve
 
 DEADLINE_S = 20.0

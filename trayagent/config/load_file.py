@@ -15,7 +15,7 @@ from trayagent.config.dotted_key import dotted
 from trayagent.config.errors import ConfigError, WrongKey
 from trayagent.config.model import EVENTS, Agent, Command, Config, Host, Vpn
 from trayagent.config.parse_tables import read_table, read_value, require_table
-from trayagent.config.valid_choices import did_you_mean, unknown_key
+from trayagent.config.unknown_keys_and_choices import did_you_mean, unknown_key
 from trayagent.core.facts.forwards import Forward
 
 LONGEST_BYTES = 1 << 20

@@ -10,7 +10,7 @@ import msgspec
 
 from trayagent.config.dotted_key import dotted
 from trayagent.config.errors import WrongKey
-from trayagent.config.valid_choices import expectation, require_choice, unknown_key
+from trayagent.config.unknown_keys_and_choices import expectation, require_choice, unknown_key
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -26,7 +26,7 @@ from trayagent.core.policy.wanted_connection import configured_forwards, wanted_
 from trayagent.errors import TrayagentError
 from trayagent.ssh.command_line import forwards_of
 from trayagent.ssh.forward_log import LONGEST_MESSAGE, Request, requests
-from trayagent.ssh.open_forwards import listen_address
+from trayagent.ssh.forward_result import listen_address
 from trayagent.ssh.os.carried import clients_of_master
 from trayagent.ssh.os.listeners import Listeners, tcp_listeners
 from trayagent.ssh.os.process import read

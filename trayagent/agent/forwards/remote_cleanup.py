@@ -15,7 +15,8 @@ from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.remote_sessions import Connection, KeptSession, Reaped, RemoteSession, Why, may_end
+from trayagent.core.facts.remote_sessions import Connection, KeptSession, Reaped, RemoteSession, Why
+from trayagent.core.policy.may_end_remote_session import may_end
 from trayagent.errors import TrayagentError
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError

@@ -12,7 +12,8 @@ from pathlib import Path
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.masters.control_path_checks import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
-from trayagent.agent.masters.explain_failure import expired_meanwhile, explained
+from trayagent.agent.masters.expired_certificates import expired_meanwhile
+from trayagent.agent.masters.explain_failure import explained
 from trayagent.agent.masters.launch_preconnected import (
     Connecting,
     MasterLauncher,

@@ -24,9 +24,9 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.master import stop_listening
 from trayagent.ssh.mux.errors import Gone
 from trayagent.ssh.new_control_path import fresh_for, remove_fresh
-from trayagent.ssh.open_forwards import to_mux
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.process import age_s, alive, read
+from trayagent.ssh.request_forward import to_mux
 
 log = logging.getLogger(__name__)
 

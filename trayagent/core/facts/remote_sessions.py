@@ -1,14 +1,12 @@
-"""Decides which dead sessions of the agent on a server may be ended, and describes the result; pure.
+"""The agent's sessions on servers, and the result of ending the dead ones; pure.
 
 When the network cuts a connection, the server keeps it until TCP or ClientAlive gives up, by default after hours.
-Until then the ports and sockets of its remote forwards stay occupied. The agent ends such a session only with the
-rights of the session's user, and only after the session's master on this machine has certainly ended. From then on,
-the connection can carry nothing.
+Until then the ports and sockets of its remote forwards stay occupied. `core/policy/may_end_remote_session.py` decides
+which sessions the agent may end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,25 +62,6 @@ class KeptSession:
     ours: bool
     machine: Machine
     connection: Connection | None = None
-
-
-def may_end(
-    kept: KeptSession, here: Machine, *, runs: bool, established: Collection[Connection], refused: bool
-) -> bool:
-    """Report whether a session is provably unused, so that it may be ended.
-
-    `runs`: the session's own master lives. `established`: the TCP connections of this machine. They count because a
-    fork (ControlPersist) may have passed the session's connection to another process. `refused`: the server refuses
-    something that the session may hold, such as a port. Otherwise a session of an earlier boot is kept, because a copy
-    of this machine may be using it.
-    """
-    if runs or kept.machine.name != here.name or not kept.machine.boot:
-        return False
-    if kept.machine.boot != here.boot:
-        return refused and bool(here.name) and bool(here.boot)
-    if kept.connection is None:
-        return kept.ours  # the user's own master may have forked, so its connection is unknown
-    return kept.connection not in established
 
 
 @dataclass(frozen=True, slots=True)
