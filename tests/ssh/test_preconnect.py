@@ -35,7 +35,9 @@ def listening(family: socket.AddressFamily = socket.AF_INET) -> Iterator[socket.
         yield one
 
 
-def fetched(folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S) -> socket.socket | str:
+def fetched(
+    folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S, *, first: str | None = None
+) -> socket.socket | str:
     """Run the real helper as ssh does, with a socket as its output.
 
     Return the passed connection or the helper's message.
@@ -44,7 +46,7 @@ def fetched(folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S) -> 
     async def ask() -> socket.socket | str:
         at = folder / "connection"
         mine, its = socket.socketpair()
-        connection = PreconnectedSocket(resolved, timeout_s)
+        connection = PreconnectedSocket(resolved, timeout_s, first=first)
         async with connection.offered(at):
             helper = await asyncio.create_subprocess_exec(
                 *words_of(str(at)), stdin=its.fileno(), stdout=its.fileno(), stderr=subprocess.PIPE
@@ -174,6 +176,22 @@ def test_the_next_address_is_tried_beside_a_silent_one(
         assert STAGGER_S <= took < DEADLINE_S / 2
         for one in (got, *full):
             one.close()
+
+
+def test_a_preferred_address_is_tried_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several addresses, the agent tries the preferred one first. An address that the name lacks changes nothing."""
+    with socket.create_server(("127.0.0.2", 0)) as one, socket.create_server(("127.0.0.3", 0)) as two:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", at.getsockname()) for at in (one, two)]
+
+        async def look_up(*_: object) -> list[object]:
+            return list(found)
+
+        monkeypatch.setattr(own_connection, "_resolve", look_up)
+        for first, reached in (("127.0.0.3", two), ("127.0.0.4", one)):
+            got = fetched(tmp_path, Resolved("web01", "two.example"), first=first)
+            assert isinstance(got, socket.socket)
+            assert got.getpeername() == reached.getsockname()
+            got.close()
 
 
 def test_a_silent_connection_ends_at_the_time_out(tmp_path: Path) -> None:

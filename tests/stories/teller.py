@@ -148,6 +148,7 @@ class Story:
             proxy_jump=jump,
             proxy_command=command,
             strict_host_key_checking=strict,
+            plain_connect=jump is None and command is None,
         )
         hops = hop if isinstance(hop, tuple) else (hop or (Hop(server, port) if command is None else None),)
         later = tuple(other for other in hops[1:] if other is not None)
@@ -434,7 +435,8 @@ def _words(action: a.Action) -> str:
     match action:
         case a.Dial():
             where = " background" if action.background else ""
-            return f"dial {action.name} #{action.attempt} {action.purpose}{where}"
+            there = f" at {action.address}" if action.address is not None else ""
+            return f"dial {action.name} #{action.attempt} {action.purpose}{where}{there}"
         case a.Redial():
             return f"redial {action.name} #{action.attempt}"
         case a.DialBare():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stories.scenes import CAFE, HOME, NOTHING
-from tests.stories.teller import ALWAYS, ON_USE, Story
+from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
@@ -15,6 +15,7 @@ from trayagent.core.facts.actions import (
     AttachRoaming,
     BeginRoaming,
     Dial,
+    Discard,
     EndRoaming,
     EnsureForwards,
     Kill,
@@ -275,6 +276,88 @@ def test_another_machine_waits_for_the_next_outer_master(story: Story) -> None:
     story.after(0.5).ready("web")
     story.after(1).took_over("web")
     assert len(story.did(AttachRoaming)) == 2
+
+
+def reached_another_machine(story: Story) -> None:
+    """Move, and let the name lead to another machine at another address, with another known host key."""
+    roaming(story)
+    story.network(CAFE)
+    story.after(0.3).ready("web", peer="203.0.113.12", host_key=HOST_KEY)
+    story.after(0.3).took_over("web")
+    story.forget()
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, "other-machine"))
+
+
+def test_the_agent_connects_to_the_address_of_the_sessions_machine(story: Story) -> None:
+    """If the name led to another machine, one more login goes to the first machine's address.
+
+    The sessions have been waiting since the move, so that is the duration that the event reports.
+    """
+    reached_another_machine(story)
+    assert story.shown("web") == "connecting"
+    story.after(0.4).ready("web")
+    story.after(0.2).took_over("web")
+    story.expect("""
+        60.600 RoamingAttachFailed
+                web: row 0 attach-failed
+                web: row 0 dial
+            dial web #2 machine at 203.0.113.10
+        61.000 attempt of web ready pid=103
+                web: row 0 replace
+                web: row 0 attach
+            AttachRoaming web
+            take over web #2 pid=103 old=102 drains
+        61.200 took over web pid=103
+                web: row 0 connected
+    """)
+    attached(story)
+    assert story.shown("web") == "connected"
+    (told,) = story.told("moved")
+    assert told.details["took_ms"] == pytest.approx(1200)
+    story.after(3600)
+    assert len(story.did(Dial)) == 1
+
+
+def test_the_address_of_the_sessions_machine_is_tried_once_from_each_network(story: Story) -> None:
+    """If the first machine does not answer, its sessions wait, and `status` says for what. The master stays."""
+    reached_another_machine(story)
+    story.after(1).fails("web", "timed-out")
+    assert story.shown("web") == "waiting"
+    assert story.problem("web") == "other-machine"
+    story.after(3600)
+    assert len(story.did(Dial)) == 1
+    assert not story.did(Kill)
+    story.network(HOME)
+    story.after(0.5).ready("web", peer="203.0.113.12")
+    story.after(1).took_over("web")
+    story.post(r.RoamingAttachFailed(story.t, "web", 103, "other-machine"))
+    addresses = [action.address for action in story.did(Dial) if isinstance(action, Dial)]
+    assert addresses == ["203.0.113.10", None, "203.0.113.10"]
+
+
+def test_a_refused_login_at_the_address_counts(story: Story) -> None:
+    """The account's limit counts that login, and no automatic login follows."""
+    reached_another_machine(story)
+    story.after(1).fails("web", "auth", positive=True)
+    assert story.host("web").login.was_refused
+    assert story.host("web").retry.stopped
+    story.after(3600)
+    assert len(story.did(Dial)) == 1
+
+
+def test_another_host_key_at_the_address_is_not_the_sessions_machine(story: Story) -> None:
+    """The new outer master must have proven the host key that the inner master's server proved."""
+    story.connected(wish=ROAMS, scene=HOME)
+    inner = replace(INNER, host_key=HOST_KEY)
+    story.post(r.RoamingFound(story.t, "web", inner, OUTER_PATH, "203.0.113.10"))
+    story.post(r.RoamingAttached(story.t, "web", 101, 1))
+    story.network(CAFE)
+    story.after(0.3).ready("web", peer="203.0.113.12")
+    story.after(0.3).took_over("web")
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, "other-machine"))
+    story.after(1).ready("web", host_key="ssh-ed25519 SHA256:stranger")
+    assert [x.master.pid for x in story.did(Discard) if isinstance(x, Discard)] == [103]
+    assert story.host("web").master.pid == 102  # type: ignore[union-attr]
 
 
 def test_a_new_outer_master_does_not_wait_for_an_older_attach(story: Story) -> None:

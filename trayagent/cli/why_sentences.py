@@ -34,7 +34,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("stays-plain", None, (), "roaming could not begin: the agent tries again later"),
     ("attach", None, (), "the agent moves the sessions to the new connection"),
     ("attached", None, (), "its sessions continue"),
-    ("attach-failed", None, ("code=other-machine",), "another machine answered: its sessions wait"),
+    ("attach-failed", None, ("code=other-machine",), "the name led to another machine: its sessions wait"),
     ("attach-failed", None, ("code=server-rebooted",), "its server rebooted: its sessions end"),
     (
         "attach-failed",

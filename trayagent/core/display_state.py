@@ -14,7 +14,13 @@ from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.login_waits import Wait, before_login
 from trayagent.core.policy.wanted_connection import wanted, wanted_forwards
 from trayagent.core.policy.when_to_retry import REFUSED_KINDS
-from trayagent.core.problem_texts import admission_problem, refused_next_time, user_needed, wait_problem
+from trayagent.core.problem_texts import (
+    admission_problem,
+    other_machine,
+    refused_next_time,
+    user_needed,
+    wait_problem,
+)
 
 DisplayState = Literal[
     "connected",
@@ -91,6 +97,8 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
     if shown == "idle":
         return host.problem  # show the error of the user's own attempt
     if host.master is not None and not host.suspect:
+        if host.waits_for_machine:
+            return other_machine(host.name)
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     admitted = admission(host, state, by_user=host.by_user)
@@ -150,7 +158,7 @@ def unreachable_problem(host: Host, state: State) -> Problem | None:
 
 def _with_master(host: Host, state: State, now: float) -> DisplayState:
     if not host.suspect:
-        return "connected" if host.linked else "connecting"
+        return "connected" if host.linked else "waiting" if host.waits_for_machine else "connecting"
     admitted = admission(host, state, by_user=host.by_user)
     if admitted.code is not None:
         return STATE_OF.get(admitted.code, "offline")

@@ -69,6 +69,14 @@ def large_packets_lost(name: str, interface: str | None) -> Problem:
     return Problem("large-packets-lost", f"This network swallows large packets to {name}", hint)
 
 
+def other_machine(name: str) -> Problem:
+    """Return the problem of sessions that wait, because the host's name leads to a machine without their far relay."""
+    title = f"The name of {name} leads to another machine than the one with its sessions"
+    return Problem(
+        "other-machine", title, f"They wait. To connect without them: trayagent reconnect --now {name}"
+    )
+
+
 def held_back(host: Host, alike: Host, code: Code) -> Problem:
     """Return the problem of a host whose login was already refused for another host."""
     title = f"{host.name} is held back: the same login was refused for {alike.name}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -140,26 +139,6 @@ def test_a_refused_inner_login_leaves_a_plain_host(lab: Lab, agent: Agent) -> No
     assert "forward-found" not in said(agent)  # the agent must not treat its own link as the user's forward
 
 
-def test_another_machine_behind_the_name_waits(lab: Lab, agent: Agent) -> None:
-    """If the name leads to a machine without the far relay, the session waits until it leads to the right one again.
-
-    While sessions wait, the host is not up, so `reconnect --if-down` makes a new outer master.
-    """
-    before = roaming(lab, agent)
-    session = Session(lab)
-    path = lab.files.root / "etc/machine-id"
-    mine = path.read_text()
-    path.write_text("f" * 32 + "\n")
-    lab.switch("home", "cafe")
-    until("the agent reports it", lambda: "code=other-machine" in said(agent), LONG_S)
-    path.write_text(mine)
-    done = agent.cli("reconnect", "--if-down", HOST)
-    assert (done.returncode, done.stdout.split(" in ")[0]) == (0, f"{HOST}: connected"), done.stdout
-    assert session.echoes()
-    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
-    assert session.end() == 0
-
-
 def test_the_agent_stops(lab: Lab, agent: Agent) -> None:
     """The near relay outlives the agent while it carries a connection. Without a connection, `stop` ends it."""
     before = roaming(lab, agent)
@@ -271,20 +250,45 @@ def test_the_cache_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
     assert Session(lab).end() == 0
 
 
-def test_another_machine_without_the_program_waits(lab: Lab, agent: Agent) -> None:
-    """If the name leads to a machine with neither program nor relay, the machine's answer does not end the session."""
-    before = roaming(lab, agent)
-    session = Session(lab)
-    machine, far_home = lab.files.root / "etc/machine-id", lab.files.far_home
-    mine = machine.read_text()
-    (far_home / ".cache").rename(far_home / ".cache-of-the-first")
+def on_another_machine(lab: Lab) -> str:
+    """Return a ForceCommand that runs the user's command with another machine-id and another home directory."""
+    machine, home, script = (lab.files.root / name for name in ("other-id", "other-home", "other-machine"))
     machine.write_text("f" * 32 + "\n")
+    home.mkdir(mode=0o700)
+    mount = f'mount --bind {machine} /etc/machine-id; HOME={home} exec sh -c "$SSH_ORIGINAL_COMMAND"'
+    script.write_text(f"#!/bin/sh\nexec unshare -rm sh -c '{mount}'\n")
+    script.chmod(0o755)
+    return f"ForceCommand {script}"
+
+
+def test_the_agent_returns_to_the_machine_with_the_sessions(lab: Lab, agent: Agent) -> None:
+    """If the host's name leads to another machine, the agent connects to the first one's address.
+
+    The other machine has neither program nor relay, and its answer ends nothing. If the first machine does not answer
+    at its address, the sessions wait. Then the host is not up, so `reconnect --if-down` makes a new outer master.
+    """
+    first = lab.sshd()
+    second = lab.sshd(OTHER, config=["AllowStreamLocalForwarding no", on_another_machine(lab)])
+    names = lab.name_server({"cluster.example": SERVER})
+    lab.files.known_hosts.write_text(f"cluster {first.host_key}\ncluster {second.host_key}\n")
+    lab.ssh_config({HOST: {**OPTIONS, "HostName": "cluster.example", "HostKeyAlias": "cluster"}})
+    lab.join("home")
+    agent.start(ROAMS)
+    before = roams(agent)
+    session = Session(lab)
+    names.knows({"cluster.example": OTHER})
     lab.switch("home", "cafe")
-    until("the agent reports it", lambda: "code=other-machine" in said(agent), LONG_S)
-    shutil.rmtree(far_home / ".cache")
-    (far_home / ".cache-of-the-first").rename(far_home / ".cache")
-    machine.write_text(mine)
-    lab.switch("cafe", "home")
+    assert session.echoes()
+    assert said(agent).count("code=other-machine") == 1
+    assert roams(agent)["peer"] == before["peer"]
+    first.stop()
+    lab.switch("cafe", "office")
+    until("it waits", lambda: (agent.host(HOST) or {})["state"] == "waiting", LONG_S)
+    assert (agent.host(HOST) or {})["problem"]["code"] == "other-machine"
+    first.start()
+    names.knows({"cluster.example": SERVER})
+    done = agent.cli("reconnect", "--if-down", HOST)
+    assert (done.returncode, done.stdout.split(" in ")[0]) == (0, f"{HOST}: connected"), done.stdout
     assert session.echoes()
     assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
     assert session.end() == 0

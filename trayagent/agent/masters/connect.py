@@ -183,6 +183,8 @@ class MasterConnector:
                     attempt,
                     host_key=_requested_key(host),
                     cipher=link_cipher(host),
+                    address=action.address,
+                    first=host.roaming.address if host.roaming is not None else None,
                 )
             )
         except WantsBrowserError as wants:

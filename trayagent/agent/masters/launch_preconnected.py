@@ -44,6 +44,8 @@ class Start:
     """One ssh to be started for the host `name`. It will listen at `socket_path` and log to `log`.
 
     `host_key`: ssh requests a key of this key's type first. `cipher`: ssh requests it first, if ssh_config allows it.
+    `address`: connect to this address of the host, whatever its name leads to. `first`: if the name has several
+    addresses, try this one first. Both need a pre-connected socket to the host itself.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Start:
     progress: Progress
     host_key: str | None = None
     cipher: str | None = None
+    address: str | None = None
+    first: str | None = None
 
 
 _OLD_SSH = "onfiguration option"  # part of the message of an old ssh without ProxyUseFdpass
@@ -94,13 +98,14 @@ class MasterLauncher:
             start.resolved, str(at), ssh=self._file_paths.ssh, config=self._file_paths.ssh_option_f
         ):
             return await self._start(start, None)
-        to = jump or start.resolved
+        to = jump or replace(start.resolved, hostname=start.address or start.resolved.hostname)
         # A jump host may have a master of its own. So connect to it only when its ssh requests the connection.
         connection = PreconnectedSocket(
             to,
             to.connect_timeout or CONNECT_TIMEOUT_S,
             at_once=jump is None,
             established=start.progress.established,
+            first=start.first if jump is None else None,
         )
         start.progress.connecting = connection
         try:

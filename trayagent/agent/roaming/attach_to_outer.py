@@ -63,6 +63,7 @@ class OuterAttacher:
             return
         rebooted = answer.get("machine") == kept.machine and answer.get("boot") != kept.far_boot
         if answer["ok"] is True and not rebooted:
+            self._note_address(kept, outer)
             self._shell.post(RoamingAttached(now(), name, outer.pid, carried_by(pid).sessions))
         elif rebooted:
             await self._dead(kept, outer, "server-rebooted")
@@ -116,6 +117,16 @@ class OuterAttacher:
         log.info("%s: the far relay's program was missing on the server, and is installed again", name)
         host = self._shell.state.hosts.get(name)
         return host is not None and host.roaming is not None and host.roaming.attaching == outer.pid
+
+    def _note_address(self, kept: KeptRoaming, outer: Master) -> None:
+        """Record the server's address at which this outer master reached the far relay."""
+        if (
+            outer.direct
+            and outer.peer is not None
+            and (kept.address, kept.port) != (outer.peer, outer.peer_port)
+        ):
+            kept.address, kept.port = outer.peer, outer.peer_port
+            self._records.set_roaming(kept)
 
     def _present_path(self, name: str, outer: Master) -> str:
         """Return the present control path of an outer master. A take-over may have moved the master there."""

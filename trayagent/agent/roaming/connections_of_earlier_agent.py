@@ -67,7 +67,9 @@ class EarlierConnections:
         inner = describe(kept.inner, kept.path, started_by_agent=True, proven=proven)
         if inner is None:
             return False
-        self._shell.post(RoamingFound(time.monotonic(), kept.host, inner, kept.outer_path))
+        self._shell.post(
+            RoamingFound(time.monotonic(), kept.host, inner, kept.outer_path, kept.address or None)
+        )
         return True
 
     async def _clear(self, kept: KeptRoaming) -> None:

@@ -156,7 +156,7 @@ class KeptRoaming(Struct):
     """A connection through both relays. `token` is secret. `near` identifies the near relay's process.
 
     `boot` is this machine's. The server's are `machine`, `far_boot` and `far_path` (the far relay's socket), "" until
-    the server reported them. `address` and `port`: the server to which the first outer master was connected.
+    the server reported them. `address` and `port`: where an outer master last reached the server.
     `inner` is the pid of the inner master, None before its start. `path` is the user's control path, where the inner
     master listens. `outer_path` is where the outer masters listen. `lost_at` is when the agent noticed that its near
     relay no longer has the connection, in seconds of the wall clock.

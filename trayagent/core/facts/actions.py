@@ -45,12 +45,14 @@ class Observe(Action):
 class Dial(Action):
     """Start a new master on a temporary control path. The Attempt events report its progress.
 
-    `background`: ssh goes to the background after the login, so the master is not a child of the agent.
+    `background`: ssh goes to the background after the login, so the master is not a child of the agent. `address`:
+    connect to this address of the server, whatever its name leads to.
     """
 
     attempt: int
     purpose: Purpose
     background: bool
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

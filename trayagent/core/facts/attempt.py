@@ -12,7 +12,8 @@ from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import NEVER
 
-Purpose = Literal["connect", "control", "user", "check"]
+Purpose = Literal["connect", "control", "user", "check", "machine"]
+"""What an attempt is for. "check": only the server's banner. "machine": reach the machine of the host's far relay."""
 AT_ONCE = -inf  # a login is due now, because no login has failed yet
 RouteOut = tuple[str, str | None]
 """An interface, and the address from which the kernel sends."""

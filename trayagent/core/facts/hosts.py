@@ -308,6 +308,13 @@ class Host:
         )
 
     @property
+    def waits_for_machine(self) -> bool:
+        """Whether the sessions wait, because the current outer master reached another machine than theirs."""
+        roaming, master = self.roaming, self.master
+        elsewhere = roaming is not None and master is not None and roaming.elsewhere == master.pid
+        return elsewhere and not self.linked and not self.attaching and self.attempt is None
+
+    @property
     def ending(self) -> bool:
         """Whether the agent has killed the master and only waits for its end."""
         replaced = self.attempt is not None and self.attempt.taking_over

@@ -28,6 +28,7 @@ Code = Literal[
     "captive-portal",
     "network-not-allowed",
     "not-here",
+    "other-machine",
     "ssh-missing",
     "config-error",
     "vpn-down",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.time_constants import NEVER
 
 
@@ -21,6 +22,9 @@ class Roaming:
     when the next attach may begin (inf: only with the next outer master). `moves` counts the outer masters after the
     first. `sessions` is the number of sessions at the last attach. `ending`: the user wants the connection to end.
     `renewed`: the user requested a new connection without the old sessions, so the outer master stays.
+    `address` is the server's address at which an outer master last reached the far relay, None if it is unknown.
+    `elsewhere` is the pid of the outer master that reached another machine behind the same name. `sought_from` are the
+    networks from which the agent then connected to `address`, to reach the first machine again.
     `began_at` is when roaming began. `short_lives` counts the previous inner masters that ended soon after their start.
     """
 
@@ -37,6 +41,9 @@ class Roaming:
     renewed: bool = False
     began_at: float = NEVER
     short_lives: int = 0
+    address: str | None = None
+    elsewhere: int | None = None
+    sought_from: frozenset[Network | None] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,15 @@ class RoamingNotPossible(Event):
 
 @dataclass(frozen=True, slots=True)
 class RoamingFound(Event):
-    """An earlier agent left a living inner master. Its outer masters listen on `outer_path`."""
+    """An earlier agent left a living inner master. Its outer masters listen on `outer_path`.
+
+    `address` is the server's address at which they last reached the far relay, None if it is unknown.
+    """
 
     name: str
     inner: Master
     outer_path: str
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
         return
     now = context.now
     judges = host.master is not None and attempt.purpose not in {"user", "check"}
-    if judges and not (proves_bare(host, event) if attempt.bare else may_replace(host, event.host_key)):
+    if judges and not _counts(host, attempt, event):
         _no_control(context, host, attempt, event)
         return
     since = attempt.established_at if attempt.established_at is not None else now
@@ -116,6 +116,18 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
         ),
     )
     let_in(context, host, attempt, origin, trusted=trusted)
+
+
+def _counts(host: Host, attempt: Attempt, event: AttemptReady) -> bool:
+    """Report whether the machine that answered is the one that the attempt is for, as far as host keys show."""
+    if attempt.bare:
+        return proves_bare(host, event)
+    if attempt.purpose == "machine" and host.roaming is not None:
+        return (
+            None in {event.host_key, host.roaming.inner.host_key}
+            or event.host_key == host.roaming.inner.host_key
+        )
+    return may_replace(host, event.host_key)
 
 
 def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptReady) -> None:
@@ -157,9 +169,8 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     if failure.kind == "timed-out" and not attempt.bare:
         probe_carriers(context, host)
     host, failure = _judged(context, host, attempt, event)
-    if attempt.at_terminal and failure.kind not in CREDENTIAL_KINDS:
-        host = _as_before(context, host)
-        publish_connect_failed(context, host, failure.problem)
+    if _changes_nothing(host, attempt, failure):
+        _forget_failed(context, host, attempt, failure)
         return
     control = failure.positive and host.suspect and is_timely(attempt, host) and proves(host, event.host_key)
     bypassed = _bypassed_vpn(context, host, attempt)
@@ -199,6 +210,21 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         publish_failure(context, host, problem, there=attempt.at_terminal)
     if attempt.at_terminal:
         forget_if_done(context, host.name)
+
+
+def _changes_nothing(host: Host, attempt: Attempt, failure: Failure) -> bool:
+    """Report whether a failure leaves the host as it was: no login was refused, and nothing else depends on it."""
+    if attempt.at_terminal:
+        return failure.kind not in CREDENTIAL_KINDS
+    return attempt.purpose == "machine" and host.master is not None and not may_be_refusal(failure)
+
+
+def _forget_failed(context: Context, host: Host, attempt: Attempt, failure: Failure) -> None:
+    if attempt.at_terminal:
+        publish_connect_failed(context, _as_before(context, host), failure.problem)
+        return
+    context.because(host.name, 0, "failed", Evidence.of(attempt=attempt.id, kind=failure.kind))
+    context.put(host, attempt=None)
 
 
 def _judged(context: Context, host: Host, attempt: Attempt, event: AttemptFailed) -> tuple[Host, Failure]:
@@ -349,10 +375,16 @@ def took_over(context: Context, event: TookOver) -> None:
 
 
 def _to_be_attached(host: Host, pid: int, since: float) -> Host:
-    """Make a host that roams attach through the new outer master, unless it is attached there already."""
-    if host.roaming is None or host.roaming.carrier == pid:
+    """Make a host that roams attach through the new outer master, unless it is attached there already.
+
+    If the last outer master reached another machine, its sessions have been waiting since before that one.
+    """
+    roaming = host.roaming
+    if roaming is None or roaming.carrier == pid:
         return host
-    return replace(host, roaming=replace(host.roaming, moving_since=since, retry_at=NEVER, failed=0))
+    if roaming.elsewhere is not None and roaming.moving_since is not None:
+        since = min(since, roaming.moving_since)
+    return replace(host, roaming=replace(roaming, moving_since=since, retry_at=NEVER, failed=0))
 
 
 def take_over_failed(context: Context, event: TakeOverFailed) -> None:

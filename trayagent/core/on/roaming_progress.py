@@ -8,6 +8,7 @@ from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import EndRoaming, Kill, Remember
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Forwards, Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.roaming import Roaming, RoamingStart
 from trayagent.core.facts.roaming_events import (
     MasterMoved,
@@ -44,6 +45,7 @@ def began(context: Context, event: RoamingBegan) -> None:
             carrier=event.outer.pid,
             began_at=context.now,
             short_lives=host.roaming_start.failed,
+            address=_address_of(event.outer),
         ),
         outer_path=event.outer.control_path,
         roaming_start=RoamingStart(),
@@ -85,7 +87,7 @@ def found(context: Context, event: RoamingFound) -> None:
     host = context.get(event.name) or Host(event.name)
     context.put(
         host,
-        roaming=Roaming(event.inner, away_since=context.now),
+        roaming=Roaming(event.inner, away_since=context.now, address=event.address),
         outer_path=event.outer_path,
         forwards=host.forwards.request(),
     )
@@ -108,6 +110,9 @@ def attached(context: Context, event: RoamingAttached) -> None:
         failed=0,
         moves=before.moves + moved,
         sessions=event.sessions,
+        address=_address_there(host, event.pid) or before.address,
+        elsewhere=None,
+        sought_from=frozenset(),
     )
     context.put(host, roaming=roaming)
     since = next(
@@ -127,7 +132,7 @@ def attached(context: Context, event: RoamingAttached) -> None:
 def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
     """Attach again after a pause. If the outer master reached another machine, wait for another outer master.
 
-    The far relay runs on the first machine only.
+    The far relay runs on the first machine only. `seek_machine` may make an outer master that reaches it.
     """
     host = context.get(event.name)
     if host is None or host.roaming is None or host.roaming.attaching != event.pid:
@@ -135,9 +140,21 @@ def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
     failed = host.roaming.failed + 1
     later = context.now + doubling(RETRY_FIRST_S, failed, RETRY_MAX_S)
     current = host.master is not None and host.master.pid == event.pid
-    at = context.now if not current else float("inf") if event.code == "other-machine" else later
-    context.put(host, roaming=replace(host.roaming, attaching=None, failed=failed, retry_at=at))
+    other = current and event.code == "other-machine"
+    at = context.now if not current else float("inf") if other else later
+    roaming = replace(host.roaming, attaching=None, failed=failed, retry_at=at)
+    context.put(host, roaming=replace(roaming, elsewhere=event.pid if other else roaming.elsewhere))
     context.because(host.name, 0, "attach-failed", Evidence.of(outer=event.pid, code=event.code))
+
+
+def _address_there(host: Host, pid: int) -> str | None:
+    """Return the address at which an outer master reached its server, None if it is unknown."""
+    new = host.attempt.ready if host.attempt is not None else None
+    return next((_address_of(one) for one in (host.master, new) if one is not None and one.pid == pid), None)
+
+
+def _address_of(outer: Master) -> str | None:
+    return outer.peer if outer.direct else None
 
 
 def away(context: Context, event: RoamingAway) -> None:

@@ -22,7 +22,7 @@ from trayagent.core.policy.begin_attempt import (
     start,
     waits_for_carrier,
 )
-from trayagent.core.policy.begin_roaming import keep_link, make_usable
+from trayagent.core.policy.begin_roaming import address_to_seek, keep_link, make_usable, seeks_from
 from trayagent.core.policy.better_route import race
 from trayagent.core.policy.drain_or_end import fate_of_old, needs_probe
 from trayagent.core.policy.end_idle_draining import end_if_idle
@@ -134,12 +134,34 @@ def _still_counts(attempt: Attempt, host: Host) -> bool:
 def _keep(context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict) -> Step:
     """Row 6: keep the master. Begin a key trial, roaming and requests for forwards, each if it is due."""
     attempt = host.attempt
-    if attempt is not None and (attempt.purpose != "user" or attempt.refused is not None):
+    if attempt is not None and attempt.purpose == "machine" and attempt.ready is not None:
+        return put_in_place(context, host, attempt, 0, Evidence.of(machine="other"), drain=True)
+    beside = attempt is not None and attempt.purpose in {"user", "machine"}
+    if attempt is not None and (not beside or attempt.refused is not None):
         host = give_up_attempt(context, host)
     trial_at = try_keys(context, host, admitted)
     roaming_at = keep_link(context, context.get(host.name) or host, master, admitted)
+    machine_at = _seek_machine(context, context.get(host.name) or host, admitted)
     forwards_at = _request_forwards(context, context.get(host.name) or host, master)
-    return False, min((at for at in (forwards_at, trial_at, roaming_at) if at is not None), default=None)
+    due = (forwards_at, trial_at, roaming_at, machine_at)
+    return False, min((at for at in due if at is not None), default=None)
+
+
+def _seek_machine(context: Context, host: Host, admitted: Admission) -> float | None:
+    """Connect to the address of the far relay's machine if the host's name led to another one.
+
+    The new outer master replaces the one that is of no use to the sessions. Return when to continue.
+    """
+    if host.attempt is not None or host.draining is not None or not admitted.open:
+        return None
+    if address_to_seek(host, admitted) is None:
+        return None
+    _, at = start(context, host, admitted, "machine", 0, Evidence.of(machine="other"))
+    host = context.get(host.name) or host
+    if host.attempt is not None and host.roaming is not None:
+        sought = host.roaming.sought_from | {seeks_from(admitted)}
+        context.put(host, roaming=replace(host.roaming, sought_from=sought))
+    return at
 
 
 def finish(context: Context, host: Host) -> float | None:

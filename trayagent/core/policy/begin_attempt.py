@@ -60,7 +60,8 @@ def start(
         context.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
     else:
         background = host.wish.connect != "always"
-        context.do(Dial(host.name, number, purpose, background))
+        address = host.roaming.address if purpose == "machine" and host.roaming is not None else None
+        context.do(Dial(host.name, number, purpose, background, address))
         context.publish("connecting", host.name, evidence, purpose=purpose)
     done = "bare-control" if bare else "dial"
     context.because(host.name, row, done, evidence.plus(purpose=purpose, attempt=number))

@@ -9,6 +9,7 @@ from trayagent.core.facts.actions import AttachRoaming, BeginRoaming, RestorePat
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.network import Network
 from trayagent.core.facts.roaming import Roaming
 from trayagent.core.policy.account_lockout import inner_login_free_at
 from trayagent.core.policy.admission import Admission
@@ -50,6 +51,31 @@ def make_usable(context: Context, host: Host, master: Master) -> float | None:
 
 def _left_there(host: Host, master: Master) -> bool:
     return host.outer_path is not None and master.control_path == host.outer_path
+
+
+def address_to_seek(host: Host, admitted: Admission) -> str | None:
+    """Return the address of the far relay's machine if the host's name led to another machine. Otherwise return None.
+
+    The agent connects there once from each network. If that fails, the sessions wait for the next change of network.
+    """
+    roaming, master, resolved = host.roaming, host.master, host.resolved
+    if roaming is None or master is None or resolved is None or roaming.elsewhere != master.pid:
+        return None
+    if (
+        roaming.ending
+        or host.user.held
+        or login_needs_user(host)
+        or seeks_from(admitted) in roaming.sought_from
+    ):
+        return None
+    # Behind a jump host, the jump host's name may have several addresses, but they lead to the same server.
+    may_choose = resolved.plain_connect and master.direct
+    return roaming.address if may_choose and roaming.address != master.peer else None
+
+
+def seeks_from(admitted: Admission) -> Network | None:
+    """Return the network from which the agent would connect now."""
+    return admitted.route.network if admitted.route is not None else None
 
 
 def attach_early(context: Context, host: Host, new: Master) -> Host:

@@ -51,8 +51,8 @@ class PreconnectedSocket:
 
     ssh's helper is `fdpass`, which requests the connection. With `at_once` False, the agent connects only at this
     request, because an ssh that uses another master needs no connection. The agent calls `established` with the local
-    address. `helper_came`: the helper has requested the connection. `why_not` is the reason that the helper got instead
-    of a connection, or "".
+    address. It tries the address `first` before the other addresses of the name. `helper_came`: the helper has
+    requested the connection. `why_not` is the reason that the helper got instead of a connection, or "".
     """
 
     def __init__(
@@ -62,11 +62,13 @@ class PreconnectedSocket:
         *,
         at_once: bool = True,
         established: Callable[[str], None] = lambda _local: None,
+        first: str | None = None,
     ) -> None:
         self.helper_came = False
         self.why_not = ""
         self._at_once = at_once
         self._established = established
+        self._first = first
         self._outcome: asyncio.Future[socket.socket | str] | None = None
         self._races: set[asyncio.Task[socket.socket | str]] = set()
         self._connecting_routes: set[tuple[_Address, str]] = set()
@@ -181,6 +183,7 @@ class PreconnectedSocket:
             found = await _resolve(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
         except socket.gaierror as error:
             return f"ssh: Could not resolve hostname {host}: {error.strerror}"
+        found = sorted(found, key=lambda one: one[4][0] != self._first)  # keeps the order of the others
         new = [one for one in found if (one[4], _source_to(one[0], one[4])) not in self._connecting_routes]
         attempts = [partial(self._connect, one[0], one[4]) for one in new]
         connected, _, failed = await staggered_race(attempts, STAGGER_S)
