@@ -22,6 +22,8 @@ roam = true
 [hosts.limited]
 [hosts.bare]
 [hosts.canonical]
+[hosts.full]
+[hosts.several]
 [hosts.plain]
 roam = false
 [hosts.forwards-only]
@@ -37,6 +39,8 @@ SERVERS = {
     ],
     "bare": ["SetEnv PATH={bare}"],
     "canonical": [],
+    "full": ["SetEnv HOME={full}"],
+    "several": [],
     "plain": ["SetEnv PATH={bare}"],
     "forwards-only": ["ForceCommand /bin/true"],
 }
@@ -51,11 +55,20 @@ def report() -> Iterator[Report]:
         bare.mkdir()
         for name in ("sh", "ps", "tr", "grep", "sed", "cat", "true"):
             (bare / name).symlink_to(tool(name))
+        full = lab.files.far_home / "full"
+        full.mkdir(mode=0o700)
+        lab.server.check(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "lab", str(full)], admin=True)
+        with (lab.files.root / "etc/hosts").open("a") as known:
+            known.write(f"{SERVER} nodes\n203.0.113.99 nodes\n")
         hosts: dict[str, dict[str, str | int | list[str]]] = {}
         for port, (name, config) in enumerate(SERVERS.items(), 2201):
-            lab.sshd(port=port, config=[line.format(bare=bare) for line in config])
+            lab.sshd(port=port, config=[line.format(bare=bare, full=full) for line in config])
             hosts[name] = {"HostName": SERVER, "Port": port, "ControlPath": "~/.ssh/cm-%C"}
         hosts["canonical"]["CanonicalizeHostname"] = "yes"
+        hosts["several"] |= {
+            "HostName": "nodes",
+            "HostKeyAlias": lab.servers[list(SERVERS).index("several")].known_as,
+        }
         lab.ssh_config(hosts)
         agent.start(CONFIG)
         for name in hosts:
@@ -80,6 +93,10 @@ def test_each_host_that_is_to_roam_is_examined(report: Report) -> None:
     limited = of(report, "limited")
     assert limited["roaming-by-address"].endswith("Match Address 198.51.100.0/24")
     assert "45 s" in limited["roaming-client-alive"]
+    assert "No space left" in of(report, "full")["roaming-unwritable"]
+    several = of(report, "several")["roaming-several-machines"]
+    assert "203.0.113.99" in several
+    assert SERVER not in several
     assert {f["level"] for f in report.findings if f["code"] == "roaming-no-python"} == {"problem"}
     assert {f["level"] for f in report.findings if f["code"] == "roaming-by-address"} == {"advice"}
 

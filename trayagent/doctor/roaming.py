@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -13,16 +16,48 @@ from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.servers import ANSWER_WITHIN_S, BEGIN_S, SSHD_FILES
 from trayagent.ssh.mux.errors import MuxError
 from trayagent.ssh.remote import run_script
+from trayagent.ssh.remote.quote_script import quoted
 
 _AT_ONCE = 8
 _OLDEST_PYTHON = (3, 7)
 _COUNT_MAX_DEFAULT = 3  # sshd_config(5), ClientAliveCountMax
+_RESOLVED_WITHIN_S = 1.0
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+
+# Prints the version. Prints a line `unwritable REASON` if no file as large as the far relay and its compiled copy can
+# be written, and a line `not-mine ADDRESS` for each argument that is not an address of the server.
+_PYTHON = r"""
+import os, socket, sys
+print("python", *sys.version_info[:2])
+os.umask(0o77)
+folder = os.path.expanduser("~/.cache/trayagent")
+path = "%s/.doctor-%d" % (folder, os.getpid())
+try:
+    os.makedirs(folder, exist_ok=True)
+    try:
+        with open(path, "wb") as file:
+            file.write(bytes(200000))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        if os.path.exists(path):
+            os.unlink(path)
+        if not os.listdir(folder):
+            os.rmdir(folder)
+except OSError as error:
+    print("unwritable", error.strerror)
+for address in sys.argv[1:]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.socket(family).bind((address, 0))
+    except OSError:
+        print("not-mine", address)
+"""
 
 # The script prints a line `by-address RULE` for each rule that may treat a login from the server's own address
 # differently.
 SCRIPT = (
     r"""
-python3 -c 'import sys; print("python", *sys.version_info[:2])' 2>/dev/null || echo python
 k=$(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager \
 KillUserProcesses 2>/dev/null)
 case $k in *true*)
@@ -50,12 +85,16 @@ class RoamingServer:
 
     `python` is the version of python3, None if it is missing. `kills`: the server ends the far relay together with the
     login that started it. `by_address` are the rules that depend on a login's address. `sshd` maps options to values.
+    `unwritable` is why the far relay cannot be written to the home directory, "" if it can. `others` are the addresses
+    of the host's name that are not addresses of the machine that answered.
     """
 
     python: tuple[int, int] | None = None
     kills: bool = False
     by_address: list[str] = field(default_factory=list)
     sshd: dict[str, str] = field(default_factory=dict)
+    unwritable: str = ""
+    others: list[str] = field(default_factory=list)
 
 
 def is_to_roam(config: Config, host: Host) -> bool:
@@ -78,14 +117,36 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
     local = [*judged_here(name, host, resolved)]
     if local or case.state(name) != "connected" or await aside(lambda: case.master(name)) is None:
         return local
+    script = script_for(await _addresses(resolved))
     try:
-        lines = await run_script.run(case.control_path(name), SCRIPT, timeout_s=ANSWER_WITHIN_S)
+        lines = await run_script.run(case.control_path(name), script, timeout_s=ANSWER_WITHIN_S)
     except MuxError:
         return []  # the check "server" reports this
     if lines is None:
         return [_cannot(name, "its account runs no commands", "no-shell", "Allow it a shell")]
     found = [*judged(name, read_answer(lines), case.config.agent.roam_for_s)]
     return found or [ok(f"{name}: can roam", host=name)]
+
+
+def script_for(addresses: Iterable[str]) -> str:
+    """Return the script for a server whose name has these addresses; pure."""
+    words = " ".join(quoted(word) for word in (_PYTHON, *addresses))
+    return f"python3 -s -S -E -c {words} 2>/dev/null || echo python\n{SCRIPT}"
+
+
+async def _addresses(resolved: Resolved) -> list[str]:
+    """Return the addresses of a host's name if it has several of one family. Behind a jump host, return none."""
+    if not resolved.plain_connect:
+        return []
+    family = _FAMILIES.get(resolved.address_family, socket.AF_UNSPEC)
+    found: set[tuple[int, str]] = set()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_RESOLVED_WITHIN_S):
+            answer = await aside(
+                lambda: socket.getaddrinfo(resolved.hostname, None, family, socket.SOCK_STREAM)
+            )
+        found = {(one[0], str(one[4][0])) for one in answer}
+    return sorted(a for f, a in found if sum(f == other for other, _ in found) > 1)
 
 
 def judged_here(name: str, host: Host, resolved: Resolved) -> Iterator[Finding]:
@@ -107,6 +168,10 @@ def read_answer(lines: Iterable[str]) -> RoamingServer:
             found.python = (major, minor)
         elif word == "kills":
             found.kills = True
+        elif word == "unwritable":
+            found.unwritable = rest.strip()[:100]
+        elif word == "not-mine":
+            found.others.append(rest.strip()[:100])
         elif word == "by-address":
             found.by_address.append(rest.strip()[:100])
         elif word == "sshd":
@@ -121,6 +186,17 @@ def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Find
     if server.python is None or server.python < _OLDEST_PYTHON:
         version = "no python3" if server.python is None else f"python3 {server.python[0]}.{server.python[1]}"
         yield _cannot(name, f"its server has {version}", "no-python", "Install python3 3.7 or later there")
+    if server.unwritable:
+        reason = f"its server cannot write the far relay to ~/.cache/trayagent: {server.unwritable}"
+        yield _cannot(name, reason, "unwritable", "Make room in your home directory there")
+    if server.others:
+        title = f"{name}: its name may lead to several machines: {' and '.join(server.others)} are not this server's"
+        why = (
+            "Its sessions are on one machine. The agent returns to it after a move. "
+            "If it does not answer at its address, the sessions wait."
+        )
+        remedy = "To stay on one machine, give its own name as HostName in ssh_config"
+        yield advice("roaming-several-machines", title, why, *_or_turn_off(name, remedy), host=name)
     if server.by_address:
         title = f"{name}: its server has rules that depend on a login's address: {server.by_address[0]}"
         why = (
