@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,10 @@ class StandIn(Agent):
         """Return the command line of the fake."""
         return [sys.executable, "-c", STAND_IN, *args]
 
+    def _answers(self) -> bool:
+        """Run the command, because the stand-in has no socket."""
+        return self.cli("status", "--json").returncode == 0
+
 
 @pytest.fixture
 def agent(lab: Lab) -> Iterator[Agent]:
@@ -59,6 +64,17 @@ def test_a_started_agent_answers_and_a_stopped_one_does_not(agent: Agent) -> Non
     agent.stop()
     assert agent.pid is None
     assert agent.cli("status").returncode == 3
+
+
+def test_the_status_is_that_of_the_command(lab: Lab) -> None:
+    """The helper's own request returns what `trayagent status --json` prints."""
+    lab.join("home")
+    with Agent(lab) as agent:
+        agent.start("[hosts.web]\n")
+        agent.wait_state("web", "failed")
+        printed = json.loads(agent.cli("status", "--json").stdout)
+        assert agent.status() == printed
+        assert agent.host("web") == printed["hosts"][0]
 
 
 def test_the_output_of_an_agent_that_does_not_start_is_shown(agent: Agent) -> None:

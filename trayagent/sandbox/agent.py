@@ -1,8 +1,8 @@
 """The real agent inside the laptop, with every path redirected into the laboratory, and its command line.
 
-Callers control the agent only as a user or a script would: with commands, exit statuses and JSON.
-`wait_state` and `wait_forwards` poll the agent's socket, because each command costs processor time. The view
-that they return comes from a command.
+Callers control the agent only as a user or a script would: with commands, exit statuses and JSON. The helpers
+that read the status make the request of `trayagent status --json` themselves, because each command costs
+processor time. Waiting helpers also make the request of `trayagent status --watch`, so that they need not poll.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,8 +38,11 @@ START_DEADLINE_S = 30.0
 WAIT_S = 15.0
 # A process ends within milliseconds. No timer of the agent could hide a failure, so this may be generous.
 END_DEADLINE_S = 30.0
-# The interval between two requests for the state. A command would cost about 40 ms of processor time.
+# The interval between two checks of an agent that starts or does not answer.
 POLL_S = 0.05
+# Request the status again after this time, because some findings, such as an ssh beside a master, are only made
+# when the user views the status.
+VIEW_AGAIN_S = 1.0
 # A running agent answers within milliseconds. After this time, run the command instead.
 ANSWER_WITHIN_S = 5.0
 
@@ -171,7 +175,7 @@ class Agent:
             words = self.command("run", *([] if self._tray else ["--no-tray"]))
             self._child = self._node.popen(words, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         limit = time.monotonic() + deadline_s
-        while self.cli("status", "--json").returncode != 0:
+        while not self._answers():
             if self.pid is None or time.monotonic() > limit:
                 words_of_it = self.log.read_text()[-2000:]
                 raise TrayagentError("the agent did not start", code="sandbox-broken", hint=words_of_it)
@@ -207,8 +211,14 @@ class Agent:
         return Terminal(self._node, self.command(*args), self.env)
 
     def status(self) -> dict[str, Any]:
-        """Return `status --json`."""
-        done = self.cli("status", "--json")
+        """Return the same as `trayagent status --json`.
+
+        If the agent cannot be reached from here, run the command instead.
+        """
+        try:
+            return self._view()
+        except (TrayagentError, OSError):  # the agent does not run, is silent, or belongs to another user
+            done = self.cli("status", "--json")
         if done.returncode != 0:
             what = f"`trayagent status` failed ({done.returncode})"
             raise TrayagentError(what, code="sandbox-broken", hint=done.stderr)
@@ -219,26 +229,62 @@ class Agent:
         """Return the view of a host in `status --json`, or None if the agent does not know the host."""
         return _listed(self.status(), name)
 
-    def _polled_host(self, name: str) -> dict[str, Any] | None:
-        """Return the same as `host`, but read the agent's socket if it answers, and run the command if not."""
+    def _answers(self) -> bool:
+        """Report whether the agent answers `status`."""
         try:
-            view = self._view()
-        except (TrayagentError, OSError):  # the agent does not run, is silent, or belongs to another user
-            view = self.status()
-        return _listed(view, name)
+            return bool(self._view())
+        except NoAgent:
+            return False
+        except (TrayagentError, OSError):  # it belongs to another user
+            return self.cli("status", "--json").returncode == 0
 
     def _view(self) -> dict[str, Any]:
         """Return the same view as `status --json`, read from the agent's socket. Raises TrayagentError, OSError."""
+        with self._connected() as connection, connection.makefile("rb") as answers:
+            connection.settimeout(ANSWER_WITHIN_S)
+            connection.sendall(self._request("status"))
+            return messages.read_reply(answers.readline(), "result")
+
+    def _await_view(
+        self, name: str, expected: Callable[[dict[str, Any] | None], bool], deadline_s: float
+    ) -> tuple[dict[str, Any] | None, bool]:
+        """Wait until a host's view is as expected. Return its last view, and whether that is as expected."""
+        limit = time.monotonic() + deadline_s
+        while True:
+            view = self.host(name)
+            if expected(view) or time.monotonic() > limit:
+                return view, expected(view)
+            self._watch(name, expected, min(limit, time.monotonic() + VIEW_AGAIN_S))
+
+    def _watch(self, name: str, expected: Callable[[dict[str, Any] | None], bool], limit: float) -> None:
+        """Return when the agent pushes a view in which the host is as expected, but at `limit` at the latest."""
+        try:
+            with self._connected() as connection, connection.makefile("rb") as pushed:
+                connection.settimeout(ANSWER_WITHIN_S)
+                connection.sendall(self._request("watch"))
+                messages.read_reply(pushed.readline(), "result")
+                while (left_s := limit - time.monotonic()) > 0:
+                    connection.settimeout(left_s)
+                    if expected(_listed(messages.read_reply(pushed.readline(), "item"), name)):
+                        return
+        except TimeoutError:
+            return
+        except (TrayagentError, OSError):
+            time.sleep(POLL_S)
+
+    def _connected(self) -> socket.socket:
+        """Return a connection to the agent's socket. Raises TrayagentError."""
         if self.pid is None:
             raise NoAgent
         # In the agent's mount namespace, this path may be another file than in ours.
         path = f"/proc/{self.pid}/root{self.env['TRAYAGENT_RUNTIME_DIR']}/{SOCKET}"
+        return blocking_client.connected(path)
+
+    def _request(self, op: str) -> bytes:
+        """Return the line that the command would send."""
         passed = {**self._node.env, **self.env}
         env = {name: passed[name] for name in messages.PASSED_ENV if name in passed}
-        with blocking_client.connected(path) as connection, connection.makefile("rb") as answers:
-            connection.settimeout(ANSWER_WITHIN_S)
-            connection.sendall(messages.request("status", {"hosts": []}, env))
-            return messages.read_reply(answers.readline(), "result")
+        return messages.request(op, {"hosts": []}, env)
 
     def listed_host(self, name: str) -> dict[str, Any]:
         """Return one host of `status --json`. Raises TrayagentError (sandbox-broken) if the host is not listed."""
@@ -248,37 +294,30 @@ class Agent:
         return found
 
     def wait_state(self, host: str, state: str, deadline_s: float = WAIT_S) -> dict[str, Any]:
-        """Poll until the host is in that state, and return its view.
+        """Wait until the host is in that state, and return its view.
 
         If that fails, the error contains the last view.
         """
-        limit = time.monotonic() + deadline_s
-        while True:
-            view = self._polled_host(host)
-            if view and view["state"] == state:
-                view = self.host(host)
-                if view and view["state"] == state:
-                    return view
-            if time.monotonic() > limit:
-                what = f"{host} was not {state} within {deadline_s:g} s"
-                raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(view))
-            time.sleep(POLL_S)
+        view, reached = self._await_view(
+            host, lambda view: view is not None and view["state"] == state, deadline_s
+        )
+        if view is None or not reached:
+            what = f"{host} was not {state} within {deadline_s:g} s"
+            raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(view))
+        return view
 
     def wait_forwards(
         self, host: str, states: dict[str, str], deadline_s: float = WAIT_S
     ) -> list[dict[str, Any]]:
-        """Poll until the host's forwards of these kinds have these states. Return all forwards of the host."""
-        limit = time.monotonic() + deadline_s
-        while True:
-            forwards: list[dict[str, Any]] = (self._polled_host(host) or {}).get("forwards", [])
-            if _have_states(forwards, states):
-                forwards = (self.host(host) or {}).get("forwards", [])
-                if _have_states(forwards, states):
-                    return forwards
-            if time.monotonic() > limit:
-                what = f"the forwards of {host} were not {states} within {deadline_s:g} s"
-                raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(forwards))
-            time.sleep(POLL_S)
+        """Wait until the host's forwards of these kinds have these states. Return all forwards of the host."""
+        view, reached = self._await_view(
+            host, lambda view: _have_states((view or {}).get("forwards", []), states), deadline_s
+        )
+        forwards: list[dict[str, Any]] = (view or {}).get("forwards", [])
+        if not reached:
+            what = f"the forwards of {host} were not {states} within {deadline_s:g} s"
+            raise TrayagentError(what, code="sandbox-broken", hint=json.dumps(forwards))
+        return forwards
 
     def wait_end(self, deadline_s: float = END_DEADLINE_S) -> int:
         """Wait until the agent has ended on its own, and return its exit status."""
