@@ -189,12 +189,20 @@ def _stat(pid: int) -> tuple[str, int, int, int] | None:
 
 
 def comm_of(pid: int) -> str:
-    """Return the first 15 bytes of the name of a process's program, or "" if the process is gone."""
+    """Return the first 15 bytes of the name of a process's program, or "" if the process is gone.
+
+    It reads without a file object, because each scan for ssh reads this file of every process of the user.
+    """
     try:
-        with open(f"{_PROC}/{pid}/comm", errors="replace") as file:  # noqa: PTH123 - see `descriptors`
-            return file.read().rstrip("\n")
+        fd = os.open(f"{_PROC}/{pid}/comm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(fd, 64).decode(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def _argv(pid: int) -> tuple[str, ...]:
