@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trayagent.roaming.far_relay import Budget, FarLink, Link, Stream
+from trayagent.roaming.far_relay_and_resend_buffer import Budget, FarLink, Link, Stream
 from trayagent.roaming.near_session import NearLink
 
 NAME, SECRET = "0123456789abcdef", "0123456789abcdef0123456789abcdef"

@@ -20,7 +20,7 @@ from trayagent.sandbox.roaming_relays import marked, wait_for
 IN_SIGHT = """
 import socket, sys
 sys.path.insert(0, sys.argv[1])
-from trayagent.roaming import far_relay
+from trayagent.roaming import far_relay_and_resend_buffer as far_relay
 token, port = sys.argv[2], int(sys.argv[3])
 folder, name = far_relay.make_folder(), token[:16] + ".roam"
 far_relay.os.chdir(folder)  # its path is too long for a socket's address

@@ -12,8 +12,9 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from trayagent.roaming import far_relay, near_session
-from trayagent.roaming.far_relay import Budget, FarLink, Link, LinkError, Stream
+from trayagent.roaming import far_relay_and_resend_buffer as far_relay
+from trayagent.roaming import near_session
+from trayagent.roaming.far_relay_and_resend_buffer import Budget, FarLink, Link, LinkError, Stream
 from trayagent.roaming.near_session import NearLink
 
 TOKEN = b"0123456789abcdef.0123456789abcdef0123456789abcdef"

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.lab.matrix import alive
 from tests.roaming.ends import written
 from tests.roaming.local import Local, exactly, quiet, to_the_end
-from trayagent.roaming.far_relay import BYE, DATA, HEADER, Budget, Stream, frame
+from trayagent.roaming.far_relay_and_resend_buffer import BYE, DATA, HEADER, Budget, Stream, frame
 from trayagent.roaming.near_client import new_token
 from trayagent.roaming.near_session import NearLink
 from trayagent.sandbox.roaming_relays import wait_for

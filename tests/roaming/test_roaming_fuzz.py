@@ -19,7 +19,7 @@ import pytest
 
 from tests.roaming.ends import MARKER
 from tests.roaming.local import Local, exactly
-from trayagent.roaming.far_relay import ATTACH, HEADER, HELLO, MAGIC, WELCOME, frame
+from trayagent.roaming.far_relay_and_resend_buffer import ATTACH, HEADER, HELLO, MAGIC, WELCOME, frame
 from trayagent.roaming.near_client import NearClient, new_token
 
 SECONDS = float(os.environ.get("TRAYAGENT_ROAM_FUZZ_S", "3"))

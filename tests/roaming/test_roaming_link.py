@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 from tests.roaming.ends import MARKER, FarStub, attached, exchange, give, near_link, received, written
-from trayagent.roaming import far_relay
-from trayagent.roaming.far_relay import (
+from trayagent.roaming import far_relay_and_resend_buffer as far_relay
+from trayagent.roaming.far_relay_and_resend_buffer import (
     ACK,
     ATTACH,
     ATTACHED,

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from trayagent.roaming.far_relay import receive_fds
+from trayagent.roaming.far_relay_and_resend_buffer import receive_fds
 
-FAR_RELAY = Path(__file__).parent / "far_relay.py"
+FAR_RELAY = Path(__file__).parent / "far_relay_and_resend_buffer.py"
 VERSION = 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from trayagent.roaming.far_relay import Budget, Loop
+from trayagent.roaming.far_relay_and_resend_buffer import Budget, Loop
 from trayagent.roaming.near_session import NearSession
 
 TYPE_CHECKING = False

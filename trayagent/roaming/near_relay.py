@@ -19,7 +19,7 @@ import os
 import signal
 import socket
 
-from trayagent.roaming.far_relay import READ, clock, is_other_user
+from trayagent.roaming.far_relay_and_resend_buffer import READ, clock, is_other_user
 from trayagent.roaming.near_connections import Connections
 from trayagent.roaming.near_requests import Client
 

@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 
-from trayagent.roaming.far_relay import LINE_MAX, READ, is_hex, receive_fds
+from trayagent.roaming.far_relay_and_resend_buffer import LINE_MAX, READ, is_hex, receive_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 
-from trayagent.roaming.far_relay import (
+from trayagent.roaming.far_relay_and_resend_buffer import (
     ATTACH,
     ATTACHED,
     EARLY_MAX,

@@ -17,7 +17,7 @@ from typing import Any
 from trayagent.agent.roaming.far_relay_errors import FarError
 from trayagent.agent.roaming.install_far_relay import ABSENT, NO_PYTHON, check_script, install
 from trayagent.errors import TrayagentError
-from trayagent.roaming.far_relay import MARKER
+from trayagent.roaming.far_relay_and_resend_buffer import MARKER
 from trayagent.ssh.mux.client import ROUND_TRIP_S, MuxClient
 from trayagent.ssh.mux.forward import UNIX_PATH, MuxForward
 from trayagent.ssh.remote import run_script

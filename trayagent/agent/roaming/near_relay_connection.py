@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trayagent.errors import TrayagentError
-from trayagent.roaming.far_relay import receive_fds
+from trayagent.roaming.far_relay_and_resend_buffer import receive_fds
 from trayagent.roaming.near_requests import OLDEST, VERSION
 
 log = logging.getLogger(__name__)
