@@ -40,6 +40,9 @@ WAIT_S = 15.0
 END_DEADLINE_S = 30.0
 # The interval between two checks of an agent that starts or does not answer.
 POLL_S = 0.05
+# About as long as the command takes to start. A user would not read the status earlier either, and what other
+# processes do at the same moment, such as a line in the server's log, is finished by then.
+COMMAND_S = 0.06
 # Request the status again after this time, because some findings, such as an ssh beside a master, are only made
 # when the user views the status.
 VIEW_AGAIN_S = 1.0
@@ -211,10 +214,11 @@ class Agent:
         return Terminal(self._node, self.command(*args), self.env)
 
     def status(self) -> dict[str, Any]:
-        """Return the same as `trayagent status --json`.
+        """Return the same as `trayagent status --json`, at the time when the command would request it.
 
         If the agent cannot be reached from here, run the command instead.
         """
+        time.sleep(COMMAND_S)
         try:
             return self._view()
         except (TrayagentError, OSError):  # the agent does not run, is silent, or belongs to another user

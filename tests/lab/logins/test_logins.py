@@ -155,9 +155,9 @@ def test_a_running_host_whose_login_is_refused_elsewhere_needs_sign_in(lab: Lab,
     lab.switch("home", "cafe")
     events.wait("master-stale", "web01")
     events.wait("master-killed", "web01")
-    view = in_trouble(agent, "needs-sign-in", "auth-denied")
-    assert view["pid"] is None
+    in_trouble(agent, "needs-sign-in", "auth-denied")
     until("the stale master is gone", lambda: not Path(f"/proc/{pid}").exists())
+    until("the agent knows it", lambda: agent.listed_host("web01")["pid"] is None)
     stays("one login", lambda: refusals(sshd) == 1)
     for number in range(4):
         lab.switch(*(("cafe", "home") if number % 2 == 0 else ("home", "cafe")))
@@ -389,6 +389,7 @@ def test_a_refusal_by_a_jump_host_whose_ssh_is_silenced_is_not_repeated(
     other_key(lab)
     agent.start(CONFIG)
     in_trouble(agent, "needs-sign-in", "auth-denied", "jump host", "refused")
+    until("the server logged it", lambda: refusals(jump) > 0)
     stays("one login", lambda: refusals(jump) == 1)
 
 
