@@ -321,7 +321,7 @@ def test_of_many_hosts_that_need_you_the_first_ones_are_visible() -> None:
     whole = built(view(*[host(f"h{n}", "failed" if n < 20 else "connected") for n in range(60)]))
     lines = [item for item in whole.items if item.key[0] in {"host", "fold"}]
     assert [item.key[1] for item in lines[:8]] == [f"h{n}" for n in range(8)]
-    assert [item.label for item in lines[8:]] == ["▲ More need you (12)", "● Connected (40)"]
+    assert [item.label for item in lines[8:]] == ["▲ More hosts that need you (12)", "● Connected (40)"]
 
 
 def test_of_many_forwards_the_failed_ones_come_first_and_the_rest_is_folded() -> None:

@@ -128,7 +128,7 @@ def test_a_clock_set_back_makes_no_negative_outage() -> None:
 
 
 def test_an_outage_lasts_at_least_as_long_as_its_recovery_took() -> None:
-    """An outage begins early enough to include its recovery: staleness is proven only by the new login."""
+    """An outage begins when its recovery begins. The agent reports a stale master only after the new login."""
     found = outages(
         [
             {"at": "2026-01-01T08:00:01.000Z", "event": "master-stale", "host": "web01", "reason": "gone"},

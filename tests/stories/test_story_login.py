@@ -225,7 +225,7 @@ def test_disconnect_while_the_user_types_wins(story: Story) -> None:
 
 
 def test_an_unlisted_host_exists_while_its_login_lasts(story: Story) -> None:
-    """Any name that ssh knows gets a host during its login, which is forgotten if the login fails."""
+    """A name that is not in the configuration is a host while its login lasts, and is forgotten if the login fails."""
     story.network(HOME)
     story.configured()
     story.started()

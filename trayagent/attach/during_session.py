@@ -81,8 +81,8 @@ class Journey:
                 now = time.monotonic()
                 input_state = self._doubt.input_state(self._link.view is not None, self._link.host, now)
                 if input_state == "held" and self._session.is_protocol:
-                    # A line over the screen would break tmux's protocol. A discarded key would be a lost message
-                    # of that protocol.
+                    # In tmux's control mode the terminal carries a protocol. A status line would corrupt it, and a
+                    # discarded key would be part of a lost command.
                     input_state = "open"
                 if input_state == "lost" and self._session.stays:
                     return "stuck"

@@ -18,7 +18,12 @@ def add(commands: Any) -> None:
         description="Runs the agent until you stop it. The masters continue, and the next agent adopts them.",
     )
     parser.add_argument("--no-tray", action="store_true", help="show no tray icon, even with a display")
-    parser.add_argument("-v", "--verbose", action="store_true", help="print the whole log in a terminal")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print every log line at a terminal, not only what needs you",
+    )
     parser.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help="read this configuration file"
     )

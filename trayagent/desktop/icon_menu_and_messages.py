@@ -213,7 +213,7 @@ class Desk:
             await self._failed(command, error)
         except (OSError, EOFError) as error:
             log.error("a choice in the menu failed", exc_info=error)
-            why = getattr(error, "strerror", None) or str(error) or "it was cut off"
+            why = getattr(error, "strerror", None) or str(error) or "the connection was closed"
             title = f"That could not be done: {why}."
             await self._failed(
                 command, TrayagentError(title, hint="For more, choose “Show log” in the menu.")

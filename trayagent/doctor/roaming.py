@@ -190,7 +190,8 @@ def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Find
         reason = f"its server cannot write the far relay to ~/.cache/trayagent: {server.unwritable}"
         yield _cannot(name, reason, "unwritable", "Make room in your home directory there")
     if server.others:
-        title = f"{name}: its name may lead to several machines: {' and '.join(server.others)} are not this server's"
+        others = " and ".join(server.others)
+        title = f"{name}: its name may lead to several machines: {others} are no addresses of this server"
         why = (
             "Its sessions are on one machine. The agent returns to it after a move. "
             "If it does not answer at its address, the sessions wait."

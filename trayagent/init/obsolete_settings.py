@@ -23,7 +23,9 @@ _AUTOSSH = {
     "AUTOSSH_PATH": "to use another ssh, set TRAYAGENT_SSH",
     "AUTOSSH_NTSERVICE": "it is for Windows",
 }
-_NOTICED = "trayagent detects a change of network without it; in ssh_config it still detects a silent loss"
+_NOTICED = (
+    "not needed to detect a change of network; keep it in ssh_config if ssh should also detect a silent loss"
+)
 _KEY = "left to ssh_config: check the host key once with `trayagent login HOST`"
 _HOOKS = "[hooks] in the configuration runs programs at events"
 _SETTINGS = {

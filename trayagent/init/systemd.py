@@ -39,7 +39,10 @@ class _Manager:
 
 
 def find(machine: Machine, running: frozenset[str] = frozenset()) -> Iterator[Finding]:
-    """Yield the calls of the units. `running` are the units of the ssh processes that `processes.find` found."""
+    """Yield a finding for each ssh or autossh command that a unit runs.
+
+    `running` are the units of the ssh processes that `processes.find` found.
+    """
     for manager in (_user_manager(machine), _system_manager(machine)):
         wanted = _wanted(manager)
         for name, path in sorted(_units(manager.folders, wanted | running).items()):

@@ -30,7 +30,8 @@ def race(context: Context, host: Host, admitted: Admission) -> Host:
         or attempt.redials >= REDIALS_MAX
     ):
         return host
-    # Without its learned VPN, a host gets one attempt on each network. `holds` ends it when the VPN is up again.
+    # Without its learned VPN, a host gets one attempt on each network. `begin_attempt.holds` ends that attempt when the
+    # VPN is up again.
     if host.reached.learned_vpn is not None:
         return host
     routes = routes_out(host, context.state.snapshot)

@@ -37,7 +37,7 @@ class Group:
 
 # The groups in the order of the menu. A host is in the first group if host_needs_you says so, in whatever state.
 GROUPS = (
-    Group("needs-you", "More need you", "needs-sign-in", states.NEEDS_USER, 8),
+    Group("needs-you", "More hosts that need you", "needs-sign-in", states.NEEDS_USER, 8),
     Group("working", "Connecting", "connecting", states.WORKING | {"waiting"}, 6),
     Group("away", "Out of reach", "offline", states.AWAY, 4),
     Group("connected", "Connected", "connected", frozenset({"connected"}), 3),
