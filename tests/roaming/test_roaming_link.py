@@ -169,6 +169,37 @@ def test_a_quiet_line_shows_the_round_trip_before_an_upload_hides_it() -> None:
     assert near.window == 144 * KIB
 
 
+def test_a_dialogue_does_not_hide_the_round_trip() -> None:
+    """During a login, each message restarts the peer's timer. Only the time after the last message counts."""
+    near, far, _ = attached()
+    for at in (1.0, 1.1, 1.2, 1.3):
+        near.stream.take(b"message")
+        give(far, written(near, at), at)
+        received(far.stream)
+        far.delivered(at)
+    far.tick(1.55)
+    give(near, written(far, 1.55), 1.55)
+    assert near.min_rtt_s == pytest.approx(0.05)
+
+
+def test_an_answer_carries_the_acknowledgement() -> None:
+    """Data that goes back takes the acknowledgement along. A slow answer does not shrink the window."""
+    near, far, _ = attached()
+    for sent_at, answered_at in ((1.0, 1.05), (2.0, 2.15)):
+        near.stream.take(b"key")
+        give(far, written(near, sent_at), sent_at)
+        received(far.stream)
+        far.delivered(sent_at)
+        far.stream.take(b"echo")
+        answer = written(far, answered_at)
+        assert [one[0] for one in frames(answer)] == [ACK, DATA]
+        give(near, answer, answered_at)
+        assert far.ack_at is None
+        assert near.stream.unconfirmed == 0
+    assert near.min_rtt_s == pytest.approx(0.05)
+    assert near.window == 192 * KIB
+
+
 def test_a_slow_line_whose_acknowledgements_are_all_late_shrinks_the_window() -> None:
     """On a line that needs over 200 ms for 32 KiB, the timer sends each acknowledgement.
 

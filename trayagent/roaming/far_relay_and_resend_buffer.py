@@ -250,6 +250,7 @@ class Link:
         self.window = WINDOW_START
         self.min_rtt_s = 0.0
         self.timed: tuple[int, float] | None = None  # an offset, and when the byte before it was sent
+        self.sent_at = 0.0  # when the last byte was sent
 
     # -- receiving ----------------------------------------------------------------------------------
 
@@ -325,12 +326,16 @@ class Link:
         # come while the line is quiet. Without them, the first measured round trip would be slowed by our own upload.
         rtt_s = max(0.0001, now - self.timed[1] - (ACK_AFTER_S if late else 0.0))
         self.timed = None
+        if late and offset >= self.at:
+            # Each byte restarts the peer's timer. So the pauses of a dialogue, such as a login, do not count.
+            rtt_s = max(0.0001, min(rtt_s, now - self.sent_at - ACK_AFTER_S))
         self.min_rtt_s = min(self.min_rtt_s or rtt_s, rtt_s)
+        if not full:  # the acknowledgement may have waited for data to go with
+            return
         if rtt_s > LAG * self.min_rtt_s + LAG_SLACK_S:
-            if full or not late:
-                self.window = max(WINDOW_MIN, self.window * 3 // 4)
-                stream.reserve(self.window)
-        elif full and not late:
+            self.window = max(WINDOW_MIN, self.window * 3 // 4)
+            stream.reserve(self.window)
+        elif not late:
             wanted = min(WINDOW_MAX, self.window * 3 // 2)
             self.window = max(self.window, min(wanted, stream.reserve(wanted)))
 
@@ -363,11 +368,13 @@ class Link:
         self.control = []
         size = sum(map(len, bufs))
         stream = self.stream
-        if self.live and self.ack_due:
-            self.acked = stream.delivered
-            bufs.append(frame(ACK, self.acked, flags=LATE if self.ack_at is not None else 0))
-            self.ack_due, self.ack_at = False, None
         limit = self._limit()
+        answers = self.acked < stream.delivered and bool(self.pending) and self.at < limit
+        if self.live and (self.ack_due or answers):  # beside data, an acknowledgement costs nothing
+            self.acked = stream.delivered
+            late = self.ack_due and self.ack_at is not None
+            bufs.append(frame(ACK, self.acked, flags=LATE if late else 0))
+            self.ack_due, self.ack_at = False, None
         while self.pending and size < BURST and len(bufs) < BUFFERS_MAX and self.at < limit:
             offset, data = self.pending[0]
             begin = self.at - offset
@@ -377,6 +384,7 @@ class Link:
             piece = data if stop - begin == len(data) else memoryview(data)[begin:stop]
             bufs += [HEADER.pack(stop - begin, DATA, 0, 0, self.at), piece]
             self.at = offset + stop
+            self.sent_at = now
             size += stop - begin
             if self.timed is None and self.live:
                 self.timed = self.at, now

@@ -151,6 +151,8 @@ class NearSession(Session):
         link = wire.link
         if isinstance(link, NearLink) and link.said:
             self.machine, self.boot = link.said["machine"], link.said["boot"]
+            # The attach took at least one round trip. Without this, data that waits for the link would hide it.
+            link.min_rtt_s = clock() - wire.since
         self.trouble = None
         where = {"id": self.name, "machine": self.machine, "boot": self.boot, "counter": self.stream.counter}
         if answer := self.answers.pop(wire, None):
