@@ -1,6 +1,6 @@
 # make demo    show a change of network in a sandbox: two networks, a real sshd
 # make test    run every test
-# make roam-long  random moves, outages and kills for hosts that roam, and fuzzing; about an hour
+# make roam-long  random moves, outages and kills for hosts that roam, a long gap, and fuzzing; about an hour
 # make bench   measure recovery times, beside the alternatives
 # make prove HISTORIES=1000000    play that many random histories on all cores; it can be stopped and continued
 # make lint    check style and types
@@ -91,8 +91,10 @@ test: .venv/.for-development
 # Once per release.
 roam-long: .venv/.for-development
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
-	@TRAYAGENT_ROAM_CHAOS=300 TRAYAGENT_ROAM_MOVES=100 TRAYAGENT_ROAM_FUZZ_S=600 \
-		$(PYTHON_OF_VENV) -m pytest tests/roaming/test_roaming_fuzz.py tests/roaming/test_roaming_ssh.py tests/lab/roaming/test_roaming_chaos.py $(ARGS)
+	@TRAYAGENT_ROAM_CHAOS=300 TRAYAGENT_ROAM_MOVES=100 TRAYAGENT_ROAM_FUZZ_S=600 TRAYAGENT_ROAM_GAP_S=600 \
+		$(PYTHON_OF_VENV) -m pytest tests/roaming/test_roaming_fuzz.py tests/roaming/test_roaming_ssh.py \
+		tests/lab/roaming/test_roaming_chaos.py \
+		tests/lab/roaming/test_roaming_moves.py::test_a_session_survives_a_long_gap $(ARGS)
 
 lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .
