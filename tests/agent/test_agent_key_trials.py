@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+
+from msgspec.structs import replace
 
 from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.parts import Parts

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import stat
 import time
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.agent.state.records import Records, networks_of, remembered

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.agent.masters.explain_failure import locked
 from trayagent.agent.masters.leftovers_of_dead_agent import Leftovers

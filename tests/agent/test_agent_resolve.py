@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.core.facts.hosts import Hop

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.agent.masters import link_cipher
 from trayagent.agent.masters.link_cipher import AES, CHACHA

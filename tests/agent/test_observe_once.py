@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
+
+from msgspec.structs import replace
 
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.agent.forwards.remote_session_records import RemoteRecords
 from trayagent.agent.state.machine_ids import this_machine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.hosts import Hop, Host

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story

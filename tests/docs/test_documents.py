@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import re
 import shlex
 import tomllib
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from tests.cli.test_readme import words_of
@@ -236,7 +236,7 @@ def test_every_key_of_the_view_is_in_the_page_for_scripts() -> None:
         if isinstance(key, ast.Constant)
     }
     named = set(re.findall(r"`(\w+)`", TEXTS["docs/scripting.md"]))
-    assert written | {field.name for field in dataclasses.fields(Outage)} <= named
+    assert written | {field.name for field in msgspec.structs.fields(Outage)} <= named
 
 
 def test_the_metrics_to_watch_are_printed() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from trayagent.config import file_paths
 from trayagent.init.resolve_proposed import SshQueries

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.sandbox.run_demo import output_of_demo
 from trayagent.cli import main
@@ -48,7 +48,7 @@ def test_the_lying_cafe_takes_no_connection() -> None:
 def test_harm_is_reported_as_an_error(harm: dict[str, object]) -> None:
     """A lost master, a counted refusal, a dead session, or a café that told no lie is reported as an error."""
     assert GOOD.survived
-    bad = replace(GOOD, **harm)  # type: ignore[arg-type]
+    bad = replace(GOOD, **harm)
     assert not bad.survived
     assert "did harm" in hostile_story._summary(bad)[-1]
     assert not any("did harm" in text for text in hostile_story._summary(GOOD))

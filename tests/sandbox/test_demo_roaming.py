@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.lab.matrix import need
 from tests.sandbox.run_demo import output_of_demo
@@ -33,7 +33,7 @@ def test_one_rsync_goes_on_and_the_other_does_not() -> None:
 def test_a_session_that_ended_is_reported(harm: dict[str, object]) -> None:
     """An incomplete file or another inner master is reported as an error."""
     assert GOOD.survived
-    bad = replace(GOOD, **harm)  # type: ignore[arg-type]
+    bad = replace(GOOD, **harm)
     assert not bad.survived
     assert "did not survive" in roaming_story.summary(bad)[0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from tests.sim.handshake import Leg, shown_key
 from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC
@@ -11,8 +11,7 @@ from trayagent.core.facts.resolved import HostKeyChecking, Resolved
 from trayagent.core.facts.vpns import Vpn
 
 
-@dataclass(frozen=True)
-class Role:
+class Role(Struct, frozen=True):
     """One host. If `wish` is None, the configuration does not list it: it is an unnamed master or an unlisted alias.
 
     `peer` is the server's address, if it is reachable without a jump host. `by_name`: ssh_config has a name instead

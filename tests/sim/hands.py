@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from tests.sim.cast import first_hop
 from tests.sim.handshake import DEADLINE_S, Handshake, Outcome, shown_key

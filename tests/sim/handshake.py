@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from tests.sim.clock import Clock
 from tests.sim.net import Flow, Net
 from tests.sim.sshd import AUTH_FAILED_S, NO_AUTH_S, Machine, Machines
@@ -23,8 +25,7 @@ KEX_RTTS, LOGIN_RTTS = 5, 3
 FORGES = {"denied", "too many", "going down"}
 
 
-@dataclass(frozen=True)
-class Leg:
+class Leg(Struct, frozen=True):
     """One hop of a login: the intended server, the account, and the host key check."""
 
     server: str

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
+from msgspec import Struct
+
 from tests.stories.scenes import DOCKER, LO, Scene, lan, tunnel
 from trayagent.core.facts.network import Lookup, Route, Snapshot, Touched
 
@@ -14,8 +16,7 @@ INTERNAL, HOME_ONLY = "10.99.0.10", "192.168.10.50"
 TUN = "tun0"
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """One network connection of the laptop. `segment` is the LAN to which it truly leads.
 
     `resets`: the router answers packets of unknown connections with RST.
@@ -55,8 +56,7 @@ SPOTS = {
 }
 
 
-@dataclass(frozen=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """The addresses and the network of a TCP connection. It carries data only while these exist."""
 
     local: str
@@ -81,8 +81,7 @@ class Picture:
         return self._matched[lookup]
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """The inputs of a picture."""
 
     spots: tuple[Spot, ...]

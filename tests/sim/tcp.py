@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tests.sim.clock import Clock
 from tests.sim.net import Flow, Net
@@ -21,8 +23,7 @@ IN_FLIGHT_S = 0.8  # the part of the waiting data that is already sent and fills
 BYTES_PER_S = 100_000
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """A connection's counters at one moment, in bytes: acknowledged, sent, and sent or queued.
 
     `again` counts retransmissions.
@@ -34,8 +35,7 @@ class Mark:
     again: int
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What the kernel shows of a connection. If not `known`, the connection is between two addresses, or lost.
 
     `acked` counts acknowledged bytes since a mark, once data sent after the mark is acknowledged. `ahead` counts

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from math import inf
+
+from msgspec.structs import replace
 
 from tests.sim.cast import CAST, VPNS, Role, first_hop
 from tests.sim.clock import Clock

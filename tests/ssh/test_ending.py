@@ -9,9 +9,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.core.facts.masters import Master
 from trayagent.ssh.master import end_master

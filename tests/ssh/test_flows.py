@@ -9,10 +9,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.ssh.os import macos_datagrams
 from trayagent.ssh.os.control_sockets import owner_of

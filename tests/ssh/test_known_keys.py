@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.core.facts.resolved import Resolved
 from trayagent.sandbox.lab_files import keygen

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import ip_address, ip_network
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.core.facts.network import Address, Interface, Kind, Lookup, Route, Snapshot
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """The networks to which a laptop is connected; `label` is its name in the transcript."""
 
     label: str = "nothing"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import textwrap
 from collections.abc import Sequence
-from dataclasses import fields, replace
+
+from msgspec.structs import fields, replace
 
 from tests.stories.scenes import NOTHING, Scene
 from trayagent.core.decide import decide
@@ -297,7 +298,7 @@ class Story:
         plain = Master(
             self._pid, 7, f"/cm/{name}", local=self._address(), local_port=50000, peer=SERVER, peer_port=22
         )
-        return replace(replace(plain, min_rtt_s=0.050), **facts)  # type: ignore[arg-type]
+        return replace(plain, **{"min_rtt_s": 0.050, **facts})
 
     # Results.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import Story

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, HOME, HOME_6
 from tests.stories.teller import ALWAYS, ON_USE, Story

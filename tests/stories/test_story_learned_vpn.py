@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, OFFICE, VPN, VPN_ALL, Scene, tunnel
 from tests.stories.teller import ALWAYS, SERVER, Story

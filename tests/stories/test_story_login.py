@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.stories.scenes import CABLE, CAFE, CAFE_2, HOME, NOTHING
 from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story, failure

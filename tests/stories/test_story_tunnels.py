@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tests.stories.scenes import HOME, VPN, Scene, lan, tunnel
 from tests.stories.teller import Story

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 
 import pytest
+from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, HOME, NOTHING, OFFICE
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure

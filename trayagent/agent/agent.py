@@ -7,8 +7,9 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from trayagent import __version__
 from trayagent.agent import clock_conversion, save_memory

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.agent.event_loop import Shell
 from trayagent.core.facts.events import ManagerReported, Woke

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from trayagent.agent.current_configuration import CurrentConfiguration
 from trayagent.agent.event_loop import Shell
@@ -12,8 +12,7 @@ from trayagent.agent.tasks import Tasks
 from trayagent.config.file_paths import FilePaths
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What the effects share: files, configuration, the event loop, tasks, records and ssh's environment."""
 
     file_paths: FilePaths

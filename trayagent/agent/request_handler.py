@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.events.decision_log import DecisionLog

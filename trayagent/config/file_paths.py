@@ -6,10 +6,10 @@ import os
 import pwd
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+from msgspec import Struct
 
 from trayagent.config import runtime_directory as folders
 from trayagent.config.errors import UnsafeFolder
@@ -17,8 +17,7 @@ from trayagent.config.errors import UnsafeFolder
 SYSTEM_SSH_CONFIG = Path("/etc/ssh/ssh_config")
 
 
-@dataclass(frozen=True, slots=True)
-class FilePaths:
+class FilePaths(Struct, frozen=True):
     """The paths of all files. Creating this object creates no file; see `prepare`.
 
     `ssh` is a program's name or path. `ssh_config` is None if ssh reads its own files. `ssh_config_files`

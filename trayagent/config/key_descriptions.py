@@ -6,16 +6,15 @@ Types, choices and defaults are in the model. In the texts, words in backticks a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from trayagent.config.model import Agent, Host, Vpn
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """The description of a key. `text` is for the reference and the manual page, `more` only for the reference.
 
     `example` is a value in TOML, for a key without a default.
@@ -27,8 +26,7 @@ class Key:
     example: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """One table of the file, with its keys in the model's order."""
 
     title: str

@@ -9,8 +9,9 @@ Nothing here reads a clock or has side effects, so a history of events always gi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.core.decision_context import Context, Why
 from trayagent.core.facts import events as e
@@ -34,8 +35,7 @@ from trayagent.core.policy import key_trials as trials
 from trayagent.core.policy.advance import advance
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The new state, the actions in order, and the reasons."""
 
     state: State

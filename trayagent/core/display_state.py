@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Code, Problem
@@ -114,8 +116,7 @@ def _problem(host: Host, state: State, now: float) -> Problem | None:
     return wait_problem(host, delayed.wait) if delayed is not None and delayed.wait is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(Struct, frozen=True):
     """A wanted login that is not made yet: what it waits for, and until when (None if no time is known)."""
 
     at: float | None

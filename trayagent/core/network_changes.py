@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
@@ -12,8 +13,7 @@ from trayagent.core.tunnel_underlay import tunnels_up, underlay
 from trayagent.core.usable_routes import network_of, path_of
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkDelta:
+class NetworkDelta(Struct, frozen=True):
     """The differences between two snapshots. `flickered`: something changed and changed back between them."""
 
     addresses_added: tuple[str, ...] = ()

@@ -6,9 +6,10 @@ docs/architecture.md defines the words (path, usable, underlay, network).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+
+from msgspec import Struct
 
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, MasterPath
@@ -34,8 +35,7 @@ _PRIVATE = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UsableRoute:
+class UsableRoute(Struct, frozen=True):
     """The route of a new connection: a usable route, with the address from which the kernel would send."""
 
     interface: str
@@ -224,8 +224,8 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
         differs,
         tentative,
         bearer,
-        _bearer_network(snapshot, bearer, local) if bearer not in {None, route.interface} else None,
         others,
+        _bearer_network(snapshot, bearer, local) if bearer not in {None, route.interface} else None,
     )
 
 

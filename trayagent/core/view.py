@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.core.display_state import DisplayState, delay, display_forwards, display_problem, display_state
 from trayagent.core.facts.hosts import ForwardState, Host
@@ -20,8 +21,7 @@ from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_inte
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AgentFacts:
+class AgentFacts(Struct, frozen=True):
     """The facts of the agent itself. `started` is RFC 3339 UTC.
 
     `tray` is the protocol by which a panel shows the icon. `no_tray` and `no_notifications` explain why there is no

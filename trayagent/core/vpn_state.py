@@ -7,9 +7,10 @@ state also depends on whether the hosts behind the VPN answer.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Literal
+
+from msgspec.structs import replace
 
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Host

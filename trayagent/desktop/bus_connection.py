@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -29,8 +30,7 @@ def bus_text(text: str) -> str:
     return text.replace("\0", "").encode(errors="replace").decode()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A method of a service: its address and its name."""
 
     destination: str
@@ -39,8 +39,7 @@ class Call:
     member: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Listener:
+class _Listener(Struct, frozen=True):
     name: str
     interface: str
     member: str

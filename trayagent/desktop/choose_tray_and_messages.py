@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.tray.look import TrayBackend
@@ -45,8 +46,7 @@ class Carrier(Protocol):
         """Disconnect, and wait until that is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """The functions that the desktop calls.
 
     `activated`: the user chose a menu item. `invoked`: the user pressed a button of a message. `closed`: a message left

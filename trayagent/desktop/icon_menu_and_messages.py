@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from trayagent.desktop.choose_tray_and_messages import Asked, session
 from trayagent.desktop.icon.icon_theme import installed
@@ -62,8 +63,7 @@ class Door(Protocol):
         """Record the error of a failed sign-in. The view shows the error until the VPN is up."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskState:
+class DeskState(Struct, frozen=True):
     """Why the icon (`tray`) or the messages are not shown, None if they are. `protocol`: how the icon is shown."""
 
     tray: str | None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.desktop.activation_token import Activation
 from trayagent.desktop.clipboard import copy
@@ -35,8 +36,7 @@ WITHOUT_WINDOW = (c.Do, c.Pause, c.StartAtLogin, c.Quit)
 """Choices that start no program with a window."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(Struct, frozen=True):
     """The files that the user can open. `new_configuration` returns the text of a first configuration."""
 
     configuration: Path

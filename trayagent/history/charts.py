@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from trayagent.history.outages import Outage, Sighting
 from trayagent.presentation.text import clean
@@ -29,8 +30,7 @@ _THIN = 0.15
 """The least width of an outage in per cent, so that the shortest outage is visible."""
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """The period that the page covers."""
 
     since: datetime

@@ -7,10 +7,11 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -36,8 +37,7 @@ class NewerSchema(Exception):  # noqa: N818  # not an error, but the file must s
     """The file was written by a newer trayagent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One event, ready to be written."""
 
     at: float

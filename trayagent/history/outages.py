@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 BEGINS = frozenset({"disconnected", "master-stale", "connect-failed"})
 ENDS = frozenset({"connected", "master-kept", "master-adopted"})
@@ -26,8 +28,7 @@ The agent can prove a connection stale only on the next network. So an outage ma
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(Struct, frozen=True):
     """A period in which a host was wanted and not connected.
 
     `began` and `ended` are RFC 3339; `ended` is None while the outage continues. `took_ms` is how long the recovery
@@ -60,8 +61,7 @@ class Outage:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Struct, frozen=True):
     """When a host was first known, and when it was first connected (None: never); RFC 3339."""
 
     first: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TextIO
+
+from msgspec.structs import replace
 
 from trayagent.init.chooser_list import Choosing
 from trayagent.init.propose_hosts import HostProposal, Wish, option

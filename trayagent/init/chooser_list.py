@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from trayagent.init.propose_hosts import HostProposal, Wish, option
@@ -19,8 +20,7 @@ _HELP = "arrows: move   space: change   enter: write   q: leave without writing"
 _ROUND = 4  # lines around the list: title, help, and two empty lines
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A line of the list: a host, or one of its forwards. `host` and `forward` are indexes."""
 
     host: int

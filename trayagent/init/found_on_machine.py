@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct, field
 
 Kind = Literal["unit", "process", "cron", "launchd", "shell", "master", "ssh_config"]
 
@@ -15,8 +16,7 @@ MAX_FILE = 1024 * 1024
 """The most bytes to read of a file. Units, crontabs and shell files have a few KB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """The user and the file system to search. Tests set their own `root`."""
 
     user: str
@@ -52,8 +52,7 @@ def this_machine(env: Mapping[str, str] = os.environ) -> Machine:
     return Machine(user, uid, Path(env.get("HOME") or home), env)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """One thing that keeps or kept ssh connected, such as a unit, a crontab line or a process.
 
     `where` is its name for the user. `words` is its call of ssh, with the variables `env` and the working directory
@@ -74,8 +73,7 @@ class Found:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """Something that could not be read or used: where it is, and the reason in half a sentence."""
 
     where: str

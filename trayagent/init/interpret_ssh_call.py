@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.config import value_checks
 from trayagent.config.untrusted_files import danger
@@ -46,8 +48,7 @@ _SEVERAL = frozenset(("identityfile", "certificatefile"))
 _CAN_BE_NONE = frozenset(("proxyjump", "proxycommand"))
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(Struct, frozen=True):
     """The host that a call means. `lines` are a new `Host` block for ssh_config, () if ssh knows the host already.
 
     `more` are lines that the host in ssh_config would need to match the call exactly. `forwards` are the call's

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.init import systemd
 from trayagent.init.found_on_machine import Found, Machine, autossh_only
@@ -22,16 +23,14 @@ _GENERAL = re.compile(r"(?:cron|crond|cronie|anacron|atd|ssh|sshd|user)(?:@.*)?\
 _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitLocalCommand=no")
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """A process and its unit, "" if it has no unit."""
 
     found: Found
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Master:
+class Master(Struct, frozen=True):
     """A master that the user may want to keep. `words` is its command line, () if ssh has replaced it by a title."""
 
     control_path: str

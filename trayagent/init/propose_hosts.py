@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
 from trayagent.init.found_on_machine import Found, Skipped
@@ -21,8 +22,7 @@ SSH_CONFIG = "forwards in ssh_config"
 _STRENGTH: dict[Wish, int] = {"always": 2, "on-use": 1, "leave": 0}
 
 
-@dataclass(frozen=True, slots=True)
-class Understood:
+class Understood(Struct, frozen=True):
     """A finding, its call of ssh (None: only a name is known), and the host that it means."""
 
     found: Found
@@ -30,8 +30,7 @@ class Understood:
     meaning: Meaning
 
 
-@dataclass(frozen=True, slots=True)
-class HostProposal:
+class HostProposal(Struct, frozen=True):
     """The proposal for one host: `wish` ("leave": do not list it), and `because`, where the host was found.
 
     `forwards` go into the configuration, `given` are the forwards in ssh_config. ssh does not know the name until the
@@ -56,8 +55,7 @@ class HostProposal:
         return self.wish != "leave"
 
 
-@dataclass(slots=True)
-class _Gathering:
+class _Gathering(Struct):
     """The facts about one host, collected so far."""
 
     wish: Wish = "leave"

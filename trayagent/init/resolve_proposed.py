@@ -7,7 +7,8 @@ import ipaddress
 import os
 import pwd
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
@@ -21,8 +22,7 @@ _PATIENCE = 2  # then stop: a Match exec that hangs would hang for every host
 Lines = dict[str, frozenset[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The output of `ssh -G` for a name: parsed, and the values of each option."""
 
     resolved: Resolved

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from trayagent.config import value_checks
 from trayagent.config.file_paths import FilePaths
@@ -30,8 +31,7 @@ If more hosts have forwards there, a forward does not mean that the user wants a
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """The result of the survey.
 
     `hosts` are the proposals. `switch_off` lists (host, where it was found, how to end it). `explained` lists settings

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.init.found_on_machine import Machine, Skipped
 from trayagent.ssh import ssh_config_text
@@ -14,8 +15,7 @@ _CANDIDATES = 16
 """The most aliases of a server to query. A user rarely has more names for one server."""
 
 
-@dataclass(frozen=True, slots=True)
-class SshText:
+class SshText(Struct, frozen=True):
     """The aliases in their order, the HostName of each as written, and the aliases with their own forwards."""
 
     aliases: tuple[str, ...]

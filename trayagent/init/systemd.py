@@ -11,8 +11,9 @@ import re
 import shlex
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.init import systemd_text
 from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped, autossh_only, text_of
@@ -29,8 +30,7 @@ systemd.timer(5), systemd.path(5), systemd.socket(5)."""
 _EXTRAS = ("Restart", "RestartSec", "StartLimitInterval", "StartLimitIntervalSec", "StartLimitBurst")
 
 
-@dataclass(frozen=True, slots=True)
-class _Manager:
+class _Manager(Struct, frozen=True):
     """One service manager: its directories (a file in an earlier one wins) and the values of its specifiers."""
 
     folders: tuple[Path, ...]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.ipc import messages
 from trayagent.ipc.errors import BadRequest
@@ -13,8 +14,7 @@ from trayagent.ipc.errors import BadRequest
 LONGEST_PAUSE_S = 3650 * 86400.0  # ten years; a pause must end before 9999, Python's last year
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request whose operation exists and whose arguments are complete and have the right types."""
 
     op: str
@@ -22,8 +22,7 @@ class Request:
     env: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Struct, frozen=True):
     """The rule for an argument. `description` completes the error message. `default` None: it is required."""
 
     fits: Callable[[Any], bool]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.network import Lookup, Snapshot
 from trayagent.net.hints import Hint, HintSource
@@ -25,8 +26,7 @@ class Read(Protocol):
         """Return the current network, with the answers to `lookups`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(Struct, frozen=True):
     """What the machine offers: `platform` is sys.platform; `netlink`: the kernel allows netlink sockets."""
 
     platform: str
@@ -35,8 +35,7 @@ class Environment:
     """Whether there is a system bus, on which logind sends its signals."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The chosen back ends, and the reasons in words for the user."""
 
     sources: tuple[SourceName, ...]
@@ -44,8 +43,7 @@ class Choice:
     why: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """Running watchers and their reader; `problems` lists what failed at the start."""
 
     read: Read

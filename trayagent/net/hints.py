@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.network_manager import ManagerFacts
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkTouched:
+class NetworkTouched(Struct, frozen=True):
     """The network changed or flickered: read the whole state again.
 
     `touched` lists what may have been interrupted, see `Touched`. It is empty for any other change.
@@ -20,13 +20,11 @@ class NetworkTouched:
     touched: Touched
 
 
-@dataclass(frozen=True, slots=True)
-class AboutToSleep:
+class AboutToSleep(Struct, frozen=True):
     """The machine will be suspended within seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Woke:
+class Woke(Struct, frozen=True):
     """The machine resumed after a suspend; `asleep_s` is None if it was not measured.
 
     Two watchers may report the same wake, so a second report does not mean a second sleep.
@@ -35,8 +33,7 @@ class Woke:
     asleep_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkManagerChanged:
+class NetworkManagerChanged(Struct, frozen=True):
     """NetworkManager's facts changed.
 
     This is the only hint that carries facts, because they arrive in signals, and some cannot be read later (why a VPN

@@ -9,7 +9,8 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.core.facts.network import Lookup, Snapshot
 from trayagent.net import polling

@@ -9,8 +9,9 @@ import errno
 import socket
 import struct
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from ipaddress import IPv6Address
+
+from msgspec import Struct
 
 from trayagent.netlink.channel import Channel
 from trayagent.netlink.errors import NetlinkError
@@ -31,8 +32,7 @@ _INODE_AT = _ANSWER.size - _INODE.size
 _NO_COOKIE = b"\xff" * 8
 
 
-@dataclass(frozen=True, slots=True)
-class TcpSocket:
+class TcpSocket(Struct, frozen=True):
     """One TCP socket; an IPv4 connection of an IPv6 socket has IPv4 addresses here.
 
     `bound` is the index of the interface to which the socket is bound (always set for a link-local connection).

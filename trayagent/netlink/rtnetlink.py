@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.netlink.errors import NetlinkError
 from trayagent.netlink.wire import Attributes, attributes, number, text
@@ -51,8 +52,7 @@ RTNEXTHOP = struct.Struct("=HBBi")
 NDMSG = struct.Struct("=BxxxiHBB")
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """One interface. `kind` is the driver's name for this type of link ("" for hardware), `arp_type` an ARPHRD number.
 
     `parent` is the index of the underlying device (for a veth: its peer), 0 for none. `parent_elsewhere`: that index
@@ -73,8 +73,7 @@ class Link:
     carrier_losses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Addr:
+class Addr(Struct, frozen=True):
     """One address of the interface `index`; `ip` is the local address, also on a point-to-point link."""
 
     index: int
@@ -83,8 +82,7 @@ class Addr:
     flags: int
 
 
-@dataclass(frozen=True, slots=True)
-class NextHop:
+class NextHop(Struct, frozen=True):
     """One next hop of a route: the interface's index (0 for none) and the gateway, if any."""
 
     index: int
@@ -92,8 +90,7 @@ class NextHop:
     dead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RouteEntry:
+class RouteEntry(Struct, frozen=True):
     """One route or the answer to a route query; `family` is AF_INET or AF_INET6, `kind` an RTN_ number."""
 
     family: int
@@ -108,8 +105,7 @@ class RouteEntry:
     tos: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(Struct, frozen=True):
     """The kernel's record of a neighbour: `state` holds its NUD_ bits, `mac` is "" while unresolved."""
 
     index: int

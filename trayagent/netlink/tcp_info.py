@@ -6,7 +6,8 @@ Source: linux/tcp.h. The kernel appends fields over time; fields that an old ker
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _UNKNOWN_RTT = 0xFFFFFFFF
 _SIZE = 216  # up to and including bytes_retrans
@@ -14,8 +15,7 @@ _BYTES = struct.Struct("=8B")
 _WORDS = struct.Struct("=24I")
 
 
-@dataclass(frozen=True, slots=True)
-class TcpInfo:
+class TcpInfo(Struct, frozen=True):
     """The state of a TCP connection. Units are in the names; `min_rtt_us` is None before the first round trip.
 
     `bytes_acked` includes the SYN, so it may exceed `bytes_sent` by one. `bytes_sent` includes

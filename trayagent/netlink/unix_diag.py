@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.netlink.channel import DUMP_TRIES, Channel
 from trayagent.netlink.errors import NetlinkError
@@ -25,8 +26,7 @@ _ANY = 0xFFFFFFFF
 _COOKIE = slice(8, 16)  # where an answer has the cookie, which is unique for each socket
 
 
-@dataclass(frozen=True, slots=True)
-class UnixSocket:
+class UnixSocket(Struct, frozen=True):
     """One Unix socket; `peer` is the inode at the other end, 0 for none.
 
     `name` is the name to which the socket was bound, even if the file has another name now; "" for none, "@…" for an

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import replace  # noqa: TID251  # a Node is no Struct, because the sandbox needs no packages
 from typing import Literal
 
 from trayagent.errors import TrayagentError

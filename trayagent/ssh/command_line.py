@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePath
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.forward_spec import parse as parse_forward
 from trayagent.core.facts.forwards import Forward, ForwardKind
@@ -35,8 +36,7 @@ class NotUnderstood(ValueError):  # noqa: N818  # users see the text, never the 
     """The words are not a call that keeps a connection. The text gives the reason, as in "it names no host"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call of ssh or autossh.
 
     `destination` is the argument as given; `host` and `user` are its parts. `carried` are the words of the options that

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, cast
+
+from msgspec import Struct
 
 from trayagent.core.facts.forward_spec import parse, unparse
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
@@ -68,8 +69,7 @@ _LONGEST_FIELD = 200  # ssh cuts longer texts in the log
 _DEFAULT_HOST = "LOCALHOST"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A client's request to open or close a forward. If ssh fails to open one, that counts as a request to close it."""
 
     what: Literal["open", "close"]

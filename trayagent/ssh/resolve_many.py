@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.core.facts.resolved import Resolved
 from trayagent.errors import TrayagentError
@@ -25,8 +26,7 @@ _NAMES_MAX = 16  # for each shell, because the first name waits until the last o
 _LOOP = r"""while IFS= read -r name; do "$@" "$name" </dev/null 2>/dev/null; printf '\0%d\0' $?; done"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(Struct, frozen=True):
     """A name that waits for its answer."""
 
     name: str

@@ -16,8 +16,9 @@ import pwd
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 MAX_FILE = 1024 * 1024
 """The most bytes that are read of one file. Usual files have a few KB."""
@@ -37,8 +38,7 @@ _KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
 _LOCAL_NAME = re.compile(r"(?<!%)(?:%%)*%[lL]")
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """One Host or Match block: the words of its first line, and the options below it in their order."""
 
     keyword: str

@@ -11,10 +11,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.ssh.conftest import Master, SshConfig, Sshd, StartMaster, poll, spawn
 from trayagent.core.facts.remote_sessions import RemoteSession

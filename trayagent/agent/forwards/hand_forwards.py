@@ -11,8 +11,9 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.parts import Parts
@@ -35,8 +36,7 @@ _FOUND = {"master-adopted", "connected", "roaming"}
 _OPENS_IN_S = 0.3  # on a busy machine, ssh opens the port this long after it logged the request
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """The forwards and listening ports of a master that the user started, as its processes show them."""
 
     forwards: tuple[Forward, ...]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.time_constants import RETRANSMISSION_NEAR_S
 from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, tcp_facts
@@ -12,8 +13,7 @@ Connection = tuple[int, str, int]
 """A key for one connection of a process: the socket's inode, the local address and the local port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """How far a connection was when its master was probed, in bytes since its start.
 
     `acked`: bytes that the peer acknowledged. `sent`: bytes that were sent at least once. `queued`: bytes up to the end
@@ -44,8 +44,7 @@ class Mark:
         return max(0, self.queued - facts.bytes_acked)
 
 
-@dataclass(slots=True)
-class Acknowledged:
+class Acknowledged(Struct):
     """The marks of the last probe on all connections of a master, and the bytes acknowledged on each since then.
 
     A master has several connections only if its ProxyCommand has several. Any of these may carry the master.

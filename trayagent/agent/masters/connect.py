@@ -6,8 +6,10 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.masters.control_path_checks import ControlPaths, FailedError, fresh_for

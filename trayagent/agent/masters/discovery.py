@@ -7,7 +7,8 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.agent.masters.ends_of_connection import with_ends
 from trayagent.agent.masters.own_control_path_links import is_own_link, leads_to, second_link
@@ -35,8 +36,7 @@ _SCAN_AGAIN_S = 0.01
 FRESH_S = 5.0  # a younger master has just logged in, so it needs no probe
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """What occupies a control path. `pid` listens there, None if no listener is visible from here.
 
     `adoptable`: the listener is a master of this user in the agent's own namespaces. `words` describe the occupant.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.agent.forwards.wanted_forwards import CLEAR_PATIENCE_S, Forwarding
 from trayagent.agent.masters.discovery import describe

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.core.facts.masters import Master
 from trayagent.ssh.os.datagrams import may_use_datagrams

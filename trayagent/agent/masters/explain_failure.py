@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from trayagent.agent.masters.expired_certificates import expired
 from trayagent.core.facts.failure import Failure

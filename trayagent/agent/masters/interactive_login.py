@@ -9,10 +9,12 @@ by a pidfd. Only ssh reads what the user types.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.agent.masters.control_path_checks import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
@@ -50,8 +52,7 @@ BUSY = {
 """The problem for other clients that want to connect the host during a login at a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Login:
+class _Login(Struct, frozen=True):
     """A login in progress: its host, the path on which the new master will listen, ssh's log, and the client."""
 
     host: str

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
@@ -39,8 +41,7 @@ class Progress(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """One ssh to be started for the host `name`. It will listen at `socket_path` and log to `log`.
 
     `host_key`: ssh requests a key of this key's type first. `cipher`: ssh requests it first, if ssh_config allows it.

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.masters.own_control_path_links import is_own_link, linked_socket, second_link
@@ -29,8 +30,7 @@ log = logging.getLogger(__name__)
 _Destination = tuple[str | None, str, int, str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """A host's control path and its living master, as of the last update.
 
     `made_for`: the server and account to which the master was connected, None if the master is older than this agent.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.masters.acknowledged_bytes import Acknowledged, connections_of, next_retransmission_s

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import errno
 import time
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.forwards.wanted_forwards import LostConnections

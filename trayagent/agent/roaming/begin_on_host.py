@@ -7,7 +7,8 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.connect import bug

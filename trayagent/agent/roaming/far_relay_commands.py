@@ -10,9 +10,10 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.agent.roaming.far_relay_errors import FarError
 from trayagent.agent.roaming.install_far_relay import ABSENT, NO_PYTHON, check_script, install
@@ -35,8 +36,7 @@ set -- $SSH_CONNECTION
 """
 
 
-@dataclass(frozen=True, slots=True)
-class FarAnswer:
+class FarAnswer(Struct, frozen=True):
     """The answer of a far relay's command: the server's machine and boot, and the printed JSON object."""
 
     machine: str
@@ -44,8 +44,7 @@ class FarAnswer:
     words: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(Struct, frozen=True):
     """A channel to a far relay: our end of it, and the mux connection. The channel ends with that connection."""
 
     near_end: socket.socket

@@ -8,9 +8,10 @@ import itertools
 import os
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.agent.masters.connect import MasterConnector, daemon_of
 from trayagent.agent.masters.control_path_checks import FailedError
@@ -44,8 +45,7 @@ class InnerLoginError(TrayagentError):
         self.lasting = lasting
 
 
-@dataclass(frozen=True, slots=True)
-class InnerStart:
+class InnerStart(Struct, frozen=True):
     """The start of an inner master: its `outer` master, its `fresh` path, and its `connection` to the near relay."""
 
     host: Host

@@ -12,9 +12,10 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from trayagent.errors import TrayagentError
 from trayagent.roaming.far_relay_and_resend_buffer import receive_fds
@@ -41,8 +42,7 @@ class NearRelayListener(Protocol):
         """React to the end of the near relay. All connections that it carried ended with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+class Greeting(Struct, frozen=True):
     """The near relay's identity. `version` is the newest version of the protocol that both sides speak."""
 
     instance: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from trayagent.agent.masters.control_path_locks import PathLocks
 from trayagent.agent.masters.discovery import Discovery, describe

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast, get_args
+
+from msgspec import Struct
 
 from trayagent.agent.state import refusal_records
 from trayagent.agent.state.machine_ids import boot_id
@@ -51,8 +52,7 @@ def records_path(state_dir: Path, mark: str) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """An attempt in progress: its host, the control path that it is meant for, and its log."""
 
     host: str

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.tasks import Tasks
@@ -32,8 +34,7 @@ _COLLECT_S = 0.3  # an answer waits this long for those of other running `ssh -G
 _JUMPS_MAX = 8  # a longer chain of jump hosts is a loop
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What `ssh -G` prints for a host, and to which machine the first TCP connection goes.
 
     `hop`: that machine, None if a ProxyCommand connects. `later_hops`: the other jump hosts, in the order of the route.
@@ -64,8 +65,7 @@ class Answer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(Struct, frozen=True):
     """Facts from the text of ssh's files that hold for all answers. `canonicalizes`: CanonicalizeHostname is set."""
 
     varies: bool

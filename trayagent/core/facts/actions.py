@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.attempt import Purpose
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.masters import Master
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """Something to do for a host."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendProbe(Action):
+class SendProbe(Action, frozen=True):
     """Send a probe through the master's connection. ProbeAnswered follows, unless the master is silent.
 
     `large`: use packets that fill an MTU, in both directions, if the server can echo them. `second`: the sentinel did
@@ -30,8 +29,7 @@ class SendProbe(Action):
     second: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Observe(Action):
+class Observe(Action, frozen=True):
     """Query the kernel about the master's TCP connection. The event Observed reports the result at once.
 
     `probed_at` is when the last probe was sent. The event repeats that time.
@@ -41,8 +39,7 @@ class Observe(Action):
     probed_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Dial(Action):
+class Dial(Action, frozen=True):
     """Start a new master on a temporary control path. The Attempt events report its progress.
 
     `background`: ssh goes to the background after the login, so the master is not a child of the agent. `address`:
@@ -55,15 +52,13 @@ class Dial(Action):
     address: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Redial(Action):
+class Redial(Action, frozen=True):
     """Open one more connection for an attempt that no server has answered. Attempt events report the progress."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class DialBare(Action):
+class DialBare(Action, frozen=True):
     """Connect to a server and read only its banner. The Attempt events report the result."""
 
     attempt: int
@@ -71,22 +66,19 @@ class DialBare(Action):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Abort(Action):
+class Abort(Action, frozen=True):
     """End an attempt politely before it succeeds."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Discard(Action):
+class Discard(Action, frozen=True):
     """End a new master that is no longer needed."""
 
     master: Master
 
 
-@dataclass(frozen=True, slots=True)
-class TakeOver(Action):
+class TakeOver(Action, frozen=True):
     """Move the attempt's master to the control path and kill the old one. TookOver or TakeOverFailed follows.
 
     `drain`: the old master answers, so let its sessions continue. If it carries no session, kill it.
@@ -98,15 +90,13 @@ class TakeOver(Action):
     drain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CountCarried(Action):
+class CountCarried(Action, frozen=True):
     """Count what a draining master still carries. The event Carried follows at once, unless the master is gone."""
 
     master: Master
 
 
-@dataclass(frozen=True, slots=True)
-class Kill(Action):
+class Kill(Action, frozen=True):
     """End a master: send TERMINATE through its control socket, then SIGKILL to it and its transport process.
 
     `gently`: before that, clean up what the master left on the server, such as its link to the ssh-agent.
@@ -116,22 +106,19 @@ class Kill(Action):
     gently: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EnsureForwards(Action):
+class EnsureForwards(Action, frozen=True):
     """Make the master's forwards match the wanted ones. The event ForwardsChanged reports the result."""
 
     master: Master
 
 
-@dataclass(frozen=True, slots=True)
-class TryKeys(Action):
+class TryKeys(Action, frozen=True):
     """Check beside the living master whether the server still accepts our login. The event TrialEnded follows."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve(Action):
+class Resolve(Action, frozen=True):
     """Run `ssh -G` again. HostResolved or ResolveFailed follows.
 
     `lookups`: ssh may query DNS. It does so only with CanonicalizeHostname.
@@ -140,15 +127,13 @@ class Resolve(Action):
     lookups: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer(Action):
+class SetTimer(Action, frozen=True):
     """Set the host's only timer: TimerExpired follows at the time `at` (monotonic seconds). None cancels the timer."""
 
     at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Publish(Action):
+class Publish(Action, frozen=True):
     """Send an event, one of config.model.EVENTS, to clients and hooks. If `name` is "", the event concerns no host.
 
     `reason` is a text for users. If it is empty, the evidence is the reason.
@@ -160,13 +145,11 @@ class Publish(Action):
     details: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Remember(Action):
+class Remember(Action, frozen=True):
     """Store what a later agent must know about this host."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeginRoaming(Action):
+class BeginRoaming(Action, frozen=True):
     """Start an inner master through this plain master, and swap the control paths of the two.
 
     RoamingBegan or RoamingNotPossible follows.
@@ -175,8 +158,7 @@ class BeginRoaming(Action):
     master: Master
 
 
-@dataclass(frozen=True, slots=True)
-class AttachRoaming(Action):
+class AttachRoaming(Action, frozen=True):
     """Connect the inner master's link through a new outer master.
 
     RoamingAttached, RoamingAttachFailed or RoamingEnded follows.
@@ -185,15 +167,13 @@ class AttachRoaming(Action):
     master: Master
 
 
-@dataclass(frozen=True, slots=True)
-class EndRoaming(Action):
+class EndRoaming(Action, frozen=True):
     """End the inner master `pid` and its far relay on the server. RoamingEnded follows."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class RestorePath(Action):
+class RestorePath(Action, frozen=True):
     """Move a former outer master to the user's control path. MasterMoved follows."""
 
     master: Master

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.masters import Master
@@ -19,8 +20,7 @@ RouteOut = tuple[str, str | None]
 """An interface, and the address from which the kernel sends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """A new connection that is being made. It also serves as the control while the old connection is in doubt.
 
     `bare`: TCP and banner only, no login. `refused`: the right server answered and refused the login. `unwanted`:
@@ -61,8 +61,7 @@ class Attempt:
         return self.at_terminal and self.positive_at is None
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """Back-off of one host: when the next automatic attempt is due (AT_ONCE: now; None: no attempt), and its history.
 
     `proven`: the last failure came from the server itself, not from another machine on the path. `seen`: a server saw
@@ -97,8 +96,7 @@ class Retry:
         return self.at is not None and self.at > now
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """A key trial: a login beside a living master that checks whether the server accepts changed keys.
 
     `wanted_at` is when the keys changed, or None if no trial is due. `running` is the attempt number of the running

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(Struct, frozen=True):
     """An ssh that has its own connection beside the host's master: its terminal, and the program that started it."""
 
     terminal: str = ""
     program: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Draining:
+class Draining(Struct, frozen=True):
     """An earlier master of the host `owner`. It accepts no more clients, and ends with its last session or connection.
 
     `made_at` is when its connection was made. `sessions` and `connections` are what it carried at `counted_at`.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.evidence import Evidence
@@ -20,30 +21,26 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.vpns import Vpn
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something happened at a given time."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkRead(Event):
+class NetworkRead(Event, frozen=True):
     """The agent read the network again, because a watcher hinted at a change or more route look-ups were needed."""
 
     snapshot: Snapshot
     touched: Touched = field(default_factory=Touched)
 
 
-@dataclass(frozen=True, slots=True)
-class Woke(Event):
+class Woke(Event, frozen=True):
     """The machine woke from sleep."""
 
     asleep_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Configured(Event):
+class Configured(Event, frozen=True):
     """The agent read the configuration, at its start or after a change."""
 
     wishes: Mapping[str, Wish]
@@ -54,28 +51,24 @@ class Configured(Event):
     end_beside: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Started(Event):
+class Started(Event, frozen=True):
     """The first scan of the machine is complete. Living masters are known, so new ones may be made."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManagerReported(Event):
+class ManagerReported(Event, frozen=True):
     """The network manager reported a change of VPNs, network names or connectivity."""
 
     facts: ManagerFacts
 
 
-@dataclass(frozen=True, slots=True)
-class SignInFailed(Event):
+class SignInFailed(Event, frozen=True):
     """The user's sign-in to a VPN failed. `error` explains the failure to the user."""
 
     vpn: str
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The refused login that an earlier agent stored. `retry_in_s` None means that no retry is due.
 
     `by_jump`: a jump host refused it. `proven`: the server itself refused it. If that is not proven, the refusal
@@ -91,8 +84,7 @@ class Refusal:
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered(Event):
+class Remembered(Event, frozen=True):
     """The stored facts of a host from an earlier agent. `refused_ago_s` are the ages of the last refused logins.
 
     `refused_by_jump_ago_s` are the ages of the logins that a jump host refused. `refusing_key` is the host key of
@@ -124,8 +116,7 @@ class Remembered(Event):
     by_hand: tuple[Forward, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HostResolved(Event):
+class HostResolved(Event, frozen=True):
     """`ssh -G` resolved a host. ssh ran at `begun_at` (None: just now).
 
     `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to query DNS.
@@ -143,8 +134,7 @@ class HostResolved(Event):
     later_hops: tuple[Hop, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveFailed(Event):
+class ResolveFailed(Event, frozen=True):
     """`ssh -G` rejected a host's name or the user's ssh configuration; `lookups_allowed` as in HostResolved."""
 
     name: str
@@ -152,8 +142,7 @@ class ResolveFailed(Event):
     lookups_allowed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class MasterFound(Event):
+class MasterFound(Event, frozen=True):
     """A living master was found on a control path.
 
     `unnamed`: the control path belongs to no alias, according to `ssh -G` (an unnamed master). `fresh`: the master
@@ -168,8 +157,7 @@ class MasterFound(Event):
     survivor: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MasterEnded(Event):
+class MasterEnded(Event, frozen=True):
     """A master's process ended. `failure` is what its last message reports; `by_request`: its exit was requested."""
 
     name: str
@@ -178,16 +166,14 @@ class MasterEnded(Event):
     by_request: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeAnswered(Event):
+class ProbeAnswered(Event, frozen=True):
     """A master answered its probe."""
 
     name: str
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observed(Event):
+class Observed(Event, frozen=True):
     """The kernel's view of the TCP connection that carries a master (the master's own or a transport's).
 
     `acked` counts the bytes that were sent after the probe and are acknowledged by now. `ahead` counts the bytes
@@ -210,8 +196,7 @@ class Observed(Event):
     probed_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEstablished(Event):
+class AttemptEstablished(Event, frozen=True):
     """An attempt's TCP connection is established. `local` is its local address, if known."""
 
     name: str
@@ -219,8 +204,7 @@ class AttemptEstablished(Event):
     local: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptReady(Event):
+class AttemptReady(Event, frozen=True):
     """An attempt succeeded: a new `master` listens, or the server answered a bare control (`master` None).
 
     `host_key` is the key that the server proved in this attempt, or None if it proved none. `trusted`: a bare
@@ -235,8 +219,7 @@ class AttemptReady(Event):
     trusted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFailed(Event):
+class AttemptFailed(Event, frozen=True):
     """An attempt failed. `jitter` is a factor around 1 for the back-off.
 
     `host_key` is the key that the server proved in this attempt, or None if it proved none.
@@ -249,8 +232,7 @@ class AttemptFailed(Event):
     host_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TookOver(Event):
+class TookOver(Event, frozen=True):
     """`master` now listens on the control path instead of the old master.
 
     `adopted`: another program started `master` there meanwhile, so the agent ended its own new master. If the old
@@ -265,16 +247,14 @@ class TookOver(Event):
     draining: Draining | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DrainingFound(Event):
+class DrainingFound(Event, frozen=True):
     """The agent found a living draining master of an earlier agent, or an ssh beside a master."""
 
     master: Master
     draining: Draining
 
 
-@dataclass(frozen=True, slots=True)
-class Carried(Event):
+class Carried(Event, frozen=True):
     """The agent counted what a draining master carries. `name` is the master's key in `State.hosts`."""
 
     name: str
@@ -283,8 +263,7 @@ class Carried(Event):
     connections: int
 
 
-@dataclass(frozen=True, slots=True)
-class TakeOverFailed(Event):
+class TakeOverFailed(Event, frozen=True):
     """The new master could not take over the control path and was ended."""
 
     name: str
@@ -292,8 +271,7 @@ class TakeOverFailed(Event):
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardsChanged(Event):
+class ForwardsChanged(Event, frozen=True):
     """The host's forwards on master `pid` are now `forwards`. `final` False: some requests are still in progress."""
 
     name: str
@@ -302,8 +280,7 @@ class ForwardsChanged(Event):
     final: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class HandForwardsFound(Event):
+class HandForwardsFound(Event, frozen=True):
     """The agent found forwards that clients of master `pid` requested (`opened`) or canceled (`closed`).
 
     Configured forwards may be among them. `unknown` are the addresses of further listening sockets whose targets the
@@ -317,16 +294,14 @@ class HandForwardsFound(Event):
     unknown: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCleanedUp(Event):
+class RemoteCleanedUp(Event, frozen=True):
     """The agent searched the server for sessions of our dead connections. `outcome` reports what it did with them."""
 
     name: str
     outcome: Reaped
 
 
-@dataclass(frozen=True, slots=True)
-class TimerExpired(Event):
+class TimerExpired(Event, frozen=True):
     """The time of a `SetTimer` action has come."""
 
     name: str
@@ -335,8 +310,7 @@ class TimerExpired(Event):
 TrialVerdict = Literal["passed", "refused", "unknown", "skipped"]
 
 
-@dataclass(frozen=True, slots=True)
-class TrialEnded(Event):
+class TrialEnded(Event, frozen=True):
     """A host's key trial ended. "unknown": it did not show whether the keys work. "skipped": no server was contacted.
 
     `failure` is set unless the trial passed or was skipped. `jitter` is a factor around 1 for a back-off. `host_key`
@@ -352,8 +326,7 @@ class TrialEnded(Event):
     host_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AgentSocketUpdated(Event):
+class AgentSocketUpdated(Event, frozen=True):
     """The agent tried to link the agent socket on the server. `problem` is set if that failed."""
 
     name: str
@@ -362,8 +335,7 @@ class AgentSocketUpdated(Event):
     problem: Problem | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ObstacleGone(Event):
+class ObstacleGone(Event, frozen=True):
     """An obstacle on this machine is gone: a program on the host's control path, or a missing directory."""
 
     name: str

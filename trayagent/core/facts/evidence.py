@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _SIGNS = {"added": "+", "removed": "-"}
 """Keys that the text abbreviates: `+192.0.2.7` is an address that was added."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """Pairs of key and value, in the order in which they are printed. `str()` returns their text."""
 
     pairs: tuple[tuple[str, str], ...] = ()

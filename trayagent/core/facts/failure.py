@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.core.facts.problems import Problem
 
@@ -37,8 +38,7 @@ FailureKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """One failed attempt, or the end of a master.
 
     `positive`: the failure came after a finished key exchange, so the machine that proved its host key sent it.

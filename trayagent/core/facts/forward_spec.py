@@ -7,8 +7,9 @@ depend on the machine, so they are rejected with a message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
 
@@ -25,8 +26,7 @@ _EXAMPLE: dict[ForwardKind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(Struct, frozen=True):
     text: str
     is_path: bool
 

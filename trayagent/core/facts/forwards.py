@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct
 
 ForwardKind = Literal["local", "remote", "dynamic"]
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """One end of a forward: a TCP host and port, or the path of a Unix socket.
 
     `host` "" is ssh's default (loopback, or all interfaces with GatewayPorts), "*" is all interfaces. An IPv6
@@ -21,8 +21,7 @@ class End:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True):
     """One forward; `target` None means SOCKS (dynamic, or remote dynamic).
 
     `spec` is the user's spelling. Forwards with the same ends are equal, whatever their spelling.
@@ -31,4 +30,14 @@ class Forward:
     kind: ForwardKind
     listen: End
     target: End | None
-    spec: str = field(compare=False)
+    spec: str  # not compared, because the same forward can be written in several ways
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Forward) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[object, ...]:
+        return self.kind, self.listen, self.target

@@ -5,8 +5,10 @@ All times are seconds of the monotonic clock, which stops while the machine slee
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from trayagent.core.facts.attempt import Attempt, Retry, Trial
 from trayagent.core.facts.derived import derived_once
@@ -29,8 +31,7 @@ passphrase of a key. "touched": the user touched a key or confirmed its use.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """The configuration of a host. An adopted host has the defaults of this class."""
 
     listed: bool = False
@@ -49,8 +50,7 @@ class Wish:
         return self.vpn, self.networks
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(Struct, frozen=True):
     """The first TCP hop of a new connection: the host itself or its first jump host, with its user and keys.
 
     `known_keys` are the host keys that known_hosts has for it. They are not compared, because a new line in known_hosts
@@ -61,11 +61,20 @@ class Hop:
     port: int
     user: str = ""
     keys: tuple[str, ...] = ()
-    known_keys: frozenset[str] = field(default=frozenset(), compare=False)
+    known_keys: frozenset[str] = frozenset()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hop) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[object, ...]:
+        return self.hostname, self.port, self.user, self.keys
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """When and where `ssh -G` last resolved a host, and whether the answer is valid on other networks.
 
     `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to query DNS.
@@ -79,8 +88,7 @@ class Answer:
     lookups_allowed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardState:
+class ForwardState(Struct, frozen=True):
     """One wanted forward and its state; `listen` is the address where the forward listens, once known.
 
     `refused`: the server refused it. `taken`: another program has its port or path on this machine.
@@ -94,8 +102,7 @@ class ForwardState:
     taken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
+class Doubt(Struct, frozen=True):
     """What suggests that the master is stale, and what shows that the master lives."""
 
     changed_at: float = NEVER  # when the master's path last changed
@@ -112,8 +119,7 @@ class Doubt:
         return max(self.changed_at, self.wary_at)
 
 
-@dataclass(frozen=True, slots=True)
-class UserRequests:
+class UserRequests(Struct, frozen=True):
     """What the user requested of this host, beyond its configuration."""
 
     held: bool = False  # disconnected until the next reconnect
@@ -123,8 +129,7 @@ class UserRequests:
     paused_until: float | None = None  # inf: until resumed
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(Struct, frozen=True):
     """From which networks and interfaces the host was reached, and which VPN is needed on other networks."""
 
     networks: frozenset[Network] = frozenset()
@@ -137,8 +142,7 @@ class Reached:
         return network is not None and any(known.matches(network) for known in self.networks)
 
 
-@dataclass(frozen=True, slots=True)
-class LoginHistory:
+class LoginHistory(Struct, frozen=True):
     """How the last logins to the host went."""
 
     worked_at: float = NEVER  # when a login last worked
@@ -165,8 +169,7 @@ class LoginHistory:
         return max((*self.refused, *(at for at, _ in self.refused_elsewhere)), default=NEVER)
 
 
-@dataclass(frozen=True, slots=True)
-class Forwards:
+class Forwards(Struct, frozen=True):
     """The wanted forwards of the master, and when to request them.
 
     `by_hand` are forwards that are not configured: the user gave them to ssh (`ssh -L`, `ssh -O forward`). They are
@@ -195,8 +198,7 @@ class Forwards:
         return replace(self, requested=False, retry_at=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(Struct, frozen=True):
     """Since when the host has been away, and how earlier outages ended."""
 
     offline_since: float | None = None  # since when there has been no route
@@ -205,8 +207,7 @@ class Outage:
     last_recovery_s: float | None = None
 
 
-@dataclass(frozen=True)  # without slots: `with_changes` copies the host's dict
-class Host:
+class Host(Struct, frozen=True):
     """All facts of one host."""
 
     name: str

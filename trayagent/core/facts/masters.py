@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.time_constants import RTT_BOUNDS_S, RTT_UNKNOWN_S
 
 
-@dataclass(frozen=True, slots=True)
-class Master:
+class Master(Struct, frozen=True):
     """A living ssh master, as found.
 
     `started_by_agent`: an agent of this user started it, according to the records. `local` and `peer` are the ends of
@@ -47,8 +47,7 @@ class Master:
         return RTT_UNKNOWN_S if self.min_rtt_s is None else min(max(self.min_rtt_s, low), high)
 
 
-@dataclass(frozen=True, slots=True)
-class MasterPath:
+class MasterPath(Struct, frozen=True):
     """The path of a master. If one of these facts changes, the master is in doubt.
 
     `present`: the local address is there. While it is missing, the other fields are ignored. `source_differs`: for a
@@ -66,12 +65,21 @@ class MasterPath:
     source_differs: bool = False
     tentative: bool = False
     bearer: str | None = None
-    bearer_network: Network | None = field(default=None, compare=False)
     others: frozenset[str] = frozenset()
+    bearer_network: Network | None = None  # the last field is not compared: it may become known later
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MasterPath) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[object, ...]:
+        return astuple(self)[:-1]
 
 
-@dataclass(frozen=True, slots=True)
-class PathHere:
+class PathHere(Struct, frozen=True):
     """A master's path with its network. The same addresses in another network are another path."""
 
     path: MasterPath
@@ -91,8 +99,7 @@ class PathHere:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """A probe on its way through the old connection. There is at most one at a time.
 
     `sent_over` is the path on which it was sent. `again`: the agent got no answer and sent a second, different probe.
@@ -108,8 +115,7 @@ class Probe:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """The kernel's report on the old connection: when it will retransmit, and the current round-trip time.
 
     `adrift`: the kernel shows no connection at all. `stopped`: a process of the connection is suspended.

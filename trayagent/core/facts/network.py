@@ -8,16 +8,17 @@ the last one. A comparison cannot show what flickered between two snapshots, suc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Literal
+
+from msgspec import Struct, field
 
 Kind = Literal["physical", "virtual", "vpn", "loopback"]
 Family = Literal[4, 6]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """One address of an interface; `ip` has no prefix length or scope id."""
 
     ip: str
@@ -30,8 +31,7 @@ class Address:
         return f"{self.ip}/{self.prefix_len}"
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """A network interface; `up` means administratively up *and* with carrier.
 
     `lower` names the devices below it, if the kernel reports them: a bridge's ports, a VLAN's or macvlan's parent, a
@@ -46,8 +46,7 @@ class Interface:
     lower: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A route in the kernel's table, or the route that a look-up matched.
 
     `prefix` is `network/length`. `gateway` is None for a device route. `source` is the address from which the kernel
@@ -67,8 +66,7 @@ class Route:
         return int(self.prefix.rpartition("/")[2])
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Struct, frozen=True):
     """The query "which route leads to `peer` from `local`?"; with `local` None the kernel chooses the source.
 
     For a link-local peer, `scope` is the interface.
@@ -79,8 +77,7 @@ class Lookup:
     scope: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, dict=True):
     """The whole network at one moment.
 
     `routes` are the unicast routes of all tables except `local`, best first within a prefix. `matched` holds the
@@ -101,19 +98,18 @@ class Snapshot:
     name_of: str | None = None
     carriers: Mapping[str, str] = field(default_factory=dict)
     local_prefixes: frozenset[str] = frozenset()
-    _by_name: Mapping[str, Interface] = field(init=False, repr=False, compare=False)
-    default_routes: tuple[Route, ...] = field(init=False, repr=False, compare=False)
-    """The default routes whose interface is up, IPv4 first, best metric first; device routes count."""
 
-    def __post_init__(self) -> None:
-        # Each decision about a host reads both several times, and a routing table may have thousands of routes.
-        by_name = {i.name: i for i in reversed(self.interfaces)}
-        up = {i.name for i in by_name.values() if i.up}
-        found = [r for r in self.routes if r.prefix_len == 0 and r.interface in up]
-        object.__setattr__(self, "_by_name", by_name)
-        object.__setattr__(
-            self, "default_routes", tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
-        )
+    # Each decision about a host reads both several times, and a routing table may have thousands of routes.
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Interface]:
+        return {i.name: i for i in reversed(self.interfaces)}
+
+    @cached_property
+    def default_routes(self) -> tuple[Route, ...]:
+        """The default routes whose interface is up, IPv4 first, best metric first; device routes count."""
+        found = [r for r in self.routes if r.prefix_len == 0 and self.is_up(r.interface)]
+        return tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
 
     def name_at(self, interface: str) -> str | None:
         """Return the name of the network on an interface. A cable does not get the name of the Wi-Fi beside it."""
@@ -138,8 +134,7 @@ class Snapshot:
         return any(ip_address(ip) in ip_network(prefix) for prefix in self.local_prefixes)
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(Struct, frozen=True):
     """What flickered: changes that the kernel reported, and that the next snapshot may no longer show.
 
     `links`: names of interfaces that lost or gained carrier, went down or up, appeared or vanished. `addresses`:
@@ -170,8 +165,7 @@ def family(ip: str) -> Family:
     return 4 if ip_address(ip.partition("%")[0]).version == 4 else 6
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """The network as seen through one interface; `gateway` is a link-layer address, "" while unknown."""
 
     egress: str
@@ -200,8 +194,7 @@ class Network:
         return bool(self.name and other.name) and self.name != other.name
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The network and the address from which an attempt leaves; both fields are None if no route is known."""
 
     network: Network | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 VpnState = Literal["up", "connecting", "needs-sign-in", "failed", "down"]
 Connectivity = Literal["unknown", "none", "portal", "limited", "full"]
@@ -12,8 +13,7 @@ Connectivity = Literal["unknown", "none", "portal", "limited", "full"]
 _NEAREST_FIRST: tuple[VpnState, ...] = ("up", "connecting", "needs-sign-in", "failed", "down")
 
 
-@dataclass(frozen=True, slots=True)
-class VpnConnection:
+class VpnConnection(Struct, frozen=True):
     """One VPN connection. `name` is the user's name for it; `uuid` distinguishes connections with the same name.
 
     `interface` is None while the VPN is not up, and for a VPN without an interface of its own. `reason` is the
@@ -30,8 +30,7 @@ class VpnConnection:
     needs_secret: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkName:
+class NetworkName(Struct, frozen=True):
     """The network's name: the connection's name and, for Wi-Fi, the SSID, with the interface of the connection."""
 
     connection: str
@@ -42,8 +41,7 @@ class NetworkName:
         return self.ssid or self.connection
 
 
-@dataclass(frozen=True, slots=True)
-class ManagerFacts:
+class ManagerFacts(Struct, frozen=True):
     """All that a network manager reports at one moment; `running` False: no manager runs, and nothing is known.
 
     A VPN connection that is not listed is down, and its end was not observed.

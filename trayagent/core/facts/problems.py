@@ -5,8 +5,9 @@ Scripts may rely on the codes and on the three JSON keys: see docs/scripting.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from msgspec import Struct
 
 Code = Literal[
     "auth-denied",
@@ -40,8 +41,7 @@ Code = Literal[
 CODES: tuple[Code, ...] = get_args(Code)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """What is wrong (`title`) and what to do next (`hint`, empty if nothing needs to be done)."""
 
     code: Code

@@ -7,8 +7,9 @@ which sessions the agent may end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.core.facts.evidence import Evidence
 
@@ -24,8 +25,7 @@ connection.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteSession:
+class RemoteSession(Struct, frozen=True):
     """The server-side process of one connection.
 
     `mark` distinguishes it from every other process that ever had this pid. It consists of the server's boot, the pid
@@ -41,16 +41,14 @@ class RemoteSession:
         return self.mark.rpartition("/")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """The machine on which the agent runs, and its current boot; fields are "" if unknown."""
 
     name: str
     boot: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeptSession:
+class KeptSession(Struct, frozen=True):
     """A stored session, with the master on this machine to which the session belongs.
 
     `ours`: the agent started that master. The stored records use the same name.
@@ -64,8 +62,7 @@ class KeptSession:
     connection: Connection | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reaped:
+class Reaped(Struct, frozen=True):
     """The result of a cleanup: how many sessions were ended, were already gone, or belong to another server or boot.
 
     `sockets` is the number of left-over Unix sockets that were removed. `busy` are sockets that have a living listener

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.core.facts.forwards import Forward
 
 HostKeyChecking = Literal["yes", "no", "ask", "accept-new"]
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(Struct, frozen=True):
     """One hop of a ProxyJump; `user` "" and `port` None mean that ssh_config decides."""
 
     host: str
@@ -33,8 +34,7 @@ def _jump(text: str) -> Jump:
     return Jump(host, user, int(port) if port.isdecimal() else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True, dict=True):
     """One host's effective ssh configuration, as far as trayagent needs it; ssh_config(5) explains each field.
 
     `host` is the requested name, `hostname` the one to which ssh connects. Where ssh prints "none" the field is
@@ -90,15 +90,15 @@ class Resolved:
     plain_connect: bool = False
     hops: int = 0
     jump: Resolved | None = None
-    jumps: tuple[Jump, ...] = field(init=False, compare=False, repr=False)
-    """The hops of `proxy_jump`, in the order in which ssh passes them.
 
-    Each is written `[user@]host[:port]` or as an `ssh://` URI; an IPv6 address is in brackets (ssh_config(5)).
-    """
+    @cached_property
+    def jumps(self) -> tuple[Jump, ...]:
+        """The hops of `proxy_jump`, in the order in which ssh passes them.
 
-    def __post_init__(self) -> None:
+        Each is written `[user@]host[:port]` or as an `ssh://` URI; an IPv6 address is in brackets (ssh_config(5)).
+        """
         hops = self.proxy_jump.split(",") if self.proxy_jump is not None else ()
-        object.__setattr__(self, "jumps", tuple(map(_jump, hops)))
+        return tuple(map(_jump, hops))
 
     @property
     def target(self) -> str | None:

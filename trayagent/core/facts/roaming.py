@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.time_constants import NEVER
 
 
-@dataclass(frozen=True, slots=True)
-class Roaming:
+class Roaming(Struct, frozen=True):
     """The inner master, which has the user's control path, and its link to the server.
 
     `carrier` is the pid of the outer master that carries the link, None while there is no link. `away_since` is when
@@ -46,8 +45,7 @@ class Roaming:
     sought_from: frozenset[Network | None] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingStart:
+class RoamingStart(Struct, frozen=True):
     """What is known of the next start of roaming on a plain host.
 
     `through` is the pid of the master through which roaming is being started. `retry_at` is when the next start may

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trayagent.core.facts.events import Event
 from trayagent.core.facts.masters import Master
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingBegan(Event):
+class RoamingBegan(Event, frozen=True):
     """The inner master listens on the user's control path, and the plain master became the outer one.
 
     `outer` is that master with its new control path.
@@ -20,8 +17,7 @@ class RoamingBegan(Event):
     outer: Master
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingNotPossible(Event):
+class RoamingNotPossible(Event, frozen=True):
     """Roaming could not be started, so the host keeps its plain master. `said` explains the reason to the user.
 
     `lasting`: the next start would fail in the same way until something changes. `code` is "refused" if the server
@@ -35,8 +31,7 @@ class RoamingNotPossible(Event):
     lasting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingFound(Event):
+class RoamingFound(Event, frozen=True):
     """An earlier agent left a living inner master. Its outer masters listen on `outer_path`.
 
     `address` is the server's address at which they last reached the far relay, None if it is unknown.
@@ -48,8 +43,7 @@ class RoamingFound(Event):
     address: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingAttached(Event):
+class RoamingAttached(Event, frozen=True):
     """The outer master `pid` carries the link of the inner master, on which `sessions` sessions are open."""
 
     name: str
@@ -57,8 +51,7 @@ class RoamingAttached(Event):
     sessions: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingAttachFailed(Event):
+class RoamingAttachFailed(Event, frozen=True):
     """The outer master `pid` could not carry the link. The inner master waits."""
 
     name: str
@@ -67,23 +60,20 @@ class RoamingAttachFailed(Event):
     said: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingAway(Event):
+class RoamingAway(Event, frozen=True):
     """The link of the inner master was lost. Its sessions wait."""
 
     name: str
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingStalled(Event):
+class RoamingStalled(Event, frozen=True):
     """Data of a session got no acknowledgement through the outer master for some seconds."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoamingEnded(Event):
+class RoamingEnded(Event, frozen=True):
     """The inner master `pid` and its sessions ended. `by_request`: its end was requested, or it was idle."""
 
     name: str
@@ -92,8 +82,7 @@ class RoamingEnded(Event):
     by_request: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MasterMoved(Event):
+class MasterMoved(Event, frozen=True):
     """The agent moved a living master to this control path, or left it there because the other path is taken."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Interface, Snapshot
@@ -15,8 +16,7 @@ from trayagent.core.policy.account_lockout import LetIn, Login
 from trayagent.core.policy.login_limits_per_server import Servers
 
 
-@dataclass(frozen=True)  # without slots: `with_changes` copies the state's dict
-class State:
+class State(Struct, frozen=True):
     """Everything known at one moment; `hosts` by name."""
 
     hosts: Mapping[str, Host] = field(default_factory=dict)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Vpn:
+class Vpn(Struct, frozen=True):
     """A VPN as configured. `interface` is a glob, or None if only the network manager knows the VPN's state."""
 
     name: str
@@ -15,8 +14,7 @@ class Vpn:
     grace_s: float = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class VpnObservation:
+class VpnObservation(Struct, frozen=True):
     """What was observed of a VPN.
 
     `was_up`: it was up before. `missed_at`: since when it has been down on a working network. `connecting_at` is when

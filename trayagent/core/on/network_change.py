@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
 from trayagent.core.display_state import NEEDS_USER, STATE_OF

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
+
+from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Abort, EndRoaming, Kill, Observe, Remember

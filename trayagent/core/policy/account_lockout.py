@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
+
+from msgspec import Struct
 
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.derived import derived_once
@@ -19,8 +21,7 @@ Account = tuple[str, str]
 """An account that a server may lock: the server (its name, its address or a host key) and the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True, dict=True):
     """A login to an account. `keys` are the credentials that ssh would offer: files, certificates, agents.
 
     `host_keys` ("TYPE SHA256:…") and `addresses` ("IP:PORT") show that one server has several names or ports. They
@@ -30,31 +31,44 @@ class Login:
     server: str
     user: str
     keys: tuple[str, ...] = ()
-    host_keys: frozenset[str] = field(default=frozenset(), compare=False)
-    addresses: frozenset[str] = field(default=frozenset(), compare=False)
-    hops: frozenset[Account] = field(default=frozenset(), compare=False)
-    own_accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
-    """The account at the server, once under the server's name and once under each host key and address."""
-    accounts: frozenset[Account] = field(init=False, compare=False, repr=False)
-    """All accounts for which a refusal of this login may count."""
-    key_types: frozenset[str] = field(init=False, compare=False, repr=False)
-    """The types of the known host keys."""
+    host_keys: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    hops: frozenset[Account] = frozenset()
 
-    def __post_init__(self) -> None:
-        """Compute the accounts once, because they are compared very often."""
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Login) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[object, ...]:
+        return self.server, self.user, self.keys
+
+    # The accounts are computed once, because they are compared very often.
+
+    @cached_property
+    def own_accounts(self) -> frozenset[Account]:
+        """The account at the server, once under the server's name and once under each host key and address."""
         marks = (self.server, *self.host_keys, *self.addresses)
-        own = frozenset((mark, self.user) for mark in marks)
-        object.__setattr__(self, "own_accounts", own)
-        object.__setattr__(self, "accounts", own | self.hops)
-        object.__setattr__(self, "key_types", frozenset(key.partition(" ")[0] for key in self.host_keys))
+        return frozenset((mark, self.user) for mark in marks)
+
+    @cached_property
+    def accounts(self) -> frozenset[Account]:
+        """All accounts for which a refusal of this login may count."""
+        return self.own_accounts | self.hops
+
+    @cached_property
+    def key_types(self) -> frozenset[str]:
+        """The types of the known host keys."""
+        return frozenset(key.partition(" ")[0] for key in self.host_keys)
 
     def same(self, other: Login) -> bool:
         """Report whether both offer the same credentials to the same account."""
         return self.keys == other.keys and not self.own_accounts.isdisjoint(other.own_accounts)
 
 
-@dataclass(frozen=True, slots=True)
-class LetIn:
+class LetIn(Struct, frozen=True):
     """When a login last succeeded without the user, and from which network."""
 
     at: float

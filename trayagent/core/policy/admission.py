@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
@@ -19,8 +21,7 @@ _FORGETS = frozenset({"/dev/null", "none"})
 """Values of UserKnownHostsFile with which ssh stores no key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """The result of the admission check: open (`code` None) with the route to take, or shut with the reason."""
 
     route: UsableRoute | None

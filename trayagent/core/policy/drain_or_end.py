@@ -7,8 +7,9 @@ if its local address is gone and a control succeeded, or if it still runs althou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
@@ -17,8 +18,7 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.policy.silence_limits import patience_s
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """What to do with the old master, or what to do before that can be decided. `at` is when to decide again."""
 
     do: Literal["drain", "end", "probe", "observe", "wait"]

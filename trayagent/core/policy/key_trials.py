@@ -6,7 +6,7 @@ refusal there is no further trial until something changes.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Abort, Remember, TryKeys

@@ -8,8 +8,10 @@ of the first hop. If that server has other names (`server_names.py`), the attemp
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import (
@@ -39,8 +41,7 @@ LoginGraceTime. "cut": the agent or a move cut it short. "unseen": no server saw
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(Struct, frozen=True):
     """One attempt in progress. `seen`: its connection was established, so the server counts the attempt."""
 
     origin: Origin
@@ -48,8 +49,7 @@ class Visit:
     seen: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """What a server saw from one network, and until when the agent must not contact the server from there."""
 
     origin: Origin
@@ -60,8 +60,7 @@ class Budget:
     drops: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """All attempts in progress at one server, and its budgets, the latest last."""
 
     running: Mapping[int, Visit] = field(default_factory=dict)

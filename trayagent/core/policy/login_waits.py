@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.host_table import once
@@ -22,8 +23,7 @@ from trayagent.core.policy.when_to_retry import CREDENTIAL_KINDS
 from trayagent.core.usable_routes import usable_route
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Why a login must wait, and until when; `at` None: until an event.
 
     "jump": the jump host `jump` must be up first. "account": another login to the account must end first. "refused":

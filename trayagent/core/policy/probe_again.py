@@ -5,7 +5,7 @@ The probe costs a healthy master nothing. The master comes into doubt only if th
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import SendProbe

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
@@ -25,8 +27,7 @@ Do = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The row that applies, what it requires, and when to judge again if no event comes.
 
     `queued`: a control is due but cannot be made yet. `check_at` is the time of the next judgement, or None if an

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from trayagent.core.facts.attempt import Attempt, Retry
 from trayagent.core.facts.failure import Failure, FailureKind

@@ -6,9 +6,10 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from trayagent.desktop.autostart.linux_autostart import Autostart
 from trayagent.desktop.autostart.linux_systemd import user_manager
@@ -49,8 +50,7 @@ _DOOMED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The result of turning the start at login on or off.
 
     If `changed`, the agent wrote or removed `paths`; otherwise there was nothing to do. `notes` are for the user.

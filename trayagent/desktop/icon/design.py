@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.presentation.summary import Overall
 
@@ -29,8 +31,7 @@ WALL = 1.4
 """Thickness of a hollow end, in units."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disc:
+class Disc(Struct, frozen=True):
     """A filled circle; `hole` is the radius of the empty circle inside it."""
 
     centre: Point
@@ -43,8 +44,7 @@ class Disc:
         return replace(self, radius=self.radius + by, hole=max(0.0, self.hole - by))
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """A line with round ends. `start` and `end` are the centres of the round ends."""
 
     start: Point
@@ -57,8 +57,7 @@ class Bar:
         return replace(self, width=self.width + 2 * by)
 
 
-@dataclass(frozen=True, slots=True)
-class Arc:
+class Arc(Struct, frozen=True):
     """A part of a ring with round ends. Angles are in degrees, clockwise from the right, as the y axis points down."""
 
     centre: Point
@@ -96,8 +95,7 @@ def shapes(overall: Overall, size: int) -> tuple[Shape, ...]:
             return (*_ends(grid, 2.9, hollow=(True, True)), _link(grid, 0.37, 0.63))
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """Converts units of the design to pixels, for an icon of `size` by `size` pixels."""
 
     size: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Literal
+
+from msgspec import Struct
 
 Span = Literal["30-minutes", "1-hour", "tomorrow", "until-resumed"]
 
@@ -15,100 +16,85 @@ NIGHT_ENDS = timedelta(hours=4)
 """Before 4:00, "tomorrow" means the coming morning: the user has not slept yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Do:
+class Do(Struct, frozen=True):
     """One of the agent's operations; `reconnect` without hosts means all hosts that should be up."""
 
     op: Literal["reconnect", "disconnect", "resume"]
     hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Pause these hosts, counted from the moment of the choice (see `seconds`). No hosts: pause everything."""
 
     span: Span
     hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LogIn:
+class LogIn(Struct, frozen=True):
     """Let the user log in at a terminal: a password, a code, a passphrase, a new host key."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTerminal:
+class OpenTerminal(Struct, frozen=True):
     """Open a terminal on the host."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShowWhy:
+class ShowWhy(Struct, frozen=True):
     """Show the last decisions about the host."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class SignIn:
+class SignIn(Struct, frozen=True):
     """Start a sign-in to the VPN."""
 
     vpn: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenUrl:
+class OpenUrl(Struct, frozen=True):
     """Open a URL in the browser."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """Put a text on the clipboard."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bring:
+class Bring(Struct, frozen=True):
     """Put these hosts at the top of the menu. No hosts: restore the usual order."""
 
     hosts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ShowStatus:
+class ShowStatus(Struct, frozen=True):
     """Open the status page in the browser."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetUp:
+class SetUp(Struct, frozen=True):
     """Run `trayagent init` in a terminal. It writes the first configuration."""
 
 
-@dataclass(frozen=True, slots=True)
-class EditConfiguration:
+class EditConfiguration(Struct, frozen=True):
     """Open the configuration in the user's editor."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShowLog:
+class ShowLog(Struct, frozen=True):
     """Show the agent's log."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartAtLogin:
+class StartAtLogin(Struct, frozen=True):
     """Turn the start at login on or off."""
 
     on: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Quit:
+class Quit(Struct, frozen=True):
     """End the agent; the masters stay."""
 
 

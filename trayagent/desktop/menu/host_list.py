@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.desktop.menu import menu_texts
 from trayagent.desktop.menu.host_submenu import host_item
@@ -24,8 +25,7 @@ PAGE = 25
 _DIGITS = re.compile(r"(\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Hosts with the same kind of state. If there are more than `lines`, they share a submenu."""
 
     name: str

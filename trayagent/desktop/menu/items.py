@@ -7,8 +7,9 @@ So if the menu changes at the moment of a click, the command still goes to the h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.desktop.menu.commands import Command
 
@@ -16,8 +17,7 @@ Kind = Literal["action", "submenu", "checkbox", "radio", "separator", "label"]
 Key = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """A line of the menu. `command` is carried out when the user chooses the line; None if it cannot be chosen."""
 
     key: Key
@@ -29,8 +29,7 @@ class Item:
     children: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Menu:
+class Menu(Struct, frozen=True):
     """The whole menu."""
 
     items: tuple[Item, ...]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.desktop.menu.commands import Span
 
@@ -14,8 +15,7 @@ Host = Mapping[str, Any]
 Vpn = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """Facts that the view does not have.
 
     `start_at_login`: whether the agent starts at login; None if this is unknown or cannot be changed. `pause`: the
@@ -33,8 +33,7 @@ class Options:
     can_set_up: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """The input of each part of the menu. `sign_ins`: the VPNs that are down and offer a sign-in from the menu."""
 
     view: View

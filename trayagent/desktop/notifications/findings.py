@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.desktop.notifications.problems_worth_a_message import WARNINGS
 from trayagent.presentation import states, summary
@@ -20,8 +21,7 @@ _DOWN = states.WORKING | {"waiting"}
 _REFUSED_NEXT_TIME = {"auth-denied", "passphrase-needed", "too-many-auth-failures"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One problem. `subject` is the name of a host or a VPN, or "" for the network or the configuration."""
 
     code: str

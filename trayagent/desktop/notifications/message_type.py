@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 Urgency = Literal["low", "normal", "critical"]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A message. It replaces an earlier message of the same key.
 
     `actions` are (id, text of the button). If `stays`, the message remains until the user acts. If `passing`, it is

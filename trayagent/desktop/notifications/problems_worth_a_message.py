@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from trayagent.desktop.notifications.message_type import Urgency
 
@@ -29,8 +29,7 @@ BY_HAND: dict[str, str] = {
 """What to do instead of pressing the first button, where the notification server shows no buttons."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A problem that may be reported.
 
     `title` may contain {names} and {vpn}; `text` may contain {names}, {vpn} and {problem}, the hosts' own texts. The

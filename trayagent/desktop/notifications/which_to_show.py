@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from trayagent.desktop.notifications.findings import Finding, View, findings
 from trayagent.desktop.notifications.group_into_messages import back_again, key_of, messages
@@ -30,16 +32,14 @@ Subject = tuple[str, str]
 _CERTAIN = frozenset({"connected", "idle", "needs-sign-in", "failed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Snoozed:
+class Snoozed(Struct, frozen=True):
     """A message that is not shown until `until`."""
 
     message: Message
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """What `step` remembers from call to call. Times are in seconds, by the clock of `now` in `step`."""
 
     since: Mapping[Subject, float] = field(default_factory=dict)
@@ -58,8 +58,7 @@ class Memory:
     recoveries: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What to do now. `ask_at`: when to call `step` again if nothing changes (None: only after a change)."""
 
     memory: Memory

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from trayagent.desktop.tray.look import Item, Kind
 from trayagent.presentation.text import ISOLATES, clean
@@ -24,8 +25,7 @@ LONGEST_LABEL = 120
 _ACCELERATOR = re.compile("_[^_]")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """An item as the panel gets it. `props` leaves out properties that have their default value."""
 
     id: int
@@ -33,8 +33,7 @@ class Node:
     children: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """The difference between two layouts.
 
     `parent` is the item whose children changed (None: no item; ROOT: maybe several items). `updated` has (id, changed
@@ -49,8 +48,7 @@ class Change:
 EMPTY = Node(ROOT, {"children-display": "submenu"})
 
 
-@dataclass(slots=True)
-class Layouts:
+class Layouts(Struct):
     """Makes the layouts of one menu over time, and remembers the key of each number.
 
     The menu may change at the moment of a click. If a number could later belong to another host, the click would go to

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.desktop.bus_connection import Connection
 from trayagent.desktop.tray import dbusmenu, status_notifier_item
@@ -12,8 +13,7 @@ from trayagent.desktop.tray.look import Look
 from trayagent.desktop.tray.panel_registration import Registration
 
 
-@dataclass(frozen=True, slots=True)
-class Handlers:
+class Handlers(Struct, frozen=True):
     """The functions to call when the user does something.
 
     `chosen` gets the number of a menu item. `opening`: the menu is about to open. `clicked`: a left click on the icon.

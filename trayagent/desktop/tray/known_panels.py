@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
+class Panel(Struct, frozen=True):
     """The panel that shows the icon. `program` is its process name, "" if unknown.
 
     `activates`: its users expect that a left click opens a window, and that a right click opens the menu. `recolours`:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from trayagent.desktop.tray.known_panels import Panel
 
@@ -41,8 +42,7 @@ class Item(Protocol):
         """The lines of a submenu."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The simplest Item."""
 
     key: Hashable
@@ -53,8 +53,7 @@ class Entry:
     children: tuple[Entry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pixmap:
+class Pixmap(Struct, frozen=True):
     """A square picture: `size` pixels a side, ARGB32 in network byte order, row by row."""
 
     size: int
@@ -65,8 +64,7 @@ class Pixmap:
             raise ValueError(f"{self.size} px need {4 * self.size**2} bytes, not {len(self.argb)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """Everything that the panel shows.
 
     `title` has the name of the program and its state. `tooltip` may have several lines. `description` describes the

@@ -9,9 +9,9 @@ import os
 import select
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from PIL import Image
 from Xlib import X, error
 from Xlib.protocol.event import ClientMessage

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.desktop.tray.look import Look
 from trayagent.desktop.tray.look_lines import CLICKED, GONE, SHOWN

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from trayagent.errors import TrayagentError
 from trayagent.net.vpn import networkmanager_constants as words
@@ -20,8 +21,7 @@ DOWN_S = 10.0  # NetworkManager gives a plug-in some seconds to disconnect
 _POLL_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """A saved VPN connection."""
 
     path: str

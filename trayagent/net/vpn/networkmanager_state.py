@@ -6,8 +6,9 @@ keeps the reason by UUID, until that connection starts again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from trayagent.core.facts.network_manager import ManagerFacts, NetworkName, VpnConnection
 from trayagent.net.captive_portal import connectivity
@@ -17,8 +18,7 @@ from trayagent.net.vpn.networkmanager_parse import Complain, Properties, Reader
 NO_PATH = ("", "/")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What to query about an active connection: its interface and, for Wi-Fi, its SSID.
 
     A new query is sent if the question differs from the last answered one. If `configs` is None, the interface is that
@@ -31,8 +31,7 @@ class Question:
     access_point: str = ""
 
 
-@dataclass(slots=True)
-class _Ending:
+class _Ending(Struct):
     """How a connection ended. `path` identifies the plug-in that may still report the reason."""
 
     path: str
@@ -42,8 +41,7 @@ class _Ending:
     kind: str
 
 
-@dataclass(slots=True)
-class _Active:
+class _Active(Struct):
     properties: dict[str, Any] = field(default_factory=dict)
     login_failed: bool = False
     answered: Question | None = None

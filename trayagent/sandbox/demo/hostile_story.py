@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.text import Text
 
 from trayagent.sandbox import network_map as plan
@@ -23,8 +23,7 @@ WATCH_ROUND_TRIPS = 24
 IN_FLIGHT_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The result of the demo: the masters before and after, counted refused logins, connections to the impersonator."""
 
     before: dict[str, int | None]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.text import Text
 
 from trayagent.sandbox import network_map as plan
@@ -19,8 +19,7 @@ MOVES = ((0.15, "home", "cafe", "1  To the café"), (0.55, "cafe", "office", "2 
 PLAIN_FIRST = 0.15  # The plain ssh has to log in first. Its transfer must begin before the first move.
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The result: whether the file is complete, the inner masters before and after, and the total seconds."""
 
     whole: bool

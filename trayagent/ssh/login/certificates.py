@@ -9,8 +9,9 @@ import base64
 import binascii
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.read_keys import read_key_file
@@ -28,8 +29,7 @@ _KEY_FIELDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(Struct, frozen=True):
     """A certificate's file, and the end of its validity in seconds since 1970."""
 
     path: Path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.problems import Problem

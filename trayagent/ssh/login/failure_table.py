@@ -13,14 +13,14 @@ line, and `classify_failure` bounds the length of lines. No two unbounded repeti
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.problems import Code
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A pattern for ssh's message, and the failure that the message means.
 
     `title` may use {who} (the host, or its jump host) and the pattern's groups. `hint` may use {host} and the groups.

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 LOG_VERBOSE = "sshconnect.c:verify_host_key():*,kex.c:kex_input_newkeys():*"
 """The value of LogVerbose. A wider pattern would also select debug messages that the server sends."""
@@ -42,8 +43,7 @@ _NOT_PROVEN = re.compile(r"^(?:Host key verification failed\.|.*: incorrect sign
 _LINE_END = re.compile(r"\r?\n")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyExchange:
+class KeyExchange(Struct, frozen=True):
     """The result of a key exchange: the proven host key ("TYPE SHA256:…") or None, and the log after the exchange.
 
     `after` is "" if no key exchange was completed. `certified`: the server presented a certificate, so the log proves

@@ -6,7 +6,7 @@ never arrive. Without this check, the agent would report a dead server at every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.banner_check import banner_answers
@@ -19,8 +19,7 @@ _LARGE = 1024
 _SMALL_DEADLINE_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stall:
+class Stall(Struct, frozen=True):
     """A stuck login: the server at `peer` sent data to `local`, but no large packet reached the server."""
 
     local: str

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.read_keys import existing, is_private, kind_of, public_key, wants_passphrase
 
 
-@dataclass(frozen=True, slots=True)
-class LoginKeys:
+class LoginKeys(Struct, frozen=True):
     """The existing key files, and the ssh-agent's public keys, that a login would offer."""
 
     files: tuple[Path, ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.key_exchange_log import LOG_VERBOSE, KeyExchange, read_key_exchange
@@ -27,8 +28,7 @@ _ACCEPTED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Struct, frozen=True):
     """The result of a trial: whether the login succeeded, and the files whose keys the server accepts.
 
     `proven` is the key exchange in the log; without it, nothing else in the log counts. `status` is ssh's exit status,

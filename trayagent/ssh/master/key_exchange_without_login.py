@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.master.temporary_ssh import run_until, temporary_command
@@ -22,8 +23,7 @@ _AFTER_BANNER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """The server of a control: its address, and the name and known_hosts files with which to find its host key."""
 
     peer: str
@@ -38,8 +38,7 @@ class Server:
         return tuple(names if self.port == 22 else (f"[{name}]:{self.port}" for name in names))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The result of a bare control: the proven host key, whether an SSH server answered, and ssh's log.
 
     `certified`: the server presented a certificate, which proves nothing here. Then run a control without certificates.

@@ -6,8 +6,10 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.errors import TrayagentError
 from trayagent.ssh.login.large_packets_lost import Stall, stall_of
@@ -21,8 +23,7 @@ from trayagent.ssh.os.tcp_connection import QUERY_INTERVAL_S, flow_of, tcp_facts
 _POLL_S = 0.004  # no event reports a new socket file; a handshake takes a hundred times as long
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
+class Launched(Struct, frozen=True):
     """A new master that listens on `socket_path`.
 
     `process` is the agent's child: the master itself, or the parent of a background master, which has ended.

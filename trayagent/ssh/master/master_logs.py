@@ -14,8 +14,9 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.ssh.os.process import read as read_process
 from trayagent.ssh.os.tcp_connection import transport_of
@@ -27,8 +28,7 @@ MAX_SIZE = 1024 * 1024
 _MASTER_MAX_SIZE = 16 * MAX_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class SshOutput:
+class SshOutput(Struct, frozen=True):
     """The text of both files: `own` is ssh's log, `others` the output on its stderr."""
 
     own: str

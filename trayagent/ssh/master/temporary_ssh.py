@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.ssh.login.key_exchange_log import LOG_OPTIONS
 from trayagent.ssh.master import master_logs as master_log
@@ -32,8 +33,7 @@ _ALONE = {
 """With these options, ssh shares nothing with a master, stays in the foreground and never prompts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The pid and the log of an ssh that has ended. `status` is None if the agent ended it."""
 
     pid: int

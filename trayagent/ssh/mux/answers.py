@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
+
+from msgspec import Struct
 
 from trayagent.ssh.mux import wire
 from trayagent.ssh.mux.base import Numbered
 
 
-@dataclass(frozen=True, slots=True)
-class Ok(Numbered):
+class Ok(Numbered, frozen=True):
     """The master carried out the request."""
 
     TYPE: ClassVar[int] = 0x80000001
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal(Numbered):
+class Refusal(Numbered, frozen=True):
     """The master did not carry out the request; `text` is the reason."""
 
     text: str
@@ -32,22 +31,19 @@ class Refusal(Numbered):
         return cls(reader.u32(), reader.text())
 
 
-@dataclass(frozen=True, slots=True)
-class PermissionDenied(Refusal):
+class PermissionDenied(Refusal, frozen=True):
     """The user declined (`ControlMaster ask`), or the master does not trust this client."""
 
     TYPE: ClassVar[int] = 0x80000002
 
 
-@dataclass(frozen=True, slots=True)
-class Failure(Refusal):
+class Failure(Refusal, frozen=True):
     """The request failed."""
 
     TYPE: ClassVar[int] = 0x80000003
 
 
-@dataclass(frozen=True, slots=True)
-class NumberedAnswer(Numbered):
+class NumberedAnswer(Numbered, frozen=True):
     """An answer with one number."""
 
     number: int
@@ -62,29 +58,25 @@ class NumberedAnswer(Numbered):
         return cls(reader.u32(), reader.u32())
 
 
-@dataclass(frozen=True, slots=True)
-class Alive(NumberedAnswer):
+class Alive(NumberedAnswer, frozen=True):
     """The master is alive; `number` is its pid."""
 
     TYPE: ClassVar[int] = 0x80000005
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOpened(NumberedAnswer):
+class SessionOpened(NumberedAnswer, frozen=True):
     """The session or stdio forward is open; `number` identifies it in later messages."""
 
     TYPE: ClassVar[int] = 0x80000006
 
 
-@dataclass(frozen=True, slots=True)
-class RemotePort(NumberedAnswer):
+class RemotePort(NumberedAnswer, frozen=True):
     """The remote forward is open; `number` is the port that the server chose."""
 
     TYPE: ClassVar[int] = 0x80000007
 
 
-@dataclass(frozen=True, slots=True)
-class ExitMessage:
+class ExitMessage(Struct, frozen=True):
     """The session's command ended with this status (255 for a signal)."""
 
     TYPE: ClassVar[int] = 0x80000004
@@ -101,8 +93,7 @@ class ExitMessage:
         return cls(reader.u32(), reader.u32())
 
 
-@dataclass(frozen=True, slots=True)
-class TtyAllocFail:
+class TtyAllocFail(Struct, frozen=True):
     """The server could not allocate a terminal for the session."""
 
     TYPE: ClassVar[int] = 0x80000008

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
+
+from msgspec import Struct
 
 from trayagent.ssh.mux import wire
 
@@ -17,8 +18,7 @@ class Message(Protocol):
         """Return the body that follows the type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(Struct, frozen=True):
     """A request or its answer, which have the same `request_id`. This base class has only that number."""
 
     TYPE: ClassVar[int]

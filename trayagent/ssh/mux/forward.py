@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from trayagent.ssh.mux import wire
 from trayagent.ssh.mux.errors import RemoteProtocolError
@@ -16,8 +17,7 @@ _FTYPE: dict[MuxForwardKind, int] = {"local": 1, "remote": 2, "dynamic": 3}
 _KIND = {number: kind for kind, number in _FTYPE.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class MuxForward:
+class MuxForward(Struct, frozen=True):
     """The fields of a forward in OPEN_FWD and CLOSE_FWD. Both messages must have equal fields.
 
     `listen_host` "" is the master's default, "*" all interfaces. IPv6 addresses have no brackets. A Unix path is in a

@@ -18,9 +18,10 @@ connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NoReturn
+
+from msgspec import Struct
 
 from trayagent.ssh.mux import answers, requests
 from trayagent.ssh.mux.base import Message, Numbered
@@ -63,8 +64,7 @@ _MAY_COME: dict[State | type[Message], dict[type[Message], State]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The master closed the connection; `midway` is true if a packet was incomplete."""
 
     midway: bool

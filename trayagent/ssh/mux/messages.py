@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
+
+from msgspec import Struct
 
 from trayagent.ssh.mux import answers, requests, wire
 from trayagent.ssh.mux.base import Message
@@ -12,8 +13,7 @@ from trayagent.ssh.mux.errors import RemoteProtocolError
 VERSION = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """The first message of both sides; `extensions` are names and values that the other side may ignore."""
 
     TYPE: ClassVar[int] = 0x00000001
@@ -35,8 +35,7 @@ class Hello:
         return cls(version, tuple(extensions))
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """A message of an unknown type, with its body unchanged."""
 
     type: int

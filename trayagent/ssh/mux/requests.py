@@ -7,7 +7,6 @@ while a channel is unconfirmed), and the information request of 10.3 (by a malfo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from trayagent.ssh.mux import wire
@@ -18,29 +17,25 @@ NO_ESCAPE = 0xFFFFFFFF
 """The value that means "no escape character"."""
 
 
-@dataclass(frozen=True, slots=True)
-class AliveCheck(Numbered):
+class AliveCheck(Numbered, frozen=True):
     """Requests the master's pid; the master answers locally, so the answer shows nothing about the network."""
 
     TYPE: ClassVar[int] = 0x10000004
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate(Numbered):
+class Terminate(Numbered, frozen=True):
     """Requests that the master exits; it usually closes the connection before it sends its answer."""
 
     TYPE: ClassVar[int] = 0x10000005
 
 
-@dataclass(frozen=True, slots=True)
-class StopListening(Numbered):
+class StopListening(Numbered, frozen=True):
     """Requests that the master accepts no more clients and exits with its last session."""
 
     TYPE: ClassVar[int] = 0x10000009
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardRequest(Numbered):
+class ForwardRequest(Numbered, frozen=True):
     """A request about one forward."""
 
     forward: MuxForward
@@ -55,22 +50,19 @@ class ForwardRequest(Numbered):
         return cls(reader.u32(), MuxForward.take(reader))
 
 
-@dataclass(frozen=True, slots=True)
-class OpenForward(ForwardRequest):
+class OpenForward(ForwardRequest, frozen=True):
     """Requests a forward; a forward that is already open counts as success."""
 
     TYPE: ClassVar[int] = 0x10000006
 
 
-@dataclass(frozen=True, slots=True)
-class CloseForward(ForwardRequest):
+class CloseForward(ForwardRequest, frozen=True):
     """Cancels a forward. Even for a remote forward, the master answers without waiting for the server."""
 
     TYPE: ClassVar[int] = 0x10000007
 
 
-@dataclass(frozen=True, slots=True)
-class NewSession(Numbered):
+class NewSession(Numbered, frozen=True):
     """Requests a session; stdin, stdout and stderr must follow the packet at once as descriptors.
 
     `env` are lines NAME=value, filtered by the master's SendEnv.
@@ -106,8 +98,7 @@ class NewSession(Numbered):
         return cls(request_id, command, tty, x11, agent, subsystem, escape_char, term, tuple(env))
 
 
-@dataclass(frozen=True, slots=True)
-class NewStdioForward(Numbered):
+class NewStdioForward(Numbered, frozen=True):
     """Requests a connection from the server to `host`:`port`; two descriptors must follow at once.
 
     PROTOCOL.mux calls the port a string, but it is a number.

@@ -19,8 +19,9 @@ import stat
 import time
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError
@@ -47,8 +48,7 @@ _INODE_MASK = 0xFFFFFFFF  # the kernel reports only 32 bits of the file's inode
 _TRUSTED_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """Where a socket was found: the process, its descriptor, and the time of that search."""
 
     pid: int

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
+
+from msgspec.structs import replace
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.inet_diag import (

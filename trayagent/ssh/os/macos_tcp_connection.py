@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from trayagent.ssh.os import macos_lsof, macos_ps
 from trayagent.ssh.os.macos_lsof import File

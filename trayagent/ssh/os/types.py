@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 KillResult = Literal["sent", "gone", "other"]
 Via = Literal["direct", "child", "carried"]
@@ -13,8 +14,7 @@ DNS_PORT = 53
 """A UDP socket that is connected to this port only resolves names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """One process.
 
     `start_ticks` distinguishes two processes with the same pid within one boot. On Linux it counts clock ticks
@@ -30,8 +30,7 @@ class Process:
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """The established TCP connection that carries a process; IPv4 addresses are never in their IPv6-mapped form.
 
     `via` shows which process holds the socket. "direct": the process itself. "child": its transport (ProxyJump,
@@ -53,8 +52,7 @@ class Flow:
     others: tuple[Flow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TcpFacts:
+class TcpFacts(Struct, frozen=True):
     """The state of one connection; all times are in seconds, `last_…` are ages.
 
     `unacked` counts segments in flight. `retransmit_in_s` is the time until the kernel's next retransmission,
@@ -79,8 +77,7 @@ class TcpFacts:
     retransmit_in_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class ControlSocket:
+class ControlSocket(Struct, frozen=True):
     """A control socket and the master that listens on it.
 
     `bind_path` is the name that the master bound, which the kernel reports. `bind_stem` is the ControlPath with which
@@ -96,8 +93,7 @@ class ControlSocket:
     present: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """What a master still carries for other programs.
 
     `sessions` counts the clients of its control socket. `connections` counts the connections through its forwards: TCP
@@ -108,8 +104,7 @@ class Carried:
     connections: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """One TCP listener: its owner's uid, and the pid of its process. The pid is None if this user may not read it."""
 
     local_ip: str
@@ -118,8 +113,7 @@ class Listener:
     pid: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Listeners:
+class Listeners(Struct, frozen=True):
     """The TCP listeners of one process and of all other processes, as (address, port)."""
 
     own: frozenset[End] = frozenset()

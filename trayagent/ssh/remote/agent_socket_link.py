@@ -7,8 +7,9 @@ never replaces a link to anything else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, cast, get_args
+
+from msgspec import Struct
 
 from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.quote_script import quoted
@@ -16,8 +17,7 @@ from trayagent.ssh.remote.quote_script import quoted
 Outcome = Literal["linked", "kept", "other", "none", "hidden", "foreign", "occupied", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
+class Linked(Struct, frozen=True):
     """The result of making the link; `words` is the socket that the link points to, or the obstacle.
 
     `kept`: the link already pointed to this socket. `other`: the link points to the socket of another connection, which

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from trayagent.core.facts.remote_sessions import RemoteSession
 from trayagent.ssh.remote import run_script
@@ -65,8 +66,7 @@ _SESSION = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The server's answer: its process for the present connection, and the result for each session and socket."""
 
     own: RemoteSession | None
