@@ -1,7 +1,4 @@
-"""Parse the command line, run the command, and return its exit status.
-
-0: done; 1: it failed; 2: wrong usage or configuration; 3: no agent is running; 130: interrupted.
-"""
+"""Parse the command line, run the command, and return its exit status."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from trayagent import __version__
 from trayagent.cli.fast_argparse import Parser
 from trayagent.cli.output import complain
 from trayagent.errors import TrayagentError
+from trayagent.exit_statuses import FAILED, INTERRUPTED, PIPE_CLOSED
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -41,8 +39,6 @@ MODULES = {
 }
 # Commands for programs; the help omits them.
 HIDDEN = {"complete": "shell_completion"}
-INTERRUPTED = 128 + 2  # as a shell reports SIGINT
-PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 
 
 def parser(first: str | None = None) -> Parser:
@@ -71,7 +67,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except TrayagentError as error:
         complain(error)
-        return int(getattr(error, "exit_status", 1))
+        return error.exit_status
     except BrokenPipeError:
         _silence_stdout()
         return PIPE_CLOSED
@@ -80,7 +76,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(TrayagentError(f"{error.strerror or error}."))
         _silence_stdout()
-        return 1
+        return FAILED
     return code
 
 

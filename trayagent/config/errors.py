@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from trayagent.errors import TrayagentError
+from trayagent.exit_statuses import WRONG_USAGE
 
 
 class ConfigError(TrayagentError):
     """The configuration cannot be used. The error names the file, and the dotted key if a key is wrong."""
 
-    exit_status = 2
+    exit_status = WRONG_USAGE
 
     def __init__(self, file: str, what: str, *, key: str = "", hint: str = "") -> None:
         title = f"{file}: {key}: {what}" if key else f"{file}: {what}"

@@ -1,14 +1,15 @@
-"""The errors between a client and the agent. `exit_status` is the exit status of the command."""
+"""The errors between a client and the agent."""
 
 from __future__ import annotations
 
 from trayagent.errors import TrayagentError
+from trayagent.exit_statuses import FAILED, NO_AGENT, WRONG_USAGE
 
 
 class NoAgent(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
     """No agent is running, or it ended during the request."""
 
-    exit_status = 3
+    exit_status = NO_AGENT
 
     def __init__(self, title: str = "No agent is running.", *, code: str = "no-agent") -> None:
         super().__init__(title, code=code, hint="Start it: trayagent run")
@@ -17,13 +18,11 @@ class NoAgent(TrayagentError):  # noqa: N818  # the name says what happened; use
 class AgentSilent(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
     """The agent runs but does not answer, or its answer is invalid."""
 
-    exit_status = 1
-
 
 class Refused(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
-    """The agent refused the request, with this text. `exit_status`: 1 if it failed, 2 if the request was wrong."""
+    """The agent refused the request, with this text. `exit_status`: FAILED, or WRONG_USAGE if the request was wrong."""
 
-    def __init__(self, title: str, *, code: str, hint: str = "", exit_status: int = 1) -> None:
+    def __init__(self, title: str, *, code: str, hint: str = "", exit_status: int = FAILED) -> None:
         super().__init__(title, code=code, hint=hint)
         self.exit_status = exit_status
 
@@ -32,13 +31,11 @@ class BadRequest(Refused):
     """The request itself is wrong: unknown host, operation, argument or version."""
 
     def __init__(self, title: str, *, code: str = "bad-request", hint: str = "") -> None:
-        super().__init__(title, code=code, hint=hint, exit_status=2)
+        super().__init__(title, code=code, hint=hint, exit_status=WRONG_USAGE)
 
 
 class AlreadyRunning(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
     """Another agent of this user holds the lock. `pid` is that agent's, None if the lock file does not show it."""
-
-    exit_status = 1
 
     def __init__(self, pid: int | None) -> None:
         who = f"pid {pid}" if pid is not None else "its pid is not known"

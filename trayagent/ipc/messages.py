@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 
+from trayagent.exit_statuses import FAILED, WRONG_USAGE
 from trayagent.ipc.errors import AgentSilent, Refused
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -60,7 +61,9 @@ def item(value: dict[str, Any]) -> bytes:
 def failure(error: TrayagentError) -> bytes:
     """Return the line with an error, which refuses a request or ends a stream."""
     fields = {"code": error.code, "title": error.title, "hint": error.hint}
-    return line({"ok": False, "exit": 2 if getattr(error, "exit_status", 1) == 2 else 1, "error": fields})
+    return line(
+        {"ok": False, "exit": WRONG_USAGE if error.exit_status == WRONG_USAGE else FAILED, "error": fields}
+    )
 
 
 def read_reply(data: bytes, kind: str) -> dict[str, Any]:
