@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "trayagent"
 
-# A package may import itself, the top-level modules (errors, exit statuses, the version, `own_module`), and the packages listed
-# here.
+# A package may import itself, the top-level modules (errors, exit statuses, the version, `own_module`), and the
+# packages listed here.
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "config": {"core"},
