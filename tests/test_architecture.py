@@ -119,7 +119,10 @@ def test_a_package_imports_only_what_the_table_allows(path: Path) -> None:
         if not module.startswith("trayagent."):
             continue
         package = package_of(module)
-        if package in {own, "errors", "exit_statuses", "own_module", "__version__"} or package in MAY_IMPORT[own]:
+        if (
+            package in {own, "errors", "exit_statuses", "own_module", "__version__"}
+            or package in MAY_IMPORT[own]
+        ):
             continue
         assert (str(relative), package) in FRONTS, f"{relative} imports {module}: not in the table"
         assert not at_top, f"{relative} imports {module} at its top: a front imports inside its function"
