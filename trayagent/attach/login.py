@@ -29,8 +29,10 @@ _ANSWER_S = 30.0  # the agent runs `ssh -G` first, which may run a slow `Match e
 _POLL_S = (
     0.01  # an event for ssh's log would need a library; a user is waiting anyway, so polling costs nothing
 )
-# Lines that ssh logs only at VERBOSE. The agent needs these lines, so hide them from the user.
-_FOR_THE_AGENT = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
+# Lines that ssh logs only because of LogLevel VERBOSE or LogVerbose. The agent needs them, so hide them from the user.
+_FOR_THE_AGENT = re.compile(
+    r"Authenticated |Transferred: |Bytes per second: |debug[123]: \S+\.c:\w+\(\):\d+ \((?:bin=.*, )?pid=\d+\): "
+)
 _ONCE_MORE = "Permission denied, please try again."  # comes after the next prompt is on the screen
 
 

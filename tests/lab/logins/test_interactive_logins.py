@@ -233,6 +233,7 @@ def test_an_unknown_host_key_is_accepted_once_and_later_logins_need_no_user(lab:
         terminal.answer("(yes/no/[fingerprint])? ", "yes")
         assert terminal.ended() == 0
         assert "Permanently added" in terminal.shown
+        assert "debug" not in terminal.shown  # the lines that prove the host key are for the agent
     pid = agent.wait_state("web01", "connected")["pid"]
     events = agent.events()
     lab.switch("home", "cafe")
