@@ -79,6 +79,7 @@ def test_what_a_host_needs_is_printed_once(capsys: pytest.CaptureFixture[str]) -
     hear = Needs()
     failed = {"event": "connect-failed", "host": "web", "reason": "web refused\x1b the login"}
     hear({**failed, "retry_in_s": 2.0})
+    hear({**failed, "missed": False})  # for example a login to a mistyped name, which printed this itself
     assert capsys.readouterr().err == ""
     hear(failed)
     hear({**failed, "event": "sign-in-needed"})

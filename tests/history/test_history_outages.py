@@ -139,10 +139,15 @@ def test_an_outage_lasts_at_least_as_long_as_its_recovery_took() -> None:
 
 
 def test_a_host_is_seen_first_at_its_first_event_and_connected_at_its_first_connection() -> None:
-    """Losing a connection proves one; failing to connect or waiting for the user does not."""
+    """Losing a connection proves one; failing to connect or waiting for the user does not.
+
+    A name that only a failed command of the user had is no host.
+    """
     found = sightings(
         [
             event(1, "network-changed", None),
+            event(1, "connecting", "typo"),
+            event(2, "connect-failed", "typo", missed=False),
             event(2, "sign-in-needed", "asks"),
             event(3, "connect-failed", "late"),
             event(4, "master-stale", "old"),

@@ -232,6 +232,10 @@ def test_an_unlisted_host_exists_while_its_login_lasts(story: Story) -> None:
     story.fails("web", "auth")
     assert "web" not in story.state.hosts
     begins(story)
+    story.fails("web", "dns")
+    assert "web" not in story.state.hosts
+    assert [dict(told.details)["missed"] for told in story.told("connect-failed")] == [False, False]
+    begins(story)
     succeeds(story)
     assert story.shown("web") == "connected"
     assert story.host("web").wish == Wish()

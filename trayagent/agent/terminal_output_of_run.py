@@ -38,7 +38,9 @@ class Needs:
             return
         if what == "connected":
             self._printed.discard(name)
-        stuck = what == "connect-failed" and event.get("retry_in_s") is None
+        # A failure that is not missed belongs to a single command of the user, which printed it.
+        missed = event.get("missed") is not False
+        stuck = what == "connect-failed" and missed and event.get("retry_in_s") is None
         if (stuck or what == "sign-in-needed") and name not in self._printed:
             self._printed.add(name)
             print_line(f"{name} needs you: {event['reason']} (trayagent status {name})")

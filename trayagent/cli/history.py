@@ -60,7 +60,7 @@ def history(args: argparse.Namespace) -> int:
     if args.host is not None:
         everything = events
         events = [e for e in events if e.get("host") in {None, args.host}]  # None: events about the network
-        if not any(e.get("host") for e in events):
+        if args.host not in sightings(events):
             _check_known(args.host, sightings(everything), where.config_file)
     found = [o for o in outages(events) if o.ended is None or times.read(o.ended) >= since]
     if args.json:

@@ -69,16 +69,28 @@ class Sighting(Struct, frozen=True):
 
 
 def sightings(events: Iterable[dict[str, Any]]) -> dict[str, Sighting]:
-    """Return when each host was first known and first connected; `events` are oldest first."""
+    """Return when each host was first known and first connected; `events` are oldest first.
+
+    A name for which the user's own request failed, and nothing else happened, is perhaps a typing error, so it is no
+    host.
+    """
     found: dict[str, Sighting] = {}
+    first: dict[str, str] = {}
     for event in events:
         host = event.get("host")
         if not host:
             continue
-        known = found.setdefault(host, Sighting(event["at"], None))
-        if known.connected is None and _proves(event):
-            found[host] = Sighting(known.first, event["at"])
+        began = first.setdefault(host, event["at"])
+        if host not in found and not _only_requested(event):
+            found[host] = Sighting(began, None)
+        if host in found and found[host].connected is None and _proves(event):
+            found[host] = Sighting(began, event["at"])
     return found
+
+
+def _only_requested(event: dict[str, Any]) -> bool:
+    """Report whether an event belongs to a single command of the user, which says nothing about the host."""
+    return event.get("event") == "connecting" or event.get("missed") is False
 
 
 def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:

@@ -281,7 +281,10 @@ def test_a_typed_passphrase_waits_for_the_ssh_agent(lab: Lab, agent: Agent, auth
 
 
 def test_without_a_route_to_the_host_the_user_is_not_asked(lab: Lab, agent: Agent) -> None:
-    """Without a network or with an invalid name, `login` exits with 1 immediately and prints the error."""
+    """Without a network or with an invalid name, `login` exits with 1 immediately and prints the error.
+
+    A name that ssh cannot resolve leaves nothing in the history.
+    """
     server(lab)
     agent.start(CONFIG)
     agent.wait_state("web01", "connected")
@@ -295,6 +298,10 @@ def test_without_a_route_to_the_host_the_user_is_not_asked(lab: Lab, agent: Agen
         with AtTerminal(lab.laptop, agent.command("login", "--", name), agent.env) as terminal:
             assert terminal.ended() == 1
             assert "trayagent: " in terminal.shown
+    with login(lab, agent, "nosuch") as terminal:
+        assert terminal.ended() == 1
+        assert "nosuch" in terminal.shown
+    assert "No host 'nosuch' is known" in agent.cli("history", "nosuch").stderr
 
 
 def test_without_a_terminal_or_window_no_empty_password_is_offered(lab: Lab, agent: Agent) -> None:
