@@ -38,6 +38,7 @@ SIMULATION = "".join(
         "roaming/test_roaming_ssh.py",
         "roaming/test_roaming_fuzz.py",
         "lab/roaming/test_roaming_chaos.py",
+        "lab/roaming/test_roaming_moves.py",
     )
 )
 STATES = get_args(DisplayState)

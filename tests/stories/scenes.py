@@ -131,6 +131,7 @@ HOME = lan("home", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="aa:0
 CAFE = lan("café", "wlan0", "10.20.0.7/24", gateway="10.20.0.1", mac="cc:01")
 CAFE_2 = lan("second café", "wlan0", "10.30.0.7/24", gateway="10.30.0.1", mac="cc:02")
 CABLE = lan("cable", "eth0", "192.168.10.3/24", gateway="192.168.10.1", mac="aa:01", metric=100)
+UNADDRESSED = Scene("wlan0 without an address", (nic("wlan0"),))
 OFFICE = lan("office", "eth0", "172.20.0.5/24", gateway="172.20.0.1", mac="dd:01", metric=100)
 HOME_6 = lan("home, IPv6", "wlan0", "2001:db8:10::2/64", gateway="fe80::1", mac="aa:01")
 DOCKER = Scene(

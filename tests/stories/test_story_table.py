@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.stories.scenes import CAFE, DOCKER, HOME, NOTHING, OFFICE, VPN, VPN_ALL
+from tests.stories.scenes import CAFE, DOCKER, HOME, NOTHING, OFFICE, UNADDRESSED, VPN, VPN_ALL
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
@@ -156,6 +156,52 @@ def test_row_4_its_address_gone_the_control_goes_at_once(story: Story) -> None:
             ensure forwards web
     """)
     assert story.shown("web") == "connected"
+
+
+def test_row_4_an_interface_may_get_its_address_again(story: Story) -> None:
+    """DHCP takes 1.5 s while a second network is up. The master is kept, although its control succeeded at once."""
+    story.connected(scene=HOME + OFFICE)
+    story.after(60).network(UNADDRESSED + OFFICE)
+    story.after(0.6).ready("web", local="172.20.0.5")
+    story.after(0.9).network(HOME + OFFICE)
+    story.after(0.1).answered("web")
+    story.after(10)
+    story.expect("""
+        60.000 network: wlan0 without an address + office
+                web: row 0 suspect
+                web: row 4 control
+                web: row 4 dial
+            dial web #1 control
+        60.600 attempt of web ready pid=102
+                web: row 4 wait
+        61.500 network: home + office
+                web: row 0 suspect
+                web: row 5 probe
+            discard web pid=102
+            probe web pid=101
+        61.600 probe of web answered
+                web: row 6 keep
+    """)
+
+
+def test_row_4_an_interface_that_gets_no_address_is_not_awaited_long(story: Story) -> None:
+    """After 4 s the master is stale."""
+    story.connected(scene=HOME + OFFICE)
+    story.after(60).network(UNADDRESSED + OFFICE)
+    story.after(0.6).ready("web", local="172.20.0.5")
+    story.after(3.3)
+    assert not story.did(TakeOver)
+    story.after(0.2)
+    assert story.did(TakeOver)
+
+
+def test_row_4_another_address_on_the_interface_ends_the_wait(story: Story) -> None:
+    """The old address does not return to an interface that has another one."""
+    story.connected(scene=HOME + OFFICE)
+    story.after(60).network(UNADDRESSED + OFFICE)
+    story.after(0.6).ready("web", local="172.20.0.5")
+    story.after(0.1).network(CAFE + OFFICE)
+    assert story.did(TakeOver)
 
 
 def test_row_4_an_address_may_flicker_for_a_quarter_second(story: Story) -> None:

@@ -84,6 +84,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("control=positive",), "the route works: waiting for the login to finish"),
     ("wait", 3, (), "the laptop woke up or the network under the tunnel changed: waiting a moment"),
     ("wait", 4, ("adrift",), "the kernel is moving its connection to another address: waiting for it to arrive"),
+    ("wait", 4, ("interface",), "its network interface has no address: waiting up to 4 s for the same address"),
     ("wait", 4, (), "its local address is gone: waiting a moment for it to return"),
     ("wait", 5, ("address=tentative",), "its local address is not usable yet: waiting"),
     ("wait", 5, (), "waiting for the answer to the probe"),

@@ -46,6 +46,9 @@ STOPPED_CHECK_S = 5.0
 
 # An address may flicker (DHCP renewal, a supplicant's restart). An address counts as gone only after this time.
 ADDRESS_GONE_S = 0.250
+# While an interface has a link but no address, it is being configured again, and DHCP often gives the same address.
+# NetworkManager's activation took 1 to 3 s. The wait only matters where another network is up meanwhile.
+READDRESSED_S = 4.0
 
 # After a random delay of at most 1 s, an IPv6 address is tentative for 1 s (RFC 4862, 5.4). The kernel sends nothing
 # from a tentative address, and the address's connections continue afterwards. If an address stays tentative longer,

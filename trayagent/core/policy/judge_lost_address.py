@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.state import State
-from trayagent.core.facts.time_constants import ADDRESS_GONE_S, ADRIFT_CHECK_S, ADRIFT_S
+from trayagent.core.facts.time_constants import ADDRESS_GONE_S, ADRIFT_CHECK_S, ADRIFT_S, READDRESSED_S
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.judge_control import control_of, stale_or_wait, start_or_await_control
 from trayagent.core.policy.positive_control import is_positive
@@ -33,9 +34,20 @@ def judge_lost_address(host: Host, state: State, admitted: Admission, gone_at: f
         return sooner(verdict, check_at)
     if check_at is not None:
         return Verdict(4, "wait", evidence.plus(adrift="yes"), check_at=check_at)
-    due_at = gone_at + ADDRESS_GONE_S
+    readdressed = _gets_address(host, state.snapshot)
+    due_at = gone_at + (READDRESSED_S if readdressed else ADDRESS_GONE_S)
     if now < due_at:
+        evidence = evidence.plus(interface="no_address") if readdressed else evidence
         return Verdict(4, "wait", evidence, check_at=due_at)
     if not observed_since(host, max(control.positive_at or now, due_at)):
         return Verdict(4, "observe", evidence)
     return stale_or_wait(host, control, evidence)
+
+
+def _gets_address(host: Host, snapshot: Snapshot) -> bool:
+    """Report whether the interface that had the address is up, is no tunnel, and has no address in its place yet."""
+    bearer = host.doubt.left.path.bearer if host.doubt.left is not None else None
+    found = next((i for i in snapshot.interfaces if i.name == bearer), None)
+    if found is None or found.kind == "vpn" or not found.up:
+        return False
+    return all(address.link_local for address in found.addresses)
