@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,6 @@ WITHIN_S = 20.0
     [
         (["disconnect", "web", "db"], "disconnect", {"hosts": ["web", "db"]}, "Disconnected: web, db\n"),
         (["pause"], "pause", {"hosts": [], "for_s": None}, "Paused: everything\n"),
-        (["pause", "web", "--for", "30m"], "pause", {"hosts": ["web"], "for_s": 1800}, "Paused: web\n"),
         (["resume", "web"], "resume", {"hosts": ["web"]}, "Resumed: web\n"),
         (["stop"], "stop", {"masters": False}, "The agent stops; the masters stay.\n"),
     ],
@@ -39,6 +39,19 @@ def test_a_command_asks_the_agent_and_says_what_was_done(
     done = run(*words)
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
     assert agent.asked == [(op, args)]
+
+
+def test_a_pause_with_a_duration_says_when_it_ends(run: Run, agent: Agent) -> None:
+    """`pause --for` prints the time at which the pause ends, and `status` shows it for a paused host."""
+    begun = datetime.now().astimezone()
+    done = run("pause", "web", "--for", "30m")
+    assert agent.asked == [("pause", {"hosts": ["web"], "for_s": 1800})]
+    found = re.fullmatch(r"Paused until (?:[A-Z][a-z]{2} )?(\d\d:\d\d):\d\d: web\n", done.stdout)
+    assert found is not None, done
+    assert found[1] in {f"{begun + timedelta(minutes=30 + late):%H:%M}" for late in (0, 1)}
+    until = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
+    agent.view["hosts"][0] |= {"state": "paused", "paused_until": until}
+    assert re.search(r"web01 +paused +until \S* ?\d\d:\d\d:\d\d", run("status").stdout)
 
 
 @pytest.mark.parametrize("words", [["reconnect"], ["disconnect", "web"], ["pause"], ["resume"], ["stop"]])

@@ -167,6 +167,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "next_retry": None,
             "problem": None,
             "held": False,
+            "paused_until": None,
             "roaming": None,
             "no_roaming": None,
             "recoveries": 0,
@@ -318,6 +319,22 @@ def test_only_waiting_promises_a_retry(story: Story, state: str) -> None:
     assert due > story.t
     host = shown(story)["hosts"][0]
     assert (host["state"], host["next_retry"]) == (state, None)
+
+
+def test_a_paused_host_shows_until_when(story: Story) -> None:
+    """Of its own pause and a pause of everything, the later end counts. Without an end, no time is shown."""
+    story.connected(scene=HOME)
+    pauses: list[tuple[tuple[str, ...], float | None]] = [
+        (("web",), 60.0),
+        ((), 30.0),
+        ((), 90.0),
+        (("web",), None),
+    ]
+    ends = []
+    for names, for_s in pauses:
+        story.post(user_events.UserPause(story.t, names, for_s))
+        ends.append(shown(story)["hosts"][0]["paused_until"])
+    assert ends == [*(f"wall {story.t + s:.0f}" for s in (60, 60, 90)), None]
 
 
 def test_a_host_that_logged_in_too_often_waits_and_shows_until_when(story: Story) -> None:

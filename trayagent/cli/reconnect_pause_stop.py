@@ -142,7 +142,13 @@ def disconnect(args: argparse.Namespace) -> int:
 
 def pause(args: argparse.Namespace) -> int:
     """Pause hosts, or everything."""
-    return _change("pause", "Paused", hosts=args.hosts, for_s=args.for_s)
+    done = "Paused"
+    if args.for_s is not None:
+        from trayagent.presentation import times
+
+        now = times.now()
+        done = f"Paused until {times.clock(times.rfc3339(times.before(-args.for_s)), now, exact=True)}"
+    return _change("pause", done, hosts=args.hosts, for_s=args.for_s)
 
 
 def resume(args: argparse.Namespace) -> int:

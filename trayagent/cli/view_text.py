@@ -96,6 +96,8 @@ def _state(host: dict[str, Any], signs: Signs) -> str:
 
 def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
     since = host["since"]
+    if host.get("paused_until"):  # an older agent does not report this
+        return f"until {times.clock(host['paused_until'], now, exact=True)}"
     if not since:
         return ""
     return f"since {times.clock(since, now, exact=True)}" if watching else f"for {times.ago(since, now)}"

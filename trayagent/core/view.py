@@ -161,6 +161,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
         "held": host.user.held,
+        "paused_until": _wall(state.pause_ends_at(host, now), wall),
         "roaming": _roaming(host, state, wall),
         "no_roaming": why_not_roaming(host),
         "recoveries": host.outage.recoveries,

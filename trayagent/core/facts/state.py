@@ -48,10 +48,14 @@ class State(Struct, frozen=True):
 
     def paused(self, host: Host, now: float) -> bool:
         """Report whether trayagent must leave this host alone."""
+        return self.pause_ends_at(host, now) is not None
+
+    def pause_ends_at(self, host: Host, now: float) -> float | None:
+        """Return when the pause of this host ends: inf until the user resumes it, None if it is not paused."""
         if host.draining is not None:
             host = self.hosts.get(host.draining.owner, host)
         until = max(self.paused_until or NEVER, host.user.paused_until or NEVER)
-        return until > now
+        return until if until > now else None
 
     def vpn_interface(self, name: str) -> Interface | None:
         """Return the interface of a configured VPN while the VPN is up, else None."""
