@@ -108,7 +108,8 @@ TABLES = (
                 "connect",
                 "`always`: keep it connected. `on-use`: reconnect it if it was up. `never`: leave it alone.",
                 "A host that you disconnect (`trayagent disconnect`, `ssh -O exit`) stays disconnected until "
-                "`trayagent reconnect` or your next ssh.",
+                "`trayagent reconnect` or your next ssh. `ssh -O exit` while the connection is in doubt does not "
+                "count, because scripts run it after a change of network to get a new connection.",
             ),
             Key(
                 "local",
