@@ -123,12 +123,15 @@ done
 
 
 def _sshuttle(address: str, then: str) -> str:
-    """Return a script that ends with sshuttle, which the last command may use and end."""
+    """Return a script that ends with sshuttle, which the last command may use and end.
+
+    A connection that begins before sshuttle catches the address would hang.
+    """
     return f"""
 exec 3<&0
 sshuttle --method nft --disable-ipv6 -r {HOST} {address}/32 & sshuttle=$!
 trap 'kill $sshuttle' EXIT
-until echo x | {_talk(1, ECHO_PORT, address=address)} | grep -q x; do kill -0 $sshuttle || exit 1; sleep 0.1; done
+until echo x | timeout 1 {_talk(1, ECHO_PORT, address=address)} | grep -q x; do kill -0 $sshuttle || exit 1; done
 {then}
 """
 
