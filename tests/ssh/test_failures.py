@@ -60,6 +60,7 @@ KEY_FILE: Told = ("key-file", "auth-denied", True)
 TOO_MANY: Told = ("too-many-keys", "too-many-auth-failures", True)
 CHANGED: Told = ("host-key-changed", "host-key-changed", False)
 UNKNOWN_KEY: Told = ("host-key-unknown", "host-key-unknown", False)
+CERTIFICATE: Told = ("host-certificate", "host-certificate", False)
 NEGOTIATION: Told = ("negotiation", "no-common-algorithm", False)
 CONFIG: Told = ("config", "config-error", False)
 REFUSED: Told = ("refused", "refused", False)
@@ -149,6 +150,35 @@ def test_failures_of_the_real_ssh_are_classified(
     options = fill(case.options).split()
     assert told(fail(ssh_config, *options)) == case.told
     assert told(fail(ssh_config, "-o", "LogLevel=VERBOSE", *options)) == case.told
+
+
+@pytest.mark.parametrize(
+    ("valid", "principal", "expected"),
+    [
+        ("20200101:20200102", "127.0.0.1", CERTIFICATE),
+        ("20990101:20990102", "127.0.0.1", CERTIFICATE),
+        ("always:forever", "192.0.2.1", UNKNOWN_KEY),
+    ],
+    ids=["expired", "not yet valid", "of another host"],
+)
+@pytest.mark.parametrize("plain", ["", OTHER_KEY], ids=["no plain key", "another plain key"])
+def test_a_host_certificate_outside_its_dates_is_reported(
+    sshd: Sshd, ssh_config: SshConfig, valid: str, principal: str, expected: Told, plain: str
+) -> None:
+    """The dates of a certificate from a known authority are the cause, unless known_hosts has another key."""
+    authority, certificate = ssh_config.folder / "authority", ssh_config.folder / "host.pub"
+    certificate.write_text(sshd.keys.host_public + "\n")
+    for words in (
+        ("-t", "ed25519", "-N", "", "-f", str(authority)),
+        ("-s", str(authority), "-I", "box", "-h", "-n", principal, "-V", valid, str(certificate)),
+    ):
+        subprocess.run(["ssh-keygen", "-q", *words], check=True, timeout=SLOW_S)
+    sshd.restart(f"HostCertificate {certificate.with_name('host-cert.pub')}")
+    name = f"[127.0.0.1]:{sshd.port}"
+    known = f"@cert-authority {name} {authority.with_suffix('.pub').read_text()}"
+    known += f"{name} {plain}\n" if plain else ""
+    (ssh_config.folder / "known_hosts").write_text(known)
+    assert told(fail(ssh_config)) == (CHANGED if plain else expected)
 
 
 # The ssh_config lines of the jump host, those of the target, and the expected failure.

@@ -38,6 +38,7 @@ _CODES: dict[FailureKind, Code] = {
     "dropped": "refused",
     "closed": "refused",
     "host-key-changed": "host-key-changed",
+    "host-certificate": "host-certificate",
     "config": "config-error",
     "control-path": "control-path-taken",
     "unreachable": "unreachable",

@@ -99,6 +99,22 @@ def test_a_rotated_key_is_no_control_for_a_silent_connection(story: Story) -> No
     assert story.shown("web") == "connected"
 
 
+def test_an_expired_host_certificate_is_tried_again(story: Story) -> None:
+    """An expired host certificate ends nothing. The agent retries as if the server were down, and on each network."""
+    in_doubt(story, strict="yes")
+    story.fails("web", "host-certificate")
+    assert (story.shown("web"), story.problem("web")) == ("waiting", "host-certificate")
+    assert not [*story.did(a.Kill), *story.did(a.TakeOver)]
+    story.after(1.5)
+    assert len(story.did(a.Dial)) == 2
+    story.fails("web", "host-certificate")
+    story.network(CAFE_2)
+    assert len(story.did(a.Dial)) == 3
+    story.ready("web")
+    story.after(1)
+    assert story.did(a.TakeOver)
+
+
 def test_an_address_that_returns_makes_a_rotated_key_no_control(story: Story) -> None:
     """A login with another key while the address was gone does not count any more when the address returns."""
     in_doubt(story, strict="yes")

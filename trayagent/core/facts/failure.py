@@ -16,6 +16,7 @@ FailureKind = Literal[
     "certificate",
     "host-key-changed",
     "host-key-unknown",
+    "host-certificate",
     "dns",
     "refused",
     "unreachable",

@@ -15,6 +15,7 @@ Code = Literal[
     "too-many-auth-failures",
     "host-key-changed",
     "host-key-unknown",
+    "host-certificate",
     "name-not-found",
     "refused",
     "login-closed",

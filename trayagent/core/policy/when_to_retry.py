@@ -54,7 +54,7 @@ _REFUSALS_KEPT = 8
 VANISHED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "died", "booting"})
 # The kinds of failures that may be over after a while, or when the server accepts another host's login.
 AWAY_KINDS = VANISHED_KINDS | frozenset[FailureKind](
-    {"dropped", "closed", "disconnected", "dns", "jump", "proxy-command", "unknown"}
+    {"dropped", "closed", "disconnected", "dns", "host-certificate", "jump", "proxy-command", "unknown"}
 )
 # The kinds that no server saw, unless a connection was established before.
 _UNSEEN_KINDS = LOCAL_KINDS | frozenset[FailureKind](

@@ -45,6 +45,7 @@ _KEEPS_ITS_CODE: frozenset[FailureKind] = frozenset(
         "passphrase",
         "host-key-changed",
         "host-key-unknown",
+        "host-certificate",
         "negotiation",
         "config",
     }

@@ -126,6 +126,17 @@ TABLE: tuple[Row, ...] = (
         "host-key-changed", "host-key-changed", "The host key of {who} has changed",
         "Ask its administrator; ssh {host} shows the new key, and where the old one is listed",
     ),
+    # ssh checks these dates only after the certificate's authority, and then prints the messages of the next row, too.
+    _row(
+        r"^Certificate invalid: expired",
+        "host-certificate", "host-certificate", "The host certificate of {who} has expired",
+        "The server's administrator must renew it; the agent tries again",
+    ),
+    _row(
+        r"^Certificate invalid: not yet valid",
+        "host-certificate", "host-certificate", "The host certificate of {who} is not valid yet",
+        "Check the clock of this machine (date), or ask the server's administrator; the agent tries again",
+    ),
     _row(
         r"^No \S+ host key is known for |^Host key verification failed\.",
         "host-key-unknown", "host-key-unknown", "The host key of {who} is not known",
