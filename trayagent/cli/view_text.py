@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from trayagent.presentation import states, summary, times
-from trayagent.presentation.beside import beside_lines
+from trayagent.presentation.beside import beside_hints, beside_lines
 from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
@@ -138,7 +138,13 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
         yield _indented(
             f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
         )
-    lines = (*roaming_lines(host), *draining_lines(host, now), *beside_lines(host), *unknown_lines(host))
+    lines = (
+        *roaming_lines(host),
+        *draining_lines(host, now),
+        *beside_lines(host),
+        *beside_hints(host),
+        *unknown_lines(host),
+    )
     for line in lines:
         yield _indented(line, "dim")
     for forward in host["forwards"]:

@@ -26,6 +26,16 @@ def beside_lines(host: Mapping[str, Any]) -> Iterator[str]:
     yield f"{count} ssh session{'s' * (count != 1)} beside the master: {named}"
 
 
+def beside_hints(host: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how to end the sessions whose address is gone. They hang, and the agent ends them only with a setting."""
+    stale = [str(one["pid"]) for one in host.get("beside", ()) if one["stale"]]
+    if stale:
+        yield (
+            f"To end {'it' if len(stale) == 1 else 'them'}: kill {' '.join(stale)}. "
+            'To let the agent do that: beside = "end" under [agent]'
+        )
+
+
 def _name(session: Mapping[str, Any]) -> str:
     words = [clean(word) for word in (session["terminal"], session["program"]) if word]
     name = " ".join(words) or f"pid {session['pid']}"

@@ -19,6 +19,7 @@ SHOW = f"[hosts.{HOST}]\n"
 END = f'[agent]\nbeside = "end"\n[hosts.{HOST}]\n'
 STAYS_S = 3.0
 STARTS_S = 0.1
+ENDS_S = 10.0
 
 
 def up(lab: Lab, agent: Agent, config: str) -> Sshd:
@@ -56,7 +57,7 @@ def answers(child: subprocess.Popen[str]) -> bool:
 
 
 def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -> None:
-    """`status` shows a session beside the master before and after a move, until it has ended."""
+    """`status` shows a session beside the master before and after a move, and how to end it, until it has ended."""
     up(lab, agent, SHOW)
     with bypass(lab) as child:
         try:
@@ -68,6 +69,9 @@ def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -
             until("its address is gone", lambda: [one["stale"] for one in beside(agent)] == [True])
             time.sleep(STAYS_S)
             assert child.poll() is None
+            assert f"To end it: kill {child.pid}." in agent.cli("status").stdout
+            child.terminate()
+            child.wait(ENDS_S)
         finally:
             child.kill()
     until("it is forgotten", lambda: beside(agent) == [])
