@@ -328,6 +328,10 @@ RECORDED: dict[str, tuple[str, Told]] = {
     "a taken control path": (
         "ControlSocket /run/m already exists, disabling multiplexing", ("control-path", "control-path-taken", True),
     ),
+    "a full disk": (
+        "unix_listener: cannot bind to path /home/me/.ssh/cm-a.1x.Tq2n: No space left on device",
+        ("unwritable", "disk-full", True),
+    ),
     "an open configuration": (
         "Bad owner or permissions on /home/me/.ssh/config", CONFIG,
     ),

@@ -41,6 +41,7 @@ _CODES: dict[FailureKind, Code] = {
     "host-certificate": "host-certificate",
     "config": "config-error",
     "control-path": "control-path-taken",
+    "unwritable": "disk-full",
     "unreachable": "unreachable",
     "proxy-command": "jump-host-failed",
     "proxy-login": "auth-denied",

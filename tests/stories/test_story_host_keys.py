@@ -115,6 +115,24 @@ def test_an_expired_host_certificate_is_tried_again(story: Story) -> None:
     assert story.did(a.TakeOver)
 
 
+def test_a_full_disk_proves_nothing_and_is_tried_again(story: Story) -> None:
+    """If no log of a login can be written, nothing ends. The agent retries each 30 s, and on each network."""
+    in_doubt(story, strict="no")
+    story.fails("web", "unwritable")
+    assert (story.shown("web"), story.problem("web")) == ("failed", "disk-full")
+    story.after(29)
+    assert len(story.did(a.Dial)) == 1
+    story.after(1.5)
+    assert len(story.did(a.Dial)) == 2
+    story.fails("web", "unwritable")
+    story.network(CAFE_2)
+    assert len(story.did(a.Dial)) == 3
+    assert not [*story.did(a.Kill), *story.did(a.TakeOver)]
+    story.ready("web")
+    story.after(1)
+    assert story.did(a.TakeOver)
+
+
 def test_an_address_that_returns_makes_a_rotated_key_no_control(story: Story) -> None:
     """A login with another key while the address was gone does not count any more when the address returns."""
     in_doubt(story, strict="yes")

@@ -48,6 +48,7 @@ STATE_OF: dict[Code, DisplayState] = {
     "no-common-algorithm": "failed",
     "config-error": "failed",
     "ssh-missing": "failed",
+    "disk-full": "failed",
     "control-path-too-long": "failed",
     "control-path-taken": "failed",
     "vpn-down": "needs-vpn",

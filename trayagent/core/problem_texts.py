@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
+from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.login_waits import Wait
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The error numbers of a full file system and of a used-up quota."""
 
 
 def admission_problem(host: Host, admitted: Admission) -> Problem:
@@ -67,6 +73,22 @@ def large_packets_lost(name: str, interface: str | None) -> Problem:
     """Return the problem of a network that passes small packets to a host and drops large ones."""
     hint = f"Lower its MTU: sudo ip link set dev {interface or 'INTERFACE'} mtu 1280"
     return Problem("large-packets-lost", f"This network swallows large packets to {name}", hint)
+
+
+def unwritable(folder: str, error: OSError, *, positive: bool = False) -> Failure:
+    """Return the failure of a login for which the agent or ssh could not write a file in this directory.
+
+    `positive` as in `Failure`.
+    """
+    if error.errno in NO_ROOM:
+        title = f"The disk with {folder} is full"
+        if error.errno == errno.EDQUOT:
+            title = f"Your quota on the disk with {folder} is used up"
+        problem = Problem("disk-full", title, f"Make room; the agent tries again. See: df -h {folder}")
+    else:
+        title = f"The agent cannot write to {folder}: {error.strerror or error}"
+        problem = Problem("unknown", title, f"The agent tries again. See: ls -ld {folder}")
+    return Failure(problem, "unwritable", positive)
 
 
 def other_machine(name: str) -> Problem:

@@ -393,23 +393,54 @@ def test_a_refusal_by_a_jump_host_whose_ssh_is_silenced_is_not_repeated(
     stays("one login", lambda: refusals(jump) == 1)
 
 
-def test_a_refusal_that_no_log_could_hold_counts(lab: Lab, agent: Agent) -> None:
-    """If the runtime directory is full, ssh can log nothing.
-
-    The agent then makes at most two logins of unknown result.
-    """
-    sshd = server(lab)
-    other_key(lab)
+def small_runtime_directory(lab: Lab, agent: Agent) -> str:
+    """Mount a small file system on the agent's runtime directory, and return a file for `dd` to fill it with."""
     place = str(agent.runtime_dir)
-    made = lab.laptop.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=700", "tmpfs", place], admin=True)
+    made = lab.laptop.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", place], admin=True)
     assert made.returncode == 0, made.stderr
-    agent.start("")
-    lab.laptop.run(["dd", "if=/dev/zero", f"of={place}/full", "bs=4096"])
-    agent.configure(CONFIG)
-    until("two refusals", lambda: refusals(sshd) == 2, 20.0)
-    in_trouble(agent, "waiting", "unknown", "could not write its log", "perhaps the login was refused")
-    # the back-off would allow another login after 2.4 s
-    stays("two logins", lambda: refusals(sshd) == 2, 5.0)
+    return f"{place}/full"
+
+
+def test_a_full_runtime_directory_says_nothing_about_the_server(lab: Lab, agent: Agent) -> None:
+    """While ssh cannot write its log, the agent makes no login, ends nothing, and says that the disk is full."""
+    sshd = server(lab)
+    full = small_runtime_directory(lab, agent)
+    agent.start(CONFIG)
+    pid = agent.wait_state("web01", "connected")["pid"]
+    lab.laptop.run(["dd", "if=/dev/zero", f"of={full}", "bs=4096"])
+    before = asked(sshd)
+    lab.switch("home", "cafe")
+    in_trouble(agent, "failed", "disk-full", f"The disk with {agent.runtime_dir} is full")
+    done = agent.cli("reconnect", "web01", deadline_s=10.0)
+    assert (done.returncode, "is full" in done.stderr) == (1, True), done
+    assert (agent.listed_host("web01")["pid"], asked(sshd)) == (pid, before)
+    lab.laptop.run(["rm", full])
+    lab.switch("cafe", "office")
+    until("a new connection", lambda: agent.listed_host("web01")["pid"] not in {None, pid})
+    assert agent.wait_state("web01", "connected")["problem"] is None
+
+
+def test_a_login_that_fills_the_disk_counts_as_perhaps_refused(lab: Lab, agent: Agent) -> None:
+    """A login without a log is ended although it succeeded. If it failed, it counts as refused."""
+    sshd = server(lab)
+    full = small_runtime_directory(lab, agent)
+    program = lab.files.root / "ssh"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *" -E "*) cat /dev/zero >{full} 2>/dev/null ;; esac\nexec {tool("ssh")} "$@"\n'
+    )
+    program.chmod(0o755)
+    agent.env["TRAYAGENT_SSH"] = str(program)
+    agent.start(CONFIG)
+    in_trouble(agent, "failed", "disk-full", "is full")
+    assert (asked(sshd), refusals(sshd)) == (1, 0)
+    until("the login is ended", lambda: not sshd.sessions())
+    other_key(lab)
+    lab.laptop.run(["rm", full])
+    lab.switch("home", "cafe")
+    until("a refusal", lambda: refusals(sshd) == 1)
+    in_trouble(agent, "failed", "disk-full", "is full")
+    stays("one refusal", lambda: refusals(sshd) == 1)
+    until("the refusal is recorded", lambda: len(agent.records()["hosts"]["web01"]["refused"]) == 1)
 
 
 def test_refusals_are_remembered_although_the_disk_is_full(lab: Lab, agent: Agent) -> None:

@@ -16,6 +16,7 @@ from trayagent.agent.masters.control_path_checks import ControlPaths, FailedErro
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.expired_certificates import expired_meanwhile
 from trayagent.agent.masters.explain_failure import explained
+from trayagent.agent.masters.full_disk import failed_locally, no_room
 from trayagent.agent.masters.launch_preconnected import (
     Connecting,
     MasterLauncher,
@@ -41,10 +42,12 @@ from trayagent.ssh.login.classify_failure import classify, perhaps_refused, unlo
 from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.login_kind import login_kind
 from trayagent.ssh.master import master_logs as master_log
+from trayagent.ssh.master.end_master import abandon
 from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, read_own_log
 from trayagent.ssh.master.master_command_line import PERSIST_UNSET
 from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.process import read
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +133,7 @@ class MasterConnector:
         except FailedError as failed:
             self._failed(action, failed.failure, failed.host_key)
         except OSError as error:
-            title = f"ssh could not be started for {host.name}: {error.strerror or error}"
-            self._failed(action, Failure(Problem("unknown", title, "The agent tries again"), "unknown"))
+            self._failed(action, failed_locally(error, self._file_paths.runtime_dir, host.name))
         except Exception:
             self._failed(action, bug(host))
             raise
@@ -155,10 +157,12 @@ class MasterConnector:
         expired = expired_meanwhile(host, time.monotonic())
         if expired is not None:
             raise FailedError(expired)
+        starting = self._file_paths.attempt_log(action.attempt)
+        # Without its log, a login would prove nothing. So do not even connect to the server.
+        master_log.check_writable(starting)
         path = self._discovery.path_of_next(host)
         await self._paths.check(path, host)
         fresh = fresh_for(path)
-        starting = self._file_paths.attempt_log(action.attempt)
         self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
         try:
             return await self._launched_master(action, host, resolved, fresh, starting)
@@ -202,8 +206,10 @@ class MasterConnector:
                 others=failed.output.others,
                 proven=proven.after,
             )
-            if attempt.connected and failed.status == _SSH_FAILED and not failed.output.own:
-                failure = unlogged(failure, host.name)
+            ended = attempt.connected and failed.status == _SSH_FAILED
+            full = no_room(starting) if ended and proven.host_key is None else None
+            if full is not None or (ended and not failed.output.own):
+                failure = unlogged(full or failure, host.name)
             elif not failed.unheard:
                 failure = perhaps_refused(failure, proven, host.name)
             raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
@@ -221,6 +227,9 @@ class MasterConnector:
             pid = await daemon_of(launched)
         self._launched[pid] = launched
         proven = read_key_exchange(read_own_log(launched.log), launched.process.pid, logged_in=True)
+        if proven.host_key is None and (full := no_room(launched.log)) is not None:
+            await self._end(pid)
+            raise FailedError(full)
         master_log.rename(launched.log, self._file_paths.master_log(pid))
         master_log.limit(pid)
         target = host.resolved.target if host.resolved is not None else None
@@ -231,6 +240,13 @@ class MasterConnector:
             )
         self._records.add_master(master, host.name, [])
         return master
+
+    async def _end(self, pid: int) -> None:
+        """End a new master that has no log."""
+        running = read(pid)
+        if running is not None:
+            await abandon(running)
+        self.forget(pid)
 
     def _failed(self, action: a.Dial, failure: Failure, host_key: str | None = None) -> None:
         self._shell.post(

@@ -11,6 +11,7 @@ from trayagent.agent.parts import Parts
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
+from trayagent.core.problem_texts import NO_ROOM, unwritable
 from trayagent.ssh import new_control_path as names
 
 _OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
@@ -44,7 +45,10 @@ class ControlPaths:
             )
         folder = Path(path).parent
         if folder == self._file_paths.runtime_dir / "cm":
-            folder.mkdir(mode=0o700, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, exist_ok=True)
+            except OSError as error:
+                raise FailedError(unwritable(str(folder.parent), error)) from error
         if not folder.is_dir():
             hint = f"Create it: mkdir -p -m 700 {shlex.quote(str(folder))}"
             problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
@@ -85,6 +89,8 @@ def fresh_for(path: str) -> str:
     try:
         fresh = names.fresh_for(path)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise FailedError(unwritable(str(Path(path).parent), error)) from error
         title = f"{Path(path).parent}: {error.strerror}"
         raise FailedError(Failure(Problem("config-error", title, _OWN_FOLDER), "control-path")) from error
     if not names.fits(fresh):

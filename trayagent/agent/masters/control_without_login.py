@@ -14,10 +14,12 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import BARE_CONTROL_DEADLINE_S
+from trayagent.core.problem_texts import unwritable
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.login.known_hosts import is_trusted
 from trayagent.ssh.master.key_exchange_without_login import Answer, Server, bare_command, exchange_keys
+from trayagent.ssh.master.master_logs import LogUnwritableError
 from trayagent.ssh.master.name_unnamed_master import host_of_name
 
 _DEFAULT_FILES = (
@@ -49,6 +51,9 @@ class BareControls:
             answer = await self._answer(action, server, established, certificates=True)
             if answer.certified:
                 answer = await self._answer(action, server, established, certificates=False)
+        except LogUnwritableError as error:
+            self._failed(action, unwritable(str(self._file_paths.runtime_dir), error))
+            return
         except OSError as error:
             problem = Problem("ssh-missing", f"{self._file_paths.ssh}: {error.strerror or error}")
             self._failed(action, Failure(problem, "ssh-missing"))

@@ -25,6 +25,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import Problem
+from trayagent.core.problem_texts import NO_ROOM, unwritable
 from trayagent.ssh.master.end_master import end, end_session
 from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.swap_files import exchange, rename_new
@@ -119,9 +120,10 @@ class MasterReplacer:
         except OSError as error:
             await self._unwanted(new)
             problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Check it: ls -l {path}")
-            self._shell.post(
-                TakeOverFailed(time.monotonic(), host.name, action.attempt, Failure(problem, "control-path"))
-            )
+            failure = Failure(problem, "control-path")
+            if error.errno in NO_ROOM:
+                failure = unwritable(str(Path(path).parent), error, positive=True)
+            self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, failure))
             return False
         if holder is None:
             return True

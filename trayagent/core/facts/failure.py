@@ -33,6 +33,7 @@ FailureKind = Literal[
     "forward",
     "config",
     "ssh-missing",
+    "unwritable",
     "died",
     "control-path",
     "unknown",

@@ -32,6 +32,7 @@ Code = Literal[
     "not-here",
     "other-machine",
     "ssh-missing",
+    "disk-full",
     "config-error",
     "vpn-down",
     "vpn-needs-sign-in",

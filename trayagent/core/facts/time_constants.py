@@ -79,6 +79,9 @@ DROPPED_FIRST_S = 20.0
 DROPPED_MAX_S = 600.0
 BOOTING_S = 20.0
 
+# While a file system on this machine is full. An attempt costs one small write then, and no server sees it.
+UNWRITABLE_S = 30.0
+
 # The agent notices within this time that a rebooted server is up, even if the back-off is longer.
 BANNER_CHECK_EVERY_S = 15.0
 # In the first minute after a server began to drop us, the user still waits. If a move cut logins short, the penalty

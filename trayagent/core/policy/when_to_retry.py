@@ -20,6 +20,7 @@ from trayagent.core.facts.time_constants import (
     REFUSED_WINDOW_S,
     RETRY_FIRST_S,
     RETRY_MAX_S,
+    UNWRITABLE_S,
 )
 from trayagent.core.policy.doubling_pause import doubling
 from trayagent.core.policy.login_needs_user import foreign_proxy
@@ -45,7 +46,7 @@ ONCE_KINDS: frozenset[FailureKind] = frozenset({"proxy-command", "proxy-login"})
 STOP_KINDS: frozenset[FailureKind] = frozenset({"negotiation", "config"})
 # The kinds with an obstacle on this machine. No event reports the end of the obstacle, and no server sees the
 # attempt.
-LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path"})
+LOCAL_KINDS: frozenset[FailureKind] = frozenset({"ssh-missing", "control-path", "unwritable"})
 _PATH_INDEPENDENT_KINDS: frozenset[FailureKind] = frozenset({"booting", "auth"})
 # The kinds that any device on the path can cause before a host key is proven, so they count on that path only.
 _UNPROVEN_KINDS: frozenset[FailureKind] = REFUSED_KINDS | {"negotiation", "host-key-unknown", "config"}
@@ -164,6 +165,8 @@ def _next_login(host: Host, failure: Failure, now: float, jitter: float) -> floa
         failure.kind == "proxy-command" and not _worked(host)
     ):
         return None
+    if failure.kind == "unwritable" and not failure.positive:
+        return now + UNWRITABLE_S
     if failure.kind in LOCAL_KINDS:
         return now + RETRY_MAX_S
     if failure.kind == "booting":

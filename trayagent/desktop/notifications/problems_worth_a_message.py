@@ -103,6 +103,7 @@ _ROWS = (
     _failed("no-common-algorithm", "{names}: no common algorithm"),
     _failed("config-error", "ssh does not accept its configuration", "{names}. {problem}"),
     _failed("ssh-missing", "ssh is missing"),
+    _failed("disk-full", "The disk is full", "{names}. {problem}"),
     _failed("control-path-too-long", "{names}: ControlPath too long"),
     _failed("control-path-taken", "{names}: ControlPath taken"),
     Row(

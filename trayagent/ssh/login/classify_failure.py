@@ -109,12 +109,12 @@ def perhaps_refused(failure: Failure, exchange: KeyExchange, host: str) -> Failu
 def unlogged(failure: Failure, host: str) -> Failure:
     """Return the failure of an ssh that connected and left an empty log, marked as `perhaps_refused`.
 
-    ssh always logs a reason before it ends. So ssh could not write its log: the file system is full.
+    ssh always logs a reason before it ends. So ssh could not write its log. `failure` explains that, or it is unknown.
     """
-    title = f"ssh to {host} failed and could not write its log: perhaps the login was refused"
-    problem = Problem(
-        "unknown", title, "The file system of the runtime directory may be full. Check: trayagent doctor"
-    )
+    problem = failure.problem
+    if failure.kind != "unwritable":
+        title = f"ssh to {host} ended, and could not write why"
+        problem = Problem("unknown", title, "The disk may have been full. The agent tries again")
     return replace(failure, problem=problem, kind="closed", perhaps_refused=True)
 
 

@@ -80,6 +80,11 @@ TABLE: tuple[Row, ...] = (
         "Another ssh master listens there; end it with: ssh -O exit {host}", positive=True,
     ),
     _row(
+        r"^unix_listener: cannot bind to path (?P<folder>.+)/[^/\n]+: (?:No space left on device|Disk quota exceeded)",
+        "unwritable", "disk-full", "The disk with {folder} is full",
+        "Make room; the agent tries again. See: df -h {folder}", positive=True,
+    ),
+    _row(
         r"^unix_listener: cannot bind to path (?P<why>.+)",
         "control-path", "config-error", "The control socket of {who} cannot be made: {why}",
         "Check that its directory exists and belongs to you", positive=True,

@@ -10,6 +10,7 @@ empties files that grew too long. `limit` makes the kernel bound what a master w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -28,6 +29,14 @@ MAX_SIZE = 1024 * 1024
 _MASTER_MAX_SIZE = 16 * MAX_SIZE
 
 
+# About four times the log of a login, which ssh cuts off without an error when the file system is full.
+_ROOM_BYTES = 16 * 1024
+
+
+class LogUnwritableError(OSError):
+    """ssh could not write its log. `filename` is the directory."""
+
+
 class SshOutput(Struct, frozen=True):
     """The text of both files: `own` is ssh's log, `others` the output on its stderr."""
 
@@ -41,11 +50,31 @@ def stderr_of(log: Path) -> Path:
 
 
 def create(log: Path) -> int:
-    """Create both files, empty and private; return a descriptor for stderr, which the caller must close."""
+    """Create both files, empty and private; return a descriptor for stderr, which the caller must close.
+
+    Raise LogUnwritableError if the file system has no room for the log of a login, or a file cannot be made.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    os.close(os.open(log, flags, 0o600))
-    # O_APPEND, because ssh and a ProxyCommand write there through separate descriptors.
-    return os.open(stderr_of(log), flags | os.O_APPEND, 0o600)
+    try:
+        fd = os.open(log, flags, 0o600)
+        try:
+            if os.write(fd, bytes(_ROOM_BYTES)) < _ROOM_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+        # O_APPEND, because ssh and a ProxyCommand write there through separate descriptors.
+        return os.open(stderr_of(log), flags | os.O_APPEND, 0o600)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            remove(log)
+        raise LogUnwritableError(error.errno, error.strerror, str(log.parent)) from error
+
+
+def check_writable(log: Path) -> None:
+    """Check that ssh could write this log. Raise LogUnwritableError if it could not."""
+    os.close(create(log))
+    remove(log)
 
 
 def read(log: Path) -> SshOutput:

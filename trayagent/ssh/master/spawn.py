@@ -21,7 +21,7 @@ def spawn(
     """Start a command with its stderr in a file beside `log` (see `master_logs`).
 
     With `waits`, the command begins only when `prepared` allows that. Raise FileNotFoundError if the program is
-    missing.
+    missing, and LogUnwritableError.
     """
     words, environment = _by_name(words, environment)
     if waits and shutil.which(words[0], path=environment.get("PATH", os.defpath)) is None:
