@@ -34,6 +34,7 @@ WHEN = {
     "forward-failed": "a forward could not be opened; the agent retries",
     "forward-found": "the agent found a forward that you gave to ssh by hand; it comes back after a change of network",
     "forward-unknown": "a master listens on a port with a target that the agent cannot read",
+    "forward-ended": "such a port ended with its master; the agent could not open it on the new one",
     "vpn-changed": "a VPN went up or down, or needs you to sign in",
     "sign-in-needed": "the agent needs you",
     "paused": "a pause started",

@@ -163,6 +163,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
                 }
             ],
             "unknown_listens": [],
+            "ended_listens": [],
             "attempt": 0,
             "next_retry": None,
             "problem": None,

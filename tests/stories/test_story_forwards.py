@@ -7,7 +7,7 @@ from math import inf
 import pytest
 from msgspec.structs import replace
 
-from tests.stories.scenes import CAFE, HOME
+from tests.stories.scenes import CAFE, HOME, Scene
 from tests.stories.teller import ALWAYS, Story
 from trayagent.core.decide import decide
 from trayagent.core.facts import events as e
@@ -163,9 +163,9 @@ def found_by_hand(story: Story) -> None:
     story.post(e.HandForwardsFound(story.t, "web", story.living("web").pid, opened), "found by hand")
 
 
-def moved(story: Story) -> None:
-    """Move to the café, and let a new master take over."""
-    story.after(60).network(CAFE)
+def moved(story: Story, scene: Scene = CAFE) -> None:
+    """Move to another network, and let a new master take over."""
+    story.after(60).network(scene)
     story.ready("web")
     story.after(0.3)
     story.took_over("web")
@@ -221,7 +221,7 @@ def test_a_forward_that_was_given_by_hand_ends_with_the_wish_for_its_host(story:
 def test_a_port_with_an_unknown_target_is_named_once(story: Story) -> None:
     """The event about a port with an unknown target is sent once per master.
 
-    `status` shows the port while the master lives.
+    `status` shows the port while the master lives. After a move, one event and `status` say that it ended.
     """
     story.connected(scene=HOME)
     pid = story.living("web").pid
@@ -229,4 +229,9 @@ def test_a_port_with_an_unknown_target_is_named_once(story: Story) -> None:
         story.post(e.HandForwardsFound(story.t, "web", pid, unknown=("127.0.0.1:9005",)), "a port")
     assert len(story.told("forward-unknown")) == 1
     moved(story)
-    assert not story.host("web").forwards.unknown
+    forwards = story.host("web").forwards
+    assert (forwards.unknown, forwards.ended) == ((), ("127.0.0.1:9005",))
+    assert [told.details["listen"] for told in story.told("forward-ended")] == ["127.0.0.1:9005"]
+    moved(story, HOME)
+    assert not story.host("web").forwards.ended
+    assert len(story.told("forward-ended")) == 1

@@ -54,6 +54,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("forward-failed", None, (), "a forward could not be opened: the agent tries again"),
     ("forward-found", None, (), "you gave a forward by hand: it comes back after a change of network"),
     ("forward-unknown", None, (), "a forward by hand has an unknown target: it ends when the network changes"),
+    ("forward-ended", None, (), "a forward by hand ended with the old connection: its target was unknown"),
     ("forward-given-up", None, (), "another program has the port: the agent no longer restores this forward"),
     ("connected", None, (), "connected: a new connection is in place"),
     ("user", None, ("request=reconnect",), "you requested a new connection"),

@@ -136,6 +136,7 @@ EVENTS = (
     "forward-failed",
     "forward-found",
     "forward-unknown",
+    "forward-ended",
     "vpn-changed",
     "sign-in-needed",
     "paused",

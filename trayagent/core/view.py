@@ -157,6 +157,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "interface": host.path.egress if host.path is not None else None,
         "forwards": [_forward(f, by_hand=f.forward in given) for f in display_forwards(host)],
         "unknown_listens": list(host.forwards.unknown),
+        "ended_listens": _ended_listens(host),
         "attempt": host.retry.count,
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
@@ -169,6 +170,13 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         if host.outage.last_recovery_s is None
         else round(host.outage.last_recovery_s * 1e3, 1),
     }
+
+
+def _ended_listens(host: Host) -> list[str]:
+    """Return where the last master listened for forwards that the agent could not open again, and nothing does now."""
+    again = {str(f.forward.listen.port) for f in host.forwards.states if f.forward.kind != "remote"}
+    again |= {listen.rpartition(":")[2] for listen in host.forwards.unknown}
+    return [listen for listen in host.forwards.ended if listen.rpartition(":")[2] not in again]
 
 
 def _roaming(host: Host, state: State, wall: Wall) -> dict[str, Any] | None:

@@ -22,11 +22,22 @@ def by_hand_mark(forward: Mapping[str, Any]) -> str:
 
 
 def unknown_lines(host: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each port on which the master listens and whose target the agent does not know."""
+    """Yield a line for each port that the user forwarded by hand, and whose target the agent does not know.
+
+    An older agent does not report those that ended with the last master.
+    """
     for listen in host.get("unknown_listens", ()):
-        port = clean(listen).rpartition(":")[2]
         yield (
             f"You forwarded {clean(listen)} by hand. The agent cannot read its target, so this forward ends when the "
-            "network changes. "
-            f"To keep it: trayagent keep {clean(host['name'])} -L {port}:TARGET:PORT"
+            f"network changes. {_to_keep_it(host, listen)}"
         )
+    for listen in host.get("ended_listens", ()):
+        yield (
+            f"Your forward of {clean(listen)} ended with the old connection, because the agent could not read its "
+            f"target. Give it to ssh again. {_to_keep_it(host, listen)}"
+        )
+
+
+def _to_keep_it(host: Mapping[str, Any], listen: str) -> str:
+    name, port = clean(host["name"]), clean(listen).rpartition(":")[2]
+    return f"To keep it: trayagent keep {name} -L {port}:TARGET:PORT, or -D {port} for a SOCKS proxy"

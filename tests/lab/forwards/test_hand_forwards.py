@@ -113,3 +113,4 @@ def test_a_session_tells_its_forwards_while_it_lives(lab: Lab, agent: Agent) -> 
         until("it is back", lambda: given(agent) == {"9001:127.0.0.1:8000": "open"})
     named = [e["listen"] for e in events.seen if e["event"] == "forward-unknown"]
     assert named == ["127.0.0.1:9005"]
+    assert "forward of 127.0.0.1:9005 ended with the old connection" in agent.cli("status").stdout

@@ -174,7 +174,8 @@ class Forwards(Struct, frozen=True):
 
     `by_hand` are forwards that are not configured: the user gave them to ssh (`ssh -L`, `ssh -O forward`). They are
     wanted as long as the host is wanted. `unknown` are addresses on which the master listens for forwards whose target
-    the agent does not know. `tried` counts the requests in a row in which a forward failed.
+    the agent does not know. `ended` are those of the last master, which no longer listens. `tried` counts the requests
+    in a row in which a forward failed.
     """
 
     states: tuple[ForwardState, ...] = ()
@@ -184,6 +185,7 @@ class Forwards(Struct, frozen=True):
     owed: bool = False  # the user requested this master, and its forwards are not open yet
     by_hand: tuple[Forward, ...] = ()
     unknown: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
     def due(self, now: float) -> bool:
         """Report whether a request for the forwards is due now."""

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Forwards, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import NEVER
@@ -21,6 +22,8 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     `survivor`: the master is older than the last refused login.
     """
     now = context.now
+    if host.roaming is None:
+        _publish_ended(context, host)
     refused = host.retry.kind in REFUSED_KINDS
     # A master that an earlier agent left is older than the refusal. Any other master proves that a login worked.
     stays = refused and (survivor or (master.started_by_agent and not proven))
@@ -72,7 +75,14 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
 
 def _to_be_opened(forwards: Forwards) -> Forwards:
     states = tuple(replace(f, state="opening", error=None) for f in forwards.states)
-    return replace(forwards.request(), tried=0, owed=False, states=states, unknown=())
+    return replace(forwards.request(), tried=0, owed=False, states=states, unknown=(), ended=forwards.unknown)
+
+
+def _publish_ended(context: Context, host: Host) -> None:
+    """Report the forwards that ended with the last master, because the agent does not know their targets."""
+    for listen in host.forwards.unknown:
+        context.publish("forward-ended", host.name, listen=listen)
+        context.because(host.name, 0, "forward-ended", Evidence.of(listen=listen))
 
 
 def with_peer(host: Host, master: Master) -> tuple[str, ...]:

@@ -324,6 +324,7 @@ def took_over(context: Context, event: TookOver) -> None:
         draining_progress.begin(context, host, event.drained, event.draining, proven=not host.suspect)
         draining_progress.publish_begun(context, host.name, event.drained, event.draining)
         old = None
+        host = replace(host, forwards=replace(host.forwards, unknown=()))  # the old master still has them
     host = replace(
         host,
         attempt=None,

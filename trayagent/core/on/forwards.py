@@ -128,12 +128,19 @@ def without_configured(context: Context, host: Host) -> Host:
 def forget_given(context: Context, name: str) -> None:
     """Forget the forwards that were given by hand if their master ended and no other master will follow."""
     host = context.get(name)
-    if host is None or not host.forwards.by_hand or host.masters or host.attempt is not None or wanted(host):
+    if (
+        host is None
+        or not (host.forwards.by_hand or host.forwards.unknown)
+        or host.masters
+        or host.attempt is not None
+        or wanted(host)
+    ):
         return
     given = host.forwards.by_hand
     states = tuple(f for f in host.forwards.states if f.forward not in given)
     context.put(host, forwards=replace(host.forwards, by_hand=(), unknown=(), states=states))
-    context.do(Remember(host.name))
+    if given:
+        context.do(Remember(host.name))
 
 
 def remote_cleaned_up(context: Context, event: RemoteCleanedUp) -> None:
