@@ -69,7 +69,7 @@ class Hands:
                 self._world.clock.after(
                     0.005, lambda: self._world.die(self._world.living.get(action.master.pid))
                 )
-            case a.CountCarried() | a.Remember():
+            case a.CountCarried() | a.Remember() | a.ReadNetwork():
                 self._note(action)
             case _:
                 self._world.inners.carry_out(action)
@@ -123,7 +123,10 @@ class Hands:
             )
         )  # fmt: skip
 
-    def _note(self, action: a.CountCarried | a.Remember) -> None:
+    def _note(self, action: a.CountCarried | a.Remember | a.ReadNetwork) -> None:
+        if isinstance(action, a.ReadNetwork):
+            self._world.read()
+            return
         if isinstance(action, a.Remember):
             self._remember(action.name)
             return

@@ -47,7 +47,7 @@ _CODES: dict[FailureKind, Code] = {
     "proxy-login": "auth-denied",
     "dns": "name-not-found",
 }
-_UNTOLD = (a.SetTimer, a.Publish, a.Remember, a.Resolve, a.Observe, a.CountCarried)
+_UNTOLD = (a.SetTimer, a.ReadNetwork, a.Publish, a.Remember, a.Resolve, a.Observe, a.CountCarried)
 
 
 def failure(
@@ -380,6 +380,8 @@ class Story:
         for action in decision.actions:
             if isinstance(action, a.Observe):  # the kernel's report comes after the decisions
                 self._kernel_says(action)
+            if isinstance(action, a.ReadNetwork):
+                self._decide(self._read(Touched()))
 
     def _kernel_says(self, action: a.Observe) -> None:
         due = self.due.get(action.name)

@@ -30,6 +30,7 @@ from trayagent.core.decision_context import Why
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import TimerExpired
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.network import Touched
 
 
 @dataclass(kw_only=True, slots=True)
@@ -103,6 +104,8 @@ class AgentEffects:
 
     def _without_facts(self, action: a.Action) -> None:
         match action:
+            case a.ReadNetwork():
+                self.parts.shell.touch(Touched())
             case a.CountCarried():
                 self.drainer.count(action)
             case a.Resolve():

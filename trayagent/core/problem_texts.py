@@ -27,6 +27,8 @@ def admission_problem(host: Host, admitted: Admission) -> Problem:
             return Problem("network-not-allowed", f"{host.name} may not be connected on this network", hint)
         case "not-here":
             hint = f"To connect anyway: trayagent reconnect {host.name}. Safe only with StrictHostKeyChecking yes"
+            if admitted.unidentified:
+                return Problem("not-here", "This network's gateway is not known yet", hint)
             return Problem("not-here", f"{host.name} was never reached from this network", hint)
         case "captive-portal":
             return Problem(

@@ -88,6 +88,16 @@ def network_of(snapshot: Snapshot, route: Route) -> Network:
     return Network(route.interface, mac, snapshot.name_at(route.interface) or "")
 
 
+def gateway_unresolved(snapshot: Snapshot, network: Network | None) -> bool:
+    """Report whether a network has a gateway whose hardware address the kernel does not know yet.
+
+    The kernel resolves the address when it sends the first packet to the gateway, and reports no change.
+    """
+    if network is None or network.gateway:
+        return False
+    return any(r.interface == network.egress and r.gateway for r in snapshot.routes)
+
+
 def network_here(snapshot: Snapshot) -> Network | None:
     """Return the network to which the best default route leads, ignoring tunnels."""
     for route in snapshot.default_routes:

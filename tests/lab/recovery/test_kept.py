@@ -43,3 +43,18 @@ def test_a_second_interface_on_the_same_lan_with_a_better_metric_keeps_the_maste
     assert kept["pid"] == pid
     assert agent.wait_state("web01", "connected")["pid"] == pid
     assert "master-stale" not in {e["event"] for e in events.drain()}
+
+
+def test_a_flap_at_home_keeps_a_host_whose_key_is_not_checked(lab: Lab, agent: Agent) -> None:
+    """After a flap, the gateway is resolved only by the session's own packets. The agent then knows that it is home."""
+    router = "192.168.10.1"
+    lab.join("home")
+    lab.sshd(router, node=lab.nodes["home"])
+    lab.ssh_config({"web01": {**SERVER, "HostName": router, "StrictHostKeyChecking": "no"}})
+    agent.start('[hosts.web01]\nconnect = "on-use"\n')
+    agent.cli("reconnect", "web01")
+    pid = agent.wait_state("web01", "connected")["pid"]
+    events = agent.events()
+    lab.flap(1)
+    lab.laptop.check(["ssh", "web01", "true"])
+    assert events.wait("master-kept", "web01")["pid"] == pid

@@ -133,6 +133,10 @@ class SetTimer(Action, frozen=True):
     at: float | None
 
 
+class ReadNetwork(Action, frozen=True):
+    """Read the network again, because this host waits for what the kernel does not report. NetworkRead follows."""
+
+
 class Publish(Action, frozen=True):
     """Send an event, one of config.model.EVENTS, to clients and hooks. If `name` is "", the event concerns no host.
 

@@ -26,6 +26,8 @@ class State(Struct, frozen=True):
     snapshot: Snapshot = field(default_factory=Snapshot)
     network_at: float = NEVER
     """When the network last changed."""
+    read_at: float = NEVER
+    """When the network was last read, or when a reading was last requested."""
     vpns: tuple[Vpn, ...] = ()
     manager: ManagerFacts = field(default_factory=ManagerFacts)
     vpn_observations: Mapping[str, VpnObservation] = field(default_factory=dict)

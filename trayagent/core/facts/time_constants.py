@@ -59,6 +59,12 @@ TENTATIVE_S = 3.0
 # answer does not prove that the connection survived the change.
 CROSSED_S = 0.100
 
+# The kernel knows a gateway's hardware address only after it sent a packet to the gateway. Its messages about that also
+# come on an idle laptop, so the agent does not listen to them. Instead it reads the network again at these times after
+# a change, while a host waits for the identity of the network. The last one follows the keep-alive of a silent master.
+READ_AGAIN_S = (0.3, 1.0, 3.0, 10.0, 70.0)
+READ_AGAIN_SPACING_S = 1.0  # also at any other event, but not more often than this
+
 # After a wake, the network differs from the snapshot for a while.
 WOKEN_S = 30.0
 END_AFTER_WAKE_S = 60.0  # after a wake, the offline timer ends no master sooner than this

@@ -33,7 +33,8 @@ def network_read(context: Context, event: NetworkRead) -> None:
     new = replace(event.snapshot, carriers=carriers(old, event.snapshot))
     delta = compare(old, new, event.touched)
     touched = bool(delta) or bool(event.touched)
-    context.change(snapshot=new, network_at=context.now if touched else context.state.network_at)
+    changed_at = context.now if touched else context.state.network_at
+    context.change(snapshot=new, network_at=changed_at, read_at=context.now)
     if delta:
         context.publish("network-changed", evidence=delta.evidence, online=bool(new.default_routes))
     for name in context.names:

@@ -14,7 +14,14 @@ from trayagent.core.facts.state import State
 from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.tunnel_underlay import underlay
-from trayagent.core.usable_routes import UsableRoute, is_address, is_private, network_here, usable_route
+from trayagent.core.usable_routes import (
+    UsableRoute,
+    gateway_unresolved,
+    is_address,
+    is_private,
+    network_here,
+    usable_route,
+)
 from trayagent.core.vpn_state import usable_vpn
 
 _FORGETS = frozenset({"/dev/null", "none"})
@@ -29,6 +36,8 @@ class Admission(Struct, frozen=True):
     evidence: Evidence = NO_EVIDENCE
     needs_sign_in: bool = False
     """The VPN is down, and only a sign-in of the user brings it up again."""
+    unidentified: bool = False
+    """The gateway is not resolved yet. Once it is, the network may prove to be one where the host was reached."""
 
     @property
     def open(self) -> bool:
@@ -77,25 +86,25 @@ def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
     # The host and its VPN's table left the configuration. Only the route through which the host was reached
     # identifies the VPN now.
     if vpn is not None and not _described(vpn, state) and not host.reached.at(route.network):
-        return Admission(route, "vpn-down", Evidence.of(vpn=vpn, table="none", egress=route.interface))
+        evidence = Evidence.of(vpn=vpn, table="none", egress=route.interface)
+        return Admission(route, "vpn-down", evidence, unidentified=_unidentified(route, state))
     if bypasses_learned_vpn(host, route, state) and not _may_bypass(host, route, state):
-        return Admission(
-            route, "vpn-down", Evidence.of(learned_vpn=host.reached.learned_vpn, egress=route.interface)
-        )
+        evidence = Evidence.of(learned_vpn=host.reached.learned_vpn, egress=route.interface)
+        return Admission(route, "vpn-down", evidence, unidentified=_unidentified(route, state))
     names = _names_at(route, state)
     if not _network_allowed(host, names):
         return Admission(route, "network-not-allowed", Evidence.of(network=" or ".join(names) or None))
     if not strict(host) and needs_known_network(host) and not host.reached.at(route.network):
-        return Admission(
-            route,
-            "not-here",
-            Evidence.of(
-                strict="no",
-                network=f"{route.network.egress}/{route.network.gateway or '?'}",
-                reached="no",
-            ),
-        )
+        network = f"{route.network.egress}/{route.network.gateway or '?'}"
+        evidence = Evidence.of(strict="no", network=network, reached="no")
+        return Admission(route, "not-here", evidence, unidentified=_unidentified(route, state))
     return Admission(route)
+
+
+def _unidentified(route: UsableRoute, state: State) -> bool:
+    """Report whether the network of a route, or the one to which the best default route leads, is not identified."""
+    networks = (route.network, network_here(state.snapshot))
+    return any(gateway_unresolved(state.snapshot, network) for network in networks)
 
 
 def _described(vpn: str, state: State) -> bool:

@@ -15,6 +15,7 @@ from trayagent.core.policy import act_on_verdict as living
 from trayagent.core.policy import connect_host as absent
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import Step, give_up_attempt
+from trayagent.core.policy.identify_network import identify_network
 from trayagent.core.policy.wanted_connection import wanted
 
 _ROUNDS = 8  # without an event in between, no chain of verdicts is longer than three
@@ -48,9 +49,12 @@ def _step(context: Context, host: Host) -> Step:
         return False, None
     admitted = admission(host, state, by_user=host.by_user)
     host = _note_route(context, host, admitted)
+    read_at = identify_network(context, host, admitted)
     if host.master is not None:
-        return living.step(context, host, host.master, admitted)
-    return absent.step(context, host, admitted)
+        again, check_at = living.step(context, host, host.master, admitted)
+    else:
+        again, check_at = absent.step(context, host, admitted)
+    return again, min((at for at in (check_at, read_at) if at is not None), default=None)
 
 
 def _note_route(context: Context, host: Host, admitted: Admission) -> Host:

@@ -96,6 +96,8 @@ def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdi
         return Verdict(2, "offline", admitted.evidence)  # the draining master's sessions wait for the network
     since = host.outage.offline_since if host.outage.offline_since is not None else now
     end_at = kept_offline_until(since, state)
+    if now >= end_at and admitted.unidentified:
+        return Verdict(2, "offline", admitted.evidence)  # the laptop may be on the master's own network
     if now >= end_at:
         return Verdict(2, "end", admitted.evidence.plus(offline_s=f"{now - since:.0f}"))
     return Verdict(2, "offline", admitted.evidence, check_at=end_at)
