@@ -250,6 +250,18 @@ def test_two_names_of_one_account_are_reported(patient: Patient) -> None:
     assert "box and same share one connection" in found["title"]
 
 
+def test_two_routes_on_one_control_path_are_a_problem(patient: Patient) -> None:
+    """A jump host leads to another connection. The lines give each name a control path of its own."""
+    patient.configure("[hosts.box]\n[hosts.far]\n")
+    path = patient.sockets / "all"
+    patient.ssh(first="Host far\n    HostName box.example\n    ProxyJump gate", ControlPath=str(path))
+    text = patient.ssh_config.read_text().replace("\nHost box\n", "\nHost box far\n")
+    patient.ssh_config.write_text(text)
+    found = patient.examine().one("control-path-shared", "problem", "control paths")
+    assert "by different routes" in found["title"]
+    assert found["lines"] == ["Host box far", "    ControlPath ~/.ssh/cm-%C-%n"]
+
+
 def test_two_servers_on_one_control_path_are_a_problem(patient: Patient) -> None:
     """Two servers with the same control path are a problem: a session for one server would open on the other."""
     patient.configure("[hosts.box]\n[hosts.other]\n")

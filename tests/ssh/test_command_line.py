@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.ssh.command_line import NotUnderstood, forwards_of, parse
+from trayagent.ssh.command_line import NotUnderstood, forwards_of, host_of, jump_host_of, parse
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,20 @@ def test_any_words_are_read_or_refused(words: list[str]) -> None:
 def test_the_forwards_of_a_running_ssh(line: str, specs: list[str]) -> None:
     """The parser skips forwards that ssh would reject, and words of the remote command."""
     assert [forward.spec for forward in forwards_of(shlex.split(line))] == specs
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "jump"),
+    [
+        ("ssh app01", "app01", None),
+        ("ssh -oUser=me me@app01 ls corpdb", "app01", None),
+        ("ssh -l me -p 2222 -W [10.0.0.1]:22 bastion", "bastion", "bastion"),
+        ("ssh -J first -W [10.0.0.1]:22 me@bastion", "bastion", "bastion"),
+        ("renamed-ssh -fN ssh://me@[::1]:2222", "::1", None),
+        ("ssh -p", None, None),
+    ],
+)
+def test_the_host_of_a_running_ssh(line: str, host: str | None, jump: str | None) -> None:
+    """The host is the destination, never a word of the remote command. Only `ssh -W` passes a jump host."""
+    assert (host_of(line.split()), jump_host_of(line.split())) == (host, jump)
+    assert host_of(["ssh: /run/cm [mux]"]) is None

@@ -10,19 +10,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trayagent.config.untrusted_files import danger
-from trayagent.core.facts.resolved import Resolved
+from trayagent.core.policy.shared_control_path import account, route, takes_another_route
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
 from trayagent.errors import TrayagentError
+from trayagent.ssh.master.read_origin import read_origin
 from trayagent.ssh.new_control_path import LONGEST, fits
 from trayagent.ssh.os.control_sockets import bound_by_master
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import read
+from trayagent.ssh.os.tcp_connection import flow_of
 from trayagent.ssh.resolve import resolve
+from trayagent.ssh.ssh_config_text import network_dependent
 
 _NO_SUCH_HOST = "trayagent-doctor.invalid"  # a name that cannot exist (RFC 2606)
 _HASHED = "~/.ssh/cm-%C"
+_HASHED_BY_NAME = "~/.ssh/cm-%C-%n"
 _HASH = "0" * 40
 
 
@@ -33,6 +37,7 @@ async def check(case: Case) -> Iterable[Finding]:
         *_without_path(case),
         *_never_shared(case),
         *_same_path(case),
+        *(await aside(lambda: [*_other_route(case)])),
     ]
     if not any(f.code == "control-path-shared" for f in found):
         found += await _same_for_all_hosts(case)
@@ -174,14 +179,56 @@ def _same_path(case: Case) -> Iterator[Finding]:
     for path, names in shared.items():
         if len(names) < 2:
             continue
-        if len({_destination(case.resolved[name]) for name in names}) == 1:
+        if len({account(case.resolved[name]) for name in names}) > 1:
+            yield _shared(case, f"{_listed(names)} share the ControlPath {path}", names[0])
+        elif len({route(case.resolved[name]) for name in names}) > 1:
+            title = (
+                f"{_listed(names)} share the ControlPath {path}, but reach the account by different routes"
+            )
+            why = "Only one of them can be connected. ssh before 9.6 leaves the jump host out of %C."
+            remedy, lines = _by_name(case, names)
+            yield problem("control-path-shared", title, why, remedy, *lines, host=names[0])
+        else:
             title = f"{_listed(names)} share one connection, because they have the same ControlPath {path}"
             why = "They are names of the same account, and only one master can listen there."
             yield advice(
                 "control-path-same", title, why, f"List one of them in {case.file_paths.config_file}."
             )
-        else:
-            yield _shared(case, f"{_listed(names)} share the ControlPath {path}", names[0])
+
+
+def _other_route(case: Case) -> Iterator[Finding]:
+    """Find listed hosts whose living master was made by another route than the one in ssh_config."""
+    if network_dependent(case.file_paths.ssh_config_files):
+        return  # the route was right where the master was made
+    for name, _, resolved in case.wanted():
+        pid = case.master(name) if resolved.control_path is not None else None
+        flow = flow_of(pid) if pid is not None else None
+        if pid is None or flow is None or in_other_namespace(pid):
+            continue
+        origin = read_origin(pid, direct=flow.via == "direct")
+        if not takes_another_route(resolved, origin):
+            continue
+        taken = (
+            "without a jump host"
+            if origin.route == "direct"
+            else f"through {origin.jump or 'a ProxyCommand'}"
+        )
+        way = resolved.proxy_jump or ("a ProxyCommand" if resolved.proxy_command else None)
+        wanted = f"through {way}" if way else "without a jump host"
+        title = f"{name}: the master on its ControlPath connects {taken}, but ssh_config connects {wanted}"
+        why = (
+            "Another name in ssh_config may have the same ControlPath. The agent connects as ssh_config says."
+        )
+        remedy, lines = _by_name(case, [name])
+        yield advice("control-path-route", title, why, remedy, *lines, host=name)
+
+
+def _by_name(case: Case, names: list[str]) -> tuple[str, tuple[str, ...]]:
+    """Return how to give each of these names a ControlPath of its own."""
+    return f"Change it in {case.ssh_config}:", (
+        f"Host {' '.join(names)}",
+        f"    ControlPath {_HASHED_BY_NAME}",
+    )
 
 
 async def _same_for_all_hosts(case: Case) -> list[Finding]:
@@ -208,10 +255,6 @@ def _shared(case: Case, title: str, name: str) -> Finding:
 
 def _shorter(case: Case, name: str) -> tuple[str, ...]:
     return (f"Change it in {case.ssh_config}:", f"Host {name}", f"    ControlPath {_HASHED}")
-
-
-def _destination(resolved: Resolved) -> tuple[str, int, str]:
-    return resolved.hostname, resolved.port, resolved.user
 
 
 def _listed(names: list[str]) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from trayagent.core.facts.master_origin import MasterOrigin
 from trayagent.init import systemd
 from trayagent.init.found_on_machine import Found, Machine, autossh_only
-from trayagent.ssh.command_line import NotUnderstood, parse, program_of
+from trayagent.ssh.command_line import NotUnderstood, parse
+from trayagent.ssh.master.read_origin import read_origin
 from trayagent.ssh.os.control_sockets import listening
 from trayagent.ssh.os.process import Process, read, ssh_processes
 from trayagent.ssh.os.tcp_connection import flow_of
@@ -31,11 +33,11 @@ class Running(Struct, frozen=True):
 
 
 class Master(Struct, frozen=True):
-    """A master that the user may want to keep. `words` is its command line, () if ssh has replaced it by a title."""
+    """A master that the user may want to keep: its control path, its server's address and how it was made."""
 
     control_path: str
-    words: tuple[str, ...]
     peer: str | None
+    origin: MasterOrigin
 
 
 def find(machine: Machine) -> tuple[list[Running], list[Master]]:
@@ -56,8 +58,8 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
             running.append(_running(machine, process, words, is_master=process.pid in paths))
         elif process.pid in paths:
             flow = flow_of(process.pid)
-            known = words if words and program_of(words) and len(words) > 1 else ()
-            masters.append(Master(paths[process.pid], known, flow.peer_ip if flow is not None else None))
+            origin = read_origin(process.pid, direct=flow is not None and flow.via == "direct")
+            masters.append(Master(paths[process.pid], flow.peer_ip if flow is not None else None, origin))
     return running, masters
 
 

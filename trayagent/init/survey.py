@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from trayagent.config import value_checks
 from trayagent.config.file_paths import FilePaths
+from trayagent.core.policy.shared_control_path import takes_another_route
 from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
 from trayagent.init import survey_ssh_config as ssh_text
@@ -138,23 +139,30 @@ class _Reader:
 
     async def masters(self, masters: list[processes.Master], text: ssh_text.SshText) -> None:
         """Add the aliases of the running masters. The agent also adopts masters without an alias."""
-        left = {m.control_path: m for m in masters}
+        left = list(masters)
         for master in masters:
-            named = _named(master)
-            likely = [a for a in text.aliases if a == named or a in master.control_path]
+            named = {master.origin.name, *master.origin.client_names}
+            likely = [a for a in text.aliases if a in named]
+            likely += [a for a in text.aliases if a in master.control_path]
             likely += text.namesakes(master.peer or "")
-            if alias := await self._owner(master, list(dict.fromkeys(likely))):
-                left.pop(master.control_path)
+            if alias := await self._owner(master, list(dict.fromkeys(likely)), sure=True):
+                left.remove(master)
                 await self._alias(_master(master), alias)
-        rest = list(text.aliases[:_ALIASES_FOR_MASTERS]) if left else []
-        for alias, answer in (await self._queries.all(rest)).items():
-            owned = left.pop(answer.resolved.control_path or "", None)
-            if owned is not None:
-                await self._alias(_master(owned), alias)
+        for master in left:
+            alias = await self._owner(master, list(text.aliases), sure=True)
+            alias = alias or await self._owner(master, list(text.aliases), sure=False)
+            if alias is not None:
+                await self._alias(_master(master), alias)
 
-    async def _owner(self, master: processes.Master, names: list[str]) -> str | None:
+    async def _owner(self, master: processes.Master, names: list[str], *, sure: bool) -> str | None:
+        """Return the first alias that has a master's control path. `sure`: a login by this alias could have made it."""
         answers = await self._queries.all(names[:_ALIASES_FOR_MASTERS])
-        return next((n for n, a in answers.items() if a.resolved.control_path == master.control_path), None)
+        found = {n: a.resolved for n, a in answers.items() if a.resolved.control_path == master.control_path}
+        if not sure:
+            return next(iter(found), None)
+        if master.origin.name in found:
+            return master.origin.name
+        return next((n for n, r in found.items() if not takes_another_route(r, master.origin)), None)
 
     async def _alias(self, found: Found, name: str) -> None:
         try:
@@ -185,11 +193,3 @@ def _end(one: Understood) -> str:
 
 def _master(master: processes.Master) -> Found:
     return Found("master", f"a master that runs on {master.control_path}")
-
-
-def _named(master: processes.Master) -> str | None:
-    """Return the host in a master's command line, or None if the command line is not visible."""
-    try:
-        return parse(master.words).host if master.words else None
-    except NotUnderstood:
-        return None

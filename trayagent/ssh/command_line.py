@@ -105,10 +105,8 @@ def forwards_of(words: Sequence[str]) -> tuple[Forward, ...]:
 
     Skip each argument that ssh would reject, or that contains variables of ssh's environment.
     """
-    reader = _Reader("ssh", list(words[1:]))
-    try:
-        reader.read()
-    except NotUnderstood:
+    reader = _read(words)
+    if reader is None:
         return ()
     cleared = reader.settings.get("clearallforwardings", "").lower() == "yes"
     if cleared or (reader.mux_command or "forward") != "forward":
@@ -118,6 +116,27 @@ def forwards_of(words: Sequence[str]) -> tuple[Forward, ...]:
         with contextlib.suppress(ValueError):
             found.append(parse_forward(kind, text))
     return tuple(dict.fromkeys(found))
+
+
+def host_of(words: Sequence[str]) -> str | None:
+    """Return the host that the command line of a running ssh names, None if there is none. Its program has any name."""
+    reader = _read(words)
+    return _parts(reader.destination)[1] or None if reader is not None and reader.destination else None
+
+
+def jump_host_of(words: Sequence[str]) -> str | None:
+    """Return the host of an `ssh -W`, with which ssh passes a jump host. Return None for another command line."""
+    reader = _read(words)
+    return host_of(words) if reader is not None and "W" in reader.flags else None
+
+
+def _read(words: Sequence[str]) -> _Reader | None:
+    reader = _Reader("ssh", list(words[1:]))
+    try:
+        reader.read()
+    except NotUnderstood:
+        return None
+    return reader
 
 
 class _Reader:

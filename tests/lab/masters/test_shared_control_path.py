@@ -1,12 +1,14 @@
-"""Two hosts on two servers with the same control path: only one can be connected, and it owns the master."""
+"""Two hosts with the same control path: only one can be connected, and it owns the master."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
 from tests.lab.matrix import HARM, alive, listener, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.network_map import SERVER
+from trayagent.sandbox.network_map import INTERNAL, JUMP, SERVER
 
 SHARED = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-all"}
 
@@ -64,3 +66,30 @@ def test_the_other_host_connects_once_the_path_is_free(agent: Agent) -> None:
     assert not {event["event"] for event in events.drain() if event["host"] == up["name"]} & HARM
     agent.cli("disconnect", up["name"])
     assert agent.wait_state(other, "connected")["pid"] != up["pid"]
+
+
+def test_a_master_belongs_to_the_name_with_its_jump_host(lab: Lab, agent: Agent) -> None:
+    """The name whose jump host the master uses gets it, and brings it back. `init`, `doctor` and the other name agree.
+
+    ssh has forgotten which name was typed. The other name leads to the same account, but without the jump host.
+    """
+    lab.join("home")
+    lab.sshd(JUMP)
+    lab.sshd(INTERNAL)
+    shared = {"HostName": INTERNAL, "ControlPath": "~/.ssh/cm-inner"}
+    lab.ssh_config({"corpdb": shared, "jump": {"HostName": JUMP}, "app01": {**shared, "ProxyJump": "jump"}})
+    lab.laptop.check(["ssh", "-M", "-f", "-N", "-o", "ControlPersist=yes", "app01"])
+    assert "[hosts.app01]" in agent.cli("init", "--print").stdout
+    agent.start("[hosts.corpdb]\n")
+    before = agent.wait_state("app01", "connected")
+    problem = agent.wait_state("corpdb", "failed")["problem"]
+    assert problem["code"] == "control-path-taken"
+    assert problem["title"].startswith("corpdb shares its control path with app01: ")
+    assert "%C-%n" in problem["hint"]
+    findings = json.loads(agent.cli("doctor", "--json").stdout)["findings"]
+    route = next(one for one in findings if one["code"] == "control-path-route")
+    assert "connects through jump, but ssh_config connects without" in route["title"]
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("connected", "app01")
+    assert agent.wait_state("app01", "connected")["pid"] != before["pid"]

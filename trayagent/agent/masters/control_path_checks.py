@@ -80,7 +80,8 @@ def taken(path: str, by: Holder) -> Failure:
 def shared(path: str, name: str, other: str) -> Failure:
     """Return the failure for a control path on which the master of another host listens."""
     title = f"{name} shares its control path with {other}: {path}"
-    hint = "Only one of them can be connected. Give each host a ControlPath of its own, as in ~/.ssh/cm-%C"
+    # %C alone is not enough: before OpenSSH 9.6, it is the same for two routes to one account.
+    hint = "Only one of them can be connected. Give each host a ControlPath of its own, as in ~/.ssh/cm-%C-%n"
     return Failure(Problem("control-path-taken", title, hint), "control-path")
 
 

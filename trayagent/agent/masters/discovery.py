@@ -20,10 +20,11 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission
-from trayagent.core.policy.shared_control_path import held_by_another, leads_elsewhere
+from trayagent.core.policy.shared_control_path import fits, held_by_another
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.end_master import end
 from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
+from trayagent.ssh.master.read_origin import read_origin
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.new_control_path import default_in
 from trayagent.ssh.os.control_sockets import ControlSocket, accepts, bound_by_master, listening, owner_of
@@ -163,7 +164,9 @@ class Discovery:
         if other is not None:
             return other.name
         master = describe(pid, path, started_by_agent=False)
-        if master is None or not leads_elsewhere(host.resolved, master):
+        if master is None:
+            return None
+        if fits(host.resolved, master, read_origin(pid, direct=master.direct and master.peer is not None)):
             return None
         name, _ = await self._name(master, state)
         return name if name != host.name else None
@@ -246,42 +249,46 @@ class Discovery:
     async def _name(self, master: Master, state: State) -> tuple[str, Answer | None]:
         """Return the name of a master's host, and the answer of `ssh -G` if this call had to run ssh.
 
-        If several hosts have the master's path, choose by the record, the command line and the connection.
+        If several hosts have the master's path, choose by the record, the command line, the connection and the route.
         """
-        path, process = master.control_path, read(master.pid)
-        words = process.argv[1:] if process is not None else ()
+        path = master.control_path
         recorded = self._records.host_of(master.pid, master.start_ticks)
         here = [
             host
             for host in state.hosts.values()
             if not host.unnamed and (self.control_path(host) == path or self._linked(host.name, path))
         ]
-        likely = sorted(
-            here,
+        if any(host.name == recorded for host in here):
+            return str(recorded), None
+        origin = read_origin(master.pid, direct=master.direct and master.peer is not None)
+        here.sort(
             key=lambda host: (
-                host.name != recorded,
-                host.name not in words,
-                leads_elsewhere(host.resolved, master),
+                host.name != origin.name,
+                not fits(host.resolved, master, origin),
+                host.name not in origin.client_names,
                 master.peer not in host.addresses,
-            ),
+            )
         )
-        first = likely[0] if likely else None
-        if first is not None and (
-            first.name in {recorded, *words} or not leads_elsewhere(first.resolved, master)
-        ):
+        first = here[0] if here else None
+        if first is not None and (first.name == origin.name or fits(first.resolved, master, origin)):
             return first.name, None
         if recorded is not None and first is None:
             return recorded, await self._answer(recorded, state)
         alias = await self._resolver.alias_of(
             path,
             lambda name: self._may_resolve(name, state),
-            lambda resolved: first is None or not leads_elsewhere(resolved, master),
+            lambda name, resolved: name == origin.name or fits(resolved, master, origin),
+            {origin.name or "", *origin.client_names},
         )
         if alias is not None:
             return alias
         if first is not None:
             return first.name, None
-        return _unique(unnamed_master_name(master, process), master, state.hosts), None
+        # No alias leads to the server as this master does, for example after `ssh -J`.
+        alias = await self._resolver.alias_of(path, lambda name: self._may_resolve(name, state))
+        if alias is not None:
+            return alias
+        return _unique(unnamed_master_name(master, read(master.pid)), master, state.hosts), None
 
     def _linked(self, name: str, path: str) -> bool:
         """Report whether an earlier agent linked the control path of this host to a socket at `path`."""

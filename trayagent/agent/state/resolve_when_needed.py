@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -122,21 +122,25 @@ class Resolver:
         self,
         control_path: str,
         may_resolve: Callable[[str], bool] = lambda _: True,
-        fits: Callable[[Resolved], bool] = lambda _: True,
+        accepts: Callable[[str, Resolved], bool] = lambda *_: True,
+        likely: Collection[str] = (),
     ) -> tuple[str, Answer] | None:
         """Return the alias for which `ssh -G` prints this control path, with its answer. None if there is none.
 
-        Likely aliases come first. Aliases whose ControlPath cannot give this path are skipped. `may_resolve`: whether
-        ssh may resolve names for an alias. `fits`: whether to accept an answer.
+        Aliases in `likely` or in the path come first. Aliases whose ControlPath cannot give this path are skipped.
+        `may_resolve`: whether ssh may resolve names for an alias. `accepts`: whether to accept an alias with this
+        answer.
         """
         aliases = [a for a in self.aliases() if may_own(self._roots, a, control_path)]
-        likely = sorted(aliases, key=lambda a: (a not in control_path, aliases.index(a)))
-        for start in range(0, len(likely), _AT_ONCE):
-            batch = [(alias, may_resolve(alias)) for alias in likely[start : start + _AT_ONCE]]
+        aliases.sort(key=lambda a: (a not in likely, a not in control_path))
+        for start in range(0, len(aliases), _AT_ONCE):
+            batch = [(alias, may_resolve(alias)) for alias in aliases[start : start + _AT_ONCE]]
             begun_at = time.monotonic()
             answers = await asyncio.gather(*(self._cached(*one) for one in batch))
             for (alias, lookups), resolved in zip(batch, answers, strict=True):
-                if resolved is not None and resolved.control_path == control_path and fits(resolved):
+                if resolved is None or resolved.control_path != control_path:
+                    continue
+                if accepts(alias, resolved):
                     return alias, await self._answer(resolved, begun_at, lookups)
         return None
 

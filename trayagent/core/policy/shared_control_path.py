@@ -6,15 +6,45 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.master_origin import MasterOrigin
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.usable_routes import is_address
 
 
 def same_account(one: Host, other: Host) -> bool:
-    """Report whether two hosts lead to the same account, so that a master of one also serves the other."""
+    """Report whether two hosts lead to the same account by the same route, so that either can replace a lost master."""
     first, second = one.resolved, other.resolved
-    return first is None or second is None or _account(first) == _account(second)
+    if first is None or second is None:
+        return True
+    return account(first) == account(second) and route(first) == route(second)
+
+
+def account(resolved: Resolved) -> tuple[str, int, str]:
+    """Return the server and the user to which a name leads.
+
+    ssh before version 9.6 leaves the jump host out of %C, so two routes to one account may have one control path.
+    """
+    return resolved.hostname, resolved.port, resolved.user
+
+
+def route(resolved: Resolved) -> tuple[str | None, str | None]:
+    """Return the jump hosts and the ProxyCommand of a name."""
+    return resolved.proxy_jump, resolved.proxy_command
+
+
+def fits(resolved: Resolved | None, master: Master, origin: MasterOrigin) -> bool:
+    """Report whether a login by this name could have made the master, as far as its connection shows."""
+    return not leads_elsewhere(resolved, master) and not takes_another_route(resolved, origin)
+
+
+def takes_another_route(resolved: Resolved | None, origin: MasterOrigin) -> bool:
+    """Report whether a name certainly leads through other machines than the connection of a master."""
+    if resolved is None or origin.route is None or resolved.proxy_use_fdpass:
+        return False  # a ProxyCommand that passes a socket to ssh (fdpass) looks like no proxy
+    if (origin.route == "direct") != (resolved.proxy_jump is None and resolved.proxy_command is None):
+        return True
+    return origin.jump is not None and bool(resolved.jumps) and resolved.jumps[-1].host != origin.jump
 
 
 def leads_elsewhere(resolved: Resolved | None, master: Master) -> bool:
@@ -36,7 +66,7 @@ def leads_elsewhere(resolved: Resolved | None, master: Master) -> bool:
 
 
 def held_by_another(host: Host, hosts: Mapping[str, Host], pid: int) -> Host | None:
-    """Return the host whose current or next master has this pid, if it leads to another account; else None."""
+    """Return the host whose current or next master has this pid. None if it leads to the same account and route."""
     for other in hosts.values():
         if other.name == host.name or other.unnamed:
             continue
@@ -44,8 +74,3 @@ def held_by_another(host: Host, hosts: Mapping[str, Host], pid: int) -> Host | N
         if pid in {master.pid for master in (*other.masters, ready) if master is not None}:
             return None if same_account(host, other) else other
     return None
-
-
-def _account(resolved: Resolved) -> tuple[str, int, str]:
-    # The jump host does not count. Older versions of ssh leave it out of %C, so two routes to one server share a path.
-    return resolved.hostname, resolved.port, resolved.user
