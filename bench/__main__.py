@@ -8,7 +8,19 @@ import statistics
 import sys
 from collections.abc import Sequence
 
-from bench import attaching, client_table, decision, icon, moving, recovery, resting, roaming, scale, typing
+from bench import (
+    attaching,
+    client_table,
+    decision,
+    first_connection,
+    icon,
+    moving,
+    recovery,
+    resting,
+    roaming,
+    scale,
+    typing,
+)
 from bench.contestants import PEERS, Trayagent
 from bench.scenarios import SCENARIOS, Scenario
 
@@ -64,7 +76,7 @@ def main() -> int:
     if ATTACH in wanted:
         missed.append(attach(args.runs))
     if ROAM in wanted:
-        missed.append(roam(max(args.runs, 7)))
+        missed += [roam(max(args.runs, 7)), first_answers(max(args.runs, 7))]
     if MOVE in wanted:
         missed.append(move(max(args.runs, 7)))
     if TYPE in wanted:
@@ -173,6 +185,22 @@ def roam(runs: int) -> bool:
     say(f"  far relay: RSS {far_mb:.1f} MB")
     late = statistics.median(added) > roaming.KEY_GOAL_MS or slow_ratio > 1
     return slow or late or switches > 0 or near_mb > roaming.RSS_GOAL_MB
+
+
+def first_answers(runs: int) -> bool:
+    """Print how soon a host that roams answers first. Report whether a goal was missed."""
+    say(
+        f"\n{ROAM}  the first answer of a host with roam = true, beside roam = false (goal x{first_connection.GOAL})"
+    )
+    late = False
+    for (event, way), found in first_connection.measure(runs).items():
+        ours, theirs = statistics.median(found.roaming), statistics.median(found.plain)
+        median, worst = statistics.median(found.ratios), max(found.ratios)
+        say(
+            f"  {way} after {event}: {ours:.2f} s, without roaming {theirs:.2f} s; x{median:.2f}, worst x{worst:.2f}"
+        )
+        late |= median > first_connection.GOAL
+    return late
 
 
 def decisions(runs: int) -> bool:
