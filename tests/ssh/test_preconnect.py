@@ -278,9 +278,11 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
     monkeypatch.setattr(own_connection, "_resolve", look_up)
 
     async def ask(port: int) -> None:
-        at, stands = tmp_path / "connection", list[str]()
+        at, stands = tmp_path / "connection", list[tuple[str, str, frozenset[str]]]()
         connection = PreconnectedSocket(
-            Resolved("web01", "127.0.0.1", port=port), DEADLINE_S, established=stands.append
+            Resolved("web01", "127.0.0.1", port=port),
+            DEADLINE_S,
+            established=lambda local, peer, addresses: stands.append((local, peer, addresses)),
         )
         mine, its = socket.socketpair()
         with mine:
@@ -295,7 +297,7 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
                 connection.again()  # has no effect any more
             connection.close()
             _, rights, _, _ = socket.recv_fds(mine, 1, 1)
-        assert stands == ["127.0.0.1"]
+        assert stands == [("127.0.0.1", "127.0.0.1", frozenset({"127.0.0.1"}))]
         assert len(helper_came) == 2
         with socket.socket(fileno=rights[0]) as got:
             assert got.getpeername() == ("127.0.0.1", port)

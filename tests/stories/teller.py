@@ -196,9 +196,10 @@ class Story:
         if host.master is not None and host.doubt.probe is not None:
             self._quiet(e.ProbeAnswered(self.t, name, host.master.pid))
 
-    def established(self, name: str, local: str | None = None) -> None:
-        """Let the host's attempt establish its TCP connection, from that address."""
-        event = e.AttemptEstablished(self.t, name, self._attempt(name), local)
+    def established(self, name: str, local: str | None = None, peer: str | None = None, *more: str) -> None:
+        """Let the host's attempt connect from `local` to `peer`. The name also leads to `more`."""
+        addresses = frozenset({peer, *more}) if peer is not None else frozenset[str]()
+        event = e.AttemptEstablished(self.t, name, self._attempt(name), local, peer, addresses)
         self.post(event, f"attempt of {name} established")
 
     def ready(

@@ -65,10 +65,11 @@ class _Attempt:
     connecting: Connecting | None = None
     connected: bool = False
 
-    def established(self, local: str) -> None:
-        """Post that the TCP connection is established from this local address."""
+    def established(self, local: str, peer: str, addresses: frozenset[str] = frozenset()) -> None:
+        """Post that the TCP connection is established between these addresses."""
         self.connected = True
-        self.shell.post(AttemptEstablished(time.monotonic(), self.action.name, self.action.attempt, local))
+        name, attempt = self.action.name, self.action.attempt
+        self.shell.post(AttemptEstablished(time.monotonic(), name, attempt, local, peer, addresses))
 
 
 class MasterConnector:
@@ -190,7 +191,7 @@ class MasterConnector:
                     host_key=_requested_key(host),
                     cipher=link_cipher(host),
                     address=action.address,
-                    first=host.roaming.address if host.roaming is not None else None,
+                    first=_address_to_prefer(host),
                 )
             )
         except WantsBrowserError as wants:
@@ -262,6 +263,13 @@ def jitter() -> float:
 def _requested_key(host: Host) -> str | None:
     """Return the host key to request first: the old connection's. None: ssh_config leads to another server now."""
     return host.master.host_key if host.master is not None and not replaced_by_edit(host) else None
+
+
+def _address_to_prefer(host: Host) -> str | None:
+    """Return the address to try first: where the sessions of a roaming host are, or where the old connection is."""
+    if host.roaming is not None and host.roaming.address is not None:
+        return host.roaming.address
+    return host.master.peer if host.master is not None else None
 
 
 def _kept_for_forwards(host: Host, resolved: Resolved) -> Resolved:

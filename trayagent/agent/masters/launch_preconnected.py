@@ -34,10 +34,10 @@ class Progress(Protocol):
 
     connecting: Connecting | None
 
-    def established(self, local: str) -> None:
-        """Note that the attempt's TCP connection is established from this local address.
+    def established(self, local: str, peer: str, addresses: frozenset[str] = frozenset()) -> None:
+        """Note that the attempt's TCP connection is established between these addresses.
 
-        May be called more than once.
+        `addresses` are all addresses of the name, if known. May be called more than once.
         """
 
 
@@ -46,7 +46,7 @@ class Start(Struct, frozen=True):
 
     `host_key`: ssh requests a key of this key's type first. `cipher`: ssh requests it first, if ssh_config allows it.
     `address`: connect to this address of the host, whatever its name leads to. `first`: if the name has several
-    addresses, try this one first. Both need a pre-connected socket to the host itself.
+    addresses, try this one first. Both need a pre-connected socket, and `address` one to the host itself.
     """
 
     name: str
@@ -106,7 +106,7 @@ class MasterLauncher:
             to.connect_timeout or CONNECT_TIMEOUT_S,
             at_once=jump is None,
             established=start.progress.established,
-            first=start.first if jump is None else None,
+            first=start.first,
         )
         start.progress.connecting = connection
         try:
@@ -252,7 +252,7 @@ def _is_connected(progress: Progress, pid: int) -> bool:
     flow = flow_of(pid)
     if flow is None:
         return False
-    progress.established(flow.local_ip)
+    progress.established(flow.local_ip, flow.peer_ip)
     return True
 
 

@@ -28,6 +28,8 @@ class Attempt(Struct, frozen=True):
     `at_terminal`: the user makes the attempt, with an ssh that is not our child process. `routes`: the routes that
     were available when the attempt last opened a connection. `redials` counts the connections that it opened after
     the first. `carried`: it runs through the jump host's living master, so it needs no login at the jump host.
+    `peer` is the address that its TCP connection reached, and `addresses` are those to which the name led. Both are
+    empty while unknown.
     """
 
     id: int
@@ -40,6 +42,8 @@ class Attempt(Struct, frozen=True):
     redials: int = 0
     established_at: float | None = None
     positive_at: float | None = None
+    peer: str | None = None
+    addresses: frozenset[str] = frozenset()
     ready: Master | None = None
     refused: Problem | None = None
     unwanted: bool = False

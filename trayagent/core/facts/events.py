@@ -197,11 +197,16 @@ class Observed(Event, frozen=True):
 
 
 class AttemptEstablished(Event, frozen=True):
-    """An attempt's TCP connection is established. `local` is its local address, if known."""
+    """An attempt's TCP connection is established from `local` to `peer`, if known.
+
+    `addresses` are those to which the name of the first hop leads. They are empty if ssh itself resolved the name.
+    """
 
     name: str
     attempt: int
     local: str | None = None
+    peer: str | None = None
+    addresses: frozenset[str] = frozenset()
 
 
 class AttemptReady(Event, frozen=True):

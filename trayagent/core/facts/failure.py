@@ -17,6 +17,7 @@ FailureKind = Literal[
     "host-key-changed",
     "host-key-unknown",
     "host-certificate",
+    "other-address",
     "dns",
     "refused",
     "unreachable",

@@ -14,7 +14,7 @@ from trayagent.core.facts.attempt import Attempt, Retry, Trial
 from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.forwards import Forward
-from trayagent.core.facts.masters import Master, MasterPath, Observation, PathHere, Probe
+from trayagent.core.facts.masters import Master, MasterPath, Observation, OtherAddress, PathHere, Probe
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
@@ -112,6 +112,7 @@ class Doubt(Struct, frozen=True):
     proof_at: float = NEVER  # when the master last gave a proof of life
     probe: Probe | None = None
     observed: Observation | None = None
+    other_address: OtherAddress | None = None  # current only if it is not older than the doubt
 
     @property
     def began_at(self) -> float:

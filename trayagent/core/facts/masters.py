@@ -128,6 +128,19 @@ class Observation(Struct, frozen=True):
     stopped: bool = False
 
 
+class OtherAddress(Struct, frozen=True):
+    """Another address of the host's name, which answered a control of a silent master.
+
+    `at` is when it first answered in the current doubt. `renamed`: the name no longer leads to the master's address.
+    `replaces`: that address does not answer either, so the next control counts wherever it arrives.
+    """
+
+    at: float
+    peer: str
+    renamed: bool = False
+    replaces: bool = False
+
+
 def _differ(one: Network | None, other: Network | None) -> bool:
     """Report whether both networks are known and certainly differ."""
     return one is not None and other is not None and one.differs(other)

@@ -44,6 +44,11 @@ STAYING_COUNT_S = 60.0
 # probe. If the connection is dead, no answer comes. So the agent checks at this interval.
 STOPPED_CHECK_S = 5.0
 
+# If the name of a silent master's server no longer leads to the master's address, that address may be gone for good
+# (dynamic DNS), or the name leads to one of several machines in turn, and this one may be busy. A session there is
+# worth this wait, because a server seldom changes its address.
+RENAMED_S = 20.0
+
 # An address may flicker (DHCP renewal, a supplicant's restart). An address counts as gone only after this time.
 ADDRESS_GONE_S = 0.250
 # While an interface has a link but no address, it is being configured again, and DHCP often gives the same address.

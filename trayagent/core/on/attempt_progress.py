@@ -35,6 +35,13 @@ from trayagent.core.policy.host_key_match import judged_failure, may_replace, no
 from trayagent.core.policy.key_trials import answered_by
 from trayagent.core.policy.login_limits_per_server import End, ended, established, visit_of
 from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.other_address import (
+    after_failure,
+    at_old_address,
+    note,
+    other_address_answered,
+    reached_another,
+)
 from trayagent.core.policy.positive_control import is_timely
 from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.server_names import names_of
@@ -59,7 +66,9 @@ def attempt_established(context: Context, event: AttemptEstablished) -> None:
     if host is not None and attempt is not None:
         source = event.local or attempt.source
         at = attempt.established_at if attempt.established_at is not None else context.now
-        context.put(host, attempt=replace(attempt, established_at=at, source=source))
+        attempt = replace(attempt, established_at=at, source=source)
+        addresses = event.addresses or attempt.addresses
+        context.put(host, attempt=replace(attempt, peer=event.peer or attempt.peer, addresses=addresses))
 
 
 def _left_from(context: Context, event: AttemptEstablished) -> Origin | None:
@@ -92,9 +101,13 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
         context.put(host, attempt=None)
         return
     now = context.now
+    peer = _peer_of(attempt, event)
     judges = host.master is not None and attempt.purpose not in {"user", "check"}
     if judges and not _counts(host, attempt, event):
         _no_control(context, host, attempt, event)
+        return
+    if judges and peer is not None and reached_another(host, attempt, peer):
+        _at_another_address(context, host, attempt, event, peer)
         return
     since = attempt.established_at if attempt.established_at is not None else now
     attempt = replace(attempt, established_at=since, positive_at=now, ready=event.master)
@@ -128,6 +141,23 @@ def _counts(host: Host, attempt: Attempt, event: AttemptReady) -> bool:
             or event.host_key == host.roaming.inner.host_key
         )
     return may_replace(host, event.host_key)
+
+
+def _peer_of(attempt: Attempt, event: AttemptReady) -> str | None:
+    return (event.master.peer if event.master is not None else None) or attempt.peer
+
+
+def _at_another_address(
+    context: Context, host: Host, attempt: Attempt, event: AttemptReady, peer: str
+) -> None:
+    """End a login at another address than the silent master's. Keep the master, and try its own address next."""
+    if event.master is not None:
+        context.do(Discard(host.name, event.master))
+    failure = other_address_answered(host)
+    host = with_failure(note(host, attempt, peer, context.now), attempt, failure, context.now, 1.0)
+    host = context.put(host, attempt=None, problem=failure.problem)
+    evidence = Evidence.of(attempt=attempt.id, peer=peer, kind=failure.kind)
+    context.because(host.name, 10, "failed", evidence.plus(retry=_retry_words(host.retry, context.now)))
 
 
 def _no_control(context: Context, host: Host, attempt: Attempt, event: AttemptReady) -> None:
@@ -172,7 +202,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     if _changes_nothing(host, attempt, failure):
         _forget_failed(context, host, attempt, failure)
         return
-    control = failure.positive and host.suspect and is_timely(attempt, host) and proves(host, event.host_key)
+    control = failure.positive and _is_control(host, attempt, event)
     bypassed = _bypassed_vpn(context, host, attempt)
     if bypassed and attempt.network is not None:
         host = replace(
@@ -183,12 +213,14 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
             ),
         )
     host = with_failure(host, attempt, failure, now, event.jitter, event.host_key)
+    host = after_failure(host, attempt, now)
     host = _needs_user(host, failure)
     problem = _problem(host, attempt, failure)
     # Show that the VPN is down. Without the VPN the server cannot be reached anyway.
     expected = bypassed and failure.kind not in REFUSED_KINDS
     # Report no failure of an attempt that is no longer wanted, unless it was refused: then no automatic login follows.
-    silent = attempt.bare or (attempt.unwanted and not host.retry.stopped)
+    # Keep the reason why the attempt went to the old address, unless it stopped for a better one.
+    silent = attempt.bare or ((attempt.unwanted or at_old_address(host, attempt)) and not host.retry.stopped)
     unchanged = host.problem if silent else None
     host = context.put(
         host,
@@ -212,6 +244,13 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         forget_if_done(context, host.name)
 
 
+def _is_control(host: Host, attempt: Attempt, event: AttemptFailed) -> bool:
+    """Report whether the machine that refused the login is the server of the master in doubt."""
+    if not host.suspect or not is_timely(attempt, host) or not proves(host, event.host_key):
+        return False
+    return not reached_another(host, attempt, attempt.peer)
+
+
 def _changes_nothing(host: Host, attempt: Attempt, failure: Failure) -> bool:
     """Report whether a failure leaves the host as it was: no login was refused, and nothing else depends on it."""
     if attempt.at_terminal:
@@ -233,6 +272,8 @@ def _judged(context: Context, host: Host, attempt: Attempt, event: AttemptFailed
     A refusal by another machine counts only for the host's account on that machine.
     """
     failure = judged_failure(host, attempt, event.failure, event.host_key)
+    if at_old_address(host, attempt) and failure.kind in {"host-key-changed", "host-key-unknown"}:
+        failure = other_address_answered(host)  # another machine now has the old address
     if event.host_key is not None and may_be_refusal(event.failure) and not may_be_refusal(failure):
         host = context.put(with_refusal_elsewhere(host, context.now, event.host_key))
         context.do(Remember(host.name))

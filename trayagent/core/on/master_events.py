@@ -143,7 +143,8 @@ def master_ended(context: Context, event: MasterEnded) -> None:
             vanished_at=context.now if died or (doubtful and not we_ended_it) else host.login.vanished_at,
         ),
     )
-    if host.retry.kind in _JUDGING_KINDS and checks_every_key(host):
+    held_back = host.retry.kind in _JUDGING_KINDS and checks_every_key(host)
+    if held_back or host.doubt.other_address is not None:
         host = context.put(host, retry=after_success(host.retry, context.now), problem=None)
     if not we_ended_it:
         failure = event.failure.kind if event.failure else None

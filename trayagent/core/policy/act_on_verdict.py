@@ -31,6 +31,7 @@ from trayagent.core.policy.host_key_match import may_replace
 from trayagent.core.policy.judge_master import judge
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.other_address import address_to_try, reached_another
 from trayagent.core.policy.positive_control import is_timely
 from trayagent.core.policy.silence_limits import patience_s
 from trayagent.core.policy.verdict import Do, Verdict
@@ -83,6 +84,8 @@ def _check_banner(
     waits_for_server = verdict.queued and (verdict.wait is None or verdict.wait.why == "server")
     if not waits_for_server or host.attempt is not None or needs_bare_control(host):
         return due
+    if address_to_try(host) is not None:  # the banner of another address says nothing about this one
+        return due
     return check_banner(context, host, admitted, due)[1]
 
 
@@ -127,9 +130,13 @@ def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> 
 def _still_counts(attempt: Attempt, host: Host) -> bool:
     """Report whether a login that succeeded may still replace the old master.
 
-    Once the lost local address has returned, a login with another key than the recorded one may not replace it.
+    Once the lost local address has returned, a login with another key, or at another address, may not replace it.
     """
-    return attempt.ready is None or may_replace(host, attempt.ready.host_key)
+    if attempt.ready is None:
+        return True
+    return may_replace(host, attempt.ready.host_key) and not reached_another(
+        host, attempt, attempt.ready.peer
+    )
 
 
 def _keep(context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict) -> Step:

@@ -20,6 +20,7 @@ from trayagent.core.policy.better_route import routes_out
 from trayagent.core.policy.login_limits_per_server import End, dropped, ended, may_abort, started, visit_of
 from trayagent.core.policy.login_needs_user import login_needs_user
 from trayagent.core.policy.login_waits import before_login, origin_of
+from trayagent.core.policy.other_address import address_to_try, no_way_to_old_address
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.server_names import names_of
 from trayagent.core.policy.wanted_connection import needs_bare_control, wanted
@@ -60,9 +61,13 @@ def start(
         context.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
     else:
         background = host.wish.connect != "always"
-        address = host.roaming.address if purpose == "machine" and host.roaming is not None else None
+        address = address_to_try(host) if purpose == "control" else None
+        if purpose == "machine" and host.roaming is not None:
+            address = host.roaming.address
         context.do(Dial(host.name, number, purpose, background, address))
         context.publish("connecting", host.name, evidence, purpose=purpose)
+        if address is not None:
+            evidence = evidence.plus(address=address)
     done = "bare-control" if bare else "dial"
     context.because(host.name, row, done, evidence.plus(purpose=purpose, attempt=number))
     return False, None
@@ -120,7 +125,8 @@ def control_possible(host: Host, admitted: Admission) -> bool:
     networks where it reached the host before.
     """
     if not needs_bare_control(host):
-        return host.resolved is not None  # without a result of `ssh -G`, no control is possible yet
+        # Without a result of `ssh -G`, no control is possible yet.
+        return host.resolved is not None and not no_way_to_old_address(host)
     master = host.master
     if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
         return False

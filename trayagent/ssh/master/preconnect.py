@@ -38,6 +38,8 @@ _GIVE_UP_MS = 900_000
 _HASTE_S = 1.0  # how long `_Haste` continues after the login, for the first forwards and sessions
 
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+Established = Callable[[str, str, frozenset[str]], None]
+"""Receives the local address of a connection, the address that it reached, and all addresses of the name."""
 _Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
 
 
@@ -50,8 +52,8 @@ class PreconnectedSocket:
     """One TCP connection that the agent makes for an ssh.
 
     ssh's helper is `fdpass`, which requests the connection. With `at_once` False, the agent connects only at this
-    request, because an ssh that uses another master needs no connection. The agent calls `established` with the local
-    address. It tries the address `first` before the other addresses of the name. `helper_came`: the helper has
+    request, because an ssh that uses another master needs no connection. The agent calls `established` with
+    the addresses. It tries the address `first` before the other addresses of the name. `helper_came`: the helper has
     requested the connection. `why_not` is the reason that the helper got instead of a connection, or "".
     """
 
@@ -61,7 +63,7 @@ class PreconnectedSocket:
         timeout_s: float,
         *,
         at_once: bool = True,
-        established: Callable[[str], None] = lambda _local: None,
+        established: Established = lambda _local, _peer, _addresses: None,
         first: str | None = None,
     ) -> None:
         self.helper_came = False
@@ -79,6 +81,7 @@ class PreconnectedSocket:
         self._haste = _Haste()
         self._established_sockets: list[socket.socket] = []
         self._over = False
+        self._addresses: set[str] = set()
 
     @contextlib.asynccontextmanager
     async def offered(self, path: Path) -> AsyncIterator[None]:
@@ -154,7 +157,7 @@ class PreconnectedSocket:
             return
         for other in self._races:
             other.cancel()
-        self._established(str(made.getsockname()[0]).partition("%")[0])
+        self._established(*_ends(made), frozenset(self._addresses))
         self._outcome.set_result(made)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -183,6 +186,7 @@ class PreconnectedSocket:
             found = await _resolve(host, port, _FAMILIES.get(self._resolved.address_family, socket.AF_UNSPEC))
         except socket.gaierror as error:
             return f"ssh: Could not resolve hostname {host}: {error.strerror}"
+        self._addresses.update(_address(one[4]) for one in found)
         found = sorted(found, key=lambda one: one[4][0] != self._first)  # keeps the order of the others
         new = [one for one in found if (one[4], _source_to(one[0], one[4])) not in self._connecting_routes]
         attempts = [partial(self._connect, one[0], one[4]) for one in new]
@@ -217,6 +221,17 @@ class PreconnectedSocket:
         _bound_back_off(one)
         one.setblocking(True)
         return one
+
+
+def _ends(connected: socket.socket) -> tuple[str, str]:
+    peer = ""
+    with contextlib.suppress(OSError):  # the server has reset the connection already
+        peer = _address(connected.getpeername())
+    return _address(connected.getsockname()), peer
+
+
+def _address(name: _Address) -> str:
+    return str(name[0]).partition("%")[0]
 
 
 def _bound_back_off(one: socket.socket) -> None:
