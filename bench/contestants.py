@@ -95,6 +95,30 @@ class Command:
         return lab.laptop.popen(words)
 
 
+@dataclass(frozen=True)
+class Supervised:
+    """A command that starts its ssh again, beside an agent with `beside = "end"`.
+
+    `pause_s` is the time that the command waits before it starts ssh again.
+    """
+
+    command: Command
+    pause_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The name in the table."""
+        return f'{self.command.name}, and `beside = "end"`'
+
+    @contextlib.contextmanager
+    def running(self, lab: Lab, host: str, config: str, *, remote: bool = False) -> Iterator[None]:
+        """Run the command beside an agent that has no other setting and opens no connection itself."""
+        with Agent(lab) as agent:
+            agent.start('[agent]\nbeside = "end"\n')
+            with self.command.running(lab, host, config, remote=remote):
+                yield
+
+
 def end(child: subprocess.Popen[str]) -> None:
     """End a command and everything that it started, by its process group."""
     with contextlib.suppress(ProcessLookupError):
@@ -148,3 +172,12 @@ done
 """
 HOME_MADE = Command("restart loop + `-O exit` on each new address", ("sh", "-c", _HOME_MADE))
 PEERS: tuple[Command, ...] = (HOME_MADE, AUTOSSH, RESTART)
+_WITHOUT_ALIVE = " ".join((*_SSH, "HOST"))
+SUPERVISED = (
+    # Without the gate time, autossh gives up if its first ssh ends in less than 30 s.
+    Supervised(Command("autossh -M 0", ("env", "AUTOSSH_GATETIME=0", *AUTOSSH.words), needs="autossh")),
+    # As systemd does with Restart=always: RestartSec is 100 ms by default.
+    Supervised(
+        Command("restart after 0.1 s", ("sh", "-c", _LOOP.format(ssh=_WITHOUT_ALIVE, pause=0.1))), 0.1
+    ),
+)
