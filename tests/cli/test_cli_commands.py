@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cli.test_cli_status import on_a_terminal
 from trayagent import __version__
 from trayagent.cli import main
 from trayagent.history.record_events import History
@@ -184,6 +185,26 @@ def test_why_prints_each_decision_with_its_evidence(run: Run, agent: Agent) -> N
     ]
     agent.decisions = []
     assert run("why", "web").stdout == "The agent has not decided anything about web yet.\n"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_why_and_history_fit_the_terminal(
+    agent: Agent, cli_env: dict[str, str], tmp_path: Path, columns: int
+) -> None:
+    """On a terminal, long lines continue beneath, indented. No word is lost."""
+    reason = "the server closed the connection during the login, " * 3 + "at last"
+    ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    kept = History(tmp_path / "state" / "history.sqlite")
+    kept.record({"at": ago, "event": "connect-failed", "host": "web", "reason": reason})
+    kept.close(WITHIN_S)
+    agent.decisions = [{"at": ago, "row": 5, "verdict": "probe", "evidence": reason, "pairs": []}]
+    for words in (["why", "web"], ["history"]):
+        status, shown = on_a_terminal(words, {**cli_env, "NO_COLOR": "1"}, columns)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+        assert status == 0
+        assert max(map(len, lines)) <= columns
+        assert reason in " ".join(" ".join(lines).split())
+        assert lines[1].startswith(" ")
 
 
 def test_events_are_printed_as_they_happen_until_interrupted(agent: Agent, cli_env: dict[str, str]) -> None:

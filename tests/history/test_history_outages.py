@@ -24,7 +24,45 @@ def test_an_outage_lasts_from_its_first_sign_to_the_next_connection() -> None:
             event(11, "connect-failed"),
             event(15, "connected", took_ms=412.0),
         ]
-    ) == [Outage("web", "2026-01-01T08:00:10Z", "2026-01-01T08:00:15Z", 5000.0, 412.0, "silent")]
+    ) == [
+        Outage("web", "2026-01-01T08:00:10Z", "2026-01-01T08:00:15Z", 5000.0, 412.0, "silent", words="silent")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "details", "words"),
+    [
+        ("connect-failed", {"reason": "web refused"}, "web refused"),
+        (
+            "connect-failed",
+            {"reason": "web refused", "evidence": "kind=x", "pairs": [["kind", "x"]]},
+            "web refused",
+        ),
+        (
+            "master-stale",
+            {"reason": "address=gone", "pairs": [["address", "gone"]]},
+            "its local address was gone",
+        ),
+        (
+            "master-stale",
+            {"reason": "probe=x", "pairs": [["probe", "x"]]},
+            "the connection no longer answered",
+        ),
+        (
+            "disconnected",
+            {"reason": "pid=1", "pairs": [["suspect", "True"], ["failure", "None"]]},
+            "the connection ended after a change of network",
+        ),
+        ("disconnected", {"reason": "pid=1", "pairs": [["failure", "timed-out"]]}, "the connection broke"),
+        ("disconnected", {"reason": "pid=1", "pairs": [["failure", "None"]]}, "the connection ended"),
+        ("connect-failed", {"reason": ""}, "connect-failed"),
+    ],
+)
+def test_users_read_words_instead_of_evidence(name: str, details: dict[str, Any], words: str) -> None:
+    """The reason stays as the event has it; `words` never contain evidence such as "pid=1"."""
+    (found,) = outages([event(1, name, **details)])
+    assert found.words == words
+    assert found.reason == (details["reason"] or name)
 
 
 def test_an_outage_that_goes_on_has_no_end() -> None:

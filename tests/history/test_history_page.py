@@ -27,7 +27,9 @@ def outage(
 ) -> Outage:
     began = NOW - timedelta(seconds=ago_s)
     ended = None if lasted_s is None else rfc3339(began + timedelta(seconds=lasted_s))
-    return Outage(host, rfc3339(began), ended, None if lasted_s is None else lasted_s * 1e3, took_ms, why)
+    return Outage(
+        host, rfc3339(began), ended, None if lasted_s is None else lasted_s * 1e3, took_ms, why, words=why
+    )
 
 
 def known(*hosts: str) -> dict[str, Sighting]:

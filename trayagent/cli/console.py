@@ -14,23 +14,43 @@ from trayagent.presentation.text import clean
 
 WIDE = 160
 """The width in columns for a file or a pipe."""
+NARROWEST = 24
+"""The fewest columns in which a text is wrapped."""
 READABLE = 100
 """The most columns for prose; longer lines are hard to read."""
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns as wide as needed; the last column is not padded."""
+    """Print rows in columns as wide as needed; the last column is not padded.
+
+    On a terminal the last column is wrapped. If it has little room there, the rows are prose instead of columns.
+    """
     console = new_console()
     cells = [[Text(clean(cell)) for cell in row] for row in rows]
     widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
-    lines = []
+    heads = len(widths) - 1
+    if console.is_terminal and console.width - sum(widths[:-1]) - 2 * heads < NARROWEST:
+        heads = 1
+        cells = [[first, Text("  ").join(cell for cell in rest if cell)] for first, *rest in cells]
+    hanging = []
     for row in cells:
-        for cell, width in zip(row, widths, strict=True):
-            cell.pad_right(width - cell.cell_len)
-        line = Text("  ").join(row)
-        line.rstrip()
-        lines.append(line)
-    print_lines(console, lines)
+        for cell, width in zip(row[:heads], widths, strict=False):
+            cell.pad_right(width - cell.cell_len + 2)
+        hanging.append((Text().join(row[:heads]), row[heads]))
+    print_hanging(hanging)
+
+
+def print_hanging(lines: Iterable[tuple[Text, Text]]) -> None:
+    """Print lines, each a head and a text. On a terminal the text is wrapped beside its head."""
+    console = new_console()
+    for head, text in lines:
+        parts: Iterable[Text] = [text]
+        if console.is_terminal:
+            parts = text.wrap(console, max(console.width - head.cell_len, NARROWEST))
+        for number, part in enumerate(parts):
+            line = Text() + (Text(" " * head.cell_len) if number else head) + part
+            line.rstrip()
+            print_lines(console, [line])
 
 
 def print_report(lines: Callable[[int, view_text.Signs], Iterable[Text]]) -> None:

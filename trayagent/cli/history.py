@@ -90,12 +90,15 @@ def _check_known(name: str, seen: Iterable[str], config: Path) -> None:
 
 
 def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
-    from trayagent.cli import console as people
     from trayagent.presentation import times
 
     if not found:
         print_line(f"No outage in the last {times.lasted(since_s)}.")
         return
+    from rich.text import Text
+
+    from trayagent.cli import console as people
+
     rows = []
     for o in found:
         lasted = (
@@ -107,7 +110,7 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
         network = f"no network for {times.lasted(o.no_network_ms / 1000)}" if o.no_network_ms else ""
         if took and o.sessions_kept:
             took += f", {o.sessions_kept} session{'s' * (o.sessions_kept != 1)} kept"
-        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, took, network, o.reason))
+        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, took, network, o.words))
     people.print_table(rows)
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)
     summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {times.lasted(since_s)}"
@@ -115,7 +118,8 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
         median = (took_ms[(len(took_ms) - 1) // 2] + took_ms[len(took_ms) // 2]) / 2
         summary += f"; the median recovery took {times.lasted(median / 1000)}, "
         summary += f"the slowest {times.lasted(took_ms[-1] / 1000)}"
-    print_line(f"\n{summary}.")
+    print_line("")
+    people.print_hanging([(Text(), Text(f"{summary}."))])
 
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:

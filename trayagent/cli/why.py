@@ -35,16 +35,16 @@ def why(args: argparse.Namespace) -> int:
         return 0
     from rich.text import Text
 
-    from trayagent.cli.console import print_report
+    from trayagent.cli.console import print_hanging
 
     now, lines = times.now(), []
     for decision in decisions:
         verdict, evidence = clean(decision["verdict"]), clean(decision["evidence"])
-        line = Text(f"{times.clock(decision['at'], now, exact=True)}  ")
+        line = Text()
         pairs = decision.get("pairs")  # an older agent reports only the text
         meaning = None if pairs is None else sentence(decision["row"], verdict, pairs)
         line.append(f"{meaning}  " if meaning else "")
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")
-        lines.append(line)
-    print_report(lambda _width, _signs: lines)
+        lines.append((Text(f"{times.clock(decision['at'], now, exact=True)}  "), line))
+    print_hanging(lines)
     return 0

@@ -121,7 +121,7 @@ def _each(outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
         took = lasted(outage.took_ms / 1000) if outage.took_ms is not None else ""
         duration = going if outage.duration_ms is None else lasted(outage.duration_ms / 1000)
         network = lasted(outage.no_network_ms / 1000) if outage.no_network_ms else ""
-        rows.append((moment(begin), outage.host, duration, network, took, outage.reason))
+        rows.append((moment(begin), outage.host, duration, network, took, outage.words))
     what = "Each outage" if len(outages) <= MOST_ROWS else f"The last {MOST_ROWS} of {len(outages)} outages"
     table = _table(("began", "host", "lasted", "no network for", "back in", "why"), rows, numbers={2, 3, 4})
     return f"<details><summary>{what}</summary>{table}</details>"

@@ -35,7 +35,7 @@ class Outage(Struct, frozen=True):
     itself took. It is None if there is no meaningful time: the old connection came back, the user had to act, or this
     was the first connection to the host. `no_network_ms` is how long the machine had no network, during the outage or
     right before it. No agent can shorten this time. `sessions_kept` is how many sessions continued afterwards, None on
-    a host that does not roam.
+    a host that does not roam. `reason` is the event's text for programs, and `words` are for users.
     """
 
     host: str
@@ -46,6 +46,7 @@ class Outage(Struct, frozen=True):
     reason: str
     no_network_ms: float = 0.0
     sessions_kept: int | None = None
+    words: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `history --json` prints."""
@@ -208,7 +209,27 @@ def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = 
         duration_ms=duration_ms,
         took_ms=end.get("took_ms") if end and timed else None,
         reason=str(begin.get("reason") or begin["event"]),
+        words=_words(begin),
     )
+
+
+def _words(begin: dict[str, Any]) -> str:
+    """Return why an outage began, for users: a sentence instead of evidence such as "pid=4 suspect=True"."""
+    reason = str(begin.get("reason") or "")
+    pairs = dict(map(tuple, begin.get("pairs", ())))
+    if reason and (
+        not pairs or "evidence" in begin
+    ):  # the reason is a sentence, and the evidence has its own key
+        return reason
+    if begin["event"] == "master-stale":
+        gone = pairs.get("address") == "gone"
+        return "its local address was gone" if gone else "the connection no longer answered"
+    if begin["event"] == "disconnected":
+        if pairs.get("failure", "None") != "None":
+            return "the connection broke"
+        doubtful = pairs.get("suspect") == "True"
+        return "the connection ended after a change of network" if doubtful else "the connection ended"
+    return str(begin["event"])
 
 
 def _text(moment: datetime) -> str:
