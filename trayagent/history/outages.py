@@ -59,6 +59,7 @@ class Outage(Struct, frozen=True):
             "no_network_ms": self.no_network_ms,
             "sessions_kept": self.sessions_kept,
             "reason": self.reason,
+            "words": self.words,
         }
 
 
