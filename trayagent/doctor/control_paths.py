@@ -200,7 +200,9 @@ def _other_route(case: Case) -> Iterator[Finding]:
     """Find listed hosts whose living master was made by another route than the one in ssh_config."""
     if network_dependent(case.file_paths.ssh_config_files):
         return  # the route was right where the master was made
-    for name, _, resolved in case.wanted():
+    for name, host, resolved in case.wanted():
+        if host.roam:
+            continue  # the inner master connects through the near relay
         pid = case.master(name) if resolved.control_path is not None else None
         flow = flow_of(pid) if pid is not None else None
         if pid is None or flow is None or in_other_namespace(pid):

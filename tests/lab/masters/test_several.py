@@ -31,6 +31,7 @@ HOSTS: dict[str, Mapping[str, str | int | list[str]]] = {
     "carried": {
         **OPTIONS,
         "HostName": OTHER,
+        "ControlPath": "~/.ssh/cm-carried",  # before 9.6, %C is the same for another route to one account
         "ProxyCommand": "ssh -S ~/.ssh/cm-web -W [%h]:%p web",
     },
 }

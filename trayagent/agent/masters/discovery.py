@@ -164,8 +164,8 @@ class Discovery:
         if other is not None:
             return other.name
         master = describe(pid, path, started_by_agent=False)
-        if master is None:
-            return None
+        if master is None or pid in self._records.inner_pids():
+            return None  # an inner master connects through the near relay, whatever the host's route is
         if fits(host.resolved, master, read_origin(pid, direct=master.direct and master.peer is not None)):
             return None
         name, _ = await self._name(master, state)
