@@ -190,6 +190,13 @@ def test_a_forward_that_was_given_by_hand_comes_back(story: Story) -> None:
     assert not story.host("web").forwards.states
 
 
+def test_requests_that_began_before_a_forward_was_found_do_not_hide_it(story: Story) -> None:
+    """The agent's own requests for the adopted master began earlier. Their result does not mention the forward."""
+    found_by_hand(story)
+    story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, ()), "no forward is configured")
+    assert [f.forward for f in story.host("web").forwards.states] == [LOCAL]
+
+
 def test_a_forward_that_was_given_by_hand_is_given_up_for_another_program(story: Story) -> None:
     """If another program has the port after the move, the forward is reported once and not requested again."""
     found_by_hand(story)

@@ -37,10 +37,16 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
             context.publish(
                 "forward-failed", host.name, reason=forward.error or "", forward=forward.forward.spec
             )
+    # The agent may have found forwards given by hand after it began these requests.
+    reported = {f.forward for f in event.forwards}
+    later = (
+        f for f in host.forwards.states if f.forward in host.forwards.by_hand and f.forward not in reported
+    )
+    states = (*event.forwards, *later)
     if not event.final:
-        context.put(host, forwards=replace(host.forwards, states=event.forwards))
+        context.put(host, forwards=replace(host.forwards, states=states))
         return
-    host, states = _without_taken(context, host, event.forwards)
+    host, states = _without_taken(context, host, states)
     failed = any(f.state == "failed" for f in states)
     if host.forwards.tried == 0:  # report only the first failure, not each retry
         for forward in states:
