@@ -11,7 +11,7 @@ import pytest
 
 import trayagent.core
 from trayagent.cli.why_sentences import SENTENCES, sentence
-from trayagent.core.policy.verdict import Do
+from trayagent.core.policy.staleness.verdict import Do
 
 CORE = Path(trayagent.core.__file__).parent
 ROWS = range(13)

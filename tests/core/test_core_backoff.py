@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trayagent.core.policy.doubling_pause import doubling
+from trayagent.core.policy.logins.doubling_pause import doubling
 
 
 def test_a_pause_doubles_to_its_bound() -> None:

@@ -9,7 +9,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
-from trayagent.core.policy.when_to_retry import rearmed, with_failure, with_new_credentials
+from trayagent.core.policy.logins.when_to_retry import rearmed, with_failure, with_new_credentials
 
 HOME, CAFE = Network("wlan0", "aa:01"), Network("wlan0", "cc:01")
 

@@ -8,7 +8,7 @@ from trayagent.core.decision_context import Context
 from trayagent.core.facts.host_table import HostTable, once
 from trayagent.core.facts.hosts import Hop, Host
 from trayagent.core.facts.state import State
-from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.logins.server_names import names_of
 
 ONE = Host("one", hop=Hop("192.0.2.1", 22), addresses=("192.0.2.1",))
 TWO = Host("two", hop=Hop("two.example", 22), addresses=("192.0.2.1",))

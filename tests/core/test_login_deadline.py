@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trayagent.core.policy.login_deadline import deadline_s, longer_s
+from trayagent.core.policy.logins.login_deadline import deadline_s, longer_s
 
 
 @pytest.mark.parametrize(("hops", "expected"), [(0, 30.0), (1, 60.0), (3, 120.0)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trayagent.core.facts.network import Network, Origin
-from trayagent.core.policy.login_limits_per_server import (
+from trayagent.core.policy.logins.login_limits_per_server import (
     Servers,
     dropped,
     ended,

@@ -16,7 +16,7 @@ from trayagent.core.decide import HANDLERS
 from trayagent.core.decision_context import Why
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.events import Event
-from trayagent.core.policy.verdict import Do
+from trayagent.core.policy.staleness.verdict import Do
 
 if TYPE_CHECKING:
     from tests.sim.world import World

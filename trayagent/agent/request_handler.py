@@ -33,7 +33,7 @@ from trayagent.core.facts.user_events import (
     UserStopMasters,
     UserViewedStatus,
 )
-from trayagent.core.policy.login_waits import may_be_scripted, would_be_refused
+from trayagent.core.policy.logins.login_waits import may_be_scripted, would_be_refused
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 

@@ -11,11 +11,11 @@ from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.judge_master import judge
-from trayagent.core.policy.login_needs_user import login_needs_user
-from trayagent.core.policy.login_waits import Wait, before_login
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.login_waits import Wait, before_login
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.staleness.judge_master import judge
 from trayagent.core.policy.wanted_connection import wanted, wanted_forwards
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS
 from trayagent.core.problem_texts import (
     admission_problem,
     other_machine,

@@ -9,7 +9,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.login_waits import Wait
+from trayagent.core.policy.logins.login_waits import Wait
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The error numbers of a full file system and of a used-up quota."""

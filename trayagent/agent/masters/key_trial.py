@@ -18,8 +18,8 @@ from trayagent.core.facts.events import TrialEnded, TrialVerdict
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
-from trayagent.core.policy.login_deadline import deadline_s
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.logins.login_deadline import deadline_s
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.classify_failure import classify, perhaps_refused
 from trayagent.ssh.login.login_keys import LoginKeys, login_keys, login_obstacle

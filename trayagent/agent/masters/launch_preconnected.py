@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from trayagent.config.file_paths import FilePaths
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.policy.login_deadline import deadline_s, longer_s
+from trayagent.core.policy.logins.login_deadline import deadline_s, longer_s
 from trayagent.ssh.login.background_guard import Openers, ends_attempt
 from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, launch
 from trayagent.ssh.master.master_command_line import CONNECT_TIMEOUT_S, master_command, may_be_handed_over

@@ -14,7 +14,7 @@ from pathlib import Path
 from trayagent.agent.masters.discovery import describe
 from trayagent.agent.state.records import Begun, Records
 from trayagent.config.file_paths import FilePaths
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
 from trayagent.ssh.login.classify_failure import classify, perhaps_refused
 from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.trial_login import mark_of

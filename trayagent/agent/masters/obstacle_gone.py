@@ -9,7 +9,7 @@ from pathlib import Path
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.core.facts.events import ObstacleGone
-from trayagent.core.policy.when_to_retry import LOCAL_KINDS
+from trayagent.core.policy.logins.when_to_retry import LOCAL_KINDS
 from trayagent.ssh.os.process import PidWatch
 
 

@@ -22,8 +22,8 @@ from trayagent.agent.parts import Parts
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.policy.login_deadline import deadline_s
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.logins.login_deadline import deadline_s
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
 from trayagent.errors import TrayagentError
 from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.classify_failure import classify, perhaps_refused

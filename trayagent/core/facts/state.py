@@ -12,8 +12,8 @@ from trayagent.core.facts.network import Interface, Snapshot
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.time_constants import NEVER, WOKEN_S
 from trayagent.core.facts.vpns import Vpn, VpnObservation
-from trayagent.core.policy.account_lockout import LetIn, Login
-from trayagent.core.policy.login_limits_per_server import Servers
+from trayagent.core.policy.logins.account_lockout import LetIn, Login
+from trayagent.core.policy.logins.login_limits_per_server import Servers
 
 
 class State(Struct, frozen=True):

@@ -11,8 +11,8 @@ from trayagent.core.facts.hosts import Forwards, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.network_changes import current_path, master_network
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS, after_success
 from trayagent.core.policy.reached_networks import note_reached
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS, after_success
 from trayagent.core.usable_routes import path_is_known
 
 

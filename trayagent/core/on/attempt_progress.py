@@ -26,26 +26,16 @@ from trayagent.core.on import draining_progress
 from trayagent.core.on.adopt_master import install
 from trayagent.core.on.master_events import forget_if_done
 from trayagent.core.on.roaming_progress import end_sessions
-from trayagent.core.policy.account_lockout import at_risk, refused_login
-from trayagent.core.policy.account_success import let_in
 from trayagent.core.policy.admission import strict
-from trayagent.core.policy.banner_check_in_backoff import answered
 from trayagent.core.policy.begin_attempt import count_failure, hold, publish_connect_failed, publish_failure
-from trayagent.core.policy.host_key_match import judged_failure, may_replace, no_control, proves, proves_bare
 from trayagent.core.policy.key_trials import answered_by
-from trayagent.core.policy.login_limits_per_server import End, ended, established, visit_of
-from trayagent.core.policy.login_needs_user import login_needs_user
-from trayagent.core.policy.other_address import (
-    after_failure,
-    at_old_address,
-    note,
-    other_address_answered,
-    reached_another,
-)
-from trayagent.core.policy.positive_control import is_timely
-from trayagent.core.policy.probe_again import probe_carriers
-from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.when_to_retry import (
+from trayagent.core.policy.logins.account_lockout import at_risk, refused_login
+from trayagent.core.policy.logins.account_success import let_in
+from trayagent.core.policy.logins.banner_check_in_backoff import answered
+from trayagent.core.policy.logins.login_limits_per_server import End, ended, established, visit_of
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.server_names import names_of
+from trayagent.core.policy.logins.when_to_retry import (
     CREDENTIAL_KINDS,
     LOCAL_KINDS,
     REFUSED_KINDS,
@@ -54,6 +44,22 @@ from trayagent.core.policy.when_to_retry import (
     with_failure,
     with_refusal_elsewhere,
 )
+from trayagent.core.policy.probe_again import probe_carriers
+from trayagent.core.policy.staleness.host_key_match import (
+    judged_failure,
+    may_replace,
+    no_control,
+    proves,
+    proves_bare,
+)
+from trayagent.core.policy.staleness.other_address import (
+    after_failure,
+    at_old_address,
+    note,
+    other_address_answered,
+    reached_another,
+)
+from trayagent.core.policy.staleness.positive_control import is_timely
 from trayagent.core.problem_texts import not_here, proxy_failed, user_needed
 from trayagent.core.usable_routes import network_from
 

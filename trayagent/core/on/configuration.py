@@ -13,8 +13,8 @@ from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.on.forwards import without_configured
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.policy.begin_attempt import give_up_attempt, publish_given_up, request_resolve
+from trayagent.core.policy.logins.when_to_retry import with_new_credentials
 from trayagent.core.policy.wanted_connection import wanted
-from trayagent.core.policy.when_to_retry import with_new_credentials
 
 
 def configured(context: Context, event: Configured) -> None:

@@ -13,7 +13,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
-from trayagent.core.policy.doubling_pause import doubling
+from trayagent.core.policy.logins.doubling_pause import doubling
 from trayagent.core.policy.wanted_connection import configured_forwards, wanted
 
 

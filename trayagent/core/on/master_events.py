@@ -20,9 +20,9 @@ from trayagent.core.on.roaming_progress import inner_ended
 from trayagent.core.policy.begin_attempt import give_up_attempt
 from trayagent.core.policy.hostname_edited import checks_every_key
 from trayagent.core.policy.key_trials import want_trial
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 from trayagent.core.policy.probe_again import probe_carriers
 from trayagent.core.policy.reached_networks import note_reached
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 
 # If a login beside the old connection ended in one of these ways, a login may work after the old connection ended.
 _JUDGING_KINDS: frozenset[FailureKind] = frozenset({"host-key-unknown", "host-key-changed"})

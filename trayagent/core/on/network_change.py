@@ -14,15 +14,15 @@ from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Touched
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
 from trayagent.core.on.resolve_results import follow_answer
-from trayagent.core.policy.reached_networks import in_tunnel, note_reached
-from trayagent.core.policy.wanted_connection import wanted
-from trayagent.core.policy.when_to_retry import (
+from trayagent.core.policy.logins.when_to_retry import (
     ONCE_KINDS,
     is_unproven,
     rearmable,
     rearmed,
     refusable_at,
 )
+from trayagent.core.policy.reached_networks import in_tunnel, note_reached
+from trayagent.core.policy.wanted_connection import wanted
 from trayagent.core.tunnel_underlay import carriers
 from trayagent.core.usable_routes import UsableRoute, usable_route
 

@@ -14,9 +14,7 @@ from trayagent.core.facts.time_constants import RETRY_MAX_S
 from trayagent.core.on.forwards import without_configured
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.begin_attempt import publish_connect_failed, request_resolve
-from trayagent.core.policy.resolve_again import certainly_elsewhere
-from trayagent.core.policy.wanted_connection import wanted
-from trayagent.core.policy.when_to_retry import (
+from trayagent.core.policy.logins.when_to_retry import (
     LOCAL_KINDS,
     REFUSED_KINDS,
     STOP_KINDS,
@@ -24,6 +22,8 @@ from trayagent.core.policy.when_to_retry import (
     rearmed,
     with_new_credentials,
 )
+from trayagent.core.policy.resolve_again import certainly_elsewhere
+from trayagent.core.policy.wanted_connection import wanted
 from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import network_here
 

@@ -28,7 +28,7 @@ from trayagent.core.facts.time_constants import (
     ROAMING_SHORT_LIFE_S,
 )
 from trayagent.core.on.network_change import forget_failure
-from trayagent.core.policy.doubling_pause import doubling
+from trayagent.core.policy.logins.doubling_pause import doubling
 from trayagent.core.policy.probe_again import probe_again
 
 

@@ -25,10 +25,10 @@ from trayagent.core.facts.user_events import (
 from trayagent.core.on import draining_progress
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.begin_attempt import begin, give_up_attempt, publish_given_up, request_resolve
-from trayagent.core.policy.login_limits_per_server import ended, forgiven
+from trayagent.core.policy.logins.login_limits_per_server import ended, forgiven
+from trayagent.core.policy.logins.server_names import names_of
+from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.policy.probe_again import probe_again
-from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.when_to_retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import next_lookups
 

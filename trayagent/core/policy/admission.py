@@ -11,7 +11,7 @@ from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
-from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import (

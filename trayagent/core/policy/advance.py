@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import SetTimer
 from trayagent.core.facts.hosts import Host
-from trayagent.core.policy import act_on_verdict as living
 from trayagent.core.policy import connect_host as absent
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import Step, give_up_attempt
 from trayagent.core.policy.identify_network import identify_network
+from trayagent.core.policy.staleness import act_on_verdict as living
 from trayagent.core.policy.wanted_connection import wanted
 
 _ROUNDS = 8  # without an event in between, no chain of verdicts is longer than three

@@ -13,18 +13,25 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import CARRIER_BACK_S
-from trayagent.core.policy.account_lockout import is_carried, refused_alike
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.begin_roaming import attach_early
 from trayagent.core.policy.better_route import routes_out
-from trayagent.core.policy.login_limits_per_server import End, dropped, ended, may_abort, started, visit_of
-from trayagent.core.policy.login_needs_user import login_needs_user
-from trayagent.core.policy.login_waits import before_login, origin_of
-from trayagent.core.policy.other_address import address_to_try, no_way_to_old_address
+from trayagent.core.policy.logins.account_lockout import is_carried, refused_alike
+from trayagent.core.policy.logins.login_limits_per_server import (
+    End,
+    dropped,
+    ended,
+    may_abort,
+    started,
+    visit_of,
+)
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.login_waits import before_login, origin_of
+from trayagent.core.policy.logins.server_names import names_of
+from trayagent.core.policy.logins.when_to_retry import server_saw
 from trayagent.core.policy.resolve_again import outdated
-from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.staleness.other_address import address_to_try, no_way_to_old_address
 from trayagent.core.policy.wanted_connection import needs_bare_control, wanted
-from trayagent.core.policy.when_to_retry import server_saw
 from trayagent.core.problem_texts import held_back
 from trayagent.core.usable_routes import is_private
 

@@ -11,10 +11,10 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.roaming import Roaming
-from trayagent.core.policy.account_lockout import inner_login_free_at
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.login_needs_user import login_needs_user
-from trayagent.core.policy.login_waits import before_login
+from trayagent.core.policy.logins.account_lockout import inner_login_free_at
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.login_waits import before_login
 
 
 def keep_link(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:

@@ -12,8 +12,8 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.time_constants import REDIALS_MAX
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.login_limits_per_server import ended, started
-from trayagent.core.policy.login_waits import before_login, origin_of
+from trayagent.core.policy.logins.login_limits_per_server import ended, started
+from trayagent.core.policy.logins.login_waits import before_login, origin_of
 from trayagent.core.usable_routes import usable_routes
 
 

@@ -10,7 +10,6 @@ from trayagent.core.facts.attempt import Attempt, Purpose
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.banner_check_in_backoff import check_banner
 from trayagent.core.policy.begin_attempt import (
     Step,
     give_up_attempt,
@@ -22,7 +21,8 @@ from trayagent.core.policy.begin_attempt import (
     waits_for_carrier,
 )
 from trayagent.core.policy.better_route import race
-from trayagent.core.policy.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.banner_check_in_backoff import check_banner
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.wanted_connection import wanted
 from trayagent.core.problem_texts import user_needed
 

@@ -18,15 +18,14 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.time_constants import HOUR_S, TRIALS_PER_HOUR
 from trayagent.core.facts.user_events import KeysChanged
 from trayagent.core.find_jump_host import last_jump
-from trayagent.core.policy.account_lockout import account_free_at
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import count_failure
-from trayagent.core.policy.host_key_match import is_another
-from trayagent.core.policy.login_limits_per_server import End, ended, established, may_abort, started
-from trayagent.core.policy.login_needs_user import foreign_proxy, login_needs_user
-from trayagent.core.policy.login_waits import origin_of, server_free_at
-from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.when_to_retry import (
+from trayagent.core.policy.logins.account_lockout import account_free_at
+from trayagent.core.policy.logins.login_limits_per_server import End, ended, established, may_abort, started
+from trayagent.core.policy.logins.login_needs_user import foreign_proxy, login_needs_user
+from trayagent.core.policy.logins.login_waits import origin_of, server_free_at
+from trayagent.core.policy.logins.server_names import names_of
+from trayagent.core.policy.logins.when_to_retry import (
     REFUSED_KINDS,
     after_success,
     may_be_refusal,
@@ -35,6 +34,7 @@ from trayagent.core.policy.when_to_retry import (
     with_refusal,
     with_refusal_elsewhere,
 )
+from trayagent.core.policy.staleness.host_key_match import is_another
 from trayagent.core.problem_texts import refused_next_time
 
 

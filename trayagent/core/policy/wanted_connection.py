@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host
-from trayagent.core.policy.login_needs_user import login_needs_user
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
 
 
 def wanted(host: Host) -> bool:

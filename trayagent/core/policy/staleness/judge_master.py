@@ -13,12 +13,12 @@ from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import WOKEN_S
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import control_possible
-from trayagent.core.policy.judge_by_probe import judge_by_probe
-from trayagent.core.policy.judge_control import control_of, start_or_await_control
-from trayagent.core.policy.judge_lost_address import judge_lost_address
-from trayagent.core.policy.login_waits import Wait
-from trayagent.core.policy.silence_limits import kept_offline_until
-from trayagent.core.policy.verdict import Verdict, control_queued, living_master, sooner
+from trayagent.core.policy.logins.login_waits import Wait
+from trayagent.core.policy.staleness.judge_by_probe import judge_by_probe
+from trayagent.core.policy.staleness.judge_control import control_of, start_or_await_control
+from trayagent.core.policy.staleness.judge_lost_address import judge_lost_address
+from trayagent.core.policy.staleness.silence_limits import kept_offline_until
+from trayagent.core.policy.staleness.verdict import Verdict, control_queued, living_master, sooner
 
 
 def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:

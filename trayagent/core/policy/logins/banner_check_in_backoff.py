@@ -18,9 +18,9 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import Step, begin
-from trayagent.core.policy.login_limits_per_server import seen_by
-from trayagent.core.policy.login_waits import origin_of, server_free_at
-from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.logins.login_limits_per_server import seen_by
+from trayagent.core.policy.logins.login_waits import origin_of, server_free_at
+from trayagent.core.policy.logins.server_names import names_of
 
 # The kinds of failures that may be over once the server sends its banner.
 _CHECKED_KINDS: frozenset[FailureKind] = frozenset({"refused", "unreachable", "timed-out", "dropped", "died"})

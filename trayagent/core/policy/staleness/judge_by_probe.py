@@ -17,12 +17,12 @@ from trayagent.core.facts.time_constants import (
     TENTATIVE_S,
 )
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.judge_control import control_of, stale_or_wait, start_or_await_control
-from trayagent.core.policy.login_waits import Wait
-from trayagent.core.policy.positive_control import is_positive
-from trayagent.core.policy.silence_limits import patience_s, silent_after_s
-from trayagent.core.policy.verdict import Verdict, living_master, observed_since, sooner
-from trayagent.core.policy.wait_for_retransmission import retransmission_near, rtt_of_now_s
+from trayagent.core.policy.logins.login_waits import Wait
+from trayagent.core.policy.staleness.judge_control import control_of, stale_or_wait, start_or_await_control
+from trayagent.core.policy.staleness.positive_control import is_positive
+from trayagent.core.policy.staleness.silence_limits import patience_s, silent_after_s
+from trayagent.core.policy.staleness.verdict import Verdict, living_master, observed_since, sooner
+from trayagent.core.policy.staleness.wait_for_retransmission import retransmission_near, rtt_of_now_s
 
 
 def judge_by_probe(host: Host, state: State, admitted: Admission, now: float) -> Verdict:

@@ -8,9 +8,9 @@ from trayagent.core.facts.network import Snapshot
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import ADDRESS_GONE_S, ADRIFT_CHECK_S, ADRIFT_S, READDRESSED_S
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.judge_control import control_of, stale_or_wait, start_or_await_control
-from trayagent.core.policy.positive_control import is_positive
-from trayagent.core.policy.verdict import Verdict, observed_since, sooner
+from trayagent.core.policy.staleness.judge_control import control_of, stale_or_wait, start_or_await_control
+from trayagent.core.policy.staleness.positive_control import is_positive
+from trayagent.core.policy.staleness.verdict import Verdict, observed_since, sooner
 
 
 def judge_lost_address(host: Host, state: State, admitted: Admission, gone_at: float, now: float) -> Verdict:

@@ -11,7 +11,7 @@ from trayagent.core.facts.time_constants import (
     RETURNED_NEAR_S,
     RTT_OF_NOW_MAX_S,
 )
-from trayagent.core.policy.silence_limits import patience_s
+from trayagent.core.policy.staleness.silence_limits import patience_s
 
 
 def rtt_of_now_s(host: Host, master: Master) -> float:

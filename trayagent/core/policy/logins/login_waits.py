@@ -13,13 +13,13 @@ from trayagent.core.facts.network import Origin
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
 from trayagent.core.find_jump_host import last_jump
-from trayagent.core.policy.account_lockout import account_free_at, let_in_lately, may_log_in_beside
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.login_limits_per_server import free_at
-from trayagent.core.policy.login_needs_user import login_needs_user
-from trayagent.core.policy.server_names import names_of
+from trayagent.core.policy.logins.account_lockout import account_free_at, let_in_lately, may_log_in_beside
+from trayagent.core.policy.logins.login_limits_per_server import free_at
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.server_names import names_of
+from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS
 from trayagent.core.policy.wanted_connection import needs_bare_control, wanted
-from trayagent.core.policy.when_to_retry import CREDENTIAL_KINDS
 from trayagent.core.usable_routes import usable_route
 
 

@@ -13,7 +13,6 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.banner_check_in_backoff import check_banner
 from trayagent.core.policy.begin_attempt import (
     Step,
     give_up_attempt,
@@ -25,19 +24,20 @@ from trayagent.core.policy.begin_attempt import (
 )
 from trayagent.core.policy.begin_roaming import address_to_seek, keep_link, make_usable, seeks_from
 from trayagent.core.policy.better_route import race
-from trayagent.core.policy.drain_or_end import fate_of_old, needs_probe
-from trayagent.core.policy.end_idle_draining import end_if_idle
-from trayagent.core.policy.host_key_match import may_replace
-from trayagent.core.policy.judge_master import judge
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
-from trayagent.core.policy.login_needs_user import login_needs_user
-from trayagent.core.policy.other_address import address_to_try, reached_another
-from trayagent.core.policy.positive_control import is_timely
-from trayagent.core.policy.silence_limits import patience_s
-from trayagent.core.policy.verdict import Do, Verdict
-from trayagent.core.policy.wait_for_retransmission import grace_until, retransmission_near
+from trayagent.core.policy.logins.banner_check_in_backoff import check_banner
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.staleness.drain_or_end import fate_of_old, needs_probe
+from trayagent.core.policy.staleness.end_idle_draining import end_if_idle
+from trayagent.core.policy.staleness.host_key_match import may_replace
+from trayagent.core.policy.staleness.judge_master import judge
+from trayagent.core.policy.staleness.other_address import address_to_try, reached_another
+from trayagent.core.policy.staleness.positive_control import is_timely
+from trayagent.core.policy.staleness.silence_limits import patience_s
+from trayagent.core.policy.staleness.verdict import Do, Verdict
+from trayagent.core.policy.staleness.wait_for_retransmission import grace_until, retransmission_near
 from trayagent.core.policy.wanted_connection import needs_bare_control
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS
 from trayagent.core.problem_texts import user_needed
 
 

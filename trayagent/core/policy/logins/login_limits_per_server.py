@@ -29,7 +29,7 @@ from trayagent.core.facts.time_constants import (
     UNFINISHED_PER_WINDOW,
     UNFINISHED_WINDOW_S,
 )
-from trayagent.core.policy.doubling_pause import doubling
+from trayagent.core.policy.logins.doubling_pause import doubling
 
 _NETWORKS_KEPT = 8  # for each server; older networks no longer matter
 

@@ -8,10 +8,10 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import control_possible
-from trayagent.core.policy.host_key_match import proves
 from trayagent.core.policy.hostname_edited import replaced_by_edit
-from trayagent.core.policy.login_waits import Wait, before_login
-from trayagent.core.policy.verdict import Verdict, control_queued
+from trayagent.core.policy.logins.login_waits import Wait, before_login
+from trayagent.core.policy.staleness.host_key_match import proves
+from trayagent.core.policy.staleness.verdict import Verdict, control_queued
 from trayagent.core.policy.wanted_connection import needs_bare_control
 
 

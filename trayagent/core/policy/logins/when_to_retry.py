@@ -22,8 +22,8 @@ from trayagent.core.facts.time_constants import (
     RETRY_MAX_S,
     UNWRITABLE_S,
 )
-from trayagent.core.policy.doubling_pause import doubling
-from trayagent.core.policy.login_needs_user import foreign_proxy
+from trayagent.core.policy.logins.doubling_pause import doubling
+from trayagent.core.policy.logins.login_needs_user import foreign_proxy
 
 # The kinds of failures after which only the user or changed credentials bring a retry.
 CREDENTIAL_KINDS: frozenset[FailureKind] = frozenset(

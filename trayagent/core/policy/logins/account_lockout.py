@@ -14,7 +14,7 @@ from trayagent.core.facts.hosts import Hop, Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.find_jump_host import last_jump
-from trayagent.core.policy.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
 
 Hosts = Mapping[str, Host]
 Account = tuple[str, str]

@@ -13,7 +13,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LET_IN_LATELY_S, NEVER
-from trayagent.core.policy.account_lockout import (
+from trayagent.core.policy.logins.account_lockout import (
     Account,
     LetIn,
     at_target,
@@ -21,8 +21,8 @@ from trayagent.core.policy.account_lockout import (
     refused_accounts,
     refused_login,
 )
-from trayagent.core.policy.server_names import names_of
-from trayagent.core.policy.when_to_retry import AWAY_KINDS, refusable_at
+from trayagent.core.policy.logins.server_names import names_of
+from trayagent.core.policy.logins.when_to_retry import AWAY_KINDS, refusable_at
 
 
 def let_in(context: Context, host: Host, attempt: Attempt, origin: Origin, *, trusted: bool) -> None:

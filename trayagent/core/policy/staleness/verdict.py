@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.policy.login_waits import Wait
+from trayagent.core.policy.logins.login_waits import Wait
 
 Do = Literal[
     "keep",

@@ -15,7 +15,7 @@ from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.policy.silence_limits import patience_s
+from trayagent.core.policy.staleness.silence_limits import patience_s
 
 
 class Fate(Struct, frozen=True):

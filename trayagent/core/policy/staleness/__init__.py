@@ -1,0 +1,1 @@
+"""Judges a master that may be stale, and carries out the verdict; pure."""
