@@ -45,7 +45,8 @@ def kept(agent: Agent) -> list[dict[str, Any]]:
 
 
 def far_pid(agent: Agent) -> int:
-    """Return the server-side pid of the newest recorded session."""
+    """Return the server-side pid of the newest recorded session, as soon as there is one."""
+    until("a remote session is on record", lambda: bool(kept(agent)))
     return int(kept(agent)[-1]["session"]["pid"])
 
 
