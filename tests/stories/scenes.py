@@ -138,4 +138,5 @@ DOCKER = Scene(
     "docker", (nic("docker0", "172.17.0.1/16", kind="virtual"),), (Route("172.17.0.0/16", "docker0"),)
 )
 VPN = tunnel("VPN", "tun0", "10.8.0.6/24", "10.99.0.0/24")
+UNADDRESSED_VPN = Scene("tun0 without an address", (nic("tun0", kind="vpn"),))
 VPN_ALL = tunnel("VPN for everything", "tun0", "10.8.0.6/24", "0.0.0.0/1", "128.0.0.0/1")

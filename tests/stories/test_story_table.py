@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from tests.stories.scenes import CAFE, DOCKER, HOME, NOTHING, OFFICE, UNADDRESSED, VPN, VPN_ALL
+import pytest
+
+from tests.stories.scenes import (
+    CAFE,
+    DOCKER,
+    HOME,
+    NOTHING,
+    OFFICE,
+    UNADDRESSED,
+    UNADDRESSED_VPN,
+    VPN,
+    VPN_ALL,
+    Scene,
+)
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
@@ -201,6 +214,23 @@ def test_row_4_another_address_on_the_interface_ends_the_wait(story: Story) -> N
     story.after(60).network(UNADDRESSED + OFFICE)
     story.after(0.6).ready("web", local="172.20.0.5")
     story.after(0.1).network(CAFE + OFFICE)
+    assert story.did(TakeOver)
+
+
+@pytest.mark.parametrize(
+    ("before", "local", "after"),
+    [
+        (HOME + OFFICE, "192.168.10.2", UNADDRESSED.down("wlan0") + OFFICE),
+        (OFFICE + VPN_ALL, "10.8.0.6", OFFICE + UNADDRESSED_VPN),
+    ],
+)
+def test_row_4_an_unplugged_cable_and_a_tunnel_get_no_such_wait(
+    story: Story, before: Scene, local: str, after: Scene
+) -> None:
+    """Without a link no address returns soon, and a new session of a VPN has another address."""
+    story.connected(scene=before, local=local)
+    story.after(60).network(after)
+    story.after(0.6).ready("web", local="172.20.0.5")
     assert story.did(TakeOver)
 
 

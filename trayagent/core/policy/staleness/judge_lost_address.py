@@ -48,6 +48,7 @@ def _gets_address(host: Host, snapshot: Snapshot) -> bool:
     """Report whether the interface that had the address is up, is no tunnel, and has no address in its place yet."""
     bearer = host.doubt.left.path.bearer if host.doubt.left is not None else None
     found = next((i for i in snapshot.interfaces if i.name == bearer), None)
+    # A new session of a VPN has another address, as a rule.
     if found is None or found.kind == "vpn" or not found.up:
         return False
     return all(address.link_local for address in found.addresses)
