@@ -1,4 +1,4 @@
-"""Runs `trayagent demo` and saves its real output as a picture: assets/demo.svg, hostile.svg or roaming.svg.
+"""Runs `trayagent demo` and saves its real output as a picture: docs/pictures/demo.svg, hostile.svg or roaming.svg.
 
 Usage: python assets/make_demo_picture.py [--hostile | --roam] [FILE]
 """
@@ -18,7 +18,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox.demo import play, play_hostile, play_roaming
 from trayagent.sandbox.demo.screen import COLUMNS, Screen
 
-ASSETS = Path(__file__).parent
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 RTT_MS = 50.0
 
 # Background, foreground, then black, red, green, yellow, blue, magenta, cyan and white. Each colour has a contrast of
@@ -96,7 +96,7 @@ def main() -> int:
         name, act, command = ("hostile", play_hostile, "trayagent demo --hostile")
     elif args.roam:
         name, act, command = ("roaming", play_roaming, "trayagent demo --roam")
-    target = args.file or ASSETS / f"{name}.svg"
+    target = args.file or PICTURES / f"{name}.svg"
     console = Console(
         record=True,
         file=io.StringIO(),

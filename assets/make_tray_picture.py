@@ -1,4 +1,4 @@
-"""Makes assets/tray.png: the real agent's menu in a real xfce4-panel, with real masters in the sandbox.
+"""Makes docs/pictures/tray.png: the real agent's menu in a real xfce4-panel, with real masters in the sandbox.
 
 Usage: python assets/make_tray_picture.py [FILE]
 
@@ -78,4 +78,4 @@ def main(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "assets" / "tray.png")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "pictures" / "tray.png")

@@ -101,15 +101,15 @@ def test_the_configuration_can_be_loaded(tmp_path: Path) -> None:
 def test_every_file_that_is_shown_or_linked_is_there() -> None:
     """Pictures and links inside the project exist."""
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", README) if "://" not in t]
-    assert "assets/demo.svg" in targets
+    assert "docs/pictures/demo.svg" in targets
     for target in targets:
         assert (ROOT / target).exists(), target
 
 
 def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
     """The picture loads no external file, and shows the current texts of the demo."""
-    assert "assets/hostile.svg" in README
-    text = (ROOT / "assets" / "hostile.svg").read_text(encoding="utf-8")
+    assert "docs/pictures/hostile.svg" in README
+    text = (ROOT / "docs" / "pictures" / "hostile.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
     shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file
     for heading in re.findall(r"screen\.heading\(f?\"([^\"]+)\"\)", Path(hostile_story.__file__).read_text()):
@@ -120,8 +120,8 @@ def test_the_picture_of_the_lying_cafe_is_of_this_demo() -> None:
 
 def test_the_picture_of_the_session_that_survives_is_of_this_demo() -> None:
     """The picture loads no external file, and shows the current texts of the demo."""
-    assert "assets/roaming.svg" in README
-    text = (ROOT / "assets" / "roaming.svg").read_text(encoding="utf-8")
+    assert "docs/pictures/roaming.svg" in README
+    text = (ROOT / "docs" / "pictures" / "roaming.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
     shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file
     for *_, title in roaming_story.MOVES:
@@ -132,7 +132,7 @@ def test_the_picture_of_the_session_that_survives_is_of_this_demo() -> None:
 
 def test_the_picture_is_self_contained_and_of_this_demo() -> None:
     """The picture loads no external file, and shows the current texts of the demo."""
-    text = (ROOT / "assets" / "demo.svg").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "pictures" / "demo.svg").read_text(encoding="utf-8")
     assert re.findall(r"https?://[^\"' <)]+", text) == ["http://www.w3.org/2000/svg"]
     shown = " ".join("".join(ET.fromstring(text).itertext()).split())  # noqa: S314  # our own file
     for heading in re.findall(r"screen\.heading\(f?\"([^\"]+)\"\)", Path(main_story.__file__).read_text()):
