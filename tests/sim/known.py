@@ -415,4 +415,15 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "reboot", "web"), (90.0, "reconnect", "annex"), (0.0, "flapping", "cafe")),
     ),
+    # The server was reached through a VPN, but the agent counted its drops there, and each next login on the Wi-Fi.
+    "drops through a VPN before the first login": (
+        ("db",),
+        0.04,
+        (
+            (0.0, "dropping", "internal"),
+            (0.0, "vpn new address", "split"),
+            (0.0, "flapping", "twin"),
+            (0.0, "flapping", "cafe"),
+        ),
+    ),
 }

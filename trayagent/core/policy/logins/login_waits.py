@@ -20,7 +20,7 @@ from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS
 from trayagent.core.policy.wanted_connection import needs_bare_control, wanted
-from trayagent.core.usable_routes import usable_route
+from trayagent.core.usable_routes import network_from, usable_route
 
 
 class Wait(Struct, frozen=True):
@@ -81,14 +81,30 @@ def origin_of(host: Host, state: State, admitted: Admission) -> Origin:
     """Return the network and address from which the host's next connection reaches its server.
 
     All hosts of one server must get the same result. A host that was never reached has no known address. So it uses the
-    route to the address of another host of that server, which may lead into a VPN.
+    route to the address of another host of that server, which may lead into a VPN. If no address is known, an earlier
+    attempt that was established through a tunnel shows the route, as long as the tunnel is up.
     """
     route = admitted.route
     if not host.addresses:
         sharing = (other for other in state.hosts.values() if other.server == host.server)
         known = next((other for other in sharing if other.addresses), None)
+        if known is None and (tunnel := _tunnel_of_earlier_attempt(host, state)) is not None:
+            return tunnel
         route = (usable_route(known, state.snapshot) if known is not None else None) or route
     return Origin(route.network, route.source) if route is not None else Origin()
+
+
+def _tunnel_of_earlier_attempt(host: Host, state: State) -> Origin | None:
+    """Return the tunnel through which the last attempts reached the host's server, or None if it is not up any more."""
+    server = state.servers.get(host.server)
+    for budget in reversed(server.budgets if server is not None else ()):
+        origin = budget.origin
+        if origin.network is None or origin.source is None or "/" not in origin.network.gateway:
+            continue
+        here = network_from(state.snapshot, origin.source)
+        if here is not None and here.egress == origin.network.egress:
+            return origin
+    return None
 
 
 def server_free_at(host: Host, state: State, admitted: Admission, now: float) -> float | None:
