@@ -275,6 +275,25 @@ def test_the_time_without_a_network_is_known_for_each_outage(
     assert outage.as_json()["no_network_ms"] == no_network_s * 1000
 
 
+def test_the_event_says_how_long_a_host_had_no_route() -> None:
+    """The agent knows the routes of each host. A tunnel keeps its default route while the Wi-Fi under it is gone."""
+    begins = [event(0, "connected"), event(23, "master-stale")]
+    ends = event(24, "connected", took_ms=900.0, no_network_ms=20_000.0)
+    [outage] = outages([*begins, ends])
+    assert (outage.no_network_ms, outage.took_ms) == (20_000, 900)
+    [outage] = outages([*begins, network(23, False), {**ends, "no_network_ms": 0.0}])
+    assert outage.no_network_ms == 0
+
+
+def test_an_outage_that_continues_says_since_when_there_is_no_network() -> None:
+    """While there is no network, its length is unknown, but not its beginning."""
+    going = [event(0, "connected"), network(2, False), event(3, "disconnected")]
+    [outage] = outages(going)
+    assert outage.no_network_since == outage.as_json()["no_network_since"] == "2026-01-01T08:00:02.000Z"
+    assert outages([*going, network(9, True)])[0].no_network_since is None
+    assert outages([*going, event(9, "connected")])[0].no_network_since is None
+
+
 def test_the_sessions_of_a_host_that_roams_are_counted() -> None:
     """Sessions of a host that roams are counted if they move near the outage's end.
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.history.charts import MOST_BARS, Period, outages_by_day, recovery_times, timeline
 from trayagent.history.history_page import MOST_ROWS, page
@@ -93,9 +94,9 @@ def test_the_page_tells_each_host_and_each_outage() -> None:
     assert "806 ms the median recovery" in reader.text
     assert "1.2 s the slowest recovery" in reader.text
     assert "1 h the longest outage" in reader.text
-    assert "web 2 3 min 99.97% 806 ms" in reader.text
-    assert "db 1 1 h 99.40% -" in reader.text
-    assert "nas 0 - 100.00% -" in reader.text
+    assert "web 2 3 min - 99.97% 806 ms" in reader.text
+    assert "db 1 1 h - 99.40% -" in reader.text
+    assert "nas 0 - - 100.00% -" in reader.text
     assert "1 h, still" in reader.text
     assert "1 min 412 ms address=gone" in reader.text
 
@@ -145,8 +146,8 @@ def test_a_host_is_there_only_since_it_was_first_connected() -> None:
     new = Sighting(rfc3339(hour - timedelta(hours=3)), rfc3339(hour))
     found = [outage("new", 1800, 900, 400), outage("never", 600, None)]
     text = page({"new": new, "never": Sighting(rfc3339(hour), None)}, found, WEEK, lasted)
-    assert "new 1 15 min 18.75% 400 ms" in Reader(text).text
-    assert "never 1 10 min never -" in Reader(text).text
+    assert "new 1 15 min - 18.75% 400 ms" in Reader(text).text
+    assert "never 1 10 min - never -" in Reader(text).text
     (well,) = rects(text, "well")
     assert well["x"] == pytest.approx(100 * (1 - 1 / 168), abs=0.001)
     assert well["x"] + well["width"] == pytest.approx(100)
@@ -184,3 +185,15 @@ def test_a_long_history_makes_a_page_that_can_be_read() -> None:
     assert f"The last {MOST_ROWS} of {MOST_ROWS + 100} outages" in Reader(text).text
     assert len(rects(text, "gap")) == len(found)
     assert text.count("<tr>") == MOST_ROWS + 3
+
+
+def test_the_time_without_a_network_is_separate_from_the_recovery() -> None:
+    """The page says how long there was no network, in total and for each outage, and since when there is none."""
+    gap = replace(outage("web", 3600, 60, 900), no_network_ms=20_000)
+    going = replace(outage("web", 600, None), no_network_since=rfc3339(NOW - timedelta(seconds=600)))
+    words = Reader(page(known("web"), [gap, going], WEEK, lasted)).text
+    assert "20 s the longest time without a network" in words
+    assert "1 min 20 s 900 ms x" in words
+    assert "10 min, still since 2026-01-08 11:50 x" in words
+    assert "web 2 11 min 20 s" in words
+    assert "1 min, no network for 20 s: x" in words

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.stories.scenes import CAFE, HOME, NOTHING
+from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story, failure
 from trayagent.agent.events.event_bus import event_object
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.vpns import Vpn
 from trayagent.history.outages import outages
 
 BEGAN = datetime(2026, 1, 1, 8, tzinfo=UTC)
@@ -142,3 +143,60 @@ def test_a_failed_reconnect_of_a_host_that_is_missed_begins_an_outage(story: Sto
     story.post(user_events.UserReconnect(story.t, ("web",)), "reconnect")
     story.fails("web", "timed-out")
     assert away(story) == ["web"]
+
+
+def no_network_ms(story: Story, event: str) -> object:
+    """Return how long there was no network before the last event of this name."""
+    return story.told(event)[-1].details["no_network_ms"]
+
+
+def test_the_time_without_a_network_ends_when_a_route_is_there(story: Story) -> None:
+    """The time of the recovery begins when the time without a network ends."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.after(20).network(CAFE)
+    story.after(0.5)
+    story.reconnected()
+    assert no_network_ms(story, "connected") == 20_000
+    assert story.told("connected")[-1].details["took_ms"] == 500
+    [evidence] = [why.evidence for why in story.whys if why.verdict == "connected"]
+    assert evidence.get("no_network_ms") == "20000.0"
+
+
+def test_several_times_without_a_network_add_up_and_a_pause_does_not(story: Story) -> None:
+    """Each time without a network counts, but not the rest of a pause in which the network returns."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.after(20).network(CAFE)
+    story.after(0.1).network(NOTHING)
+    story.after(5).post(user_events.UserPause(story.t), "pause")
+    story.after(10).network(CAFE)
+    story.after(600).post(user_events.UserResume(story.t), "resume")
+    story.after(0.5)
+    story.reconnected()
+    assert no_network_ms(story, "connected") == 35_000
+
+
+def test_a_kept_connection_reports_the_time_without_a_network(story: Story) -> None:
+    """If the old network returns, the old connection lives, and the whole interruption was the network's."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.after(20).network(HOME)
+    story.after(0.05).answered("web")
+    assert no_network_ms(story, "master-kept") == 20_000
+    story.after(60).network(CAFE)
+    story.after(0.5)
+    story.reconnected()
+    assert no_network_ms(story, "connected") == 0
+
+
+def test_a_vpn_that_is_down_is_no_missing_network(story: Story) -> None:
+    """A host behind a VPN waits for the VPN, which only the user or the desktop can bring up."""
+    story.configured(web=Wish(listed=True, connect="always", vpn="corp"), vpns=(Vpn("corp", "tun*"),))
+    story.resolved("web")
+    story.network(CAFE)
+    story.started()
+    story.after(60).network(CAFE + VPN)
+    story.after(0.5)
+    story.reconnected()
+    assert no_network_ms(story, "connected") == 0

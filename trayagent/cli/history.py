@@ -106,11 +106,11 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
             if o.duration_ms is not None
             else f"{times.ago(o.began, now)}, still"
         )
+        network = _network_words(o, now)
         took = f"back in {times.lasted(o.took_ms / 1000)}" if o.took_ms is not None else ""
-        network = f"no network for {times.lasted(o.no_network_ms / 1000)}" if o.no_network_ms else ""
         if took and o.sessions_kept:
             took += f", {o.sessions_kept} session{'s' * (o.sessions_kept != 1)} kept"
-        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, took, network, o.words))
+        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, network, took, o.words))
     people.print_table(rows)
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)
     summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {times.lasted(since_s)}"
@@ -118,8 +118,19 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
         median = (took_ms[(len(took_ms) - 1) // 2] + took_ms[len(took_ms) // 2]) / 2
         summary += f"; the median recovery took {times.lasted(median / 1000)}, "
         summary += f"the slowest {times.lasted(took_ms[-1] / 1000)}"
+    if longest_ms := max(o.no_network_ms for o in found):
+        summary += f". Before that, there was no network for up to {times.lasted(longest_ms / 1000)}"
     print_line("")
     people.print_hanging([(Text(), Text(f"{summary}."))])
+
+
+def _network_words(outage: Outage, now: datetime) -> str:
+    """Return for example "no network for 20 s": the part of an outage that no agent can shorten."""
+    from trayagent.presentation import times
+
+    if outage.no_network_since is not None:
+        return f"no network since {times.clock(outage.no_network_since, now, exact=True)}"
+    return f"no network for {times.lasted(outage.no_network_ms / 1000)}" if outage.no_network_ms else ""
 
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:

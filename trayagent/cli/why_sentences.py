@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from trayagent.presentation.times import lasted
+
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _REFUSED = "the server refused the login: no retry until you request one or a key changes"
 _UNUSABLE = "the key of the login could not be used: no retry until you request one or a key changes"
 
@@ -179,9 +185,27 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
 
 
 def sentence(row: int, verdict: str, pairs: list[list[str]]) -> str | None:
-    """Return what the decision means, None if there is no sentence for it. `pairs` are its evidence."""
+    """Return what the decision means, None if there is no sentence for it. `pairs` are its evidence.
+
+    If there was no network before, the sentence also says for how long, and how long the recovery took after that.
+    """
     known = {key for key, _ in pairs} | {f"{key}={value}" for key, value in pairs}
     for name, only, needed, text in SENTENCES:
         if name == verdict and only in {None, row} and known.issuperset(needed):
-            return text
+            return text + _parts(dict(map(tuple, pairs)))
     return None
+
+
+def _parts(evidence: Mapping[str, str]) -> str:
+    """Return for example " (no network for 20 s, then back in 900 ms)", or "" if there was a network all the time."""
+    network, took = (_lasted(evidence.get(key)) for key in ("no_network_ms", "took_ms"))
+    if not network:
+        return ""
+    return f" (no network for {network}, then back in {took})" if took else f" (no network for {network})"
+
+
+def _lasted(milliseconds: str | None) -> str:
+    try:
+        return lasted(float(milliseconds or "") / 1000)
+    except ValueError:
+        return ""  # there is no such time

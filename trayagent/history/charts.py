@@ -119,7 +119,8 @@ def _gap(outage: Outage, period: Period, lasted: Lasted) -> str:
     left, right = period.share(begin), period.share(end)
     width = max(right - left, _THIN)
     took = "still" if outage.ended is None else lasted((outage.duration_ms or 0.0) / 1000)
-    title = f"{outage.host}: {moment(begin)}, {took}: {outage.words}"
+    network = f", no network for {lasted(outage.no_network_ms / 1000)}" if outage.no_network_ms else ""
+    title = f"{outage.host}: {moment(begin)}, {took}{network}: {outage.words}"
     left = min(left, 100 - width)
     return f'<rect class="gap" x="{left:.3f}" width="{width:.3f}" height="10"><title>{text(title)}</title></rect>'
 

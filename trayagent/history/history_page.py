@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 
@@ -81,6 +82,8 @@ def _tiles(outages: Sequence[Outage], took_s: Sequence[float], period: Period, l
         (lasted(max(took_s)) if took_s else "-", "the slowest recovery"),
         (lasted(longest), "the longest outage"),
     ]
+    if no_network_ms := max(o.no_network_ms for o in outages):
+        tiles.append((lasted(no_network_ms / 1000), "the longest time without a network"))
     cells = (f"<div><b>{text(value)}</b><span>{text(what)}</span></div>" for value, what in tiles)
     return f'<div class="tiles">{"".join(cells)}</div>'
 
@@ -91,16 +94,22 @@ def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
         own = [o for o in outages if o.host == host]
         away = [period.seconds_of(o) for o in own]
         took_s = [o.took_ms / 1000 for o in own if o.took_ms is not None]
+        no_network_s = sum(o.no_network_ms for o in own) / 1000
         rows.append(
             (
                 host,
                 str(len(own)),
                 lasted(sum(away)) if own else "-",
+                lasted(no_network_s) if no_network_s else "-",
                 _there(seen, own, period),
                 lasted(median(took_s)) if took_s else "-",
             )
         )
-    return _table(("host", "outages", "away", "connected", "median recovery"), rows, numbers={1, 2, 3, 4})
+    return _table(
+        ("host", "outages", "away", "no network", "connected", "median recovery"),
+        rows,
+        numbers={1, 2, 3, 4, 5},
+    )
 
 
 def _there(seen: Sighting, outages: Sequence[Outage], period: Period) -> str:
@@ -121,9 +130,13 @@ def _each(outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
         took = lasted(outage.took_ms / 1000) if outage.took_ms is not None else ""
         duration = going if outage.duration_ms is None else lasted(outage.duration_ms / 1000)
         network = lasted(outage.no_network_ms / 1000) if outage.no_network_ms else ""
+        if outage.no_network_since is not None:
+            network = f"since {moment(datetime.fromisoformat(outage.no_network_since))}"
         rows.append((moment(begin), outage.host, duration, network, took, outage.words))
     what = "Each outage" if len(outages) <= MOST_ROWS else f"The last {MOST_ROWS} of {len(outages)} outages"
-    table = _table(("began", "host", "lasted", "no network for", "back in", "why"), rows, numbers={2, 3, 4})
+    table = _table(
+        ("began", "host", "lasted", "no network for", "then back in", "why"), rows, numbers={2, 3, 4}
+    )
     return f"<details><summary>{what}</summary>{table}</details>"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,12 +20,14 @@ For these codes the core's state is needs-sign-in. They are repeated here, becau
 start of the command.
 """
 
-
 ADJACENT = timedelta(seconds=10)
 """A time without a network belongs to an outage that begins at most this long after it.
 
 The agent can prove a connection stale only on the next network. So an outage may begin only when the network is back.
 """
+
+Away = tuple[datetime, datetime | None]
+"""When the machine lost its default route, and when it got one again."""
 
 
 class Outage(Struct, frozen=True):
@@ -33,8 +35,9 @@ class Outage(Struct, frozen=True):
 
     `began` and `ended` are RFC 3339; `ended` is None while the outage continues. `took_ms` is how long the recovery
     itself took. It is None if there is no meaningful time: the old connection came back, the user had to act, or this
-    was the first connection to the host. `no_network_ms` is how long the machine had no network, during the outage or
-    right before it. No agent can shorten this time. `sessions_kept` is how many sessions continued afterwards, None on
+    was the first connection to the host. `no_network_ms` is how long there was no network, during the outage or right
+    before it. No agent can shorten this time. `no_network_since` is since when there is none, if the outage and that
+    time continue. `sessions_kept` is how many sessions continued afterwards, None on
     a host that does not roam. `reason` is the event's text for programs, and `words` are for users.
     """
 
@@ -47,6 +50,7 @@ class Outage(Struct, frozen=True):
     no_network_ms: float = 0.0
     sessions_kept: int | None = None
     words: str = ""
+    no_network_since: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `history --json` prints."""
@@ -57,6 +61,7 @@ class Outage(Struct, frozen=True):
             "duration_ms": self.duration_ms,
             "took_ms": self.took_ms,
             "no_network_ms": self.no_network_ms,
+            "no_network_since": self.no_network_since,
             "sessions_kept": self.sessions_kept,
             "reason": self.reason,
             "words": self.words,
@@ -110,7 +115,7 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     needed_user: set[str] = set()  # hosts that waited for the user in their current outage
     events = list(events)
     moves = [event for event in events if event.get("event") == "moved" and event.get("host")]
-    away: list[tuple[datetime, datetime | None]] = []  # the times without a network
+    away: list[Away] = []  # the times without a default route
     for event in events:
         host, name = event.get("host"), event.get("event")
         if name == "network-changed":
@@ -125,16 +130,13 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
             going.setdefault(host, event)
         elif name in ENDS and host in going:
             timed = host in connected and host not in needed_user
-            found.append(_outage(going.pop(host), event, timed=timed))
+            found.append(_outage(going.pop(host), event, away, timed=timed))
         if _proves(event):
             connected.add(host)
         if name == "sign-in-needed" or event.get("code") in NEEDS_USER:
             needed_user.add(host)
-    found += [_outage(begin, None) for begin in going.values()]
-    found = [
-        replace(o, no_network_ms=_no_network_ms(o, away), sessions_kept=_sessions_kept(o, moves))
-        for o in found
-    ]
+    found += [_outage(begin, None, away) for begin in going.values()]
+    found = [replace(o, sessions_kept=_sessions_kept(o, moves)) for o in found]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
 
 
@@ -149,8 +151,8 @@ def _sessions_kept(outage: Outage, moves: Iterable[dict[str, Any]]) -> int | Non
     return None
 
 
-def _note_network(away: list[tuple[datetime, datetime | None]], event: dict[str, Any]) -> None:
-    """Record the start or the end of a time without a network. An older agent does not report `online`."""
+def _note_network(away: list[Away], event: dict[str, Any]) -> None:
+    """Record the start or the end of a time without a default route. An older agent does not report `online`."""
     online, at = event.get("online"), datetime.fromisoformat(event["at"])
     going = bool(away) and away[-1][1] is None
     if online is False and not going:
@@ -159,19 +161,22 @@ def _note_network(away: list[tuple[datetime, datetime | None]], event: dict[str,
         away[-1] = (away[-1][0], at)
 
 
-def _no_network_ms(outage: Outage, away: Iterable[tuple[datetime, datetime | None]]) -> float:
+def _no_network_ms(began: str, end: dict[str, Any] | None, away: Iterable[Away]) -> float:
     """Return how long there was no network during an outage or right before it, in milliseconds.
 
-    If there is still no network, count up to the end of the outage. If the outage also continues, do not count that
-    time.
+    The event that ends an outage says for how long the host had no usable route. An older agent does not report this,
+    and an outage that continues has no such event. Then count the time without a default route, but not a time that
+    continues together with the outage.
     """
-    began = datetime.fromisoformat(outage.began)
-    ended = datetime.fromisoformat(outage.ended) if outage.ended is not None else None
+    if end is not None and "no_network_ms" in end:
+        return float(end["no_network_ms"])
+    first = datetime.fromisoformat(began)
+    ended = datetime.fromisoformat(end["at"]) if end is not None else None
     total = timedelta()
     for left, back in away:
-        end = min(filter(None, (back, ended)), default=None)
-        if end is not None and end >= began - ADJACENT and end > left:
-            total += end - left
+        until = min(filter(None, (back, ended)), default=None)
+        if until is not None and until >= first - ADJACENT and until > left:
+            total += until - left
     return total.total_seconds() * 1000
 
 
@@ -194,8 +199,11 @@ def _by_user(event: dict[str, Any]) -> bool:
     )  # older agents recorded the evidence as text only
 
 
-def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = False) -> Outage:
+def _outage(
+    begin: dict[str, Any], end: dict[str, Any] | None, away: Sequence[Away], *, timed: bool = False
+) -> Outage:
     began, duration_ms = begin["at"], None
+    going = away[-1] if away and away[-1][1] is None else None
     if end is not None:
         lasted = datetime.fromisoformat(end["at"]) - datetime.fromisoformat(began)
         duration_ms = max(lasted.total_seconds() * 1000, 0.0)  # the wall clock may have been set back
@@ -211,6 +219,8 @@ def _outage(begin: dict[str, Any], end: dict[str, Any] | None, *, timed: bool = 
         took_ms=end.get("took_ms") if end and timed else None,
         reason=str(begin.get("reason") or begin["event"]),
         words=_words(begin),
+        no_network_ms=_no_network_ms(began, end, away),
+        no_network_since=_text(going[0]) if end is None and going is not None else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from trayagent.sandbox import Agent, Lab
 
@@ -23,4 +24,6 @@ def test_an_outage_is_split_into_the_networks_part_and_ours(lab: Lab, agent: Age
         [outage] = json.loads(agent.cli("history", *host, "--json").stdout)["outages"]
         assert outage["no_network_ms"] >= (GAP_S - 0.5) * 1000
         assert outage["took_ms"] is not None
-    assert "no network for " in agent.cli("history").stdout
+    assert re.search(r"no network for [\d.]+ m?s +back in ", agent.cli("history").stdout)
+    why = " ".join(agent.cli("why", "web01").stdout.split())
+    assert re.search(r"connected: a new connection is in place \(no network for [\d.]+ s, then back in ", why)

@@ -206,8 +206,15 @@ class Outage(Struct, frozen=True):
 
     offline_since: float | None = None  # since when there has been no route
     began_at: float | None = None  # when a route that can carry the host became available again
+    no_network_since: float | None = None  # since when a host that is missed has had no usable network
+    no_network_s: float = 0.0  # how long earlier times without a network lasted in this outage
     recoveries: int = 0
     last_recovery_s: float | None = None
+
+    def no_network_ms(self, now: float) -> float:
+        """Return how long there has been no usable network in this outage, in milliseconds."""
+        going_s = now - self.no_network_since if self.no_network_since is not None else 0.0
+        return round((self.no_network_s + going_s) * 1e3, 1)
 
 
 class Host(Struct, frozen=True):

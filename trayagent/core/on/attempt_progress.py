@@ -361,7 +361,8 @@ def took_over(context: Context, event: TookOver) -> None:
         return
     now = context.now
     old = host.attempt.replaces if host.attempt is not None else None
-    began = host.outage.began_at
+    outage = host.outage
+    began = outage.began_at
     if host.attempt is not None:
         host = answered_by(host, host.attempt)
     user = host.attempt is not None and host.attempt.purpose == "user"
@@ -406,19 +407,19 @@ def took_over(context: Context, event: TookOver) -> None:
     if old is not None:
         context.publish("master-killed", host.name, reason="taken over", pid=old)
     took_ms = None if took_s is None else round(took_s * 1e3, 1)
+    no_network_ms = outage.no_network_ms(now)
     context.publish(
         "connected",
         host.name,
         reason="adopted" if event.adopted else "",
         pid=event.master.pid,
         took_ms=took_ms,
+        no_network_ms=no_network_ms,
     )
-    context.because(
-        host.name,
-        0,
-        "connected",
-        Evidence.of(pid=event.master.pid, took_ms=took_ms, adopted=event.adopted),
-    )
+    evidence = Evidence.of(pid=event.master.pid, took_ms=took_ms, adopted=event.adopted)
+    if no_network_ms:
+        evidence = evidence.plus(no_network_ms=no_network_ms)
+    context.because(host.name, 0, "connected", evidence)
     context.do(Remember(host.name))
 
 

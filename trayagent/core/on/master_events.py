@@ -223,8 +223,12 @@ def _alive(context: Context, host: Host, evidence: Evidence) -> None:
         bare_retry=after_success(host.bare_retry, context.now),
     )
     if doubt:
+        no_network_ms = host.outage.no_network_ms(context.now)
+        if no_network_ms:
+            evidence = evidence.plus(no_network_ms=no_network_ms)
+        pid = host.master.pid if host.master else None
         context.because(host.name, 6, "keep", evidence)
-        context.publish("master-kept", host.name, evidence, pid=host.master.pid if host.master else None)
+        context.publish("master-kept", host.name, evidence, pid=pid, no_network_ms=no_network_ms)
     note_reached(context, host)
 
 

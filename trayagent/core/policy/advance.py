@@ -39,6 +39,8 @@ def advance(context: Context, name: str) -> None:
 def _step(context: Context, host: Host) -> Step:
     """Do the next step."""
     now, state = context.now, context.state
+    admitted = admission(host, state, by_user=host.by_user)
+    host = _note_network(context, host, admitted)
     if state.paused(host, now) and not host.by_user:
         owed_at = living.finish(context, give_up_attempt(context, host))
         ends = (state.paused_until, host.user.paused_until, owed_at)
@@ -47,7 +49,6 @@ def _step(context: Context, host: Host) -> Step:
         return False, living.finish(context, give_up_attempt(context, host))
     if host.attempt is not None and host.attempt.taking_over:
         return False, None
-    admitted = admission(host, state, by_user=host.by_user)
     host = _note_route(context, host, admitted)
     read_at = identify_network(context, host, admitted)
     if host.master is not None:
@@ -55,6 +56,24 @@ def _step(context: Context, host: Host) -> Step:
     else:
         again, check_at = absent.step(context, host, admitted)
     return again, min((at for at in (check_at, read_at) if at is not None), default=None)
+
+
+def _note_network(context: Context, host: Host, admitted: Admission) -> Host:
+    """Add up how long a host that is missed has no usable network, until its connection is beyond doubt again.
+
+    A VPN that is down or a captive portal does not count, because the network is there.
+    """
+    before, now = host.outage, context.now
+    missed = host.suspect if host.master is not None else wanted(host)
+    since = before.no_network_since
+    if not missed:
+        after = replace(before, no_network_since=None, no_network_s=0.0)
+    elif admitted.code == "unreachable":
+        after = replace(before, no_network_since=now) if since is None else before
+    else:
+        gone_s = now - since if since is not None else 0.0
+        after = replace(before, no_network_since=None, no_network_s=before.no_network_s + gone_s)
+    return host if after == before else context.put(host, outage=after)
 
 
 def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
