@@ -9,6 +9,7 @@
 # make release  build sdist, wheel and package in dist/, check them, and print what to upload
 # make fleet-check  check the Ansible role with ansible-lint and a run against a real sshd
 # make reference  regenerate docs/configuration.md from the model
+# make site    build the documentation site in build/site
 # make fresh   create a Debian 12 tree, then run demo, package (also under systemd) and tests in it (root, debootstrap)
 #
 # Each target creates .venv. You need git, make, and Python 3.11 or newer with venv.
@@ -53,7 +54,7 @@ FLOORS := core:96 config:97 ipc:93 history:98
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help demo test roam-long bench prove lint coverage deb release reference fresh fleet-check
+.PHONY: help site demo test roam-long bench prove lint coverage deb release reference fresh fleet-check
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -66,6 +67,10 @@ help:
 .venv/.for-development: pyproject.toml installers/make-venv
 	@installers/make-venv dev
 	@touch $@ .venv/.for-use
+
+.venv/.for-site: pyproject.toml installers/make-venv
+	@installers/make-venv site
+	@touch $@
 
 demo: .venv/.for-use
 	@installers/lab-tools $(LAB_TOOLS)
@@ -117,6 +122,11 @@ deb: .venv/.for-use
 release: .venv/.for-use
 	@installers/lab-tools $(LAB_TOOLS)
 	@installers/release $(ARGS)
+
+# Material announces the end of MkDocs 1 at each build, which would hide the warnings that matter.
+site: .venv/.for-site
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet $(ARGS)
+	@echo "build/site/index.html"
 
 reference: .venv/.for-use
 	@$(PYTHON_OF_VENV) installers/manual/make_reference.py > docs/configuration.md.new && mv docs/configuration.md{.new,}
