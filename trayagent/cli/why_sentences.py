@@ -192,7 +192,7 @@ def sentence(row: int, verdict: str, pairs: list[list[str]]) -> str | None:
     known = {key for key, _ in pairs} | {f"{key}={value}" for key, value in pairs}
     for name, only, needed, text in SENTENCES:
         if name == verdict and only in {None, row} and known.issuperset(needed):
-            return text + _parts(dict(map(tuple, pairs)))
+            return text + _parts(dict(pairs))
     return None
 
 
