@@ -40,6 +40,7 @@ THEME = TerminalTheme(
 
 # rich's own frame loads a font from the network, but a picture in a README must be self-contained. Every text states
 # its width, so that any monospaced font fits.
+# rich's frame would also cut the last line below its letters.
 FRAME = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" role="img" xmlns="http://www.w3.org/2000/svg">
   <title>The output of COMMAND</title>
@@ -53,14 +54,11 @@ FRAME = """\
     {styles}
   </style>
   <defs>
-    <clipPath id="{unique_id}-clip-terminal">
-      <rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
-    </clipPath>
     {lines}
   </defs>
   <rect width="{width}" height="{height}" rx="10" fill="#161b22"/>
   <text class="{unique_id}-command" x="{terminal_x}" y="34" fill="#76d0dc">$ COMMAND</text>
-  <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+  <g transform="translate({terminal_x}, {terminal_y})">
     {backgrounds}
     <g class="{unique_id}-matrix">
     {matrix}
@@ -89,7 +87,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Save the real output of trayagent demo as a picture.")
     parser.add_argument("--hostile", action="store_true", help="the lying café")
     parser.add_argument("--roam", action="store_true", help="the session that survives")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: beside this script")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: in docs/pictures")
     args = parser.parse_args()
     name, act, command = ("demo", play, "trayagent demo")
     if args.hostile:
