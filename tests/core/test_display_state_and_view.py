@@ -165,6 +165,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "unknown_listens": [],
             "ended_listens": [],
             "attempt": 0,
+            "failing_since": None,
             "next_retry": None,
             "problem": None,
             "held": False,
@@ -299,14 +300,44 @@ def test_a_waiting_host_shows_its_retry_while_other_hosts_use_all_the_logins(sto
     assert (host["state"], host["next_retry"]) == ("waiting", None)
 
 
-@pytest.mark.parametrize("state", ["paused", "failed", "offline", "connected"])
-def test_only_waiting_promises_a_retry(story: Story, state: str) -> None:
-    """A time may lie ahead in any state, but only `waiting` shows it as the next retry."""
+@pytest.mark.parametrize("kind", ["control-path", "unwritable", "ssh-missing"])
+def test_a_local_failure_shows_its_next_retry(story: Story, kind: FailureKind) -> None:
+    """No event reports the end of an obstacle on this machine. So the agent tries again, and the view says when."""
     story.network(HOME)
     story.configured(web=ALWAYS)
     story.resolved("web")
     story.started()
-    story.fails("web", "control-path" if state == "failed" else "refused")
+    story.fails("web", kind)
+    due = story.host("web").retry.at
+    assert due is not None
+    assert shown(story)["hosts"][0]["next_retry"] == f"wall {due:.0f}"
+
+
+def test_a_host_that_fails_shows_since_when(story: Story) -> None:
+    """The first failure counts, however many follow. Each try begins a new `waiting`, so `since` is later."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.after(5)
+    story.fails("web", "timed-out")
+    for _ in range(3):
+        story.after(60)
+        story.fails("web", "refused")
+    assert shown(story)["hosts"][0]["failing_since"] == "wall 5"
+    story.after(60)
+    story.reconnected()
+    assert shown(story)["hosts"][0]["failing_since"] is None
+
+
+@pytest.mark.parametrize("state", ["paused", "offline", "connected"])
+def test_only_a_host_that_should_be_connected_promises_a_retry(story: Story, state: str) -> None:
+    """A time may lie ahead in any state, but a host that is paused, offline or connected does not show it."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.resolved("web")
+    story.started()
+    story.fails("web", "refused")
     if state == "paused":
         story.post(user_events.UserPause(story.t, ("web",)))
     elif state == "offline":

@@ -145,7 +145,8 @@ def test_the_whole_menu_reads_as_it_should() -> None:
         "Compare it with db's own, then: trayagent reconnect db",
     )
     refused = problem("refused", "nas refuses the connection", "")
-    nas = host("nas", "waiting", since=None, problem=refused, next_retry="2026-01-01T14:31:30Z")
+    failing = {"failing_since": "2026-01-01T14:26:00Z", "next_retry": "2026-01-01T14:31:30Z"}
+    nas = host("nas", "waiting", since=None, problem=refused, **failing)
     given = view(web, nas, host("db", "failed", problem=changed), vpns=[vpn("corp", "needs-sign-in", "db")])
     assert drawn(built(given, start_at_login=True).items) == [
         "1 of 3 connected · a forward is not open · wlan0",
@@ -161,9 +162,8 @@ def test_the_whole_menu_reads_as_it_should() -> None:
         "    ---",
         "    Open terminal",
         "    Show why",
-        "↻ nas · waiting ▸",
+        "↻ nas · connection refused since 15:26, next try 15:31:30 ▸",
         "    nas refuses the connection",
-        "    Next try at 15:31:30",
         "    ---",
         "    Reconnect",
         "    Disconnect",

@@ -64,7 +64,7 @@ def test_the_page_tells_what_the_view_tells() -> None:
     hosts = words[words.index("Hosts") :]
     assert hosts.index("db needs sign-in") < hosts.index("nas waiting") < hosts.index("web connected")
     assert "db refuses every key Log in: trayagent login db" in hosts
-    assert "Next try at 12:01:30" in hosts
+    assert "nas waiting, next try 12:01:30" in hosts
     assert "socks5h://localhost:1080 SOCKS 1080" in hosts
     assert "Not in use (1) – old idle" in hosts  # noqa: RUF001  # the sign of "idle"
     assert "corp down" in words

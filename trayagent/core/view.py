@@ -159,6 +159,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "unknown_listens": list(host.forwards.unknown),
         "ended_listens": _ended_listens(host),
         "attempt": host.retry.count,
+        "failing_since": _wall(host.retry.first_failed_at if host.retry.count else None, wall),
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),
         "problem": problem.as_json() if problem is not None else None,
         "held": host.user.held,
@@ -214,10 +215,12 @@ def _control_path(host: Host) -> str | None:
 
 
 def _next_retry(host: Host, state: State, shown: DisplayState, now: float) -> float | None:
-    if shown != "waiting":
+    if shown not in {"waiting", "failed", "needs-sign-in"}:
         return None
     delayed = delay(host, state, now)
     due = delayed.at if delayed is not None and delayed.at is not None else host.retry.at
+    if delayed is None and shown != "waiting":
+        return None
     return due if due is not None and due > now else None
 
 

@@ -12,6 +12,7 @@ from trayagent.history.charts import text
 from trayagent.presentation import states, summary
 from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
+from trayagent.presentation.host_state import state_words
 from trayagent.presentation.times import clock
 
 Host = Mapping[str, Any]
@@ -59,13 +60,10 @@ def _list(hosts: Sequence[Host], now: datetime) -> str:
 
 
 def _host(host: Host, now: datetime) -> str:
-    state = f"{states.words_of(host)}{_since(host, now)}"
-    lines = [_head(_kind(host), states.sign(host["state"]), host["name"], state)]
+    lines = [_head(_kind(host), states.sign(host["state"]), host["name"], state_words(host, now))]
     if lacking := summary.lacks(host):
         lines.append(f'<p class="problem">{text(lacking[0].upper() + lacking[1:])}.</p>')
     lines += _problem(host["problem"])
-    if host["next_retry"]:
-        lines.append(f"<p>Next try at {text(clock(host['next_retry'], now, exact=True))}.</p>")
     lines += [f"<p>{text(line[0].upper() + line[1:])}.</p>" for line in draining_lines(host, now)]
     lines += [f"<p>{text(line)}</p>" for line in unknown_lines(host)]
     if host["forwards"]:

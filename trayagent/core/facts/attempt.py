@@ -77,6 +77,7 @@ class Retry(Struct, frozen=True):
     kind: FailureKind | None = None
     count: int = 0
     failed_at: float = NEVER
+    first_failed_at: float | None = None  # when the first of the `count` attempts failed
     network: Network | None = None
     source: str | None = None
     seen: bool = True

@@ -11,9 +11,9 @@ from trayagent.presentation import states, summary
 from trayagent.presentation.beside import beside_lines
 from trayagent.presentation.by_hand import unknown_lines
 from trayagent.presentation.draining import draining_lines
+from trayagent.presentation.host_state import state_words
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
-from trayagent.presentation.times import clock
 
 LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"})
 """Problems that a login at a terminal fixes."""
@@ -33,13 +33,13 @@ def host_item(host: Host, scene: Scene) -> Item:
 
 def host_text(host: Host, scene: Scene) -> str:
     """Return the text of the host's line: sign, name, state, and forwards that are not open."""
-    name, state = menu_texts.name(host["name"]), states.words_of(host)
-    text = f"{states.sign(host['state'])} {name} · {state}{menu_texts.since(host['since'], scene.now)}"
+    name, state = menu_texts.name(host["name"]), state_words(host, scene.now)
+    text = f"{states.sign(host['state'])} {name} · {state}"
     return f"{text} · {lacking}" if (lacking := summary.lacks(host)) else text
 
 
 def news_items(host: Host, scene: Scene) -> list[Item]:
-    """Return the lines that inform about the host: address, problem, sessions, the time of the next try."""
+    """Return the lines that inform about the host: address, problem, sessions."""
     key, problem = ("host", host["name"]), host["problem"]
     found = []
     if host["state"] in {"connected", "paused"} and host["peer"]:
@@ -59,9 +59,6 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
             label((*key, "unknown", str(number), str(n)), part)
             for n, part in enumerate(menu_texts.lines(line))
         ]
-    if host["next_retry"]:
-        due = clock(host["next_retry"], scene.now, exact=True)
-        found.append(label((*key, "retry"), f"Next try at {due}"))
     return found
 
 

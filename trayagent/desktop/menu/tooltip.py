@@ -8,6 +8,7 @@ from typing import Any
 
 from trayagent.desktop.menu import menu_texts
 from trayagent.presentation import states, summary
+from trayagent.presentation.host_state import state_words
 from trayagent.presentation.text import clean
 
 MOST = 5
@@ -32,6 +33,6 @@ def tooltip(view: Mapping[str, Any], now: datetime) -> str:
 
 def _line(host: Mapping[str, Any], now: datetime) -> str:
     problem, lacking = host["problem"], summary.lacks(host)
-    told = problem["title"] if problem else states.word(host["state"]) + menu_texts.since(host["since"], now)
+    told = problem["title"] if problem else state_words(host, now)
     sign = states.sign("failed" if lacking else host["state"])
     return f"{sign} {menu_texts.name(host['name'])}: {menu_texts.short(lacking or told, menu_texts.LINE)}"

@@ -208,6 +208,7 @@ def _after(retry: Retry, attempt: Attempt, failure: Failure, now: float, at: flo
         kind=failure.kind,
         count=retry.count + 1,
         failed_at=now,
+        first_failed_at=retry.first_failed_at if retry.count else now,
         network=attempt.network,
         source=attempt.source,
         seen=server_saw(failure, established=attempt.established_at is not None),
