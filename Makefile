@@ -123,10 +123,10 @@ release: .venv/.for-use
 	@installers/lab-tools $(LAB_TOOLS)
 	@installers/release $(ARGS)
 
-# Material announces the end of MkDocs 1 at each build, which would hide the warnings that matter.
+# Material announces the end of MkDocs 1 at each build, which would hide the warnings that matter. With --quiet a warning
+# would not fail the build.
 site: .venv/.for-site
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet $(ARGS)
-	@echo "build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build $(ARGS)
 
 reference: .venv/.for-use
 	@$(PYTHON_OF_VENV) installers/manual/make_reference.py > docs/configuration.md.new && mv docs/configuration.md{.new,}

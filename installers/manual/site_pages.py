@@ -1,4 +1,4 @@
-"""A hook of MkDocs: adds the project's pages outside docs/ to the site, and leads the links to them there."""
+"""A hook of MkDocs: adds the project's files outside docs/ to the site, and leads the links to them there."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-PAGES = {
+FILES = {
     "installers/fleet/README.md": "fleet.md",
+    "installers/fleet/roles/trayagent/defaults/main.yml": "fleet-defaults.yml",
     "CHANGELOG.md": "changes.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security-policy.md",
+    "assets/icon.svg": "pictures/icon.svg",
 }
 """Paths in the project, and their names in the site."""
-PICTURES = {"assets/icon.svg": "pictures/icon.svg"}
 
 _LINK = re.compile(r"\]\((?![a-z]+://|#)([^)\s#]+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages and pictures from outside docs/."""
-    for there, here in (PAGES | PICTURES).items():
+    """Add the files from outside docs/."""
+    for there, here in FILES.items():
         files.append(File.generated(config, here, abs_src_path=str(ROOT / there)))
     return files
 
@@ -33,11 +34,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Return the page with links to names in the site. A link to a file that it lacks stays, and fails the build."""
     here = page.file.src_uri
-    original = next((path for path, name in PAGES.items() if name == here), f"docs/{here}")
+    original = next((path for path, name in FILES.items() if name == here), f"docs/{here}")
 
     def renamed(link: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(original), link[1]))
-        target = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        target = FILES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
         return f"]({posixpath.relpath(target, posixpath.dirname(here) or '.')}" if target else link[0]
 
     return _LINK.sub(renamed, markdown)
