@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 FILES = {
     "installers/fleet/README.md": "fleet.md",
     "installers/fleet/roles/trayagent/defaults/main.yml": "fleet-defaults.yml",
+    "installers/recipes/README.md": "recipes.md",
     "CHANGELOG.md": "changes.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security-policy.md",
