@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 FROM_DEBIAN = {"pillow": "python3-pil", "platformdirs": "python3-platformdirs", "rich": "python3-rich"}
-"""Debian 12 has these packages in new enough versions, and fixes their vulnerabilities.
+"""Debian 12 and its successors have these packages in new enough versions, and fix their vulnerabilities.
 
 The other dependencies are missing in Debian 12, or too old.
 """

@@ -14,7 +14,8 @@ import pytest
 from installers.linux import deb_parts
 
 ROOT = Path(__file__).parents[2]
-SITE = "usr/lib/trayagent/lib/python3.11/site-packages"
+SITE = "usr/lib/trayagent/lib/site-packages"
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def run(*words: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -63,10 +64,10 @@ def tree(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_package_declares_its_dependencies(tree: Path) -> None:
-    """The package depends on one Python version and architecture, for its compiled parts, and on Debian's packages."""
+    """The package depends on the Pythons and the architecture of its compiled parts, and on Debian's packages."""
     control = (tree / "DEBIAN" / "control").read_text()
     depends = re.findall(r"^Depends: (.*)$", control, re.MULTILINE)[0]
-    assert "python3 (>= 3.11), python3 (<< 3.12)" in depends
+    assert "python3 (>= 3.11), python3 (<< 3.15)" in depends
     assert "openssh-client" in depends
     assert all(name in depends for name in deb_parts.FROM_DEBIAN.values())
     assert re.search(r"^Architecture: (amd64|arm64)$", control, re.MULTILINE)
@@ -116,7 +117,22 @@ def test_the_package_contains_what_debian_lacks(tree: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="its compiled parts are for Python 3.11")
+def test_each_python_finds_its_compiled_parts(tree: Path) -> None:
+    """The directory of each Python is the same directory, which has each compiled part once for each Python."""
+    parts: dict[str, set[str]] = {}
+    for path in (tree / SITE).rglob("*.so"):
+        name, tag, _ = path.name.split(".")
+        parts.setdefault(tag.split("-")[1], set()).add(str(path.relative_to(tree / SITE).with_name(name)))
+    assert set(parts) == {version.replace(".", "") for version in PYTHONS}
+    assert all(names == parts["311"] for names in parts.values())
+    for version in PYTHONS:
+        assert (tree / SITE).samefile(tree / f"usr/lib/trayagent/lib/python{version}/site-packages")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "{}.{}".format(*sys.version_info) not in PYTHONS, reason="it has no compiled parts for this Python"
+)
 def test_the_program_in_it_starts(tree: Path) -> None:
     """The packaged program starts. The tests' Python runs it with the package's directory first in its path."""
     done = run(sys.executable, "-P", "-m", "trayagent", "--version", PYTHONPATH=str(tree / SITE))
