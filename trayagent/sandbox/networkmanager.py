@@ -17,7 +17,8 @@ from trayagent.sandbox.lab_tools import search_path, tool
 from trayagent.sandbox.openvpn import OpenVpn
 
 OPENVPN_PLUGIN = "nm-openvpn-service"
-INSTALLED_PLUGINS = Path("/usr/lib/NetworkManager")
+PLUGIN_DESCRIPTIONS = "/usr/lib/NetworkManager/VPN"
+PLUGIN_FOLDERS = ("/usr/lib/NetworkManager", "/usr/libexec")  # of Debian 12, and of Debian 13
 READY_DEADLINE_S = 30.0
 
 CONFIG = """[main]
@@ -89,7 +90,7 @@ class NetworkManager:
         check = f"uri={portal_url}\nresponse=online\ninterval=5" if portal_url else "enabled=false"
         (self.folder / "NetworkManager" / "NetworkManager.conf").write_text(CONFIG.format(connectivity=check))
         unpacked = [folder] if (folder := _unpacked()) else []
-        self._describe_plugins(*(Path(f"{root}{INSTALLED_PLUGINS}/VPN") for root in ("", *unpacked)))
+        self._describe_plugins(*(Path(f"{root}{PLUGIN_DESCRIPTIONS}") for root in ("", *unpacked)))
         words = [str(self.folder), *unpacked]
         self._program = Program(lab.laptop, "networkmanager", *words, admin=True)
         if "error" in self._program.first:
@@ -140,7 +141,7 @@ class NetworkManager:
 
         If `password` is None, a secret agent has to provide the password.
         """
-        if not (INSTALLED_PLUGINS / OPENVPN_PLUGIN).exists():
+        if not any(Path(folder, OPENVPN_PLUGIN).exists() for folder in PLUGIN_FOLDERS):
             tool(OPENVPN_PLUGIN)
         made = str(uuid.uuid4())
         secrets = "" if password is None else f"[vpn-secrets]\npassword={password}\n"
