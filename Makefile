@@ -5,12 +5,12 @@
 # make prove HISTORIES=1000000    play that many random histories on all cores; it can be stopped and continued
 # make lint    check style and types
 # make coverage  measure how much of core, config, ipc and history the tests reach; fail below a floor
-# make deb     build the package for Debian 12 in dist/
+# make deb     build the package for Debian 12 and later in dist/
 # make release  build sdist, wheel and package in dist/, check them, and print what to upload
 # make fleet-check  check the Ansible role with ansible-lint and a run against a real sshd
 # make reference  regenerate docs/configuration.md from the model
 # make site    build the documentation site in build/site
-# make fresh   create a Debian 12 tree, then run demo, package (also under systemd) and tests in it (root, debootstrap)
+# make fresh   create trees of Debian 12 and 13, and run demo, package (also under systemd) and tests in each (root, debootstrap)
 #
 # Each target creates .venv. You need git, make, and Python 3.11 or newer with venv.
 
@@ -40,6 +40,9 @@ CLIENT_TOOLS := git rsync scp sftp sshfs ansible-playbook tmux sshuttle mosh mos
 
 # Debian suites whose OpenSSH the tests use beside the machine's own. Where they cannot be fetched, tests are skipped.
 SUITES := trixie sid
+
+# Debian suites of `make fresh`: those in which each release is tested.
+SUITE := bookworm trixie
 
 # Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor. With four
 # at once, a third of the time of two processors was idle.
@@ -132,7 +135,7 @@ reference: .venv/.for-use
 	@$(PYTHON_OF_VENV) installers/manual/make_reference.py > docs/configuration.md.new && mv docs/configuration.md{.new,}
 
 fresh:
-	@installers/fresh/check $(ARGS)
+	@for suite in $(SUITE); do installers/fresh/check --suite $$suite $(ARGS) || exit; done
 
 fleet-check: .venv/.for-development
 	@installers/lab-tools $(LAB_TOOLS)
