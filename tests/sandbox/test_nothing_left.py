@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import trayagent
+from tests.sandbox.run_demo import DEMO, WITHIN_S
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Lab, lab_tools
 from trayagent.sandbox.inside import holder
@@ -128,6 +130,64 @@ def test_a_forbidding_kernel_is_named_with_its_remedy(
     error = lab_tools.forbidden(1, "Operation not permitted")
     assert error.code == "sandbox-forbidden"
     assert "sudo sysctl -w one.switch=0" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("release", "enforcing", "number", "remedy"),
+    [
+        pytest.param("4.4.0-19041-Microsoft", "0", errno.EINVAL, "wsl --set-version", id="WSL 1"),
+        pytest.param("6.6.87.2-microsoft-standard-WSL2", "0", errno.EPERM, "--privileged", id="WSL 2"),
+        pytest.param("6.1.0", "1", errno.EACCES, "ausearch -m avc", id="SELinux"),
+        pytest.param("6.1.0", "0", errno.EPERM, "--privileged", id="a container"),
+    ],
+)
+def test_each_system_has_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str, enforcing: str, number: int, remedy: str
+) -> None:
+    """The error names what forbids namespaces on this system, and how to change it."""
+    (tmp_path / "enforce").write_text(f"{enforcing}\n")
+    monkeypatch.setattr(lab_tools, "SELINUX", str(tmp_path / "enforce"))
+    monkeypatch.setattr(lab_tools, "SWITCHES", ())
+    monkeypatch.setattr("platform.release", lambda: release)
+    assert remedy in lab_tools.forbidden(number, os.strerror(number)).hint
+
+
+@pytest.mark.usefixtures("possible")
+def test_the_demo_names_the_limit_that_forbids_namespaces_to_a_user() -> None:
+    """If a user may create no user namespace, the demo names the setting and the command that changes it."""
+    # The limit belongs to a user namespace. In a new one it can be changed without an effect on the machine.
+    script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    words = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c", script, "-"]
+    done = subprocess.run([*words, *DEMO], capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "does not let a user create network namespaces" in done.stderr
+    assert "sudo sysctl -w user.max_user_namespaces=15000" in " ".join(done.stderr.split())
+
+
+@pytest.mark.usefixtures("possible")
+def test_a_kernel_without_nf_tables_is_named_with_its_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel knows no nf_tables, the error names the modules to load."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # gateways have their own /tmp
+        Path(folder).chmod(0o755)
+        refusing = Path(folder, "nft")
+        refusing.write_text(
+            "#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\nexit 1\n"
+        )
+        refusing.chmod(0o755)
+        monkeypatch.setattr("trayagent.sandbox.firewall.tool", lambda _: str(refusing))
+        with pytest.raises(TrayagentError, match="not supported") as caught:
+            Lab()
+    assert caught.value.code == "sandbox-forbidden"
+    assert "modprobe -a nf_tables" in caught.value.hint
+
+
+def test_other_package_managers_are_named_with_their_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On Fedora the error names dnf, and its name of the package."""
+    (tmp_path / "dnf").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert lab_tools.how_to_install("ip", "sshd") == "sudo dnf install iproute openssh-server"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user runs the whole suite as one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trayagent.errors import TrayagentError
 from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.network_map import Network
 from trayagent.sandbox.node import Node
@@ -9,7 +10,7 @@ from trayagent.sandbox.node import Node
 
 def set_firewall(gateway: Node, network: Network, *, nat: bool, silent: bool) -> None:
     """Make a gateway translate addresses, silently drop unknown packets, or do neither."""
-    gateway.check([tool("nft"), "-f", "-"], admin=True, text=_rules(network, nat=nat, silent=silent))
+    load(gateway, _rules(network, nat=nat, silent=silent))
     if silent:
         # By default, conntrack accepts a connection even if it did not see the connection's start.
         strict = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"
@@ -18,7 +19,20 @@ def set_firewall(gateway: Node, network: Network, *, nat: bool, silent: bool) ->
 
 def lose_connection(gateway: Node, port: int) -> None:
     """Make a gateway drop the packets of the TCP connection from this port of the laptop."""
-    gateway.check([tool("nft"), "-f", "-"], admin=True, text=_without_connection(port))
+    load(gateway, _without_connection(port))
+
+
+def load(gateway: Node, rules: str) -> None:
+    """Load rules into a gateway. Raises TrayagentError: sandbox-forbidden (no nf_tables), sandbox-broken."""
+    try:
+        gateway.check([tool("nft"), "-f", "-"], admin=True, text=rules)
+    except TrayagentError as error:
+        # nft prints the kernel's EOPNOTSUPP, EPROTONOSUPPORT, or ENOENT for a module that is missing.
+        if not any(words in error.title for words in ("not supported", "rule: No such file or directory")):
+            raise
+        modules = "nf_tables nft_chain_nat nft_masq nft_redir nft_ct"
+        hint = f"The kernel needs nf_tables. Outside any container: sudo modprobe -a {modules}"
+        raise TrayagentError(error.title, code="sandbox-forbidden", hint=hint) from None
 
 
 def _rules(n: Network, *, nat: bool, silent: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,26 @@ PACKAGES = {
     "nmcli": "network-manager",
     "nm-openvpn-service": "network-manager-openvpn",
 }
+# Package managers of other systems, with the names that differ from Debian's. Only apt-get was tried.
+OTHER_NAMES = {
+    "dnf install": {
+        "openssh-client": "openssh-clients",
+        "iproute2": "iproute",
+        "network-manager": "NetworkManager",
+        "network-manager-openvpn": "NetworkManager-openvpn",
+    },
+    "zypper install": {
+        "openssh-client": "openssh-clients",
+        "network-manager": "NetworkManager",
+        "network-manager-openvpn": "NetworkManager-openvpn",
+    },
+    "pacman -S": {
+        "openssh-client": "openssh",
+        "openssh-server": "openssh",
+        "network-manager": "networkmanager",
+        "network-manager-openvpn": "networkmanager-openvpn",
+    },
+}
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 REQUIRED = ("ssh", "ssh-keygen", "sshd", "ip", "nsenter")
 
@@ -34,6 +55,8 @@ SWITCHES = (
     ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=15000"),
 )
 
+SELINUX = "/sys/fs/selinux/enforce"
+
 
 def search_path() -> str:
     """Return PATH with the folders of system tools, which a user's PATH on Debian lacks."""
@@ -45,13 +68,23 @@ def tool(name: str) -> str:
     """Return the absolute path of a tool. Raises TrayagentError (tool-missing) that names the package."""
     found = shutil.which(name, path=search_path())
     if found is None:
-        package = PACKAGES.get(name, name)
         raise TrayagentError(
             f"the sandbox needs `{name}`, which is not installed",
             code="tool-missing",
-            hint=f"Install it: sudo apt-get install {package}",
+            hint=f"Install it: {how_to_install(name)}",
         )
     return found
+
+
+def how_to_install(*names: str) -> str:
+    """Return the command that installs these tools with this machine's package manager."""
+    packages = {PACKAGES.get(name, name) for name in names}
+    command = "apt-get install"
+    for other, own_names in OTHER_NAMES.items():
+        if not shutil.which("apt-get") and shutil.which(other.split()[0]):
+            command, packages = other, {own_names.get(package, package) for package in packages}
+            break
+    return f"sudo {command} {' '.join(sorted(packages))}"
 
 
 def missing() -> list[str]:
@@ -64,10 +97,15 @@ def forbidden(number: int, text: str) -> TrayagentError:
     remedies = [remedy for path, value, remedy in SWITCHES if _reads(path, value)]
     if remedies:
         hint = f"Until the next boot this allows it: {'; '.join(remedies)} - or run this with sudo."
-    elif number in (errno.EPERM, errno.ENOSPC, errno.EACCES):
+    elif platform.release().endswith("-Microsoft"):  # WSL 2 ends in -microsoft-standard-WSL2
+        hint = "WSL 1 has no namespaces. In Windows, change to WSL 2: wsl --set-version DISTRIBUTION 2"
+    elif number == errno.EACCES and _reads(SELINUX, "1"):
         hint = (
-            "In a container, start it with the right to create user namespaces; elsewhere run this with sudo."
+            "SELinux may forbid it to this user: `sudo ausearch -m avc -ts recent` shows the rule. "
+            "Run this as an unconfined user, or with sudo."
         )
+    elif number in (errno.EPERM, errno.ENOSPC, errno.EACCES):
+        hint = "In a container, start the container with --privileged; elsewhere run this with sudo."
     else:
         hint = "The kernel needs user, network and mount namespaces."
     title = f"this machine does not let a user create network namespaces ({text})"

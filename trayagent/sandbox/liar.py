@@ -123,5 +123,4 @@ class Liar:
         self._answer_at(OWN_PORT)
 
     def _answer_at(self, own_port: int | None) -> None:
-        rules = firewall.lie(self._address, self._port, own_port)
-        self._gateway.check([tool("nft"), "-f", "-"], admin=True, text=rules)
+        firewall.load(self._gateway, firewall.lie(self._address, self._port, own_port))

@@ -12,7 +12,7 @@ from pathlib import Path
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.demo.stage import CONFIG, HOST, Stage
-from trayagent.sandbox.lab_tools import search_path
+from trayagent.sandbox.lab_tools import how_to_install, search_path
 from trayagent.sandbox.ssh_config_of_laptop import Options
 
 FILE = "holiday.raw"
@@ -62,7 +62,7 @@ class RoamingStage(Stage):
             raise TrayagentError(
                 "the demo needs `rsync`, which this machine lacks",
                 code="tool-missing",
-                hint="Install it: sudo apt-get install rsync",
+                hint=f"Install it: {how_to_install('rsync')}",
             )
         super().__init__(rtt_ms)
 

@@ -16,7 +16,7 @@ from trayagent.sandbox import network_map as plan
 from trayagent.sandbox.agent import Agent, Events
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 from trayagent.sandbox.lab import Lab
-from trayagent.sandbox.lab_tools import PACKAGES, REQUIRED, search_path, tool
+from trayagent.sandbox.lab_tools import REQUIRED, how_to_install, search_path, tool
 from trayagent.sandbox.ssh_config_of_laptop import Options
 
 HOST = "server"
@@ -39,11 +39,10 @@ def check_machine() -> None:
     # The demo needs only some tools of the laboratory, for example no NetworkManager.
     missing = [name for name in (*REQUIRED, "nft") if shutil.which(name, path=search_path()) is None]
     if missing:
-        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
         raise TrayagentError(
             f"the demo needs {', '.join(f'`{name}`' for name in missing)}, which this machine lacks",
             code="tool-missing",
-            hint=f"Install: sudo apt-get install {packages}. "
+            hint=f"Install: {how_to_install(*missing)}. "
             "Or, in a clone of trayagent: make demo, which starts no server outside the sandbox.",
         )
 
