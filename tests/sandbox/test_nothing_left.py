@@ -157,7 +157,17 @@ def test_the_demo_names_the_limit_that_forbids_namespaces_to_a_user() -> None:
     """If a user may create no user namespace, the demo names the setting and the command that changes it."""
     # The limit belongs to a user namespace. In a new one it can be changed without an effect on the machine.
     script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
-    words = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c", script, "-"]
+    words = [
+        "unshare",
+        "--user",
+        "--map-user=1000",
+        "--map-group=1000",
+        "--keep-caps",
+        "sh",
+        "-c",
+        script,
+        "-",
+    ]
     done = subprocess.run([*words, *DEMO], capture_output=True, text=True, timeout=WITHIN_S, check=False)
     assert done.returncode == 1, done.stderr
     assert "does not let a user create network namespaces" in done.stderr
