@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from tests.sim.handshake import Leg, shown_key
 from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC
+from trayagent.core.facts.forwards import End, Forward, ForwardKind
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved
 from trayagent.core.facts.vpns import Vpn
@@ -16,7 +17,8 @@ class Role(Struct, frozen=True):
 
     `peer` is the server's address, if it is reachable without a jump host. `by_name`: ssh_config has a name instead
     of an address. `alias_of_server`: another name of the same server, under which the server shows a key of
-    `key_type`. `moves`: the connections use MPTCP.
+    `key_type`. `moves`: the connections use MPTCP. `varies`: the answer of `ssh -G` may differ
+    between networks.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Role(Struct, frozen=True):
     user: str = "me"
     moves: bool = False
     key_type: str = "ssh-ed25519"
+    varies: bool = False
 
     @property
     def hostname(self) -> str:
@@ -92,6 +95,12 @@ def _listed(**words: object) -> Wish:
     return Wish(listed=True, **{"connect": "always", **words})  # type: ignore[arg-type]
 
 
+def _forward(kind: ForwardKind, port: int) -> Forward:
+    target = None if kind == "dynamic" else End("localhost", 80)
+    return Forward(kind, End("", port), target, f"{port}")
+
+
+_LOCAL, _REMOTE, _DYNAMIC = _forward("local", 8080), _forward("remote", 22221), _forward("dynamic", 1080)
 VPNS = (Vpn("corp", "tun*"),)
 RESTRICTED = ("desk",)  # allowed only on networks that the network manager identifies by name
 SEVERAL = ("web1", "web2", "web3", "web4")  # hosts on the same server, with the same account
@@ -103,22 +112,23 @@ ALIASES: dict[str, HostKeyChecking] = {
     "old": "no",
     "rsa": "ask",
 }
+FORWARDS_AGENT = ("web", "open", "web2")  # the agent links the ssh-agent's socket on their servers
 FLEET = tuple(f"rack{number}" for number in range(12))  # hosts behind one bastion, which is not listed itself
 CAST = {
     role.name: role
     for role in (
-        Role("web", PUBLIC, "web", _listed(), by_name=True),
+        Role("web", PUBLIC, "web", _listed(forwards=(_LOCAL, _REMOTE)), by_name=True),
         Role("nas", HOME_ONLY, "home", _listed(), strict="no"),
-        Role("lab", HOME_ONLY, "home", _listed()),
-        Role("db", INTERNAL, "internal", _listed(), by_name=True),
+        Role("lab", HOME_ONLY, "home", _listed(forwards=(_REMOTE,))),
+        Role("db", INTERNAL, "internal", _listed(forwards=(_DYNAMIC,)), by_name=True, varies=True),
         Role("corp", INTERNAL, "internal", _listed(vpn="corp"), strict="no"),
-        Role("use", PUBLIC, "web", _listed(connect="on-use")),
+        Role("use", PUBLIC, "web", _listed(connect="on-use", forwards=(_DYNAMIC,))),
         Role("touch", PUBLIC, "web", _listed(interactive=True)),
         Role("behind", "", "nook", _listed(), jump="web", by_name=True),
         Role("adhoc", PUBLIC, "web", None),
         Role("stranger", PUBLIC, "web", None, alias=False),
         Role("deploy", HOME_ONLY, "home", None, strict="no", alias=False),
-        Role("open", PUBLIC, "web", _listed(), strict="no", user="guest"),
+        Role("open", PUBLIC, "web", _listed(), strict="no", user="guest", varies=True),
         Role("fresh", HOME_ONLY, "home", _listed(), strict="accept-new"),
         Role("desk", PUBLIC, "web", _listed(networks=("home",)), by_name=True, user="desk"),
         Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
@@ -138,7 +148,7 @@ CAST = {
             for name, strict in ALIASES.items()
         ),
         Role("bastion", OUTER, "outer", _listed(), by_name=True),
-        Role("inner", "", "inner", _listed(), jump="bastion", by_name=True),
+        Role("inner", "", "inner", _listed(forwards=(_REMOTE,)), jump="bastion", by_name=True),
         Role("deep", "", "deep", _listed(), jump="inner", by_name=True),
         Role("gate", OUTER, "outer", None, by_name=True, user="gate"),
         # the same jump host as `inner`, behind another bastion

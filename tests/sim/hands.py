@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from tests.sim.cast import first_hop
+from tests.sim.cast import FORWARDS_AGENT, first_hop
 from tests.sim.handshake import DEADLINE_S, Handshake, Outcome, shown_key
 from tests.sim.tcp import Connection
 from trayagent.agent.state.refusal_records import STOPS
@@ -17,6 +18,7 @@ from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.problems import Code, Problem
+from trayagent.core.policy.logins.when_to_retry import LOCAL_KINDS
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -29,6 +31,9 @@ _CODES: dict[FailureKind, Code] = {
     "unreachable": "unreachable",
     "host-key-changed": "host-key-changed",
     "died": "unknown",
+    "control-path": "control-path-taken",
+    "unwritable": "disk-full",
+    "ssh-missing": "ssh-missing",
 }
 
 
@@ -39,48 +44,63 @@ class Hands:
         self._world = world
         self._attempts: dict[int, Handshake] = {}
         self._timers: dict[str, int] = {}
+        roaming = (a.BeginRoaming, a.AttachRoaming, a.RestorePath, a.EndRoaming)
+        self._do: dict[type[a.Action], Callable[[Any], None]] = {
+            **dict.fromkeys(roaming, world.inners.carry_out),
+            a.SetTimer: self._look_at,
+            a.SendProbe: self._probe,
+            a.Observe: self._observe,
+            a.Dial: self._dial,
+            a.DialBare: self._dial,
+            a.TryKeys: self._try_keys,
+            a.Abort: self._change,
+            a.Redial: self._change,
+            a.TakeOver: self._later(0.002, self._take_over),
+            a.Kill: self._kill,
+            a.Discard: self._kill,
+            a.CountCarried: self._count,
+            a.Remember: self._remember,
+            a.ReadNetwork: lambda _action: world.read(),
+            a.Resolve: world.resolve,
+            a.EnsureForwards: world.forwarding.ensure,
+            a.Publish: lambda _action: None,
+        }
 
     def cut(self) -> None:
         """End all unfinished attempts, because the agent ends."""
         for handshake in self._attempts.values():
             handshake.cut()
 
+    def keep(self, number: int, handshake: Handshake) -> None:
+        """Store the user's login at a terminal, which ends with the agent."""
+        self._attempts[number] = handshake
+
+    def forget(self, number: int, *, cut: bool = False) -> bool:
+        """Remove an attempt, and end it if `cut`. Report whether it was still in progress."""
+        handshake = self._attempts.pop(number, None)
+        if handshake is not None and cut:
+            handshake.cut()
+        return handshake is not None
+
     def carry_out(self, action: a.Action) -> None:
         """Carry out an action, or start it."""
-        match action:
-            case a.SetTimer():
-                self._look_at(action)
-            case a.SendProbe():
-                self._probe(action)
-            case a.Observe():
-                self._observe(action)
-            case a.Dial() | a.DialBare():
-                self._dial(action)
-            case a.TryKeys():
-                self._try_keys(action)
-            case a.Abort() | a.Redial():
-                self._change(action)
-            case a.TakeOver():
-                agent = self._world.agent
-                self._world.clock.after(
-                    0.002, lambda: self._take_over(action) if agent == self._world.agent else None
-                )
-            case a.Kill() | a.Discard():
-                self._world.clock.after(
-                    0.005, lambda: self._world.die(self._world.living.get(action.master.pid))
-                )
-            case a.CountCarried() | a.Remember() | a.ReadNetwork():
-                self._note(action)
-            case _:
-                self._world.inners.carry_out(action)
+        self._do[type(action)](action)
+
+    def _later(self, seconds: float, do: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return a function that calls `do` after some time, if the agent still runs."""
+        world, agent = self._world, self._world.agent
+        return lambda action: world.clock.after(seconds, lambda: do(action) if agent == world.agent else None)
+
+    def _kill(self, action: a.Kill | a.Discard) -> None:
+        self._world.clock.after(0.005, lambda: self._world.die(self._world.living.get(action.master.pid)))
 
     def _change(self, action: a.Abort | a.Redial) -> None:
         if isinstance(action, a.Redial):
-            handshake = self._attempts[action.attempt]
-            if handshake.redial() and handshake.flow is not None:
+            handshake = self._attempts.get(action.attempt)  # an attempt with an obstacle makes no connection
+            if handshake is not None and handshake.redial() and handshake.flow is not None:
                 self._world.rules.redialled(action.attempt, handshake.flow)
         else:
-            self._attempts.pop(action.attempt).cut()
+            self.forget(action.attempt, cut=True)
 
     def _look_at(self, action: a.SetTimer) -> None:
         number = self._timers.get(action.name, 0) + 1
@@ -123,13 +143,7 @@ class Hands:
             )
         )  # fmt: skip
 
-    def _note(self, action: a.CountCarried | a.Remember | a.ReadNetwork) -> None:
-        if isinstance(action, a.ReadNetwork):
-            self._world.read()
-            return
-        if isinstance(action, a.Remember):
-            self._remember(action.name)
-            return
+    def _count(self, action: a.CountCarried) -> None:
         living = self._world.living.get(action.master.pid)
         if living is not None:
             count = self._world.sessions.of(living)
@@ -144,6 +158,10 @@ class Hands:
             through, legs = None, (first.leg(),)
             peer = first.peer if action.peer == first.hostname else action.peer
         number = action.attempt
+        obstacle = world.obstacles.get(action.name) or world.obstacles.get("")
+        if obstacle is not None and not bare:
+            self._obstructed(action.name, number, obstacle)
+            return
 
         def mine(event: e.Event) -> None:
             if agent == world.agent:
@@ -174,6 +192,20 @@ class Hands:
             done=done, unfinished=lambda leg: world.rules.unfinished(number, leg),
         )  # fmt: skip
         world.clock.after(DEADLINE_S * len(legs), self._attempts[number].expire)
+
+    def _obstructed(self, name: str, number: int, kind: FailureKind) -> None:
+        """Fail an attempt at an obstacle on this machine. No server sees it."""
+        world, agent = self._world, self._world.agent
+        world.rules.outcome(name, number, Outcome(kind))
+        failure = Failure(Problem(_CODES[kind], kind), kind)
+        event = e.AttemptFailed(0, name, number, failure)
+        world.clock.after(0.005, lambda: world.post(event) if agent == world.agent else None)
+
+    def clear(self, name: str) -> None:
+        """Report that the obstacle on a host's control path is gone."""
+        host = self._world.state.hosts.get(name)
+        if host is not None and host.retry.kind in LOCAL_KINDS:
+            self._world.post(e.ObstacleGone(0, name))
 
     def _try_keys(self, action: a.TryKeys) -> None:
         world, role = self._world, self._world.roles[action.name]
@@ -221,18 +253,25 @@ class Hands:
         took = e.TookOver(0, action.name, action.attempt, new.master)
         if old is not None and action.drain and self._world.sessions.of(old) and not old.stopped:
             old.draining, old.master = True, replace(old.master, control_path="")
+            self._world.forwarding.close(old.master.pid, old.connection)
             draining = Draining(action.name, self._world.clock.now, self._world.sessions.of(old))
             self._world.post(replace(took, drained=old.master, draining=draining))
             return
         self._world.die(old)
         self._world.post(took)
+        if action.name in FORWARDS_AGENT:
+            failed = Problem("unknown", "no link") if new.master.pid % 2 else None
+            found = Evidence.of(agent_socket="linked" if failed is None else "failed")
+            self._world.post(e.AgentSocketUpdated(0, action.name, new.master.pid, found, failed))
 
-    def _remember(self, name: str) -> None:
+    def _remember(self, action: a.Remember) -> None:
+        name = action.name
         host = self._world.state.hosts.get(name)
         if host is None or host.draining is not None:
             return
         paused = None if host.user.paused_until is None else host.user.paused_until - self._world.clock.now
         worked = self._world.clock.now - host.login.worked_at if host.login.worked_at > 0 else None
+        held = host.user.held and not host.user.until_restart
         now, retry = self._world.clock.now, host.retry
         stop = None
         if retry.kind is not None and retry.kind in STOPS and host.problem is not None:
@@ -240,14 +279,14 @@ class Hands:
             where = (retry.network, retry.source)
             stop = e.Refusal(retry.kind, host.problem, due_in_s, retry.by_jump, retry.proven, *where)
         self._world.kept[name] = e.Remembered(
-            now, name, host.user.held, paused, host.reached.networks, host.reached.learned_vpn, host.addresses, worked,
+            now, name, held, paused, host.reached.networks, host.reached.learned_vpn, host.addresses, worked,
             refused_ago_s=tuple(now - at for at in host.login.refused),
             refused_by_jump_ago_s=tuple(now - at for at in host.login.refused_by_jump),
             refusing_key=host.login.refusing_key,
             refused_elsewhere=tuple((now - at, key) for at, key in host.login.refused_elsewhere),
             refusal=stop, killing=host.killing,
             host_key=host.login.host_key,
-            vpn=host.wish.vpn, networks=host.wish.networks,
+            vpn=host.wish.vpn, networks=host.wish.networks, by_hand=host.forwards.by_hand,
         )  # fmt: skip
 
 

@@ -115,11 +115,33 @@ BESIDE_THEM = (
     "agent restarts",
 )
 
+# Words for the user's requests, and for what happens on the laptop beside the network.
+REQUESTS: dict[str, tuple[str, ...]] = {
+    "login": HOSTS,
+    "login given up": HOSTS,
+    "forward": HOSTS,
+    "forward canceled": HOSTS,
+    "stall": HOSTS,
+    "sign-in fails": ("",),
+    "stop masters": ("",),
+    "unresolved": tuple(f"{spot} {seconds}" for spot in SPOTS for seconds in (0.05, 0.7, 5.0, 100.0)),
+    "obstacle": HOSTS,
+    "disk full": ("",),
+    "obstacles gone": ("",),
+    "config broken": ("",),
+    "config fixed": ("",),
+    "port taken": ("8080", "1080", "9000"),
+    "port free": ("",),
+    "relay lost": ("",),
+}
+
 # Hosts without a jump host whose key ssh checks.
 ROAMERS = ("web", "lab", "db", "use", "fresh", *SEVERAL)
 
 # Words for a network manager's reports.
 REPORTS: dict[str, tuple[str, ...]] = {"portal": ("home", "cafe", "office"), "portal over": ("",)}
+
+_OBJECTS = WORDS | PROCESSES | SESSIONS | REPORTS | REQUESTS
 
 # If these words do not happen too often, no server at home has a reason to delay a login.
 HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
@@ -177,6 +199,16 @@ def history_of_roaming(seed: int) -> History:
     return _drawn(random, names, words, 1, 40, ((0.0, "roam", ""),))
 
 
+def history_of_requests(seed: int) -> History:
+    """Return the history of a seed in which the user logs in and requests forwards, and the laptop has obstacles."""
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
+    names = tuple(dict.fromkeys((*random.sample(ROAMERS, 1), *_names(random, many=False))))
+    words = [*REQUESTS, *REQUESTS, "plug", "unplug", *AROUND_THEM, "vpn up", "vpn down", "agent restarts"]
+    words += random.sample(sorted(WORDS), 8)
+    begin = ((0.0, "roam", ""),) if random.random() < 0.3 else ()
+    return _drawn(random, names, words, 1, 25, begin)
+
+
 def history_of_reports(seed: int) -> History:
     """Return the history of a seed in which a network manager names networks and notices captive portals."""
     random = Random(seed)  # noqa: S311  # not secret, see `history`
@@ -214,7 +246,7 @@ def _drawn(
 
 def _step(random: Random, words: list[str], names: tuple[str, ...]) -> Step:
     word = random.choice(words)
-    which = random.choice((WORDS | PROCESSES | SESSIONS | REPORTS)[word])
+    which = random.choice(_OBJECTS[word])
     return random.choice(PAUSES_S), word, random.choice(names) if which == "*" else which
 
 

@@ -67,10 +67,33 @@ class Inners:
 
     def end(self, name: str, *, by_request: bool) -> None:
         """End the inner master of a host, if there is one."""
-        inner = self.living.pop(name, None)
+        inner = self._gone(name)
         if inner is not None:
             failure = None if by_request else Failure(Problem("unknown", "it died"), "died")
             self._world.post(e.MasterEnded(0, name, inner.master.pid, failure, by_request))
+
+    def _gone(self, name: str) -> Inner | None:
+        """Remove the inner master of a host, and return it."""
+        inner = self.living.pop(name, None)
+        if inner is not None:
+            over = inner.carrier.connection if inner.carrier is not None else None
+            self._world.forwarding.close(inner.master.pid, over)
+        return inner
+
+    def lose_relay(self) -> None:
+        """End the near relay, and with it all inner masters. `MasterWatch` may have lost sight of some of them."""
+        for inner in [*self.living.values()]:
+            if inner.master.pid % 2:
+                self.end(inner.host, by_request=False)
+            else:
+                self._gone(inner.host)
+                self._world.post(r.RoamingEnded(0, inner.host, inner.master.pid, "near-relay-lost"))
+
+    def stall(self, name: str) -> None:
+        """Report that data of a session got no acknowledgement, as the near relay does."""
+        inner = self.living.get(name)
+        if inner is not None and inner.carrier is not None:
+            self._world.post(r.RoamingStalled(0, name))
 
     def found(self) -> None:
         """Report the living inner masters to the next agent."""
@@ -92,6 +115,7 @@ class Inners:
         machine = outer.connection.machine
         self.living[name] = Inner(master, name, machine.name, machine.boot, outer)
         self._move(outer, f"/cm/{name}.outer")
+        world.forwarding.close(outer.master.pid, outer.connection)
         world.post(r.RoamingBegan(0, name, master, outer.master))
 
     def _attach(self, action: a.AttachRoaming, agent: int) -> None:

@@ -80,6 +80,12 @@ class Logins:
             self._refused(outcome.at, tried)
         return tried
 
+    def by_user(self, name: str, number: int) -> None:
+        """Record that the user began a login at a terminal."""
+        first = first_hop(self.world.role_of(name))
+        flow = self.world.net.way(first.peer)
+        self.tried[number] = Tried(name, first.machine, self.world.clock.now, by_user=True, flow=flow)
+
     def aborted(self, number: int) -> None:
         """Record that the agent ended an attempt early."""
         if number in self.tried:

@@ -68,9 +68,9 @@ class Flow(Struct, frozen=True):
 class Picture:
     """What the kernel shows at one moment, with its answers to route lookups."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, unresolved: frozenset[str]) -> None:
         self.scene = scene
-        self.macs = {(i, g): mac for i, g, mac in scene.macs}
+        self.macs = {(i, g): mac for i, g, mac in scene.macs if i not in unresolved}
         self.bearers = {a.ip: face.name for face in reversed(scene.interfaces) for a in face.addresses}
         self._matched: dict[Lookup, Route | None] = {}
 
@@ -92,6 +92,7 @@ class Shown(Struct, frozen=True):
     docker: bool
     tunnel_address: str
     tunnel_everything: bool
+    unresolved: frozenset[str]
 
 
 @lru_cache(maxsize=4096)  # the same few pictures repeat within and across histories
@@ -115,7 +116,7 @@ def picture(shown: Shown) -> Picture:
     if shown.tunnel_address:
         prefixes = ("10.99.0.0/24", "0.0.0.0/1", "128.0.0.0/1")[: 3 if shown.tunnel_everything else 1]
         scene += tunnel("vpn", TUN, shown.tunnel_address, *prefixes)
-    return Picture(scene)
+    return Picture(scene, shown.unresolved)
 
 
 @cache
@@ -151,6 +152,7 @@ class Net:
     tentative: set[str] = field(default_factory=set)  # addresses from which the kernel sends no packet yet
     # addresses of the previous network that remain for a moment
     lingering: set[str] = field(default_factory=set)
+    unresolved: set[str] = field(default_factory=set)  # interfaces whose gateway the kernel has not resolved
     _tunnels: int = 0
     _picture: Picture | None = None
 
@@ -165,6 +167,11 @@ class Net:
         links |= up.keys() - {i.name for i in old.interfaces}
         lost = {r.interface for r in old.routes} - {r.interface for r in new.routes}
         return Touched(frozenset(links), frozenset(gone), frozenset(lost))
+
+    def resolve(self, interface: str) -> None:
+        """Resolve the gateway of an interface. The kernel reports no change."""
+        self.unresolved.discard(interface)
+        self._picture = None
 
     def tunnel_up(self, *, everything: bool) -> None:
         """Bring the VPN up over the default interface, with a new address."""
@@ -195,6 +202,7 @@ class Net:
                     self.docker,
                     f"10.8.0.{number % 200 + 2}/24" if number is not None else "",
                     self.tunnel_everything,
+                    frozenset(self.unresolved),
                 )
             )
         return self._picture

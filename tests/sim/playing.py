@@ -8,7 +8,9 @@ from tests.sim.cast import CAST
 from tests.sim.histories import FLICKERS, HARMLESS, History, Step
 from tests.sim.net import SPOTS, Net
 from tests.sim.sshd import MAX_STARTUPS
+from tests.sim.terminal import login
 from tests.sim.world import World
+from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.network import Touched
 
@@ -57,7 +59,7 @@ def home_again(world: World) -> None:
 
 def happen(world: World, word: str, which: str) -> None:
     """Carry out one step."""
-    for group in (_network, _hole, _server, _keys, _session, _user):
+    for group in (_network, _hole, _server, _keys, _session, _user, _machine, _request):
         if group(world, word, which):
             return
     raise KeyError(word)
@@ -274,6 +276,64 @@ def _user(world: World, word: str, which: str) -> bool:
             world.post(user_events.UserViewedStatus(0))
         case "agent restarts":
             world.start_agent()
+        case _:
+            return word in {"disconnect", "reconnect", "reconnect now", "pause", "resume"}
+    return True
+
+
+def _machine(world: World, word: str, which: str) -> bool:
+    """Change something on the laptop that is not the network."""
+    match word:
+        case "unresolved":
+            spot, _, seconds = which.partition(" ")
+            interface = SPOTS[spot].interface
+            world.net.unresolved.add(interface)
+            world.plug(spot)
+            world.clock.after(float(seconds), lambda: world.net.resolve(interface))
+        case "obstacle":
+            world.obstacles[which] = "control-path"
+        case "disk full":
+            world.obstacles[""] = "unwritable"
+        case "obstacles gone":
+            clear_obstacles(world)
+        case "config broken" | "config fixed":
+            world.change_config(broken=word == "config broken")
+        case "port taken":
+            world.forwarding.taken.add(int(which))
+        case "port free":
+            world.forwarding.taken.clear()
+        case "relay lost":
+            world.inners.lose_relay()
+        case _:
+            return False
+    return True
+
+
+def clear_obstacles(world: World) -> None:
+    """Remove all obstacles to connections on this machine."""
+    names = [name for name in world.obstacles if name]
+    world.obstacles.clear()
+    for name in names:
+        world.hands.clear(name)
+
+
+def _request(world: World, word: str, which: str) -> bool:
+    known = which in world.roles
+    match word:
+        case "login" | "login given up" if known and world.roles[which].alias:
+            login(world, which, leaves=word == "login given up")
+        case "forward" if known:
+            world.forwarding.give(which)
+        case "forward canceled" if known:
+            world.forwarding.cancel(which)
+        case "stall":
+            world.inners.stall(which)
+        case "sign-in fails":
+            world.post(e.SignInFailed(0, "corp", "wrong code"))
+        case "stop masters":
+            world.stop_masters()
+        case _:
+            return word in {"login", "login given up", "forward", "forward canceled"}
     return True
 
 
@@ -298,6 +358,10 @@ def heal(world: World) -> None:
     world.net.holes.clear()
     world.net.liars.clear()
     world.manager.portals.clear()
+    world.forwarding.taken.clear()
+    clear_obstacles(world)
+    if world.config_broken:
+        world.change_config(broken=False)
     for name in world.roles:
         world.go_on(name)
     for machine in world.machines.servers():

@@ -26,6 +26,7 @@ from tests.sim.histories import (
     history,
     history_of_processes,
     history_of_reports,
+    history_of_requests,
     history_of_roaming,
     history_of_sessions,
     shortest,
@@ -35,15 +36,16 @@ from tests.sim.reached import Reached, as_map, reached_by
 
 _AT_A_TIME = 250
 _PRINT_S = 10.0
-# Six of ten batches are of the general kind.
+# Half of the batches are of the general kind.
 _KINDS: dict[str, Callable[[int], History]] = {
     "general": history,
     "processes": history_of_processes,
     "sessions": history_of_sessions,
     "roaming": history_of_roaming,
     "reports": history_of_reports,
+    "requests": history_of_requests,
 }
-_IN_TURN = (*("general",) * 4, "processes", *("general",) * 2, "reports", "sessions", "roaming")
+_IN_TURN = (*("general",) * 3, "processes", "requests", *("general",) * 2, "reports", "sessions", "roaming")
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Rules:
     renewed: set[str] = field(default_factory=set)  # hosts whose last `reconnect` had `--now`
     # hosts whose inner master the user ends with `-O exit`, which ends both masters
     exiting: set[str] = field(default_factory=set)
+    stopping: bool = False  # the user runs `stop --masters`
     woke_at: float = -1e9
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class Rules:
                 assert action.master.control_path, self.says(action.name, "asked although it drains")
                 self._may_be_tried(action.name, "probe")
             case a.EndRoaming():
-                wanted = action.name in self.disconnected | self.renewed
+                wanted = self.stopping or action.name in self.disconnected | self.renewed
                 assert wanted, self.says(action.name, "an inner master ended, and no user wanted that")
             case a.Kill():
                 self._kill(action.name, action.master.pid, self._reason(action.name, state))
@@ -119,6 +120,8 @@ class Rules:
     def _reason(self, name: str, state: State) -> str:
         """Return who caused a kill: "user" or "timer". For "", a proof is required."""
         host = self.world.state.hosts.get(name) or state.hosts.get(name)
+        if self.stopping:
+            return "user"
         if host is not None and host.draining is not None:
             return "user" if host.draining.owner in self.disconnected | self.ended_at_once else ""
         if name in self.disconnected | self.exiting or (
@@ -163,6 +166,7 @@ class Rules:
         if by_user:
             self.wished_down.discard(name)
             return
+        assert not self.stopping, self.says(name, "started although the agent is about to end")
         self._hands_off(name, "dialled")
         self._may_be_tried(name, "attempt")
         assert role.alias or isinstance(action, a.DialBare), self.says(name, "a login for a stranger")
@@ -175,6 +179,12 @@ class Rules:
             assert not disconnected, self.says(name, "started although the user disconnected it")
             self._jump_host_first(name, role)
         self.logins.not_too_often(name, tried)
+
+    def user_wants(self, name: str) -> None:
+        """Record that the user requested a connection, which ends pauses and disconnects of the host."""
+        self.disconnected.discard(name)
+        self.wished_down.discard(name)
+        self.world.end_pause(name)
 
     def _jump_host_first(self, name: str, role: Role) -> None:
         """Check that a jump host that the agent has to connect is connected. Hosts behind it must wait for it."""
@@ -220,9 +230,10 @@ class Rules:
             through_tunnel = flow is not None and flow.segment == TUN
             if not through_tunnel:
                 self._without_vpn(name, role, flow, what)
-            # An unnamed master's options are unknown, so the agent may probe the master, but not contact its
-            # address.
-            loose = self._loose(role) and (role.alias or what == "attempt")
+            # The options of an unnamed master are unknown, and so are those of a host whose ssh_config was broken since
+            # the agent's start. So the agent may probe the master, but not contact its address.
+            resolved = role.alias and world.state.hosts[name].resolved is not None
+            loose = self._loose(role) and (resolved or what == "attempt")
             if loose and role.peer in {HOME_ONLY, INTERNAL} and flow is not None:
                 place = self._here(flow)
                 reached = place in self.reached_at[name]
@@ -276,6 +287,8 @@ class Rules:
                 raise AssertionError(self.says(name, "still in doubt"))
             if host.master is not None and host.master.started_by_agent and listening is not None:
                 assert listening.connection.carries, self.says(name, "a stale master is still there")
+            if host.master is not None and not host.suspect and not host.user.held:
+                world.forwarding.at_rest(name, host)
         self.connected()
         self._one_each()
 
@@ -315,6 +328,7 @@ class Rules:
 
     def restarted(self) -> None:
         """Start over for another agent: the attempts of the previous one have ended."""
+        self.stopping = False
         self.logins.tried.clear()
         self.failed_without_vpn.clear()
         self.logins.cut.clear()

@@ -18,7 +18,14 @@ def test_batches_cover_all_kinds_and_no_seed_twice() -> None:
     found = list(batches(5_100))
     seeds = [(batch.kind, batch.first + n) for batch in found for n in range(batch.count)]
     assert len(seeds) == len(set(seeds)) == 5_100
-    assert {kind for kind, _ in seeds} == {"general", "processes", "sessions", "roaming", "reports"}
+    assert {kind for kind, _ in seeds} == {
+        "general",
+        "processes",
+        "sessions",
+        "roaming",
+        "reports",
+        "requests",
+    }
 
 
 def test_a_run_continues_where_it_was_stopped(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.sim.cast import CAST, VPNS, Role, first_hop
 from tests.sim.clock import Clock
+from tests.sim.forwarding import Forwarding
 from tests.sim.hands import Hands
 from tests.sim.handshake import Handshake, Leg, Outcome, shown_key
 from tests.sim.inners import Inners
@@ -35,6 +36,7 @@ from trayagent.core.usable_routes import lookups
 
 _KEEP_ALIVE_S = 60.0
 TICK_S = 10.0
+RESOLVES_S = 0.02
 UPLOAD_S, QUEUE_S = 120.0, 6.0
 
 
@@ -46,10 +48,14 @@ class World:
         self.net = Net(rtt_s=rtt_s)
         self.machines = Machines()
         self.rules = Rules(self)
-        self.hands = Hands(self)
         self.sessions = Sessions(self)
         self.manager = Manager(self)
         self.inners = Inners(self)
+        self.forwarding = Forwarding(self)
+        self.obstacles: dict[str, FailureKind] = {}  # by host, "" for all
+        self.config_broken = False
+        self.agent = 0  # the number of the current agent; results of earlier agents' actions are dropped
+        self.hands = Hands(self)
         self.roams = False  # whether the listed hosts roam
         self.roles = {name: CAST[name] for name in CAST if name in names}
         self.state = State()
@@ -59,9 +65,8 @@ class World:
         self._paused: dict[str, float] = {}
         self.kept: dict[str, e.Remembered] = {}
         self._pid = 100
-        self.agent = 0  # the number of the current agent; results of earlier agents' actions are dropped
         self._queue: list[e.Event] = []
-        self._deciding = False
+        self._deciding = self._starting = False
         self._answered_in = self.state.snapshot
         self._answered_for: Mapping[str, Host] = {}
         self.start_agent()
@@ -138,6 +143,7 @@ class World:
     def start_agent(self) -> None:
         """Start the agent (again). It gets its records, and finds the living masters."""
         self.agent += 1
+        self._starting = True
         self.rules.restarted()
         self.hands.cut()
         self.hands = Hands(self)
@@ -151,11 +157,12 @@ class World:
         self.manager.report()
         self.post(e.Configured(0, wishes, VPNS, True, 600.0))
         for name in wishes:
-            self.post(self._resolved(self.roles[name]))
+            self.post(self._resolved(self.roles[name], lookups=True))
         owners = {living.host for living in self.living.values() if living.draining}
         for name in (*wishes, *sorted(owners - wishes.keys())):
             if name in self.kept:
                 self.post(self._aged(name))
+        self._starting = False
         self.inners.found()
         for living in list(self.living.values()):
             living.proven_over = None  # this agent does not know when the master last proved its life
@@ -220,12 +227,14 @@ class World:
         living = self.listening(name)
         if name in self.inners.living:  # if the host roams, the inner master is on the control path
             if by_request:
+                self.forwarding.given.discard(name)
                 self.rules.wished_down.add(name)
                 self.rules.exiting.add(name)
                 self.inners.end(name, by_request=True)
                 self.rules.exiting.discard(name)
             return
         if living is not None:
+            self.forwarding.given.discard(name)
             self.rules.left(living, by_request=by_request)
             self.die(living, by_request=by_request)
 
@@ -306,20 +315,37 @@ class World:
         match event:
             case user_events.UserDisconnect():
                 self.rules.disconnected |= set(names)
+                self.forwarding.given -= set(names)
             case user_events.UserReconnect():
-                self.rules.disconnected -= set(names)
+                for name in names:
+                    self.rules.user_wants(name)
                 self.rules.renewed -= set(names)
                 if event.at_once:
                     self.rules.renewed |= set(names)
-                self.rules.wished_down -= set(names)
-                for name in names:
-                    self._paused.pop(name, None)
             case user_events.UserPause():
                 self._paused |= dict.fromkeys(names or ("",), self.clock.now + (event.for_s or inf))
             case user_events.UserResume():
                 for name in names or tuple(self._paused):
                     self._paused.pop(name, None)
         self.post(event)
+
+    def end_pause(self, name: str) -> None:
+        """End the pause of a host, because the user requested a connection."""
+        self._paused.pop(name, None)
+
+    def stop_masters(self) -> None:
+        """Stop the agent with `stop --masters`. The next agent starts 3 s later."""
+        agent = self.agent
+        self.rules.stopping = True
+        self.forwarding.given.clear()
+        self.post(user_events.UserStopMasters(0))
+
+        def start() -> None:
+            self.rules.stopping = False
+            if agent == self.agent:
+                self.start_agent()
+
+        self.clock.after(3.0, start)
 
     def sleep(self, wakes_at: dict[str, Spot]) -> None:
         """Let the laptop sleep and wake on the networks in `wakes_at`. The monotonic clock stands still meanwhile."""
@@ -383,12 +409,36 @@ class World:
             self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
         return living
 
-    def _resolved(self, role: Role) -> e.HostResolved:
+    def resolve(self, action: a.Resolve) -> None:
+        """Run `ssh -G` for a host. At its start, the agent does so for all hosts before anything else."""
+        agent, name, lookups = self.agent, action.name, action.lookups
+        if self._starting or name not in self.roles:
+            return
+
+        def answer() -> None:
+            if agent == self.agent:
+                self.post(self._resolved(self.roles[name], lookups=lookups))
+
+        self.clock.after(RESOLVES_S, answer)
+
+    def change_config(self, *, broken: bool) -> None:
+        """Make the user's ssh_config invalid or valid. The agent runs `ssh -G` again for all hosts."""
+        self.config_broken = broken
+        for name, role in self.roles.items():
+            if name in self.state.hosts and role.alias:
+                self.post(self._resolved(role, lookups=True))
+
+    def _resolved(self, role: Role, *, lookups: bool) -> e.HostResolved | e.ResolveFailed:
+        if self.config_broken:
+            failure = Failure(Problem("config-error", "broken"), "config")
+            return e.ResolveFailed(0, role.name, failure, lookups_allowed=lookups)
         return e.HostResolved(
             0,
             role.name,
             role.resolved(),
             role.hop(),
+            varies=role.varies,
+            lookups_allowed=lookups,
             known_keys=role.known_keys,
             later_hops=role.later_hops(),
         )
@@ -400,7 +450,8 @@ class World:
             self.post(self._aged(role.name))
         self.post(e.MasterFound(0, role.name, living.master, not role.alias, fresh, survivor))
         if role.alias and role.wish is None:
-            self.post(self._resolved(role))
+            self.post(self._resolved(role, lookups=True))
+        self.forwarding.found(role.name, living.master.pid)
 
     def _answered(self, living: Living) -> None:
         if living.stopped:
@@ -432,6 +483,7 @@ class World:
         """End a master, and with it the masters that it carries. Do nothing if it has already ended."""
         if living is None or self.living.pop(living.master.pid, None) is None:
             return
+        self.forwarding.close(living.master.pid, living.connection)
         living.connection.closed = True
         said = Failure(Problem("unknown", kind), kind) if kind is not None else None
         hosts = self.state.hosts.values()
