@@ -426,4 +426,16 @@ KNOWN: dict[str, History] = {
             (0.0, "flapping", "cafe"),
         ),
     ),
+    # The gateway was not resolved on another LAN with the same addresses, so the agent took that LAN for home. Back
+    # home, it did not wait for the retransmission of a probe that it had sent there, and killed a healthy master.
+    "a probe on an unknown network": (
+        ("web3",),
+        0.3,
+        (
+            (0.0, "obstacle", "web3"),
+            (0.0, "unresolved", "twin 5.0"),
+            (20.0, "flicker", "route"),
+            (5.5, "obstacles gone", ""),
+        ),
+    ),
 }

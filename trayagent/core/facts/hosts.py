@@ -273,11 +273,14 @@ class Host(Struct, frozen=True):
 
     @property
     def returned(self) -> bool:
-        """Whether the master is back on the path where it was last alive, but was probed over another path."""
+        """Whether the master is back on the path where it was last alive, but may have been probed over another one.
+
+        If the gateway was not resolved at one of these times, another network may have the same addresses.
+        """
         here, over = self.path_here, self.doubt.probe.sent_over if self.doubt.probe is not None else None
         if here is None or over is None or self.doubt.left is None:
             return False
-        return here.same(self.doubt.left) and not here.same(over)
+        return here.same(self.doubt.left) and not here.certainly_same(over)
 
     @property
     def masters(self) -> tuple[Master, ...]:

@@ -98,6 +98,10 @@ class PathHere(Struct, frozen=True):
             self.path.bearer_network, other.path.bearer_network
         )
 
+    def certainly_same(self, other: PathHere) -> bool:
+        """Report whether both are the same path, and no fact of the network is known for only one of them."""
+        return self.same(other) and not _differ_in_knowledge(self.network, other.network)
+
 
 class Probe(Struct, frozen=True):
     """A probe on its way through the old connection. There is at most one at a time.
@@ -144,3 +148,10 @@ class OtherAddress(Struct, frozen=True):
 def _differ(one: Network | None, other: Network | None) -> bool:
     """Report whether both networks are known and certainly differ."""
     return one is not None and other is not None and one.differs(other)
+
+
+def _differ_in_knowledge(one: Network | None, other: Network | None) -> bool:
+    """Report whether only one of both networks is known, so that they may differ."""
+    if one is None or other is None:
+        return one is not other
+    return bool(one.gateway) != bool(other.gateway) and not one.matches(other)

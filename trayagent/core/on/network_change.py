@@ -87,7 +87,8 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
             wary_at=now if wary and path.present else host.doubt.wary_at,
             gone_at=None if path.present else (host.doubt.gone_at if host.doubt.gone_at is not None else now),
         ),
-        network=_better_known(host.network, network),
+        # After a change, an unresolved gateway may be that of another network with the same addresses.
+        network=network if changed else _better_known(host.network, network),
     )
     if not host.suspect:
         note_reached(context, host)
