@@ -438,4 +438,11 @@ KNOWN: dict[str, History] = {
             (5.5, "obstacles gone", ""),
         ),
     ),
+    # An error in ssh_config took the place of the reason why the host had stopped. When the error was fixed, the host
+    # neither connected nor showed why.
+    "a stopped host and an error in ssh_config": (
+        ("lab",),
+        0.3,
+        ((0.0, "plug", "twin_nat"), (700.0, "plug", "office"), (0.0, "config broken", "")),
+    ),
 }

@@ -117,7 +117,8 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
         host = context.put(host, user=replace(host.user, reconnect=False), retry=retry)
     elif event.lookups_allowed:  # logins use the old result, and `ssh -G` does not run again on this network
         host = context.put(host, answer=_answer(context, varies=host.answer.varies))
-    context.put(host, problem=problem)
+    if host.problem is None or not host.retry.stopped:  # else only the shown problem says what ends the wait
+        context.put(host, problem=problem)
     context.because(
         host.name,
         0,
