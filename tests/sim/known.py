@@ -445,4 +445,27 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "plug", "twin_nat"), (700.0, "plug", "office"), (0.0, "config broken", "")),
     ),
+    # The agent started while `ssh -G` failed, and adopted a master. When the master died, no `ssh -G` ran again.
+    "an adopted master and an error in ssh_config": (
+        ("roams",),
+        0.3,
+        (
+            (0.0, "config broken", ""),
+            (0.0, "unresolved", "office 5.0"),
+            (0.0, "hole", "office"),
+            (0.0, "agent restarts", ""),
+            (700.0, "dropping over", ""),
+        ),
+    ),
+    # A private address, and a host key that ssh does not check: the agent started while `ssh -G` failed.
+    "an unresolved host on another network": (
+        ("nas",),
+        0.3,
+        (
+            (0.0, "unresolved", "twin_nat 5.0"),
+            (0.0, "config broken", ""),
+            (0.0, "stop masters", ""),
+            (90.0, "upload", "bastion"),
+        ),
+    ),
 }

@@ -17,7 +17,7 @@ from trayagent.core.on.adopt_master import install
 from trayagent.core.on.forwards import forget_given
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.on.roaming_progress import inner_ended
-from trayagent.core.policy.begin_attempt import give_up_attempt
+from trayagent.core.policy.begin_attempt import give_up_attempt, request_resolve
 from trayagent.core.policy.hostname_edited import checks_every_key
 from trayagent.core.policy.key_trials import want_trial
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS, VANISHED_KINDS, after_success
@@ -156,6 +156,10 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         left = context.get(event.name)
         wished = left is None or not left.lost
         context.publish("disconnected", host.name, evidence, wished=wished)
+    if host.resolved is None and not host.unnamed:
+        request_resolve(
+            context, event.name
+        )  # it failed when the master was found, and no retry was due since
     forget_given(context, event.name)
     forget_if_done(context, event.name)
 
