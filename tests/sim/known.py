@@ -468,4 +468,10 @@ KNOWN: dict[str, History] = {
             (90.0, "upload", "bastion"),
         ),
     ),
+    # During `stop --masters`, the agent began a login beside a master of the user.
+    "a control while the agent stops": (
+        ("adhoc",),
+        0.04,
+        ((0.0, "stop masters", ""), (0.0, "swallowed", "0.3")),
+    ),
 }

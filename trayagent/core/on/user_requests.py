@@ -123,6 +123,7 @@ def disconnect(context: Context, event: UserDisconnect) -> None:
 def stop_masters(context: Context, event: UserStopMasters) -> None:
     """End the masters that trayagent started, and start no others until the agent ends."""
     del event
+    context.change(paused_until=inf)  # the user's own masters stay, and no login begins beside them either
     for name in context.names:
         host = context.get(name)
         if host is None or host.unnamed:
