@@ -88,7 +88,6 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("control=running",), "a new login is running; the old connection is kept"),
     ("wait", None, ("control=impossible",), "a new login would prove nothing here: the old connection is kept"),
     ("wait", None, ("control=negative",), "the last new login failed: the old connection is kept"),
-    ("wait", None, ("control=positive",), "the route works: waiting for the login to finish"),
     ("wait", 3, (), "the laptop woke up or the network under the tunnel changed: waiting a moment"),
     ("wait", 4, ("adrift",), "the kernel is moving its connection to another address: waiting for it to arrive"),
     ("wait", 4, ("interface",), "its network interface has no address: waiting up to 4 s for the same address"),

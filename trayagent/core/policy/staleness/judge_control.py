@@ -46,6 +46,5 @@ def stale_or_wait(host: Host, control: Attempt, evidence: Evidence) -> Verdict:
             edited = replaced_by_edit(host)
             evidence = evidence.plus(ssh_config="changed") if edited else evidence.plus(host_key="other")
         return Verdict(9, "replace", evidence.plus(control="ready"))
-    if control.refused or control.bare:
-        return Verdict(9, "kill", evidence.plus(control="refused" if control.refused else "answered"))
-    return Verdict(9, "wait", evidence.plus(control="positive"))
+    # A positive control without a new master was refused after the server proved its host key, or it is bare.
+    return Verdict(9, "kill", evidence.plus(control="refused" if control.refused else "answered"))
