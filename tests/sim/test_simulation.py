@@ -17,6 +17,7 @@ from tests.sim.histories import (
     history,
     history_of_processes,
     history_of_reports,
+    history_of_requests,
     history_of_roaming,
     history_of_sessions,
     shortest,
@@ -28,6 +29,7 @@ _AT_A_TIME = 50
 _BRIEF = "500"
 _OF_PROCESSES = 100
 _OF_REPORTS = 50
+_OF_REQUESTS = 50
 _OF_ROAMING = int(os.environ.get("TRAYAGENT_ROAMING_HISTORIES", "100"))
 _OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "50"))
 
@@ -54,6 +56,15 @@ def test_a_process_that_does_not_run_is_not_dead(first: int) -> None:
 def test_nothing_is_sent_into_a_portal_or_from_a_forbidden_network(first: int) -> None:
     """No invariant is broken while a network manager reports captive portals and names of networks."""
     _play(range(first, first + _AT_A_TIME), history_of_reports)
+
+
+@pytest.mark.parametrize("first", range(0, _OF_REQUESTS, _AT_A_TIME))
+def test_requests_and_obstacles_leave_nothing_behind(first: int) -> None:
+    """No invariant is broken while the user logs in at a terminal, ssh_config has an error, or a path is taken.
+
+    In the end all forwards are open.
+    """
+    _play(range(first, first + _AT_A_TIME), history_of_requests)
 
 
 @pytest.mark.parametrize("first", range(0, _OF_SESSIONS, _AT_A_TIME))
