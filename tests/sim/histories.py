@@ -54,6 +54,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "stingy": SERVERS,
     "upload": HOSTS,
     "stuck": HOSTS,
+    "use": HOSTS,
     "sleep": ("", *SPOTS),
     "reboot": SERVERS,
     "nologin": SERVERS,
@@ -87,6 +88,7 @@ AROUND_THEM = (
     "blink",
     "swallowed",
     "upload",
+    "use",
     "hole",
     "hole over",
     "sleep",
@@ -144,7 +146,19 @@ REPORTS: dict[str, tuple[str, ...]] = {"portal": ("home", "cafe", "office"), "po
 _OBJECTS = WORDS | PROCESSES | SESSIONS | REPORTS | REQUESTS
 
 # If these words do not happen too often, no server at home has a reason to delay a login.
-HARMLESS = {"plug", "unplug", "liar", "liar gone", "look", "upload", "docker", "sleep", "connect", "vpn down"}
+HARMLESS = {
+    "plug",
+    "unplug",
+    "liar",
+    "liar gone",
+    "look",
+    "upload",
+    "use",
+    "docker",
+    "sleep",
+    "connect",
+    "vpn down",
+}
 
 
 def history(seed: int) -> History:

@@ -274,6 +274,8 @@ def _user(world: World, word: str, which: str) -> bool:
             world.roam()
         case "look":
             world.post(user_events.UserViewedStatus(0))
+        case "use" if known:
+            world.use(which)
         case "agent restarts":
             world.start_agent()
         case _:

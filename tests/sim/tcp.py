@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from tests.sim.clock import Clock
 from tests.sim.net import Flow, Net
 from tests.sim.sshd import Machine
+from trayagent.core.facts.time_constants import STALLED_RETRANSMISSIONS
 
 RTO_MIN_S = 0.200
 RTO_MAX_S = 120.0
 # tcp_retries2 = 15: the kernel ends a connection after this time without an acknowledgement
 GIVES_UP_S = 924.0
+STALLED_S = RTO_MIN_S * (2**STALLED_RETRANSMISSIONS - 1)
 JOINS_RTTS = 2
 MOVES_MAX = 2  # MPTCP: the server refuses the third join, because RM_ADDR for the dead path was lost
 
@@ -118,6 +120,12 @@ class Connection:
         soon = self.due is None or self.due < self.clock.now + seconds
         stays = soon and self.net.carries(self.flow, soon=True)
         return alive and (stays or self._next_flow() is not None)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether data was sent several times in vain (STALLED_RETRANSMISSIONS)."""
+        waits = self.due is not None and self._flows_since is None
+        return waits and self.clock.now - self._unacked_since >= STALLED_S
 
     def mark(self) -> Mark:
         """Return the counters at this moment."""

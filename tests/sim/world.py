@@ -38,6 +38,7 @@ _KEEP_ALIVE_S = 60.0
 TICK_S = 10.0
 RESOLVES_S = 0.02
 UPLOAD_S, QUEUE_S = 120.0, 6.0
+FIRST_LOOK_S, LOOK_SOON_S = 4.0, 3.0  # as in agent/masters/watch_use.py
 
 
 class World:
@@ -243,6 +244,23 @@ class World:
         living = self.listening(name)
         if living is not None:
             living.connection.fill(UPLOAD_S, QUEUE_S)
+
+    def use(self, name: str) -> None:
+        """Make a program of the user send a byte through the host's master. The agent looks at it 4 s later."""
+        living = self.listening(name)
+        if living is None:
+            return
+        living.connection.send(answered=False)
+        self.post(e.MasterUsed(0, name, living.master.pid))
+        self.clock.after(FIRST_LOOK_S, lambda: self._look(name, living))
+
+    def _look(self, name: str, living: Living) -> None:
+        """Report a byte that got no acknowledgement, and look again until it gets one."""
+        if self.listening(name) is not living or living.connection.due is None:
+            return
+        if living.connection.stalled:
+            self.post(e.MasterUsed(0, name, living.master.pid, stalled=True))
+        self.clock.after(LOOK_SOON_S, lambda: self._look(name, living))
 
     def role_of(self, name: str) -> Role:
         """Return the role of a host. The name may be that of a draining master of the host."""

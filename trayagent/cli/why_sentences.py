@@ -52,6 +52,12 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("away", None, (), "its connection was lost: its sessions wait"),
     ("roaming-ended", None, ("by_request=True",), "you ended the connection with its sessions"),
     ("roaming-ended", None, (), "the connection with its sessions ended"),
+    (
+        "probe",
+        None,
+        ("data=unacknowledged",),
+        "data that you sent was not acknowledged: the agent probes the connection",
+    ),
     # Events: masters that start or end, and decisions of the user.
     ("suspect", None, (), "the network under its connection changed: the agent checks the connection"),
     ("adopt", None, (), "a master was found: the agent adopts it"),

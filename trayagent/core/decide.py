@@ -69,6 +69,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     r.RoamingEnded: on_roaming.ended,
     r.MasterMoved: on_roaming.moved,
     e.ProbeAnswered: on_masters.probe_answered,
+    e.MasterUsed: on_masters.master_used,
     e.Observed: on_reports.observed,
     e.ForwardsChanged: on_forwards.forwards_changed,
     e.HandForwardsFound: on_forwards.hand_forwards_found,

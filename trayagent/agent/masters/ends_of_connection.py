@@ -22,6 +22,7 @@ def with_ends(master: Master, flow: Flow | None) -> Master:
         return without_ends(replace(master, carrier=carrier), flow)
     if flow is None:
         return replace(master, direct=False)
+    flows = (flow, *flow.others)
     return replace(
         master,
         local=flow.local_ip,
@@ -30,8 +31,9 @@ def with_ends(master: Master, flow: Flow | None) -> Master:
         peer_port=flow.peer_port,
         direct=flow.via == "direct",
         carrier=carrier,
-        min_rtt_s=_min_rtt_s((flow, *flow.others)),
+        min_rtt_s=_min_rtt_s(flows),
         other_locals=frozenset(other.local_ip for other in flow.others),
+        lossy=any(facts is not None and facts.bytes_retrans > 0 for facts in map(tcp_facts, flows)),
     )
 
 

@@ -52,7 +52,7 @@ class Attempt(Struct, frozen=True):
     carried: bool = False
     replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
-    waited: bool = False  # the grace already covers a retransmission of the old connection
+    graces: int = 0  # how many retransmissions of the old connection the graces covered
 
     @property
     def is_banner_check(self) -> bool:

@@ -196,6 +196,17 @@ class Observed(Event, frozen=True):
     probed_at: float | None = None
 
 
+class MasterUsed(Event, frozen=True):
+    """The user's programs send data through the master again, after a time without use.
+
+    `stalled`: the kernel sent data several times, and it was not acknowledged.
+    """
+
+    name: str
+    pid: int
+    stalled: bool = False
+
+
 class AttemptEstablished(Event, frozen=True):
     """An attempt's TCP connection is established from `local` to `peer`, if known.
 

@@ -19,7 +19,7 @@ class Master(Struct, frozen=True):
     `target` is where the host's name led in ssh_config when the master was made (`Resolved.target`). `program` is the
     name of its program. `other_locals` are the local addresses of further connections of its transport. One of them
     may carry the master. `datagrams`: its transport also holds a UDP socket, so its connection may survive the loss of
-    every address. Then `local` and `peer` are None.
+    every address. Then `local` and `peer` are None. `lossy`: its login had to send packets again.
     """
 
     pid: int
@@ -39,6 +39,7 @@ class Master(Struct, frozen=True):
     program: str = "ssh"
     other_locals: frozenset[str] = frozenset()
     datagrams: bool = False
+    lossy: bool = False
 
     @property
     def rtt_s(self) -> float:

@@ -77,6 +77,17 @@ END_AFTER_WAKE_S = 60.0  # after a wake, the offline timer ends no master sooner
 # When the user views the status (command, menu, attach), masters with an older proof of life are probed again.
 PROBE_ON_VIEW_S = 30.0
 
+# While a host is used, data without an acknowledgement starts a probe. The kernel has then sent it five times: with its
+# shortest timer of 200 ms that takes 3 s, and always at least 15 round trips.
+STALLED_RETRANSMISSIONS = 4
+# If a lost packet started the probe and not a change of network, the line may be lossy. So a master must miss more
+# than one retransmission after the control succeeded, and many if the control itself lost packets.
+GRACES = 1
+GRACES_UNCHANGED_PATH = 2
+GRACES_LOSSY = 8
+# Such probes may replace a host's master this often in LOGINS_WINDOW_S. If they do it more often, the line is at fault.
+STALLS_PER_WINDOW = 3
+
 # The back-off while the server or its route is down.
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 300.0

@@ -6,12 +6,18 @@ from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Kill, Remember
-from trayagent.core.facts.events import AgentSocketUpdated, MasterEnded, MasterFound, ProbeAnswered
+from trayagent.core.facts.events import (
+    AgentSocketUpdated,
+    MasterEnded,
+    MasterFound,
+    MasterUsed,
+    ProbeAnswered,
+)
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Forwards, Host, LoginHistory
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.time_constants import CROSSED_S
+from trayagent.core.facts.time_constants import CROSSED_S, LOGINS_WINDOW_S, STALLS_PER_WINDOW
 from trayagent.core.on import draining_progress
 from trayagent.core.on.adopt_master import install
 from trayagent.core.on.forwards import forget_given
@@ -21,7 +27,7 @@ from trayagent.core.policy.begin_attempt import give_up_attempt, request_resolve
 from trayagent.core.policy.hostname_edited import checks_every_key
 from trayagent.core.policy.key_trials import want_trial
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS, VANISHED_KINDS, after_success
-from trayagent.core.policy.probe_again import probe_carriers
+from trayagent.core.policy.probe_again import probe_again, probe_carriers
 from trayagent.core.policy.reached_networks import note_reached
 
 # If a login beside the old connection ended in one of these ways, a login may work after the old connection ended.
@@ -234,6 +240,23 @@ def _alive(context: Context, host: Host, evidence: Evidence) -> None:
         context.because(host.name, 6, "keep", evidence)
         context.publish("master-kept", host.name, evidence, pid=pid, no_network_ms=no_network_ms)
     note_reached(context, host)
+
+
+def master_used(context: Context, event: MasterUsed) -> None:
+    """Row 12: probe a master that is used again, or whose data gets no acknowledgement, and those that carry it."""
+    host = context.with_master(event.name, event.pid)
+    if host is None:
+        return
+    if not event.stalled:
+        probe_again(context, host, older_s=0.0)
+        return
+    since = context.now - LOGINS_WINDOW_S
+    if sum(at > since for at in host.login.times) > STALLS_PER_WINDOW:
+        return
+    probe_again(context, host, older_s=0.0)
+    if host.probed_at is None and (context.get(host.name) or host).probed_at is not None:
+        context.because(host.name, 12, "probe", Evidence.of(data="unacknowledged"))
+    probe_carriers(context, host, older_s=0.0)
 
 
 def agent_socket_updated(context: Context, event: AgentSocketUpdated) -> None:

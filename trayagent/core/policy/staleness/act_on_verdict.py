@@ -218,7 +218,7 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
     context.do(SendProbe(host.name, master, large=True))
     control = host.attempt
     if control is not None:  # the new probe gets its own grace
-        control = replace(control, grace_until=None, waited=False)
+        control = replace(control, grace_until=None, graces=0)
     context.put(
         host,
         doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None),
@@ -248,7 +248,7 @@ def _control(context: Context, host: Host, _master: Master, admitted: Admission,
 def _grace(context: Context, host: Host, _master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
     if host.attempt is not None:
         until, near = grace_until(host, context.now), retransmission_near(host, context.now)
-        context.put(host, attempt=replace(host.attempt, grace_until=until, waited=near))
+        context.put(host, attempt=replace(host.attempt, grace_until=until, graces=host.attempt.graces + near))
     return True, None
 
 

@@ -22,7 +22,11 @@ from trayagent.core.policy.staleness.judge_control import control_of, stale_or_w
 from trayagent.core.policy.staleness.positive_control import is_positive
 from trayagent.core.policy.staleness.silence_limits import patience_s, silent_after_s
 from trayagent.core.policy.staleness.verdict import Verdict, living_master, observed_since, sooner
-from trayagent.core.policy.staleness.wait_for_retransmission import retransmission_near, rtt_of_now_s
+from trayagent.core.policy.staleness.wait_for_retransmission import (
+    graces_needed,
+    retransmission_near,
+    rtt_of_now_s,
+)
 
 
 def judge_by_probe(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
@@ -74,8 +78,8 @@ def _after_control(host: Host, master: Master, control: Attempt, evidence: Evide
     excused = _excused(host, master, evidence, now)
     if excused is not None:
         return excused
-    if not control.waited and retransmission_near(host, now):
-        return Verdict(8, "grace", evidence)  # the retransmission was too far away at first, and is near now
+    if control.graces < graces_needed(host, control) and retransmission_near(host, now):
+        return Verdict(8, "grace", evidence)
     return stale_or_wait(host, control, evidence)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import (
+    GRACES,
+    GRACES_LOSSY,
+    GRACES_UNCHANGED_PATH,
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
@@ -34,10 +38,27 @@ def grace_until(host: Host, now: float) -> float:
     return until
 
 
+def graces_needed(host: Host, control: Attempt) -> int:
+    """Return how many retransmissions a silent master must miss after its control succeeded.
+
+    One is enough if the path changed. If it did not, packets may be lost on the line, as on a bad Wi-Fi.
+    """
+    if _is_lossy(host):
+        return GRACES_LOSSY
+    doubt = host.doubt
+    unchanged = doubt.left is None and doubt.wary_at < doubt.began_at
+    return GRACES_UNCHANGED_PATH if unchanged and not control.bare else GRACES
+
+
+def _is_lossy(host: Host) -> bool:
+    """Report whether the control had to send packets again, which shows that the line loses packets now."""
+    return host.attempt is not None and host.attempt.ready is not None and host.attempt.ready.lossy
+
+
 def retransmission_near(host: Host, now: float) -> bool:
     """Report whether the old connection will retransmit so soon that the wait is worth it."""
     due = host.doubt.observed.retransmit_at if host.doubt.observed is not None else None
     if due is None or host.master is None:
         return False
     near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master))
-    return due - now < (max(near_s, RETURNED_NEAR_S) if host.returned else near_s)
+    return due - now < (max(near_s, RETURNED_NEAR_S) if host.returned or _is_lossy(host) else near_s)

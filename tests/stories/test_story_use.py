@@ -1,0 +1,124 @@
+"""A connection that was lost without an event of the kernel is found while it is used."""
+
+from __future__ import annotations
+
+from tests.stories.scenes import CAFE, HOME
+from tests.stories.teller import Story
+from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
+from trayagent.core.facts.events import MasterUsed
+from trayagent.core.facts.time_constants import GRACES_LOSSY, STALLS_PER_WINDOW
+
+NEXT_S = 2.0  # with the bounded back-off, the kernel sends again this often
+
+
+def used(story: Story, *, stalled: bool = False) -> None:
+    """Report that the host's master is used, and whether its data gets no acknowledgement."""
+    story.post(MasterUsed(story.t, "web", story.living("web").pid, stalled), "used" + " stalled" * stalled)
+
+
+def silent_for(story: Story, seconds: float) -> None:
+    """Let time pass. The kernel repeats the data every NEXT_S and gets no acknowledgement."""
+    until = story.t + seconds
+    while story.t < until:
+        if story.due.get("web", 0.0) <= story.t:
+            story.due["web"] = story.t + NEXT_S
+        story.after(0.1)
+
+
+def test_row_12_the_first_use_probes_the_master(story: Story) -> None:
+    """A master that is used after a quiet time is probed once. If it answers, nothing else happens."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story)
+    story.after(0.05).answered("web")
+    story.after(60)
+    story.expect("""
+        5.000 used
+            probe web pid=101
+        5.050 probe of web answered
+    """)
+    assert story.shown("web") == "connected"
+
+
+def test_row_12_data_without_an_acknowledgement_starts_a_probe_and_a_control(story: Story) -> None:
+    """If data gets no acknowledgement, the master is probed. If it stays silent after the control, it is replaced."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story, stalled=True)
+    silent_for(story, 0.6)
+    story.expect("""
+        5.000 used stalled
+                web: row 12 probe
+            probe web pid=101
+        5.500 the time came for web
+                web: row 7 second probe
+                web: row 7 control
+                web: row 7 dial
+            second probe web pid=101
+            dial web #1 control
+    """)
+    silent_for(story, 0.4)
+    story.ready("web")
+    silent_for(story, NEXT_S)
+    assert not story.did(TakeOver)  # it may answer the next packet
+    silent_for(story, NEXT_S + 0.5)
+    assert story.did(TakeOver)
+
+
+def test_a_stall_without_a_control_ends_nothing(story: Story) -> None:
+    """In a hole in which every packet is lost, each control fails, and the master lives."""
+    story.connected(scene=HOME)
+    story.after(5)
+    for _ in range(24):
+        used(story, stalled=True)
+        silent_for(story, 5)
+        if story.host("web").attempt is not None:
+            story.fails("web", "timed-out")
+    assert story.did(Dial)
+    assert not story.did(Kill)
+    story.answered("web")
+    assert story.shown("web") == "connected"
+
+
+def test_a_control_that_lost_packets_gives_the_master_more_time(story: Story) -> None:
+    """On a line that loses packets, two of them in a row are no proof. The master may miss many before it ends."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story, stalled=True)
+    silent_for(story, 1)
+    story.ready("web", lossy=True)
+    silent_for(story, (GRACES_LOSSY - 1) * NEXT_S)
+    assert not story.did(TakeOver)
+    story.answered("web")
+    silent_for(story, 60)
+    assert not story.did(TakeOver)
+
+
+def test_a_line_that_stalls_again_and_again_replaces_few_masters(story: Story) -> None:
+    """After three replacements in five minutes, stalls alone start no more probes."""
+    story.connected(scene=HOME)
+    for _ in range(STALLS_PER_WINDOW + 1):
+        used(story, stalled=True)
+        silent_for(story, 1)
+        if story.host("web").attempt is not None:
+            story.ready("web")
+            silent_for(story, 3 * NEXT_S)
+            story.took_over("web")
+    story.forget()
+    used(story, stalled=True)
+    assert not story.did(SendProbe)
+    story.after(300)
+    used(story, stalled=True)
+    assert story.did(SendProbe)
+
+
+def test_a_change_of_network_needs_only_one_retransmission(story: Story) -> None:
+    """After a change of network, a master that is used is judged as before."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story)
+    story.after(0.1).network(CAFE)
+    silent_for(story, 1)
+    story.ready("web")
+    silent_for(story, 1)
+    assert story.did(TakeOver)
