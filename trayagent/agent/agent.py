@@ -45,6 +45,7 @@ from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.ssh_beside_master import BesideSessions
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch_for_end import MasterWatch
+from trayagent.agent.masters.watch_use import MasterUse
 from trayagent.agent.network_watch import NetworkWatch
 from trayagent.agent.parts import Parts
 from trayagent.agent.request_handler import AgentHandler
@@ -91,8 +92,11 @@ class Agent:
         self._shell = Shell()
         self._tasks = Tasks()
         self._environment = Environment()
-        records_file = records_path(file_paths.state_dir, file_mark())
-        self._records = Records(records_file, self._environment, spare_dir=file_paths.runtime_dir)
+        self._records = Records(
+            records_path(file_paths.state_dir, file_mark()),
+            self._environment,
+            spare_dir=file_paths.runtime_dir,
+        )
         parts = Parts(file_paths, configuration, self._shell, self._tasks, self._records, self._environment)
         self._network = NetworkWatch(self._shell)
 
@@ -136,8 +140,9 @@ class Agent:
         self._prober = MasterProber(parts, remote_cleanup)
         hand_forwards = HandForwards(parts, forwarding)
         self._subscribe(schedule.happened, beside.happened, hand_forwards.happened)
+        self._master_use = MasterUse(parts)
         self._master_logs = MasterLogs(
-            file_paths.runtime_dir, [SessionSlots(parts, self._prober), hand_forwards]
+            file_paths.runtime_dir, [SessionSlots(parts, self._prober), hand_forwards, self._master_use]
         )
         self._master_watch = MasterWatch(parts, self._discovery, connector)
         self._lost = LostMasters(file_paths, self._records)
@@ -192,6 +197,7 @@ class Agent:
             prober=self._prober,
             forwarding=forwarding,
             master_watch=self._master_watch,
+            master_use=self._master_use,
             key_trials=KeyTrials(parts),
             roaming=self._roaming,
             agent_sockets=agent_sockets,
@@ -224,6 +230,7 @@ class Agent:
         await self._server.start()
         self._file_changes.start()
         self._master_logs.start()
+        self._master_use.start()
         try:
             await self._initial_read()
             readiness.ready()
@@ -243,6 +250,7 @@ class Agent:
             await self._desk.close()
         self._file_changes.close()
         self._master_logs.close()
+        self._master_use.close()
         await self._server.close()
         self._logins.close()
         self._master_watch.close()

@@ -22,6 +22,7 @@ from trayagent.agent.masters.lost_without_agent import LostMasters
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.masters.watch_for_end import MasterWatch
+from trayagent.agent.masters.watch_use import MasterUse
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming.roaming_hosts import RoamingHosts
 from trayagent.agent.state.resolve_when_needed import HostResolver
@@ -45,6 +46,7 @@ class AgentEffects:
     prober: MasterProber
     forwarding: Forwarding
     master_watch: MasterWatch
+    master_use: MasterUse
     key_trials: KeyTrials
     roaming: RoamingHosts
     agent_sockets: AgentSocketLinks
@@ -131,6 +133,7 @@ class AgentEffects:
         """Pass the new state to each part that depends on it."""
         state = self.parts.shell.state
         self.master_watch.follow(state)
+        self.master_use.follow(state)
         self.prober.keep_sentinels(state)
         self.agent_sockets.keep(state)
         self.lost.follow(state)

@@ -30,6 +30,12 @@ LOG_FORWARDS = ",".join(
 )
 """The part of a master's LogVerbose that logs each forward that a client requests, and each result."""
 
+LOG_USE = "channels.c:channel_post_mux_listener():*,channels.c:channel_post_port_listener():*"
+"""The part of a master's LogVerbose that logs each client and each connection to a forward, when it begins."""
+
+NEW_CLIENT = b"channel_post_mux_listener()"
+NEW_CONNECTION = b"channel_post_port_listener()"
+
 LONGEST_MESSAGE = 1024
 
 _KEY_LINE = r"(?:debug[123]: )?%s\(\):\d+ \((?:bin=.*, )?pid=\d+\): %s"
@@ -54,6 +60,7 @@ _SAFE = re.compile(
     "|".join(
         (
             _WHERE % "mux_[a-z_]+" + r".*",
+            _WHERE.replace("mux", "channels") % "channel_post_(?:mux|port)_listener" + r".*",
             _KEY_LINE % (r"kex\.c:kex_input_newkeys", "SSH2_MSG_NEWKEYS received"),
             _KEY_LINE % (r"sshconnect\.c:verify_host_key", r"Server host key: \S+ SHA256:\S+"),
             r'Authenticated to [^ ]+ \((?:\[[^ \]]+\]:\d+|via proxy)\) using "[a-z-]+"\.',

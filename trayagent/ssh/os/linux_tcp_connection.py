@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -88,6 +89,16 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:
         queued=found.unacked_bytes,
         retransmit_in_s=found.expires_ms / 1e3 if due else None,
     )
+
+
+def retransmissions(inodes: AbstractSet[int]) -> dict[int, int]:
+    """Return how often each of these connections has sent its oldest data again, by the socket's inode.
+
+    One dump of the kernel's sockets answers for all. Raise NetlinkError.
+    """
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        found = tcp_sockets(channel, ESTABLISHED, info=True, inodes=inodes)
+    return {one.inode: one.info.retransmits for one in found if one.info is not None}
 
 
 @dataclass

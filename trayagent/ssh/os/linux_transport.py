@@ -64,6 +64,12 @@ def transport_of(pid: int) -> list[Process]:
     return list(found.values())
 
 
+def pipes_to_proxy(pid: int, own: dict[int, str]) -> frozenset[int]:
+    """Return the inodes of the two pipes to a master's proxy. `own` is the result of `own_descriptors`."""
+    ends = _to_proxy(pid, own)
+    return ends.out | ends.into if ends is not None else frozenset()
+
+
 def _to_proxy(pid: int, own: dict[int, str]) -> Pipes | None:
     ends = _pipes(pid, own)
     for fd in _PIPE_TO_PROXY_FDS:
