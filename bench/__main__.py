@@ -19,6 +19,7 @@ from bench import (
     resting,
     roaming,
     scale,
+    silent_losses,
     typing,
 )
 from bench.contestants import PEERS, SUPERVISED, Trayagent
@@ -32,6 +33,8 @@ BESIDE = "beside"
 BESIDE_BOUND = 1.5
 KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, TYPE, BESIDE)
 CLIENTS = "clients"  # not one of all, because it takes a quarter of an hour
+SILENT = "silent"  # not one of all, either
+SILENT_RUNS = 3
 SCALE = (10, 30, 60, 100)
 UNUSED = 300
 
@@ -40,9 +43,9 @@ def main() -> int:
     """Measure, print the results, and return 1 if a bound was missed."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument(
-        "scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(KEYS)}), or {CLIENTS}"
+        "scenarios", nargs="*", metavar="S", help=f"which (all: {' '.join(KEYS)}), or {CLIENTS}, or {SILENT}"
     )
-    parser.add_argument("-n", "--runs", type=int, default=5, help="runs of each (5)")
+    parser.add_argument("-n", "--runs", type=int, help=f"runs of each (5, of {SILENT} {SILENT_RUNS})")
     parser.add_argument(
         "--peers", action="store_true", help="measure the alternatives too, once each (minutes)"
     )
@@ -54,9 +57,21 @@ def main() -> int:
         help=f"measure these numbers of hosts instead ({' '.join(map(str, SCALE))})",
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="PROGRAM", help=f"with {CLIENTS}: {' '.join(client_table.KEYS)}"
+        "--only",
+        nargs="+",
+        metavar="X",
+        help=f"with {CLIENTS}: {' '.join(client_table.KEYS)}; with {SILENT}: {' '.join(silent_losses.ROWS)}",
     )
+    parser.add_argument("--old", action="store_true", help=f"with {SILENT}: connections of 10 minutes, too")
     args = parser.parse_args()
+    if args.scenarios == [SILENT]:
+        rows = silent_losses.ROWS
+        keys = args.only or [key for key, one in rows.items() if args.old or not one.slow]
+        strange = [key for key in keys if key not in rows]
+        if strange:
+            parser.error(f"no row {strange[0]}; there are {' '.join(rows)}")
+        return 1 if silent_losses.measure_all(keys, args.runs or SILENT_RUNS, say) else 0
+    args.runs = args.runs or 5
     if args.scale is not None:
         return 1 if many_hosts(args.scale or SCALE) else 0
     if args.scenarios == [CLIENTS]:
@@ -68,7 +83,8 @@ def main() -> int:
     unknown = [s for s in args.scenarios if s not in KEYS]
     if unknown:
         parser.error(
-            f"no scenario {unknown[0]}; there are {' '.join((*KEYS, CLIENTS))}; {CLIENTS} only alone"
+            f"no scenario {unknown[0]}; there are {' '.join((*KEYS, CLIENTS, SILENT))}; "
+            f"{CLIENTS} and {SILENT} only alone"
         )
     say(
         f"round trip {recovery.RTT_MS:.0f} ms; seconds from t0 to the first byte; ratio to a cold ssh of the same run"

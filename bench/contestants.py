@@ -152,6 +152,18 @@ RESTART = Command(
     "ssh -N, alive 10x3, restarted after 5 s",
     ("sh", "-c", _LOOP.format(ssh=" ".join((*_SSH, *_ALIVE, "HOST")), pause=5)),
 )
+CONTROL_MASTER = Command(
+    "ControlMaster, alive 15x3, restarted after 1 s",
+    (
+        "sh",
+        "-c",
+        _LOOP.format(
+            ssh="M=$(mktemp -u); ssh -F CONFIG -M -S $M -N FLAG FORWARD "
+            "-o ServerAliveInterval=15 -o ServerAliveCountMax=3 HOST",
+            pause=1,
+        ),
+    ),
+)
 # The best that a script can do: a restart loop, and a monitor that ends the master at each new address.
 _HOME_MADE = """
 M=$(mktemp -u)
