@@ -117,7 +117,7 @@ class Agent:
         # Masters.
         self._discovery = Discovery(parts, resolver)
         self._discovery_schedule = schedule = DiscoverySchedule(parts, self._discovery)
-        beside = BesideSessions(parts)
+        self._beside = BesideSessions(parts)
         self._obstacles = Obstacles(self._shell, self._discovery)
         paths = ControlPaths(parts, self._discovery, self._obstacles)
         self._keeper = keeper()
@@ -139,7 +139,7 @@ class Agent:
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
         self._prober = MasterProber(parts, remote_cleanup)
         hand_forwards = HandForwards(parts, forwarding)
-        self._subscribe(schedule.happened, beside.happened, hand_forwards.happened)
+        self._subscribe(schedule.happened, self._beside.happened, hand_forwards.happened)
         self._master_use = MasterUse(parts)
         self._master_logs = MasterLogs(
             file_paths.runtime_dir, [SessionSlots(parts, self._prober), hand_forwards, self._master_use]
@@ -159,7 +159,7 @@ class Agent:
             schedule=schedule,
             agent_sockets=agent_sockets,
             resolver=resolver,
-            beside=beside,
+            beside=self._beside,
             hand_forwards=hand_forwards,
         )
         self._server = Server(file_paths.ipc_socket, handler)
@@ -296,6 +296,7 @@ class Agent:
         self._discovery_schedule.start()
         self._leftovers.remove_logs()
         await self._shell.decided(Started(time.monotonic()))
+        self._beside.start()
         self._scanned.set()
         save_memory.give_back()
 

@@ -54,11 +54,15 @@ class BesideSessions:
         self._shell = parts.shell
         self._tasks = parts.tasks
 
+    def start(self) -> None:
+        """Search now with `beside = "end"`. Call this once the hosts and their masters are known."""
+        if self._configuration.config.agent.beside == "end" and not self._tasks.running("beside"):
+            self._tasks.start("beside", self.scan())
+
     def happened(self, event: dict[str, object]) -> None:
         """Search at each change of network, but only with `beside = "end"`."""
-        ends = self._configuration.config.agent.beside == "end"
-        if event["event"] == "network-changed" and ends and not self._tasks.running("beside"):
-            self._tasks.start("beside", self.scan())
+        if event["event"] == "network-changed" and self._shell.state.started:
+            self.start()
 
     async def scan(self) -> None:
         """Search now, and post each new session of a host that the agent knows.
@@ -67,12 +71,12 @@ class BesideSessions:
         """
         if sys.platform != "linux":
             return
-        hosts = {h.name: h for h in self._shell.state.hosts.values() if h.draining is None}
         known = {m.pid for h in self._shell.state.hosts.values() for m in h.masters}
         try:
             found = await asyncio.to_thread(lambda: [*_sessions(known)])
         except TrayagentError:
             return
+        hosts = {h.name: h for h in self._shell.state.hosts.values() if h.draining is None}
         others = self._configuration.config.agent.beside == "end"
         for process, flow in found:
             owner = _owner(process, flow, hosts)
