@@ -187,7 +187,8 @@ class Hands:
                 world.rules.logged_in.add(action.name)
 
         self._attempts[number] = Handshake(
-            world.clock, world.net, world.machines, peer, legs, bare=bare, through=through,
+            world.clock, world.net, world.machines, peer, legs,
+            bare=bare, banner=isinstance(action, a.DialBare) and action.banner, through=through,
             established=lambda local: mine(e.AttemptEstablished(0, action.name, number, local)),
             done=done, unfinished=lambda leg: world.rules.unfinished(number, leg),
         )  # fmt: skip

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CONNECT_S, LOGIN_S = 10.0, 30.0  # ssh's limits for each hop; DEADLINE_S is the agent's limit
 DEADLINE_S = 30.0
-KEX_RTTS, LOGIN_RTTS = 5, 3
+BANNER_RTTS, KEX_RTTS, LOGIN_RTTS = 1, 5, 3
 
 # Lies of a gateway that answers in a server's place, and forges a disconnect before any key exchange.
 FORGES = {"denied", "too many", "going down"}
@@ -66,6 +66,7 @@ class Handshake:
         legs: tuple[Leg, ...],
         *,
         bare: bool,
+        banner: bool = False,
         through: Connection | None,
         established: Callable[[str], None],
         done: Callable[[Outcome, Connection | None], None],
@@ -73,7 +74,7 @@ class Handshake:
     ) -> None:
         self.clock, self.net, self._machines, self._legs = clock, net, machines, legs
         self.outcome = Outcome()
-        self._bare, self._through = bare, through
+        self._bare, self._banner, self._through = bare, banner, through
         self._established, self._done, self._unfinished = established, done, unfinished
         self._began = clock.now
         self._pause = 0.5
@@ -157,7 +158,8 @@ class Handshake:
             return
         self._waits = (machine, number)
         self._met = machine
-        self.clock.after(self.net.rtt_s * KEX_RTTS + machine.late_s, self._exchange_keys)
+        rtts = BANNER_RTTS if self._banner else KEX_RTTS
+        self.clock.after(self.net.rtt_s * rtts + machine.late_s, self._exchange_keys)
 
     def _exchange_keys(self) -> None:
         if self._over:
@@ -167,7 +169,7 @@ class Handshake:
             return
         if self._bare:
             self._leave()
-            self._meet_another(self._met.name)
+            self._meet_another("" if self._banner else self._met.name)
             return
         if self._met.name != self._leg.machine and self._leg.strict != "no":
             self._left_behind()
@@ -221,7 +223,9 @@ class Handshake:
         elif lie == "closes":
             self.clock.after(rtt, lambda: self._fail("dropped"))
         elif self._bare:
-            self.clock.after(2 * rtt, lambda: self._meet_another("" if lie in FORGES else "liar"))
+            self.clock.after(
+                2 * rtt, lambda: self._meet_another("" if lie in FORGES or self._banner else "liar")
+            )
         elif lie in FORGES:
             self.clock.after(2 * rtt, lambda: self._fail("disconnected"))
         elif self._leg.strict != "no":

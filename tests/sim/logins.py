@@ -33,7 +33,7 @@ class Tried:
     flow: Flow | None
     outcome: Outcome = field(default_factory=Outcome)
     place: str | None = None
-    bare: bool = False  # ends after the host key was compared with known_hosts
+    bare: bool = False  # ends after the banner, or after the host key was compared with known_hosts
     check: bool = False  # ends after the server's banner
     over: bool = False
     failed_at: float | None = None

@@ -78,10 +78,16 @@ class BareControls:
             ssh=self._file_paths.ssh,
             config=self._file_paths.ssh_option_f,
             certificates=certificates,
+            banner=action.banner,
         )
         environment = without_windows(self._environment.current())
         return await exchange_keys(
-            words, log, environment, deadline_s=BARE_CONTROL_DEADLINE_S, established=established
+            words,
+            log,
+            environment,
+            deadline_s=BARE_CONTROL_DEADLINE_S,
+            established=established,
+            banner=action.banner,
         )
 
     def _failed(self, action: DialBare, failure: Failure) -> None:

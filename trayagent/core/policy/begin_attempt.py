@@ -30,6 +30,7 @@ from trayagent.core.policy.logins.login_waits import before_login, origin_of
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import server_saw
 from trayagent.core.policy.resolve_again import outdated
+from trayagent.core.policy.staleness.host_key_match import banner_suffices
 from trayagent.core.policy.staleness.other_address import address_to_try, no_way_to_old_address
 from trayagent.core.policy.wanted_connection import needs_bare_control, wanted
 from trayagent.core.problem_texts import held_back
@@ -65,7 +66,8 @@ def start(
         return False, None
     number = begin(context, host, admitted, Attempt(context.state.next_attempt, purpose, now, bare=bare)).id
     if bare and host.master is not None and host.master.peer is not None:
-        context.do(DialBare(host.name, number, host.master.peer, host.master.peer_port))
+        peer, port = host.master.peer, host.master.peer_port
+        context.do(DialBare(host.name, number, peer, port, banner=banner_suffices(host)))
     else:
         background = host.wish.connect != "always"
         address = address_to_try(host) if purpose == "control" else None

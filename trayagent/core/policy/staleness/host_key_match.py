@@ -60,8 +60,18 @@ def proves_bare(host: Host, event: AttemptReady) -> bool:
         return False
     if host.master.direct and host.master.host_key is not None and event.host_key is not None:
         return event.host_key == host.master.host_key
-    anybody = host.doubt.gone_at is not None and (host.unnamed or not host.master.direct)
-    return anybody or (event.host_key is not None and event.trusted)
+    return _any_server_proves(host) or (event.host_key is not None and event.trusted)
+
+
+def banner_suffices(host: Host) -> bool:
+    """Report whether a bare control of the host's master may end at the server's banner, before the host key."""
+    recorded = host.master is not None and host.master.direct and host.master.host_key is not None
+    return _any_server_proves(host) and not recorded
+
+
+def _any_server_proves(host: Host) -> bool:
+    carried = host.master is not None and not host.master.direct
+    return host.doubt.gone_at is not None and (host.unnamed or carried)
 
 
 def is_another(host: Host, host_key: str | None) -> bool:
