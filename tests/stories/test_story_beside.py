@@ -1,15 +1,22 @@
-"""An ssh beside a master: when it is proven stale."""
+"""An ssh beside a master: when its loss of an address is proven, and from where its server may be contacted."""
 
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from tests.stories.scenes import CAFE, HOME, Scene
+from tests.stories.scenes import CAFE, HOME, VPN, Scene, lan, tunnel
 from tests.stories.teller import HOST_KEY, SERVER, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import DialBare, Kill
 from trayagent.core.facts.draining import Beside, Draining
 
+INTERNAL = "10.99.0.10"
+NAS = "192.168.10.50"
+VPN_AGAIN = tunnel("VPN with another address", "tun0", "10.8.0.9/24", "10.99.0.0/24")
+HOME_AGAIN = lan("home with another address", "wlan0", "192.168.10.7/24", gateway="192.168.10.1", mac="aa:01")
+# A network where another machine may have the address of the one at home.
+TWIN = lan("twin", "wlan0", "192.168.10.7/24", gateway="192.168.10.1", mac="bb:01")
 OWNER = "me@server:22"
 
 
@@ -61,3 +68,49 @@ def test_an_address_that_returns_ends_the_control(story: Story) -> None:
     story.after(0.1).post(e.AttemptReady(story.t, name, number.id, None))
     story.after(3600)
     assert not story.did(Kill, name)
+
+
+@pytest.mark.parametrize(
+    ("first", "next_", "peer", "local", "times"),
+    [
+        (HOME + VPN, HOME + VPN_AGAIN, INTERNAL, "10.8.0.6", 1),
+        (HOME, HOME_AGAIN, NAS, "192.168.10.2", 1),
+        (HOME, TWIN, NAS, "192.168.10.2", 0),
+        (HOME, CAFE + VPN_AGAIN, NAS, "192.168.10.2", 0),
+        (HOME + VPN, CAFE, INTERNAL, "10.8.0.6", 0),
+    ],
+    ids=["the VPN again", "home again", "twin", "another network", "without the VPN"],
+)
+def test_a_private_server_is_contacted_only_on_the_network_of_its_connection(
+    story: Story, first: Scene, next_: Scene, peer: str, local: str, times: int
+) -> None:
+    """The server of an ssh beside a master may have a private address.
+
+    The agent contacts it only on the network on which the connection was made.
+    """
+    at(story, first)
+    story.after(60).network(CAFE)
+    name = found(story, peer=peer, local=local, made_at=30)
+    assert controls(story, name) == []
+    story.after(60).network(next_)
+    story.after(3600)
+    assert controls(story, name)[:1] == [True] * times
+
+
+def test_a_network_from_before_a_wake_or_from_too_long_ago_is_unknown(story: Story) -> None:
+    """After a wake, the age of an ssh does not show on which network it connected.
+
+    The agent also forgets networks after several changes.
+    """
+    at(story, HOME + VPN)
+    story.after(60).post(e.Woke(story.t, 3600.0), "woke")
+    story.network(CAFE)
+    woken = found(story, peer=INTERNAL, local="10.8.0.6", made_at=30)
+    story.after(60).network(HOME + VPN)
+    since = story.t
+    for number in range(20):
+        story.after(60).network(replace(CAFE, label=f"café {number}") if number % 2 else HOME)
+    old = found(story, peer=INTERNAL, local="10.8.0.6", made_at=since + 30)
+    story.after(60).network(HOME + VPN_AGAIN)
+    story.after(60)
+    assert controls(story, woken) == controls(story, old) == []

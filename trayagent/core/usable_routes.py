@@ -118,6 +118,15 @@ def network_from(snapshot: Snapshot, local: str) -> Network | None:
     return next((network_of(snapshot, route) for route in routes if route.interface in names), None)
 
 
+def network_between(snapshot: Snapshot, local: str, peer: str) -> Network | None:
+    """Return the network through which the interface with the address `local` leads to `peer`, or None."""
+    names = {face.name for face in snapshot.interfaces if any(a.ip == local for a in face.addresses)}
+    address = ip_address(peer.partition("%")[0])
+    fits = (r for r in snapshot.routes if r.interface in names and address in ip_network(r.prefix))
+    best = max(fits, key=lambda r: (r.prefix_len, -r.metric), default=None)
+    return network_of(snapshot, best) if best is not None else None
+
+
 def usable_route(host: Host, snapshot: Snapshot) -> UsableRoute | None:
     """Return the first route that the host's next connection may take, or None."""
     return next(usable_routes(host, snapshot), None)

@@ -102,21 +102,29 @@ def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent)
             living.kill()
 
 
+SERVERS = {"move": SERVER["HostName"], "vpn": "10.99.0.10"}
 TUNNEL = f"-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:8000 {HOST}"
 
 
-@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not-listed"])
-@pytest.mark.parametrize("supervisor", ["autossh", "on-failure"])
+@pytest.mark.parametrize(
+    ("supervisor", "listed", "change"),
+    [("autossh", True, "move"), ("on-failure", False, "move"), ("autossh", False, "vpn")],
+)
 def test_a_supervised_tunnel_is_back_without_migrating(
-    lab: Lab, agent: Agent, listed: bool, supervisor: str
+    lab: Lab, agent: Agent, supervisor: str, listed: bool, change: str
 ) -> None:
-    """The agent ends the dead ssh soon, so that autossh or a unit with Restart=on-failure starts the next one."""
+    """The agent ends the dead ssh soon, so that autossh or a unit with Restart=on-failure starts the next one.
+
+    The server behind the VPN has a private address, and the VPN returns with another one for the laptop.
+    """
     if supervisor == "autossh" and shutil.which("autossh") is None:
         pytest.skip("autossh is not installed")
     lab.join("home")
-    server = lab.sshd()
+    if change == "vpn":
+        lab.vpn_up()
+    server = lab.sshd(SERVERS[change])
     lab.echo(8000)
-    lab.ssh_config({HOST: SERVER})
+    lab.ssh_config({HOST: {**SERVER, "HostName": SERVERS[change]}})
     agent.start(END if listed else '[agent]\nbeside = "end"\n')
     loop = f"until ssh {TUNNEL}; do sleep {STARTS_S}; done"
     words = f"AUTOSSH_GATETIME=0 exec autossh -M 0 {TUNNEL}" if supervisor == "autossh" else loop
@@ -124,7 +132,11 @@ def test_a_supervised_tunnel_is_back_without_migrating(
     try:
         until("the tunnel is up", lambda: reached(lab))
         logins = server.logins()
-        lab.switch("home", "cafe")
+        if change == "vpn":
+            lab.vpn_down()
+            lab.vpn_up()
+        else:
+            lab.switch("home", "cafe")
         until("the tunnel is back", lambda: reached(lab))
         assert server.logins() > logins
     finally:

@@ -16,6 +16,13 @@ from trayagent.core.policy.logins.account_lockout import LetIn, Login
 from trayagent.core.policy.logins.login_limits_per_server import Servers
 
 
+class Past(Struct, frozen=True):
+    """An earlier state of the network, which began at `at`."""
+
+    at: float
+    snapshot: Snapshot
+
+
 class State(Struct, frozen=True):
     """Everything known at one moment; `hosts` by name."""
 
@@ -26,6 +33,8 @@ class State(Struct, frozen=True):
     snapshot: Snapshot = field(default_factory=Snapshot)
     network_at: float = NEVER
     """When the network last changed."""
+    past: tuple[Past, ...] = ()
+    """The last few states of the network before the present one, newest first."""
     read_at: float = NEVER
     """When the network was last read, or when a reading was last requested."""
     vpns: tuple[Vpn, ...] = ()

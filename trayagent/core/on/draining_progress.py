@@ -12,6 +12,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Reached, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.on.adopt_master import install
+from trayagent.core.policy.reached_networks import network_made_on
 
 
 def begin(context: Context, owner: Host, master: Master, draining: Draining, *, proven: bool) -> None:
@@ -19,6 +20,9 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
 
     So the agent judges it like an unnamed master. The owner's limits on where to connect apply to it, too.
     """
+    made_on = (
+        network_made_on(context.state, master, draining.made_at) if draining.beside is not None else None
+    )
     host = Host(
         f"{owner.name} {'draining' if draining.beside is None else 'beside'} {master.pid}",
         Wish(vpn=owner.wish.vpn, networks=owner.wish.networks),
@@ -27,7 +31,7 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
         unnamed=True,
         addresses=owner.addresses,
         reached=Reached(
-            networks=owner.reached.networks,
+            networks=owner.reached.networks | ({made_on} if made_on is not None else frozenset()),
             interfaces=owner.reached.interfaces,
             learned_vpn=owner.reached.learned_vpn,
         ),

@@ -12,6 +12,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import MasterPath
 from trayagent.core.facts.network import Network, Touched
+from trayagent.core.facts.state import Past
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
 from trayagent.core.on.resolve_results import follow_answer
 from trayagent.core.policy.logins.when_to_retry import (
@@ -26,6 +27,9 @@ from trayagent.core.policy.wanted_connection import wanted
 from trayagent.core.tunnel_underlay import carriers
 from trayagent.core.usable_routes import UsableRoute, usable_route
 
+# One move makes up to four. Each is kept until the search for ssh processes that the move starts has ended.
+_PAST_KEPT = 8
+
 
 def network_read(context: Context, event: NetworkRead) -> None:
     """Compare the new snapshot with the last one, and mark every master whose path changed as suspect."""
@@ -34,7 +38,10 @@ def network_read(context: Context, event: NetworkRead) -> None:
     delta = compare(old, new, event.touched)
     touched = bool(delta) or bool(event.touched)
     changed_at = context.now if touched else context.state.network_at
-    context.change(snapshot=new, network_at=changed_at, read_at=context.now)
+    past = context.state.past
+    if touched:
+        past = (Past(context.state.network_at, old), *past)[:_PAST_KEPT]
+    context.change(snapshot=new, network_at=changed_at, read_at=context.now, past=past)
     if delta:
         context.publish("network-changed", evidence=delta.evidence, online=bool(new.default_routes))
     for name in context.names:

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from trayagent.core.decision_context import Context
 from trayagent.core.facts.actions import Remember
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
-from trayagent.core.usable_routes import is_private, network_here
+from trayagent.core.facts.state import Past, State
+from trayagent.core.usable_routes import is_private, network_between, network_here
 
 
 def note_reached(context: Context, host: Host) -> Host:
@@ -38,6 +40,18 @@ def note_reached(context: Context, host: Host) -> Host:
     if remembered:
         context.do(Remember(host.name))
     return host
+
+
+def network_made_on(state: State, master: Master, made_at: float) -> Network | None:
+    """Return the network on which a connection was made at `made_at` (monotonic), or None if that is unknown.
+
+    `made_at` is too early if the machine was suspended since then, so a network from before the last wake is unknown.
+    """
+    every = (Past(state.network_at, state.snapshot), *state.past)
+    then = next((past for past in every if past.at <= made_at), None)
+    if then is None or state.woke_at > then.at or master.local is None or master.peer is None:
+        return None
+    return network_between(then.snapshot, master.local, master.peer)
 
 
 def _words_of(network: Network) -> tuple[str, str, str]:
