@@ -102,6 +102,36 @@ def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent)
             living.kill()
 
 
+def test_an_ssh_that_waited_for_a_stale_master_is_ended_at_the_next_move(lab: Lab, agent: Agent) -> None:
+    """An ssh that is typed before the new master is ready ends up beside it. The agent ends it at the next move."""
+    up(lab, agent, END)
+    events = agent.events()
+    lab.leave("home")
+    clients = established(lab)
+    child = lab.laptop.popen(
+        ["ssh", HOST, "echo there; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        until("it waits for the stale master", lambda: established(lab) > clients)
+        lab.join("cafe")
+        events.wait("connected", HOST)
+        assert child.stdout
+        assert child.stdout.readline() == "there\n"
+        assert [(one["pid"], one["stale"]) for one in beside(agent)] == [(child.pid, False)]
+        lab.switch("cafe", "home")
+        until("it is ended", lambda: child.poll() is not None)
+        assert child.returncode == 255
+    finally:
+        child.kill()
+        child.wait()
+
+
+def established(lab: Lab) -> int:
+    """Return how many clients are connected to the host's master."""
+    lines = lab.laptop.check(["ss", "-Hx", "state", "established"]).splitlines()
+    return sum("/.ssh/cm-" in line for line in lines)
+
+
 SERVERS = {"move": SERVER["HostName"], "vpn": "10.99.0.10"}
 TUNNEL = f"-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:8000 {HOST}"
 
