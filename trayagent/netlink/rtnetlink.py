@@ -144,7 +144,7 @@ def parse_address(body: bytes) -> Addr | None:
     raw = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
     if family not in {socket.AF_INET, socket.AF_INET6} or raw is None:
         return None
-    return Addr(index, socket.inet_ntop(family, raw), prefix_len, number(found.get(IFA_FLAGS), flags))
+    return Addr(index, _ip(family, raw), prefix_len, number(found.get(IFA_FLAGS), flags))
 
 
 def parse_route(body: bytes) -> RouteEntry | None:
@@ -153,7 +153,7 @@ def parse_route(body: bytes) -> RouteEntry | None:
     if family not in {socket.AF_INET, socket.AF_INET6}:
         return None
     found = attributes(body, RTMSG.size)
-    network = socket.inet_ntop(family, found[RTA_DST]) if RTA_DST in found else _EVERYTHING[family]
+    network = _ip(family, found[RTA_DST]) if RTA_DST in found else _EVERYTHING[family]
     return RouteEntry(
         family=family,
         network=network,
@@ -161,7 +161,7 @@ def parse_route(body: bytes) -> RouteEntry | None:
         kind=kind,
         table=number(found.get(RTA_TABLE), table),
         metric=number(found.get(RTA_PRIORITY)),
-        source=socket.inet_ntop(family, found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
+        source=_ip(family, found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
         hops=_hops(family, found, flags),
         cloned=bool(flags & RTM_F_CLONED),
         tos=tos,
@@ -183,7 +183,7 @@ def parse_neighbour(body: bytes) -> Neighbour | None:
     if family not in {socket.AF_INET, socket.AF_INET6} or NDA_DST not in found:
         return None
     mac = found.get(NDA_LLADDR, b"").hex(":")
-    return Neighbour(index, socket.inet_ntop(family, found[NDA_DST]), mac, state)
+    return Neighbour(index, _ip(family, found[NDA_DST]), mac, state)
 
 
 def _hops(family: int, found: Attributes, flags: int) -> tuple[NextHop, ...]:
@@ -210,10 +210,17 @@ def _multipath(family: int, data: bytes) -> list[NextHop]:
 def _gateway(family: int, found: Attributes) -> str | None:
     """Return the gateway; an IPv4 route may have an IPv6 gateway (RFC 5549, attribute RTA_VIA)."""
     if RTA_GATEWAY in found:
-        return socket.inet_ntop(family, found[RTA_GATEWAY])
+        return _ip(family, found[RTA_GATEWAY])
     if RTA_VIA in found:
-        return socket.inet_ntop(number(found[RTA_VIA][:2]), found[RTA_VIA][2:])
+        return _ip(number(found[RTA_VIA][:2]), found[RTA_VIA][2:])
     return None
+
+
+def _ip(family: int, raw: bytes) -> str:
+    try:
+        return socket.inet_ntop(family, raw)
+    except (OSError, ValueError) as error:
+        raise NetlinkError(f"an address of family {family} has {len(raw)} bytes") from error
 
 
 def _head(layout: struct.Struct, body: bytes) -> tuple[int, ...]:
