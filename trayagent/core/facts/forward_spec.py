@@ -43,8 +43,7 @@ def parse(kind: ForwardKind, spec: str) -> Forward:
     try:
         listen, target = _ends(kind, _split(_plain(spec)))
     except _Bad as bad:
-        text = spec if spec.isprintable() else ascii(spec)[1:-1]
-        message = f'"{text}" {bad}; ssh {_OPTION[kind]} takes for example {_EXAMPLE[kind]}'
+        message = f'"{_shown(spec)}" {bad}; ssh {_OPTION[kind]} takes for example {_EXAMPLE[kind]}'
         raise ValueError(message) from None
     return Forward(kind, listen, target, spec)
 
@@ -61,11 +60,16 @@ def _parts(end: End) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    if not set(text) & set(":[]\\"):
+    # `parse` strips leading spaces, and takes a leading hyphen for an option.
+    if not set(text) & set(":[]\\") and not text.startswith((" ", "-")):
         return text
     if "]" not in text:
         return f"[{text}]"
-    return "".join(f"\\{sign}" if sign in ":[]\\" else sign for sign in text)
+    return "".join(f"\\{sign}" if at == 0 or sign in ":[]\\" else sign for at, sign in enumerate(text))
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _plain(spec: str) -> str:
@@ -172,7 +176,7 @@ def _host(field: _Field) -> str:
 def _port(field: _Field, lowest: int) -> int:
     text = field.text
     if not (text.isascii() and text.isdigit()):
-        _bad(f'has "{text}" where a port number must be')
+        _bad(f'has "{_shown(text)}" where a port number must be')
     digits = text.lstrip("0") or "0"
     if len(digits) > 5 or not lowest <= int(digits) <= 65535:
         _bad(f"has port {text}; ports go from {lowest} to 65535")
