@@ -35,7 +35,14 @@ def _file(machine: Machine, file: Path, domain: str) -> Iterator[Finding]:
     except OSError as error:
         yield Skipped(machine.shown(file), f"cannot be read: {error.strerror}")
         return
-    except (ValueError, ExpatError, plistlib.InvalidFileException, RecursionError, OverflowError) as error:
+    except (
+        ValueError,
+        ExpatError,
+        plistlib.InvalidFileException,
+        RecursionError,
+        OverflowError,
+        LookupError,  # an unknown encoding
+    ) as error:
         yield Skipped(machine.shown(file), f"is not a property list: {error}")
         return
     if not isinstance(job, dict):
