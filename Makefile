@@ -3,6 +3,7 @@
 # make roam-long  random moves, outages and kills for hosts that roam, a long gap, and fuzzing; about an hour
 # make bench   measure recovery times, beside the alternatives
 # make prove HISTORIES=1000000    play that many random histories on all cores; it can be stopped and continued
+# make fuzz SECONDS_EACH=60    fuzz the parsers of what other programs, servers and users write
 # make lint    check style and types
 # make coverage  measure how much of core, config, ipc and history the tests reach; fail below a floor
 # make deb     build the package for Debian 12 and later in dist/
@@ -51,13 +52,16 @@ AT_ONCE := 6
 # Random histories that `make prove` plays.
 HISTORIES := 20000
 
+# How long `make fuzz` fuzzes each target.
+SECONDS_EACH := 60
+
 # Minimum coverage of each package in percent, one below the measured value.
 FLOORS := core:96 config:97 ipc:93 history:98
 
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help site demo test roam-long bench prove lint coverage deb release reference fresh fleet-check
+.PHONY: help site demo test roam-long bench prove fuzz lint coverage deb release reference fresh fleet-check
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -87,6 +91,11 @@ bench: .venv/.for-use
 # Only pure code: no tools are needed.
 prove: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m tests.sim.prove $(HISTORIES) $(ARGS)
+
+# ARGS="config ipc" fuzzes only these targets.
+fuzz: .venv/.for-development
+	@$(PYTHON_OF_VENV) -c "import atheris" 2>/dev/null || installers/make-venv dev,fuzz
+	@$(PYTHON_OF_VENV) -m tests.fuzz --seconds $(SECONDS_EACH) $(ARGS)
 
 # A missing tool skips its tests on a desktop. With CI set it is a failure. The agents that the tests start write no
 # bytecode; without compileall each would compile all modules at its start, which takes a third of that time.
