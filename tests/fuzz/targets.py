@@ -7,10 +7,10 @@ check what a parser promises, such as that it reads what was written.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, get_args
 
 from dbus_fast import Message, MessageType
@@ -207,19 +207,15 @@ def init(data: bytes) -> None:
 
 
 def _file(data: bytes) -> Path:
-    """Return a file in memory with this content. It exists until the next call."""
-    os.ftruncate(_memory(), 0)
-    os.pwrite(_memory(), data, 0)
-    return Path(f"/proc/self/fd/{_memory()}")
+    """Return a file with this content. It exists until the next call."""
+    if not _files:
+        _files.append(NamedTemporaryFile())  # noqa: SIM115  # open until the process ends
+    path = Path(_files[0].name)
+    path.write_bytes(data)
+    return path
 
 
-def _memory() -> int:
-    if not _descriptors:
-        _descriptors.append(os.memfd_create("fuzz"))
-    return _descriptors[0]
-
-
-_descriptors: list[int] = []
+_files: list[Any] = []
 
 TARGETS: dict[str, Callable[[bytes], Any]] = {
     one.__name__: one
