@@ -49,14 +49,14 @@ def give(link: Link, data: bytes, now: float = 0.0) -> None:
     link.stream.settle()
 
 
-def received(stream: Stream) -> bytes:
+def received(stream: Stream, now: float = 0.0) -> bytes:
     """Return all data that arrived for the inner connection."""
     data = b"".join(bytes(one) for one in stream.undelivered)
     stream.took(len(data))
     if stream.peer_closed:
         stream.end_delivered = True
     if stream.link:
-        stream.link.delivered(0.0)
+        stream.link.delivered(now)
     return data
 
 

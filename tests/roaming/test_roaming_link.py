@@ -116,6 +116,63 @@ def test_acknowledgements_come_each_32_kib_and_once_after_a_pause() -> None:
     assert far.ack_at is None and not far.waiting()
 
 
+def test_a_large_window_needs_few_acknowledgements() -> None:
+    """With a window of 1 MiB, each 256 KiB are acknowledged, and the end of a burst after the usual pause.
+
+    If the last acknowledgement was long ago, because the line or the program is slow, 32 KiB are enough.
+    """
+    near, far, _ = attached()
+    near.window = MIB
+    near.stream.take(bytes(32 * KIB))
+    give(far, written(near, 1.0), 1.0)
+    received(far.stream, 1.0)
+    assert frames(written(far, 1.0)) == [(ACK, 0, 32 * KIB, 0)]
+    for number in range(2, 9):
+        near.stream.take(bytes(32 * KIB))
+        give(far, written(near, 1.01), 1.01)
+        received(far.stream, 1.01)
+        assert not far.waiting(), number
+    far.tick(1.22)
+    assert frames(written(far, 1.22)) == [(ACK, LATE, 256 * KIB, 0)]
+    near.stream.take(bytes(256 * KIB))
+    give(far, written(near, 1.23), 1.23)
+    received(far.stream, 1.23)
+    assert frames(written(far, 1.23)) == [(ACK, 0, 512 * KIB, 0)]
+    near.stream.take(bytes(32 * KIB))
+    give(far, written(near, 1.3), 1.3)
+    received(far.stream, 1.3)
+    assert frames(written(far, 1.3)) == [(ACK, 0, 544 * KIB, 0)]
+    near.window = far_relay.ROOMY - 1
+    near.stream.take(bytes(32 * KIB))
+    give(far, written(near, 1.31), 1.31)
+    received(far.stream, 1.31)
+    assert frames(written(far, 1.31)) == [(ACK, 0, 576 * KIB, 0)]
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 30_000])
+def test_data_is_delivered_before_its_frame_is_complete(size: int) -> None:
+    """However the link cuts a frame, each of its bytes is delivered when it comes, and a later lie ends the link."""
+    near, far, _ = attached()
+    body = os.urandom(60 * KIB if size > 17 else 300)
+    near.stream.take(body)
+    near.stream.take(b"k")
+    data, kept, got, sent = written(near), b"", b"", 0
+    while sent < len(data):
+        chunk = kept + data[sent : sent + size]
+        sent += len(data[sent : sent + size])
+        kept = chunk[far.receive(memoryview(bytearray(chunk)), 0.0) :]
+        assert len(kept) < HEADER.size
+        got += received(far.stream)
+        assert len(got) >= min(sent - HEADER.size, len(body))
+    assert got == body + b"k" and not kept
+    begun = HEADER.pack(10, DATA, 0, 0, len(got)) + b"12345"
+    assert far.receive(memoryview(begun), 0.0) == len(begun)
+    assert received(far.stream) == b"12345"
+    with pytest.raises(LinkError, match="malformed"):
+        far.receive(memoryview(b"67890" + HEADER.pack(0, 99, 0, 0, 0)), 0.0)
+    assert received(far.stream) == b"67890"
+
+
 def test_an_acknowledgement_overtakes_waiting_data() -> None:
     """An acknowledgement is sent before waiting data, so that the peer's window opens even during our upload."""
     near, far, _ = attached()

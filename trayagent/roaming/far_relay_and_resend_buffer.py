@@ -33,6 +33,7 @@ import struct
 import sys
 import time
 from collections import deque
+from itertools import islice
 
 TYPE_CHECKING = False  # importing typing would need more memory, too
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ AWAY_MAX = 1 * MIB  # keep this much data without a link; then programs wait, as
 # An honest peer never has more in flight. Reading cannot pause instead, because the link also carries the peer's ACKs.
 UNDELIVERED_MAX = WINDOW_MAX + PAYLOAD_MAX
 ACK_EACH = 32 * KIB
+ACK_EACH_ROOMY = 256 * KIB  # each acknowledgement wakes every process on the path
+ACK_ROOMY_S = 0.05  # on a slow line or for a slow program, acknowledge each 32 KiB
+ROOMY = 4 * ACK_EACH_ROOMY  # a window of this size needs no acknowledgement each 32 KiB
 ACK_AFTER_S = 0.2  # acknowledge this long after the last byte; without traffic no timer runs
 LAG = 2.0  # an acknowledgement within this many minimum round trips allows a larger window
 LAG_SLACK_S = 0.01  # scheduling adds this much on a busy machine
@@ -73,6 +77,7 @@ HEADER = struct.Struct("!IBBHQ")
 """Payload bytes, type, flags, zero, offset. Flag 0x80 is reserved for a 16-byte tag after the header."""
 ATTACH, ATTACHED, DATA, ACK, END, BYE = range(1, 7)
 LATE = 1  # flag of an ACK: sent by the timer, so the round trip includes ACK_AFTER_S
+RARE = 1  # flag of DATA: the sender's window is so large that an ACK each ACK_EACH_ROOMY is enough
 FINAL = 1  # flag of a BYE: the connection ends, not only this link
 
 HELLO = struct.Struct("!4sBBHQ16s32s")
@@ -244,7 +249,11 @@ class Link:
         self.at = 0  # the offset of the next byte to send on this link
         self.early = 0  # before it is live, the link may send up to this offset
         self.end_sent = False
+        self.coming = 0  # how many bytes of the current data frame have not arrived yet
+        self.coming_at = 0  # the offset of the first of them
+        self.ack_each = ACK_EACH
         self.acked = 0  # the offset that we last acknowledged to the peer
+        self.acked_at = 0.0  # when that was
         self.ack_due = False
         self.ack_at: float | None = None
         self.window = WINDOW_START
@@ -255,32 +264,51 @@ class Link:
     # -- receiving ----------------------------------------------------------------------------------
 
     def receive(self, data: memoryview, now: float) -> int:
-        """Process the complete frames in `data`; return their length in bytes. Raise LinkError for an invalid frame."""
+        """Process the frames in `data`. Raise LinkError for an invalid frame.
+
+        Return how many bytes were processed: all but the beginning of a header or of a frame that is not DATA.
+        """
         at, size = 0, len(data)
+        if self.coming:
+            at = self._accept(data, 0, size)
         while size - at >= HEADER.size and self.over is None:
             length, kind, flags, zero, offset = HEADER.unpack_from(data, at)
             if length > PAYLOAD_MAX or zero or flags > 1:
                 raise LinkError("malformed")
+            if kind == DATA and self.live:
+                self.ack_each = ACK_EACH_ROOMY if flags & RARE else ACK_EACH
+                self.coming, self.coming_at = length, offset
+                at = self._accept(data, at + HEADER.size, size)
+                continue
             stop = at + HEADER.size + length
             if stop > size:
                 break
-            payload = data[at + HEADER.size : stop]
+            self._process(kind, offset, flags, data[at + HEADER.size : stop], now)
             at = stop
-            if kind == DATA and self.live:
-                self.stream.accept(offset, payload)
-            elif length and kind in {ACK, END}:
-                raise LinkError("malformed")
-            elif kind == BYE:
-                self._bye(flags, bytes(payload))
-            elif not self.live:
-                self.handshake(kind, offset, bytes(payload))
-            elif kind == ACK:
-                self._acknowledged(offset, bool(flags & LATE), now)
-            elif kind == END:
-                self.stream.accept_end(offset)
-            else:
-                raise LinkError("malformed")
         return at
+
+    def _process(self, kind: int, offset: int, flags: int, payload: memoryview, now: float) -> None:
+        """Process a complete frame that is not DATA of a live link."""
+        if payload and kind in {ACK, END}:
+            raise LinkError("malformed")
+        if kind == BYE:
+            self._bye(flags, bytes(payload))
+        elif not self.live:
+            self.handshake(kind, offset, bytes(payload))
+        elif kind == ACK:
+            self._acknowledged(offset, bool(flags & LATE), now)
+        elif kind == END:
+            self.stream.accept_end(offset)
+        else:
+            raise LinkError("malformed")
+
+    def _accept(self, data: memoryview, at: int, size: int) -> int:
+        """Take what `data` has of the current data frame from `at` on; return the index behind it."""
+        stop = min(size, at + self.coming)
+        self.stream.accept(self.coming_at, data[at:stop])
+        self.coming -= stop - at
+        self.coming_at += stop - at
+        return stop
 
     def handshake(self, kind: int, offset: int, payload: bytes) -> None:
         """Process a frame before the link is live. Raise LinkError for an unexpected frame."""
@@ -346,7 +374,8 @@ class Link:
         lacks = self.stream.delivered - self.acked
         if not self.live or not lacks:
             return
-        self.ack_due = self.ack_due or lacks >= ACK_EACH or self.stream.end_delivered
+        each = self.ack_each if now < self.acked_at + ACK_ROOMY_S else ACK_EACH
+        self.ack_due = self.ack_due or lacks >= each or self.stream.end_delivered
         self.ack_at = None if self.ack_due else now + ACK_AFTER_S
 
     def tick(self, now: float) -> None:
@@ -371,10 +400,11 @@ class Link:
         limit = self._limit()
         answers = self.acked < stream.delivered and bool(self.pending) and self.at < limit
         if self.live and (self.ack_due or answers):  # beside data, an acknowledgement costs nothing
-            self.acked = stream.delivered
+            self.acked, self.acked_at = stream.delivered, now
             late = self.ack_due and self.ack_at is not None
             bufs.append(frame(ACK, self.acked, flags=LATE if late else 0))
             self.ack_due, self.ack_at = False, None
+        flags = RARE if self.window >= ROOMY else 0
         while self.pending and size < BURST and len(bufs) < BUFFERS_MAX and self.at < limit:
             offset, data = self.pending[0]
             begin = self.at - offset
@@ -382,7 +412,7 @@ class Link:
             if stop == len(data):
                 self.pending.popleft()
             piece = data if stop - begin == len(data) else memoryview(data)[begin:stop]
-            bufs += [HEADER.pack(stop - begin, DATA, 0, 0, self.at), piece]
+            bufs += [HEADER.pack(stop - begin, DATA, flags, 0, self.at), piece]
             self.at = offset + stop
             self.sent_at = now
             size += stop - begin
@@ -476,6 +506,7 @@ class Wire:
         self.incoming, self.outgoing, self.keep = incoming, outgoing, keep
         self.since = clock()
         self.leftover = b""  # the beginning of an incomplete frame
+        self.full = False  # the last write was incomplete, and the system has not reported room since
         self.handler: Callable[[int], None] = lambda _events: None
         for fd in (incoming, outgoing):
             os.set_blocking(fd, False)
@@ -506,6 +537,7 @@ class Session:
     def __init__(self, loop: Loop, stream: Stream) -> None:
         self.loop, self.stream = loop, stream
         self.inner: int | None = None
+        self.inner_full = False  # the last write was incomplete, and the system has not reported room since
         self.wires: list[Wire] = []
         self.away_since: float | None = clock()
         self.finished: str | None = None
@@ -548,7 +580,7 @@ class Session:
     def set_inner(self, fd: int) -> None:
         """Use this descriptor, a stream socket, as the inner connection."""
         os.set_blocking(fd, False)
-        self.inner = fd
+        self.inner, self.inner_full = fd, False
 
     def close_inner(self) -> None:
         """Close the inner connection. Both directions of it end."""
@@ -576,7 +608,8 @@ class Session:
 
     def _on_inner(self, events: int) -> None:
         try:
-            if events & select.POLLOUT:
+            if events & (select.POLLOUT | FAILED):
+                self.inner_full = False
                 self._deliver()
             if events & (READ | FAILED):
                 self._read_inner()
@@ -603,20 +636,20 @@ class Session:
 
     def _deliver(self) -> None:
         stream = self.stream
-        while stream.undelivered and self.inner is not None:
-            first = [one for one, _ in zip(stream.undelivered, range(BUFFERS_MAX))]
+        while stream.undelivered and self.inner is not None and not self.inner_full:
+            waiting = stream.undelivered
+            first = list(waiting if len(waiting) <= BUFFERS_MAX else islice(waiting, BUFFERS_MAX))
             try:
                 size = os.writev(self.inner, first)
             except BlockingIOError:
-                break
+                size = 0
             except OSError as error:
-                if error.errno == errno.ENOTCONN:  # the socket is still connecting
+                if error.errno != errno.ENOTCONN:  # the socket is still connecting
+                    stream.stop_listening()
                     break
-                stream.stop_listening()
-                break
+                size = 0
+            self.inner_full = size < sum(map(len, first))
             stream.took(size)
-            if size < sum(map(len, first)):
-                break
         if stream.peer_closed and not stream.undelivered and not stream.end_delivered:
             stream.end_delivered = True
             self._shut_inner()
@@ -643,6 +676,8 @@ class Session:
         if wire not in self.wires:
             return
         try:
+            if events & (select.POLLOUT | FAILED):
+                wire.full = False
             if events & (READ | FAILED):
                 self._read_wire(wire)
             self.pump()
@@ -653,7 +688,8 @@ class Session:
 
     def _read_wire(self, wire: Wire) -> None:
         buffer, kept = self.loop.buffer, len(wire.leftover)
-        buffer[:kept] = wire.leftover
+        if kept:
+            buffer[:kept] = wire.leftover
         try:
             size = os.readv(wire.incoming, [buffer[kept : kept + BURST]])
         except BlockingIOError:
@@ -671,7 +707,8 @@ class Session:
             return
         finally:
             self._deliver()
-            self.stream.settle()
+            if self.stream.undelivered:
+                self.stream.settle()
         wire.leftover = bytes(buffer[used:end])
         if wire.link.live and not was_live:
             self.away_since = None
@@ -709,7 +746,7 @@ class Session:
 
     def _flush(self, wire: Wire) -> None:
         link = wire.link
-        while link.waiting() and link.lost is None:
+        while not wire.full and link.waiting() and link.lost is None:
             bufs = link.gather(clock())
             try:
                 size = os.writev(wire.outgoing, bufs)
@@ -719,8 +756,7 @@ class Session:
                 self.drop(wire, "closed")
                 return
             link.wrote(bufs, size)
-            if link.rest:
-                return
+            wire.full = bool(link.rest)
 
     def _watch(self) -> None:
         stream, watch = self.stream, self.loop.watch
@@ -728,11 +764,12 @@ class Session:
             mask = READ if stream.room() else 0
             watch(self.inner, mask | (select.POLLOUT if stream.undelivered else 0), self._on_inner)
         for wire in self.wires:
-            masks = {wire.outgoing: 0, wire.incoming: READ}
-            if wire.link.waiting():
-                masks[wire.outgoing] |= select.POLLOUT
-            for fd, mask in masks.items():
-                watch(fd, mask, wire.handler)
+            mask = select.POLLOUT if wire.link.waiting() else 0
+            if wire.outgoing == wire.incoming:
+                mask |= READ
+            else:
+                watch(wire.incoming, READ, wire.handler)
+            watch(wire.outgoing, mask, wire.handler)
 
 
 # -- the far relay ------------------------------------------------------------------------------------------
