@@ -9,6 +9,7 @@
 # make deb     build the package for Debian 12 and later in dist/
 # make release  build sdist, wheel and package in dist/, check them, and print what to upload
 # make fleet-check  check the Ansible role with ansible-lint and a run against a real sshd
+# make translations  bring the catalogues up to date with the sources, and compile them
 # make reference  regenerate docs/configuration.md from the model
 # make site    build the documentation site in build/site
 # make fresh   create trees of Debian 12 and 13, and run demo, package (also under systemd) and tests in each (root, debootstrap)
@@ -61,7 +62,7 @@ FLOORS := core:96 config:97 ipc:93 history:98
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help site demo test roam-long bench prove fuzz lint coverage deb release reference fresh fleet-check
+.PHONY: help site demo test roam-long bench prove fuzz lint coverage deb release reference fresh fleet-check translations
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -142,6 +143,9 @@ site: .venv/.for-site
 
 reference: .venv/.for-use
 	@$(PYTHON_OF_VENV) installers/manual/make_reference.py > docs/configuration.md.new && mv docs/configuration.md{.new,}
+
+translations: .venv/.for-development
+	@$(PYTHON_OF_VENV) -m installers.translations.update_catalogues
 
 fresh:
 	@for suite in $(SUITE); do installers/fresh/check --suite $$suite $(ARGS) || exit; done

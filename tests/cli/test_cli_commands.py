@@ -263,7 +263,7 @@ def test_history_needs_no_agent(run: Run, tmp_path: Path) -> None:
         ["db", "30 min, still", "reset"],
     ]
     assert done.stdout.endswith(
-        "\n\n2 outages in the last 7 d; the median recovery took 412 ms, the slowest 412 ms.\n"
+        "\n\n2 outages in the last 7 d. The median recovery took 412 ms, the slowest 412 ms.\n"
     )
     assert [o["host"] for o in json.loads(run("history", "--json", "--since", "90d").stdout)["outages"]] == [
         "old",

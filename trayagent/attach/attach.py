@@ -15,6 +15,7 @@ from trayagent.attach.start_agent import ensure_agent
 from trayagent.attach.terminal import Terminal
 from trayagent.config import file_paths
 from trayagent.errors import TrayagentError
+from trayagent.presentation.translation import _
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
         signal.signal(number, _leave)
     own = {"TRAYAGENT_CONFIG": str(found.config_file)} if config is not None else {}
     if log := ensure_agent({**os.environ, **own}):
-        terminal.print_line(f"trayagent: no agent was running. Started one; it logs to {log}")
+        started = _("no agent was running. Started one; it logs to {file}").format(file=log)
+        terminal.print_line(f"trayagent: {started}")
     if session.note:
         terminal.print_line(f"trayagent: {session.note}")
     link = Link(host)
@@ -79,9 +81,8 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
         if ended.how != "no-master":
             again = True
             if not session.stays:
-                terminal.print_line(
-                    f"trayagent: the connection to {session.host} was lost; this is a new shell"
-                )
+                words = _("the connection to {host} was lost; this is a new shell").format(host=session.host)
+                terminal.print_line(f"trayagent: {words}")
 
 
 def _ended(ended: Ride, host: str) -> int:

@@ -10,6 +10,7 @@ from trayagent.attach.terminal import ENTER, INTERRUPT
 from trayagent.errors import TrayagentError
 from trayagent.ipc.errors import Refused
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import agent_text
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Waiting:
             except Left:
                 return  # the login failed, but the user may want to try again
             except TrayagentError as error:
-                self._terminal.print_line(f"trayagent: {clean(error.title)}")
+                self._terminal.print_line(f"trayagent: {clean(agent_text(error.title))}")
         elif seen is None or seen["state"] in status_line.ENTER:
             self._connect()
 

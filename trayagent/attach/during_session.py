@@ -20,6 +20,7 @@ from trayagent.attach import status_line
 from trayagent.attach.terminal import INTERRUPT
 from trayagent.errors import TrayagentError
 from trayagent.presentation.states import AWAY
+from trayagent.presentation.translation import _
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Journey:
             words = status_line.line(
                 self._session.host, self._link.view, waited, self._link.interface, enter=False
             )
-            self._terminal.cover(f"{words} · Ctrl-C leaves", last_row=self._session.stays)
+            self._terminal.cover(f"{words} · {_('Ctrl-C leaves')}", last_row=self._session.stays)
             self._covered = True
             self._link.reconnect_often(True)
         elif input_state == "open" and self._covered:

@@ -23,6 +23,7 @@ from trayagent.errors import TrayagentError
 from trayagent.ipc import blocking_client
 from trayagent.ipc.errors import NoAgent
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text
 
 INTERRUPTED = 128 + signal.SIGINT
 _ANSWER_S = 30.0  # the agent runs `ssh -G` first, which may run a slow `Match exec`
@@ -45,12 +46,12 @@ def log_in(host: str, print_line: Callable[[str], None]) -> int:
     _check_that_ssh_can_prompt(os.environ)
     log_file = ensure_agent()
     if log_file is not None:
-        print_line(f"No agent was running. Started one; it logs to {log_file}")
+        print_line(_("No agent was running. Started one; it logs to {file}").format(file=log_file))
     begun = _request("login", _ANSWER_S, host=host, pid=os.getpid())
     status = _run(begun["words"], {**begun["env"], **os.environ}, Path(begun["log"]))
     outcome = _outcome(host, begun["attempt"], status)
     if outcome["state"] == "connected" and outcome["pid"] is not None and status == 0:
-        print_line(f"{host}: connected")
+        print_line(_("{host}: connected").format(host=host))
         return 0
     if status == -signal.SIGTERM:
         hint = f"Log in again: trayagent login {host}"
@@ -59,10 +60,13 @@ def log_in(host: str, print_line: Callable[[str], None]) -> int:
         )
     if status < 0:
         return INTERRUPTED if status == -signal.SIGINT else 128 - status
-    problem = outcome["problem"] or {"title": "ssh did not log in", "hint": ""}
-    title = problem["title"] if host in problem["title"] else f"{host}: {problem['title']}"
-    kept = " (the old connection is kept)" if outcome["state"] == "connected" else ""
-    raise TrayagentError(f"{title}{kept}", hint=problem["hint"])
+    problem = outcome["problem"] or {"title": _("ssh did not log in"), "hint": ""}
+    title = agent_text(problem["title"])
+    if host not in title:
+        title = f"{host}: {title}"
+    if outcome["state"] == "connected":
+        title = _("{problem} (the old connection is kept)").format(problem=title)
+    raise TrayagentError(title, hint=problem["hint"])
 
 
 def _check_that_ssh_can_prompt(env: Mapping[str, str]) -> None:

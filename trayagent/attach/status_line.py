@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trayagent.presentation import states
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text, to_translate
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -11,13 +12,13 @@ if TYPE_CHECKING:
 
     View = dict[str, Any]
 
-NO_AGENT = "no agent is running"
+NO_AGENT = to_translate("no agent is running")
 # The states in which Enter has an effect, and its description.
 ENTER = {
-    "idle": "Enter connects",
-    "needs-sign-in": "Enter signs in",
-    "failed": "Enter tries again",
-    "waiting": "Enter tries now",
+    "idle": to_translate("Enter connects"),
+    "needs-sign-in": to_translate("Enter signs in"),
+    "failed": to_translate("Enter tries again"),
+    "waiting": to_translate("Enter tries now"),
 }
 
 
@@ -27,22 +28,29 @@ def line(host: str, view: View | None, waited_s: float, interface: str | None, *
     `waited_s`: how long the user has waited. `interface`: the network interface over which the host was last
     connected. `enter`: whether to mention Enter.
     """
-    parts = _parts(host, view, waited_s, interface)
-    return " · ".join(clean(part) for part in parts if part and (enter or part not in ENTER.values()))
+    *parts, todo = _parts(host, view, waited_s, interface)
+    shown = [*parts, _(todo) if todo and (enter or todo not in ENTER.values()) else ""]
+    return " · ".join(clean(part) for part in shown if part)
 
 
 def _parts(host: str, view: View | None, waited_s: float, interface: str | None) -> list[str]:
     since = lasted(waited_s)
     if view is None:
-        return [f"{host}: {NO_AGENT}, {since}", "start it: trayagent run"]
+        return [f"{host}: {_(NO_AGENT)}, {since}", _("start it: trayagent run")]
     seen = of(view, host)
     if seen is None:
         return [f"{host}: {states.word('idle')} {since}", ENTER["idle"]]
     state, problem = seen["state"], seen["problem"]
-    text = problem["title"] if problem else ""
+    text = agent_text(problem["title"]) if problem else ""
     if state == "offline" and (problem is None or problem["code"] == "unreachable"):
-        text = f"waiting for {interface or 'a network'}"
-    todo = f"continue: trayagent resume {host}" if state == "paused" else ENTER.get(state, "")
+        text = (
+            _("waiting for {interface}").format(interface=interface)
+            if interface
+            else _("waiting for a network")
+        )
+    todo = ENTER.get(state, "")
+    if state == "paused":
+        todo = _("continue: trayagent resume {host}").format(host=host)
     if state == "needs-sign-in" and not for_the_terminal(seen):
         todo = ""
     return [f"{host}: {states.word('connecting' if state == 'connected' else state)} {since}", text, todo]

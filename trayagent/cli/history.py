@@ -8,6 +8,7 @@ import json
 from trayagent.cli.output import print_line
 from trayagent.cli.parse_duration import duration
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text, ngettext
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
     from trayagent.presentation import times
 
     if not found:
-        print_line(f"No outage in the last {times.lasted(since_s)}.")
+        print_line(_("No outage in the last {time}.").format(time=times.lasted(since_s)))
         return
     from rich.text import Text
 
@@ -104,24 +105,35 @@ def _print_table(found: list[Outage], since_s: int, now: datetime) -> None:
         lasted = (
             times.lasted(o.duration_ms / 1000)
             if o.duration_ms is not None
-            else f"{times.ago(o.began, now)}, still"
+            else _("{duration}, still").format(duration=times.ago(o.began, now))
         )
         network = _network_words(o, now)
-        took = f"back in {times.lasted(o.took_ms / 1000)}" if o.took_ms is not None else ""
+        took = (
+            _("back in {time}").format(time=times.lasted(o.took_ms / 1000)) if o.took_ms is not None else ""
+        )
         if took and o.sessions_kept:
-            took += f", {o.sessions_kept} session{'s' * (o.sessions_kept != 1)} kept"
-        rows.append((times.clock(o.began, now, exact=True), o.host, lasted, network, took, o.words))
+            kept = ngettext(
+                "{recovery}, {count} session kept", "{recovery}, {count} sessions kept", o.sessions_kept
+            )
+            took = kept.format(recovery=took, count=o.sessions_kept)
+        rows.append(
+            (times.clock(o.began, now, exact=True), o.host, lasted, network, took, agent_text(o.words))
+        )
     people.print_table(rows)
     took_ms = sorted(o.took_ms for o in found if o.took_ms is not None)
-    summary = f"{len(found)} outage{'s' if len(found) != 1 else ''} in the last {times.lasted(since_s)}"
+    count = ngettext("{count} outage in the last {time}.", "{count} outages in the last {time}.", len(found))
+    sentences = [count.format(count=len(found), time=times.lasted(since_s))]
+    longest_ms = max(o.no_network_ms for o in found)
+    if longest_ms:
+        words = _("There was no network for up to {time}.")
+        sentences.append(words.format(time=times.lasted(longest_ms / 1000)))
     if took_ms:
         median = (took_ms[(len(took_ms) - 1) // 2] + took_ms[len(took_ms) // 2]) / 2
-        summary += f"; the median recovery took {times.lasted(median / 1000)}, "
-        summary += f"the slowest {times.lasted(took_ms[-1] / 1000)}"
-    if longest_ms := max(o.no_network_ms for o in found):
-        summary += f". Before that, there was no network for up to {times.lasted(longest_ms / 1000)}"
+        words = _("The median recovery took {median}, the slowest {slowest}.")
+        slowest = times.lasted(took_ms[-1] / 1000)
+        sentences.append(words.format(median=times.lasted(median / 1000), slowest=slowest))
     print_line("")
-    people.print_hanging([(Text(), Text(f"{summary}."))])
+    people.print_hanging([(Text(), Text(" ".join(sentences)))])
 
 
 def _network_words(outage: Outage, now: datetime) -> str:
@@ -129,8 +141,10 @@ def _network_words(outage: Outage, now: datetime) -> str:
     from trayagent.presentation import times
 
     if outage.no_network_since is not None:
-        return f"no network since {times.clock(outage.no_network_since, now, exact=True)}"
-    return f"no network for {times.lasted(outage.no_network_ms / 1000)}" if outage.no_network_ms else ""
+        return _("no network since {time}").format(time=times.clock(outage.no_network_since, now, exact=True))
+    if not outage.no_network_ms:
+        return ""
+    return _("no network for {time}").format(time=times.lasted(outage.no_network_ms / 1000))
 
 
 def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], since: datetime) -> None:
@@ -141,4 +155,7 @@ def _write_page(name: str, hosts: dict[str, Sighting], found: list[Outage], sinc
 
     text = page(hosts, found, Period(since, times.now()), times.lasted)
     file = write_page(name, text, "~/outages.html")
-    print_line(f"Written: {clean(str(file))}, with {len(found)} outage{'' if len(found) == 1 else 's'}.")
+    words = ngettext(
+        "Written: {file}, with {count} outage.", "Written: {file}, with {count} outages.", len(found)
+    )
+    print_line(words.format(file=clean(str(file)), count=len(found)))

@@ -8,6 +8,7 @@ import sys
 from trayagent.config import runtime_directory as folders
 from trayagent.ipc import blocking_client
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import agent_text
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def print_line(text: str) -> None:
 
 def complain(error: TrayagentError) -> None:
     """Write an error to stderr: what happened, and beneath it what to do."""
-    _write(sys.stderr, f"trayagent: {clean(error.title)}")
+    _write(sys.stderr, f"trayagent: {clean(agent_text(error.title))}")
     if error.hint:
-        _write(sys.stderr, f"  {clean(error.hint)}")
+        _write(sys.stderr, f"  {clean(agent_text(error.hint))}")
 
 
 def _write(stream: Any, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -10,14 +11,17 @@ from rich.text import Text
 from trayagent.cli import view_text
 from trayagent.cli.console import new_console, print_lines, signs_of
 from trayagent.presentation import times
+from trayagent.presentation.translation import translated_view
 
 
-def show(view: dict[str, Any]) -> None:
+def show(view: Mapping[str, Any]) -> None:
     """Print the view once."""
     console = new_console()
     print_lines(console, render(console, view, watching=False))
 
 
-def render(console: Console, view: dict[str, Any], *, watching: bool) -> list[Text]:
+def render(console: Console, view: Mapping[str, Any], *, watching: bool) -> list[Text]:
     """Return the lines of a view for the width and the signs of the output."""
-    return view_text.lines(view, times.now(), console.width, signs_of(console), watching=watching)
+    return view_text.lines(
+        translated_view(view), times.now(), console.width, signs_of(console), watching=watching
+    )

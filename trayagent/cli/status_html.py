@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trayagent.cli.output import print_line, request
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text, translated_view
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def write_status_page(args: argparse.Namespace) -> int:
     from trayagent.status_page.whole_page import page
 
     page_file(args.html, EXAMPLE)  # report a wrong file name before asking the agent
-    view = request("status", hosts=args.hosts)
+    view = translated_view(request("status", hosts=args.hosts))
     file = write_page(args.html, page(view, _past(args, view), times.now()), EXAMPLE)
-    print_line(f"Written: {clean(str(file))}")
+    print_line(_("Written: {file}").format(file=clean(str(file))))
     return 0
 
 
@@ -49,7 +50,7 @@ def _past(args: argparse.Namespace, view: Mapping[str, Any]) -> Past:
             since=times.before(SEEN_S).timestamp()
         )
     except HistoryUnreadable as error:
-        return Past((), {}, (), period, _decisions(names), error.title)
+        return Past((), {}, (), period, _decisions(names), agent_text(error.title))
     own = [event for event in events if not args.hosts or event.get("host") in {None, *names}]
     found = [o for o in outages(own) if o.ended is None or times.read(o.ended) >= period.since]
     newest = [event["host"] for event in reversed(own) if event.get("host") in names]

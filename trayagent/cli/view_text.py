@@ -14,6 +14,7 @@ from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _
 
 STYLES = {
     "connected": "green",
@@ -33,7 +34,7 @@ FORWARD_STYLES = {"open": "", "opening": "cyan", "closed": "dim", "failed": "red
 Signs = Mapping[str, str]
 
 
-def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watching: bool) -> list[Text]:
+def lines(view: Mapping[str, Any], now: datetime, width: int, signs: Signs, *, watching: bool) -> list[Text]:
     """Return the lines of the whole view. If `watching`, print times of day: durations would soon be wrong."""
     hosts = view["hosts"]
     shown = [*_rejected(view["agent"].get("config_error")), _headline(view, now, signs)]
@@ -51,19 +52,19 @@ def lines(view: dict[str, Any], now: datetime, width: int, signs: Signs, *, watc
     return shown
 
 
-def _headline(view: dict[str, Any], now: datetime, signs: Signs) -> Text:
+def _headline(view: Mapping[str, Any], now: datetime, signs: Signs) -> Text:
     """Return how many hosts are connected, over which network, and whether everything is paused."""
     agent, parts = view["agent"], [*_count(view), _network(view["network"])]
     if agent["paused"]:
         until = times.clock(agent["paused_until"], now, exact=True)
-        parts.append(f"paused until {until}" if until else "paused")
+        parts.append(_("paused until {time}").format(time=until) if until else _("paused"))
     return Text(f" {signs['separator']} ".join(map(clean, parts)), style="bold")
 
 
-def _count(view: dict[str, Any]) -> Iterator[str]:
+def _count(view: Mapping[str, Any]) -> Iterator[str]:
     """Yield how many of the hosts that should be connected are connected. The menu shows the same numbers."""
     if not view["hosts"]:
-        yield "No hosts yet: list them, or just use ssh"
+        yield _("No hosts yet: list them, or just use ssh")
     else:
         yield from summary.count(view)
 
@@ -71,18 +72,18 @@ def _count(view: dict[str, Any]) -> Iterator[str]:
 def _rejected(error: str | None) -> Iterator[Text]:
     """Yield why the agent rejected the configuration file. An older agent does not report this."""
     if error:
-        yield Text(clean(f"Configuration rejected: {error}"), style="bold red")
-        yield Text("The previous configuration stays in force until you fix the file.")
+        yield Text(clean(_("Configuration rejected: {error}").format(error=error)), style="bold red")
+        yield Text(_("The previous configuration stays in force until you fix the file."))
 
 
 def _network(network: dict[str, Any]) -> str:
     default = network["default"]
     if not network["online"]:
-        return "no usable network"
+        return _("no usable network")
     words = [default["interface"], default["address"]] if default else []
     if network["name"]:
         words.append(f"({network['name']})")
-    return " ".join(word for word in words if word) or "online"
+    return " ".join(word for word in words if word) or _("online")
 
 
 def _name(host: dict[str, Any]) -> str:
@@ -91,16 +92,18 @@ def _name(host: dict[str, Any]) -> str:
 
 def _state(host: dict[str, Any], signs: Signs) -> str:
     roams = host["state"] == "connected" and host.get("roaming") is not None
-    return clean(states.word(host["state"])) + (f" {signs['separator']} roams" if roams else "")
+    return clean(states.word(host["state"])) + (f" {signs['separator']} {_('roams')}" if roams else "")
 
 
 def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:
     since = host["since"]
     if host.get("paused_until"):  # an older agent does not report this
-        return f"until {times.clock(host['paused_until'], now, exact=True)}"
+        return _("until {time}").format(time=times.clock(host["paused_until"], now, exact=True))
     if not since:
         return ""
-    return f"since {times.clock(since, now, exact=True)}" if watching else f"for {times.ago(since, now)}"
+    if watching:
+        return _("since {time}").format(time=times.clock(since, now, exact=True))
+    return _("for {duration}").format(duration=times.ago(since, now))
 
 
 def _host(
@@ -153,8 +156,11 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
             yield _indented(text, "red")
     if host["next_retry"]:
         moment = host["next_retry"]
-        due = f"at {times.clock(moment, now, exact=True)}" if watching else f"in {times.until(moment, now)}"
-        yield _indented(f"next try {due} {signs['separator']} attempt {host['attempt'] + 1}", "dim")
+        due = _("next try in {duration}").format(duration=times.until(moment, now))
+        if watching:
+            due = _("next try at {time}").format(time=times.clock(moment, now, exact=True))
+        attempt = _("attempt {number}").format(number=host["attempt"] + 1)
+        yield _indented(f"{due} {signs['separator']} {attempt}", "dim")
 
 
 def _problem(problem: dict[str, Any] | None) -> Iterator[Text]:

@@ -6,6 +6,7 @@ import argparse
 
 from trayagent.cli.output import print_line, request
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def why(args: argparse.Namespace) -> int:
 
     decisions = request("why", host=args.host)["decisions"]
     if not decisions:
-        print_line(f"The agent has not decided anything about {clean(args.host)} yet.")
+        print_line(_("The agent has not decided anything about {host} yet.").format(host=clean(args.host)))
         return 0
     from rich.text import Text
 

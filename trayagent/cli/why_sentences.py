@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trayagent.presentation.times import lasted
+from trayagent.presentation.translation import _
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -194,10 +195,10 @@ def sentence(row: int, verdict: str, pairs: list[list[str]]) -> str | None:
 
     If there was no network before, the sentence also says for how long, and how long the recovery took after that.
     """
-    known = {key for key, _ in pairs} | {f"{key}={value}" for key, value in pairs}
+    known = {key for key, _value in pairs} | {f"{key}={value}" for key, value in pairs}
     for name, only, needed, text in SENTENCES:
         if name == verdict and only in {None, row} and known.issuperset(needed):
-            return text + _parts(dict(pairs))
+            return _(text) + _parts(dict(pairs))
     return None
 
 
@@ -206,7 +207,8 @@ def _parts(evidence: Mapping[str, str]) -> str:
     network, took = (_lasted(evidence.get(key)) for key in ("no_network_ms", "took_ms"))
     if not network:
         return ""
-    return f" (no network for {network}, then back in {took})" if took else f" (no network for {network})"
+    words = _(" (no network for {time}, then back in {recovery})") if took else _(" (no network for {time})")
+    return words.format(time=network, recovery=took)
 
 
 def _lasted(milliseconds: str | None) -> str:

@@ -17,6 +17,7 @@ from trayagent.desktop.open_terminal import open_terminal
 from trayagent.desktop.window_title_and_pause import AFTER_FAILURE, in_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
+from trayagent.presentation.translation import _
 
 # Where distributions install the askpass program of ssh. On Debian, the first path is an alternatives link.
 _ASKERS = (
@@ -36,7 +37,7 @@ async def log_in(host: str, env: Mapping[str, str]) -> None:
     """
     words = own_module("trayagent", "login", "--", host)
     try:
-        await open_terminal(in_terminal(f"{host}: log in", words, AFTER_FAILURE), env)
+        await open_terminal(in_terminal(_("{host}: log in").format(host=host), words, AFTER_FAILURE), env)
     except TrayagentError as no_terminal:
         asker = askpass(env)
         if asker is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -35,10 +35,11 @@ from trayagent.desktop.session_bus import session_bus_addresses
 from trayagent.desktop.tray.look import Protocols
 from trayagent.desktop.tray.look_from_view import look_and_menu
 from trayagent.errors import TrayagentError
+from trayagent.presentation.translation import _, agent_text, translated_view
 
 log = logging.getLogger(__name__)
 
-View = dict[str, Any]
+View = Mapping[str, Any]
 
 # Network managers report a failed sign-in a moment after the program that failed.
 SETTLED_S = 0.5
@@ -140,8 +141,8 @@ class Desk:
     # Showing the view.
 
     def _seen(self, view: View) -> None:
-        self._view = view
-        self._dispatcher.look(view)
+        self._view = translated_view(view)
+        self._dispatcher.look(self._view)
         self._show()
 
     def _opened(self) -> None:
@@ -213,11 +214,10 @@ class Desk:
             await self._failed(command, error)
         except (OSError, EOFError) as error:
             log.error("a choice in the menu failed", exc_info=error)
-            why = getattr(error, "strerror", None) or str(error) or "the connection was closed"
-            title = f"That could not be done: {why}."
-            await self._failed(
-                command, TrayagentError(title, hint="For more, choose “Show log” in the menu.")
-            )
+            why = getattr(error, "strerror", None) or str(error) or _("the connection was closed")
+            title = _("That could not be done: {reason}.").format(reason=why)
+            hint = _("For more, choose “Show log” in the menu.")
+            await self._failed(command, TrayagentError(title, hint=hint))
         self._show()
 
     async def _failed(self, command: Command, error: TrayagentError) -> None:
@@ -230,7 +230,9 @@ class Desk:
             await asyncio.sleep(SETTLED_S)
             if self._dispatcher.tells("vpn-needs-sign-in", command.vpn):
                 return
-        self._notifier.show(Message(f"failed {command}", error.title, error.hint, passing=True))
+        self._notifier.show(
+            Message(f"failed {command}", agent_text(error.title), agent_text(error.hint), passing=True)
+        )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="a choice in the menu")

@@ -23,6 +23,7 @@ from trayagent.desktop.vpn_sign_in_program import sign_in
 from trayagent.desktop.window_title_and_pause import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
+from trayagent.presentation.translation import _
 
 Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 """A function that calls one of the agent's operations, as the command line does. Raises TrayagentError."""
@@ -117,17 +118,17 @@ class Choices:
                 await log_in(host, await self._env())
             case c.ShowWhy(host):
                 why = own_module("trayagent", "why", "--", host)
-                await self._terminal(in_terminal(f"{host}: why", why, IN_PAGER))
+                await self._terminal(in_terminal(_("{host}: why").format(host=host), why, IN_PAGER))
             case c.ShowStatus():
                 await self._status_page()
             case c.ShowLog():
-                await self._terminal(in_terminal("trayagent: log", ["less", "+G", str(self._log)]))
+                await self._terminal(in_terminal(_("trayagent: log"), ["less", "+G", str(self._log)]))
             case c.EditConfiguration():
                 env = await self._env()
                 await open_configuration(self._configuration, self._new_configuration, env)
             case c.SetUp():
                 words = own_module("trayagent", "--config", str(self._configuration), "init")
-                await self._terminal(in_terminal("trayagent: set up", words, AFTER_ENTER))
+                await self._terminal(in_terminal(_("trayagent: set up"), words, AFTER_ENTER))
             case c.OpenUrl(url):
                 await open_with_desktop(url, await self._env())
             case c.Copy(text):
@@ -166,7 +167,7 @@ class Choices:
         )
         try:
             async with asyncio.timeout(PAGE_S):
-                _, said = await child.communicate()
+                said = (await child.communicate())[1]
         except TimeoutError:
             raise TrayagentError(f"The status page was not written within {PAGE_S:g} s.") from None
         finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, to_translate
 
 # Set the title ($0) first, because the program in the terminal may set its own title later. Source: xterm's ctlseqs,
 # OSC 2.
 _TITLE = 'printf "\\033]2;%s\\007" "$0"; '
-_READ = 'printf "\\n(Enter closes this window) "; read -r _'
+_PROMPT = to_translate("Enter closes this window")
+_READ = f'printf "\\n(%s) " "{_PROMPT}"; read -r _'
 
 AT_ONCE = 'exec "$@"'
 """Close the window when the program ends."""
@@ -25,4 +27,4 @@ IN_PAGER = '"$@" | less -R'
 
 def in_terminal(title: str, words: Sequence[str], closes: str = AT_ONCE) -> list[str]:
     """Return the command line for a terminal. `closes` is one of the scripts of this module."""
-    return ["sh", "-c", _TITLE + closes, clean(title), *words]
+    return ["sh", "-c", _TITLE + closes.replace(_PROMPT, _(_PROMPT)), clean(title), *words]

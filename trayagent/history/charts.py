@@ -14,13 +14,15 @@ from msgspec import Struct
 
 from trayagent.history.outages import Outage, Sighting
 from trayagent.presentation.text import clean
+from trayagent.presentation.times import date, day_and_month
+from trayagent.presentation.translation import _, agent_text, ngettext, number, to_translate
 
 Lasted = Callable[[float], str]
 """Formats a duration in seconds for the user."""
 
 # Upper limits in seconds. A recovery takes a second; a longer recovery needed the user or another network.
 STEPS_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
-STEP_WORDS = ("< 0.5 s", "< 1 s", "< 2 s", "< 5 s", "< 15 s", "< 1 min", "more")
+STEP_WORDS = ("< 0.5 s", "< 1 s", "< 2 s", "< 5 s", "< 15 s", "< 1 min", to_translate("more"))
 TICKS = 5
 MOST_BARS = 31
 """Enough for the days of a month. In a longer period each bar is a week or more."""
@@ -64,7 +66,8 @@ def text(words: object) -> str:
 
 def moment(at: datetime) -> str:
     """Return a moment in the local time zone, as text."""
-    return at.astimezone().strftime("%Y-%m-%d %H:%M")
+    local = at.astimezone()
+    return f"{date(local)} {local:%H:%M}"
 
 
 def timeline(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
@@ -81,7 +84,7 @@ def recovery_times(took_s: Sequence[float]) -> str:
     counts = [0] * len(STEP_WORDS)
     for seconds in took_s:
         counts[sum(seconds >= step for step in STEPS_S)] += 1
-    return _bars([*zip(STEP_WORDS, counts, strict=True)])
+    return _bars([*zip((number(_(word)) for word in STEP_WORDS), counts, strict=True)])
 
 
 def outages_by_day(outages: Sequence[Outage], period: Period) -> str:
@@ -96,13 +99,14 @@ def outages_by_day(outages: Sequence[Outage], period: Period) -> str:
         day = (datetime.fromisoformat(outage.began).astimezone().date() - first).days
         if 0 <= day < days:
             counts[day // size] += 1
-    labels = [f"{first + timedelta(days=number * size):%d %b}" for number in range(len(counts))]
+    labels = [day_and_month(first + timedelta(days=bar * size)) for bar in range(len(counts))]
     return _bars([*zip(labels, counts, strict=True)])
 
 
 def _strip(host: str, seen: Sighting, outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
+    label = ngettext("{count} outage", "{count} outages", len(outages)).format(count=len(outages))
     shapes = "".join(_gap(outage, period, lasted) for outage in outages)
-    strip = f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{len(outages)} outages">'
+    strip = f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{text(label)}">'
     strip += f'<rect class="unknown" width="100" height="10"/>{_well(seen, period)}{shapes}</svg>'
     return f'<span class="host">{text(host)}</span>{strip}'
 
@@ -118,18 +122,21 @@ def _gap(outage: Outage, period: Period, lasted: Lasted) -> str:
     begin, end = ends(outage, period)
     left, right = period.share(begin), period.share(end)
     width = max(right - left, _THIN)
-    took = "still" if outage.ended is None else lasted((outage.duration_ms or 0.0) / 1000)
-    network = f", no network for {lasted(outage.no_network_ms / 1000)}" if outage.no_network_ms else ""
-    title = f"{outage.host}: {moment(begin)}, {took}{network}: {outage.words}"
+    took = _("still") if outage.ended is None else lasted((outage.duration_ms or 0.0) / 1000)
+    if outage.no_network_ms:
+        gone = lasted(outage.no_network_ms / 1000)
+        took = _("{duration}, no network for {time}").format(duration=took, time=gone)
+    title = f"{outage.host}: {moment(begin)}, {took}: {agent_text(outage.words)}"
     left = min(left, 100 - width)
     return f'<rect class="gap" x="{left:.3f}" width="{width:.3f}" height="10"><title>{text(title)}</title></rect>'
 
 
 def _ticks(period: Period) -> str:
     step = (period.until - period.since) / (TICKS - 1)
-    form = "%H:%M" if period.until - period.since <= timedelta(days=2) else "%d %b"
-    moments = [(period.since + step * number).astimezone() for number in range(TICKS)]
-    return "".join(f"<span>{at.strftime(form)}</span>" for at in moments)
+    short = period.until - period.since <= timedelta(days=2)
+    moments = [(period.since + step * tick).astimezone() for tick in range(TICKS)]
+    labels = (f"{at:%H:%M}" if short else day_and_month(at) for at in moments)
+    return "".join(f"<span>{text(label)}</span>" for label in labels)
 
 
 def _bars(columns: Sequence[tuple[str, int]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, ngettext
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -23,20 +24,27 @@ def beside_lines(host: Mapping[str, Any]) -> Iterator[str]:
         return
     count = len(sessions)
     named = ", ".join(_name(one) for one in sessions[:_MOST]) + (", …" if count > _MOST else "")
-    yield f"{count} ssh session{'s' * (count != 1)} beside the master: {named}"
+    words = ngettext(
+        "{count} ssh session beside the master: {names}",
+        "{count} ssh sessions beside the master: {names}",
+        count,
+    )
+    yield words.format(count=count, names=named)
 
 
 def beside_hints(host: Mapping[str, Any]) -> Iterator[str]:
     """Yield how to end the sessions whose address is gone. They hang, and the agent ends them only with a setting."""
     stale = [str(one["pid"]) for one in host.get("beside", ()) if one["stale"]]
     if stale:
-        yield (
-            f"To end {'it' if len(stale) == 1 else 'them'}: kill {' '.join(stale)}. "
-            'To let the agent do that: beside = "end" under [agent]'
+        words = ngettext(
+            'To end it: kill {pids}. To let the agent do that: beside = "end" under [agent]',
+            'To end them: kill {pids}. To let the agent do that: beside = "end" under [agent]',
+            len(stale),
         )
+        yield words.format(pids=" ".join(stale))
 
 
 def _name(session: Mapping[str, Any]) -> str:
     words = [clean(word) for word in (session["terminal"], session["program"]) if word]
     name = " ".join(words) or f"pid {session['pid']}"
-    return f"{name} (its address is gone)" if session["stale"] else name
+    return _("{session} (its address is gone)").format(session=name) if session["stale"] else name

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, to_translate
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
-BY_HAND = "by hand"
+BY_HAND = to_translate("by hand")
 
 
 def by_hand_mark(forward: Mapping[str, Any]) -> str:
     """Return " (by hand)" for a forward that the user gave to ssh by hand. An older agent does not report this."""
-    return f" ({BY_HAND})" if forward.get("by_hand") else ""
+    return f" ({_(BY_HAND)})" if forward.get("by_hand") else ""
 
 
 def unknown_lines(host: Mapping[str, Any]) -> Iterator[str]:
@@ -27,17 +28,20 @@ def unknown_lines(host: Mapping[str, Any]) -> Iterator[str]:
     An older agent does not report those that ended with the last master.
     """
     for listen in host.get("unknown_listens", ()):
-        yield (
-            f"You forwarded {clean(listen)} by hand. The agent cannot read its target, so this forward ends when the "
-            f"network changes. {_to_keep_it(host, listen)}"
+        words = _(
+            "You forwarded {listen} by hand. The agent cannot read its target, so this forward ends when the network "
+            "changes."
         )
+        yield f"{words.format(listen=clean(listen))} {_to_keep_it(host, listen)}"
     for listen in host.get("ended_listens", ()):
-        yield (
-            f"Your forward of {clean(listen)} ended with the old connection, because the agent could not read its "
-            f"target. Give it to ssh again. {_to_keep_it(host, listen)}"
+        words = _(
+            "Your forward of {listen} ended with the old connection, because the agent could not read its target. Give "
+            "it to ssh again."
         )
+        yield f"{words.format(listen=clean(listen))} {_to_keep_it(host, listen)}"
 
 
 def _to_keep_it(host: Mapping[str, Any], listen: str) -> str:
     name, port = clean(host["name"]), clean(listen).rpartition(":")[2]
-    return f"To keep it: trayagent keep {name} -L {port}:TARGET:PORT, or -D {port} for a SOCKS proxy"
+    words = _("To keep it: trayagent keep {host} -L {port}:TARGET:PORT, or -D {port} for a SOCKS proxy")
+    return words.format(host=name, port=port)

@@ -10,15 +10,16 @@ from datetime import datetime
 
 from trayagent.presentation.states import words_of
 from trayagent.presentation.times import clock
+from trayagent.presentation.translation import _, to_translate
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
 FAILS_BY = {
-    "timed-out": "no answer",
-    "refused": "connection refused",
-    "name-not-found": "name not found",
+    "timed-out": to_translate("no answer"),
+    "refused": to_translate("connection refused"),
+    "name-not-found": to_translate("name not found"),
 }
 """What to show instead of "waiting", by the code of the host's problem."""
 
@@ -31,7 +32,8 @@ def state_words(host: Mapping[str, Any], now: datetime) -> str:
     problem = host["problem"] or {}
     words, since = words_of(host), host["since"]
     if host["state"] == "waiting" and problem.get("code") in FAILS_BY:
-        words, since = FAILS_BY[problem["code"]], host.get("failing_since") or since
+        words, since = _(FAILS_BY[problem["code"]]), host.get("failing_since") or since
     shown, due = clock(since, now), clock(host["next_retry"], now, exact=True)
-    parts = (words, f" since {shown}" if shown else "", f", next try {due}" if due else "")
-    return "".join(parts)
+    if shown:
+        words = _("{state} since {time}").format(state=words, time=shown)
+    return _("{state}, next try {time}").format(state=words, time=due) if due else words

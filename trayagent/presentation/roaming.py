@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from trayagent.presentation.translation import _, ngettext
+
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
@@ -16,12 +18,16 @@ def roaming_lines(host: Mapping[str, Any]) -> Iterator[str]:
     """
     roaming = host.get("roaming")
     if host.get("no_roaming"):
-        yield f"does not roam: {host['no_roaming']}"
+        yield _("does not roam: {reason}").format(reason=host["no_roaming"])
     if roaming is None or roaming["attached"]:
         return
     sessions = roaming["sessions"]
     if sessions:
-        verb = "waits" if sessions == 1 else "wait"
-        yield f"{sessions} session{'s' * (sessions != 1)} {verb} for the next connection"
+        words = ngettext(
+            "{count} session waits for the next connection",
+            "{count} sessions wait for the next connection",
+            sessions,
+        )
+        yield words.format(count=sessions)
     else:
-        yield "its sessions wait for the next connection"
+        yield _("its sessions wait for the next connection")

@@ -5,13 +5,34 @@ docs/troubleshooting.md explains what each state means and what to do.
 
 from __future__ import annotations
 
+from trayagent.presentation.translation import _, to_translate
+
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-WORDS: Mapping[str, str] = {"needs-vpn": "needs VPN", "needs-sign-in": "needs sign-in"}
-"""Words for states whose names have a hyphen. For every other state, the word is its name."""
+WORDS: Mapping[str, str] = {
+    "connected": to_translate("connected"),
+    "checking": to_translate("checking"),
+    "connecting": to_translate("connecting"),
+    "waiting": to_translate("waiting"),
+    "offline": to_translate("offline"),
+    "needs-vpn": to_translate("needs VPN"),
+    "needs-sign-in": to_translate("needs sign-in"),
+    "failed": to_translate("failed"),
+    "paused": to_translate("paused"),
+    "idle": to_translate("idle"),
+}
+"""The words for the states of hosts."""
+OTHER_WORDS: Mapping[str, str] = {
+    "open": to_translate("open"),
+    "opening": to_translate("opening"),
+    "closed": to_translate("closed"),
+    "up": to_translate("up"),
+    "down": to_translate("down"),
+}
+"""The words for the states of forwards and VPNs that no host has."""
 
 # A sign differs in shape, not only in colour. The plain signs are for terminals without UTF-8.
 SIGNS: Mapping[str, str] = {
@@ -63,17 +84,18 @@ AWAY = frozenset({"offline", "needs-vpn"})
 
 def word(state: str) -> str:
     """Return the word for a state of a host, a VPN or a forward."""
-    return WORDS.get(state, state)
+    words = WORDS.get(state) or OTHER_WORDS.get(state)
+    return _(words) if words else state
 
 
 def words_of(host: Mapping[str, Any]) -> str:
     """Return a host's state in words, with details that the user should know; `host` comes from `status --json`."""
     if host["state"] == "idle" and host.get("held"):
-        return "disconnected by you"
+        return _("disconnected by you")
     if host["state"] == "paused" and host["pid"] is not None:
-        return "paused, still connected"
+        return _("paused, still connected")
     if host["state"] == "connected" and host.get("roaming") is not None:
-        return "connected · roams"
+        return _("connected · roams")
     return word(host["state"])
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from trayagent.presentation.states import NEEDS_USER, NOT_WANTED, WORKING
+from trayagent.presentation.translation import _, ngettext, to_translate
 
 Overall = Literal[
     "all-connected",
@@ -22,15 +23,15 @@ Overall = Literal[
 OVERALLS: tuple[Overall, ...] = get_args(Overall)
 
 OVERALL_WORDS: Mapping[Overall, str] = {
-    "all-connected": "all connected",
-    "some-connected": "not everything is connected",
-    "working": "connecting",
-    "offline": "offline",
-    "needs-you": "you are needed",
-    "paused": "paused",
-    "nothing-to-do": "nothing to connect",
+    "all-connected": to_translate("all connected"),
+    "some-connected": to_translate("not everything is connected"),
+    "working": to_translate("connecting"),
+    "offline": to_translate("offline"),
+    "needs-you": to_translate("you are needed"),
+    "paused": to_translate("paused"),
+    "nothing-to-do": to_translate("nothing to connect"),
 }
-"""The state of the icon in words, for the icon's title and for screen readers."""
+"""The state of the icon in words, for the icon's title and for screen readers. `overall_words` translates them."""
 
 View = Mapping[str, Any]
 
@@ -55,6 +56,11 @@ def overall(view: View) -> Overall:
     return "working" if "waiting" in wanted else "offline"
 
 
+def overall_words(state: Overall) -> str:
+    """Return the state of the icon in the user's language."""
+    return _(OVERALL_WORDS[state])
+
+
 def headline(view: View) -> str:
     """Return one line about the whole view, for example "3 of 4 connected · wlan0"."""
     return " · ".join(_parts(view))
@@ -65,9 +71,9 @@ def count(view: View) -> Iterator[str]:
     wanted = wanted_hosts(view)
     if wanted:
         connected = sum(host["state"] == "connected" for host in wanted)
-        yield f"{connected} of {len(wanted)} connected"
+        yield _("{connected} of {wanted} connected").format(connected=connected, wanted=len(wanted))
     elif not view["agent"]["paused"]:
-        yield "Nothing to connect"
+        yield _("Nothing to connect")
 
 
 def wanted_hosts(view: View) -> list[Mapping[str, Any]]:
@@ -117,7 +123,7 @@ def _failed_forwards(host: Mapping[str, Any]) -> int:
 def _not_open(number: int) -> str:
     if not number:
         return ""
-    return "a forward is not open" if number == 1 else f"{number} forwards are not open"
+    return ngettext("a forward is not open", "{count} forwards are not open", number).format(count=number)
 
 
 def vpns_to_sign_in(view: View) -> list[Mapping[str, Any]]:
@@ -134,20 +140,20 @@ def _parts(view: View) -> Iterator[str]:
     if view["hosts"]:
         yield from count(view)
     else:
-        yield "No hosts yet"
+        yield _("No hosts yet")
     if lacking := forwards_not_open(view):
         yield lacking
     if view["agent"]["paused"]:
-        yield "paused"
+        yield _("paused")
     elif paused := sum(host["state"] == "paused" for host in view["hosts"]):
-        yield f"{paused} paused"
+        yield ngettext("{count} paused", "{count} paused", paused).format(count=paused)
     yield _network(view["network"])
 
 
 def _network(network: Mapping[str, Any]) -> str:
     if not network["online"]:
-        return "no network"
+        return _("no network")
     default = network["default"]
     interface = default["interface"] if default else None
     name = network["name"]
-    return f"{name} ({interface})" if name and interface else name or interface or "online"
+    return f"{name} ({interface})" if name and interface else name or interface or _("online")

@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from datetime import date as date_type
+
+from trayagent.presentation.translation import _, number, to_translate
 
 DAYS_BY_NAME = timedelta(days=6)
 """Within a week the name of a day is unambiguous."""
+DAYS = (
+    to_translate("Mon"),
+    to_translate("Tue"),
+    to_translate("Wed"),
+    to_translate("Thu"),
+    to_translate("Fri"),
+    to_translate("Sat"),
+    to_translate("Sun"),
+)
+MONTHS = (
+    to_translate("Jan"),
+    to_translate("Feb"),
+    to_translate("Mar"),
+    to_translate("Apr"),
+    to_translate("May"),
+    to_translate("Jun"),
+    to_translate("Jul"),
+    to_translate("Aug"),
+    to_translate("Sep"),
+    to_translate("Oct"),
+    to_translate("Nov"),
+    to_translate("Dec"),
+)
 STEPS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -14,7 +40,7 @@ def lasted(seconds: float) -> str:
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return number(f"{seconds:.1f} s")
     left = int(seconds)
     for index, (unit, size) in enumerate(STEPS):
         if left >= size:
@@ -31,7 +57,7 @@ def ago(moment: str | None, now: datetime) -> str:
     if not moment:
         return ""
     seconds = (now - datetime.fromisoformat(moment)).total_seconds()
-    return lasted(max(seconds, 0)) if seconds >= 1 else "a moment"
+    return lasted(max(seconds, 0)) if seconds >= 1 else _("a moment")
 
 
 def until(moment: str | None, now: datetime) -> str:
@@ -39,7 +65,7 @@ def until(moment: str | None, now: datetime) -> str:
     if not moment:
         return ""
     seconds = (datetime.fromisoformat(moment) - now).total_seconds()
-    return lasted(round(seconds)) if seconds >= 1 else "a moment"
+    return lasted(round(seconds)) if seconds >= 1 else _("a moment")
 
 
 def clock(moment: str | None, now: datetime, *, exact: bool = False) -> str:
@@ -54,8 +80,18 @@ def clock(moment: str | None, now: datetime, *, exact: bool = False) -> str:
     if then.date() == today.date():
         return time_of_day
     if abs(today - then) < DAYS_BY_NAME:
-        return f"{then:%a} {time_of_day}"
-    return f"{then:%Y-%m-%d} {time_of_day}" if exact else f"{then:%Y-%m-%d}"
+        return f"{_(DAYS[then.weekday()])} {time_of_day}"
+    return f"{date(then)} {time_of_day}" if exact else date(then)
+
+
+def date(day: datetime) -> str:
+    """Return a date with its year, as the user's language writes it."""
+    return day.strftime(_("%Y-%m-%d"))
+
+
+def day_and_month(day: date_type) -> str:
+    """Return a date without its year, for example "08 Jan"."""
+    return _("{day:02} {month}").format(day=day.day, month=_(MONTHS[day.month - 1]))
 
 
 def now() -> datetime:

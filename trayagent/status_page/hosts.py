@@ -14,6 +14,7 @@ from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.host_state import state_words
 from trayagent.presentation.times import clock
+from trayagent.presentation.translation import _
 
 Host = Mapping[str, Any]
 
@@ -23,9 +24,10 @@ KINDS = {"needs-you": 0, "away": 1, "incomplete": 2, "well": 3, "unused": 4}
 
 def hosts_section(view: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """Yield the HTML of the hosts, those that need the user first. Hosts that are not in use are folded."""
-    yield "<h2>Hosts</h2>"
+    yield f"<h2>{text(_('Hosts'))}</h2>"
     if not view["hosts"]:
-        yield "<p>No hosts yet. <code>trayagent init</code> sets up the first ones from your ssh configuration.</p>"
+        words = _("No hosts yet. {command} sets up the first ones from your ssh configuration.")
+        yield f"<p>{text(words).format(command='<code>trayagent init</code>')}</p>"
         return
     ordered = sorted(view["hosts"], key=lambda host: (KINDS[_kind(host)], host["name"].casefold()))
     used = [host for host in ordered if _kind(host) != "unused"]
@@ -33,7 +35,8 @@ def hosts_section(view: Mapping[str, Any], now: datetime) -> Iterator[str]:
     if used:
         yield _list(used, now)
     if unused:
-        opening = f"<details{' open' * (not used)}><summary>Not in use ({len(unused)})</summary>"
+        folded = text(_("Not in use ({count})").format(count=len(unused)))
+        opening = f"<details{' open' * (not used)}><summary>{folded}</summary>"
         yield f"{opening}{_list(unused, now)}</details>"
 
 
@@ -41,7 +44,7 @@ def vpns_section(view: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """Yield the HTML of the VPNs, if there are any."""
     if not view["vpns"]:
         return
-    yield "<h2>VPNs</h2>"
+    yield f"<h2>{text(_('VPNs'))}</h2>"
     yield f'<ul class="hosts">{"".join(_vpn(vpn, now) for vpn in view["vpns"])}</ul>'
 
 
@@ -75,7 +78,7 @@ def _host(host: Host, now: datetime) -> str:
 def _vpn(vpn: Mapping[str, Any], now: datetime) -> str:
     kind = {"up": "well", "needs-sign-in": "needs-you"}.get(vpn["state"], "away")
     sign = states.sign({"well": "connected", "needs-you": "needs-sign-in"}.get(kind, "offline"))
-    head = _head(kind, sign, vpn["name"], f"{states.word(vpn['state'])}{_since(vpn, now)}")
+    head = _head(kind, sign, vpn["name"], _state_of_vpn(vpn, now))
     return f"{head}{''.join(_problem(vpn['problem']))}</li>"
 
 
@@ -120,6 +123,6 @@ def _words_of(error: Any) -> str:
     return str(error["title"] if isinstance(error, Mapping) else error)
 
 
-def _since(subject: Mapping[str, Any], now: datetime) -> str:
-    shown = clock(subject["since"], now)
-    return f" since {shown}" if shown else ""
+def _state_of_vpn(vpn: Mapping[str, Any], now: datetime) -> str:
+    word, shown = states.word(vpn["state"]), clock(vpn["since"], now)
+    return _("{state} since {time}").format(state=word, time=shown) if shown else word

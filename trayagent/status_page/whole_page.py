@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from trayagent.history.charts import Period, text
-from trayagent.history.history_page import HEAD, report
 from trayagent.history.history_page import STYLE as HISTORY_STYLE
+from trayagent.history.history_page import head, report
 from trayagent.history.outages import Outage, Sighting
 from trayagent.presentation import summary
 from trayagent.presentation.times import clock, lasted
+from trayagent.presentation.translation import _, ngettext
 from trayagent.status_page.hosts import hosts_section, vpns_section
 from trayagent.status_page.today import today_line
 
@@ -53,7 +54,7 @@ def page(view: Mapping[str, Any], past: Past, now: datetime) -> str:
     style = "".join(file.read_text(encoding="utf-8") for file in (HISTORY_STYLE, STYLE))
     headline = text(summary.headline(view))
     parts = [
-        f"{HEAD}<title>{headline} · trayagent</title><style>{style}</style></head><body><main>",
+        f"{head()}<title>{headline} · trayagent</title><style>{style}</style></head><body><main>",
         f"<h1>{headline}</h1>",
         f'<p class="moment">{_moment(view, now)}</p>',
         *_rejected(view),
@@ -69,46 +70,50 @@ def page(view: Mapping[str, Any], past: Past, now: datetime) -> str:
 
 def _moment(view: Mapping[str, Any], now: datetime) -> str:
     agent = view["agent"]
-    words = [f"As of {clock(_rfc3339(now), now, exact=True)}"]
+    words = [_("As of {time}").format(time=clock(_rfc3339(now), now, exact=True))]
     if agent["paused"]:
         until = clock(agent["paused_until"], now)
-        words.append(
-            f"everything is paused until {until}" if until else "everything is paused until you resume it"
+        paused = (
+            _("everything is paused until {time}") if until else _("everything is paused until you resume it")
         )
+        words.append(paused.format(time=until))
     return text(" · ".join(words))
 
 
 def _rejected(view: Mapping[str, Any]) -> Iterator[str]:
     if (error := summary.rejected(view)) is not None:
-        yield f'<p class="alert"><strong>The configuration has a mistake.</strong> {text(error)}</p>'
+        yield f'<p class="alert"><strong>{text(_("The configuration has a mistake."))}</strong> {text(error)}</p>'
 
 
 def _outages(past: Past) -> Iterator[str]:
     days = (past.period.until - past.period.since).days
-    yield f"<h2>Outages of the last {days} days</h2>"
+    title = ngettext("Outages of the last day", "Outages of the last {count} days", days).format(count=days)
+    yield f"<h2>{text(title)}</h2>"
     if past.unreadable:
         yield f"<p>{text(past.unreadable)}</p>"
     elif past.outages:
         yield from report(past.sightings, past.outages, past.period, lasted, level=3)
     else:
-        yield "<p>No connection was lost, or no agent was running.</p>"
+        yield f"<p>{text(_('No connection was lost, or no agent was running.'))}</p>"
 
 
 def _decisions(decisions: Sequence[Decision], now: datetime) -> Iterator[str]:
     if not decisions:
         return
-    yield "<h2>Recent decisions</h2>"
+    yield f"<h2>{text(_('Recent decisions'))}</h2>"
     lines = (
         f"<li><time>{text(clock(d.at, now, exact=True))}</time> <bdi>{text(d.host)}</bdi>: {text(d.meaning)}</li>"
         for d in reversed(decisions)
     )
     yield f'<ol class="decisions">{"".join(lines)}</ol>'
-    yield "<p><code>trayagent why HOST</code> prints more of them, with the evidence.</p>"
+    more = text(_("{command} prints more of them, with the evidence."))
+    yield f"<p>{more.format(command='<code>trayagent why HOST</code>')}</p>"
 
 
 def _footer(view: Mapping[str, Any]) -> str:
     version = text(view["agent"]["version"])
-    return f"trayagent {version}. This page shows one moment. To make a new one, type <code>{REFRESH}</code>."
+    words = text(_("This page shows one moment. To make a new one, type {command}."))
+    return f"trayagent {version}. {words.format(command=f'<code>{REFRESH}</code>')}"
 
 
 def _rfc3339(at: datetime) -> str:

@@ -14,6 +14,7 @@ from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu
 from trayagent.presentation import states
 from trayagent.presentation.by_hand import by_hand_mark
+from trayagent.presentation.translation import _
 
 MOST = 12
 """The most forwards in a host's submenu. With more lines, Reconnect would not fit a small screen."""
@@ -30,7 +31,8 @@ def forward_items(host: str, given: Sequence[Mapping[str, Any]]) -> Iterator[Ite
     for start in range(0, len(rest), PAGE):
         page = rest[start : start + PAGE]
         key = ("host", host, "more-forwards", str(start // PAGE))
-        yield submenu(key, f"More forwards ({len(page)})", [forward_item(host, forward) for forward in page])
+        title = _("More forwards ({count})").format(count=len(page))
+        yield submenu(key, title, [forward_item(host, forward) for forward in page])
 
 
 def failed_first(given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -80,10 +82,11 @@ def _reason(error: Any) -> str:
 def _local_end(key: Key, forward: Forward) -> Iterator[Item]:
     """Yield lines that open or copy the local end. A remote forward has no local end on this machine."""
     if (url := local_url(forward)) is not None:
-        yield action((*key, "open"), f"Open {url}", OpenUrl(url))
+        yield action((*key, "open"), _("Open {url}").format(url=url), OpenUrl(url))
     if (address := local_address(forward)) is not None:
         yield _copy(key, address)
 
 
 def _copy(key: Key, text: str) -> Item:
-    return action((*key, "copy"), f"Copy {menu_texts.short(text, menu_texts.LINE)}", Copy(text))
+    shown = _("Copy {address}").format(address=menu_texts.short(text, menu_texts.LINE))
+    return action((*key, "copy"), shown, Copy(text))

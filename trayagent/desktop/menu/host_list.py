@@ -17,6 +17,7 @@ from trayagent.desktop.menu.items import Item, submenu
 from trayagent.desktop.menu.menu_input import Host, Scene
 from trayagent.presentation import states
 from trayagent.presentation.summary import host_needs_you, lacks
+from trayagent.presentation.translation import _, to_translate
 
 FEW = 10
 """Up to this number of hosts, each has its own line. The menu then still fits a small screen."""
@@ -37,12 +38,12 @@ class Group(Struct, frozen=True):
 
 # The groups in the order of the menu. A host is in the first group if host_needs_you says so, in whatever state.
 GROUPS = (
-    Group("needs-you", "More hosts that need you", "needs-sign-in", states.NEEDS_USER, 8),
-    Group("working", "Connecting", "connecting", states.WORKING | {"waiting"}, 6),
-    Group("away", "Out of reach", "offline", states.AWAY, 4),
-    Group("connected", "Connected", "connected", frozenset({"connected"}), 3),
-    Group("paused", "Paused", "paused", frozenset({"paused"}), 3),
-    Group("idle", "Not in use", "idle", frozenset({"idle"}), 3),
+    Group("needs-you", to_translate("More hosts that need you"), "needs-sign-in", states.NEEDS_USER, 8),
+    Group("working", to_translate("Connecting"), "connecting", states.WORKING | {"waiting"}, 6),
+    Group("away", to_translate("Out of reach"), "offline", states.AWAY, 4),
+    Group("connected", to_translate("Connected"), "connected", frozenset({"connected"}), 3),
+    Group("paused", to_translate("Paused"), "paused", frozenset({"paused"}), 3),
+    Group("idle", to_translate("Not in use"), "idle", frozenset({"idle"}), 3),
 )
 _GROUP_OF = {state: group for group in GROUPS for state in group.states}
 _UNKNOWN_STATE = GROUPS[1]  # a state that only a newer agent knows: show it as work in progress
@@ -80,7 +81,7 @@ def _folded(group: Group, hosts: Sequence[Host], scene: Scene) -> list[Item]:
         return _lines(hosts, scene)
     outside = hosts[: group.lines] if group is GROUPS[0] else ()
     inside = sorted(hosts[len(outside) :], key=by_name)
-    title = f"{states.sign(group.sign)} {group.title} ({len(inside)})"
+    title = f"{states.sign(group.sign)} {_(group.title)} ({len(inside)})"
     return [*_lines(outside, scene), submenu(("fold", group.name), title, _pages(group, inside, scene))]
 
 
@@ -92,7 +93,7 @@ def _pages(group: Group, hosts: Sequence[Host], scene: Scene) -> Iterator[Item]:
     for start in range(0, len(hosts), PAGE):
         page = hosts[start : start + PAGE]
         first, last = (menu_texts.name(host["name"], 24) for host in (page[0], page[-1]))
-        title = f"{first} to {last}" if len(page) > 1 else first
+        title = _("{first} to {last}").format(first=first, last=last) if len(page) > 1 else first
         yield submenu(("fold", group.name, str(start // PAGE)), title, _lines(page, scene))
 
 

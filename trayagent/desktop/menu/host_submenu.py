@@ -14,6 +14,7 @@ from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.host_state import state_words
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _
 
 LOGIN_HELPS = frozenset({"auth-denied", "passphrase-needed", "host-key-unknown"})
 """Problems that a login at a terminal fixes."""
@@ -43,8 +44,10 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
     key, problem = ("host", host["name"]), host["problem"]
     found = []
     if host["state"] in {"connected", "paused"} and host["peer"]:
-        over = f" over {clean(host['interface'])}" if host["interface"] else ""
-        found.append(label((*key, "peer"), f"{clean(host['peer'])}{over}"))
+        shown = clean(host["peer"])
+        if host["interface"]:
+            shown = _("{address} over {interface}").format(address=shown, interface=clean(host["interface"]))
+        found.append(label((*key, "peer"), shown))
     if problem is not None:
         told = [*menu_texts.lines(problem["title"]), *menu_texts.lines(problem["hint"])]
         found += [label((*key, "problem", str(n)), line) for n, line in enumerate(told)]
@@ -70,10 +73,10 @@ def remedy_items(host: Host, scene: Scene) -> list[Item]:
     if host["state"] in {"needs-vpn", "needs-sign-in"}:
         for vpn in scene.sign_ins:
             if name in vpn["hosts"]:
-                text = f"Sign in to {menu_texts.name(vpn['name'])}…"
+                text = _("Sign in to {vpn}…").format(vpn=menu_texts.name(vpn["name"]))
                 found.append(action(("host", name, "sign-in", vpn["name"]), text, SignIn(vpn["name"])))
     if host["state"] == "needs-sign-in" and code in LOGIN_HELPS:
-        found.append(action(("host", name, "log-in"), "Log in…", LogIn(name)))
+        found.append(action(("host", name, "log-in"), _("Log in…"), LogIn(name)))
     return found
 
 
@@ -82,21 +85,21 @@ def connection_items(host: Host, scene: Scene) -> list[Item]:
     name, state, all_paused = host["name"], host["state"], scene.view["agent"]["paused"]
     found = []
     if state == "idle":
-        found.append(action(("host", name, "connect"), "Connect", Do("reconnect", (name,))))
+        found.append(action(("host", name, "connect"), _("Connect"), Do("reconnect", (name,))))
     else:
-        found.append(action(("host", name, "reconnect"), "Reconnect", Do("reconnect", (name,))))
+        found.append(action(("host", name, "reconnect"), _("Reconnect"), Do("reconnect", (name,))))
         if state != "paused" or host["pid"] is not None:
-            found.append(action(("host", name, "disconnect"), "Disconnect", Do("disconnect", (name,))))
+            found.append(action(("host", name, "disconnect"), _("Disconnect"), Do("disconnect", (name,))))
     paused = state == "paused"
     turned = Do("resume", (name,)) if paused else Pause("until-resumed", (name,))
     # While everything is paused, the view does not say which hosts are paused individually.
-    return [*found, Item(("host", name, "pause"), "checkbox", "Pause", turned, not all_paused, paused)]
+    return [*found, Item(("host", name, "pause"), "checkbox", _("Pause"), turned, not all_paused, paused)]
 
 
 def tool_items(host: Host) -> list[Item]:
     """Return the lines that open a window about the host."""
     name = host["name"]
-    found = [action(("host", name, "terminal"), "Open terminal", OpenTerminal(name))]
+    found = [action(("host", name, "terminal"), _("Open terminal"), OpenTerminal(name))]
     if host["problem"] is not None:
-        found.append(action(("host", name, "why"), "Show why", ShowWhy(name)))
+        found.append(action(("host", name, "why"), _("Show why"), ShowWhy(name)))
     return found

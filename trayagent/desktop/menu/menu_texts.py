@@ -1,12 +1,10 @@
-"""Texts and times of the menu. The module reads no clock. Times are in the user's time zone."""
+"""Texts of the menu that fit their line; pure."""
 
 from __future__ import annotations
 
 import textwrap
-from datetime import datetime
 
 from trayagent.presentation.text import clean, isolated
-from trayagent.presentation.times import clock
 
 LONGEST_NAME = 40
 LINE = 64
@@ -30,9 +28,3 @@ def name(text: str, most: int = LONGEST_NAME) -> str:
 def lines(text: str) -> list[str]:
     """Return a text as lines of at most LINE characters."""
     return textwrap.wrap(clean(text), LINE)
-
-
-def since(moment: str | None, now: datetime) -> str:
-    """Return " since 14:02", or "" if the time is unknown."""
-    shown = clock(moment, now)
-    return f" since {shown}" if shown else ""

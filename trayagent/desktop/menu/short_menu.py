@@ -27,6 +27,7 @@ from trayagent.desktop.menu.host_submenu import (
 )
 from trayagent.desktop.menu.items import Item, action, submenu
 from trayagent.desktop.menu.menu_input import Host, Scene
+from trayagent.presentation.translation import _, ngettext
 
 HOSTS = 4
 FEWEST_HOSTS = 2
@@ -73,7 +74,11 @@ def _host(host: Host, scene: Scene) -> Item:
 
 def _more_forwards(host: str, shown: int, count: int) -> Item:
     """Return one line for all forwards without a line of their own. It opens the status page, which lists all."""
-    text = f"{count - shown} more forwards…" if shown else f"{count} forwards…"
+    left = count - shown
+    text = ngettext("{count} more forward…", "{count} more forwards…", left)
+    if not shown:
+        text = ngettext("{count} forward…", "{count} forwards…", left)
+    text = text.format(count=left)
     return action(("host", host, "more-forwards"), text, ShowStatus())
 
 
@@ -84,8 +89,10 @@ def _more(left: Sequence[Host], scene: Scene, back_to: int | None) -> Item:
     """
     lines = list(_choices(left, scene, LINES - (back_to is not None)))
     if back_to is not None:
-        lines.append(action(("bring",), f"Back to all {back_to} hosts", Bring(())))
-    return submenu(("more-hosts",), f"{len(left)} more host{'s' * (len(left) != 1)}", lines)
+        back = ngettext("Back to the host", "Back to all {count} hosts", back_to).format(count=back_to)
+        lines.append(action(("bring",), back, Bring(())))
+    title = ngettext("{count} more host", "{count} more hosts", len(left)).format(count=len(left))
+    return submenu(("more-hosts",), title, lines)
 
 
 def _choices(hosts: Sequence[Host], scene: Scene, most: int) -> Iterator[Item]:
@@ -97,5 +104,6 @@ def _choices(hosts: Sequence[Host], scene: Scene, most: int) -> Iterator[Item]:
     sorted_hosts = iter(sorted(hosts, key=by_name))
     size = -(-len(hosts) // most)
     while names := [host["name"] for host in islice(sorted_hosts, size)]:
-        ends = dict.fromkeys((menu_texts.name(names[0], 24), menu_texts.name(names[-1], 24)))
-        yield action(("bring", names[0], names[-1]), " to ".join(ends), Bring(tuple(names)))
+        first, last = menu_texts.name(names[0], 24), menu_texts.name(names[-1], 24)
+        title = _("{first} to {last}").format(first=first, last=last) if first != last else first
+        yield action(("bring", names[0], names[-1]), title, Bring(tuple(names)))

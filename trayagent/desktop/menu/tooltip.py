@@ -10,6 +10,7 @@ from trayagent.desktop.menu import menu_texts
 from trayagent.presentation import states, summary
 from trayagent.presentation.host_state import state_words
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, ngettext
 
 MOST = 5
 """The most hosts in the tooltip. More lines would cover the screen."""
@@ -24,10 +25,11 @@ def tooltip(view: Mapping[str, Any], now: datetime) -> str:
     missing.sort(key=lambda host: not summary.host_needs_you(host))
     lines = [clean(summary.headline(view))]
     if summary.rejected(view) is not None:
-        lines.append(f"{states.sign('needs-sign-in')} the configuration has a mistake")
+        lines.append(f"{states.sign('needs-sign-in')} {_('the configuration has a mistake')}")
     lines += [_line(host, now) for host in missing[:MOST]]
     if len(missing) > MOST:
-        lines.append(f"and {len(missing) - MOST} more")
+        left = len(missing) - MOST
+        lines.append(ngettext("and {count} more", "and {count} more", left).format(count=left))
     return "\n".join(lines)
 
 

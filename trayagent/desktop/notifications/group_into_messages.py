@@ -8,6 +8,7 @@ from trayagent.desktop.notifications.findings import Finding
 from trayagent.desktop.notifications.message_type import Message
 from trayagent.desktop.notifications.problems_worth_a_message import ACTIONS, BY_HAND, WARNINGS
 from trayagent.presentation.text import clean, isolated
+from trayagent.presentation.translation import _, ngettext
 
 BACK = "back"
 """The key of "connected again"."""
@@ -31,7 +32,7 @@ def messages(told: Iterable[Finding]) -> dict[str, Message]:
 
 def back_again(hosts: Sequence[str]) -> Message:
     """Return the message "connected again" for these hosts."""
-    title = f"{_names(hosts)}: connected again"
+    title = _("{names}: connected again").format(names=_names(hosts))
     return Message(BACK, title, "", "low", passing=True, hosts=tuple(hosts), icon="network-transmit-receive")
 
 
@@ -45,10 +46,10 @@ def _message(key: str, group: Sequence[Finding]) -> Message:
     }
     return Message(
         key,
-        warning.title.format_map(words),
-        warning.text.format_map(words).strip(),
+        _(warning.title).format_map(words),
+        (_(warning.text) if warning.text else "").format_map(words).strip(),
         warning.urgency,
-        tuple((name, ACTIONS[name]) for name in warning.actions),
+        tuple((name, _(ACTIONS[name])) for name in warning.actions),
         stays=warning.stays,
         hosts=hosts,
         vpn=group[0].subject if warning.code == "vpn-needs-sign-in" else None,
@@ -61,14 +62,18 @@ def _message(key: str, group: Sequence[Finding]) -> Message:
 def _by_hand(action: str, subject: str, hosts: Sequence[str]) -> str:
     """Return what to do instead of pressing a button. Like a button, the text names the message's first host."""
     words = {"vpn": isolated(clean(subject)), "host": clean(hosts[0]) if hosts else ""}
-    return BY_HAND.get(action, "").format_map(words)
+    return _(BY_HAND[action]).format_map(words) if action in BY_HAND else ""
 
 
 def _names(names: Sequence[str]) -> str:
     shown = [isolated(clean(name)) for name in names[:_NAMES]]
     if len(names) > _NAMES:
-        return f"{', '.join(shown)} and {len(names) - _NAMES} more"
-    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+        left = len(names) - _NAMES
+        words = ngettext("{names} and {count} more", "{names} and {count} more", left)
+        return words.format(names=", ".join(shown), count=left)
+    if len(shown) < 2:
+        return "".join(shown)
+    return _("{one} and {other}").format(one=", ".join(shown[:-1]), other=shown[-1])
 
 
 def _problem(group: Sequence[Finding]) -> str:

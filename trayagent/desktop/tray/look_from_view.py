@@ -31,7 +31,7 @@ def look_and_menu(
     tooltip = menu.tooltip(view, now)
     headline = tooltip.splitlines()[0]
     name = icon_name(overall) if named else ""
-    title = f"{PROGRAM}: {summary.OVERALL_WORDS[overall]}"
+    title = f"{PROGRAM}: {summary.overall_words(overall)}"
     look = Look(
         _pixmaps(overall),
         title,

@@ -1,0 +1,90 @@
+"""Recognize the agent's English sentences by the patterns of a catalogue, and translate them.
+
+The agent reports sentences whose values are filled in: "web01 refused the login". The catalogue has the pattern
+"{who} refused the login". A value may be a sentence itself. Imported only for a language other than English.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property, lru_cache
+from gettext import GNUTranslations
+from string import Formatter
+
+CONTEXT = "agent"
+"""The context (msgctxt) of these sentences in the catalogue."""
+_DEPTH = 3
+"""How often a value may be a sentence with values."""
+
+
+class Pattern:
+    """A pattern with named values. Two values with one name are equal."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        parts = [*Formatter().parse(text)]
+        self._literals = [literal for literal, *_ in parts]
+        self._names = [name for _, name, *_ in parts if name is not None]
+        self.weight = sum(map(len, self._literals))
+        """How much of the pattern is literal. The pattern with the most literal text fits best."""
+
+    def values(self, sentence: str) -> dict[str, str] | None:
+        """Return the values with which the pattern gives this sentence, or None."""
+        # Most patterns fail here. Compiling a regular expression takes 100 times longer.
+        if not sentence.startswith(self._literals[0]) or not all(part in sentence for part in self._literals):
+            return None
+        found = self._expression.fullmatch(sentence)
+        return found.groupdict() if found is not None else None
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        named: set[str] = set()
+        expression = ""
+        for literal, name, *_ in Formatter().parse(self.text):
+            expression += re.escape(literal)
+            if name is not None:
+                expression += f"(?P={name})" if name in named else f"(?P<{name}>.*?)"
+                named.add(name)
+        return re.compile(expression, re.DOTALL)
+
+
+class AgentSentences:
+    """The agent's sentences in one language."""
+
+    def __init__(self, catalogue: GNUTranslations) -> None:
+        self._catalogue = catalogue
+        prefix = f"{CONTEXT}\x04"
+        # The standard library has no public way to list the sentences of a catalogue.
+        known = [
+            key for key in vars(catalogue)["_catalog"] if isinstance(key, str) and key.startswith(prefix)
+        ]
+        patterns = [Pattern(key.removeprefix(prefix)) for key in known if "{" in key]
+        self._patterns = sorted(patterns, key=lambda pattern: -pattern.weight)
+        self.translate = lru_cache(maxsize=512)(
+            self._translate
+        )  # the menu shows the same sentences at each change
+
+    def _translate(self, sentence: str, depth: int = _DEPTH) -> str:
+        """Return the sentence in the catalogue's language, unchanged if no pattern fits."""
+        whole = self._catalogue.pgettext(CONTEXT, sentence)
+        if whole != sentence or not depth:
+            return whole
+        for pattern in self._patterns:
+            values = pattern.values(sentence)
+            if values is not None:
+                translated = self._catalogue.pgettext(CONTEXT, pattern.text)
+                return translated.format_map(
+                    {name: self._value(text, depth) for name, text in values.items()}
+                )
+        return sentence
+
+    def _value(self, text: str, depth: int) -> str:
+        """Return a value, translated if it is a sentence. A value at the beginning of a sentence is capitalized."""
+        if " " not in text:
+            return text
+        translated = self._translate(text, depth - 1)
+        if translated == text and text[:1].isupper():
+            small = text[:1].lower() + text[1:]
+            other = self._translate(small, depth - 1)
+            return other[:1].upper() + other[1:] if other != small else text
+        return translated
