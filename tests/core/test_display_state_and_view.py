@@ -172,6 +172,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "paused_until": None,
             "roaming": None,
             "no_roaming": None,
+            "unanswered_ms": None,
             "recoveries": 0,
             "last_recovery_ms": None,
             "draining": [],
@@ -185,7 +186,7 @@ def test_a_forward_is_open_only_while_its_connection_is_not_in_doubt(story: Stor
     story.connected(scene=HOME)
     forwards = (
         ForwardState(parse("local", "8080:localhost:80"), "open"),
-        ForwardState(parse("remote", "9:localhost:9"), "failed", None, "held"),
+        ForwardState(parse("remote", "9:localhost:9"), "failed", None, "held", refused=True),
     )
     story.post(e.ForwardsChanged(story.t, "web", story.living("web").pid, forwards))
 

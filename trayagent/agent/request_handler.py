@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 
 _STOP_MASTERS_S = 10.0  # longer than masters and far relays take to end in good order
-_STATUS_S = 0.3  # the longest wait of `status` for queued events
+_STATUS_S = 0.3  # the longest wait of `status` for queued events and answers
 
 
 class ServedAgent(Protocol):
@@ -138,14 +138,24 @@ class AgentHandler:
 
     async def _status(self, names: list[str]) -> dict[str, Any]:
         self._known(names)
+        began = time.monotonic()
         self._note_view(names)
         await self._beside.scan()
         await self._hand_forwards.scan()
-        # Wait until draining masters are counted, but not for long: while many hosts recover, the queue stays full.
+        # Wait until draining masters are counted and probes are answered, but not for long: while many hosts recover,
+        # the queue stays full, and a silent master does not answer.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STATUS_S):
                 await self._shell.decided()
+                while self._unanswered(names, began):
+                    await self._views.changed()
         return self._views.current(names)
+
+    def _unanswered(self, names: Collection[str], since: float) -> bool:
+        """Report whether a probe of one of these hosts (none: all) that was sent later has no answer yet."""
+        hosts = self._shell.state.hosts.values()
+        sent = (host.probed_at for host in hosts if not names or host.name in names)
+        return any(at is not None and at >= since for at in sent)
 
     def _note_view(self, names: Iterable[str]) -> None:
         self._schedule.scan()

@@ -142,6 +142,7 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
             f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
         )
     lines = (
+        *_unanswered(host, watching=watching),
         *roaming_lines(host),
         *draining_lines(host, now),
         *beside_lines(host),
@@ -161,6 +162,13 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
             due = _("next try at {time}").format(time=times.clock(moment, now, exact=True))
         attempt = _("attempt {number}").format(number=host["attempt"] + 1)
         yield _indented(f"{due} {signs['separator']} {attempt}", "dim")
+
+
+def _unanswered(host: dict[str, Any], *, watching: bool) -> Iterator[str]:
+    """Yield that the server has not answered the last probe yet. An older agent does not report this."""
+    waited_ms = host.get("unanswered_ms")
+    if waited_ms is not None and host["state"] in {"connected", "checking"}:
+        yield "no answer to a probe yet" if watching else f"probed {waited_ms / 1e3:.1f} s ago: no answer yet"
 
 
 def _problem(problem: dict[str, Any] | None) -> Iterator[Text]:

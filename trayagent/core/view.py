@@ -166,6 +166,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "paused_until": _wall(state.pause_ends_at(host, now), wall),
         "roaming": _roaming(host, state, wall),
         "no_roaming": why_not_roaming(host),
+        "unanswered_ms": None if host.probed_at is None else round((now - host.probed_at) * 1e3, 1),
         "recoveries": host.outage.recoveries,
         "last_recovery_ms": None
         if host.outage.last_recovery_s is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.lab.matrix import HOST, Up, bring_up, laboratory, logged
+from trayagent.core.facts.time_constants import PROBE_ON_VIEW_S
 from trayagent.sandbox import Agent, Lab
 from trayagent.ssh.master import preconnect
 
@@ -28,7 +30,7 @@ def bounds_the_back_off() -> bool:
     return True
 
 
-# During an outage no test runs a command, because a user's command makes the agent probe the master.
+# During most outages no test runs a command, because a user's command makes the agent probe the master.
 Outage = Callable[[Up], None]
 
 
@@ -47,6 +49,16 @@ def blackhole_45_s(up: Up) -> None:
     time.sleep(45.0)  # the test is about an outage of this length
     up.lab.blackhole(False)
     up.assert_kept(proven=False)
+
+
+def viewed_in_a_hole(up: Up) -> None:
+    """View the status in a black hole: it waits for an answer for a moment, and then shows that none came."""
+    up.lab.blackhole(True)
+    time.sleep(PROBE_ON_VIEW_S + 1.0)  # until the last proof of life is old
+    shown = up.agent.cli("status", HOST).stdout
+    assert re.search(r"(connected|checking) .*\n +probed \d+\.\d s ago: no answer yet", shown), shown
+    up.lab.blackhole(False)
+    up.assert_kept(proven=True)
 
 
 def suspended_10_s(up: Up) -> None:
@@ -91,9 +103,15 @@ def through(lab: Lab, outage: Outage) -> None:
         outage(bring_up(lab, agent))
 
 
-OUTAGES: tuple[Outage, ...] = (link_down_20_s, suspended_10_s, blackhole_45_s, used_in_a_hole_of_15_s)
+OUTAGES: tuple[Outage, ...] = (
+    link_down_20_s,
+    suspended_10_s,
+    blackhole_45_s,
+    viewed_in_a_hole,
+    used_in_a_hole_of_15_s,
+)
 if not bounds_the_back_off():
-    OUTAGES = OUTAGES[:3]  # before Linux 6.15, the old connection may stay silent too long for a test
+    OUTAGES = OUTAGES[:4]  # before Linux 6.15, the old connection may stay silent too long for a test
 
 
 @pytest.fixture(scope="module")
