@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import Story
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
-from trayagent.core.facts.events import MasterUsed
+from trayagent.core.facts.events import ForwardsChanged, MasterUsed
+from trayagent.core.facts.forward_spec import parse
+from trayagent.core.facts.hosts import ForwardState
 from trayagent.core.facts.time_constants import GRACES_LOSSY, STALLS_PER_WINDOW
 
 NEXT_S = 2.0  # with the bounded back-off, the kernel sends again this often
@@ -122,3 +126,12 @@ def test_a_change_of_network_needs_only_one_retransmission(story: Story) -> None
     story.ready("web")
     silent_for(story, 1)
     assert story.did(TakeOver)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_row_12_a_remote_forward_without_an_answer_starts_a_probe(story: Story, refused: bool) -> None:
+    """If the server does not answer the request for a remote forward, the master is probed. A refusal is an answer."""
+    master = story.connected(scene=HOME)
+    failed = ForwardState(parse("remote", "22221:localhost:22"), "failed", None, "it failed", refused=refused)
+    story.after(5).post(ForwardsChanged(story.t, "web", master.pid, (failed,)))
+    assert len(story.did(SendProbe)) == (0 if refused else 1)

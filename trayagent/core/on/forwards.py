@@ -14,6 +14,7 @@ from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.policy.logins.doubling_pause import doubling
+from trayagent.core.policy.probe_again import probe_again
 from trayagent.core.policy.wanted_connection import configured_forwards, wanted
 
 
@@ -53,6 +54,7 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
             if forward.state == "failed":
                 found = Evidence.of(forward=forward.forward.spec, error=forward.error or "unknown")
                 context.because(host.name, 0, "forward-failed", found)
+    host = _probe_if_unanswered(context, host, states)
     tried = host.forwards.tried + 1 if failed else 0
     pause = doubling(FORWARD_RETRY_FIRST_S, tried, FORWARD_RETRY_MAX_S) if failed else None
     context.put(
@@ -65,6 +67,13 @@ def forwards_changed(context: Context, event: ForwardsChanged) -> None:
             owed=host.forwards.owed and failed,
         ),
     )
+
+
+def _probe_if_unanswered(context: Context, host: Host, states: tuple[ForwardState, ...]) -> Host:
+    """Row 12: probe the master if the server did not answer the request for a remote forward. Return the host."""
+    if any(f.state == "failed" and f.forward.kind == "remote" and not f.refused for f in states):
+        probe_again(context, host, older_s=0.0)
+    return context.get(host.name) or host
 
 
 def _without_taken(
