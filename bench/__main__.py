@@ -264,7 +264,7 @@ def rest(runs: int) -> bool:
     icon_ms, icon_worst_ms, tray_mb = icon.registered_ms(max(runs, 10))
     switches, rss_mb = resting.idle(60.0)
     median, worst = resting.status_ratio(max(runs, 10))
-    say("\nat rest, 5 hosts connected, with a tray")
+    say("\nat rest, 5 hosts connected, 3 quiet sessions, with a tray")
     say(f"  context switches in 60 s: {switches} (bound 0); RSS {rss_mb:.1f} MB (bound 40)")
     say(f"  `trayagent status --json`: x{median:.2f} of `python -c pass`, worst x{worst:.2f} (bound x3)")
     say(f"  start to registered icon: median {icon_ms:.0f} ms, worst {icon_worst_ms:.0f} ms (bound 400)")

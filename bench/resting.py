@@ -11,13 +11,18 @@ from pathlib import Path
 
 from bench.icon import session_bus
 from bench.watcher import Watcher
+from trayagent.agent.masters.watch_use import LOOK_S, QUIET_S
 from trayagent.sandbox import Agent, Lab
 
 HOSTS = 5
+SHELLS = 3
 
 
 def idle(seconds: float) -> tuple[int, float]:
-    """Return the agent's context switches in `seconds` and its RSS in MB, with five connected hosts and a tray."""
+    """Return the agent's context switches in `seconds` and its RSS in MB, with a tray and five connected hosts.
+
+    Three of them have an open, quiet session.
+    """
     return asyncio.run(_idle(seconds))
 
 
@@ -29,10 +34,16 @@ async def _idle(seconds: float) -> tuple[int, float]:
             await watcher.registered()
             if agent.pid is None:
                 raise RuntimeError("the agent ended")
-            await asyncio.sleep(5)  # wait until the agent has finished the work of its start
+            shells = [
+                lab.laptop.popen(["ssh", f"web{i:02}", "cat"], stdin=subprocess.PIPE) for i in range(SHELLS)
+            ]
+            # Wait until the agent has finished the work of its start and no longer counts the sessions as used.
+            await asyncio.sleep(QUIET_S + 3 * LOOK_S)
             before = own_switches(agent.pid)
             await asyncio.sleep(seconds)
             found = own_switches(agent.pid) - before, rss_mb(agent.pid)
+            for shell in shells:
+                shell.kill()
         watcher.leave()
     return found
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,10 +23,11 @@ from bench.scenarios import HOST, SERVER
 from trayagent.sandbox import Lab
 
 CONTESTANTS: tuple[Contestant, ...] = (Trayagent(), AUTOSSH, CONTROL_MASTER)
-AT_ONCE = 6  # laboratories; most of their time is waiting
+AT_ONCE = 9  # laboratories; most of their time is waiting
 HOLE_S = 45.0
 LONG_HOLE_S = 120.0
 BAD_LINE_S = 60.0
+TYPED_EVERY_S = 0.5
 UNUSED_S = 5.0  # nobody uses the lost connection for this long
 GIVE_UP_S = 240.0
 SETTLED_S = 3.0  # a connection is at least this old, so that no login is in progress
@@ -89,21 +90,20 @@ Event = Callable[[Lab, User], float]
 class Row:
     """One row of the table.
 
-    `size` and `period_s` are those of the user's lines, `age_s` is the age of the connection at the loss, and
-    `goal_s` the most that the median may be. `loses`: the connection is lost, so a session ends with it. `longest`: the
-    result is the longest time without an answer. `slow`: only with --old.
+    `size` and `period_s` are those of the user's lines (period 0: none by itself). `age_s` is the age of the connection
+    at the loss. `goal_s` is the most that the median may be. `loses`: the connection is lost, so a session ends with
+    it. `longest`: the result is the longest time without an answer. `slow`: only with --old.
     """
 
     title: str
     event: Event
     age_s: float = SETTLED_S
-    size: int = 20
     period_s: float = 0.5
     goal_s: float | None = None
+    size: int = 20
     loses: bool = False
     longest: bool = False
     slow: bool = False
-    prepare: Callable[[Lab], None] = field(default=lambda _lab: None)
 
 
 def _lost_in_use(lab: Lab, _user: User) -> float:
@@ -131,19 +131,31 @@ def _ports_to_server(lab: Lab) -> Iterator[int]:
             yield int(local.partition(":")[2], 16)
 
 
-def _hole(seconds: float) -> Event:
-    def happen(lab: Lab, user: User) -> float:
-        del user
-        lab.blackhole(True)
-        time.sleep(seconds)
-        lab.blackhole(False)
-        return time.monotonic()
+def _hole(lab: Lab, seconds: float) -> float:
+    lab.blackhole(True)
+    time.sleep(seconds)
+    lab.blackhole(False)
+    return time.monotonic()
 
-    return happen
+
+def _server_sends(seconds: float) -> Event:
+    """Return a hole that begins while answers are on their way."""
+    return lambda lab, _user: _hole(lab, seconds)
+
+
+def _laptop_sends(lab: Lab, user: User) -> float:
+    """Use the connection during the hole, but not before it, so that no answer is on its way when the hole begins."""
+    lab.blackhole(True)
+    until = time.monotonic() + HOLE_S
+    while time.monotonic() < until:
+        user.use()
+        time.sleep(TYPED_EVERY_S)
+    lab.blackhole(False)
+    return time.monotonic()
 
 
 def _unused_in_hole(lab: Lab, user: User) -> float:
-    _hole(HOLE_S)(lab, user)
+    _hole(lab, HOLE_S)
     return _used(user)
 
 
@@ -178,23 +190,25 @@ def _lossy_line(lab: Lab, _user: User) -> float:
 
 def _holes(age_s: float, name: str, *, slow: bool = False) -> dict[str, Row]:
     title = f"hole of 45 s, connection {name} old"
+    goal_s = AFTER_HOLE_GOAL_S
     return {
-        f"hole-idle-{age_s:.0f}": Row(
-            f"{title}, unused", _unused_in_hole, age_s, period_s=0, goal_s=AFTER_HOLE_GOAL_S, slow=slow
-        ),
+        f"hole-idle-{age_s:.0f}": Row(f"{title}, unused", _unused_in_hole, age_s, 0, goal_s, slow=slow),
         f"hole-{age_s:.0f}": Row(
-            f"{title}, in use", _hole(HOLE_S), age_s, goal_s=AFTER_HOLE_GOAL_S, slow=slow
+            f"{title}, only the laptop sends", _laptop_sends, age_s, 0, goal_s, slow=slow
         ),
     }
 
 
 ROWS: dict[str, Row] = {
-    "lost-idle": Row("flow lost, unused", _lost_unused, period_s=0, goal_s=FIRST_USE_GOAL_S, loses=True),
+    "lost-idle": Row(
+        "flow lost, first use 5 s later", _lost_unused, period_s=0, goal_s=FIRST_USE_GOAL_S, loses=True
+    ),
     "lost": Row("flow lost, in use", _lost_in_use, goal_s=IN_USE_GOAL_S, loses=True),
     **_holes(3, "3 s"),
     **_holes(25, "25 s"),
     **_holes(600, "10 min", slow=True),
-    "hole-120": Row("hole of 120 s, in use", _hole(LONG_HOLE_S)),
+    "hole-both": Row("hole of 45 s, the server sends, too", _server_sends(HOLE_S), period_s=0.02),
+    "hole-120": Row("hole of 120 s, the server sends, too", _server_sends(LONG_HOLE_S), period_s=0.02),
     "mtu": Row("45 s without large packets, in use", _large_packets_vanish, size=3000),
     "slow": Row("60 s of 1 Mbit/s with a full queue", _slow_line, size=60_000, period_s=0.2, longest=True),
     "lossy": Row("60 s of 30 % loss, in use", _lossy_line, longest=True),
