@@ -33,7 +33,7 @@ _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF
 # TCP_RTO_MAX_MS (linux/tcp.h) bounds the time between two retransmissions. The option also shortens the time after
 # which the kernel gives up, because the kernel counts retransmissions. So TCP_USER_TIMEOUT restores 15 minutes.
 _TCP_RTO_MAX_MS = 44
-_RTO_MAX_MS = 2_000
+_RTO_MAX_MS = 1_500
 _GIVE_UP_MS = 900_000
 _HASTE_S = 1.0  # how long `_Haste` continues after the login, for the first forwards and sessions
 
