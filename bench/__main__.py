@@ -191,13 +191,14 @@ def typed(runs: int) -> bool:
     There is no bound.
     """
     say(f"\n{TYPE}  another network: `ssh HOST` is typed so long after the move")
-    for step_ms in typing.STEPS_MS:
-        found = typing.measure(step_ms, runs)
+    for step_ms, does_roam in (*((step, False) for step in typing.STEPS_MS), (0, True)):
+        found = typing.measure(step_ms, runs, roam=does_roam)
         answer, ready = (
             statistics.median(x) for x in zip(*((f.answered_s, f.connected_s) for f in found), strict=True)
         )
+        row_name = f"{step_ms:>4} ms{', roam = true' * does_roam}"
         say(
-            f"  {step_ms:>4} ms: {sum(f.beside for f in found)} of {runs} beside the master; "
+            f"  {row_name}: {sum(f.beside for f in found)} of {runs} beside the master; "
             f"answer after {answer:.2f} s, new master after {ready:.2f} s"
         )
     return False

@@ -10,6 +10,7 @@ from bench.recovery import QUIET_S, RTT_MS
 from bench.scenarios import HOST, SERVER
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.roaming_relays import wait_for
 
 STEPS_MS = tuple(range(0, 1001, 100))
 
@@ -27,17 +28,19 @@ class Typed:
     beside: bool
 
 
-def measure(step_ms: int, runs: int) -> list[Typed]:
-    """Move between two networks `runs` times, and start an ssh `step_ms` after each move."""
+def measure(step_ms: int, runs: int, *, roam: bool = False) -> list[Typed]:
+    """Move between two networks `runs` times, and start an ssh `step_ms` after each move. The host may `roam`."""
     found: list[Typed] = []
     with Lab(rtt_ms=RTT_MS) as lab, Agent(lab) as agent:
         lab.join("home")
         server = lab.sshd()
         lab.ssh_config({HOST: {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}})
-        agent.start(f"[hosts.{HOST}]\n")
+        agent.start(f"[hosts.{HOST}]\nroam = {str(roam).lower()}\n")
         agent.wait_state(HOST, "connected")
         here, there = "home", "cafe"
         for _ in range(runs):
+            if roam:
+                wait_for(lambda: (agent.listed_host(HOST)["roaming"] or {}).get("attached"), "the host roams")
             time.sleep(QUIET_S)
             logins, events = server.logins(), agent.events()
             t0 = lab.switch(here, there)
