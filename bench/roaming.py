@@ -18,7 +18,7 @@ from trayagent.sandbox.roaming_relays import NearRelay, RoamingHost, wait_for
 
 HOST = "loop"
 ADDRESS, PORT = "127.0.0.1", 2222
-BYTES = 200_000_000
+BYTES = 1_000_000_000  # at least 2 s, so that short disturbances do not decide a run
 KEYS = 300
 OUTER = ("-o", "Ciphers=^aes128-gcm@openssh.com", "-o", "Compression=no")
 INNER = ("-o", "Ciphers=^aes128-gcm@openssh.com")
@@ -55,7 +55,7 @@ def rig(outer: tuple[str, ...] = OUTER) -> Iterator[tuple[Lab, RoamingHost, list
         wait_for(lambda: Path(control).exists(), "the plain master listens")
         near = NearRelay(lab)
         with RoamingHost(lab, near, HOST, inner=INNER, outer=outer) as host:
-            host.connect()
+            host.connect(direct=True)
             yield lab, host, ["ssh", "-S", control, "-o", "ControlMaster=no", HOST]
         near.close()
         plain.kill()
@@ -135,7 +135,7 @@ def keys_during_upload(keys: int) -> Pair:
         plain = lab.laptop.popen(["ssh", "-M", "-N", "-S", control, HOST])
         wait_for(lambda: Path(control).exists(), "the plain master listens")
         with RoamingHost(lab, near, HOST, inner=INNER, outer=OUTER) as host:
-            host.connect()
+            host.connect(direct=True)
             lab.set_bandwidth(1, queue_bytes=256_000)
             beside = _during_upload(lab, ["ssh", "-S", control, "-o", "ControlMaster=no", HOST], keys)
             plain.kill()
@@ -180,7 +180,7 @@ def idle(seconds: float) -> tuple[int, float, float]:
         hosts = [first]
         for _ in range(HOSTS - 1):
             host = stack.enter_context(RoamingHost(lab, first.near, HOST, inner=INNER, outer=OUTER))
-            host.connect(install=False)
+            host.connect(install=False, direct=True)
             hosts.append(host)
         for host in hosts:
             lab.laptop.check(host.through(HOST, "true"))

@@ -130,11 +130,24 @@ class RoamingHost:
         self.outers.append(outer)
         return outer, ours
 
-    def attach(self) -> dict[str, Any]:
-        """Attach over a new outer ssh; return the near relay's answer."""
-        _, ours = self.channel()
+    def attach(self, far_path: str | None = None) -> dict[str, Any]:
+        """Attach over a new outer ssh; return the near relay's answer. `far_path`: use the socket there."""
+        _, ours = self.link(far_path) if far_path else self.channel()
         with ours:
             return self.near.client.ask("attach", [ours.fileno()], id=self.token[:16])
+
+    def link(self, far_path: str) -> tuple[subprocess.Popen[str], socket.socket]:
+        """Connect to the far relay's socket through a local forward of a new outer ssh, as the agent does."""
+        local = f"{self._offer}-link"
+        words = ["ssh", "-S", "none", "-N", "-L", f"{local}:{far_path}", *self._outer_words, self.host]
+        outer = self.lab.laptop.popen(words)
+        self.outers.append(outer)
+        wait_for(lambda: Path(local).exists(), "the outer ssh listens")
+        ours = socket.socket(socket.AF_UNIX)
+        ours.connect(local)
+        Path(local).unlink()
+        ours.send(b'{"do": "link"}\n')
+        return outer, ours
 
     def cut(self) -> None:
         """Kill all outer ssh processes."""
@@ -143,15 +156,18 @@ class RoamingHost:
             outer.wait()
         self.outers.clear()
 
-    def connect(self, *, install: bool = True) -> None:
-        """Do all steps from the far relay's installation to an inner master that accepts sessions."""
+    def connect(self, *, install: bool = True, direct: bool = False) -> None:
+        """Do all steps from the far relay's installation to an inner master that accepts sessions.
+
+        `direct`: connect to the far relay's socket, as the agent does if the server allows that.
+        """
         if install:
             self.install()
         said = self.serve()
         if "error" in said:
             raise TrayagentError(f"the far relay did not start: {said}", code="sandbox-broken")
         self.start()
-        answer = self.attach()
+        answer = self.attach(said["path"] if direct else None)
         if not answer["ok"]:
             raise TrayagentError(f"the near relay did not attach: {answer}", code="sandbox-broken")
         self.launch()
