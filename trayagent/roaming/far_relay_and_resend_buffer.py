@@ -899,8 +899,11 @@ class FarRelay(Session):
         return None if self.away_since is None else self.away_since + self.roam_for_s
 
     def _next(self) -> float | None:
-        times = [self._limit(), self.deadline, *(caller.since + PENDING_S for caller in self.callers)]
-        times += [wire.since + PENDING_S for wire in self.wires if not wire.link.live]
+        times = [self._limit(), self.deadline]
+        if self.callers:
+            times += [caller.since + PENDING_S for caller in self.callers]
+        if len(self.wires) > 1 or self.stream.link is None:  # otherwise the only link is live
+            times += [wire.since + PENDING_S for wire in self.wires if not wire.link.live]
         return min((at for at in times if at is not None), default=None)
 
     def _expire(self, now: float) -> None:

@@ -39,13 +39,15 @@ class NearRelay(Connections):
     def run(self) -> None:
         """Serve until a client sends `quit`."""
         while not self.leaving:
-            times = [at for at in (one.deadline for one in self.sessions.values()) if at is not None]
-            self.loop.turn(min(times, default=None))
-            now = clock()
+            now, first = clock(), None
             for session in list(self.sessions.values()):
-                due = session.deadline
-                if due is not None and now >= due:
+                at = session.deadline
+                if at is not None and now >= at:
                     session.tick(now)
+                    at = session.deadline if session.finished is None else None
+                if at is not None and (first is None or at < first):
+                    first = at
+            self.loop.turn(first)
 
     def _accept(self) -> None:
         try:

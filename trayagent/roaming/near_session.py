@@ -207,7 +207,8 @@ class NearSession(Session):
         times = [super().deadline, self._stalled_at]
         if self.away_since is not None:
             times.append(self.away_since + self.roam_for_s)
-        times += [wire.since + ATTACH_S for wire in self.wires if not wire.link.live]
+        if len(self.wires) > 1 or self.stream.link is None:  # otherwise the only link is live
+            times += [wire.since + ATTACH_S for wire in self.wires if not wire.link.live]
         return min((at for at in times if at is not None), default=None)
 
     def tick(self, now: float) -> None:
