@@ -7,6 +7,7 @@ import secrets
 from trayagent.attach import remote_command as far_command
 from trayagent.config import load_file, value_checks
 from trayagent.errors import TrayagentError
+from trayagent.presentation.translation import _
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Session:
         self.stays = kind != "shell"
         self.is_protocol = isinstance(kind, tuple) and not CONTROL_MODE.isdisjoint(kind) and "tmux" in kind[0]
         self.note = "" if self.stays else (
-            "a plain shell, which starts again after a change of network. "
-            f"For one that stays, in tmux: trayagent attach {host} {DEFAULT_NAME}"
+            _("a plain shell, which starts again after a change of network. For one that stays, in tmux: {command}")
+            .format(command=f"trayagent attach {host} {DEFAULT_NAME}")
         )  # fmt: skip
 
     def command(self, *, again: bool) -> str | None:

@@ -9,6 +9,7 @@ from trayagent.cli.parse_duration import duration
 from trayagent.errors import TrayagentError
 from trayagent.presentation.draining import carried_words
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text, ngettext, to_translate
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
 
 ALL = "default: all hosts"
 # The text if the agent gives no reason.
-_LEFT_OUT = {"refused": "refused", "paused": "paused", "disconnected": "disconnected by you"}
+_LEFT_OUT = {
+    "refused": to_translate("refused"),
+    "paused": to_translate("paused"),
+    "disconnected": to_translate("disconnected by you"),
+}
 WITHOUT_PROBLEM = {
-    "connected": "no new connection was made",
-    "connecting": "not connected yet; the agent tries again",
+    "connected": to_translate("no new connection was made"),
+    "connecting": to_translate("not connected yet; the agent tries again"),
 }
 
 
@@ -86,26 +91,27 @@ def reconnect(args: argparse.Namespace) -> int:
     answer = request("reconnect", None, hosts=args.hosts, **only)
     outcomes = answer["hosts"]
     if not outcomes:
-        print_line("Nothing to reconnect.")
+        print_line(_("Nothing to reconnect."))
     _print_left_out(answer.get("left_out", {}))
     status = 0
     for outcome in outcomes:
         problem, name, resume = outcome["problem"], clean(outcome["name"]), outcome.get("resume")
         if outcome.get("kept"):
-            print_line(f"{name}: connected, left as it is")
+            print_line(_("{host}: connected, left as it is").format(host=name))
         elif outcome["state"] == "connected" and outcome.get("replaced", True):
-            took = outcome.get("took_ms")
-            paused = f"; still paused. To end the pause: {clean(resume)}" if resume else ""
-            print_line(
-                f"{name}: connected"
-                + (f" in {took:.0f} ms" if took is not None else "")
-                + _sessions(outcome)
-                + paused
-            )
+            took_ms = outcome.get("took_ms")
+            line = _("{host}: connected").format(host=name)
+            if took_ms is not None:
+                line = _("{host}: connected in {time} ms").format(host=name, time=f"{took_ms:.0f}")
+            line += _sessions(outcome)
+            if resume:
+                line += "; " + _("still paused. To end the pause: {command}").format(command=clean(resume))
+            print_line(line)
         else:
-            title = problem["title"] if problem else WITHOUT_PROBLEM.get(outcome["state"], outcome["state"])
+            without = WITHOUT_PROBLEM.get(outcome["state"])
+            title = agent_text(problem["title"]) if problem else _(without) if without else outcome["state"]
             if outcome["state"] == "connected":
-                title += " (the old connection is kept)"
+                title = _("{problem} (the old connection is kept)").format(problem=title)
             hint = (problem["hint"] if problem else "") or (f"Then: {resume}" if resume else "")
             complain(TrayagentError(f"{name}: {title}", hint=hint))
             status = 1
@@ -117,54 +123,69 @@ def _print_left_out(left_out: dict[str, str]) -> None:
     for reason, words in _LEFT_OUT.items():
         names = [clean(name) for name, why in left_out.items() if why == reason]
         if names:
-            verb = "was" if len(names) == 1 else "were"
-            print_line(
-                f"Left out: {', '.join(names)} {verb} {words}. To try anyway: trayagent reconnect {' '.join(names)}"
+            line = ngettext(
+                "Left out: {names} was {state}. To try anyway: trayagent reconnect {hosts}",
+                "Left out: {names} were {state}. To try anyway: trayagent reconnect {hosts}",
+                len(names),
             )
+            print_line(line.format(names=", ".join(names), state=_(words), hosts=" ".join(names)))
 
 
 def _sessions(outcome: dict[str, Any]) -> str:
     """Return words for the sessions that ended with the old connection, or continue through it."""
     count = outcome.get("sessions_ended")
     if count:
-        return f"; {count} session{'s' * (count > 1)} through the old connection ended"
+        ended = ngettext(
+            "{count} session through the old connection ended",
+            "{count} sessions through the old connection ended",
+            count,
+        )
+        return "; " + ended.format(count=count)
     sessions, connections = outcome.get("sessions_kept", 0), outcome.get("connections_kept", 0)
     if not sessions and not connections:
         return ""
-    verb = "continues" if sessions + connections == 1 else "continue"
-    return f"; {carried_words(sessions, connections)} {verb} through the old connection"
+    kept = ngettext(
+        "{sessions} continues through the old connection",
+        "{sessions} continue through the old connection",
+        sessions + connections,
+    )
+    return "; " + kept.format(sessions=carried_words(sessions, connections))
 
 
 def disconnect(args: argparse.Namespace) -> int:
     """Disconnect hosts."""
-    return _change("disconnect", "Disconnected", hosts=args.hosts)
+    return _change("disconnect", _("Disconnected: {hosts}"), hosts=args.hosts)
 
 
 def pause(args: argparse.Namespace) -> int:
     """Pause hosts, or everything."""
-    done = "Paused"
+    done = _("Paused: {hosts}")
     if args.for_s is not None:
         from trayagent.presentation import times
 
         now = times.now()
-        done = f"Paused until {times.clock(times.rfc3339(times.before(-args.for_s)), now, exact=True)}"
+        until = times.clock(times.rfc3339(times.before(-args.for_s)), now, exact=True)
+        done = _("Paused until {time}: {hosts}").format(time=until, hosts="{hosts}")
     return _change("pause", done, hosts=args.hosts, for_s=args.for_s)
 
 
 def resume(args: argparse.Namespace) -> int:
     """Resume hosts, or everything."""
-    return _change("resume", "Resumed", hosts=args.hosts)
+    return _change("resume", _("Resumed: {hosts}"), hosts=args.hosts)
 
 
 def stop(args: argparse.Namespace) -> int:
     """Stop the agent."""
     if not args.masters:  # an agent of an earlier version does not know the argument
         request("stop")
-        print_line("The agent stops; the masters stay.")
+        print_line(_("The agent stops; the masters stay."))
         return 0
     answer = request("stop", None, masters=True)
     count, left = answer.get("ended", 0), answer.get("left", [])
-    print_line(f"The agent stops; it ended {count} master{'s' * (count != 1)}.")
+    line = ngettext(
+        "The agent stops; it ended {count} master.", "The agent stops; it ended {count} masters.", count
+    )
+    print_line(line.format(count=count))
     if left:
         pids = " ".join(map(str, left))
         complain(TrayagentError(f"Still running: {pids}.", hint=f"To end them: kill {pids}"))
@@ -174,5 +195,5 @@ def stop(args: argparse.Namespace) -> int:
 
 def _change(op: str, done: str, **args: Any) -> int:
     request(op, **args)
-    print_line(f"{done}: {', '.join(map(clean, args['hosts'])) or 'everything'}")
+    print_line(done.format(hosts=", ".join(map(clean, args["hosts"])) or _("everything")))
     return 0
