@@ -8,25 +8,24 @@ from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.hosts import Hop, Host
 
 
-def test_each_version_of_a_host_is_derived_once() -> None:
-    """The value is derived once for the same host object, and again for a changed object, even if it is equal."""
+def test_a_value_is_derived_again_only_if_one_of_its_fields_changed() -> None:
+    """The value is derived once while its fields are the same objects, and again for another object or host."""
     calls: list[str] = []
 
-    @derived_once
-    def name_of(host: Host) -> str:
-        """Return the name."""
+    @derived_once("addresses", "hop")
+    def first_address_of(host: Host) -> str:
+        """Return an address."""
         calls.append(host.name)
-        return host.name
+        return host.addresses[0]
 
-    one = Host("one")
-    assert [name_of(one), name_of(one), name_of(replace(one)), name_of(replace(one, name="two"))] == [
-        "one",
-        "one",
-        "one",
-        "two",
-    ]
-    assert calls == ["one", "one", "two"]
-    assert name_of.__doc__ == "Return the name."
+    one = Host("one", addresses=("192.0.2.1",))
+    versions = (one, one, replace(one, lost=True), one, replace(one, name="two"))
+    assert {first_address_of(host) for host in versions} == {"192.0.2.1"}
+    assert calls == ["one", "two"]
+    assert first_address_of(replace(one, addresses=("192.0.2.2",))) == "192.0.2.2"
+    assert first_address_of(replace(one, hop=Hop("h", 22))) == "192.0.2.1"
+    assert calls == ["one", "two", "one", "one"]
+    assert first_address_of.__doc__ == "Return an address."
 
 
 def test_many_versions_get_their_own_values() -> None:

@@ -21,10 +21,10 @@ FEW = 4
 QUIET_S = 1000.0
 
 
-def play(history: History) -> World:
+def play(history: History, *, checks_idle_hosts: bool = False) -> World:
     """Play a history, heal the world, let it rest, and return it."""
     names, rtt_s, steps = history
-    world = World(names, rtt_s)
+    world = World(names, rtt_s, checks_idle_hosts=checks_idle_hosts)
     world.plug("home")
     world.clock.run_until(world.clock.now + 5)
     for name in names:

@@ -2,7 +2,8 @@
 
 `TRAYAGENT_HISTORIES=20000` plays that many histories, `TRAYAGENT_HISTORIES=5000-9999` plays these seeds.
 `TRAYAGENT_SESSION_HISTORIES=1000` plays that many histories in which sessions outlast reconnects,
-`TRAYAGENT_ROAMING_HISTORIES=1000` that many in which hosts roam.
+`TRAYAGENT_ROAMING_HISTORIES=1000` that many in which hosts roam. `TRAYAGENT_IDLE_HISTORIES=1000` plays that many of
+each kind, and checks after each event that no host was skipped that could do something.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _OF_PROCESSES = 100
 _OF_REPORTS = 50
 _OF_REQUESTS = 50
 _OF_ROAMING = int(os.environ.get("TRAYAGENT_ROAMING_HISTORIES", "100"))
+_OF_IDLE = int(os.environ.get("TRAYAGENT_IDLE_HISTORIES", "6"))
 _OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "50"))
 
 
@@ -82,12 +84,23 @@ def test_an_inner_master_ends_only_by_its_user_or_its_server(first: int) -> None
     _play(range(first, first + _AT_A_TIME), history_of_roaming)
 
 
-def _play(seeds: range, draw: Callable[[int], History]) -> None:
+@pytest.mark.parametrize(
+    "draw", [history, history_of_processes, history_of_reports, history_of_sessions, history_of_roaming]
+)
+def test_an_event_advances_every_host_that_can_do_something(draw: Callable[[int], History]) -> None:
+    """After each event, each host is advanced that is not settled. No other host could take a step."""
+    _play(range(_OF_IDLE), draw, checks_idle_hosts=True)
+
+
+def _play(seeds: range, draw: Callable[[int], History], *, checks_idle_hosts: bool = False) -> None:
+    def broken(drawn: History) -> str | None:
+        return _broken(drawn, checks_idle_hosts=checks_idle_hosts)
+
     for seed in seeds:
         drawn = draw(seed)
-        if _broken(drawn) is not None:
-            short = shortest(drawn, lambda shorter: _broken(shorter) is not None)
-            pytest.fail(f"seed {seed}, shortened:\n{short!r}\n{_broken(short)}", pytrace=False)
+        if broken(drawn) is not None:
+            short = shortest(drawn, lambda shorter: broken(shorter) is not None)
+            pytest.fail(f"seed {seed}, shortened:\n{short!r}\n{broken(short)}", pytrace=False)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -96,10 +109,10 @@ def test_what_broke_once_holds(name: str) -> None:
     play(KNOWN[name])
 
 
-def _broken(drawn: History) -> str | None:
+def _broken(drawn: History, *, checks_idle_hosts: bool) -> str | None:
     """Return the error if a history breaks an invariant or makes the core raise, or None."""
     try:
-        play(drawn)
+        play(drawn, checks_idle_hosts=checks_idle_hosts)
     except Exception as error:  # any exception of the core is also a defect
         return f"{type(error).__name__}: {error}"
     return None

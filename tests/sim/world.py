@@ -12,6 +12,7 @@ from tests.sim.clock import Clock
 from tests.sim.forwarding import Forwarding
 from tests.sim.hands import Hands
 from tests.sim.handshake import Handshake, Leg, Outcome, shown_key
+from tests.sim.idle_hosts import overlooked
 from tests.sim.inners import Inners
 from tests.sim.living import Living, in_words
 from tests.sim.manager import Manager
@@ -42,9 +43,13 @@ FIRST_LOOK_S, LOOK_SOON_S = 4.0, 3.0  # as in agent/masters/watch_use.py
 
 
 class World:
-    """The laptop, its networks, the servers and the user. `t` in transcripts is `clock.now`."""
+    """The laptop, its networks, the servers and the user. `t` in transcripts is `clock.now`.
 
-    def __init__(self, names: tuple[str, ...], rtt_s: float) -> None:
+    `checks_idle_hosts`: check after each event that no host was skipped that could do something. That doubles the time.
+    """
+
+    def __init__(self, names: tuple[str, ...], rtt_s: float, *, checks_idle_hosts: bool = False) -> None:
+        self._checks_idle_hosts = checks_idle_hosts
         self.clock = Clock()
         self.net = Net(rtt_s=rtt_s)
         self.machines = Machines()
@@ -107,6 +112,9 @@ class World:
         decision = decide(before, event)
         self.state = decision.state
         self.log += [(self.clock.now, why) for why in decision.whys]
+        if self._checks_idle_hosts:
+            found = overlooked(self.state, self.clock.now)
+            assert not found, self.rules.says("", f"skipped, although something follows: {found}")
         for action in decision.actions:
             if not isinstance(action, (a.SetTimer, a.Publish, a.Remember)):
                 self.log.append((self.clock.now, action))

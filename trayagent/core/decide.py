@@ -1,8 +1,9 @@
 """Takes an event and returns the actions to carry out: the entry point of the core; pure.
 
-Theory of operation. The modules of `on` change *facts* according to the event. Then `advance` does every step for each
-host that its facts allow. `admission` decides whether a connection may be tried, and `judge_master` judges a living
-master by the table of docs/architecture.md. `advance` turns the results into actions and records them in the facts.
+Theory of operation. The modules of `on` change *facts* according to the event. Then `advance` does every step that the
+facts allow, for each host that the event can concern (`settled`). `admission` decides whether a connection may be
+tried, and `judge_master` judges a living master by the table of docs/architecture.md. `advance` turns the results into
+actions and records them in the facts.
 Nothing here reads a clock or has side effects, so a history of events always gives the same decisions.
 """
 
@@ -33,6 +34,7 @@ from trayagent.core.on import user_requests as on_user
 from trayagent.core.on import vpns as on_vpns
 from trayagent.core.policy import key_trials as trials
 from trayagent.core.policy.advance import advance
+from trayagent.core.policy.settled import is_settled, share, unsettle, unsettled
 
 
 class Decision(Struct, frozen=True):
@@ -95,18 +97,6 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.TimerExpired: lambda _context, _event: None,
 }
 
-# These events change only facts of one host on which no other host's decisions depend.
-_OF_ONE_HOST = (
-    e.Carried,
-    e.ForwardsChanged,
-    e.HandForwardsFound,
-    e.RemoteCleanedUp,
-    e.TimerExpired,
-    e.AttemptEstablished,
-    e.AgentSocketUpdated,
-)
-
-
 TOGETHER = (e.Observed, e.HostResolved, e.ResolveFailed, e.Remembered)
 """If several events of one of these types are queued one after another, one call of `decide` handles them."""
 
@@ -114,21 +104,31 @@ TOGETHER = (e.Observed, e.HostResolved, e.ResolveFailed, e.Remembered)
 def decide(state: State, event: e.Event, *later: e.Event) -> Decision:
     """Return the decision on an event, or on several queued events of one type in TOGETHER.
 
-    After a change of network the agent observes each master, and at its start it resolves each host. With one decision
-    for all, the work grows with the number of hosts, not with its square. Raises KeyError for an event without a
-    handler (a bug).
+    After a change of network the agent observes each master, and at its start it resolves each host. Raises KeyError
+    for an event without a handler (a bug).
     """
     context = Context(state, later[-1].at if later else event.at)
     for each in (event, *later):
         HANDLERS[type(each)](context, each)
-    if isinstance(event, _OF_ONE_HOST) and event.name in state.hosts:
-        names: tuple[str, ...] = (event.name,)
-    else:
-        on_vpns.advance_vpns(context)
-        names = context.names
-    for name in names:
-        advance(context, name)
-    if context.freed:  # when an attempt ended, a host that was advanced before may no longer have to wait
-        for name in context.names:
-            advance(context, name)
+        unsettle(context, getattr(each, "name", ""))
+    on_vpns.advance_vpns(context)
+    if context.state.started:
+        _advance_hosts(context)
     return Decision(context.state, tuple(context.actions), tuple(context.whys))
+
+
+_ROUNDS = 8  # each step of a host may let another host take one, but no chain of hosts is that long
+
+
+def _advance_hosts(context: Context) -> None:
+    """Advance each host that the event concerns, until none can take a step."""
+    share(context)
+    for _ in range(_ROUNDS):
+        due = unsettled(context)
+        if not due:
+            return
+        for name in due:
+            if not is_settled(
+                context, name
+            ):  # a step of another host may have taken the place for which it waits
+                advance(context, name)

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trayagent.core.facts.actions import Abort, Action, Publish
+from trayagent.core.facts.actions import Action, CountCarried, Observe, Publish, Resolve
 from trayagent.core.facts.attempt import Trial
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.host_table import HostTable
@@ -28,6 +28,14 @@ class Why(Struct, frozen=True):
     evidence: Evidence
 
 
+REQUESTS = (CountCarried, Observe, Resolve)
+"""Actions that only request an answer, which comes as an event. No fact shows that they are in progress."""
+
+
+_BESIDE_HOSTS = {"servers", "let_in", "forgotten"}
+"""Facts of the state that belong to hosts, like those in the table of hosts."""
+
+
 class Context:
     """Collects the new state, the actions and their reasons; `now` is the event's time."""
 
@@ -38,20 +46,27 @@ class Context:
         self.now = now
         self.actions: list[Action] = []
         self.whys: list[Why] = []
+        self.asked = False  # whether a request was made; the advancing of hosts resets it
 
     @property
-    def freed(self) -> bool:
-        """Whether an attempt was ended in this call."""
-        return any(isinstance(action, Abort) for action in self.actions)
+    def hosts(self) -> HostTable:
+        """The hosts at this moment."""
+        return self._hosts
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the hosts at this moment."""
         return tuple(self._hosts)
 
+    def decide_again(self, at: float) -> None:
+        """Decide about the present host again at the first event from `at` on (monotonic), although nothing changed."""
+        if self._hosts.reads is not None:
+            self._hosts.reads.until = min(self._hosts.reads.until, at)
+
     def get(self, name: str) -> Host | None:
         """Return a host, or None."""
-        return self._hosts.get(name)
+        found: Host | None = self._hosts.get(name)
+        return found
 
     def with_master(self, name: str, pid: int) -> Host | None:
         """Return a host if the process `pid` is its master, or None."""
@@ -82,9 +97,15 @@ class Context:
     def change(self, **changes: Any) -> None:
         """Replace fields of the state."""
         self.state = replace(self.state, **changes)
+        if not _BESIDE_HOSTS.isdisjoint(changes):
+            self._hosts.note_change()
 
     def do(self, action: Action) -> None:
-        """Add an action."""
+        """Add an action. Request the same answer only once."""
+        if isinstance(action, REQUESTS):
+            self.asked = True
+            if action in self.actions:
+                return
         self.actions.append(action)
 
     def publish(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trayagent.core.facts.host_table import once
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.resolved import Jump, Resolved
 
@@ -22,8 +23,14 @@ def last_jump(hosts: Mapping[str, Host], host: Host) -> Host | None:
     jump = host.resolved.jumps[-1]
     found = hosts.get(jump.host)
     if found is None:
-        found = next((h for h in hosts.values() if _is(jump, h.resolved)), None)
+        name = once(hosts, _known_as, jump, of=("resolved",))
+        found = hosts.get(name) if name is not None else None
     return found if found is not host else None
+
+
+def _known_as(hosts: Mapping[str, Host], jump: Jump) -> str | None:
+    """Return the name of the host to which the words in ProxyJump lead."""
+    return next((h.name for h in hosts.values() if _is(jump, h.resolved)), None)
 
 
 def _forwarder(hosts: Mapping[str, Host], host: Host, resolved: Resolved) -> Host | None:

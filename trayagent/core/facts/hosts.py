@@ -353,7 +353,7 @@ class Host(Struct, frozen=True):
         return _server_of(self)
 
 
-@derived_once
+@derived_once("hop", "master")
 def _server_of(host: Host) -> str:
     if host.hop is not None:
         return f"{host.hop.hostname}:{host.hop.port}"

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
 
+from trayagent.core.facts.host_table import once, read_everything
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Interface, Snapshot
 from trayagent.core.facts.network_manager import ManagerFacts
@@ -55,6 +56,8 @@ class State(Struct, frozen=True):
     @property
     def accountable(self) -> Mapping[str, Host]:
         """The hosts whose refused logins count, by name."""
+        if self.forgotten:
+            read_everything(self.hosts)
         return {**self.forgotten, **self.hosts} if self.forgotten else self.hosts
 
     def paused(self, host: Host, now: float) -> bool:
@@ -84,7 +87,8 @@ class State(Struct, frozen=True):
 
     def host_of_pid(self, pid: int) -> Host | None:
         """Return the host whose master has that pid, or None."""
-        return next((h for h in self.hosts.values() if h.master is not None and h.master.pid == pid), None)
+        name = once(self.hosts, _hosts_by_pid, of=("master",)).get(pid)
+        return self.hosts.get(name) if name is not None else None
 
     def draining(self, name: str) -> tuple[Host, ...]:
         """Return the draining masters of a host. Each is a host of its own in the state."""
@@ -94,3 +98,8 @@ class State(Struct, frozen=True):
     def doubtful(self, host: Host, now: float) -> bool:
         """Report whether this host's master is suspect. If the master ends now, the network is the likely cause."""
         return host.suspect or host.doubt.probe is not None or now - self.woke_at < WOKEN_S
+
+
+def _hosts_by_pid(hosts: Mapping[str, Host]) -> Mapping[int, str]:
+    """Return the name of the host of each master, by pid."""
+    return {h.master.pid: h.name for h in reversed(tuple(hosts.values())) if h.master is not None}

@@ -1,7 +1,7 @@
 """Turns the facts of one host into actions: judge the old master, or make a new one; pure.
 
-`advance` runs after every event. A second call with the same facts does nothing, because the facts show which actions
-are already in progress (a probe, an attempt).
+`advance` does steps until one changes nothing. Then the host is settled: a further step would do nothing, because the
+facts show which actions are already in progress (a probe, an attempt).
 """
 
 from __future__ import annotations
@@ -15,25 +15,28 @@ from trayagent.core.policy import connect_host as absent
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import Step, give_up_attempt
 from trayagent.core.policy.identify_network import identify_network
+from trayagent.core.policy.settled import Basis, settle
 from trayagent.core.policy.staleness import act_on_verdict as living
 from trayagent.core.policy.wanted_connection import wanted
 
-_ROUNDS = 8  # without an event in between, no chain of verdicts is longer than three
+_ROUNDS = 8  # without an event in between, no chain of steps is longer than five
 
 
 def advance(context: Context, name: str) -> None:
     """Do every step for one host that its facts allow, and set its timer for the next step."""
-    if not context.state.started:
-        return
     check_at: float | None = None
+    known: Basis | None = context.hosts.settled.get(name)
     for _ in range(_ROUNDS):
-        host = context.get(name)
+        host, before, context.asked = context.get(name), context.hosts.version, False
         if host is None:
             return
-        again, check_at = _step(context, host)
-        if not again:
+        with context.hosts.noted() as reads:
+            _, check_at = _step(context, host)
+        if context.hosts.version is before:
+            settle(context, host, reads, check_at, asked=context.asked)
             break
-    context.do(SetTimer(name, check_at))
+    if known is None or known.timer_at != check_at:
+        context.do(SetTimer(name, check_at))
 
 
 def _step(context: Context, host: Host) -> Step:

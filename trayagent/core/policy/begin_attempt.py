@@ -26,7 +26,7 @@ from trayagent.core.policy.logins.login_limits_per_server import (
     visit_of,
 )
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
-from trayagent.core.policy.logins.login_waits import before_login, origin_of
+from trayagent.core.policy.logins.login_waits import origin_of, turn_of
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import server_saw
 from trayagent.core.policy.resolve_again import outdated
@@ -51,7 +51,7 @@ def start(
     if alike is not None and not (host.master is not None and needs_bare_control(host)):
         hold(context, host, alike)
         return True, None
-    wait = before_login(host, context.state, admitted, now, by_user=purpose == "user")
+    wait = turn_of(host, context.state, admitted, now, by_user=purpose == "user")
     if wait is not None:
         context.because(host.name, row, "wait", evidence + wait.evidence)
         return False, wait.at
@@ -117,13 +117,12 @@ def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -
 
 def _host_at_prompt(context: Context, host: Host) -> str | None:
     """Return the host whose login waits for the user, or None. Two prompts at once would confuse the user."""
-    for name in context.names:
-        other = context.get(name)
-        if other is None or other is host or other.attempt is None or not login_needs_user(other):
-            continue
+    for other in context.state.hosts.values():
         attempt = other.attempt
+        if attempt is None or other is host or not login_needs_user(other):
+            continue
         if not attempt.bare and not attempt.at_terminal and attempt.positive_at is None:
-            return name
+            return other.name
     return None
 
 

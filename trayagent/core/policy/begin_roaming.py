@@ -14,7 +14,7 @@ from trayagent.core.facts.roaming import Roaming
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.logins.account_lockout import inner_login_free_at
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
-from trayagent.core.policy.logins.login_waits import before_login
+from trayagent.core.policy.logins.login_waits import turn_of
 
 
 def keep_link(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
@@ -117,7 +117,7 @@ def _begin(context: Context, host: Host, master: Master, admitted: Admission) ->
         return None
     if now < start.retry_at:
         return start.retry_at
-    wait = before_login(host, context.state, admitted, now)
+    wait = turn_of(host, context.state, admitted, now)
     if wait is not None:
         return wait.at
     free_at = inner_login_free_at(host, context.state.accountable, now)

@@ -59,7 +59,8 @@ def _without_route(context: Context, host: Host, admitted: Admission) -> float |
     waits_until = waits_for_carrier(context, host, admitted)
     if waits_until is None:
         host = give_up_attempt(context, host)
-        context.put(host, user=replace(host.user, reconnect=False))
+        if host.user.reconnect:
+            context.put(host, user=replace(host.user, reconnect=False))
     return waits_until
 
 
@@ -97,7 +98,8 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
             publish_failure(context, host, attempt.refused)
         host = give_up_attempt(context, host)
         again = attempt.purpose == "user" and not attempt.at_terminal
-        context.put(host, user=replace(host.user, reconnect=host.user.reconnect or again))
+        if again and not host.user.reconnect:
+            context.put(host, user=replace(host.user, reconnect=True))
         return host.attempt is None, None
     if attempt.unwanted and holds(context, host, attempt, admitted):
         # The old master ended, so the attempt is wanted again.

@@ -26,6 +26,8 @@ def identify_network(context: Context, host: Host, admitted: Admission) -> float
     if (blocked and now - state.read_at >= READ_AGAIN_SPACING_S) or (due and due[0] <= now):
         context.change(read_at=now)
         context.do(ReadNetwork(host.name))
+    if blocked:
+        context.decide_again(context.state.read_at + READ_AGAIN_SPACING_S)
     return next((at for at in due if at > now), None)
 
 

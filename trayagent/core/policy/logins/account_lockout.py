@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
+from math import inf
 
 from msgspec import Struct
 
@@ -84,7 +85,7 @@ def let_in_lately(let_in: Mapping[Login, LetIn], origin: Origin, now: float) -> 
     )
 
 
-@derived_once
+@derived_once("addresses", "known_keys", "login", "resolved")
 def at_target(host: Host) -> Login | None:
     """Return the login at the host itself, or None while `ssh -G` has no result."""
     resolved = host.resolved
@@ -98,7 +99,7 @@ def at_target(host: Host) -> Login | None:
     return Login(server, resolved.user, resolved.keys, host.known_keys | seen, reached, as_jump_host)
 
 
-@derived_once
+@derived_once("addresses", "hop", "later_hops", "resolved")
 def at_jump(host: Host) -> Login | None:
     """Return the login at the host's jump hosts or ProxyCommand, or None for a host without them.
 
@@ -159,11 +160,8 @@ def refused_login(host: Host) -> Login | None:
 
 def refused_alike(host: Host, hosts: Hosts, now: float) -> Host | None:
     """Return another host whose refused login equals a login that this host would make, or None."""
-    refused = [
-        other
-        for other in once(hosts, "refused", lambda: _refused(hosts))
-        if not other.retry.due(now) and other.name != host.name
-    ]
+    others = (hosts[name] for name in refused_hosts(hosts) if name != host.name)
+    refused = [other for other in others if not other.retry.due(now)]
     if not refused:
         return None
     logins = at_risk(host, hosts)
@@ -244,20 +242,44 @@ def refused_accounts(host: Host) -> Iterator[tuple[float, frozenset[Account]]]:
         yield at, frozenset({(key, target.user)}) if target is not None else frozenset()
 
 
-def _refused(hosts: Hosts) -> tuple[Host, ...]:
-    return tuple(host for host in hosts.values() if host.retry.kind in REFUSED_KINDS)
+def refused_hosts(hosts: Hosts) -> tuple[str, ...]:
+    """Return the names of the hosts whose last login was refused."""
+    return once(hosts, _refused, of=("retry",))
+
+
+def _refused(hosts: Hosts) -> tuple[str, ...]:
+    return tuple(host.name for host in hosts.values() if host.retry.kind in REFUSED_KINDS)
+
+
+def next_refusal_forgotten_at(hosts: Hosts, now: float) -> float:
+    """Return when the next refusal stops counting; inf if there is none."""
+    times = (at + REFUSED_WINDOW_S for at, _ in _refusals_of_all(hosts))
+    return min((at for at in times if at > now), default=inf)
 
 
 def _refusals(login: Login, hosts: Hosts, now: float) -> Iterator[float]:
-    for at, refusing in once(hosts, "refusals", lambda: _all_refusals(hosts)):
+    for at, refusing in _refusals_of_all(hosts):
         if now < at + REFUSED_WINDOW_S and not refusing.isdisjoint(login.accounts):
             yield at
+
+
+def _refusals_of_all(hosts: Hosts) -> tuple[tuple[float, frozenset[Account]], ...]:
+    return once(hosts, _all_refusals, of=_LOGIN)
+
+
+_LOGIN = ("addresses", "hop", "known_keys", "later_hops", "login", "resolved")
+"""The fields of hosts that tell which logins they make, and which were refused."""
 
 
 def _all_refusals(hosts: Hosts) -> tuple[tuple[float, frozenset[Account]], ...]:
     return tuple(
         refusal for host in hosts.values() if host.login.was_refused for refusal in refused_accounts(host)
     )
+
+
+def login_facts(hosts: Hosts) -> tuple[object, object, object]:
+    """Return the facts about the logins of all hosts on which `account_free_at` depends, apart from the time."""
+    return once(hosts, _all_under_way), _refusals_of_all(hosts), _proven_of_all(hosts)
 
 
 def _touch(logins: Collection[Login], login: Login) -> bool:
@@ -286,8 +308,11 @@ def _may_be_any_of(login: Login, under_way: Collection[tuple[Login, ...]], hosts
 
 def _proven(login: Login, hosts: Hosts) -> bool:
     """Report whether the account has accepted a login before."""
-    accounts = once(hosts, "proven accounts", lambda: _proven_accounts(hosts))
-    return not accounts.isdisjoint(login.accounts)
+    return not _proven_of_all(hosts).isdisjoint(login.accounts)
+
+
+def _proven_of_all(hosts: Hosts) -> frozenset[Account]:
+    return once(hosts, _proven_accounts, of=(*_LOGIN, "master", "reached"))
 
 
 def _proven_accounts(hosts: Hosts) -> frozenset[Account]:
@@ -304,18 +329,20 @@ def _both(host: Host) -> tuple[Login | None, Login | None]:
 
 def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
     """Yield, for each other login in progress, the logins at the machines that may refuse it."""
-    for name, logins, trial in once(hosts, "under way", lambda: tuple(_all_under_way(hosts))):
+    for name, logins, trial in once(hosts, _all_under_way):
         if trial or name != host.name:
             yield logins
 
 
-def _all_under_way(hosts: Hosts) -> Iterator[tuple[str, tuple[Login, ...], bool]]:
-    """Yield each login in progress: its host, the logins at the machines that may refuse it, whether it is a trial."""
+def _all_under_way(hosts: Hosts) -> tuple[tuple[str, tuple[Login, ...], bool], ...]:
+    """Return each login in progress: its host, the logins at the machines that may refuse it, whether it is a trial."""
+    found = []
     for other in hosts.values():
         attempt, trial = other.attempt, other.trial.running is not None
         asking = attempt is not None and not attempt.bare and attempt.positive_at is None
         by_user = attempt is not None and (attempt.at_terminal or attempt.refused is not None)
         if (asking and not by_user) or trial:
-            yield other.name, at_risk(other, hosts), trial
+            found.append((other.name, at_risk(other, hosts), trial))
         if other.roaming_start.through is not None and (inner := at_target(other)) is not None:
-            yield other.name, (inner,), False
+            found.append((other.name, (inner,), False))
+    return tuple(found)

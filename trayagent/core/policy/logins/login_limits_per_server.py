@@ -119,7 +119,7 @@ def free_at(
     names. `answers`: the server just sent its banner, so its pause does not count.
     """
     server = _together(servers, key, others)
-    if len(server.running) >= _room(server, now):
+    if len(server.running) >= UNAUTHENTICATED_PER_SERVER:
         return None
     if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
         return None
@@ -130,6 +130,7 @@ def free_at(
     unfinished = max(UNFINISHED_PER_WINDOW, UNFINISHED_PER_HOST * hosts)
     return max(
         now,
+        _room_at(server, now),
         _one_at_a_time(server, budget, origin, now),
         now if answers else budget.quiet_until,
         _below(budget.failed, running, failing, FAILED_WINDOW_S, now),
@@ -248,10 +249,14 @@ def _together(servers: Servers, key: str, others: Collection[str]) -> Server:
     return Server(running, tuple(budget for one in (*named, server) for budget in one.budgets))
 
 
-def _room(server: Server, now: float) -> int:
-    """Return how many attempts may run at once. The server also counts hanging ones, from any network."""
-    hanging = sum(len(_within(b.unfinished, now, LOGIN_GRACE_S)) for b in server.budgets)
-    return max(1, min(UNAUTHENTICATED_PER_SERVER, UNAUTHENTICATED_AND_CUT - hanging))
+def _room_at(server: Server, now: float) -> float:
+    """Return when one more attempt may run beside those in progress. One may always run.
+
+    The server also counts hanging attempts, from any network, until their LoginGraceTime is over.
+    """
+    hanging = sorted(t for b in server.budgets for t in _within(b.unfinished, now, LOGIN_GRACE_S))
+    over = len(hanging) + len(server.running) - UNAUTHENTICATED_AND_CUT
+    return hanging[over] + LOGIN_GRACE_S if over >= 0 and hanging and server.running else now
 
 
 def _one_at_a_time(server: Server, budget: Budget, origin: Origin, now: float) -> float:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from operator import is_
 from typing import Literal
 
 from msgspec import Struct
 
 from trayagent.core.facts.evidence import Evidence
-from trayagent.core.facts.host_table import once
+from trayagent.core.facts.host_table import HostTable, once, read_everything, unread
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.logins.account_lockout import account_free_at, let_in_lately, may_log_in_beside
+from trayagent.core.policy.logins.account_lockout import (
+    account_free_at,
+    let_in_lately,
+    login_facts,
+    may_log_in_beside,
+    next_refusal_forgotten_at,
+    refused_hosts,
+)
 from trayagent.core.policy.logins.login_limits_per_server import free_at
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.server_names import names_of
@@ -64,6 +73,74 @@ def before_login(
     return None
 
 
+class _Turn(Struct, frozen=True):
+    """The read of everything on which a login's turn depends, as long as it must wait.
+
+    All conditions must be met before the login may begin. So while the one that was not met is still not met, the
+    others do not matter.
+    """
+
+    host: Host
+    admitted: Admission
+    by_user: bool
+    wait: Wait
+    refused: tuple[Host, ...]
+    accounts: tuple[object, ...]
+
+    def holds(self, state: State, now: float) -> bool:
+        """Report whether the login still waits for the same thing."""
+        host, wait = self.host, self.wait
+        if not self._refused_as_before(state):
+            return (
+                False  # the login may be held back now, because the same login was refused for another host
+            )
+        match wait.why:
+            case "server":
+                return self._server_free_at(state, now) == wait.at
+            case "logins":
+                return True
+            case "account" | "refused" if all(map(is_, self.accounts, _accounts(host, state))):
+                return True
+            case _:
+                return before_login(host, state, self.admitted, now, by_user=self.by_user) == wait
+
+    def _server_free_at(self, state: State, now: float) -> float | None:
+        """Return when the server is free. All hosts that wait for it from one network get the same answer."""
+        host, answers = self.host, state.hosts.answers if isinstance(state.hosts, HostTable) else {}
+        question = host.server, origin_of(host, state, self.admitted), host.retry.allowed
+        if question not in answers:
+            answers[question] = _server_free_at(state, *question[:2], now, answers=question[2])
+        at: float | None = answers[question]
+        return at
+
+    def _refused_as_before(self, state: State) -> bool:
+        refused = refused_hosts(state.hosts)
+        if refused and self.host.resolved is not None and self.host.resolved.jumps:
+            return False
+        return len(refused) == len(self.refused) and all(state.hosts[h.name] is h for h in self.refused)
+
+
+def _accounts(host: Host, state: State) -> tuple[object, ...]:
+    """Return the facts about logins to accounts. The objects are the same ones while the facts are the same."""
+    return (*login_facts(state.accountable), state.let_in, last_jump(state.hosts, host))
+
+
+def turn_of(
+    host: Host, state: State, admitted: Admission, now: float, *, by_user: bool = False
+) -> Wait | None:
+    """Return the same as `before_login`. While the login waits for its turn, most events need no new decision."""
+    with unread(state.hosts) as reads:
+        wait = before_login(host, state, admitted, now, by_user=by_user)
+        if reads is not None and wait is None:
+            reads.everything = True
+        elif reads is not None and wait is not None:
+            refused = tuple(state.hosts[name] for name in refused_hosts(state.hosts))
+            reads.values.append(_Turn(host, admitted, by_user, wait, refused, _accounts(host, state)))
+            if wait.why == "account":
+                reads.until = min(reads.until, next_refusal_forgotten_at(state.accountable, now))
+    return wait
+
+
 def would_be_refused(host: Host) -> bool:
     """Report whether a login without the user would fail as the last one did."""
     refused = host.retry.stopped and host.retry.kind in CREDENTIAL_KINDS
@@ -109,23 +186,23 @@ def _tunnel_of_earlier_attempt(host: Host, state: State) -> Origin | None:
 
 def server_free_at(host: Host, state: State, admitted: Admission, now: float) -> float | None:
     """Return when the host's server may be contacted from here; None if another attempt must end first."""
+    read_everything(state.hosts)
     if host.server not in state.servers and not state.servers:
         return now
-    names = names_of(host.server, state.hosts)
-    sharing = once(
-        state.hosts,
-        ("sharing", names),
-        lambda: sum(other.server in names for other in state.hosts.values() if other.draining is None),
+    return _server_free_at(
+        state, host.server, origin_of(host, state, admitted), now, answers=host.retry.allowed
     )
-    return free_at(
-        state.servers,
-        host.server,
-        origin_of(host, state, admitted),
-        now,
-        sharing,
-        others=names,
-        answers=host.retry.allowed,
-    )
+
+
+def _server_free_at(state: State, server: str, origin: Origin, now: float, *, answers: bool) -> float | None:
+    names = names_of(server, state.hosts)
+    sharing = once(state.hosts, _sharing, names, of=("draining", "hop", "master"))
+    return free_at(state.servers, server, origin, now, sharing, others=names, answers=answers)
+
+
+def _sharing(hosts: Mapping[str, Host], names: frozenset[str]) -> int:
+    """Return how many hosts have a server with one of these names."""
+    return sum(other.server in names for other in hosts.values() if other.draining is None)
 
 
 def _logins_at(host: Host, now: float) -> float:

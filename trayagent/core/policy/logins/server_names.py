@@ -18,17 +18,21 @@ def names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
 
     The server's addresses are among them, because attempts for an unnamed master are counted under the address.
     """
-    return once(hosts, ("names", server), lambda: _names_of(server, hosts))
+    return once(hosts, _names_of, server, of=_MARKS)
 
 
-def _names_of(server: str, hosts: Mapping[str, Host]) -> frozenset[str]:
+_MARKS = ("addresses", "hop", "known_keys", "login", "master", "resolved")
+"""The fields of hosts that show which names belong to one server."""
+
+
+def _names_of(hosts: Mapping[str, Host], server: str) -> frozenset[str]:
     marks = [(host.server, _marks(host)) for host in hosts.values()]
     own = frozenset({server}).union(*(found for name, found in marks if name == server))
     addresses = {address for host in hosts.values() if host.server == server for address in _addresses(host)}
     return frozenset({server, *addresses, *(name for name, found in marks if not own.isdisjoint(found))})
 
 
-@derived_once
+@derived_once("addresses", "hop", "known_keys", "login", "master", "resolved")
 def _marks(host: Host) -> frozenset[str]:
     """Return what identifies the machine to which the host's connection goes first: names, addresses, host keys."""
     return frozenset({host.server, *_addresses(host), *_keys_of_first_hop(host)})

@@ -9,7 +9,7 @@ from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.hostname_edited import replaced_by_edit
-from trayagent.core.policy.logins.login_waits import Wait, before_login
+from trayagent.core.policy.logins.login_waits import Wait, turn_of
 from trayagent.core.policy.staleness.host_key_match import proves
 from trayagent.core.policy.staleness.verdict import Verdict, control_queued
 from trayagent.core.policy.wanted_connection import needs_bare_control
@@ -35,7 +35,7 @@ def start_or_await_control(
         return Verdict(10, "wait", evidence.plus(control="negative"), check_at=retry.at, queued=True)
     if attempt is not None:  # an unwanted attempt that the agent lets finish
         return control_queued(row, evidence, Wait("server", Evidence.of(control="left_to_finish")))
-    wait = before_login(host, state, admitted, now)
+    wait = turn_of(host, state, admitted, now)
     return Verdict(row, "control", evidence) if wait is None else control_queued(row, evidence, wait)
 
 

@@ -62,7 +62,7 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
 def _without_control(host: Host, state: State, admitted: Admission, queued: Verdict, now: float) -> Verdict:
     """Row 3 while no control can be made: probe the old connection in the meantime."""
     verdict = _by_own_connection(host, state, admitted, now)
-    if verdict.do != "wait" or verdict.queued:
+    if verdict.do != "wait":
         return verdict
     return sooner(verdict, queued.check_at)
 
