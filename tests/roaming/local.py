@@ -80,6 +80,8 @@ class Local:
         wait_for(lambda: Path(self.path).exists(), "the near relay listens")
         self.client = NearClient(self.path)
         self.echo = Echo()
+        self.small_buffers = False
+        """Whether a channel takes only about 2 KiB at a time, so that nearly every write is incomplete."""
         self._tokens: list[str] = []
         self._relays: list[subprocess.Popen[bytes]] = []
         self.children: list[subprocess.Popen[bytes]] = []
@@ -126,6 +128,9 @@ class Local:
     def channel(self, token: str) -> socket.socket:
         """Return our end of a channel to a far relay."""
         ours, theirs = socket.socketpair()
+        if self.small_buffers:
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the system rounds it up
         words = [*ALONE, "attach", token[:16]]
         self.children.append(
             subprocess.Popen(words, stdin=theirs.fileno(), stdout=theirs.fileno(), env=self.env)
