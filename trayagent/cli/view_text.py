@@ -14,7 +14,7 @@ from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
 from trayagent.presentation.text import clean
-from trayagent.presentation.translation import _
+from trayagent.presentation.translation import _, number
 
 STYLES = {
     "connected": "green",
@@ -168,7 +168,9 @@ def _unanswered(host: dict[str, Any], *, watching: bool) -> Iterator[str]:
     """Yield that the server has not answered the last probe yet. An older agent does not report this."""
     waited_ms = host.get("unanswered_ms")
     if waited_ms is not None and host["state"] in {"connected", "checking"}:
-        yield "no answer to a probe yet" if watching else f"probed {waited_ms / 1e3:.1f} s ago: no answer yet"
+        waited = number(f"{waited_ms / 1e3:.1f} s")
+        ago = _("probed {duration} ago: no answer yet").format(duration=waited)
+        yield _("no answer to a probe yet") if watching else ago
 
 
 def _problem(problem: dict[str, Any] | None) -> Iterator[Text]:
