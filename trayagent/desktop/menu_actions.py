@@ -23,7 +23,7 @@ from trayagent.desktop.vpn_sign_in_program import sign_in
 from trayagent.desktop.window_title_and_pause import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
-from trayagent.presentation.translation import _
+from trayagent.presentation.translation import _, agent_text
 
 Request = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 """A function that calls one of the agent's operations, as the command line does. Raises TrayagentError."""
@@ -139,7 +139,8 @@ class Choices:
         failed = [h for h in done.get("hosts", []) if h["state"] != "connected" and h["problem"]]
         if op == "reconnect" and failed:
             problem = failed[0]["problem"]
-            raise TrayagentError(f"{failed[0]['name']}: {problem['title']}", hint=problem["hint"])
+            title = f"{failed[0]['name']}: {agent_text(problem['title'])}"
+            raise TrayagentError(title, hint=problem["hint"])
 
     async def _sign_in(self, vpn: str) -> None:
         words = self._sign_in_words(vpn)

@@ -26,4 +26,7 @@ def test_an_outage_is_split_into_the_networks_part_and_ours(lab: Lab, agent: Age
         assert outage["took_ms"] is not None
     assert re.search(r"no network for [\d.]+ m?s +back in ", agent.cli("history").stdout)
     why = " ".join(agent.cli("why", "web01").stdout.split())
+    # A client in another language translates what the agent reports in English.
+    agent.env["LC_ALL"] = "de_DE.UTF-8"
+    assert re.search(r"[\d,]+ m?s lang kein Netz +zurück nach ", agent.cli("history").stdout)
     assert re.search(r"connected: a new connection is in place \(no network for [\d.]+ s, then back in ", why)
