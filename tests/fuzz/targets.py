@@ -194,8 +194,8 @@ def init(data: bytes) -> None:
     """Read units, crontabs, shell files and launchd jobs."""
     text = _text(data)
     unit = systemd_text.parse(text)
-    env = systemd_text.environment(unit, [text], {"h": "/home/me"})
     with suppress(ValueError):
+        env = systemd_text.environment(unit, [text], {"h": "/home/me"})
         list(systemd_text.commands(unit, env, {"h": "/home/me"}))
     with suppress(ValueError):
         list(calls(text, {"HOST": "web01"}))

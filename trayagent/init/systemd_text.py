@@ -80,7 +80,10 @@ def resolved(text: str, table: Mapping[str, str]) -> str:
 
 
 def environment(unit: Unit, files: Sequence[str], table: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of Environment= and of the texts of EnvironmentFile=. The latter take precedence."""
+    """Return the variables of Environment= and of the texts of EnvironmentFile=. The latter take precedence.
+
+    Raises ValueError for an unterminated quote.
+    """
     found: dict[str, str] = {}
     for value in unit.get("Service.Environment", ()):
         for word in words(value):
