@@ -25,7 +25,8 @@ class Clock:
 
     def run_until(self, when: float) -> None:
         """Advance the time, and make all calls that are due by then."""
-        while self._heap and self._heap[0][0] <= when:
-            self.now, _, do = heapq.heappop(self._heap)
+        heap, pop = self._heap, heapq.heappop
+        while heap and heap[0][0] <= when:
+            self.now, _, do = pop(heap)
             do()
         self.now = max(self.now, when)

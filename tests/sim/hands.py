@@ -43,7 +43,7 @@ class Hands:
     def __init__(self, world: World) -> None:
         self._world = world
         self._attempts: dict[int, Handshake] = {}
-        self._timers: dict[str, int] = {}
+        self._timers: dict[str, tuple[float | None, int]] = {}  # when each is due, and how often it was set
         roaming = (a.BeginRoaming, a.AttachRoaming, a.RestorePath, a.EndRoaming)
         self._do: dict[type[a.Action], Callable[[Any], None]] = {
             **dict.fromkeys(roaming, world.inners.carry_out),
@@ -103,14 +103,17 @@ class Hands:
             self.forget(action.attempt, cut=True)
 
     def _look_at(self, action: a.SetTimer) -> None:
-        number = self._timers.get(action.name, 0) + 1
-        self._timers[action.name] = number
-        agent = self._world.agent
-        if action.at is not None and action.at != inf:
-            self._world.clock.at(action.at, lambda: self._time_came(action.name, number, agent))
+        at, (due, number) = action.at, self._timers.get(action.name, (None, 0))
+        if at == due:
+            return
+        number, agent = number + 1, self._world.agent
+        self._timers[action.name] = (at, number)
+        if at is not None and at != inf:
+            self._world.clock.at(at, lambda: self._time_came(action.name, number, agent))
 
     def _time_came(self, name: str, number: int, agent: int) -> None:
-        if agent == self._world.agent and self._timers.get(name) == number:
+        if agent == self._world.agent and self._timers[name][1] == number:
+            self._timers[name] = (None, number)
             self._world.post(e.TimerExpired(self._world.clock.now, name))
 
     def _probe(self, action: a.SendProbe) -> None:

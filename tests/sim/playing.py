@@ -372,6 +372,7 @@ def heal(world: World) -> None:
     world.unplug("eth0")
     world.plug("home")
     world.change_network(lambda net: net.tunnel_up(everything=False))
+    world.rests = True
     world.clock.run_until(world.clock.now + 1000)  # until rebooting servers are up and accept logins
     renew(world)
     world.log.append((world.clock.now, "from here on all is well"))

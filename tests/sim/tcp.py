@@ -202,6 +202,15 @@ class Connection:
             self._unacked_since = self.clock.now
             self._transmit()
 
+    def exchange_at_once(self) -> bool:
+        """Report whether a byte can be exchanged with the server without any wait, and count it then."""
+        if self.due is not None or self._flows_since is not None or self._asked or self.machine.late_s:
+            return False
+        if not self.carries:
+            return False
+        self._acked += 1
+        return True
+
     def fill(self, seconds: float, queue_s: float) -> None:
         """Let the session send at full rate for this many seconds."""
         self._busy_until, self.queue_s = self.clock.now + seconds, queue_s

@@ -44,6 +44,8 @@ class Waits:
 
     def look(self) -> None:
         """Check every host. Skip those that were not busy, as long as the agent's state stays the same."""
+        if self.world.state is self._seen and len(self._quiet) == len(self.world.roles):
+            return
         if self.world.state is not self._seen:
             self._seen = self.world.state
             self._quiet.clear()
