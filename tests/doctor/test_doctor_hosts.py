@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from trayagent.config import file_paths
+from trayagent.config.model import Agent, Config
 from trayagent.doctor import hosts
 from trayagent.doctor.findings import Finding
 from trayagent.doctor.gather_facts import Case
@@ -48,3 +49,20 @@ def test_hosts_that_were_not_resolved_in_time_are_one_finding(names: list[str], 
     late = TrayagentError("Too late", code=hosts.LATE)
     finding = run_program(unresolved=dict.fromkeys(names, late))
     assert (finding.title, finding.why) == (f"ssh -G did not answer in time {title}", why)
+
+
+@pytest.mark.parametrize("beside", ["show", "end"])
+def test_sessions_beside_a_master_are_reported_unless_the_agent_ends_them(
+    beside: Literal["show", "end"],
+) -> None:
+    """The finding names the sessions and the setting with which the agent ends them once they are dead."""
+    session = {"pid": 7, "terminal": "pts/3", "program": "git", "stale": True}
+    view = {
+        "hosts": [{"name": "box", "state": "connected", "problem": None, "forwards": [], "beside": [session]}]
+    }
+    config = Config(agent=Agent(beside=beside))
+    found = [*asyncio.run(hosts.check(Case(file_paths.find(), {}, config, view=view)))]
+    expected = "box: 1 ssh session beside the master: pts/3 git (its address is gone)"
+    assert [(one.code, one.title) for one in found] == (
+        [("ssh-beside", expected)] if beside == "show" else []
+    )

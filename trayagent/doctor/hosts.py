@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
+from trayagent.presentation.beside import beside_lines
 from trayagent.presentation.states import NEEDS_USER
 
 LATE = "check-late"
@@ -21,7 +22,7 @@ _MEANS = {
 
 async def check(case: Case) -> Iterable[Finding]:
     """Report hosts that ssh cannot resolve, and hosts that do not connect."""
-    found = [*_unresolved(case), *_late(case), *_agent_socket(case), *_stuck(case)]
+    found = [*_unresolved(case), *_late(case), *_agent_socket(case), *_stuck(case), *_beside(case)]
     if found or not case.config.hosts or case.unresolved:
         return found  # without an answer of ssh, "ok" would be wrong
     number = len(case.config.hosts)
@@ -69,6 +70,18 @@ def _stuck(case: Case) -> Iterator[Finding]:
                 why = _error_text(forward["error"]) or "Its other forwards are not affected."
                 remedy = "To see the agent's decisions and their evidence:"
                 yield problem("forward-failed", title, why, remedy, f"trayagent why {name}", host=name)
+
+
+def _beside(case: Case) -> Iterator[Finding]:
+    """Report ssh sessions that bypassed their host's master, unless the agent ends them once they are dead."""
+    if case.config.agent.beside == "end":
+        return
+    for host in case.view["hosts"] if case.view is not None else []:
+        for line in beside_lines(host):
+            why = "The agent cannot move them at a change of network. They hang then, until you end them."
+            remedy = "To let the agent end those that are dead, add to the configuration:"
+            lines = ("[agent]", 'beside = "end"')
+            yield advice("ssh-beside", f"{host['name']}: {line}", why, remedy, *lines, host=host["name"])
 
 
 def _error_text(error: object) -> str:

@@ -69,6 +69,7 @@ def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -
             until("its address is gone", lambda: [one["stale"] for one in beside(agent)] == [True])
             time.sleep(STAYS_S)
             assert child.poll() is None
+            assert 'beside = "end"' in agent.cli("doctor").stdout
             assert f"To end it: kill {child.pid}." in agent.cli("status").stdout
             child.terminate()
             child.wait(ENDS_S)
