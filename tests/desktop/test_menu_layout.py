@@ -97,6 +97,37 @@ def test_a_number_never_means_two_keys(menus: list[list[str]]) -> None:
         last = now
 
 
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), max_size=12))
+def test_gnomes_extension_shows_the_lines_in_order(menus: list[list[str]]) -> None:
+    """The extension adds and removes lines, but never moves one. The root and a submenu are in order all the same."""
+    layouts = Layouts(appindicator=True)
+    root, inner = list[int](), list[int]()
+    meant = dict[int, object]()
+    for keys in menus:
+        layouts.lay_out([*entries(*keys), Entry("sub", "sub", "submenu", children=entries(*keys))])
+        sub = next(node for node in layouts.root.children if "children-display" in node.props)
+        for parent, shown in ((layouts.root, root), (sub, inner)):
+            now = [child.id for child in parent.children]
+            # As dbusMenu.js does: removals at once, additions afterwards, at their positions in the new layout.
+            added = [(at, number) for at, number in enumerate(now) if number not in shown]
+            shown[:] = [number for number in shown if number in now]
+            for at, number in added:
+                shown.insert(at, number)
+            assert shown == now
+        for at, key in layouts.keys.items():
+            assert meant.setdefault(at, key) == key
+
+
+def test_only_the_line_that_moves_gets_a_new_number() -> None:
+    """If a host moves to the top, the submenu that the user reads stays open: the other lines keep their numbers."""
+    layouts = Layouts(appindicator=True)
+    layouts.lay_out(entries(*"abcd"))
+    before = {key: at for at, key in layouts.keys.items()}
+    layouts.lay_out(entries(*"dabc"))
+    now = {key: at for at, key in layouts.keys.items()}
+    assert {key for key in "abcd" if now[key] != before[key]} == {"d"}
+
+
 @pytest.mark.parametrize("text", ["my_host_1", "host", "_x", "x_", "a__b", "__", "a___b_c", "___x", "x_ y_z"])
 def test_underscores_survive_in_every_panel(text: str) -> None:
     """Underscores are escaped for each panel: most read "__" as "_".
@@ -112,5 +143,5 @@ def test_labels_change_with_the_panel() -> None:
     """A panel of the other kind gets its own labels for the same items."""
     layouts = Layouts()
     layouts.lay_out([Entry("a", "a_b_c")])
-    layouts.first_only = True
+    layouts.appindicator = True
     assert layouts.lay_out([Entry("a", "a_b_c")]).updated == ((1, {"label": "a__b_c"}),)

@@ -55,8 +55,12 @@ class Layouts(Struct):
     the wrong host. So a key keeps its number, and the number of a key that is gone is never used again.
     """
 
-    first_only: bool = False
-    """Whether the panel removes only the first underscore, see `escaped`."""
+    appindicator: bool = False
+    """Whether the panel is GNOME's extension AppIndicator.
+
+    It removes only the first underscore, see `escaped`. It never moves a line that it shows, because its handler of a
+    move takes the wrong arguments (version 59, dbusMenu.js, _onRootChildMoved). So a line that moves gets a new number.
+    """
     root: Node = EMPTY
     keys: dict[int, Hashable] = field(default_factory=dict)
     """The key of each number that can be chosen now."""
@@ -69,21 +73,35 @@ class Layouts(Struct):
         before = self.nodes
         ids: dict[_Name, int] = {}
         keys: dict[int, Hashable] = {}
-        self.root = Node(ROOT, EMPTY.props, tuple(self._node(item, ids, keys) for item in menu))
+        self.root = Node(ROOT, EMPTY.props, self._children(ROOT, menu, ids, keys))
         self.nodes = {node.id: node for node in walk(self.root)}
         self.keys, self._ids = keys, ids
         return difference(before, self.nodes)
 
-    def _node(self, item: Item, ids: dict[_Name, int], keys: dict[int, Hashable]) -> Node:
+    def _children(
+        self, parent: int, items: Sequence[Item], ids: dict[_Name, int], keys: dict[int, Hashable]
+    ) -> tuple[Node, ...]:
+        names = [self._named(item, ids) for item in items]
+        numbers = [ids[name] for name in names]
+        if self.appindicator and parent in self.nodes:
+            for moved in _moved(_ids(self.nodes[parent]), numbers):
+                numbers[moved] = ids[names[moved]] = next(self._fresh)
+        return tuple(self._node(number, item, ids, keys) for number, item in zip(numbers, items, strict=True))
+
+    def _named(self, item: Item, ids: dict[_Name, int]) -> _Name:
+        """Give the item a number, and return its name."""
         name = (item.key, item.kind, 0)
         while name in ids:  # two items may have the same key: number them
             name = (item.key, item.kind, name[2] + 1)
-        number = ids[name] = self._ids[name] if name in self._ids else next(self._fresh)
+        ids[name] = self._ids[name] if name in self._ids else next(self._fresh)
+        return name
+
+    def _node(self, number: int, item: Item, ids: dict[_Name, int], keys: dict[int, Hashable]) -> Node:
         if item.kind in {"action", "checkbox", "radio"} and item.enabled:
             keys[number] = item.key
         children = item.children if item.kind == "submenu" else ()
-        props = properties(item, first_only=self.first_only)
-        return Node(number, props, tuple(self._node(child, ids, keys) for child in children))
+        props = properties(item, first_only=self.appindicator)
+        return Node(number, props, self._children(number, children, ids, keys))
 
 
 def properties(item: Item, *, first_only: bool = False) -> dict[str, Value]:
@@ -145,6 +163,26 @@ def difference(before: Mapping[int, Node], after: Mapping[int, Node]) -> Change:
             removed.append((node.id, gone))
     parent = None if not moved else moved[0].id if len(moved) == 1 else ROOT
     return Change(parent, tuple(updated), tuple(removed))
+
+
+def _moved(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """Return the indices in `after` of as few numbers as possible, so that all others keep their order of `before`."""
+    place = {number: index for index, number in enumerate(before)}
+    known = [index for index, number in enumerate(after) if number in place]
+    # For each of them, the longest chain in the old order that ends with it.
+    chains: dict[int, list[int]] = {}
+    for index in known:
+        earlier = [chain for last, chain in chains.items() if place[after[last]] < place[after[index]]]
+        chains[index] = [*_longest(earlier), index]
+    kept = _longest(list(chains.values()))
+    return [index for index in known if index not in kept]
+
+
+def _longest(chains: Sequence[list[int]]) -> list[int]:
+    longest: list[int] = []
+    for chain in chains:
+        longest = max(longest, chain, key=len)
+    return longest
 
 
 def _ids(node: Node) -> list[int]:

@@ -104,7 +104,7 @@ class StatusNotifierTray:
         """Adapt the look to the panel that is about to show the icon."""
         if panel != self.panel:
             self.panel = panel
-            self._layouts.first_only = panel.unfolds
+            self._layouts.appindicator = panel.unfolds
             self._panel_changed()
             self._pace.now()
 
