@@ -82,6 +82,16 @@ def test_the_menu_fits_a_small_screen(count: int) -> None:
     assert rows(calm) <= FIT
 
 
+def test_the_first_line_can_be_chosen_and_stays() -> None:
+    """The first line opens the status page, and is the same line for any hosts.
+
+    GNOME focuses the first line when the menu opens, and then replaces the lines that changed. If the focused line were
+    among them, the menu would ignore the keyboard.
+    """
+    for whole in (short(view()), short(view(host("a"))), short(needy(9)), short(needy(9), "web3")):
+        assert (whole.items[0].key, whole.items[0].command) == (("headline",), ShowStatus())
+
+
 def test_what_can_be_done_comes_before_what_can_be_read() -> None:
     """Reconnect, Disconnect and Pause come first, because the last lines may be below the screen."""
     whole = short(needy(9))

@@ -48,7 +48,11 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
     urgent = summary.vpns_to_sign_in(view)
     set_up = action(("set-up",), _("Set up from my ssh configuration…"), SetUp())
     head = [set_up] if options.can_set_up else []
-    head.append(label(("headline",), menu_texts.short(summary.headline(view), menu_texts.LINE)))
+    headline = menu_texts.short(summary.headline(view), menu_texts.LINE)
+    # GNOME focuses the first line that can be chosen. If a change removes that line, the menu ignores the keyboard.
+    head.append(
+        action(("headline",), headline, ShowStatus()) if options.short else label(("headline",), headline)
+    )
     head += _rejected(view)
     for vpn in urgent:
         head += [_urgent(vpn, able=vpn in scene.sign_ins), *_failed_sign_in(vpn)]
