@@ -25,12 +25,13 @@ SHEET = ROOT / "docs" / "icons.png"
 CLASSES = {"plain": "ColorScheme-Text", "warning": "ColorScheme-NeutralText warning"}
 STYLE = ".ColorScheme-Text { color: #808080 } .ColorScheme-NeutralText { color: #e0701a }"
 
-# A panel's background and its text colour; the last two are the defaults of waybar's tray.
-PANELS = {
+# A panel's background and its text colour. The last two are the defaults of waybar's tray, which shows icons of the
+# theme in their own grey, so the agent sends it the pixels.
+PANELS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int] | None]] = {
     "light": ((242, 242, 242), (46, 52, 54)),
     "dark": ((43, 43, 43), (238, 238, 238)),
-    "waybar": ((41, 128, 185), (255, 255, 255)),
-    "waybar, attention": ((235, 77, 75), (255, 255, 255)),
+    "waybar": ((41, 128, 185), None),
+    "waybar, attention": ((235, 77, 75), None),
 }
 WARNING_LIGHT, WARNING_DARK = (205, 93, 0), (255, 174, 66)
 SIZES = (16, 22, 24, 32)
@@ -54,7 +55,7 @@ def sheet() -> Image.Image:
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(13)
     for column, overall in enumerate(OVERALLS):
-        draw.text((column * CELL + GAP, 4), overall, fill=PANELS["light"][1], font=font)
+        draw.text((column * CELL + GAP, 4), overall, fill=(46, 52, 54), font=font)
     for row, (background, text) in enumerate(PANELS.values()):
         top = LABEL + row * ROW
         draw.rectangle((0, top, picture.width, top + ROW), fill=background)
@@ -63,14 +64,18 @@ def sheet() -> Image.Image:
     return picture
 
 
-def _cell(picture: Image.Image, left: int, top: int, overall: Overall, text: tuple[int, int, int]) -> None:
+def _cell(
+    picture: Image.Image, left: int, top: int, overall: Overall, text: tuple[int, int, int] | None
+) -> None:
     at = left
     for size in SIZES:
-        sent, named = icon.image(overall, size), _recoloured(overall, size, text)
-        picture.paste(sent, (at, top + (max(SIZES) - size) // 2), sent)
-        picture.paste(named, (at, top + 38 + (max(SIZES) - size) // 2), named)
+        down = top + (max(SIZES) - size) // 2
+        for below, drawn in ((0, icon.image(overall, size)), (38, text and _recoloured(overall, size, text))):
+            if drawn:
+                picture.paste(drawn, (at, down + below), drawn)
         at += size + GAP
-    large = _recoloured(overall, SIZES[0], text).resize((SIZES[0] * LARGER,) * 2, Image.Resampling.NEAREST)
+    small = _recoloured(overall, SIZES[0], text) if text else icon.image(overall, SIZES[0])
+    large = small.resize((SIZES[0] * LARGER,) * 2, Image.Resampling.NEAREST)
     picture.paste(large, (left, top + 82), large)
 
 

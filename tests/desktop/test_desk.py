@@ -19,8 +19,10 @@ from tests.desktop.actors import FakeServer, FakeWatcher, Panel, called
 from tests.desktop.desk import Desk as Desktop
 from tests.desktop.desk import run, until
 from tests.desktop.test_menu import host, problem, view, vpn
+from trayagent.desktop.icon.icon_theme import icon_name
 from trayagent.desktop.icon_menu_and_messages import SETTLED_S, Desk
 from trayagent.desktop.menu_actions import Choices, Files
+from trayagent.presentation.summary import OVERALLS
 
 EMFILE = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 NO_PROGRAMS = {"PATH": "/nonexistent", "TERMINAL": "noterm"}
@@ -205,6 +207,29 @@ def test_a_left_click_does_what_the_users_of_the_panel_expect(
             async with shown(desk, tmp_path, view(host("web"))) as (_, panel, _):
                 icon = await panel.properties("org.kde.StatusNotifierItem")
                 assert icon["ItemIsMenu"] is menu_opens
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("program", "named"), [("kded6", True), ("gnome-shell", True), ("waybar", False), ("xfce4-panel", False)]
+)
+def test_only_panels_that_recolour_an_icon_get_its_name(
+    desk: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, named: bool
+) -> None:
+    """Waybar shows an icon of the theme in the file's own grey, which vanishes on its blue. It gets only the pixels."""
+    icons = tmp_path / "icons" / "hicolor" / "symbolic" / "apps"
+    icons.mkdir(parents=True)
+    for overall in OVERALLS:
+        (icons / f"{icon_name(overall)}.svg").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+    async def body() -> None:
+        with called(program):
+            async with shown(desk, tmp_path, view(host("web"))) as (_, panel, _):
+                icon = await panel.properties("org.kde.StatusNotifierItem")
+                assert icon["IconName"] == (icon_name("all-connected") if named else "")
+                assert icon["IconPixmap"]
 
     run(body())
 

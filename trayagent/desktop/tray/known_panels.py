@@ -26,7 +26,6 @@ _KNOWN = {
         Panel("kded5", activates=True, recolours=True),
         Panel("kded6", activates=True, recolours=True),  # on Plasma, kded is the watcher
         Panel("plasmashell", activates=True, recolours=True),
-        Panel("waybar", recolours=True),
         Panel("cinnamon", recolours=True),
         Panel("xapp-sn-watcher", recolours=True),
     )
