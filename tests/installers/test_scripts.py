@@ -14,9 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 def shell_scripts() -> list[Path]:
     """Return the shell scripts of the project."""
-    files = (
-        path for folder in ("installers", ".ci") for path in (ROOT / folder).rglob("*") if path.is_file()
-    )
+    folders = ("installers", ".ci", "tests/other_desktops")
+    files = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file())
     return sorted(
         path for path in files if path.read_bytes()[:20].split(b"\n")[0].endswith((b"/sh", b" bash"))
     )
