@@ -66,17 +66,14 @@ def _note_network(context: Context, host: Host, admitted: Admission) -> Host:
 
     A VPN that is down or a captive portal does not count, because the network is there.
     """
-    before, now = host.outage, context.now
-    missed = host.suspect if host.master is not None else wanted(host)
-    since = before.no_network_since
-    if not missed:
-        after = replace(before, no_network_since=None, no_network_s=0.0)
-    elif admitted.code == "unreachable":
-        after = replace(before, no_network_since=now) if since is None else before
-    else:
-        gone_s = now - since if since is not None else 0.0
-        after = replace(before, no_network_since=None, no_network_s=before.no_network_s + gone_s)
-    return host if after == before else context.put(host, outage=after)
+    outage, now = host.outage, context.now
+    since, missed = outage.no_network_since, host.suspect if host.master is not None else wanted(host)
+    if missed and admitted.code == "unreachable":
+        return host if since is not None else context.put(host, outage=replace(outage, no_network_since=now))
+    if since is None and (missed or not outage.no_network_s):
+        return host
+    total_s = outage.no_network_s + (now - since) if missed and since is not None else 0.0
+    return context.put(host, outage=replace(outage, no_network_since=None, no_network_s=total_s))
 
 
 def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
