@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -268,12 +270,12 @@ def test_two_forwards_with_a_port_of_the_servers_choice_are_no_twins(write: Writ
 def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     """A file or directory that others may write is rejected, also through a link, because it names programs to run."""
     path = write("")
-    path.chmod(0o620)
+    path.chmod(0o602)
     error = refused(path)
     assert "can be written by other users" in error.title
     assert error.hint == f"Remove that right: chmod go-w {path}"
     path.chmod(0o600)
-    tmp_path.chmod(0o770)
+    tmp_path.chmod(0o707)
     assert f"its folder {tmp_path} can be written" in refused(path).title
     tmp_path.chmod(0o700)
     elsewhere = tmp_path / "elsewhere"
@@ -290,6 +292,41 @@ def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     assert load(link) == Config()
 
 
+@pytest.mark.parametrize(
+    ("group", "member", "accepted"),
+    [
+        pytest.param("me", None, True, id="the private group"),
+        pytest.param("me", "me", True, id="the private group that lists its user"),
+        pytest.param("me", "other", False, id="another member"),
+        pytest.param("users", None, False, id="a group of all users"),
+    ],
+)
+def test_a_file_that_the_users_private_group_may_write_is_accepted(
+    write: Write, monkeypatch: pytest.MonkeyPatch, group: str, member: str | None, accepted: bool
+) -> None:
+    """With the umask 0002 of Debian 13 and Fedora a new file is accepted, unless the group has other members."""
+    account = pwd.struct_passwd(("me", "x", os.geteuid(), os.getegid(), "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: account)
+    members = grp.struct_group((group, "x", os.getegid(), [member] if member else []))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: members)
+    path = write("")
+    path.chmod(0o664)
+    path.parent.chmod(0o775)
+    if accepted:
+        assert load(path) == Config()
+    else:
+        assert "can be written by other users" in refused(path).title
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_that_another_group_may_write_is_refused(write: Write) -> None:
+    """A file that a group may write which is not the user's is rejected."""
+    path = write("")
+    os.chown(path, -1, 65534)
+    path.chmod(0o660)
+    assert "can be written by other users" in refused(path).title
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_another_users_file_is_refused(write: Write) -> None:
     """A file of another user is rejected, because only the user and root may write the configuration."""
@@ -301,7 +338,7 @@ def test_another_users_file_is_refused(write: Write) -> None:
 def test_a_hook_that_others_may_write_is_refused(write: Write, hook: Path) -> None:
     """A hook that others may write is rejected, because it would run automatically with the user's rights."""
     path = write(f'[hooks]\nconnected = ["{hook}"]')
-    hook.chmod(0o775)
+    hook.chmod(0o757)
     error = refused(path)
     assert error.key == "hooks.connected[0]"
     assert "can be written by other users" in error.title

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -10,15 +12,36 @@ from pathlib import Path
 def danger(found: os.stat_result) -> str | None:
     """Return why a file or directory with this status cannot be trusted, or None.
 
-    As in ssh, its owner must be this user or root, and neither group nor others may have write permission. A directory
-    with the sticky bit is trusted: others may add files there, but not replace the user's files.
+    As in ssh, its owner must be this user or root, and no other user may have write permission. A directory with the
+    sticky bit is trusted: others may add files there, but not replace the user's files.
     """
     if found.st_uid not in {0, os.geteuid()}:
         return f"belongs to another user (uid {found.st_uid})"
     sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+    if others_may_write(found) and not sticky:
         return "can be written by other users"
     return None
+
+
+def others_may_write(found: os.stat_result) -> bool:
+    """Report whether other users than the owner have write permission.
+
+    The group's permission does not count if the group is the owner's private group. In Debian 13, Fedora and Ubuntu a
+    user's own files belong to this group, and by default the group may write them. Debian's ssh accepts them, too.
+    """
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_private_group(found.st_gid, found.st_uid)
+
+
+def _is_private_group(group: int, owner: int) -> bool:
+    """Report whether this is the owner's primary group, has the owner's name, and has no other member."""
+    try:
+        user, members = pwd.getpwuid(owner), grp.getgrgid(group)
+    except KeyError:
+        return False
+    named_alike = members.gr_name == user.pw_name
+    return user.pw_gid == group and named_alike and set(members.gr_mem) <= {user.pw_name}
 
 
 def folder_danger(file: Path) -> tuple[Path, str] | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trayagent.config.untrusted_files import danger
+from trayagent.config.untrusted_files import danger, others_may_write
 from trayagent.core.policy.shared_control_path import account, route, takes_another_route
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
@@ -88,7 +87,7 @@ def _folder(case: Case, name: str, folder: Path) -> Iterator[Finding]:
         lines = (f"chmod go-w {quoted}",) if "written" in unsafe else ()
         remedy = "Remove that permission:" if lines else f"Choose a folder of your own, as in {_HASHED}"
         yield advice("control-path-open", title, reason, remedy, *lines, host=name)
-    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    elif others_may_write(status):
         title = f"{name}: other users may create files in the folder of its ControlPath, {folder}"
         reason = (
             "If another program listens there before your master, that program receives what your ssh sends."
