@@ -47,6 +47,7 @@ class Several:
     events: Events
     unnamed: str
     pids: dict[str, int]
+    paths: dict[str, str]
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return the view of `status` by host."""
@@ -63,7 +64,9 @@ class Several:
 
     def carries(self, name: str) -> bool:
         """Report whether a session through the host's control path works."""
-        words = ["ssh", "-o", "ControlMaster=no", "-o", "ProxyCommand=false", name, "true"]
+        # The path is written out, because since OpenSSH 9.6 %C depends on the route, which is another one here.
+        path = f"ControlPath={self.paths[name]}"
+        words = ["ssh", "-o", path, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", name, "true"]
         return self.lab.laptop.run(words).returncode == 0
 
 
@@ -84,8 +87,10 @@ def several(lab: Lab, agent: Agent) -> Several:
         done = lab.laptop.run(words)
         assert done.returncode == 0, done.stderr
     names = [*LISTED, "hand", f"{lab.files.user}{UNNAMED}"]
-    pids = {name: int(agent.wait_state(name, "connected")["pid"]) for name in names}
-    made = Several(lab, agent, events, names[-1], pids)
+    views = {name: agent.wait_state(name, "connected") for name in names}
+    pids = {name: int(view["pid"]) for name, view in views.items()}
+    paths = {name: str(view["control_path"]) for name, view in views.items()}
+    made = Several(lab, agent, events, names[-1], pids, paths)
     until("each of them carries sessions", lambda: all(map(made.carries, names[:-1])))
     made.harmed()
     return made
