@@ -196,7 +196,7 @@ def test_other_package_managers_are_named_with_their_names(
 ) -> None:
     """On Fedora the error names dnf, and its name of the package."""
     (tmp_path / "dnf").touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(lab_tools, "search_path", lambda: str(tmp_path))
     assert lab_tools.how_to_install("ip", "sshd") == "sudo dnf install iproute openssh-server"
 
 

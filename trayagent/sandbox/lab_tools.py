@@ -79,11 +79,11 @@ def tool(name: str) -> str:
 def how_to_install(*names: str) -> str:
     """Return the command that installs these tools with this machine's package manager."""
     packages = {PACKAGES.get(name, name) for name in names}
-    command = "apt-get install"
-    for other, own_names in OTHER_NAMES.items():
-        if not shutil.which("apt-get") and shutil.which(other.split()[0]):
-            command, packages = other, {own_names.get(package, package) for package in packages}
-            break
+    managers = ["apt-get install", *OTHER_NAMES]
+    found = (one for one in managers if shutil.which(one.split()[0], path=search_path()))
+    command = next(found, managers[0])
+    own_names = OTHER_NAMES.get(command, {})
+    packages = {own_names.get(package, package) for package in packages}
     return f"sudo {command} {' '.join(sorted(packages))}"
 
 
