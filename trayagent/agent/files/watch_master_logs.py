@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from watchdog.events import FileModifiedEvent
 
 from trayagent.agent.files.directory_watcher import Files
 
+_PAUSE_S = 0.1  # ssh logs each connection to a forward, and a program may make hundreds of them in a second
 _LOG_NAME = re.compile(r"master-(\d+)\.log")
 
 
@@ -28,6 +30,8 @@ class MasterLogs:
         self._folder = folder
         self._readers = readers
         self._files = Files(self, [FileModifiedEvent])
+        self._pauses: dict[Path, asyncio.TimerHandle] = {}
+        self._changed: set[Path] = set()  # the logs that changed during their pause
 
     def start(self) -> None:
         """Start to watch."""
@@ -37,10 +41,23 @@ class MasterLogs:
     def close(self) -> None:
         """Stop watching."""
         self._files.close()
+        for pause in self._pauses.values():
+            pause.cancel()
 
     def file_changed(self, path: Path) -> None:
         """Notify the readers if the file is the log of a master."""
         name = _LOG_NAME.fullmatch(path.name)
-        if name is not None:
-            for reader in self._readers:
-                reader.log_changed(int(name[1]), path)
+        if name is None:
+            return
+        if path in self._pauses:
+            self._changed.add(path)
+            return
+        self._pauses[path] = asyncio.get_running_loop().call_later(_PAUSE_S, self._continue, path)
+        for reader in self._readers:
+            reader.log_changed(int(name[1]), path)
+
+    def _continue(self, path: Path) -> None:
+        del self._pauses[path]
+        if path in self._changed:
+            self._changed.discard(path)
+            self.file_changed(path)
