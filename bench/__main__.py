@@ -214,8 +214,10 @@ def roam(runs: int) -> bool:
         rate, cpu, busiest = (statistics.median(p.ratios) for p in (found.rate, found.cpu_s, found.busiest_s))
         say(
             f"  {direction:<4} {statistics.median(found.rate.roaming):.0f} MB/s, plain "
-            f"{statistics.median(found.rate.plain):.0f}: x{rate:.2f}, worst x{min(found.rate.ratios):.2f} "
-            f"(goal x{roaming.THROUGHPUT_GOAL:.2f}); CPU x{cpu:.2f}, busiest process x{busiest:.2f}"
+            f"{statistics.median(found.rate.plain):.0f}: x{rate:.2f}, x{min(found.rate.ratios):.2f} to "
+            f"x{max(found.rate.ratios):.2f} "
+            f"(goal x{roaming.THROUGHPUT_GOAL:.2f}); CPU x{cpu:.2f}, "
+            f"x{min(found.cpu_s.ratios):.2f} to x{max(found.cpu_s.ratios):.2f}; busiest process x{busiest:.2f}"
         )
         slow |= rate < roaming.THROUGHPUT_GOAL
     keys = roaming.keystrokes(runs)
