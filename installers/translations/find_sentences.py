@@ -35,7 +35,9 @@ TEXTS_OF: dict[str, tuple[set[int], set[str]]] = {
     "NotPossibleError": ({1}, set()),
 }
 """The calls that make a problem or an error: the positions and the names of the arguments that are sentences."""
-NAMES = frozenset({"title", "hint", "said", "follows", "minutes", "_OWN_FOLDER", "_TITLES"})
+NAMES = frozenset(
+    {"title", "hint", "said", "follows", "minutes", "whose", "_OWN_FOLDER", "_TITLES", "_WORDS", "_IN_TIME"}
+)
 """The variables that hold such sentences."""
 RETURNS = frozenset({"why_not_roaming", "still_refused", "_path_in_use", "_words"})
 """The functions that return such sentences."""
@@ -122,6 +124,8 @@ def _values(node: ast.AST, file: str) -> Iterator[ast.expr]:
         ):
             yield one  # an error's own title
         case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in NAMES:
+            yield value
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in NAMES:
             yield value
         case ast.Assign(targets=[ast.Tuple() as names], value=value):
             yield from _of_names(names, value)

@@ -217,6 +217,18 @@ def test_a_view_is_translated_and_its_names_and_codes_stay() -> None:
     }
     assert db["forwards"][0]["error"] == "/run/x gibt es schon, und trayagent hat es nicht angelegt"
     assert web["problem"]["title"] == "Der Jump-Host von web lehnte die Verbindung ab"
+    assert agent_text("web: web refused the login") == "web: web lehnte die Anmeldung ab"
+    failed = "Signing in to corp failed: no answer (12:00:00). Try it in a terminal: nmcli"
+    assert agent_text(failed) == (
+        "Die Anmeldung bei corp schlug fehl: no answer (12:00:00). Versuchen Sie es in einem Terminal: nmcli"
+    )
+    assert (
+        agent_text("The agent ended. Its log says more.")
+        == "Der Agent endete. Mehr steht in seinem Protokoll."
+    )
+    assert agent_text("Unknown words. More of them: here.") == "Unknown words. More of them: here."
+    expired = agent_text("The certificate id.pub for the jump host gate expired on 2026-01-01 at 10:00")
+    assert expired == "Das Zertifikat id.pub für den Jump-Host gate lief am 2026-01-01 at 10:00 ab"
     assert summary.headline(seen) == "0 von 2 verbunden · wlan0"
     assert state_words({**web, "since": None}, now()) == "Verbindung abgelehnt"
     assert language() == "de"

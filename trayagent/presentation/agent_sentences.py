@@ -40,10 +40,13 @@ class Pattern:
     def _expression(self) -> re.Pattern[str]:
         named: set[str] = set()
         expression = ""
-        for literal, name, *_ in Formatter().parse(self.text):
+        parts = [*Formatter().parse(self.text)]
+        for (literal, name, *_), after in zip(parts, [*parts[1:], None], strict=True):
             expression += re.escape(literal)
             if name is not None:
-                expression += f"(?P={name})" if name in named else f"(?P<{name}>.*?)"
+                # Of two values without a text between them, the first has no space.
+                value = r"\S*" if after is not None and not after[0] else ".*?"
+                expression += f"(?P={name})" if name in named else f"(?P<{name}>{value})"
                 named.add(name)
         return re.compile(expression, re.DOTALL)
 
@@ -60,9 +63,8 @@ class AgentSentences:
         ]
         patterns = [Pattern(key.removeprefix(prefix)) for key in known if "{" in key]
         self._patterns = sorted(patterns, key=lambda pattern: -pattern.weight)
-        self.translate = lru_cache(maxsize=512)(
-            self._translate
-        )  # the menu shows the same sentences at each change
+        # The menu shows the same sentences at each change.
+        self.translate = lru_cache(maxsize=512)(self._translate)
 
     def _translate(self, sentence: str, depth: int = _DEPTH) -> str:
         """Return the sentence in the catalogue's language, unchanged if no pattern fits."""
@@ -76,7 +78,20 @@ class AgentSentences:
                 return translated.format_map(
                     {name: self._value(text, depth) for name, text in values.items()}
                 )
-        return sentence
+        return self._by_parts(sentence, depth)
+
+    def _by_parts(self, text: str, depth: int) -> str:
+        """Return a text with each known part translated: several sentences, or a sentence after a host's name."""
+        first, separator, rest = text.partition(". ")
+        if separator:
+            # The period belongs to the pattern of some sentences.
+            whole = self._translate(f"{first}.", depth - 1).removesuffix(".")
+            head = whole if whole != first else self._translate(first, depth - 1)
+            return f"{head}{separator}{self._translate(rest, depth - 1)}"
+        name, separator, rest = text.partition(": ")
+        if separator and " " not in name:
+            return f"{name}{separator}{self._translate(rest, depth - 1)}"
+        return text
 
     def _value(self, text: str, depth: int) -> str:
         """Return a value, translated if it is a sentence. A value at the beginning of a sentence is capitalized."""
