@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tests.sim.handshake import Leg, shown_key
-from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC
+from tests.sim.net import HOME_ONLY, INTERNAL, NODES, OUTER, PUBLIC
 from trayagent.core.facts.forwards import End, Forward, ForwardKind
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved
@@ -18,7 +18,7 @@ class Role(Struct, frozen=True):
     `peer` is the server's address, if it is reachable without a jump host. `by_name`: ssh_config has a name instead
     of an address. `alias_of_server`: another name of the same server, under which the server shows a key of
     `key_type`. `moves`: the connections use MPTCP. `varies`: the answer of `ssh -G` may differ
-    between networks.
+    between networks. `nodes`: the addresses of several machines to which the name leads.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Role(Struct, frozen=True):
     moves: bool = False
     key_type: str = "ssh-ed25519"
     varies: bool = False
+    nodes: tuple[str, ...] = ()
 
     @property
     def hostname(self) -> str:
@@ -59,6 +60,7 @@ class Role(Struct, frozen=True):
             control_path=f"/cm/{self.name}",
             proxy_jump=self.jump,
             strict_host_key_checking=self.strict,
+            plain_connect=bool(self.nodes),
         )
 
     def hop(self) -> Hop:
@@ -131,6 +133,7 @@ CAST = {
         Role("open", PUBLIC, "web", _listed(), strict="no", user="guest", varies=True),
         Role("fresh", HOME_ONLY, "home", _listed(), strict="accept-new"),
         Role("desk", PUBLIC, "web", _listed(networks=("home",)), by_name=True, user="desk"),
+        Role("login", NODES[0], "node1", _listed(), by_name=True, user="hpc", nodes=NODES),
         Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
         *(Role(name, PUBLIC, "web", _listed(), by_name=True, user="ops") for name in SEVERAL),
         *(

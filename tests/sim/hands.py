@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from tests.sim.cast import FORWARDS_AGENT, first_hop
-from tests.sim.handshake import DEADLINE_S, Handshake, Outcome, shown_key
+from tests.sim.cast import FORWARDS_AGENT, Role, first_hop
+from tests.sim.handshake import DEADLINE_S, Handshake, Leg, Outcome, shown_key
+from tests.sim.sshd import key_of
 from tests.sim.tcp import Connection
 from trayagent.agent.state.refusal_records import STOPS
 from trayagent.core.facts import actions as a
@@ -152,14 +153,18 @@ class Hands:
             count = self._world.sessions.of(living)
             self._world.post(e.Carried(0, action.name, action.master.pid, count, 0))
 
+    def _way(self, action: a.Dial | a.DialBare, role: Role) -> tuple[Connection | None, tuple[Leg, ...], str]:
+        """Return how an attempt reaches its server, as `way_of` does."""
+        through, legs, peer = self._world.way_of(role)
+        if isinstance(action, a.DialBare):
+            first = first_hop(role)
+            return None, (first.leg(),), first.peer if action.peer == first.hostname else action.peer
+        return through, legs, (action.address or self._world.answering(role)) if role.nodes else peer
+
     def _dial(self, action: a.Dial | a.DialBare) -> None:
         world, role, agent = self._world, self._world.role_of(action.name), self._world.agent
         bare = isinstance(action, a.DialBare)
-        through, legs, peer = world.way_of(role)
-        if isinstance(action, a.DialBare):
-            first = first_hop(role)
-            through, legs = None, (first.leg(),)
-            peer = first.peer if action.peer == first.hostname else action.peer
+        through, legs, peer = self._way(action, role)
         number = action.attempt
         obstacle = world.obstacles.get(action.name) or world.obstacles.get("")
         if obstacle is not None and not bare:
@@ -183,7 +188,7 @@ class Hands:
             if connection is not None:
                 path = f"/cm/{role.name}.{number}.new"
                 born = world.born(role, connection, started_by_agent=True, path=path, key=outcome.key).master
-            trusted = outcome.key == legs[-1].machine
+            trusted = key_of(outcome.key) == key_of(legs[-1].machine)
             mine(e.AttemptReady(0, action.name, number, born, host_key=key, trusted=trusted))
             host = world.state.hosts.get(action.name)
             if host is not None and key is not None and host.login.host_key == key:
@@ -192,7 +197,12 @@ class Hands:
         self._attempts[number] = Handshake(
             world.clock, world.net, world.machines, peer, legs,
             bare=bare, banner=isinstance(action, a.DialBare) and action.banner, through=through,
-            established=lambda local: mine(e.AttemptEstablished(0, action.name, number, local)),
+            established=lambda flow: mine(
+                e.AttemptEstablished(
+                    0, action.name, number, flow.local, flow.peer if role.nodes and not bare else None,
+                    frozenset(role.nodes) if not bare else frozenset(),
+                )
+            ),
             done=done, unfinished=lambda leg: world.rules.unfinished(number, leg),
         )  # fmt: skip
         world.clock.after(DEADLINE_S * len(legs), self._attempts[number].expire)
@@ -236,7 +246,7 @@ class Hands:
         through, legs, peer = world.way_of(role)
         self._attempts[action.attempt] = Handshake(
             world.clock, world.net, world.machines, peer, legs, bare=False, through=through,
-            established=lambda _local: None, done=done,
+            established=lambda _flow: None, done=done,
             unfinished=lambda leg: world.rules.unfinished(action.attempt, leg),
         )  # fmt: skip
         world.clock.after(DEADLINE_S * len(legs), self._attempts[action.attempt].expire)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tests.sim.clock import Clock
 from tests.sim.net import Flow, Net
-from tests.sim.sshd import AUTH_FAILED_S, NO_AUTH_S, Machine, Machines
+from tests.sim.sshd import AUTH_FAILED_S, NO_AUTH_S, Machine, Machines, key_of
 from tests.sim.tcp import Connection
 from trayagent.core.facts.failure import FailureKind
 
@@ -36,13 +36,13 @@ class Leg(Struct, frozen=True):
 
 
 def shown_key(machine: str, key_type: str = "ssh-ed25519") -> str | None:
-    """Return the proven host key as ssh logs it, or None if no key was proven."""
-    return f"{key_type} SHA256:{machine}" if machine else None
+    """Return the proven host key of a machine as ssh logs it, or None if no key was proven."""
+    return f"{key_type} SHA256:{key_of(machine)}" if machine else None
 
 
 @dataclass
 class Outcome:
-    """The true result of an attempt. `key` is the host key that was proven at the last hop, "" if none was."""
+    """The true result of an attempt. `key` is the machine that proved its host key at the last hop, "" if none did."""
 
     kind: FailureKind | None = None
     at: Leg | None = None
@@ -68,7 +68,7 @@ class Handshake:
         bare: bool,
         banner: bool = False,
         through: Connection | None,
-        established: Callable[[str], None],
+        established: Callable[[Flow], None],
         done: Callable[[Outcome, Connection | None], None],
         unfinished: Callable[[Leg], None],
     ) -> None:
@@ -144,7 +144,7 @@ class Handshake:
         self._pause = 0.5
         if self._at == 0:
             self._stands = True
-            self._established(flow.local)
+            self._established(flow)
         if lie is not None:
             self._listen_to(lie)
         elif machine is not None:
@@ -171,7 +171,7 @@ class Handshake:
             self._leave()
             self._meet_another("" if self._banner else self._met.name)
             return
-        if self._met.name != self._leg.machine and self._leg.strict != "no":
+        if key_of(self._met.name) != key_of(self._leg.machine) and self._leg.strict != "no":
             self._left_behind()
             self._fail("host-key-changed")
             return

@@ -26,7 +26,7 @@ FLICKERS = {
     "lost": Touched(lost=True),
 }
 
-SERVERS = ("web", "home", "internal", "outer", "inner", "deep")
+SERVERS = ("web", "home", "internal", "outer", "inner", "deep", "node1")
 LIES = ("denied", "too many", "going down", "closes", "silent", "key", "key in")
 HOSTS = ("*",)  # replaced by one host of the history
 
@@ -74,6 +74,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "pause": ("", *HOSTS),
     "resume": ("", *HOSTS),
     "look": ("",),
+    "other node": ("",),
     "agent restarts": ("",),
 }
 
@@ -138,7 +139,7 @@ REQUESTS: dict[str, tuple[str, ...]] = {
 }
 
 # Hosts without a jump host whose key ssh checks.
-ROAMERS = ("web", "lab", "db", "use", "fresh", *SEVERAL)
+ROAMERS = ("web", "lab", "db", "use", "fresh", "login", *SEVERAL)
 
 # Words for a network manager's reports.
 REPORTS: dict[str, tuple[str, ...]] = {"portal": ("home", "cafe", "office"), "portal over": ("",)}
@@ -219,6 +220,16 @@ def history_of_requests(seed: int) -> History:
     names = tuple(dict.fromkeys((*random.sample(ROAMERS, 1), *_names(random, many=False))))
     words = [*REQUESTS, *REQUESTS, "plug", "unplug", *AROUND_THEM, "vpn up", "vpn down", "agent restarts"]
     words += random.sample(sorted(WORDS), 8)
+    begin = ((0.0, "roam", ""),) if random.random() < 0.3 else ()
+    return _drawn(random, names, words, 1, 25, begin)
+
+
+def history_of_nodes(seed: int) -> History:
+    """Return the history of a seed in which a host's name leads to two machines with one host key."""
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
+    names = ("login", *random.sample(ROAMERS[:3], random.randint(0, 1)))
+    words = ["other node", *AROUND_THEM, *BESIDE_THEM, "stuck", "session", "vpn up", "vpn down"]
+    words += random.sample(sorted(WORDS), 3)
     begin = ((0.0, "roam", ""),) if random.random() < 0.3 else ()
     return _drawn(random, names, words, 1, 25, begin)
 

@@ -12,6 +12,7 @@ from tests.stories.scenes import DOCKER, LO, Scene, lan, tunnel
 from trayagent.core.facts.network import Lookup, Route, Snapshot, Touched
 
 PUBLIC, OUTER = "203.0.113.10", "203.0.113.20"
+NODES = ("203.0.113.31", "203.0.113.32")  # two login nodes of a cluster, with one name and one host key
 INTERNAL, HOME_ONLY = "10.99.0.10", "192.168.10.50"
 TUN = "tun0"
 

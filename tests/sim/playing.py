@@ -177,6 +177,8 @@ def _hole(world: World, word: str, which: str) -> bool:
             world.net.liars[segment] = lie
         case "liar gone":
             world.net.liars.clear()
+        case "other node":
+            world.first_node = 1 - world.first_node
         case "manager runs":
             world.manager.start()
         case "portal":

@@ -24,6 +24,7 @@ from pathlib import Path
 from tests.sim.histories import (
     History,
     history,
+    history_of_nodes,
     history_of_processes,
     history_of_reports,
     history_of_requests,
@@ -36,7 +37,7 @@ from tests.sim.reached import Reached, as_map, reached_by
 
 _AT_A_TIME = 250
 _PRINT_S = 10.0
-# Half of the batches are of the general kind.
+# Five of eleven batches are of the general kind.
 _KINDS: dict[str, Callable[[int], History]] = {
     "general": history,
     "processes": history_of_processes,
@@ -44,8 +45,18 @@ _KINDS: dict[str, Callable[[int], History]] = {
     "roaming": history_of_roaming,
     "reports": history_of_reports,
     "requests": history_of_requests,
+    "nodes": history_of_nodes,
 }
-_IN_TURN = (*("general",) * 3, "processes", "requests", *("general",) * 2, "reports", "sessions", "roaming")
+_IN_TURN = (
+    *("general",) * 3,
+    "processes",
+    "requests",
+    *("general",) * 2,
+    "reports",
+    "sessions",
+    "nodes",
+    "roaming",
+)
 
 
 @dataclass(frozen=True)

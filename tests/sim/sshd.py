@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.sim.net import HOME_ONLY, INTERNAL, OUTER, PUBLIC, TUN, Flow
+from tests.sim.net import HOME_ONLY, INTERNAL, NODES, OUTER, PUBLIC, TUN, Flow
 
 MAX_STARTUPS = 10
 LOGIN_GRACE_S = 120.0
 # PerSourcePenalties (OpenSSH 9.8): penalties add up. From 15 s on, sshd refuses the source until they have passed.
 AUTH_FAILED_S, NO_AUTH_S, GRACE_EXCEEDED_S = 5.0, 1.0, 20.0
 PENALTY_MIN_S, PENALTY_MAX_S = 15.0, 600.0
+
+
+def key_of(machine: str) -> str:
+    """Return the host key of a machine. The nodes of a cluster share one."""
+    return "cluster" if machine.startswith("node") else machine
 
 
 @dataclass
@@ -86,6 +91,8 @@ class Machines:
                 return self.named("web")
             case address if address == OUTER:
                 return self.named("outer")
+            case address if address in NODES:
+                return self.named(f"node{NODES.index(address) + 1}")
             case address if address == HOME_ONLY:
                 name = {"home": "home", "twin": "foreign", "twin_nat": "foreign"}.get(flow.segment)
                 return self.named(name) if name is not None else None

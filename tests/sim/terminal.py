@@ -55,9 +55,10 @@ def login(world: World, name: str, *, leaves: bool) -> None:
             mine(LoginGivenUp(0, name, number))
 
     through, legs, peer = world.way_of(role)
+    peer = world.answering(role) if role.nodes else peer
     handshake = Handshake(
         world.clock, world.net, world.machines, peer, legs, bare=False, through=through,
-        established=lambda _local: None, done=done, unfinished=lambda _leg: None,
+        established=lambda _flow: None, done=done, unfinished=lambda _leg: None,
     )  # fmt: skip
     hands.keep(number, handshake)
     world.clock.after(0.2 if leaves else PATIENCE_S, give_up)

@@ -15,9 +15,9 @@ from tests.sim.reached import as_map, parts, reached_by
 
 def test_batches_cover_all_kinds_and_no_seed_twice() -> None:
     """The batches have the requested number of histories, and no two batches share a seed."""
-    found = list(batches(5_100))
+    found = list(batches(5_600))
     seeds = [(batch.kind, batch.first + n) for batch in found for n in range(batch.count)]
-    assert len(seeds) == len(set(seeds)) == 5_100
+    assert len(seeds) == len(set(seeds)) == 5_600
     assert {kind for kind, _ in seeds} == {
         "general",
         "processes",
@@ -25,6 +25,7 @@ def test_batches_cover_all_kinds_and_no_seed_twice() -> None:
         "roaming",
         "reports",
         "requests",
+        "nodes",
     }
 
 

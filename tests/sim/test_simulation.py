@@ -16,6 +16,7 @@ import pytest
 from tests.sim.histories import (
     History,
     history,
+    history_of_nodes,
     history_of_processes,
     history_of_reports,
     history_of_requests,
@@ -28,6 +29,7 @@ from tests.sim.playing import play
 
 _AT_A_TIME = 50
 _BRIEF = "500"
+_OF_NODES = 50
 _OF_PROCESSES = 100
 _OF_REPORTS = 50
 _OF_REQUESTS = 50
@@ -52,6 +54,12 @@ def test_the_invariants_hold(seeds: range) -> None:
 def test_a_process_that_does_not_run_is_not_dead(first: int) -> None:
     """No invariant is broken while masters are suspended, sentinels hang, and networks change."""
     _play(range(first, first + _AT_A_TIME), history_of_processes)
+
+
+@pytest.mark.parametrize("first", range(0, _OF_NODES, _AT_A_TIME))
+def test_the_answer_of_another_machine_ends_no_master(first: int) -> None:
+    """No invariant is broken while the name of a host leads to two machines with one host key."""
+    _play(range(first, first + _AT_A_TIME), history_of_nodes)
 
 
 @pytest.mark.parametrize("first", range(0, _OF_REPORTS, _AT_A_TIME))

@@ -16,7 +16,7 @@ from tests.sim.idle_hosts import overlooked
 from tests.sim.inners import Inners
 from tests.sim.living import Living, in_words
 from tests.sim.manager import Manager
-from tests.sim.net import SPOTS, Net, Spot
+from tests.sim.net import SPOTS, Flow, Net, Spot
 from tests.sim.rules import Rules
 from tests.sim.sessions import Sessions
 from tests.sim.sshd import Machines
@@ -62,6 +62,7 @@ class World:
         self.config_broken = False
         self.agent = 0  # the number of the current agent; results of earlier agents' actions are dropped
         self.hands = Hands(self)
+        self.first_node = 0  # which of the addresses of a name answers first
         self.rests = False  # whether nothing happens any more, except what the agent does
         self.roams = False  # whether the listed hosts roam
         self.roles = {name: CAST[name] for name in CAST if name in names}
@@ -228,9 +229,10 @@ class World:
                 )
 
         through, legs, peer = self.way_of(role)
+        peer = self.answering(role) if role.nodes else peer
         Handshake(
             self.clock, self.net, self.machines, peer, legs, bare=False, through=through,
-            established=lambda _local: None, done=done, unfinished=lambda _leg: None,
+            established=lambda _flow: None, done=done, unfinished=lambda _leg: None,
         )  # fmt: skip
 
     def leave(self, name: str, *, by_request: bool) -> None:
@@ -271,6 +273,16 @@ class World:
         if living.connection.stalled:
             self.post(e.MasterUsed(0, name, living.master.pid, stalled=True))
         self.clock.after(LOOK_SOON_S, lambda: self._look(name, living))
+
+    def answering(self, role: Role) -> str:
+        """Return the address that answers first, of those to which the host's name leads."""
+        nodes = (*role.nodes[self.first_node :], *role.nodes[: self.first_node])
+        up = (
+            node
+            for node in nodes
+            if (machine := self.machines.at(Flow("", node, ""))) is not None and machine.up
+        )
+        return next(up, nodes[0])
 
     def role_of(self, name: str) -> Role:
         """Return the role of a host. The name may be that of a draining master of the host."""
