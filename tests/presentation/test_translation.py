@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from gettext import GNUTranslations
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from babel.messages.catalog import Catalog, Message
 
-from installers.translations.find_sentences import CONTEXT, sentences
+from installers.translations.find_sentences import CONTEXT, ROOT, sentences
 from installers.translations.update_catalogues import as_mo, as_po, catalogues, update
 from tests.desktop.test_menu import forward, host, problem, view
 from trayagent.presentation import summary, translation
@@ -132,11 +133,10 @@ def test_the_sources_mark_every_sentence() -> None:
     known = {
         part for s in sentences() for text in (s.text, s.plural) if text for part in (text, *_parts(text))
     }
-    rooms = [*Path("trayagent/presentation").glob("*.py"), *Path("trayagent/desktop/menu").glob("*.py")]
-    rooms += [*Path("trayagent/status_page").glob("*.py"), Path("trayagent/cli/view_text.py")]
-    rooms += [Path("trayagent/history") / name for name in ("charts.py", "history_page.py")]
-    rooms += Path("trayagent/desktop/notifications").glob("*_message*.py")
-    rooms += [Path("trayagent/attach/status_line.py"), Path("trayagent/cli/why_sentences.py")]
+    rooms = [*ROOT.glob("presentation/*.py"), *ROOT.glob("desktop/menu/*.py"), *ROOT.glob("status_page/*.py")]
+    rooms += ROOT.glob("desktop/notifications/*_message*.py")
+    rooms += [ROOT / "history/charts.py", ROOT / "history/history_page.py", ROOT / "attach/status_line.py"]
+    rooms += [ROOT / "cli/view_text.py", ROOT / "cli/why_sentences.py"]
     for path in rooms:
         unmarked = [text for text in texts(path) if text not in known and not HTML.search(text)]
         assert [text for text in unmarked if re.search(r"[A-Za-z]{2,} [A-Za-z]{2,}", text)] == KNOWN.get(
@@ -155,8 +155,6 @@ KNOWN = {
 
 def texts(path: Path) -> Iterator[str]:
     """Yield the texts of a source, without its docstrings."""
-    import ast
-
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documentation = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
     for node in ast.walk(tree):
@@ -232,6 +230,7 @@ def test_a_view_is_translated_and_its_names_and_codes_stay() -> None:
     assert summary.headline(seen) == "0 von 2 verbunden · wlan0"
     assert state_words({**web, "since": None}, now()) == "Verbindung abgelehnt"
     assert language() == "de"
+    assert translation._("") == agent_text("") == ""
 
 
 def test_english_needs_no_catalogue() -> None:

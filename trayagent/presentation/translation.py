@@ -25,7 +25,9 @@ _ENGLISH = frozenset({"", "C", "POSIX", "en"})
 def _(text: str) -> str:
     """Return a sentence or pattern in the user's language."""
     catalogue = _catalogue()
-    return text if catalogue is None else catalogue.gettext(text)
+    if catalogue is None or not text:  # the translation of "" is the catalogue's header
+        return text
+    return catalogue.gettext(text)
 
 
 def ngettext(one: str, many: str, number: int) -> str:
