@@ -47,6 +47,22 @@ _CODES: dict[FailureKind, Code] = {
     "proxy-login": "auth-denied",
     "dns": "name-not-found",
 }
+_CONTROLS = {"control", "dial", "bare-control", "wait"}
+# The verdicts of each row of the table in docs/architecture.md. Any other decision has row 0.
+_TABLE: dict[int, set[str]] = {
+    1: {"dial", "ended", "put in place", "roaming-ended", "wait"},
+    2: {"end", "offline"},
+    3: _CONTROLS,
+    4: _CONTROLS | {"moved"},
+    5: {"probe", "wait"},
+    6: {"keep", "wait"},
+    7: _CONTROLS | {"second probe"},
+    8: {"grace", "wait"},
+    9: {"kill", "replace"},
+    10: {"failed", "wait"},
+    11: {"wait"},
+    12: {"probe"},
+}
 _UNTOLD = (a.SetTimer, a.ReadNetwork, a.Publish, a.Remember, a.Resolve, a.Observe, a.CountCarried)
 
 
@@ -364,6 +380,7 @@ class Story:
         done = {why.name for why in decision.whys if why.verdict != "wait"}
         for why in decision.whys:
             self.whys.append(why)
+            assert why.row == 0 or why.verdict in _TABLE[why.row], why
             if why.verdict == "wait" and why.name in done:
                 continue  # redundant, because another line of this decision shows the cause of the wait
             if self._last.get(why.name) != (why.row, why.verdict):

@@ -12,7 +12,8 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.forward_spec import parse
-from trayagent.core.facts.hosts import ForwardState, Hop
+from trayagent.core.facts.hosts import ForwardState, Hop, Wish
+from trayagent.core.facts.network import Touched
 from trayagent.core.facts.resolved import Jump, Resolved
 
 INTERNAL = "10.99.0.10"
@@ -253,3 +254,23 @@ def test_a_forged_error_of_ssh_config_stops_the_host_on_this_path_only(story: St
     before = dialled(story, "inner")
     story.network(HOME)
     assert dialled(story, "inner") == before + 1
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_any_server_behind_a_jump_host_suffices_only_if_the_address_is_gone(story: Story, gone: bool) -> None:
+    """A bare control ends at the jump host, whose key says nothing about the host behind it.
+
+    If the old connection's address is gone, any answer proves that a new connection would work. Otherwise it ends
+    nothing.
+    """
+    wish = Wish(listed=True, connect="always", interactive=True)
+    story.connected("inner", wish, scene=HOME, server=INTERNAL, peer="203.0.113.11", direct=False)
+    story.resolved("inner", server=INTERNAL, jump="gate", hop=Hop("203.0.113.11", 22))
+    story.forget()
+    story.after(60).network(CAFE if gone else HOME, Touched(links=frozenset({"wlan0"})))
+    story.after(3)
+    if story.host("inner").attempt is not None:
+        story.established("inner")
+        story.ready("inner", bare=True, host_key=None, trusted=False)
+    story.after(10)
+    assert len(story.did(Kill, "inner")) == gone
