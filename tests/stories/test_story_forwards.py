@@ -242,3 +242,15 @@ def test_a_port_with_an_unknown_target_is_named_once(story: Story) -> None:
     moved(story, HOME)
     assert not story.host("web").forwards.ended
     assert len(story.told("forward-ended")) == 1
+
+
+def test_an_old_record_removes_no_forward_of_a_living_master(story: Story) -> None:
+    """If two scans find a master at once, the record that the second one read does not remove its forwards by hand."""
+    story.scene = HOME
+    story.configured()
+    story.started()
+    master = story.found("web")
+    opened = (ForwardState(LOCAL, "open"),)
+    story.post(e.HandForwardsFound(story.t, "web", master.pid, opened), "found by hand")
+    story.post(e.Remembered(story.t, "web"), "the record from before")
+    assert story.host("web").forwards.by_hand == (LOCAL,)

@@ -234,7 +234,7 @@ class Discovery:
         if master is None:
             return
         name, answer = await self._name(master, state)
-        host = state.hosts.get(name)
+        host = self._shell.state.hosts.get(name)  # another scan may have found the master meanwhile
         known = answer is not None or started_by_agent or (host is not None and not host.unnamed)
         fresh = age_s(process) < FRESH_S
         kept = self._records.hosts().get(name) if host is None else None
