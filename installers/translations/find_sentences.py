@@ -23,20 +23,35 @@ MARKS = {"_": 1, "to_translate": 1, "ngettext": 2}
 """The functions of the module translation, and how many of their first arguments are sentences."""
 CONTEXT = "agent"
 """The context (msgctxt) of problems and errors in the catalogue."""
-TEXTS_OF: dict[str, tuple[set[int], set[str]]] = {
-    "Problem": ({1, 2}, {"title", "hint"}),
-    "TrayagentError": ({0}, {"hint"}),
-    "NoAgent": ({0}, set()),
-    "AgentSilent": ({0}, {"hint"}),
-    "BadRequest": ({0}, {"hint"}),
-    "Refused": ({0}, {"hint"}),
-    "UnsafeFolder": ({0}, set()),
-    "HistoryUnreadable": ({1}, set()),
-    "NotPossibleError": ({1}, set()),
+TEXTS_OF = {
+    "Problem": {1, 2},
+    "TrayagentError": {0},
+    "NoAgent": {0},
+    "AgentSilent": {0},
+    "BadRequest": {0},
+    "Refused": {0},
+    "UnsafeFolder": {0},
+    "HistoryUnreadable": {1},
+    "NotPossibleError": {1},
 }
-"""The calls that make a problem or an error: the positions and the names of the arguments that are sentences."""
+"""The calls that make a problem or an error: the positions of the arguments that are sentences."""
+KEYWORDS_OF = {"Holder": {"words"}}
+"""Calls with named arguments that are a part of such sentences. Of each call, `title`, `hint` and `who` are."""
 NAMES = frozenset(
-    {"title", "hint", "said", "follows", "minutes", "whose", "_OWN_FOLDER", "_TITLES", "_WORDS", "_IN_TIME"}
+    {
+        "title",
+        "hint",
+        "said",
+        "follows",
+        "minutes",
+        "whose",
+        "elsewhere",
+        "reconnect",
+        "_OWN_FOLDER",
+        "_TITLES",
+        "_WORDS",
+        "_IN_TIME",
+    }
 )
 """The variables that hold such sentences."""
 RETURNS = frozenset({"why_not_roaming", "still_refused", "_path_in_use", "_words"})
@@ -114,15 +129,8 @@ def _problems(tree: ast.Module, file: str) -> Iterator[Sentence]:
 def _values(node: ast.AST, file: str) -> Iterator[ast.expr]:
     """Yield the expressions of a node that are problems or errors."""
     match node:
-        case ast.Call(func=ast.Name(id="_row"), args=args) if file == FAILURES:
-            yield from args[3:5]
-        case ast.Call(func=ast.Name(id=name), args=args) if name in TEXTS_OF:
-            numbers, _names = TEXTS_OF[name]
-            yield from (value for number, value in enumerate(args) if number in numbers)
-        case ast.Call(
-            func=ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"), args=[one]
-        ):
-            yield one  # an error's own title
+        case ast.Call():
+            yield from _arguments(node, file)
         case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in NAMES:
             yield value
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in NAMES:
@@ -138,6 +146,23 @@ def _values(node: ast.AST, file: str) -> Iterator[ast.expr]:
             yield from (default for name, default in pairs if name in NAMES)
         case ast.keyword(arg="hint" | "title" | "who", value=value):
             yield value
+        case _:
+            pass
+
+
+def _arguments(call: ast.Call, file: str) -> Iterator[ast.expr]:
+    """Yield the arguments of a call that are problems or errors."""
+    match call:
+        case ast.Call(func=ast.Name(id="_row"), args=args) if file == FAILURES:
+            yield from args[3:5]
+        case ast.Call(func=ast.Name(id=name), args=args) if name in TEXTS_OF:
+            yield from (value for number, value in enumerate(args) if number in TEXTS_OF[name])
+        case ast.Call(func=ast.Name(id=name), keywords=keywords) if name in KEYWORDS_OF:
+            yield from (one.value for one in keywords if one.arg in KEYWORDS_OF[name])
+        case ast.Call(
+            func=ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"), args=[one]
+        ):
+            yield one  # an error's own title
         case _:
             pass
 

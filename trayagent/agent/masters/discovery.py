@@ -51,8 +51,8 @@ class Holder(Struct, frozen=True):
 async def _holder(process: Process, path: str) -> Holder:
     words = " ".join(process.argv) or process.comm
     if in_other_namespace(process.pid):
-        words = f"in another container or network namespace: {words}"
-        return Holder(process.pid, adoptable=False, words=words)
+        elsewhere = f"in another container or network namespace: {words}"
+        return Holder(process.pid, adoptable=False, words=elsewhere)
     return Holder(process.pid, adoptable=await is_master(process, path), words=words)
 
 
@@ -150,8 +150,8 @@ class Discovery:
             if not accepts(path):
                 return None
             if time.monotonic() > until:
-                words = "a program in another container or network namespace"
-                return Holder(owner_elsewhere(path), adoptable=False, words=words)
+                elsewhere = "a program in another container or network namespace"
+                return Holder(owner_elsewhere(path), adoptable=False, words=elsewhere)
             await asyncio.sleep(_SCAN_AGAIN_S)  # while a master forks, it is visible under neither pid
 
     async def other_owner(self, host: Host, pid: int, path: str) -> str | None:
