@@ -144,6 +144,7 @@ class Hands:
             e.Observed(
                 0, action.name, action.master.pid, seen.acked, seen.due_in_s, seen.ahead, seen.rtt_s,
                 now=now, adrift=not seen.known, stopped=living.stopped, probed_at=action.probed_at,
+                unused=not self._world.sessions.of(living),
             )
         )  # fmt: skip
 

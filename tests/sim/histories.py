@@ -106,6 +106,7 @@ BESIDE_THEM = (
     "blink",
     "swallowed",
     "upload",
+    "use",
     "hole",
     "hole over",
     "sleep",

@@ -474,4 +474,11 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "stop masters", ""), (0.0, "swallowed", "0.3")),
     ),
+    # In a hole without an event, TCP waits ever longer. After the hole, a control succeeded before the session's next
+    # retransmission, and the living master was killed.
+    "a session in a hole": (
+        ("web",),
+        0.04,
+        ((0.0, "session", "web"), (5.0, "hole", "home"), (0.3, "use", "web"), (26.0, "hole over", "")),
+    ),
 }

@@ -16,8 +16,8 @@ class Living:
 
     `key`: the host key that the agent saw when it started this master. `mark`: the connection's counters at the last
     probe. `asked`: that probe is not answered yet. `proven_over` and `asked_over`: the true path at the last proof
-    of life and at the last probe. `suspended`: the process does not run, so data to send (`unsent`) and received
-    data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a new master
+    of life (`proven_at`) and at the last probe. `suspended`: the process does not run, so data to send (`unsent`)
+    and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a new master
     has the control path, and this master ends with its last session.
     """
 
@@ -30,6 +30,7 @@ class Living:
     mark: Mark | None = None
     asked: bool = False
     proven_over: object = None
+    proven_at: float = 0.0
     asked_over: object = None
     suspended: bool = False
     unsent: bool = False
@@ -41,6 +42,10 @@ class Living:
     def returned(self, now_over: object) -> bool:
         """Report whether the path is again the one of the last proof of life, but the last probe used another path."""
         return now_over == self.proven_over and self.asked and self.asked_over not in {None, now_over}
+
+    def stayed(self, now_over: object) -> bool:
+        """Report whether the path stayed the same since the last proof of life. Then silence comes from a hole."""
+        return now_over == self.proven_over == self.asked_over and self.connection.changed_at <= self.proven_at
 
     @property
     def stopped(self) -> bool:

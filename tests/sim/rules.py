@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SOON_S = 3.0
 RETURNED_S = 10.0
+BACKOFF_S = 125.0  # TCP waits at most 120 s before it sends again
 
 
 @dataclass
@@ -96,7 +97,10 @@ class Rules:
         # silent. A tunnel's underlay does not belong to the path.
         direct = connection.flow.tunnel is None
         returned = direct and living.returned(self.world.net.signature(connection.flow))
-        spoke = connection.speaks_within(RETURNED_S if returned else SOON_S)
+        soon_s = RETURNED_S if returned else SOON_S
+        if direct and living.sessions and living.stayed(self.world.net.signature(connection.flow)):
+            soon_s = BACKOFF_S
+        spoke = connection.speaks_within(soon_s)
         assert not spoke, self.says(name, f"pid {pid} killed, but would have spoken (due {connection.due})")
 
     def _proves(self, tried: Tried, living: Living) -> bool:

@@ -442,7 +442,7 @@ class World:
         connection.on_answer = lambda: self._answered(living)
         connection.on_reset = lambda: None if living.stopped else self.die(living, "died")
         connection.look()
-        living.proven_over = self.net.signature(flow)
+        living.proven_over, living.proven_at = self.net.signature(flow), self.clock.now
         self.living[pid] = living
         self.rules.reached(living)
         if started_by_agent:
@@ -498,7 +498,7 @@ class World:
             living.unread = True
             return
         living.unanswered = 0
-        living.proven_over = self.net.signature(living.connection.flow)
+        living.proven_over, living.proven_at = self.net.signature(living.connection.flow), self.clock.now
         if living.master.pid in self.living and living.asked:
             living.asked = False
             self.rules.reached(living)

@@ -79,7 +79,7 @@ class Story:
 
     `t` is the number of seconds since the story began. Timers that a decision sets fire automatically while time
     passes. A banner check ends at once; `banner` determines whether it succeeds. Queries of the kernel are answered
-    at once: `acked`, `ahead`, `due`, `moved`, `adrift` and `stopped` hold the kernel's reports on each host's
+    at once: `acked`, `ahead`, `due`, `moved`, `adrift`, `stopped` and `unused` hold the kernel's reports on each host's
     master. `known_keys` are the keys in known_hosts.
     """
 
@@ -95,6 +95,7 @@ class Story:
         self.moved: dict[str, Master] = {}
         self.adrift: set[str] = set()
         self.stopped: set[str] = set()
+        self.unused: set[str] = set()
         self.known_keys: dict[str, Sequence[str]] = {}
         self.actions: list[a.Action] = []
         self.tells: list[a.Publish] = []
@@ -412,6 +413,7 @@ class Story:
             e.Observed(
                 self.t, action.name, action.master.pid, acked, left, ahead,
                 now=now, adrift=adrift, stopped=stopped, probed_at=action.probed_at,
+                unused=action.name in self.unused,
             )
         )  # fmt: skip
 

@@ -84,6 +84,55 @@ def test_a_stall_without_a_control_ends_nothing(story: Story) -> None:
     assert story.shown("web") == "connected"
 
 
+def test_a_master_whose_backoff_is_long_may_speak_after_the_hole(story: Story) -> None:
+    """The kernel of a user's own master waits ever longer in a hole. After the hole it may speak much later."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story, stalled=True)
+    story.due["web"] = story.t + 40
+    story.after(20)
+    while story.host("web").attempt is None:
+        story.after(1)
+    story.ready("web")
+    story.after(story.due["web"] - story.t)
+    assert not story.did(TakeOver)
+    story.answered("web")
+    story.after(60)
+    assert not story.did(TakeOver)
+    assert not story.did(Kill)
+
+
+def test_a_master_without_sessions_is_not_worth_a_long_wait(story: Story) -> None:
+    """If no program uses the master, the control replaces it, because nothing is lost."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story, stalled=True)
+    story.due["web"] = story.t + 40
+    story.unused.add("web")
+    while story.host("web").attempt is None:
+        story.after(0.1)
+    story.ready("web")
+    story.after(1)
+    assert story.did(TakeOver)
+
+
+def test_a_master_that_stays_silent_after_a_long_backoff_is_replaced(story: Story) -> None:
+    """Two retransmissions without an answer, while the control works, prove that the master is stale."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story, stalled=True)
+    story.due["web"] = story.t + 20
+    while story.host("web").attempt is None:
+        story.after(0.1)
+    story.ready("web")
+    story.after(story.due["web"] - story.t + 0.05)
+    story.due["web"] = story.t + 39
+    story.after(30)
+    assert not story.did(TakeOver)
+    story.after(10)
+    assert story.did(TakeOver)
+
+
 def test_a_control_that_lost_packets_gives_the_master_more_time(story: Story) -> None:
     """On a line that loses packets, two of them in a row are no proof. The master may miss many before it ends."""
     story.connected(scene=HOME)

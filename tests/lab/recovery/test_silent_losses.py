@@ -97,3 +97,30 @@ def test_a_lost_connection_is_found_at_its_first_use(connected: tuple[Lab, Agent
         assert answered(running["kept"])
         told = [event["event"] for event in (*events.seen, *events.drain()) if event["host"] == "kept"]
         assert not HARM & set(told), told
+
+
+@pytest.mark.slow
+def test_a_session_survives_a_hole_in_which_tcp_backs_off() -> None:
+    """A master that you started backs off as TCP does. After a hole the agent waits, and the session goes on."""
+    with laboratory() as lab, Agent(lab) as agent, logged(agent):
+        lab.join("home")
+        lab.sshd()
+        lab.ssh_config({"web01": OPTIONS})
+        agent.start("")
+        master = lab.laptop.popen(["ssh", "-M", "-N", "web01"])
+        before = agent.wait_state("web01", "connected")
+        with program(lab, "web01") as session:
+            assert answered(session)
+            time.sleep(ARM_AFTER_S + 1.0)  # until the agent watches the session
+            lab.blackhole(True)
+            send(session)
+            # The kernel sends again after 0.25 s, then twice as long after each time: also after 15.75 and 31.75 s. The
+            # agent's second control connects between these two.
+            time.sleep(17.0)
+            lab.blackhole(False)
+            assert session.stdout is not None
+            assert session.stdout.readline() == "x\n"
+            assert answered(session)
+        assert agent.wait_state("web01", "connected")["pid"] == before["pid"] == master.pid
+        assert "gets one more chance" in agent.cli("why", "web01").stdout
+        master.kill()

@@ -109,6 +109,7 @@ class MasterProber:
                 adrift=flow is None and master.local is not None,
                 stopped=carried_by_stopped(master.pid, flow) or master.pid in self._blocked,
                 probed_at=probed_at,
+                unused=host is not None and host.path_unchanged and not in_use(master.pid),
             )
         )
         if host is not None:
@@ -268,6 +269,15 @@ class MasterProber:
     def _drop(self, pid: int) -> None:
         self._sentinels.pop(pid, None)
         self._hosts.pop(pid, None)
+
+
+def in_use(pid: int) -> bool:
+    """Report whether programs have sessions or forwarded connections on a master, or the kernel cannot tell."""
+    try:
+        carried = carried_by(pid)
+    except NetlinkError:
+        return True
+    return carried.sessions + carried.connections > 0
 
 
 def sessions_of(pid: int) -> int:

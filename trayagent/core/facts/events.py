@@ -181,7 +181,8 @@ class Observed(Event, frozen=True):
     `now` is the master with its new addresses, if the kernel moved its connection, or without addresses, if datagrams
     may carry it. `adrift`: the process lives, but the kernel shows no connection for it. The connection may be moving
     to another address. `stopped`: the master, or a process that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so
-    it cannot read an answer. `acked` and `ahead` refer to the probe that was sent at `probed_at`.
+    it cannot read an answer. `acked` and `ahead` refer to the probe that was sent at `probed_at`. `unused`: no program
+    has a session or a forwarded connection on the master.
     """
 
     name: str
@@ -194,6 +195,7 @@ class Observed(Event, frozen=True):
     adrift: bool = False
     stopped: bool = False
     probed_at: float | None = None
+    unused: bool = False
 
 
 class MasterUsed(Event, frozen=True):

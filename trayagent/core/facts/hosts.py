@@ -272,6 +272,11 @@ class Host(Struct, frozen=True):
         return self.doubt.probe.sent_at if self.doubt.probe is not None else None
 
     @property
+    def path_unchanged(self) -> bool:
+        """Whether no change of network and no sleep caused the doubt, but only silence."""
+        return self.doubt.left is None and self.doubt.wary_at < self.doubt.began_at
+
+    @property
     def returned(self) -> bool:
         """Whether the master is back on the path where it was last alive, but may have been probed over another one.
 

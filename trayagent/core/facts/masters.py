@@ -123,7 +123,8 @@ class Probe(Struct, frozen=True):
 class Observation(Struct, frozen=True):
     """The kernel's report on the old connection: when it will retransmit, and the current round-trip time.
 
-    `adrift`: the kernel shows no connection at all. `stopped`: a process of the connection is suspended.
+    `adrift`: the kernel shows no connection at all. `stopped`: a process of the connection is suspended. `unused`: no
+    program has a session or a forwarded connection on the master.
     """
 
     at: float
@@ -131,6 +132,7 @@ class Observation(Struct, frozen=True):
     rtt_s: float | None = None
     adrift: bool = False
     stopped: bool = False
+    unused: bool = False
 
 
 class OtherAddress(Struct, frozen=True):

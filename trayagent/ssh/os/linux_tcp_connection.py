@@ -62,6 +62,11 @@ def flow_of(pid: int) -> Flow | None:
         return _Search(channel, frozenset({"ssh", process.comm if process is not None else ""})).flow(pid)
 
 
+# The kernel rounds timers up to the granularity of its timer wheel, an eighth of a long timeout (kernel/time/timer.c).
+# It reports the time before that.
+TIMER_SLACK = 1 / 7
+
+
 def tcp_facts(flow: Flow) -> TcpFacts | None:
     """Return the state of a connection, or None if the connection is gone or closing. Raise NetlinkError."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
@@ -87,7 +92,7 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:
         bytes_sent=info.bytes_sent,
         bytes_retrans=info.bytes_retrans,
         queued=found.unacked_bytes,
-        retransmit_in_s=found.expires_ms / 1e3 if due else None,
+        retransmit_in_s=found.expires_ms / 1e3 + info.rto_us / 1e6 * TIMER_SLACK if due else None,
     )
 
 

@@ -45,9 +45,7 @@ def graces_needed(host: Host, control: Attempt) -> int:
     """
     if _is_lossy(host):
         return GRACES_LOSSY
-    doubt = host.doubt
-    unchanged = doubt.left is None and doubt.wary_at < doubt.began_at
-    return GRACES_UNCHANGED_PATH if unchanged and not control.bare else GRACES
+    return GRACES_UNCHANGED_PATH if host.path_unchanged and not control.bare else GRACES
 
 
 def _is_lossy(host: Host) -> bool:
@@ -56,9 +54,18 @@ def _is_lossy(host: Host) -> bool:
 
 
 def retransmission_near(host: Host, now: float) -> bool:
-    """Report whether the old connection will retransmit so soon that the wait is worth it."""
-    due = host.doubt.observed.retransmit_at if host.doubt.observed is not None else None
-    if due is None or host.master is None:
+    """Report whether the wait for the next retransmission of the old connection is worth it.
+
+    If the path did not change, each packet may have been lost for a while, and the kernel waits ever longer. Then the
+    connection may live although its next retransmission is far away, at most two minutes. That is worth the wait if a
+    program has a session on it.
+    """
+    observed = host.doubt.observed
+    due = observed.retransmit_at if observed is not None else None
+    if observed is None or due is None or host.master is None:
         return False
+    first = host.attempt is None or host.attempt.graces < GRACES_UNCHANGED_PATH
+    if host.path_unchanged and first and not observed.unused:
+        return True
     near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master))
     return due - now < (max(near_s, RETURNED_NEAR_S) if host.returned or _is_lossy(host) else near_s)
