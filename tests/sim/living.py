@@ -17,8 +17,8 @@ class Living:
     `key`: the host key that the agent saw when it started this master. `mark`: the connection's counters at the last
     probe. `asked`: that probe is not answered yet. `proven_over` and `asked_over`: the true path at the last proof
     of life (`proven_at`) and at the last probe. `suspended`: the process does not run, so data to send (`unsent`)
-    and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a new master
-    has the control path, and this master ends with its last session.
+    and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a
+    new master has the control path, and this master ends with its last session.
     """
 
     master: Master
@@ -45,7 +45,9 @@ class Living:
 
     def stayed(self, now_over: object) -> bool:
         """Report whether the path stayed the same since the last proof of life. Then silence comes from a hole."""
-        return now_over == self.proven_over == self.asked_over and self.connection.changed_at <= self.proven_at
+        return (
+            now_over == self.proven_over == self.asked_over and self.connection.changed_at <= self.proven_at
+        )
 
     @property
     def stopped(self) -> bool:

@@ -57,7 +57,8 @@ class TcpFacts(Struct, frozen=True):
 
     `unacked` counts segments in flight. `retransmit_in_s` is the longest time until the kernel's next
     retransmission, None while no data waits for an acknowledgement. `bytes_acked` counts the SYN as one byte.
-    `bytes_sent` includes retransmitted bytes (`bytes_retrans`). `queued` is the number of unacknowledged bytes, sent or not.
+    `bytes_sent` includes retransmitted bytes (`bytes_retrans`). `queued` is the number of unacknowledged bytes, sent or
+    not.
     """
 
     rtt_s: float
