@@ -36,6 +36,9 @@ _FIELDS = (
 """The fields of hosts whose changes are noted one by one, for values that depend only on a few of them."""
 
 
+_SHARED_READS = 256  # this limits the memory for reads that no host makes any more
+
+
 class Read(Protocol):
     """Something that a decision read, apart from its own host's facts."""
 
@@ -68,6 +71,7 @@ class HostTable(dict[str, Host]):
         self.settled: dict[str, Any] = {}
         self.reads: Reads | None = None
         self.answers: dict[Hashable, Any] = {}
+        self._shared_reads: dict[Hashable, Read] = {}
         self._changed: dict[str, object] = dict.fromkeys(_FIELDS)
         self._derived: dict[Hashable, tuple[Hashable, Any]] = {}
         if isinstance(hosts, HostTable):
@@ -77,6 +81,7 @@ class HostTable(dict[str, Host]):
         """Give a later table what is known of the same hosts."""
         later.version, later.shared, later.settled = self.version, self.shared, dict(self.settled)
         later._changed, later._derived = dict(self._changed), dict(self._derived)
+        later._shared_reads = dict(self._shared_reads)
 
     def __setitem__(self, name: str, host: Host) -> None:
         old = dict.get(self, name)
@@ -132,6 +137,14 @@ class HostTable(dict[str, Host]):
             yield reads
         finally:
             self.reads = None
+
+    def shared_read(self, key: Hashable, make: Callable[[], Read]) -> Read:
+        """Return the read that all hosts with an equal key share."""
+        if len(self._shared_reads) > _SHARED_READS:
+            self._shared_reads.clear()
+        if key not in self._shared_reads:
+            self._shared_reads[key] = make()
+        return self._shared_reads[key]
 
     def derive(
         self, derive: Callable[..., _Value], args: tuple[Hashable, ...], of: tuple[str, ...]

@@ -9,6 +9,7 @@ from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remembe
 from trayagent.core.facts.attempt import Attempt, Purpose
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.failure import Failure
+from trayagent.core.facts.host_table import unread
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
@@ -47,7 +48,8 @@ def start(
     now = context.now
     if host.attempt is not None:  # an unwanted attempt may still finish
         return False, None
-    alike = refused_alike(host, context.state.hosts, now) if purpose != "user" else None
+    with unread(context.hosts):  # `turn_of` notes it, too
+        alike = refused_alike(host, context.hosts, now) if purpose != "user" else None
     if alike is not None and not (host.master is not None and needs_bare_control(host)):
         hold(context, host, alike)
         return True, None

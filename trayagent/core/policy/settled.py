@@ -64,9 +64,15 @@ def _is_settled(context: Context, name: str, host: Host) -> bool:
 
 def _holds(basis: Basis, context: Context) -> bool:
     """Report whether what a decision read of other hosts and of servers is unchanged, as far as it matters."""
-    if basis.everything or any(dict.get(context.hosts, name) is not host for name, host in basis.hosts):
+    if basis.everything:
         return False
-    return all(value.holds(context.state, context.now) for value in basis.values)
+    for name, host in basis.hosts:
+        if dict.get(context.hosts, name) is not host:
+            return False
+    for value in basis.values:  # noqa: SIM110  # this runs for each waiting host at each event
+        if not value.holds(context.state, context.now):
+            return False
+    return True
 
 
 def settle(context: Context, host: Host, reads: Reads, timer_at: float | None, *, asked: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from trayagent.core.facts.evidence import Evidence
-from trayagent.core.facts.host_table import HostTable, once, read_everything, unread
+from trayagent.core.facts.host_table import HostTable, Reads, once, read_everything, unread
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.state import State
@@ -89,29 +89,16 @@ class _Turn(Struct, frozen=True):
 
     def holds(self, state: State, now: float) -> bool:
         """Report whether the login still waits for the same thing."""
-        host, wait = self.host, self.wait
+        wait = self.wait
         if not self._refused_as_before(state):
             return (
                 False  # the login may be held back now, because the same login was refused for another host
             )
-        match wait.why:
-            case "server":
-                return self._server_free_at(state, now) == wait.at
-            case "logins":
-                return True
-            case "account" | "refused" if all(map(is_, self.accounts, _accounts(host, state))):
-                return True
-            case _:
-                return before_login(host, state, self.admitted, now, by_user=self.by_user) == wait
-
-    def _server_free_at(self, state: State, now: float) -> float | None:
-        """Return when the server is free. All hosts that wait for it from one network get the same answer."""
-        host, answers = self.host, state.hosts.answers if isinstance(state.hosts, HostTable) else {}
-        question = host.server, origin_of(host, state, self.admitted), host.retry.allowed
-        if question not in answers:
-            answers[question] = _server_free_at(state, *question[:2], now, answers=question[2])
-        at: float | None = answers[question]
-        return at
+        if wait.why == "logins":
+            return True
+        if wait.why in {"account", "refused"} and all(map(is_, self.accounts, _accounts(self.host, state))):
+            return True
+        return before_login(self.host, state, self.admitted, now, by_user=self.by_user) == wait
 
     def _refused_as_before(self, state: State) -> bool:
         refused = refused_hosts(state.hosts)
@@ -120,9 +107,25 @@ class _Turn(Struct, frozen=True):
         return len(refused) == len(self.refused) and all(state.hosts[h.name] is h for h in self.refused)
 
 
-def _accounts(host: Host, state: State) -> tuple[object, ...]:
-    """Return the facts about logins to accounts. The objects are the same ones while the facts are the same."""
-    return (*login_facts(state.accountable), state.let_in, last_jump(state.hosts, host))
+class _TurnAtServer:
+    """The same for all logins that wait for one server from one network, while no login of any host is refused.
+
+    They share one object, so that an event costs little for each of them, however many wait.
+    """
+
+    __slots__ = ("_admitted", "_at", "_host")
+
+    def __init__(self, host: Host, admitted: Admission, at: float | None) -> None:
+        self._host, self._admitted, self._at = host, admitted, at
+
+    def holds(self, state: State, now: float) -> bool:
+        """Report whether these logins still wait for the server."""
+        answers = state.hosts.answers if isinstance(state.hosts, HostTable) else {}
+        if self not in answers:
+            free = server_free_at(self._host, state, self._admitted, now) == self._at
+            answers[self] = free and not refused_hosts(state.hosts)
+        still: bool = answers[self]
+        return still
 
 
 def turn_of(
@@ -131,14 +134,38 @@ def turn_of(
     """Return the same as `before_login`. While the login waits for its turn, most events need no new decision."""
     with unread(state.hosts) as reads:
         wait = before_login(host, state, admitted, now, by_user=by_user)
-        if reads is not None and wait is None:
-            reads.everything = True
-        elif reads is not None and wait is not None:
-            refused = tuple(state.hosts[name] for name in refused_hosts(state.hosts))
-            reads.values.append(_Turn(host, admitted, by_user, wait, refused, _accounts(host, state)))
-            if wait.why == "account":
-                reads.until = min(reads.until, next_refusal_forgotten_at(state.accountable, now))
+        if reads is not None:
+            _note_turn(reads, host, state, admitted, now, wait, by_user=by_user)
     return wait
+
+
+def _note_turn(
+    reads: Reads,
+    host: Host,
+    state: State,
+    admitted: Admission,
+    now: float,
+    wait: Wait | None,
+    *,
+    by_user: bool,
+) -> None:
+    if wait is None:
+        reads.everything = True
+        return
+    refused = tuple(state.hosts[name] for name in refused_hosts(state.hosts))
+    if wait.why == "server" and not refused and isinstance(state.hosts, HostTable):
+        alike = host.server, bool(host.addresses), admitted.route, host.retry.allowed, wait.at
+        turn = state.hosts.shared_read(alike, lambda: _TurnAtServer(host, admitted, wait.at))
+        reads.values.append(turn)
+        return
+    reads.values.append(_Turn(host, admitted, by_user, wait, refused, _accounts(host, state)))
+    if wait.why == "account":
+        reads.until = min(reads.until, next_refusal_forgotten_at(state.accountable, now))
+
+
+def _accounts(host: Host, state: State) -> tuple[object, ...]:
+    """Return the facts about logins to accounts. The objects are the same ones while the facts are the same."""
+    return (*login_facts(state.accountable), state.let_in, last_jump(state.hosts, host))
 
 
 def would_be_refused(host: Host) -> bool:
@@ -189,15 +216,22 @@ def server_free_at(host: Host, state: State, admitted: Admission, now: float) ->
     read_everything(state.hosts)
     if host.server not in state.servers and not state.servers:
         return now
-    return _server_free_at(
-        state, host.server, origin_of(host, state, admitted), now, answers=host.retry.allowed
+    names = names_of(host.server, state.hosts)
+    sharing = once(state.hosts, _sharing, names, of=("draining", "hop", "master"))
+    return free_at(
+        state.servers,
+        host.server,
+        origin_of(host, state, admitted),
+        now,
+        sharing,
+        others=names,
+        answers=host.retry.allowed,
     )
 
 
-def _server_free_at(state: State, server: str, origin: Origin, now: float, *, answers: bool) -> float | None:
-    names = names_of(server, state.hosts)
-    sharing = once(state.hosts, _sharing, names, of=("draining", "hop", "master"))
-    return free_at(state.servers, server, origin, now, sharing, others=names, answers=answers)
+def _reached(hosts: Mapping[str, Host], server: str) -> str | None:
+    """Return the name of a host with this server whose address is known."""
+    return next((host.name for host in hosts.values() if host.addresses and host.server == server), None)
 
 
 def _sharing(hosts: Mapping[str, Host], names: frozenset[str]) -> int:
