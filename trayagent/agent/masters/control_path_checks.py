@@ -53,7 +53,7 @@ class ControlPaths:
             hint = f"Create it: mkdir -p -m 700 {shlex.quote(str(folder))}"
             problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
             raise FailedError(Failure(problem, "control-path"))
-        holder = await self._discovery.holder(path)
+        holder = await self._discovery.holder(path, host.master.pid if host.master is not None else None)
         if holder is not None and not holder.adoptable:
             self._obstacles.held(host.name, holder.pid)
             raise FailedError(taken(path, holder))

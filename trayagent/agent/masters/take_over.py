@@ -219,7 +219,7 @@ class MasterReplacer:
         if not master.control_path:
             return  # a draining master has no path to clean up
         self._records.end_attempt(master.control_path)
-        if await self._discovery.holder(master.control_path) is None:
+        if await self._discovery.holder(master.control_path, master.pid) is None:
             remove_fresh(master.control_path)
 
 

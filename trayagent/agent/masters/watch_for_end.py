@@ -80,6 +80,11 @@ class MasterWatch:
         watch.close()
         self._records.drop_master(pid)
         self._records.drop_draining(pid)
+        if self._is_being_replaced(name, pid):
+            self._forget(
+                pid
+            )  # the take-over reports the new master; if it fails, `follow` watches this pid again
+            return
         heir = self._discovery.heir(name, master)
         if heir is not None:
             # Either a master with ControlPersist forked to go to the background, and has another pid now. Or a
@@ -96,6 +101,11 @@ class MasterWatch:
         failure = _death(words, name, status)
         polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
         self._shell.post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
+
+    def _is_being_replaced(self, name: str, pid: int) -> bool:
+        host = self._shell.state.hosts.get(name)
+        attempt = host.attempt if host is not None else None
+        return attempt is not None and attempt.taking_over and attempt.replaces == pid
 
 
 def _remove_dead(path: str) -> None:
