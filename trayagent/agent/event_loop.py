@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from trayagent.core.decide import TOGETHER, decide
 from trayagent.core.decision_context import Why
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.events import Event, NetworkRead
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.state import State
@@ -53,6 +54,7 @@ class Shell:
         self._queue: deque[Event] = deque()
         self._actions: deque[Action] = deque()
         self._touched: Touched | None = None
+        self._looked_up: tuple[Snapshot, Mapping[str, Host]] = (self.state.snapshot, {})
         self._scheduled = False
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -145,5 +147,9 @@ class Shell:
 
     def _read_what_is_missing(self) -> None:
         """Have the network read again if a new master or address needs a route that the last snapshot lacks."""
-        if not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
+        hosts, snapshot = self.state.hosts, self.state.snapshot
+        old = self._looked_up[1] if self._looked_up[0] is snapshot else {}
+        changed = [host for name, host in hosts.items() if old.get(name) is not host]
+        self._looked_up = snapshot, hosts
+        if not lookups(changed) <= snapshot.matched.keys():
             self._touched = self._touched or Touched()
