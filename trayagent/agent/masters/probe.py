@@ -22,6 +22,7 @@ from trayagent.ssh.master.sentinel import Sentinel
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Timeout
 from trayagent.ssh.os.carried import carried_by
+from trayagent.ssh.os.carried import sessions_of as count_sessions
 from trayagent.ssh.os.datagrams import may_use_datagrams
 from trayagent.ssh.os.suspended import carried_by_stopped
 from trayagent.ssh.os.tcp_connection import Flow, flow_of
@@ -283,7 +284,7 @@ def in_use(pid: int) -> bool:
 def sessions_of(pid: int) -> int:
     """Return how many sessions of other programs a master carries, 0 if the kernel cannot list them."""
     try:
-        return carried_by(pid).sessions
+        return count_sessions(pid)
     except NetlinkError:
         return 0
 

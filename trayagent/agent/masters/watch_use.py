@@ -34,6 +34,7 @@ FIRST_LOOK_S = 4.0  # by then, data that was sent at the first use has been sent
 QUIET_S = 120.0
 ARM_AFTER_S = 2.0  # a new connection first gets the agent's own sessions and forwards
 _LAST_BYTES = 4096
+_ARMING_S = 0.01  # then other events are handled
 
 
 class MasterUse:
@@ -110,22 +111,24 @@ class MasterUse:
             kept.pop(pid, None)
 
     def _arm_next(self) -> None:
-        """Begin to watch one new master, then handle other events before the next one."""
+        """Begin to watch a few new masters, then handle other events before the next ones."""
         self._arming = None
-        while self._new and self._new[0] not in self._hosts:
-            self._new.popleft()
-        if not self._new:
-            return
-        pid = self._new.popleft()
+        ours, until = own_inodes(), time.monotonic() + _ARMING_S
+        while self._new and time.monotonic() < until:
+            pid = self._new.popleft()
+            if pid in self._hosts:
+                self._begin(pid, ours)
+        if self._new:
+            self._arming = asyncio.get_running_loop().call_soon(self._arm_next)
+
+    def _begin(self, pid: int, ours: frozenset[int]) -> None:
         with contextlib.suppress(NetlinkError):
             flow = flow_of(pid)
             if flow is not None:
                 self._flows[pid] = flow
                 with contextlib.suppress(OSError):
                     self._log_sizes[pid] = self._file_paths.master_log(pid).stat().st_size
-                self._arm(pid, own_inodes())
-        if self._new:
-            self._arming = asyncio.get_running_loop().call_soon(self._arm_next)
+                self._arm(pid, ours)
 
     def _arm(self, pid: int, ours: frozenset[int]) -> None:
         if self._input is not None and pid in self._flows:

@@ -7,8 +7,8 @@ import sys
 from trayagent.ssh.os.types import Carried
 
 if sys.platform == "darwin":
-    from trayagent.ssh.os.macos_carried import carried_by, clients_of_master
+    from trayagent.ssh.os.macos_carried import carried_by, clients_of_master, sessions_of
 else:
-    from trayagent.ssh.os.linux_carried import carried_by, clients_of_master
+    from trayagent.ssh.os.linux_carried import carried_by, clients_of_master, sessions_of
 
-__all__ = ["Carried", "carried_by", "clients_of_master"]
+__all__ = ["Carried", "carried_by", "clients_of_master", "sessions_of"]

@@ -61,6 +61,11 @@ def counted(pid: int, files: list[File], own_pid: int, server: int | None) -> Ca
     return Carried(sessions, connections)
 
 
+def sessions_of(pid: int) -> int:
+    """Return how many sessions of other programs a master carries."""
+    return carried_by(pid).sessions
+
+
 def _is_own(file: File, pid: int) -> bool:
     connected = file.kind in {*_TCP, "unix"} and file.state not in _NOT_CONNECTED
     return file.pid == pid and file.fd >= _FIRST_OWN_FD and connected
