@@ -12,6 +12,7 @@ from trayagent.core.decision_context import Why
 log = logging.getLogger(__name__)
 
 DECISIONS_KEPT = 50  # for each host
+_BEGIN = {"bare-control", "dial", "probe"}
 
 
 class DecisionLog:
@@ -21,8 +22,16 @@ class DecisionLog:
         self._decisions: dict[str, deque[dict[str, Any]]] = {}
 
     def add(self, whys: tuple[Why, ...]) -> None:
-        """Keep the reasons of decisions. Skip a wait or offline verdict that repeats the last verdict and row."""
+        """Keep the reasons of decisions.
+
+        Skip a wait or offline verdict that repeats the last verdict and row, and the wait for what has just begun.
+        """
+        begun: set[str] = set()
         for why in whys:
+            if why.verdict in _BEGIN:
+                begun.add(why.name)
+            elif why.verdict == "wait" and why.name in begun:
+                continue
             kept = self._decisions.setdefault(why.name, deque(maxlen=DECISIONS_KEPT))
             last = kept[-1] if kept else {}
             if (last.get("row"), last.get("verdict")) == (why.row, why.verdict) and why.verdict in {

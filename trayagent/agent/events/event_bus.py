@@ -14,6 +14,10 @@ from trayagent.history.record_events import History
 log = logging.getLogger(__name__)
 
 
+_DECIDED = {"connecting", "master-stale"}
+"""Events that repeat a decision. The log already has the decision, with the same evidence."""
+
+
 class EventBus:
     """Publishes events, as docs/scripting.md describes them."""
 
@@ -25,7 +29,8 @@ class EventBus:
     def publish(self, published: Publish) -> None:
         """Log an event, record it in the history, notify the listeners, and run the event's hook."""
         event = event_object(published, clock_conversion.now_text())
-        log.info("%s %s %s", published.event, published.name or "-", event["reason"])
+        if published.event not in _DECIDED:
+            log.info("%s %s %s", published.event, published.name or "-", event["reason"])
         self._history.record(event)
         for listener in list(self._listeners):
             listener(event)
