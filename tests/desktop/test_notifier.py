@@ -296,6 +296,21 @@ def test_a_click_on_the_message_is_its_first_action(desk: Desk, name: str) -> No
     run(body())
 
 
+@pytest.mark.parametrize("name", ["Xfce Notify Daemon", "lxqt-notificationd"])
+def test_a_server_that_counts_the_click_as_a_button_gets_no_click(desk: Desk, name: str) -> None:
+    """xfce4-notifyd would show the first button twice. lxqt-notificationd shows a list instead of four buttons."""
+
+    async def body() -> None:
+        server = await FakeServer(name=name).take(desk.bus())
+        async with notifier(desk) as (shows, _):
+            shows.show(SIGN_IN)
+            await until(lambda: shows._ids, "shown")
+            assert server.shown[0][1][3] == ["sign-in", "Sign in"]
+        server.leave()
+
+    run(body())
+
+
 def test_a_server_without_buttons_shows_what_to_type(desk: Desk) -> None:
     """Without buttons, the text contains the command of the first button, unless it already does."""
 

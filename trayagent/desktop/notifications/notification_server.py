@@ -22,8 +22,9 @@ _SERVER_DECIDES, _NEVER = -1, 0
 
 DEFAULT = "default"
 """The action of a click on the message itself."""
-# xfce4-notifyd draws the default action as a button, too. With a default action, one button would appear twice.
-_DRAWS_DEFAULT = frozenset({"Xfce Notify Daemon"})
+# These servers count the default action as a button. xfce4-notifyd would show the first button twice.
+# lxqt-notificationd (2.1) shows at most three buttons: with four actions it shows a small list to choose from.
+_DRAWS_DEFAULT = frozenset({"Xfce Notify Daemon", "lxqt-notificationd"})
 
 
 class Server:
