@@ -43,21 +43,21 @@ def test_a_key_that_is_there_twice_is_two_items() -> None:
     layouts.lay_out(entries("a", "a"))
     assert len(layouts.nodes) == 3
     assert list(layouts.keys.values()) == ["a", "a"]
-    assert layouts.lay_out(entries("a", "a")) == Change(None)
+    assert layouts.lay_out(entries("a", "a")) == Change()
 
 
-def test_only_the_parent_whose_children_changed_is_laid_out_again() -> None:
-    """Only the parent whose children changed is laid out again. If two parents changed, the root is laid out again."""
+def test_only_the_parents_whose_children_changed_are_laid_out_again() -> None:
+    """Each parent whose children changed is laid out again, and no other."""
     layouts = Layouts()
 
-    def lay_out(one: str, two: str) -> int | None:
+    def lay_out(one: str, two: str) -> tuple[int, ...]:
         menu = [Entry(k, k, "submenu", children=entries(*v)) for k, v in (("one", one), ("two", two))]
-        return layouts.lay_out(menu).parent
+        return layouts.lay_out(menu).parents
 
-    assert lay_out("ab", "cd") == ROOT
-    assert lay_out("ab", "cd") is None
-    assert lay_out("ab", "dc") == number(layouts, "two")
-    assert lay_out("b", "d") == ROOT
+    assert lay_out("ab", "cd") == (ROOT,)
+    assert lay_out("ab", "cd") == ()
+    assert lay_out("ab", "dc") == (number(layouts, "two"),)
+    assert lay_out("b", "d") == (number(layouts, "one"), number(layouts, "two"))
 
 
 def test_a_property_at_its_default_again_is_sent_as_removed() -> None:
@@ -65,7 +65,7 @@ def test_a_property_at_its_default_again_is_sent_as_removed() -> None:
     layouts = Layouts()
     layouts.lay_out([Entry("a", "a", enabled=False)])
     at = number(layouts, "a")
-    assert layouts.lay_out([Entry("a", "b")]) == Change(None, ((at, {"label": "b"}),), ((at, ("enabled",)),))
+    assert layouts.lay_out([Entry("a", "b")]) == Change((), ((at, {"label": "b"}),), ((at, ("enabled",)),))
 
 
 def test_an_item_of_another_kind_is_another_item() -> None:
@@ -73,7 +73,7 @@ def test_an_item_of_another_kind_is_another_item() -> None:
     layouts = Layouts()
     layouts.lay_out([Entry("a", "a")])
     before = number(layouts, "a")
-    assert layouts.lay_out([Entry("a", "a", "checkbox")]).parent == ROOT
+    assert layouts.lay_out([Entry("a", "a", "checkbox")]).parents == (ROOT,)
     assert number(layouts, "a") != before
 
 

@@ -16,7 +16,7 @@ from tests.desktop.desk import Desk, run, until
 from trayagent.desktop.session_bus import SessionBus
 from trayagent.desktop.tray.known_panels import Panel as TrayPanel
 from trayagent.desktop.tray.linux_tray import StatusNotifierTray
-from trayagent.desktop.tray.look import Look
+from trayagent.desktop.tray.look import Entry, Look
 
 
 @asynccontextmanager
@@ -171,6 +171,48 @@ def test_labels_are_updated_in_place_and_structure_only_when_it_changed(desk: De
             tray.show(look(state="offline", chosen="1 hour", hosts=("web_01",)))
             await until(lambda: panel.signals, "a signal")
             assert [(name, body[1]) for name, body in panel.signals] == [("LayoutUpdated", 0)]
+
+    run(body())
+
+
+def test_a_panel_that_reads_one_level_is_told_of_each_submenu(desk: Desk) -> None:
+    """Plasma reads one level at a time, and only what a signal names. It reads each submenu before the user opens it.
+
+    It is also told of each submenu that changed, if several change at once.
+    """
+
+    async def body() -> None:
+        async with with_panel(desk, interval_s=0) as (tray, _, panel):
+            lines = dict[int, list[str]]()
+
+            async def read(number: int) -> None:
+                _, (_, _, children) = await panel.ask("GetLayout", "iias", number, 1, [])
+                lines[number] = [child.value[1]["label"].value for child in children]
+
+            async def follows(*expected: list[str]) -> None:
+                """Read what each signal names, until all these submenus were read."""
+                while any(submenu not in lines.values() for submenu in expected):
+                    await until(lambda: panel.signals, f"{expected} was not announced: {lines}")
+                    name, body = panel.signals.pop(0)
+                    if name == "LayoutUpdated":
+                        await read(body[1])
+
+            def show(**submenus: str) -> None:
+                deep = Entry("deep", "deep", "submenu", children=(Entry("x", "x"),))
+                items = [
+                    Entry(name, name, "submenu", children=(*(Entry(c, c) for c in inner), deep))
+                    for name, inner in submenus.items()
+                ]
+                tray.show(Look(pixmaps(RED), "trayagent", "", items))
+
+            show(one="ab", two="cd")
+            await follows(["one", "two"], ["a", "b", "deep"], ["c", "d", "deep"], ["x"])
+            show(one="a", two="c")
+            await follows(["a", "deep"], ["c", "deep"])
+            assert ["a", "b", "deep"] not in lines.values()
+            for _ in range(3):
+                await read(0)
+            assert "LayoutUpdated" not in dict(panel.signals), "each submenu is announced once"
 
     run(body())
 

@@ -4,8 +4,9 @@ If a panel requests an item that is gone, it gets InvalidArgs. dbus-fast reads t
 so this module must not use `from __future__ import annotations`. Source: libdbusmenu's dbus-menu.xml.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 from dbus_fast import PropertyAccess, Variant
@@ -44,14 +45,18 @@ class DBusMenu(ServiceInterface):
         super().__init__(NAME)
         self._layouts, self._chosen, self._opening = layouts, chosen, opening
         self._revision = 1
+        self._read: set[int] = set()
+        """The submenus that the panel read, or was told to read."""
 
     def tell(self, change: Change) -> None:
         """Emit the signals that report this change to the panel."""
         if change.updated or change.removed:
             self.ItemsPropertiesUpdated(change)
-        if change.parent is not None:
+        if change.parents:
             self._revision += 1
-            self.LayoutUpdated(change.parent)
+            self._read &= self._layouts.nodes.keys()
+        for parent in change.parents:
+            self.LayoutUpdated(parent)
 
     @dbus_property(access=PropertyAccess.READ)
     def Version(self) -> DBusUInt32:  # noqa: D102, N802  # the specification's name
@@ -71,7 +76,9 @@ class DBusMenu(ServiceInterface):
 
     @dbus_method()
     def GetLayout(self, parent: DBusInt32, depth: DBusInt32, names: Names) -> Layout:  # noqa: D102, N802
-        return self._revision, _as_struct(self._node(parent), depth, names)
+        node = self._node(parent)
+        self._offer(_unread(node, depth))
+        return self._revision, _as_struct(node, depth, names)
 
     @dbus_method()
     def GetGroupProperties(self, ids: Ids, names: Names) -> Properties:  # noqa: D102, N802
@@ -120,6 +127,22 @@ class DBusMenu(ServiceInterface):
     def LayoutUpdated(self, parent: int) -> Revision:  # noqa: D102, N802
         return self._revision, parent
 
+    def _offer(self, numbers: Iterator[int]) -> None:
+        """Announce submenus that the panel left out, each once, after the answer to the panel.
+
+        Plasma otherwise reads a submenu only after it opened. On X11 it then places the empty submenu, and most of its
+        lines are beyond the edge of the screen.
+        """
+        found = [number for number in numbers if number not in self._read]
+        self._read.update(found)
+        if found:
+            asyncio.get_running_loop().call_soon(self._announce, found)
+
+    def _announce(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            if number in self._layouts.nodes:
+                self.LayoutUpdated(number)
+
     def _node(self, number: int) -> Node:
         if number not in self._layouts.nodes:
             raise DBusError(_INVALID, f"there is no item {number}")
@@ -141,6 +164,15 @@ class DBusMenu(ServiceInterface):
         if ROOT in ids:
             self._event(ROOT, "opened")
         return self._revision != before
+
+
+def _unread(node: Node, depth: int) -> Iterator[int]:
+    """Yield the submenus whose lines are not among `depth` levels below a node (-1: all are)."""
+    if depth == 0 and node.children:
+        yield node.id
+    elif depth != 0:
+        for child in node.children:
+            yield from _unread(child, depth - 1)
 
 
 def _as_struct(node: Node, depth: int, names: Sequence[str]) -> list[Any]:

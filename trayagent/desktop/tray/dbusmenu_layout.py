@@ -36,11 +36,11 @@ class Node(Struct, frozen=True):
 class Change(Struct, frozen=True):
     """The difference between two layouts.
 
-    `parent` is the item whose children changed (None: no item; ROOT: maybe several items). `updated` has (id, changed
-    properties). `removed` has (id, names of properties that have their default value again).
+    `parents` are the items whose children changed. `updated` has (id, changed properties). `removed` has (id, names of
+    properties that have their default value again).
     """
 
-    parent: int | None
+    parents: tuple[int, ...] = ()
     updated: tuple[tuple[int, dict[str, Value]], ...] = ()
     removed: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
@@ -149,8 +149,11 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def difference(before: Mapping[int, Node], after: Mapping[int, Node]) -> Change:
-    """Return what to send to a panel that knows `before`. A panel reads new items together with their parent."""
-    moved = [n for n in after.values() if n.id in before and _ids(n) != _ids(before[n.id])]
+    """Return what to send to a panel that knows `before`. A panel reads new items together with their parent.
+
+    Each changed submenu is listed, because Plasma reads only the submenu that a signal names.
+    """
+    parents = tuple(n.id for n in after.values() if n.id in before and _ids(n) != _ids(before[n.id]))
     updated: list[tuple[int, dict[str, Value]]] = []
     removed: list[tuple[int, tuple[str, ...]]] = []
     for node in after.values():
@@ -161,8 +164,7 @@ def difference(before: Mapping[int, Node], after: Mapping[int, Node]) -> Change:
             updated.append((node.id, new))
         if gone := tuple(name for name in old if name not in node.props):
             removed.append((node.id, gone))
-    parent = None if not moved else moved[0].id if len(moved) == 1 else ROOT
-    return Change(parent, tuple(updated), tuple(removed))
+    return Change(parents, tuple(updated), tuple(removed))
 
 
 def _moved(before: Sequence[int], after: Sequence[int]) -> list[int]:
