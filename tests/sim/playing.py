@@ -281,7 +281,7 @@ def _user(world: World, word: str, which: str) -> bool:
         case "agent restarts":
             world.start_agent()
         case _:
-            return word in {"disconnect", "reconnect", "reconnect now", "pause", "resume"}
+            return word in {"disconnect", "reconnect", "reconnect now", "pause", "resume", "use"}
     return True
 
 
