@@ -38,6 +38,7 @@ from trayagent.core.usable_routes import lookups
 _KEEP_ALIVE_S = 60.0
 TICK_S = 10.0
 RESOLVES_S = 0.02
+USED_AGAIN_S = 6.0
 UPLOAD_S, QUEUE_S = 120.0, 6.0
 FIRST_LOOK_S, LOOK_SOON_S = 4.0, 3.0  # as in agent/masters/watch_use.py
 
@@ -258,13 +259,21 @@ class World:
             living.connection.fill(UPLOAD_S, QUEUE_S)
 
     def use(self, name: str) -> None:
-        """Make a program of the user send a byte through the host's master. The agent looks at it 4 s later."""
+        """Make a program of the user send a byte through the host's master, and another one soon after.
+
+        The agent looks at each of them 4 s later.
+        """
         living = self.listening(name)
         if living is None:
             return
-        living.connection.send(answered=False)
+        self._write(name, living)
         self.post(e.MasterUsed(0, name, living.master.pid))
-        self.clock.after(FIRST_LOOK_S, lambda: self._look(name, living))
+        self.clock.after(USED_AGAIN_S, lambda: self._write(name, living))
+
+    def _write(self, name: str, living: Living) -> None:
+        if self.listening(name) is living:
+            living.connection.send(answered=False)
+            self.clock.after(FIRST_LOOK_S, lambda: self._look(name, living))
 
     def _look(self, name: str, living: Living) -> None:
         """Report a byte that got no acknowledgement, and look again until it gets one."""
