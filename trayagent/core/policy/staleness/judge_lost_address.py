@@ -26,7 +26,7 @@ def judge_lost_address(host: Host, state: State, admitted: Admission, gone_at: f
     control, check_at = control_of(host), None
     begun_at = max(gone_at, control.started_at) if control is not None else gone_at
     if host.doubt.observed is not None and host.doubt.observed.adrift and now < begun_at + ADRIFT_S:
-        check_at = now + ADRIFT_CHECK_S
+        check_at = min(now + ADRIFT_CHECK_S, begun_at + ADRIFT_S)
         if not observed_since(host, now - ADRIFT_CHECK_S):
             return Verdict(4, "observe", evidence)
     if control is None or not is_positive(control, host):
