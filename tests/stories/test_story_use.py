@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CAFE, HOME
-from tests.stories.teller import Story
+from tests.stories.teller import ALWAYS, Story
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.events import ForwardsChanged, MasterUsed
 from trayagent.core.facts.forward_spec import parse
@@ -184,3 +184,21 @@ def test_row_12_a_remote_forward_without_an_answer_starts_a_probe(story: Story, 
     failed = ForwardState(parse("remote", "22221:localhost:22"), "failed", None, "it failed", refused=refused)
     story.after(5).post(ForwardsChanged(story.t, "web", master.pid, (failed,)))
     assert len(story.did(SendProbe)) == (0 if refused else 1)
+
+
+def test_hosts_in_use_are_connected_first(story: Story) -> None:
+    """After a move, the hosts that their user uses get the first places at a server, the last used one the very first.
+
+    A jump host of a used host counts as used, too.
+    """
+    names = [f"web{number}" for number in range(9)]
+    for name in names:
+        story.connected(name, scene=HOME, wish=ALWAYS, user=name)
+    story.resolved("web7", user="web7", jump="web8")
+    for name in ("web6", "web7"):
+        story.after(60).post(MasterUsed(story.t, name, story.living(name).pid), "used")
+        story.after(0.05).answered(name)
+    story.after(60).network(CAFE)
+    attempts = {name: story.host(name).attempt for name in names}
+    begun = sorted((attempt.id, name) for name, attempt in attempts.items() if attempt is not None)
+    assert [name for _, name in begun] == ["web8", "web6", "web0", "web1", "web2", "web3"]

@@ -121,13 +121,16 @@ _ROUNDS = 8  # each step of a host may let another host take one, but no chain o
 
 
 def _advance_hosts(context: Context) -> None:
-    """Advance each host that the event concerns, until none can take a step."""
+    """Advance each host that the event concerns, until none can take a step.
+
+    If several hosts wait for one server, those that their user uses come first.
+    """
     share(context)
     for _ in range(_ROUNDS):
         due = unsettled(context)
         if not due:
             return
-        for name in due:
+        for name in sorted(due, key=lambda name: -context.hosts[name].used_at):
             if not is_settled(
                 context, name
             ):  # a step of another host may have taken the place for which it waits

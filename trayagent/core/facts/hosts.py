@@ -248,6 +248,7 @@ class Host(Struct, frozen=True):
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)
     bare_retry: Retry = field(default_factory=Retry)  # the back-off of bare controls, not of logins
+    used_at: float = NEVER  # when its user last began to use it
     checked_at: float = NEVER  # when the banner of the host's server was last checked
     reached: Reached = field(default_factory=Reached)
     login: LoginHistory = field(default_factory=LoginHistory)

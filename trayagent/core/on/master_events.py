@@ -18,6 +18,7 @@ from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Forwards, Host, LoginHistory
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S, LOGINS_WINDOW_S, STALLS_PER_WINDOW
+from trayagent.core.find_jump_host import last_jump
 from trayagent.core.on import draining_progress
 from trayagent.core.on.adopt_master import install
 from trayagent.core.on.forwards import forget_given
@@ -247,6 +248,7 @@ def master_used(context: Context, event: MasterUsed) -> None:
     host = context.with_master(event.name, event.pid)
     if host is None:
         return
+    host = _note_use(context, host)
     if not event.stalled:
         probe_again(context, host, older_s=0.0)
         return
@@ -257,6 +259,14 @@ def master_used(context: Context, event: MasterUsed) -> None:
     if host.probed_at is None and (context.get(host.name) or host).probed_at is not None:
         context.because(host.name, 12, "probe", Evidence.of(data="unacknowledged"))
     probe_carriers(context, host, older_s=0.0)
+
+
+def _note_use(context: Context, host: Host) -> Host:
+    """Note that the host and those that carry its master are used now, so they are connected before others."""
+    carrier = last_jump(context.state.hosts, host)
+    while carrier is not None and carrier.used_at != context.now:
+        carrier = last_jump(context.state.hosts, context.put(carrier, used_at=context.now))
+    return context.put(host, used_at=context.now)
 
 
 def agent_socket_updated(context: Context, event: AgentSocketUpdated) -> None:
