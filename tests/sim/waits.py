@@ -31,6 +31,7 @@ class Waits:
     _since: dict[str, tuple[object, float]] = field(default_factory=dict)
     _seen: object = None
     _quiet: set[str] = field(default_factory=set)  # hosts that were not busy in the state `_seen`
+    _until: dict[str, float] = field(default_factory=dict)  # when the waits in the state `_seen` are over
 
     def turns(self, event: e.Event) -> None:
         """Check that events do not cause each other forever while no time passes."""
@@ -49,8 +50,9 @@ class Waits:
         if self.world.state is not self._seen:
             self._seen = self.world.state
             self._quiet.clear()
+            self._until.clear()
         for name in self.world.roles:
-            if name in self._quiet:
+            if name in self._quiet or self.world.clock.now < self._until.get(name, 0.0):
                 continue
             host = self.world.state.hosts.get(name)
             if host is None or (host.master is not None and not host.suspect):
@@ -85,6 +87,8 @@ class Waits:
                 late is not None and late.at is not None
             )
             assert told, world.rules.says(name, "waits, and nothing says for what")
+            if late is not None and late.at is not None:
+                self._until[name] = late.at
 
     def _alone_s(self, name: str) -> float:
         """Return how long a host may be busy without an attempt. If the next hop acknowledges, that is longer.
