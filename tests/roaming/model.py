@@ -14,15 +14,17 @@ from unittest.mock import patch
 
 from trayagent.roaming import far_relay_and_resend_buffer as far_relay
 from trayagent.roaming import near_session
-from trayagent.roaming.far_relay_and_resend_buffer import Budget, FarLink, Link, LinkError, Stream
-from trayagent.roaming.near_session import NearLink
+from trayagent.roaming.far_relay_and_resend_buffer import Budget, FarLink, Link, LinkError, Seal, Stream
+from trayagent.roaming.near_session import NearLink, NearPortLink
 
 TOKEN = b"0123456789abcdef.0123456789abcdef0123456789abcdef"
 MARKER = b'TRAYAGENT-ROAM {"machine": "m", "boot": "b"}\n'
+SEAL = Seal(TOKEN)
 SETTLED_STEPS = 4000
 
 # With small sizes, the same number of bytes reaches more edge cases.
-SMALL = {"PAYLOAD_MAX": 64, "EARLY_MAX": 64, "WINDOW_START": 192, "WINDOW_MIN": 64, "WINDOW_MAX": 2048,
+SMALL = {"PAYLOAD_MAX": 64, "TAGGED_PAYLOAD_MAX": 64, "EARLY_MAX": 64,
+         "WINDOW_START": 192, "WINDOW_MIN": 64, "WINDOW_MAX": 2048,
          "AWAY_MAX": 256, "UNDELIVERED_MAX": 2112, "ACK_EACH": 32, "ACK_EACH_ROOMY": 128, "ROOMY": 512,
          "BURST": 256, "ROOM_MIN": 8, "SMALL": 16, "HELD_MAX": 100}  # fmt: skip
 
@@ -77,6 +79,7 @@ class Pipe:
     flying: bytearray = field(default_factory=bytearray)
     buffered: bytes = b""
     open: bool = True
+    forged: bool = False
 
 
 @dataclass
@@ -88,6 +91,11 @@ class Carrier:
     number: int
     up: Pipe = field(default_factory=Pipe)
     down: Pipe = field(default_factory=lambda: Pipe(bytearray(MARKER)))
+
+    @property
+    def tagged(self) -> bool:
+        """Whether this link is on a TCP port."""
+        return any(link is not None and link.seal is not None for link in (self.near, self.far))
 
 
 class World:
@@ -111,8 +119,15 @@ class World:
         for carrier in self.carriers:
             if carrier.near and not carrier.near.live:
                 self.lose(carrier, "near")
-        link = NearLink(self.near.stream, TOKEN[:16].decode(), TOKEN[17:].decode(), None)
         relay: Any = self.far
+        name = TOKEN[:16].decode()
+        if (
+            self.near.stream.link is not None and self.random.random() < 0.4
+        ):  # later attaches may come by a port
+            port = NearPortLink(self.near.stream, name, SEAL, {"machine": "m", "boot": "b"})
+            self.carriers.append(Carrier(port, FarLink(relay, SEAL), port.counter, down=Pipe()))
+            return
+        link = NearLink(self.near.stream, name, TOKEN[17:].decode(), None)
         self.carriers.append(Carrier(link, FarLink(relay), link.counter))
 
     def lose(self, carrier: Carrier, side: str) -> None:
@@ -133,6 +148,13 @@ class World:
         for pipe in (carrier.up, carrier.down):
             del pipe.flying[self.random.randint(0, len(pipe.flying)) :]
             pipe.open = False
+
+    def forge(self, carrier: Carrier) -> None:
+        """Change a byte in flight on a port, where anyone on the route may do so. That ends at most this link."""
+        for pipe in (carrier.up, carrier.down):
+            if carrier.tagged and pipe.flying:
+                pipe.flying[self.random.randrange(len(pipe.flying))] ^= self.random.randint(1, 255)
+                pipe.forged = True
 
     def send(self, end: End, most: int) -> None:
         """Let a program send some bytes, and the end after its last byte."""
@@ -179,7 +201,8 @@ class World:
             used = link.receive(memoryview(bytearray(data)), self.now)
             pipe.buffered = data[used:]
         except LinkError as error:
-            self.errors.append(str(error))
+            if not pipe.forged:
+                self.errors.append(str(error))
             self.lose(carrier, side)
         end.stream.settle()
         if link is carrier.far and link.live and not was_live:
@@ -234,6 +257,8 @@ class World:
             self.cut(carrier)
         elif what < 0.04:
             self.lose(carrier, side)
+        elif what < 0.045:
+            self.forge(carrier)
         elif what < 0.25:
             self.send(end, most)
         elif what < 0.35:

@@ -2,13 +2,16 @@
 """Keeps one ssh connection of a laptop open on its server while the laptop changes networks.
 
 trayagent puts this file on a server and starts it through ssh, as the user who logs in. It needs Python 3.7 or
-later and nothing else. It opens no port: it listens on a Unix socket that only this user can open, and connects to
-this server's own sshd. docs/roaming.md of trayagent describes it for administrators.
+later and nothing else. It listens on a Unix socket that only this user can open, and connects to this server's own
+sshd. It opens a TCP port only if `serve` gets PORTS. docs/roaming.md of trayagent describes it for administrators.
 
-    python3 -m far_relay serve ADDRESS PORT SECONDS LAPTOP   start a relay in the background; the token is on stdin
-    python3 -m far_relay attach ID                           connect stdin and stdout to a relay
-    python3 -m far_relay end                                 end a relay; the token is on stdin
-    python3 -m far_relay list                                print the user's relays on this machine as JSON
+    python3 -m far_relay serve ADDRESS PORT SECONDS LAPTOP [PORTS]
+                                     start a relay in the background; the token is on stdin
+    python3 -m far_relay attach ID   connect stdin and stdout to a relay
+    python3 -m far_relay end         end a relay; the token is on stdin
+    python3 -m far_relay list        print the user's relays on this machine as JSON
+
+With PORTS, such as 60001-60010, the relay also listens on the first free one of these TCP ports, at ADDRESS.
 
 A token is ID.SECRET: 16 and 32 hexadecimal digits. Each command prints one line that begins with TRAYAGENT-ROAM.
 
@@ -74,7 +77,10 @@ ROOM_MIN = 8 * KIB  # with less room in the window, wait for the next acknowledg
 # -- frames -------------------------------------------------------------------------------------------------
 
 HEADER = struct.Struct("!IBBHQ")
-"""Payload bytes, type, flags, zero, offset. Flag 0x80 is reserved for a 16-byte tag after the header."""
+"""Payload bytes, type, flags, zero, offset. Flag TAGGED announces a tag between the header and the payload."""
+TAGGED = 0x80  # flag of every frame on a TCP port, which no ssh protects. A channel refuses it
+TAG_SIZE = 16
+TAGGED_PAYLOAD_MAX = 16 * KIB  # nothing of a tagged frame is passed on before the whole frame is here
 ATTACH, ATTACHED, DATA, ACK, END, BYE = range(1, 7)
 LATE = 1  # flag of an ACK: sent by the timer, so the round trip includes ACK_AFTER_S
 RARE = 1  # flag of DATA: the sender's window is so large that an ACK each ACK_EACH_ROOMY is enough
@@ -90,6 +96,30 @@ MAGIC = b"roam"
 def frame(kind: int, offset: int = 0, payload: bytes = b"", flags: int = 0) -> bytes:
     """Return the bytes of a frame."""
     return HEADER.pack(len(payload), kind, flags, 0, offset) + payload
+
+
+class Seal:
+    """Tags the frames of one connection's links on a TCP port, with a key from the token. The token stays secret.
+
+    Raise ImportError if Python cannot load its hash functions: the relay may run since before an upgrade.
+    """
+
+    def __init__(self, token: bytes) -> None:
+        import hmac  # imported only here, because it needs 3 MB, and most relays have no port
+
+        key = hmac.new(token, b"direct port 1", "sha256").digest()
+        self._mac = hmac.new(key, digestmod="sha256")
+
+    def tag(self, sender: bytes, counter: int, header: Buffer, payload: Buffer) -> bytes:
+        """Return the tag of a frame: a truncated HMAC-SHA256. `sender` is NEAR or FAR, `counter` the attach's."""
+        mac = self._mac.copy()
+        mac.update(sender + counter.to_bytes(8, "big"))
+        mac.update(header)
+        mac.update(payload)
+        return mac.digest()[:TAG_SIZE]
+
+
+NEAR, FAR = b"near", b"far "  # who sends a frame
 
 
 class LinkError(Exception):
@@ -235,11 +265,17 @@ class Link:
     """One link of a stream, from its attach to its loss.
 
     The caller passes received bytes to `receive`, writes what `gather` returns, and reports to `wrote` how much of that
-    was written. A subclass implements `handshake`: the frames before the link is live.
+    was written. A subclass implements `handshake`: the frames before the link is live. With a seal, the link tags each
+    frame that it sends, and processes no frame without a valid tag.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    sender, peer = NEAR, FAR
+
+    def __init__(self, stream: Stream, seal: Seal | None = None) -> None:
         self.stream = stream
+        self.seal = seal
+        self.counter = 0  # of this link's attach
+        self.payload_max = PAYLOAD_MAX if seal is None else TAGGED_PAYLOAD_MAX
         self.live = False
         self.lost: str | None = None  # why this link ended
         self.over: str | None = None  # why the peer ended the connection
@@ -273,6 +309,14 @@ class Link:
             at = self._accept(data, 0, size)
         while size - at >= HEADER.size and self.over is None:
             length, kind, flags, zero, offset = HEADER.unpack_from(data, at)
+            if self.seal is not None:
+                stop = at + HEADER.size + TAG_SIZE + length
+                self._check_header(length, kind, flags, zero)
+                if stop > size:
+                    break
+                self._receive_tagged(kind, offset, data[at:stop], now)
+                at = stop
+                continue
             if length > PAYLOAD_MAX or zero or flags > 1:
                 raise LinkError("malformed")
             if kind == DATA and self.live:
@@ -286,6 +330,38 @@ class Link:
             self._process(kind, offset, flags, data[at + HEADER.size : stop], now)
             at = stop
         return at
+
+    def _check_header(self, length: int, kind: int, flags: int, zero: int) -> None:
+        """Check a tagged frame's header, before its payload takes memory. Raise LinkError."""
+        if length > self.payload_max or zero or flags & ~1 != TAGGED:
+            raise LinkError("malformed")
+        if not self.live and (kind, length) not in {(ATTACH, HELLO.size), (ATTACHED, WELCOME.size)}:
+            raise LinkError("malformed")
+
+    def _receive_tagged(self, kind: int, offset: int, whole: memoryview, now: float) -> None:
+        """Process a complete tagged frame. Raise LinkError if its tag is wrong."""
+        begin = HEADER.size + TAG_SIZE
+        header, tag, payload = whole[: HEADER.size], whole[HEADER.size : begin], whole[begin:]
+        counter = HELLO.unpack(payload)[4] if kind == ATTACH and not self.live else self.counter
+        if self.seal is None or not same(self.seal.tag(self.peer, counter, header, payload), bytes(tag)):
+            raise LinkError("tag")
+        flags = header[5] & ~TAGGED
+        if kind == DATA:
+            self.ack_each = ACK_EACH_ROOMY if flags & RARE else ACK_EACH
+            self.stream.accept(offset, payload)
+        else:
+            self._process(kind, offset, flags, payload, now)
+
+    def framed(self, kind: int, offset: int, payload: bytes = b"", flags: int = 0) -> bytes:
+        """Return the bytes of a frame for this link."""
+        return self._header(kind, offset, payload, flags) + payload
+
+    def _header(self, kind: int, offset: int, payload: Buffer, flags: int) -> bytes:
+        """Return what comes before the payload of a frame: its header, and with a seal its tag."""
+        if self.seal is None:
+            return HEADER.pack(len(payload), kind, flags, 0, offset)
+        header = HEADER.pack(len(payload), kind, flags | TAGGED, 0, offset)
+        return header + self.seal.tag(self.sender, self.counter, header, payload)
 
     def _process(self, kind: int, offset: int, flags: int, payload: memoryview, now: float) -> None:
         """Process a complete frame that is not DATA of a live link."""
@@ -402,24 +478,24 @@ class Link:
         if self.live and (self.ack_due or answers):  # beside data, an acknowledgement costs nothing
             self.acked, self.acked_at = stream.delivered, now
             late = self.ack_due and self.ack_at is not None
-            bufs.append(frame(ACK, self.acked, flags=LATE if late else 0))
+            bufs.append(self.framed(ACK, self.acked, flags=LATE if late else 0))
             self.ack_due, self.ack_at = False, None
         flags = RARE if self.window >= ROOMY else 0
         while self.pending and size < BURST and len(bufs) < BUFFERS_MAX and self.at < limit:
             offset, data = self.pending[0]
             begin = self.at - offset
-            stop = min(len(data), limit - offset, begin + PAYLOAD_MAX)
+            stop = min(len(data), limit - offset, begin + self.payload_max)
             if stop == len(data):
                 self.pending.popleft()
             piece = data if stop - begin == len(data) else memoryview(data)[begin:stop]
-            bufs += [HEADER.pack(stop - begin, DATA, flags, 0, self.at), piece]
+            bufs += [self._header(DATA, self.at, piece, flags), piece]
             self.at = offset + stop
             self.sent_at = now
             size += stop - begin
             if self.timed is None and self.live:
                 self.timed = self.at, now
         if self.live and self._end_is_next():
-            bufs.append(frame(END, stream.next))
+            bufs.append(self.framed(END, stream.next))
             self.end_sent = True
         stream.sent = max(stream.sent, self.at + self.end_sent)
         return bufs
@@ -435,7 +511,7 @@ class Link:
 
     def bye(self, why: str, *, final: bool) -> None:
         """Queue a goodbye: for this link, or if `final` for the whole connection."""
-        self.control.append(frame(BYE, 0, why.encode(), FINAL if final else 0))
+        self.control.append(self.framed(BYE, 0, why.encode(), FINAL if final else 0))
 
     def _limit(self) -> int:
         return self.stream.base + self.window if self.live else self.early
@@ -469,7 +545,7 @@ class Loop:
         self.poll = select.poll()
         self.masks: dict[int, int] = {}
         self.handlers: dict[int, Callable[[int], None]] = {}
-        self.buffer = memoryview(bytearray(BURST + PAYLOAD_MAX + HEADER.size))
+        self.buffer = memoryview(bytearray(BURST + PAYLOAD_MAX + HEADER.size + TAG_SIZE))
 
     def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
         """Call the handler with poll's events for this descriptor. A mask of 0 stops watching it."""
@@ -717,8 +793,11 @@ class Session:
             self.finish(wire.link.over)
 
     def refuse(self, wire: Wire, why: str) -> None:
-        """Close a link on which the peer sent invalid data. Notify the peer if that does not block."""
-        if not wire.link.rest:
+        """Close a link on which the peer sent invalid data. Notify the peer if that does not block.
+
+        Strangers at a TCP port get no answer.
+        """
+        if not wire.link.rest and (wire.link.live or wire.link.seal is None):
             self.farewell(wire, why, final=False)
         self.drop(wire, why)
 
@@ -779,6 +858,10 @@ MARKER = "TRAYAGENT-ROAM"
 FIRST_ATTACH_S = 120.0  # a relay ends if no attach comes within this time
 PENDING_MAX = 4  # connections that have not attached yet; if there are more, drop the oldest
 PENDING_S = 30.0
+STRANGERS_MAX = 16  # the same for connections to the TCP port, which anyone can open
+STRANGERS_S = 10.0
+BACKLOG = 128  # so that the kernel drops no SYN of the laptop while many strangers connect
+PORTS_MAX = 1000
 RELAYS_MAX = 32  # for one user on one machine
 ANSWER_S = 5.0
 LINE_MAX = 4 * KIB
@@ -789,10 +872,12 @@ class Failure(Exception):  # noqa: N818  # the name says what happened
 
 
 class FarLink(Link):
-    """The far relay's end of a link. It must begin with an attach that has the token."""
+    """The far relay's end of a link. It must begin with an attach that has the token, or with a seal a valid tag."""
 
-    def __init__(self, relay: FarRelay) -> None:
-        super().__init__(relay.stream)
+    sender, peer = FAR, NEAR
+
+    def __init__(self, relay: FarRelay, seal: Seal | None = None) -> None:
+        super().__init__(relay.stream, seal)
         self.relay = relay
 
     def handshake(self, kind: int, offset: int, payload: bytes) -> None:
@@ -802,19 +887,20 @@ class FarLink(Link):
         magic, newest, oldest, zero, counter, name, secret = HELLO.unpack(payload)
         if magic != MAGIC or zero:
             raise LinkError("malformed")
-        if not same(self.relay.token, name + b"." + secret):
+        if not same(self.relay.token, name + b"." + (secret if self.seal is None else self.relay.token[17:])):
             raise LinkError("token")
         if oldest > VERSION or newest < OLDEST:
             raise LinkError("version")
         if counter <= self.stream.counter:
             raise LinkError("older-attach")
+        if self.seal is not None and not self.stream.counter:
+            raise LinkError("token")  # the first attach comes by a channel, since it reports the machine
         self.relay.connect()
         self.go_live(offset)
-        self.stream.counter = counter
+        self.stream.counter = self.counter = counter
         self.acked = self.stream.delivered
-        self.control.append(
-            frame(ATTACHED, self.stream.delivered, WELCOME.pack(min(newest, VERSION), 0, 0, counter))
-        )
+        welcome = WELCOME.pack(min(newest, VERSION), 0, 0, counter)
+        self.control.append(self.framed(ATTACHED, self.acked, welcome))
 
 
 class Caller:
@@ -838,7 +924,13 @@ class FarRelay(Session):
     """One far relay: its socket, and the connection to sshd that it keeps open."""
 
     def __init__(
-        self, listener: socket.socket, path: str, token: bytes, sshd: tuple[str, int], labels: Any
+        self,
+        listener: socket.socket,
+        path: str,
+        token: bytes,
+        sshd: tuple[str, int],
+        labels: Any,
+        port: socket.socket | None = None,
     ) -> None:
         super().__init__(Loop(), Stream())
         self.listener, self.path, self.token, self.sshd, self.labels = listener, path, token, sshd, labels
@@ -847,6 +939,10 @@ class FarRelay(Session):
         self.callers: list[Caller] = []
         listener.setblocking(False)
         self.loop.watch(listener.fileno(), READ, lambda _: self._accept())
+        self.port, self.seal = port, None if port is None else Seal(token)
+        if port is not None:
+            port.setblocking(False)
+            self.loop.watch(port.fileno(), READ, lambda _: self._accept_stranger())
 
     def run(self) -> None:
         """Serve until the connection ends."""
@@ -888,8 +984,11 @@ class FarRelay(Session):
         super().finish(why)
         for caller in list(self.callers):
             self._forget(caller)
-        self.loop.forget(self.listener.fileno())
-        self.listener.close()
+        for one in (self.listener, self.port):
+            if one is not None:
+                self.loop.forget(one.fileno())
+                one.close()
+        self.port = None
 
     # -- time -----------------------------------------------------------------------------------------
 
@@ -903,8 +1002,13 @@ class FarRelay(Session):
         if self.callers:
             times += [caller.since + PENDING_S for caller in self.callers]
         if len(self.wires) > 1 or self.stream.link is None:  # otherwise the only link is live
-            times += [wire.since + PENDING_S for wire in self.wires if not wire.link.live]
+            times += [wire.since + self._patience_s(wire) for wire in self.wires if not wire.link.live]
         return min((at for at in times if at is not None), default=None)
+
+    @staticmethod
+    def _patience_s(wire: Wire) -> float:
+        """How long a link may wait before its attach."""
+        return PENDING_S if wire.link.seal is None else STRANGERS_S
 
     def _expire(self, now: float) -> None:
         limit = self._limit()
@@ -915,8 +1019,29 @@ class FarRelay(Session):
             if now >= caller.since + PENDING_S:
                 self._forget(caller)
         for wire in list(self.wires):
-            if not wire.link.live and now >= wire.since + PENDING_S:
+            if not wire.link.live and now >= wire.since + self._patience_s(wire):
                 self.drop(wire, "silent")
+
+    # -- the TCP port -----------------------------------------------------------------------------------
+
+    def _accept_stranger(self) -> None:
+        """Accept a connection to the TCP port. It becomes a link if a valid attach comes in time."""
+        if self.port is None:
+            return
+        try:
+            sock = self.port.accept()[0]
+        except OSError:
+            return
+        strangers = self._waiting(tagged=True)
+        if len(strangers) >= STRANGERS_MAX:
+            self.drop(strangers[0], "crowded")
+        use_for_link(sock)
+        fd = sock.detach()
+        self.add(Wire(FarLink(self, self.seal), fd, fd))
+
+    def _waiting(self, *, tagged: bool) -> list[Wire]:
+        """Return the links that have not attached yet, the oldest first."""
+        return [wire for wire in self.wires if not wire.link.live and (wire.link.seal is not None) == tagged]
 
     # -- the socket -----------------------------------------------------------------------------------
 
@@ -996,7 +1121,7 @@ class FarRelay(Session):
         """Remove a caller from the list, because its request is complete. Make room for its link."""
         self.callers.remove(caller)
         self.loop.forget(caller.sock.fileno())
-        waiting = [wire for wire in self.wires if not wire.link.live]
+        waiting = self._waiting(tagged=False)
         if len(waiting) >= PENDING_MAX:
             self.drop(waiting[0], "crowded")
 
@@ -1023,6 +1148,12 @@ class FarRelay(Session):
             "attached": stream.link is not None,
             "away_s": away_s,
         }
+
+
+def use_for_link(sock: socket.socket) -> None:
+    """Prepare a TCP connection for a link: send at once, and notice after hours that the peer is gone, as sshd does."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def same(one: bytes, other: bytes) -> bool:
@@ -1208,11 +1339,36 @@ def read_token() -> bytes:
     return line.strip()
 
 
-def serve(address: str, port: str, seconds: str, laptop: str) -> None:
+def listen(address: str, ports: str) -> socket.socket | None:
+    """Return a socket that listens on the first free port, None if none is free. Raise ValueError, Failure."""
+    first, _, last = ports.partition("-")
+    low, high = int(first), int(last or first)
+    if not 1024 <= low <= high <= 65_535 or high - low >= PORTS_MAX:
+        raise Failure("usage")
+    for port in range(low, high + 1):
+        try:
+            found = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)[0]
+            sock = socket.socket(found[0], socket.SOCK_STREAM)
+        except OSError:
+            return None
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(found[4])
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+        else:
+            return sock
+    return None
+
+
+def serve(address: str, port: str, seconds: str, laptop: str, ports: str = "") -> None:
     """Start a relay in the background and print its description."""
     token = read_token()
     name = token[:16].decode()
     labels = {"id": name, "laptop": laptop[:64], "since": int(time.time()), "roam_for": int(float(seconds))}
+    direct = listen(address, ports) if ports else None
+    labels["port"] = direct.getsockname()[1] if direct is not None else None
     sshd = (address, int(port))
     folder = make_folder()
     living = [one for place, one in sockets() if ask(place, one, {"do": "list"}) is not None]
@@ -1233,7 +1389,7 @@ def serve(address: str, port: str, seconds: str, laptop: str) -> None:
     finally:
         os.chdir("/")
     try:
-        detach(lambda: FarRelay(listener, path, token, sshd, labels).run())
+        detach(lambda: FarRelay(listener, path, token, sshd, labels, direct).run())
     except OSError:
         os.unlink(path)
         raise
@@ -1339,15 +1495,15 @@ def print_list() -> None:
 
 def main(words: list[str]) -> int:
     """Carry out a command; return the exit status."""
-    commands: dict[str, tuple[Callable[..., None], int]] = {
-        "serve": (serve, 4),
-        "attach": (attach, 1),
-        "end": (end, 0),
-        "list": (print_list, 0),
+    commands: dict[str, tuple[Callable[..., None], int, int]] = {
+        "serve": (serve, 4, 5),
+        "attach": (attach, 1, 1),
+        "end": (end, 0, 0),
+        "list": (print_list, 0, 0),
     }
-    run, count = commands.get(words[0] if words else "", (None, 0))
+    run, least, most = commands.get(words[0] if words else "", (None, 0, 0))
     try:
-        if run is None or len(words) != count + 1:
+        if run is None or not least <= len(words) - 1 <= most:
             raise Failure("usage")
         run(*words[1:])
     except Failure as failure:

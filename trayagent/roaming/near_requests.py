@@ -44,6 +44,7 @@ class Client:
         self._requests = {
             "start": self._start,
             "attach": self._attach,
+            "attach-port": self._attach_port,
             "status": self._status,
             "watch": self._watch_events,
             "end": self._end,
@@ -180,6 +181,21 @@ class Client:
         fds, self.fds = self.fds, []
         incoming, outgoing, keep = fds[0], fds[count - 1], tuple(fds[count:])
         session.attach(incoming, outgoing, keep, lambda words: self.send({**words, "tag": tag}))
+
+    def _attach_port(self, order: dict[str, Any], tag: Any) -> None:
+        session = self._session(order)
+        if len(self.fds) != 1:
+            self._close_fds(self.fds)
+            raise BadRequestError("no-descriptor")
+        if session.machine is None:
+            self._close_fds(self.fds)
+            raise BadRequestError("not-attached")
+        fd = self.fds.pop()
+        try:
+            session.attach_port(fd, lambda words: self.send({**words, "tag": tag}))
+        except ImportError:  # Python was upgraded since this relay started
+            os.close(fd)
+            raise BadRequestError("no-hash") from None
 
     def _status(self, _order: dict[str, Any], tag: Any) -> None:
         relay = self.relay

@@ -20,11 +20,11 @@ from trayagent.roaming.far_relay_and_resend_buffer import (
     Link,
     LinkError,
     Loop,
+    Seal,
     Session,
     Stream,
     Wire,
     clock,
-    frame,
 )
 
 TYPE_CHECKING = False  # importing typing would need memory in a process that always runs
@@ -40,14 +40,17 @@ INNER_BUFFER = 104 * 1024
 # If data is not acknowledged for this long, report that once. On a slow line, this may happen without a fault.
 STALLED_S = 3.0
 ATTACH_S = 60.0  # the longest wait for the answer to an attach; enough even for a slow line
+NO_SECRET = "0" * 32
 _MARKER = MARKER.encode() + b" "
 
 
 class NearLink(Link):
     """The near relay's end of a link. It sends the attach; the far end first reports its machine."""
 
-    def __init__(self, stream: Stream, name: str, secret: str, machine: str | None) -> None:
-        super().__init__(stream)
+    def __init__(
+        self, stream: Stream, name: str, secret: str, machine: str | None, seal: Seal | None = None
+    ) -> None:
+        super().__init__(stream, seal)
         self.machine = machine  # the server's machine, None before the first attach
         self.said: dict[str, Any] | None = None
         self.noise = 0
@@ -55,7 +58,7 @@ class NearLink(Link):
         self.counter = stream.counter
         hello = HELLO.pack(MAGIC, VERSION, OLDEST, 0, self.counter, name.encode(), secret.encode())
         self.acked = stream.delivered
-        self.control.append(frame(ATTACH, self.acked, hello))
+        self.control.append(self.framed(ATTACH, self.acked, hello))
         self.at = min(stream.base, stream.next)
         self.early = self.at + EARLY_MAX
         self.pending = stream.held.copy()
@@ -107,6 +110,17 @@ class NearLink(Link):
         self.go_live(offset)
 
 
+class NearPortLink(NearLink):
+    """The near relay's end of a link over the far relay's TCP port. `said`: what is known of its machine.
+
+    The far relay sends no marker there. The tag of its answer proves which relay it is. The secret is not sent.
+    """
+
+    def __init__(self, stream: Stream, name: str, seal: Seal, said: dict[str, Any]) -> None:
+        super().__init__(stream, name, NO_SECRET, None, seal)
+        self.said = said
+
+
 class NearSession(Session):
     """A connection that roams, from `start` to its end.
 
@@ -127,6 +141,7 @@ class NearSession(Session):
         self.trouble: str | None = None  # why the last link ended
         self.stalled: tuple[int, float] | None = None  # the last `Link.timed` that was reported as stalled
         self.answers: dict[Wire, Callable[[dict[str, Any]], None]] = {}
+        self.seal: Seal | None = None  # for links on the far relay's TCP port
 
     def open(self) -> socket.socket:
         """Return the socket that ssh will use as its connection."""
@@ -140,10 +155,28 @@ class NearSession(Session):
         self, incoming: int, outgoing: int, keep: tuple[int, ...], answer: Callable[[dict[str, Any]], None]
     ) -> None:
         """Begin a link on these descriptors. Keep a live link until the new one is live."""
+        self._drop_waiting()
+        link = NearLink(self.stream, self.name, self.secret, self.machine)
+        self._begin(Wire(link, incoming, outgoing, keep), answer)
+
+    def attach_port(self, fd: int, answer: Callable[[dict[str, Any]], None]) -> None:
+        """Begin a link on a TCP connection to the far relay's port. Keep a live link until the new one is live.
+
+        The connection must have been attached by a channel before. Raise ImportError if Python cannot make tags.
+        """
+        if self.seal is None:
+            self.seal = Seal(f"{self.name}.{self.secret}".encode())
+        self._drop_waiting()
+        said = {"machine": self.machine, "boot": self.boot}
+        self._begin(Wire(NearPortLink(self.stream, self.name, self.seal, said), fd, fd), answer)
+
+    def _drop_waiting(self) -> None:
+        """Drop the links that are not live yet."""
         for wire in list(self.wires):
             if not wire.link.live:
                 self.drop(wire, "replaced")
-        wire = Wire(NearLink(self.stream, self.name, self.secret, self.machine), incoming, outgoing, keep)
+
+    def _begin(self, wire: Wire, answer: Callable[[dict[str, Any]], None]) -> None:
         self.answers[wire] = answer
         self.add(wire)
 
@@ -155,7 +188,13 @@ class NearSession(Session):
             # The attach took at least one round trip. Without this, data that waits for the link would hide it.
             link.min_rtt_s = clock() - wire.since
         self.trouble = None
-        where = {"id": self.name, "machine": self.machine, "boot": self.boot, "counter": self.stream.counter}
+        where = {
+            "id": self.name,
+            "machine": self.machine,
+            "boot": self.boot,
+            "counter": self.stream.counter,
+            "by": way(link),
+        }
         if answer := self.answers.pop(wire, None):
             answer({"ok": True, **where})
         self.tell({"event": "attached", "host": self.host, **where})
@@ -244,4 +283,10 @@ class NearSession(Session):
             "received": stream.got,
             "unconfirmed": stream.unconfirmed,
             "trouble": self.trouble,
+            "by": way(stream.link),
         }
+
+
+def way(link: Link | None) -> str | None:
+    """Return how a link reaches the far relay: "channel" or "port", None for no link."""
+    return None if link is None else "channel" if link.seal is None else "port"
