@@ -106,6 +106,38 @@ def waiting(tmp_path: Path) -> Iterator[Any]:
     yield started
 
 
+def test_a_manager_that_joins_the_bus_after_the_agent_is_used(desk: Desk) -> None:
+    """At a login systemd starts the bus for the agent, and joins it a moment later: the first master has its scope."""
+
+    async def body() -> None:
+        address = desk.bus()
+        groups: dict[int, str] = {}
+        scopes = Scopes(lambda: address, lambda pid: groups.get(pid, ""), lambda: True)
+        opening = asyncio.create_task(scopes.open())
+        await asyncio.sleep(0.1)
+        async with managed(address) as manager:
+            manager.groups = groups
+            await opening
+            assert await scopes.take("web01", 4711)
+            assert list(manager.scopes) == ["trayagent-web01-4711.scope"]
+        await scopes.close()
+
+    run(body())
+
+
+def test_without_a_manager_no_login_waits_for_one(desk: Desk) -> None:
+    """On a bus without systemd the agent does not wait for it."""
+
+    async def body() -> None:
+        address = desk.bus()
+        scopes = Scopes(lambda: address, runs=lambda: False)
+        await scopes.open()
+        assert not scopes.ready
+        await scopes.close()
+
+    run(body())
+
+
 def test_a_master_gets_a_scope_before_it_begins(desk: Desk, waiting: Any, tmp_path: Path) -> None:
     """The master is in its scope before it starts, and so are all its children. The scope is in app.slice."""
 

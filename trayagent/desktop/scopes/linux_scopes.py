@@ -31,6 +31,7 @@ CONNECT_S = 1.0  # at the agent's start, in parallel with everything else
 SLOW_IN_A_ROW = 3  # a busy machine may be late once
 PAUSE_S = 600.0  # do not use a manager that is missing or late repeatedly: recoveries must not wait for it
 _POLL_S = 0.0005
+_JOINS_POLL_S = 0.02  # only at the agent's start, for CONNECT_S at most
 _STOP_US = (
     5_000_000  # SIGTERM ends ssh at the end of the session; an ssh that hangs must not delay a shutdown
 )
@@ -39,6 +40,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 _SYSTEMD = "org.freedesktop.systemd1"
 _OWNER = Call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner")
+_NO_OWNER = "org.freedesktop.DBus.Error.NameHasNoOwner"
 _START = Call(_SYSTEMD, "/org/freedesktop/systemd1", f"{_SYSTEMD}.Manager", "StartTransientUnit")
 
 
@@ -53,6 +55,12 @@ def manager_bus_address(environment: Mapping[str, str] = os.environ) -> str | No
     return session_bus_address(environment)
 
 
+def manager_runs(environment: Mapping[str, str] = os.environ) -> bool:
+    """Report whether systemd runs a manager for this user, on the bus or not."""
+    folder = environment.get("XDG_RUNTIME_DIR")
+    return bool(folder) and Path(folder or "", "systemd", "private").exists()
+
+
 class Scopes:
     """Requests scopes from systemd's user manager. Without a manager it does nothing, and no login waits."""
 
@@ -60,9 +68,11 @@ class Scopes:
         self,
         address: Callable[[], str | None] = manager_bus_address,
         groups: Callable[[int], str] = groups_of,
+        runs: Callable[[], bool] = manager_runs,
     ) -> None:
         self._address = address
         self._groups = groups
+        self._runs = runs
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
         self._not_before = 0.0
@@ -85,14 +95,29 @@ class Scopes:
             return
         try:
             async with asyncio.timeout(CONNECT_S):
-                connection = await self._connected()
-                await connection.call(_OWNER, "s", [_SYSTEMD], answer="s")
+                await self._until_the_manager_is_on_the_bus(await self._connected())
         except _errors() as error:
             self._failed(error)
             return
         left = beside_us()
         if left and await self.move_out(left):
             log.info("masters that an earlier agent left beside this one have a scope of their own: %s", left)
+
+    async def _until_the_manager_is_on_the_bus(self, connection: Connection) -> None:
+        """Return when the manager owns its name. Raise BusCallError if no manager runs.
+
+        The agent is often the first client after a login, so that systemd starts the bus for it. The manager joins this
+        bus some milliseconds later.
+        """
+        while True:
+            try:
+                await connection.call(_OWNER, "s", [_SYSTEMD], answer="s")
+            except BusCallError as error:
+                if error.name != _NO_OWNER or not self._runs():
+                    raise
+            else:
+                return
+            await asyncio.sleep(_JOINS_POLL_S)
 
     async def take(self, host: str, pid: int) -> bool:
         """Move a new master's process into its own scope, and return whether that worked within WITHIN_S."""
