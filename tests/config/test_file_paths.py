@@ -152,7 +152,7 @@ def test_the_command_that_closes_a_configuration_can_be_pasted(tmp_path: Path) -
     """In the command that closes the configuration's permissions, a path with a space is quoted."""
     path = tmp_path / "my config.toml"
     path.touch()
-    path.chmod(0o620)
+    path.chmod(0o602)
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert caught.value.hint == f"Remove that right: chmod go-w '{path}'"

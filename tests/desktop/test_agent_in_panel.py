@@ -125,7 +125,7 @@ def test_without_a_panel_the_agent_works_and_says_why_there_is_no_icon(desk: Des
     async def body() -> None:
         desk.bus()
         desk.environment["DISPLAY"] = ""
-        with Lab() as lab:
+        with lab_for_desktop() as lab:
             for address, said in (
                 (desk.environment["DBUS_SESSION_BUS_ADDRESS"], "tray"),
                 ("unix:path=/nowhere", "bus"),
@@ -144,7 +144,7 @@ def test_a_session_bus_that_comes_after_the_agent_is_used(desk: Desk, known: boo
 
     async def body() -> None:
         place = desk.folder if known else desk.folder / "nowhere"
-        with Lab() as lab, Agent(lab, desktop={"XDG_RUNTIME_DIR": str(place)}) as agent:
+        with lab_for_desktop() as lab, Agent(lab, desktop={"XDG_RUNTIME_DIR": str(place)}) as agent:
             agent.start("")
             del agent.env["XDG_RUNTIME_DIR"]  # no client passes its address
             await until(lambda: reason_has(agent, "bus is missing"), "no reason")
