@@ -115,6 +115,7 @@ def install(to: FilePaths, *, login: bool) -> None:
     for kind, path in to.extras.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents[kind])
+    _tell_icon_readers(to)
     _say(f"{NAME} {_version(to.program)} is installed" + (f" in place of {before}." if before else "."))
     _say(f"  command      {to.command}")
     _say(f"  program      {fresh}, an environment of its own")
@@ -210,6 +211,16 @@ def _link(path: Path, target: Path) -> None:
     new.unlink(missing_ok=True)
     new.symlink_to(target)
     new.replace(path)
+
+
+def _tell_icon_readers(to: FilePaths) -> None:
+    """Change the time of the icon theme's directory, so that panels read it again.
+
+    Otherwise they use its icon-theme.cache, which lacks the new icons, and show a placeholder. Source: Icon Theme
+    Specification, *Installing Application Icons*.
+    """
+    if (icon := to.extras.get("icon")) is not None:
+        os.utime(icon.parents[2])
 
 
 def _extras(fresh: Path, command: Path) -> dict[str, bytes]:

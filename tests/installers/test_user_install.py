@@ -97,7 +97,10 @@ def test_the_life_of_an_installation(user: User) -> None:
     agent = subprocess.Popen([user.command, "run", "--no-tray"], env=user.env)
     try:
         until(lambda: user.run(user.command, "status").returncode == 0)
+        theme = user.root.parent / "icons" / "hicolor"
+        os.utime(theme, (1000, 1000))
         done = user.install()
+        assert theme.stat().st_mtime > 1000, "panels read the icons again"
         assert done.returncode == 0, done.stderr
         assert "in place of" in done.stdout
         assert "trayagent stop && trayagent run" in done.stdout
