@@ -149,6 +149,21 @@ class Stage:
         await self.desk.move(*AWAY)
         return await self.changed(before, "no menu")
 
+    def icon(self) -> Image.Image:
+        """Return the pixels of the icon."""
+        return self._around(self.desk.strip(), self.at[0])
+
+    def follow(self, icon: Image.Image) -> None:
+        """Find the icon that has these pixels. On Cinnamon another icon comes and moves it."""
+        strip = self.desk.strip()
+        same = [x for x in range(9, WIDTH - 9) if self._around(strip, x).tobytes() == icon.tobytes()]
+        if same:
+            self.at = (same[0], self.at[1])
+
+    def _around(self, strip: Image.Image, x: int) -> Image.Image:
+        y = self.at[1] - self.desk.desktop.panel[0]
+        return strip.crop((x - 8, y - 8, x + 8, y + 8))
+
     async def close_menu(self) -> None:
         """Close the menu. A click beside it also closes it where keys do not reach it."""
         await self.desk.key("Escape", "Escape", "Escape")
@@ -183,8 +198,8 @@ class Stage:
         self.keep(name, self.desk.picture().crop(cut))
 
     def keep(self, name: str, picture: Image.Image) -> None:
-        """Write a picture with few colours, so that it is small."""
-        small = picture.quantize(96, dither=Image.Dither.NONE)
+        """Write a small picture. The method keeps rare colours, such as the orange of the icon."""
+        small = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         small.save(self.folder / f"{self.desk.desktop.name}-{name}.png", optimize=True)
 
     async def _find_icon(self) -> None:

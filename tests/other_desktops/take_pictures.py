@@ -67,7 +67,10 @@ async def message(stage: Stage) -> None:
 
 async def menu(stage: Stage) -> None:
     """Save the menu with the submenu of a host, which the keyboard opens."""
+    icon, usual_place = stage.icon(), stage.at
     await stage.desk.move(*AWAY)  # GNOME draws the pointer, too
+    await asyncio.sleep(6)  # a message that does not stay goes
+    stage.follow(icon)
     before = await stage.calm()
     left, top, *_ = await stage.open_menu()
     if keys := stage.desk.desktop.to_second_host:
@@ -76,6 +79,7 @@ async def menu(stage: Stage) -> None:
         await stage.desk.move(left + 60, top + SECOND_HOST)
     stage.save("menu", await stage.changed(before, "no menu"))
     await stage.close_menu()
+    stage.at = usual_place
 
 
 async def states(stage: Stage) -> None:
@@ -143,6 +147,7 @@ async def keyboard_walk(stage: Stage) -> None:
     async def menu_opens() -> None:
         await desk.chord("Control_L", "Alt_L", "Tab")
         await desk.key("Right", "Right", "Return")
+        await asyncio.sleep(2)  # the extension reads the changed lines only now
         await stage.calm()
 
     async def take() -> None:
