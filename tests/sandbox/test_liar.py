@@ -59,7 +59,7 @@ def test_a_closed_port_22_ends_a_login_at_once(cafe: Lab, liar: Liar, *, reset: 
     liar.closes(reset=reset)
     status, said = login(cafe)
     assert status == 255
-    assert "reset by peer" in said or "closed by remote host" in said
+    assert "reset by peer" in said or "Connection closed by" in said
 
 
 def test_silence_lasts_until_ssh_gives_up(cafe: Lab, liar: Liar) -> None:
@@ -69,11 +69,14 @@ def test_silence_lasts_until_ssh_gives_up(cafe: Lab, liar: Liar) -> None:
 
 
 def test_a_tarpit_holds_ssh(cafe: Lab, liar: Liar) -> None:
-    """If lines before the banner never end, ConnectTimeout ends the login."""
+    """The gateway sends line after line before a banner. OpenSSH 10.0 does not count that for ConnectTimeout."""
     liar.is_tarpit()
-    _, said = login(cafe, "-v")
-    assert said.count("wait a little") > 3
-    assert "timed out during banner exchange" in said
+    child = cafe.laptop.popen(["ssh", *FAST, "-v", "web", "true"], stderr=subprocess.PIPE)
+    assert child.stderr
+    lines = (line for line in child.stderr if "wait a little" in line)
+    for _ in range(4):
+        next(lines)
+    assert child.poll() is None
 
 
 def test_a_stall_comes_after_the_banner(cafe: Lab, liar: Liar) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ HERE: Options = {"HostName": "127.0.0.1", "Port": 2222, "ForwardAgent": "yes", "
 @contextmanager
 def forwarded(lab: Lab, agent: Agent, behind: Path) -> Iterator[str]:
     """Log in to the laptop with agent forwarding, as from another machine. Yield the agent socket of that session."""
+    if os.getuid() == 0:  # its sshd needs this directory, and the laptop has the machine's /run
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     lab.sshd("127.0.0.1", 2222, node=lab.laptop)
     words = ["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "here", "echo $SSH_AUTH_SOCK; read ended"]
     pipe = subprocess.PIPE
