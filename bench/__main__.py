@@ -109,7 +109,7 @@ def many_hosts(numbers: Sequence[int]) -> bool:
     say(
         f"\nhosts on 5 servers, MaxStartups 10:30:100, round trip {scale.RTT_MS:.0f} ms; the loop starts plain ssh"
     )
-    say("  hosts   loop  start   move  of the loop  CPU per host  status p95   max  log lines  stop      RSS")
+    say("  hosts   loop  start   move  of the loop  CPU per host  status p95   max  log lines  stop      RSS  refused")
     missed = False
     for number in numbers:
         found = scale.measure(number)
@@ -119,7 +119,7 @@ def many_hosts(numbers: Sequence[int]) -> bool:
         say(
             f"  {number:>5} {found.loop_s:5.1f}s {found.start_s:5.1f}s {found.move_s:5.1f}s       x{ratio:5.2f} "
             f"{cpu_ms:10.0f} ms  {p95_ms:7.0f} ms {max_ms:5.0f} ms {found.log_lines:6} {found.stop_s:6.2f}s "
-            f"{found.rss_mb:6.1f} MB"
+            f"{found.rss_mb:6.1f} MB {found.refused:8}"
         )
         missed |= ratio > scale.RATIO_GOAL or found.refused > 0 or found.stop_s > 1
     say(f"  {UNUSED} unused hosts: `status` answers {scale.unused_hosts(UNUSED):.1f} s after the start")
