@@ -109,7 +109,9 @@ def many_hosts(numbers: Sequence[int]) -> bool:
     say(
         f"\nhosts on 5 servers, MaxStartups 10:30:100, round trip {scale.RTT_MS:.0f} ms; the loop starts plain ssh"
     )
-    say("  hosts   loop  start   move  of the loop  CPU per host  status p95   max  log lines  stop      RSS  refused")
+    say(
+        "  hosts   loop  start   move  of the loop  CPU per host  status p95   max  log lines  stop      RSS  refused"
+    )
     missed = False
     for number in numbers:
         found = scale.measure(number)
