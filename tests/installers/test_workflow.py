@@ -11,13 +11,13 @@ WORKFLOW = (ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8")
 
 
 def test_each_python_of_the_classifiers_is_tested() -> None:
-    """The matrix, the classifiers and the Debian package have the same versions of Python."""
+    """The matrix has each Python of the Debian package, and the classifiers name no other."""
     tested = set(re.findall(r'\{image: "[a-z]+:[\d.]+", python: "(3\.\d+)"', WORKFLOW))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = {line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)}
     script = (ROOT / "installers/linux/build-deb.sh").read_text(encoding="utf-8")
     packaged = set(re.search(r"^python_versions=\((.*?)\)", script, re.MULTILINE)[1].split())  # type: ignore[index]
-    assert tested == named == packaged
+    assert named <= tested == packaged
 
 
 def test_the_workflow_runs_only_the_projects_own_checks() -> None:
