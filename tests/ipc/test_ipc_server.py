@@ -167,28 +167,44 @@ def test_five_hundred_idle_clients_do_not_block_another(running: Running, until:
         for _ in range(500):
             idle.append(dial(running.path))  # noqa: PERF401  # so that each is closed if a later one fails
         assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
-        until(lambda: len(running.server._connections) <= 64, "at most 64 clients")
+        until(lambda: len(running.server._connections) <= 192, "at most 192 clients")
         assert idle[0].recv(1) == b""
     finally:
         for sock in idle:
             sock.close()
 
 
-def test_watchers_are_not_closed_for_a_newcomer(running: Running, until: Until) -> None:
-    """If all clients are busy, a new client gets an error, and the others continue."""
+def test_too_many_watchers_lock_nobody_out(running: Running, until: Until) -> None:
+    """One more watcher gets an error, and the others continue. Commands are answered."""
     watchers = []
     try:
-        for _ in range(64):
+        for number in range(128):
             watchers.append(dial(running.path))
-            watchers[-1].sendall(request_line("watch"))
-        until(lambda: len(running.handler.pushes) == 64, "64 watchers")
-        with pytest.raises(Refused, match="Too many clients"):
-            blocking_client.call(running.path, "stop", {}, 10)
-        assert len(running.handler.pushes) == 64
+            watchers[-1].sendall(request_line("watch" if number % 2 else "events"))
+        until(lambda: len(running.handler.pushes) == 128, "128 watchers")
+        with pytest.raises(Refused, match="Too many watchers"):
+            next(blocking_client.stream(running.path, "watch", {"hosts": []}))
+        assert blocking_client.call(running.path, "stop", {}, 10)["op"] == "stop"
+        assert len(running.handler.pushes) == 128
+        watchers.pop().close()
+        until(lambda: running.handler.unsubscribed == 1, "one unsubscribed")
+        assert next(blocking_client.stream(running.path, "watch", {"hosts": []})) == {"view": 0}
     finally:
         for sock in watchers:
             sock.close()
-    until(lambda: running.handler.unsubscribed == 64, "all unsubscribed")
+    until(lambda: running.handler.unsubscribed == 129, "all unsubscribed")
+
+
+def test_a_client_in_use_is_not_cut_for_a_newcomer(running: Running) -> None:
+    """If no client is idle, a new client gets an error, and the others continue."""
+    running.server._most_clients = 2
+    with dial(running.path) as first, dial(running.path) as second:
+        for sock in (first, second):
+            sock.sendall(request_line("watch"))
+            assert reply(sock)["ok"]
+        with pytest.raises(Refused, match="Too many clients"):
+            blocking_client.call(running.path, "stop", {}, 10)
+        assert len(running.handler.pushes) == 2
 
 
 @pytest.mark.parametrize("sent", [b"\x00\xff garbage\n", b"GET / HTTP/1.1\r\n\r\n", b"{}\n" * 10_000])

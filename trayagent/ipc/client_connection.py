@@ -48,6 +48,9 @@ class Owner(Protocol):
     def admit(self, connection: Connection) -> bool:
         """Make room for a new connection, and report whether the connection may stay."""
 
+    def may_watch(self) -> bool:
+        """Report whether one more client may have a stream."""
+
     def active(self, connection: Connection) -> None:
         """Note that the connection has just been used."""
 
@@ -71,6 +74,11 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether the connection may be cut: no request and no stream is in progress."""
         return self.task is None and self._feed is None
+
+    @property
+    def is_watcher(self) -> bool:
+        """Whether the connection has a stream."""
+        return self._feed is not None
 
     # Callbacks of asyncio.
 
@@ -153,6 +161,15 @@ class Connection(asyncio.Protocol):
     # Streams.
 
     def _subscribe(self, request: check_requests.Request) -> None:
+        if not self._owner.may_watch():
+            self._refuse(
+                Refused(
+                    "Too many watchers are connected to the agent.",
+                    code="too-many-clients",
+                    hint="End a `trayagent status --watch`, `trayagent events` or `trayagent attach`",
+                )
+            )
+            return
         self._feed = feed_for(request.op)
         try:
             unsubscribe = self._owner.handler.subscribe(request.op, request.args, self._push)

@@ -14,8 +14,10 @@ from trayagent.ipc.client_connection import Connection, Handler
 
 __all__ = ["Handler", "Server"]
 
-MOST_CLIENTS = 64
-"""Enough for some watchers and a burst of scripts. Each client needs at most some hundred KB."""
+MOST_CLIENTS = 192
+"""Enough for the watchers and a burst of scripts. Each client needs at most some hundred KB."""
+MOST_WATCHERS = 128
+"""A forgotten `status --watch` must not lock out other commands, so 64 connections are for requests."""
 BACKLOG = 512
 """The queue is long because a non-blocking connect to a full one fails immediately (EAGAIN, unix(7))."""
 FINISH_S = 0.2
@@ -29,10 +31,18 @@ class Server:
     socket that exists already is stale.
     """
 
-    def __init__(self, path: Path, handler: Handler, *, most_clients: int = MOST_CLIENTS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        handler: Handler,
+        *,
+        most_clients: int = MOST_CLIENTS,
+        most_watchers: int = MOST_WATCHERS,
+    ) -> None:
         self.handler = handler
         self._path = path
         self._most_clients = most_clients
+        self._most_watchers = most_watchers
         self._connections: dict[Connection, None] = {}  # least recently used first
         self._server: asyncio.Server | None = None
         self._inode: tuple[int, int] | None = None
@@ -82,6 +92,10 @@ class Server:
             idle.cut()
         self._connections[connection] = None
         return True
+
+    def may_watch(self) -> bool:
+        """Report whether one more client may have a stream of views or events."""
+        return sum(c.is_watcher for c in self._connections) < self._most_watchers
 
     def active(self, connection: Connection) -> None:
         """Note that the connection was just used, so that others are cut before it."""
