@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -136,6 +137,25 @@ def test_old_events_are_dropped(history: History, monkeypatch: pytest.MonkeyPatc
     history.prune(3600)
     assert history.flush(WITHIN_S)
     assert [e["at"] for e in history.events()] == [event(n)["at"] for n in (now - 3, now - 2, now - 1)]
+
+
+def test_pruning_gives_the_space_back(history: History, path: Path) -> None:
+    """If a year's events are dropped, the file and its side files become small again, also while it is being read."""
+    now = int(time.time()) - 1_700_000_000
+    with contextlib.closing(database.open_to_write(path)) as db:
+        database.write(db, [database.row(event(n)) for n in range(30_000)])
+    history.record(event(now))
+    assert history.flush(WITHIN_S)
+    full = sum(file.stat().st_size for file in path.parent.iterdir())
+    with contextlib.closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM event").fetchone() == (30_001,)
+        history.prune(3600)
+        assert history.flush(WITHIN_S)
+    history.prune(3600)
+    assert history.flush(WITHIN_S)
+    assert [e["at"] for e in history.events()] == [event(now)["at"]]
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) < full / 20
 
 
 @pytest.mark.parametrize("damage", [b"this is no database at all" * 50, None])

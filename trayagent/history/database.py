@@ -28,6 +28,8 @@ BUSY_S = 2.0
 """Seconds to wait for a lock. Readers lock the file only briefly, so a longer wait has another cause."""
 MOST_EVENTS = 200_000
 """About 80 MB. A network that goes up and down for weeks must not fill the disk."""
+UNUSED_SHARE, UNUSED_PAGES = 0.25, 256
+"""VACUUM copies the file, so only do it if it frees that share of the file, and 1 MB at least."""
 
 BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 SIDE_FILES = ("", "-wal", "-shm")
@@ -86,10 +88,19 @@ def write(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def prune(db: sqlite3.Connection, before: float) -> None:
-    """Delete the events before a time (seconds since the epoch). Keep at most the newest MOST_EVENTS."""
+    """Delete the events before a time (seconds since the epoch). Keep at most the newest MOST_EVENTS.
+
+    If a quarter of the file is unused then, give the space back.
+    """
     with _transaction(db):
         db.execute("DELETE FROM event WHERE at < ?", (before,))
         db.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (MOST_EVENTS,))
+    unused, pages = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+    if unused > max(pages * UNUSED_SHARE, UNUSED_PAGES):
+        with contextlib.suppress(sqlite3.OperationalError):  # the disk has no room for a copy
+            db.execute("VACUUM")
+    # The file itself only becomes smaller here. While it is being read, this is left to the next time.
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -114,7 +115,6 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
     connected: set[str] = set()  # hosts that were connected at least once
     needed_user: set[str] = set()  # hosts that waited for the user in their current outage
     events = list(events)
-    moves = [event for event in events if event.get("event") == "moved" and event.get("host")]
     away: list[Away] = []  # the times without a default route
     for event in events:
         host, name = event.get("host"), event.get("event")
@@ -136,19 +136,29 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
         if name == "sign-in-needed" or event.get("code") in NEEDS_USER:
             needed_user.add(host)
     found += [_outage(begin, None, away) for begin in going.values()]
-    found = [replace(o, sessions_kept=_sessions_kept(o, moves)) for o in found]
+    moves = _moves(events)
+    found = [replace(o, sessions_kept=_sessions_kept(o, moves.get(o.host, []))) for o in found]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
 
 
-def _sessions_kept(outage: Outage, moves: Iterable[dict[str, Any]]) -> int | None:
-    """Return how many sessions continued after an outage. The `moved` event says so, near the outage's end."""
-    began = datetime.fromisoformat(outage.began)
-    until = datetime.fromisoformat(outage.ended) + ADJACENT if outage.ended is not None else None
-    for event in moves:
-        at = datetime.fromisoformat(event["at"])
-        if event["host"] == outage.host and at >= began and (until is None or at <= until):
-            return int(event.get("sessions", 0))
-    return None
+def _moves(events: Iterable[dict[str, Any]]) -> dict[str, list[tuple[datetime, int]]]:
+    """Return the time and the sessions of each host's `moved` events, oldest first. A year has thousands."""
+    found: dict[str, list[tuple[datetime, int]]] = {}
+    for event in events:
+        if event.get("event") == "moved" and event.get("host"):
+            move = datetime.fromisoformat(event["at"]), int(event.get("sessions", 0))
+            found.setdefault(event["host"], []).append(move)
+    return found
+
+
+def _sessions_kept(outage: Outage, moves: Sequence[tuple[datetime, int]]) -> int | None:
+    """Return how many sessions continued after an outage. A `moved` event of the host says so, near its end."""
+    first = bisect_left(moves, (datetime.fromisoformat(outage.began), 0))
+    if first == len(moves):
+        return None
+    at, sessions = moves[first]
+    soon = outage.ended is None or at <= datetime.fromisoformat(outage.ended) + ADJACENT
+    return sessions if soon else None
 
 
 def _note_network(away: list[Away], event: dict[str, Any]) -> None:
