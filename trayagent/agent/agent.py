@@ -22,6 +22,7 @@ from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.events.run_hooks import Hooks
 from trayagent.agent.files.changed_keys import Keys
 from trayagent.agent.files.file_changes import FileChanges
+from trayagent.agent.files.restore_runtime_directory import RuntimeDirectory
 from trayagent.agent.files.watch_master_logs import MasterLogs
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.forwards.hand_forwards import HandForwards
@@ -67,6 +68,7 @@ from trayagent.core.facts.user_events import CredentialsChanged
 from trayagent.core.view import AgentFacts
 from trayagent.desktop.scopes.choose import keeper
 from trayagent.history.record_events import History
+from trayagent.ipc.one_agent_lock import Lock
 from trayagent.ipc.server import Server
 
 if TYPE_CHECKING:
@@ -81,7 +83,9 @@ _RESOLVED_S = 3.0  # a slow `Match exec` of one host must not delay the others
 class Agent:
     """One running agent. `run` returns after `stop`; the masters keep running."""
 
-    def __init__(self, file_paths: FilePaths, configuration: CurrentConfiguration, *, tray: bool) -> None:
+    def __init__(
+        self, file_paths: FilePaths, configuration: CurrentConfiguration, lock: Lock, *, tray: bool
+    ) -> None:
         self._configuration = configuration
         self._stopping = asyncio.Event()
         self._scanned = asyncio.Event()
@@ -141,9 +145,6 @@ class Agent:
         hand_forwards = HandForwards(parts, forwarding)
         self._subscribe(schedule.happened, self._beside.happened, hand_forwards.happened)
         self._master_use = MasterUse(parts)
-        self._master_logs = MasterLogs(
-            file_paths.runtime_dir, [SessionSlots(parts, self._prober), hand_forwards, self._master_use]
-        )
         self._master_watch = MasterWatch(parts, self._discovery, connector)
         self._lost = LostMasters(file_paths, self._records)
         self._leftovers = Leftovers(file_paths, self._records)
@@ -163,9 +164,14 @@ class Agent:
             hand_forwards=hand_forwards,
         )
         self._server = Server(file_paths.ipc_socket, handler)
-        if tray:
-            self._desk = make_desk(self, handler, parts, self._network)
-            self._events.subscribe(self._desk_heard)
+        self._runtime_directory = RuntimeDirectory(file_paths.runtime_dir, lock, self._server, owner=self)
+        self._master_logs = MasterLogs(
+            file_paths.runtime_dir,
+            [SessionSlots(parts, self._prober), hand_forwards, self._master_use],
+            self._runtime_directory,
+        )
+        self._desk = make_desk(self, handler, parts, self._network) if tray else None
+        self._subscribe(self._desk_heard)
 
         # The parts that react to a changed state.
         self._file_changes = FileChanges(
@@ -251,6 +257,7 @@ class Agent:
         self._file_changes.close()
         self._master_logs.close()
         self._master_use.close()
+        self._runtime_directory.close()
         await self._server.close()
         self._logins.close()
         self._master_watch.close()
@@ -299,6 +306,11 @@ class Agent:
         self._beside.start()
         self._scanned.set()
         save_memory.give_back()
+
+    def watch_runtime_directory(self) -> None:
+        """Watch the files in the runtime directory, which was made again."""
+        self._master_logs.follow()
+        self._file_changes.follow_folders(self._shell.state)
 
     def _desk_heard(self, event: dict[str, Any]) -> None:
         if event["event"] == "configuration-changed" and self._desk is not None:

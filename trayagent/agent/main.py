@@ -42,14 +42,16 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
         _log_to(file_paths.log_file, logging.WARNING if quiet else logging.INFO)
         if quiet:
             print_line(greeting(len(configuration.config.hosts)))
-        asyncio.run(_run(file_paths, configuration, tray, quiet))
+        asyncio.run(_run(file_paths, configuration, lock, tray, quiet))
     finally:
         lock.release()
     return 0
 
 
-async def _run(file_paths: FilePaths, configuration: CurrentConfiguration, tray: bool, quiet: bool) -> None:
-    agent = Agent(file_paths, configuration, tray=tray)
+async def _run(
+    file_paths: FilePaths, configuration: CurrentConfiguration, lock: Lock, tray: bool, quiet: bool
+) -> None:
+    agent = Agent(file_paths, configuration, lock, tray=tray)
     if quiet:
         agent.listen(Needs())
     loop = asyncio.get_running_loop()

@@ -24,7 +24,25 @@ class Lock:
 
     def acquire(self) -> None:
         """Take the lock and write our pid to the file. Raises AlreadyRunning with the holder's pid."""
-        while self._fd is None:
+        self._fd = self._taken()
+
+    def acquire_again(self) -> None:
+        """Take the lock at the path, where another file or no file is now. Raises AlreadyRunning.
+
+        The lock on the removed file is kept until then.
+        """
+        fd = self._taken()
+        self.release()
+        self._fd = fd
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the lock is held on the file at the path."""
+        return self._fd is not None and _is_at(self._path, self._fd)
+
+    def _taken(self) -> int:
+        """Return a descriptor of the file at the path, which holds the lock and has our pid. Raises AlreadyRunning."""
+        while True:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -33,11 +51,10 @@ class Lock:
                 os.close(fd)
                 raise AlreadyRunning(pid) from None
             if _is_at(self._path, fd):
-                self._fd = fd
-            else:  # a program that cleans up old files removed it meanwhile, so our lock is void
-                os.close(fd)
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+                return fd
+            os.close(fd)  # a program that cleans up old files removed it meanwhile, so our lock is void
 
     def release(self) -> None:
         """Release the lock. Does nothing if it is not held."""

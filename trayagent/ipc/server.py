@@ -58,6 +58,25 @@ class Server:
             sock.close()
             raise
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the socket on which this server listens is at its path."""
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._inode
+
+    async def listen_again(self) -> None:
+        """Listen on a new socket, because the file of the old one was removed. Connections continue.
+
+        Raises TrayagentError.
+        """
+        removed = self._server
+        await self.start()
+        if removed is not None:
+            removed.close()
+
     async def close(self) -> None:
         """Stop listening, wait briefly for requests in progress, and close all connections. Takes at most 0.5 s."""
         if self._server is None:
@@ -132,7 +151,5 @@ class Server:
 
     def _unlink(self) -> None:
         """Remove the socket, unless another process has replaced it."""
-        with contextlib.suppress(FileNotFoundError):
-            found = os.lstat(self._path)
-            if (found.st_dev, found.st_ino) == self._inode:
-                self._path.unlink()
+        if self.in_place:
+            self._path.unlink(missing_ok=True)

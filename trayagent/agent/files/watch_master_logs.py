@@ -1,4 +1,4 @@
-"""Watches the logs of the agent's masters. Sleeps while nothing is written there."""
+"""Watches the runtime directory and the masters' logs in it. Sleeps while nothing is written there."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from watchdog.events import FileModifiedEvent
+from watchdog.events import (
+    DirDeletedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+)
 
-from trayagent.agent.files.directory_watcher import Files
+from trayagent.agent.files.directory_watcher import Files, Listener
 
 _PAUSE_S = 0.1  # ssh logs each connection to a forward, and a program may make hundreds of them in a second
+_EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileDeletedEvent, FileMovedEvent, DirDeletedEvent]
 _LOG_NAME = re.compile(r"master-(\d+)\.log")
 
 
@@ -24,18 +31,24 @@ class Reader(Protocol):
 
 
 class MasterLogs:
-    """Passes each change of a log to the readers."""
+    """Passes each change of a log to the readers, and every other change in the folder to `others`."""
 
-    def __init__(self, folder: Path, readers: Sequence[Reader]) -> None:
+    def __init__(self, folder: Path, readers: Sequence[Reader], others: Listener) -> None:
         self._folder = folder
         self._readers = readers
-        self._files = Files(self, [FileModifiedEvent])
+        self._others = others
+        self._files = Files(self, _EVENTS)
         self._pauses: dict[Path, asyncio.TimerHandle] = {}
         self._changed: set[Path] = set()  # the logs that changed during their pause
 
     def start(self) -> None:
         """Start to watch."""
         self._files.start()
+        self.follow()
+
+    def follow(self) -> None:
+        """Watch the folder; needed again if it was removed and made again."""
+        self._files.follow([])
         self._files.follow([self._folder])
 
     def close(self) -> None:
@@ -45,9 +58,12 @@ class MasterLogs:
             pause.cancel()
 
     def file_changed(self, path: Path) -> None:
-        """Notify the readers if the file is the log of a master."""
+        """Notify the readers if the file is the log of a master, which still exists."""
         name = _LOG_NAME.fullmatch(path.name)
         if name is None:
+            self._others.file_changed(path)
+            return
+        if not path.exists():
             return
         if path in self._pauses:
             self._changed.add(path)
