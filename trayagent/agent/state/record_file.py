@@ -46,6 +46,7 @@ class RecordFile:
         # The file's inode and size after the last write, None if that write failed.
         self._file: tuple[int, int] | None = None
         self._whole_bytes = 0
+        self._failing = False
 
     def read(self) -> Kept:
         """Return the records. The next `append` writes the whole file."""
@@ -63,12 +64,18 @@ class RecordFile:
             self.write(kept)
 
     def write(self, kept: Kept) -> None:
-        """Write the whole file."""
+        """Write the whole file. Log only the first of several failures."""
         self._file = None
-        if write(self._path, kept, self._spare):
+        error = write(self._path, kept, self._spare)
+        if error is None:
             with contextlib.suppress(OSError):
                 found = self._path.stat()
                 self._file, self._whole_bytes = (found.st_ino, found.st_size), found.st_size
+        elif not self._failing:
+            log.warning("%s cannot be written: %s", self._path, error.strerror)
+        if self._failing and error is None:
+            log.warning("%s is written again", self._path)
+        self._failing = error is not None
 
 
 def _line(kept: Kept, table: str, key: str | int) -> str:
@@ -118,21 +125,20 @@ def read(path: Path, spare: Path | None = None) -> Kept:
     return kept
 
 
-def write(path: Path, kept: Kept, spare: Path | None = None) -> bool:
-    """Replace the file atomically, with mode 0600. Report whether that worked.
+def write(path: Path, kept: Kept, spare: Path | None = None) -> OSError | None:
+    """Replace the file atomically, with mode 0600. Return the error if that failed.
 
     If it failed, write the spare file instead. Without records, the next agent would repeat a refused login.
     """
     try:
         _replace(path, kept)
     except OSError as error:
-        log.warning("%s cannot be written: %s", path, error)
         if spare is not None:
             write(spare, kept)
-        return False
+        return error
     if spare is not None:
         spare.unlink(missing_ok=True)
-    return True
+    return None
 
 
 def _replace(path: Path, kept: Kept) -> None:
