@@ -65,14 +65,20 @@ def _is_terminal() -> bool:
 
 
 def _log_to(path: Path, shown: int) -> None:
-    """Log to a file of bounded size with mode 0600.
+    """Log to a file of bounded size with mode 0600. If it cannot be written (a read-only home), log to stderr.
 
     Records of at least level `shown` also go to the terminal, if there is one.
     """
     logging.raiseExceptions = False  # on a full disk, each record would print a traceback to the journal
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
-    path.chmod(0o600)
-    handlers: list[logging.Handler] = [handler]
+    handlers: list[logging.Handler] = []
+    unwritable = None
+    try:
+        handlers.append(logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES))
+        path.chmod(0o600)
+    except OSError as error:
+        unwritable = error.strerror
+        if not _is_terminal():
+            handlers = [logging.StreamHandler()]
     if _is_terminal():
         terminal = logging.StreamHandler()
         terminal.setLevel(shown)
@@ -83,3 +89,5 @@ def _log_to(path: Path, shown: int) -> None:
         format="%(asctime)s.%(msecs)03d %(message)s",
         datefmt="%H:%M:%S",
     )
+    if unwritable is not None:
+        logging.getLogger(__name__).warning("%s cannot be written: %s", path, unwritable)

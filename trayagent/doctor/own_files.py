@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +27,8 @@ A master's log can also grow this large if the master prints errors without end.
 LITTLE = 16 * 1024 * 1024
 """Bytes that should be free. SQLite and the log write little, but both fail on a full disk."""
 _FAR_FUTURE = 4e9
+_IN_DELETE_SELF = 0x400  # linux/inotify.h
+_MORE = {"max_user_instances": 1024, "max_user_watches": 524288}
 _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 
 
@@ -34,7 +38,7 @@ async def check(case: Case) -> Iterable[Finding]:
 
 
 def _examine(file_paths: FilePaths) -> list[Finding]:
-    found = [*_folders(file_paths), *_history(file_paths), *_full(file_paths)]
+    found = [*_folders(file_paths), *_history(file_paths), *_full(file_paths), *_inotify()]
     history, log = (
         _size(file_paths.history_db.parent, "history."),
         _size(file_paths.log_file.parent, "agent.log"),
@@ -78,6 +82,12 @@ def _folders(file_paths: FilePaths) -> Iterator[Finding]:
             continue
         if not os.access(folder, os.W_OK | os.X_OK):
             title = f"The folder {folder} cannot be written"
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                title = f"The file system of {folder} is read-only"
+                why = "After a restart, the agent does not know its masters, refused logins and history."
+                remedy = "Make it writable, or set TRAYAGENT_STATE_DIR to another folder of your own."
+                yield problem("folder-read-only", title, why, remedy)
+                continue
             yield problem(
                 "folder-unsafe", title, "The agent does not start.", "", f"chmod u+rwx {_quoted(folder)}"
             )
@@ -105,6 +115,25 @@ def _full(file_paths: FilePaths) -> Iterator[Finding]:
             yield problem(
                 "disk-full", title, why, "Free some space. To see what uses it:", f"df -h {_quoted(there)}"
             )
+
+
+def _inotify() -> Iterator[Finding]:
+    """Report that the kernel has no inotify instance or no watch left for this user (inotify(7))."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_CLOEXEC)
+    limit = "max_user_instances"
+    if fd >= 0:
+        watch = libc.inotify_add_watch(fd, b"/", _IN_DELETE_SELF)
+        os.close(fd)
+        if watch >= 0:
+            return
+        limit = "max_user_watches"
+    title = f"The limit of the kernel for watched files is reached (fs.inotify.{limit})"
+    why = "A changed configuration, ssh_config or key and a new master are noticed late or not at all."
+    remedy = "End the program that watches so many files, or raise the limit. Then restart the agent:"
+    yield advice("inotify-limit", title, why, remedy, f"sudo sysctl fs.inotify.{limit}={_MORE[limit]}")
 
 
 def _size(folder: Path, prefix: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,6 +38,23 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]
 
 
+_reported: set[object] = set()
+
+
+def _report(folder: Path, error: OSError) -> None:
+    """Log once why the folder is not watched; a limit of the kernel only once for all folders."""
+    limits = {errno.EMFILE: "max_user_instances", errno.ENOSPC: "max_user_watches"}
+    key = error.errno if error.errno in limits else folder
+    if key in _reported:
+        return
+    _reported.add(key)
+    if error.errno in limits:
+        what = "Changed files are noticed late or not at all, because the limit fs.inotify.%s is reached"
+        log.warning(what, limits[error.errno])
+    else:
+        log.warning("%s cannot be watched: %s", folder, error)
+
+
 class Listener(Protocol):
     """Receives the changes."""
 
@@ -52,15 +70,25 @@ class Files(FileSystemEventHandler):
         self._listener = listener
         self._events = events
         self._loop = asyncio.get_running_loop()
-        self._observer: BaseObserver = Observer()
+        self._observer: BaseObserver | None = None
         self._watches: dict[Path, ObservedWatch] = {}
 
     def start(self) -> None:
-        """Start the thread that watches."""
-        self._observer.start()
+        """Start the thread that watches. If that is impossible, each `follow` tries again."""
+        try:
+            observer = Observer()
+        except OSError as error:
+            _report(Path(), error)
+            return
+        observer.start()
+        self._observer = observer
 
     def follow(self, folders: Iterable[Path]) -> None:
-        """Watch exactly these folders. Missing folders are skipped."""
+        """Watch exactly these folders. Skip missing folders, and those for which the kernel has no watch left."""
+        if self._observer is None:
+            self.start()
+        if self._observer is None:
+            return
         wanted = {f for f in folders if f.is_dir()}
         for folder in self._watches.keys() - wanted:
             self._observer.unschedule(self._watches.pop(folder))
@@ -68,12 +96,13 @@ class Files(FileSystemEventHandler):
             try:
                 self._watches[folder] = self._observer.schedule(self, str(folder), event_filter=self._events)
             except OSError as error:
-                log.warning("%s cannot be watched: %s", folder, error)
+                _report(folder, error)
 
     def close(self) -> None:
         """Stop watching."""
-        self._observer.stop()
-        self._observer.join(1.0)
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(1.0)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Pass the event to the loop; called on the observer's thread."""
@@ -86,6 +115,6 @@ class Files(FileSystemEventHandler):
 
     def _hear(self, path: Path, gone: bool) -> None:
         """Pass on a change. Drop the watch of a folder that is gone, so that a new folder there can be watched."""
-        if gone and path in self._watches:
+        if gone and self._observer is not None and path in self._watches:
             self._observer.unschedule(self._watches.pop(path))
         self._listener.file_changed(path)
