@@ -110,10 +110,10 @@ class Leftovers:
 
     def remove_logs(self) -> None:
         """Remove the files of attempts and masters that are gone. Call this before any new attempt."""
-        for kind in ("attempt-*.log", "attempt-*.called", "connection-*", "trial-*"):
+        for kind in ("attempt-*.log", "attempt-*.err", "attempt-*.called", "connection-*", "trial-*"):
             for file in self._file_paths.runtime_dir.glob(kind):
                 master_log.remove(file)
-        for log in self._file_paths.runtime_dir.glob("master-*.log"):
+        for log in {file.with_suffix(".log") for file in self._file_paths.runtime_dir.glob("master-*.*")}:
             pid = log.stem.removeprefix("master-")
             if not pid.isdigit() or read(int(pid)) is None:  # `read` returns None for a zombie, too
                 master_log.remove(log)

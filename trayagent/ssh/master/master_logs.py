@@ -83,16 +83,20 @@ def read(log: Path) -> SshOutput:
 
 
 def rename(log: Path, to: Path) -> None:
-    """Rename both files. Raise FileNotFoundError without a log."""
-    log.rename(to)
+    """Rename both files. Raise FileNotFoundError without a log.
+
+    The log comes last, because the next agent looks for logs, if this one is killed in between.
+    """
+    log.stat()
     if stderr_of(log).exists():
         stderr_of(log).rename(stderr_of(to))
+    log.rename(to)
 
 
 def remove(log: Path) -> None:
-    """Remove both files."""
-    log.unlink(missing_ok=True)
+    """Remove both files, the log last as in `rename`."""
     stderr_of(log).unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
 
 
 def shorten(log: Path) -> None:
