@@ -62,6 +62,7 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/doctor.py", "doctor"): "`doctor` checks what the agent needs, without one",
     ("cli/demo.py", "sandbox"): "`demo` shows the agent in the laboratory",
     ("cli/init.py", "init"): "`init` makes the first configuration, before there is an agent",
+    ("cli/main.py", "desktop"): "an error names the command that starts the agent",
     ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",
     ("cli/shell_completion.py", "ssh"): "`complete` offers the names of ssh_config and what runs on a host",
     ("cli/attach.py", "attach"): "`attach` is the terminal itself",

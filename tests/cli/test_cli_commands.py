@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +17,9 @@ import pytest
 from tests.cli.test_cli_status import on_a_terminal
 from trayagent import __version__
 from trayagent.cli import main
+from trayagent.desktop.autostart import linux_systemd
 from trayagent.history.record_events import History
+from trayagent.ipc.one_agent_lock import Lock
 
 if TYPE_CHECKING:
     Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -61,6 +65,41 @@ def test_without_an_agent_commands_end_with_3(run: Run, words: list[str]) -> Non
     done = run(*words)
     assert (done.returncode, done.stdout) == (3, "")
     assert "Start it: trayagent run" in done.stderr
+
+
+def test_without_an_agent_the_error_names_the_unit_that_starts_it(run: Run, tmp_path: Path) -> None:
+    """If systemd's user manager starts the agent at login, the next step is to start that unit."""
+    units, runtime = tmp_path / "systemd" / "user", tmp_path / "runtime"
+    (units / "default.target.wants").mkdir(parents=True)
+    unit = units / "trayagent.service"
+    unit.write_text(linux_systemd.unit(["/bin/trayagent", "run"]))
+    (units / "default.target.wants" / unit.name).symlink_to(unit)
+    (runtime / "systemd").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as manager:
+        manager.bind(str(runtime / "systemd" / "private"))
+        env = {"XDG_CONFIG_HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(runtime)}
+        done = run("status", **env)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "Start it: systemctl --user start trayagent\n" in done.stderr
+        assert (
+            "So startet er: systemctl --user start trayagent\n"
+            in run("status", LC_ALL="de_DE.UTF-8", **env).stderr
+        )
+
+
+def test_a_second_agent_ends_with_4(run: Run, tmp_path: Path) -> None:
+    """The second agent ends with 4. It notifies systemd that it is ready, so that the unit does not fail."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    lock = Lock(tmp_path / "run" / "agent.lock")
+    lock.acquire()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        done = run("run", NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert done.returncode == 4
+        assert f"An agent is running already (pid {os.getpid()})." in done.stderr
+        words = manager.recv(256, socket.MSG_DONTWAIT).decode().splitlines()
+    assert words == ["READY=1", "STOPPING=1", f"STATUS=An agent is running already (pid {os.getpid()})."]
+    lock.release()
 
 
 @pytest.mark.parametrize("command", ["reconnect", "disconnect", "pause", "resume", "why"])

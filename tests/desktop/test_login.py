@@ -20,6 +20,7 @@ from trayagent.desktop.autostart import choose as start
 from trayagent.desktop.autostart import linux_autostart, linux_systemd, macos_launchd, write_files
 from trayagent.desktop.scopes import linux_unit
 from trayagent.errors import TrayagentError
+from trayagent.exit_statuses import ALREADY_RUNNING
 
 WITHIN_S = 20.0
 COMMAND = ("/opt/trayagent/bin/trayagent", "run")
@@ -377,6 +378,7 @@ def test_the_unit_leaves_the_masters_alone_and_restarts_only_what_a_restart_help
     """The unit's end kills no master, and systemd does not restart the agent because of an invalid configuration."""
     lines = linux_systemd.unit(COMMAND).splitlines()
     assert {"KillMode=process", "Restart=on-failure", "RestartPreventExitStatus=2"} <= set(lines)
+    assert f"SuccessExitStatus={ALREADY_RUNNING}" in lines
     assert "WantedBy=default.target" in lines
 
 

@@ -17,8 +17,10 @@ import asyncio  # noqa: E402  # `without_tls` must come first
 from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.current_configuration import CurrentConfiguration  # noqa: E402
 from trayagent.agent.open_files_limit import allow_many_files  # noqa: E402
+from trayagent.agent.systemd_notify import Readiness  # noqa: E402
 from trayagent.agent.terminal_output_of_run import Needs, greeting, print_line  # noqa: E402
 from trayagent.config.file_paths import FilePaths, prepare  # noqa: E402
+from trayagent.ipc.errors import AlreadyRunning  # noqa: E402
 from trayagent.ipc.one_agent_lock import Lock  # noqa: E402
 
 LOG_BYTES = 1 << 20
@@ -36,7 +38,12 @@ def run(file_paths: FilePaths, config_path: Path, tray: bool, verbose: bool = Fa
     prepare(file_paths)
     allow_many_files()
     lock = Lock(file_paths.lock_file)
-    lock.acquire()
+    try:
+        lock.acquire()
+    except AlreadyRunning as error:
+        # systemd calls a service failed that ends before it is ready, whatever its exit status.
+        Readiness().not_needed(error.title)
+        raise
     try:
         quiet = _is_terminal() and not verbose
         _log_to(file_paths.log_file, logging.WARNING if quiet else logging.INFO)

@@ -22,6 +22,10 @@ class Readiness:
         """Notify that the first scan is over, so that the agent's answers are true from now on."""
         self._notify("READY=1")
 
+    def not_needed(self, why: str) -> None:
+        """Notify that this agent ends at once, for the reason `why`, and that this is no failure."""
+        self._notify(f"READY=1\nSTOPPING=1\nSTATUS={why}")
+
     def stopping(self) -> None:
         """Notify that the agent is ending."""
         self._notify("STOPPING=1")

@@ -10,7 +10,7 @@ from trayagent import __version__
 from trayagent.cli.fast_argparse import Parser
 from trayagent.cli.output import complain
 from trayagent.errors import TrayagentError
-from trayagent.exit_statuses import FAILED, INTERRUPTED, PIPE_CLOSED
+from trayagent.exit_statuses import FAILED, INTERRUPTED, NO_AGENT, PIPE_CLOSED
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def parser(first: str | None = None) -> Parser:
     whole = Parser(
         prog="trayagent",
         description="Keeps ssh masters and their forwards alive across changes of network.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no agent is running.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no agent is running, "
+        "4 another agent is running.",
     )
     whole.add_argument("--version", action="version", version=f"trayagent {__version__}")
     whole.add_argument("--config", metavar="FILE", help="the configuration file for `run`")
@@ -66,7 +67,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except TrayagentError as error:
-        complain(error)
+        complain(_with_start_command(error) if error.exit_status == NO_AGENT else error)
         return error.exit_status
     except BrokenPipeError:
         _silence_stdout()
@@ -78,6 +79,15 @@ def entry(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return FAILED
     return code
+
+
+def _with_start_command(error: TrayagentError) -> TrayagentError:
+    """Return the error with the command that starts the agent. `run` would start an agent outside its unit."""
+    from trayagent.desktop.autostart import start_command
+    from trayagent.ipc.errors import NoAgent
+
+    command = start_command()
+    return NoAgent(error.title, code=error.code, start=command) if command else error
 
 
 def _silence_stdout() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from trayagent.errors import TrayagentError
-from trayagent.exit_statuses import FAILED, NO_AGENT, WRONG_USAGE
+from trayagent.exit_statuses import ALREADY_RUNNING, FAILED, NO_AGENT, WRONG_USAGE
 
 
 class NoAgent(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
-    """No agent is running, or it ended during the request."""
+    """No agent is running, or it ended during the request. `start` is the command that starts one."""
 
     exit_status = NO_AGENT
 
-    def __init__(self, title: str = "No agent is running.", *, code: str = "no-agent") -> None:
-        super().__init__(title, code=code, hint="Start it: trayagent run")
+    def __init__(
+        self, title: str = "No agent is running.", *, code: str = "no-agent", start: str = "trayagent run"
+    ) -> None:
+        super().__init__(title, code=code, hint=f"Start it: {start}")
 
 
 class AgentSilent(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
@@ -36,6 +38,8 @@ class BadRequest(Refused):
 
 class AlreadyRunning(TrayagentError):  # noqa: N818  # the name says what happened; users see the text
     """Another agent of this user holds the lock. `pid` is that agent's, None if the lock file does not show it."""
+
+    exit_status = ALREADY_RUNNING
 
     def __init__(self, pid: int | None) -> None:
         who = f"pid {pid}" if pid is not None else "its pid is not known"

@@ -40,6 +40,9 @@ class Method(Protocol):
         Return the pids that could not be freed.
         """
 
+    def start_command(self) -> str | None:
+        """Return the command that starts the agent now by this method, or None if there is none."""
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know once the start at login is on."""
 
@@ -89,6 +92,12 @@ def spare_masters(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 def enabled(env: Mapping[str, str] = os.environ) -> bool:
     """Report whether the agent starts at login. Reads only a few files."""
     return method_in_use(env) is not None
+
+
+def start_command(env: Mapping[str, str] = os.environ) -> str | None:
+    """Return the command by which the service manager starts the agent now, or None if it does not manage it."""
+    method = method_in_use(env)
+    return method.start_command() if method is not None and method.works() else None
 
 
 def method_in_use(env: Mapping[str, str] = os.environ) -> Method | None:

@@ -57,6 +57,10 @@ class Autostart:
         """Return (): no master depends on the entry."""
         return ()
 
+    def start_command(self) -> str | None:
+        """Return None: only the desktop starts entries."""
+        return None
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
         return ("It starts with your next desktop session.",)

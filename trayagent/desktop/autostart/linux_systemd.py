@@ -30,8 +30,9 @@ ANSWER_WITHIN_S = 20.0
 """Seconds. A manager under load reloads in a second or two. A manager that hangs must not block the agent forever."""
 
 # KillMode: systemd ends only the agent. The masters run on, and the next agent adopts them. Exit status 2 means an
-# invalid configuration: another start would not help. Restart: at most five times a minute. After that the agent stays
-# down, and `systemctl --user status` says why.
+# invalid configuration: another start would not help. Exit status 4 means that the user already runs an agent, which is
+# no failure. Restart: at most five times a minute. After that the agent stays down, and `systemctl --user status` says
+# why.
 TEXT = """\
 # {mark}
 [Unit]
@@ -45,6 +46,7 @@ ExecStart={command}
 Restart=on-failure
 RestartSec=2
 RestartPreventExitStatus=2
+SuccessExitStatus=4
 KillMode=process
 
 [Install]
@@ -120,9 +122,13 @@ class Systemd:
         finally:
             await scopes.close()
 
+    def start_command(self) -> str | None:
+        """Return the command that starts the agent now."""
+        return f"systemctl --user start {UNIT.removesuffix('.service')}"
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
-        start = f"Start it now: systemctl --user start {UNIT.removesuffix('.service')}"
+        start = f"Start it now: {self.start_command()}"
         if self._linger.exists():
             return (start, "It starts at boot and survives the session: lingering is on.")
         return (start, "The agent ends with your last session. To keep it running: loginctl enable-linger")

@@ -40,6 +40,10 @@ class LaunchAgent:
         """Return (): no master depends on the LaunchAgent."""
         return ()
 
+    def start_command(self) -> str | None:
+        """Return the command that starts the agent now."""
+        return f"launchctl kickstart gui/$(id -u)/{LABEL}"
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
         return (f"Start it now: launchctl bootstrap gui/$(id -u) {shlex.quote(str(self.path))}",)
