@@ -481,4 +481,19 @@ KNOWN: dict[str, History] = {
         0.04,
         ((0.0, "session", "web"), (5.0, "hole", "home"), (0.3, "use", "web"), (26.0, "hole over", "")),
     ),
+    # A new agent had no proof of life before the path changed. It took the silence for a hole, and waited for a far
+    # retransmission.
+    "a change of network before any proof of life": (
+        ("old",),
+        0.3,
+        (
+            (0.0, "unplug", "wlan0"),
+            (0.0, "agent restarts", ""),
+            (90.0, "look", ""),
+            (0.0, "session", "old"),
+            (0.0, "plug", "office"),
+            (0.0, "plug", "home"),
+            (90.0, "unplug", "wlan0"),
+        ),
+    ),
 }

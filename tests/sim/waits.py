@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ALONE_S = 35.0  # after a wake, 30 s for masters without a possible control, and the silence before
 ACKED_S = 90.0  # TCP acknowledges: one minute without an answer, after the queued data is through
+BACKOFF_S = 250.0  # a session in a hole may miss two retransmissions, each after at most 120 s
 AT_ONCE = 2000
 BESIDE_S = 10.0  # time for the decisions before and after an attempt
 
@@ -103,6 +104,8 @@ class Waits:
             return ALONE_S
         if living.connection.acknowledges:
             return ACKED_S
+        if living.sessions and living.stayed(self.world.net.signature(living.connection.flow)):
+            return BACKOFF_S
         carrier = living.carrier
         judged = carrier is not None and carrier.host in self.world.state.hosts
         return self._alone_s(carrier.host) if carrier is not None and judged else ALONE_S

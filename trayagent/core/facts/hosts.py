@@ -106,6 +106,9 @@ class Doubt(Struct, frozen=True):
     """What suggests that the master is stale, and what shows that the master lives."""
 
     changed_at: float = NEVER  # when the master's path last changed
+    silent_at: float = (
+        NEVER  # when a probe without an answer was sent, without a change; also `changed_at` then
+    )
     wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
     gone_at: float | None = None  # since when the local address has been missing
     left: PathHere | None = None  # the path on which the master was last alive, once the path has changed
@@ -275,7 +278,7 @@ class Host(Struct, frozen=True):
     @property
     def path_unchanged(self) -> bool:
         """Whether no change of network and no sleep caused the doubt, but only silence."""
-        return self.doubt.left is None and self.doubt.wary_at < self.doubt.began_at
+        return self.doubt.silent_at == self.doubt.began_at
 
     @property
     def returned(self) -> bool:

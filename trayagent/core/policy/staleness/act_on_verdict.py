@@ -62,7 +62,12 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
         if now < silent_at:
             return False, silent_at
         # Row 12: the probe got no answer, so the master is in doubt from the time of the probe.
-        host = context.put(host, doubt=replace(host.doubt, changed_at=host.doubt.probe.sent_at))
+        host = context.put(
+            host,
+            doubt=replace(
+                host.doubt, changed_at=host.doubt.probe.sent_at, silent_at=host.doubt.probe.sent_at
+            ),
+        )
     idle_at = end_if_idle(context, host, master)
     if (context.get(host.name) or host).ending:
         return False, None
