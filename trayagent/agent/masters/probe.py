@@ -254,6 +254,7 @@ class MasterProber:
         if sentinel is None:
             self._unavailable(name)
             return
+        sentinel.flooded = lambda: self._unavailable(name)
         sentinel.answered = lambda: self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
         sentinel.ended = lambda: self._sentinel_ended(master.pid)
         self._sentinels[master.pid] = sentinel
@@ -261,7 +262,10 @@ class MasterProber:
         self._remote_cleanup.identified(name, master, sentinel.session)
 
     def _unavailable(self, name: str) -> None:
-        log.info("%s: the server runs no sentinel (a forced command?); probing by forwards", name)
+        log.info(
+            "%s: the server runs no sentinel (a forced command, or endless output?); probing by forwards",
+            name,
+        )
         self._records.no_sentinel(name)
 
     def _sentinel_ended(self, pid: int) -> None:

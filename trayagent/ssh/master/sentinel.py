@@ -33,7 +33,9 @@ _EXIT_S = 2.0  # the exit status comes soon after the end of the output
 class Sentinel:
     """A running sentinel; it calls `answered` for an echo, and `ended` once when its channel closes.
 
-    After `send_line` sent a large line, echoes of earlier small lines do not count as an answer.
+    After `send_line` sent a large line, echoes of earlier small lines do not count as an answer. Other output does not
+    count either: a program that a start file of the shell began may write at any time. If it writes more than 64 KiB,
+    the sentinel ends after it called `flooded`, because reading all of it costs processor time.
 
     `session` is the server's process for the master's connection, None if unknown.
     """
@@ -46,7 +48,10 @@ class Sentinel:
         self._stdout_fd = stdout_fd
         self.session = session
         self._sent: deque[bool] = deque()  # for each line without an echo: whether it was large
+        self._unfinished = b""  # the beginning of the line that is being read
+        self._foreign_bytes = 0
         self.answered: Callable[[], None] = lambda: None
+        self.flooded: Callable[[], None] = lambda: None
         self.ended: Callable[[], None] = lambda: None
         asyncio.get_running_loop().add_reader(stdout_fd, self._readable)
 
@@ -114,10 +119,25 @@ class Sentinel:
         except OSError:
             data = b""
         if data:
-            self._echoed(data.count(b"\n"))
+            self._read(data)
             return
         self.close()
         self.ended()
+
+    def _read(self, data: bytes) -> None:
+        """Count the echoes among the lines, and end the sentinel if there is too much else."""
+        *lines, unfinished = (self._unfinished + data).split(b"\n")
+        self._unfinished = unfinished[: len(_LARGE_LINE)]
+        foreign = [line for line in lines if line and line != _LARGE_LINE[:-1]]
+        echoes = len(lines) - len(foreign)
+        self._foreign_bytes += len(data) if foreign else max(echoes - len(self._sent), 0)
+        self._foreign_bytes += len(unfinished) - len(self._unfinished)
+        if self._foreign_bytes > _NOISE_MAX:
+            self.close()
+            self.flooded()
+            self.ended()
+        else:
+            self._echoed(echoes)
 
     def _echoed(self, lines: int) -> None:
         answers = [self._sent.popleft() for _ in range(min(lines, len(self._sent)))]
