@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
 import pytest
 
 from tests.lab.matrix import HOST, OPTIONS, alive, until
+from trayagent.ipc import blocking_client, messages
+from trayagent.ipc.server import MOST_WATCHERS
 from trayagent.sandbox import Agent, Lab
 
 CONFIG = f"[hosts.{HOST}]\n"
@@ -93,3 +96,24 @@ def test_with_a_read_only_home_a_host_without_control_path_is_kept(lab: Lab, age
     found = json.loads(agent.cli("doctor", "--json").stdout)["findings"]
     assert "folder-read-only" in {f["code"] for f in found}
     assert "Traceback" not in agent.log.read_text()
+
+
+def test_too_many_watchers_lock_no_command_out(lab: Lab, agent: Agent) -> None:
+    """With as many watchers as the agent allows and one more, the commands work as before."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(CONFIG)
+    agent.wait_state(HOST, "connected")
+    path = str(agent.runtime_dir / "agent.sock")
+    with contextlib.ExitStack() as open_ones:
+        for number in range(MOST_WATCHERS):
+            op = "watch" if number % 2 else "events"
+            watcher = open_ones.enter_context(blocking_client.connected(path))
+            watcher.sendall(messages.request(op, {"hosts": []} if number % 2 else {}, {}))
+            messages.read_reply(open_ones.enter_context(watcher.makefile("rb")).readline(), "result")
+        one_more = agent.cli("status", "--watch")
+        assert (one_more.returncode, "Too many watchers" in one_more.stderr) == (1, True), one_more
+        assert agent.cli("status").returncode == 0
+        assert agent.cli("reconnect", HOST).returncode == 0
+        assert agent.cli("stop").returncode == 0
