@@ -93,8 +93,9 @@ class AgentHandler:
             case "status":
                 return await self._status(args["hosts"])
             case "why":
-                self._known([args["host"]])
-                return {"host": args["host"], "decisions": self._decision_log.decisions(args["host"])}
+                name = await self._with_connection_of(args["host"])
+                self._known([name])
+                return {"host": name, "decisions": self._decision_log.decisions(name)}
             case "attached":
                 self._known([args["host"]])
                 self._agent_sockets.claim(args["host"])
@@ -345,6 +346,18 @@ class AgentHandler:
         for name in names:
             if name not in hosts:
                 raise self._unknown(name)
+
+    async def _with_connection_of(self, name: str) -> str:
+        """Return the host whose master an alias of ssh_config uses: two aliases may share one Host block."""
+        hosts = self._shell.state.hosts
+        if name in hosts or name not in self._resolver.aliases():
+            return name
+        try:
+            path = (await self._resolver.resolve(name)).resolved.control_path
+        except TrayagentError:
+            return name
+        users = (h.name for h in hosts.values() if h.master is not None and h.master.control_path == path)
+        return next(users, name)
 
     def _unknown(self, name: str) -> TrayagentError:
         if name in self._resolver.aliases():

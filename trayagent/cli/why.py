@@ -30,7 +30,11 @@ def why(args: argparse.Namespace) -> int:
     from trayagent.cli.why_sentences import sentence
     from trayagent.presentation import times
 
-    decisions = request("why", host=args.host)["decisions"]
+    answer = request("why", host=args.host)
+    decisions = answer["decisions"]
+    if answer["host"] != args.host:
+        shared = _("{alias} uses the connection of {host}.")
+        print_line(shared.format(alias=clean(args.host), host=clean(answer["host"])))
     if not decisions:
         print_line(_("The agent has not decided anything about {host} yet.").format(host=clean(args.host)))
         return 0

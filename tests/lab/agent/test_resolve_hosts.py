@@ -106,3 +106,16 @@ def _settled(agent: Agent, what: Callable[[], list[str]]) -> None:
         now = (what(), [h["state"] for h in agent.status()["hosts"]])
         if now != last:
             last, since = now, time.monotonic()
+
+
+def test_why_explains_the_connection_of_a_second_alias(lab: Lab, agent: Agent) -> None:
+    """If two aliases have one Host block, `why` prints the decisions of the host that has the connection."""
+    lab.sshd()
+    lab.ssh_config({"web01 www": {"HostName": plan.SERVER, "ControlPath": "~/.ssh/cm-%C"}})
+    lab.join("home")
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    done = agent.cli("why", "www")
+    assert done.stdout.startswith("www uses the connection of web01."), done
+    assert "connected" in done.stdout
+    assert "knows no host" in agent.cli("why", "ww").stderr
