@@ -402,7 +402,7 @@ def small_runtime_directory(lab: Lab, agent: Agent) -> str:
 
 
 def test_a_full_runtime_directory_says_nothing_about_the_server(lab: Lab, agent: Agent) -> None:
-    """While ssh cannot write its log, the agent makes no login, ends nothing, and says that the disk is full."""
+    """While ssh cannot write its log, no login begins, nothing ends, and status and commands name the full disk."""
     sshd = server(lab)
     full = small_runtime_directory(lab, agent)
     agent.start(CONFIG)
@@ -412,6 +412,9 @@ def test_a_full_runtime_directory_says_nothing_about_the_server(lab: Lab, agent:
     lab.switch("home", "cafe")
     in_trouble(agent, "failed", "disk-full", f"The disk with {agent.runtime_dir} is full")
     done = agent.cli("reconnect", "web01", deadline_s=10.0)
+    assert (done.returncode, "is full" in done.stderr) == (1, True), done
+    agent.env["SSH_ASKPASS_REQUIRE"] = "force"  # there is no terminal, but a login of the user begins
+    done = agent.cli("login", "web01", deadline_s=10.0)
     assert (done.returncode, "is full" in done.stderr) == (1, True), done
     assert (agent.listed_host("web01")["pid"], asked(sshd)) == (pid, before)
     lab.laptop.run(["rm", full])

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from trayagent.agent.masters.control_path_checks import ControlPaths, FailedError, fresh_for
 from trayagent.agent.masters.discovery import Discovery, describe
 from trayagent.agent.masters.explain_failure import explained
+from trayagent.agent.masters.full_disk import no_room
 from trayagent.agent.masters.leftovers_of_dead_agent import processes_of
 from trayagent.agent.masters.link_cipher import link_cipher
 from trayagent.agent.parts import Parts
@@ -88,6 +89,10 @@ class InteractiveLogins:
         answer = await self._resolver.resolve(name)
         host = replace(known or Host(name), resolved=answer.resolved, hop=answer.hop)
         path = self._discovery.path_of_next(host)
+        # Without ssh's log, the login would record no host key, so no later recovery could prove anything.
+        full = no_room(self._file_paths.attempt_log(0))
+        if full is not None:
+            raise TrayagentError(full.problem.title, code=full.problem.code, hint=full.problem.hint)
         try:
             await self._paths.check(path, host)
             fresh = fresh_for(path)
