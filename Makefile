@@ -1,6 +1,7 @@
 # make demo    show a change of network in a sandbox: two networks, a real sshd
 # make test    run every test
 # make roam-long  random moves, outages and kills for hosts that roam, a long gap, and fuzzing; about an hour
+# make chaos-long  kill the agent 300 times while 3 and while 30 hosts recover; an hour or two
 # make bench   measure recovery times, beside the alternatives
 # make prove HISTORIES=1000000    play that many random histories on all cores; it can be stopped and continued
 # make fuzz SECONDS_EACH=60    fuzz the parsers of what other programs, servers and users write
@@ -63,7 +64,7 @@ FLOORS := core:96 config:97 ipc:93 history:98
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help site demo test roam-long bench prove fuzz lint coverage deb release reference fresh desktops fleet-check translations
+.PHONY: help site demo test roam-long chaos-long bench prove fuzz lint coverage deb release reference fresh desktops fleet-check translations
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -114,6 +115,11 @@ roam-long: .venv/.for-development
 		$(PYTHON_OF_VENV) -m pytest tests/roaming/test_roaming_fuzz.py tests/roaming/test_roaming_ssh.py \
 		tests/lab/roaming/test_roaming_chaos.py \
 		tests/lab/roaming/test_roaming_moves.py::test_a_session_survives_a_long_gap $(ARGS)
+
+# Once per release.
+chaos-long: .venv/.for-development
+	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
+	@TRAYAGENT_KILLS=300 $(PYTHON_OF_VENV) -m pytest -n 2 tests/lab/agent/test_chaos_kills.py $(ARGS)
 
 lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .

@@ -33,6 +33,7 @@ CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("
 SIMULATION = "".join(
     (ROOT / "tests" / name).read_text(encoding="utf-8")
     for name in (
+        "lab/agent/test_chaos_kills.py",
         "sim/test_simulation.py",
         "roaming/test_roaming_histories.py",
         "roaming/test_roaming_ssh.py",
