@@ -314,3 +314,23 @@ def test_the_sessions_of_a_host_that_roams_are_counted() -> None:
         ]
     )
     assert [(o.host, o.sessions_kept) for o in found] == [("web", 3), ("web", 2), ("db", None)]
+
+
+def test_an_outage_names_the_way_of_its_sessions() -> None:
+    """The way and the time of the move are in the outage, also if the sessions moved by port before it began."""
+    found = outages(
+        [
+            event(0, "connected"),
+            event(9, "moved", sessions=3, took_ms=60.0, by="port"),
+            event(10, "master-stale"),
+            event(11, "connected", took_ms=700.0),
+            event(40, "master-stale"),
+            event(41, "connected", took_ms=700.0),
+            event(41, "moved", sessions=2, took_ms=800.0, by="channel"),
+        ]
+    )
+    assert [(o.sessions_kept, o.moved_by, o.moved_ms) for o in found] == [
+        (3, "port", 60.0),
+        (2, "channel", 800.0),
+    ]
+    assert found[0].as_json()["moved_by"] == "port"

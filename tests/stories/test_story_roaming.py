@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -11,6 +13,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import (
+    AttachByPort,
     AttachRoaming,
     BeginRoaming,
     Dial,
@@ -25,6 +28,7 @@ from trayagent.core.facts.actions import (
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.masters import Master
+from trayagent.core.view import AgentFacts, view
 
 ROAMS = replace(ALWAYS, roam=True)
 INNER = Master(900, 7, "/cm/web", started_by_agent=True, direct=False)
@@ -685,3 +689,85 @@ def test_a_reconnect_at_once_during_a_pause_leaves_a_master_at_the_control_path(
     reconnected_at_once(story)
     story.ended("web", INNER.pid)
     assert len(story.did(RestorePath)) == 1
+
+
+def by_port(story: Story, port: int | None = 60001) -> None:
+    """Make the host roam with `roam_port` set. The far relay listens on `port`."""
+    wish = replace(ROAMS, roam_port="60001")
+    plain = story.connected(wish=wish, scene=HOME)
+    outer = replace(plain, control_path=OUTER_PATH)
+    story.post(r.RoamingBegan(story.t, "web", INNER, outer, port))
+    story.after(60).forget()
+
+
+def roaming_view(story: Story) -> dict[str, Any]:
+    """Return `roaming` of the host in `status --json`."""
+    found: dict[str, Any] = view(story.state, AgentFacts("0.1.0", 4000, ""), {}, str, story.t)["hosts"][0][
+        "roaming"
+    ]
+    return found
+
+
+def test_sessions_move_by_the_port_before_the_login(story: Story) -> None:
+    """The attach by port begins with the attempt. The move is published once, when the sessions continue."""
+    by_port(story)
+    story.network(CAFE)
+    (action,) = story.did(AttachByPort)
+    assert isinstance(action, AttachByPort)
+    assert (action.address, action.port) == (story.host("web").roaming.address, 60001)  # type: ignore[union-attr]
+    story.after(0.06).post(r.RoamingAttachedByPort(story.t, "web", 3))
+    (told,) = story.told("moved")
+    assert (told.details["by"], told.details["sessions"]) == ("port", 3)
+    assert told.details["took_ms"] == pytest.approx(60)
+    story.after(0.24).ready("web")
+    (attach,) = story.did(AttachRoaming)
+    assert isinstance(attach, AttachRoaming)
+    story.post(r.RoamingAttached(story.t, "web", attach.master.pid, 3, by_port=True))
+    story.after(0.3).took_over("web")
+    assert story.shown("web") == "connected"
+    assert len(story.told("moved")) == 1
+    assert story.host("web").roaming.by_port_since == pytest.approx(60.06)  # type: ignore[union-attr]
+
+
+def test_a_lost_port_link_moves_to_the_outer_master(story: Story) -> None:
+    """If the connection to the port is lost, the present outer master carries the link, without another login."""
+    by_port(story)
+    story.network(CAFE)
+    story.after(0.06).post(r.RoamingAttachedByPort(story.t, "web", 3))
+    story.after(0.24).ready("web")
+    (attach,) = story.did(AttachRoaming)
+    assert isinstance(attach, AttachRoaming)
+    story.post(r.RoamingAttached(story.t, "web", attach.master.pid, 3, by_port=True))
+    story.after(0.3).took_over("web")
+    story.after(60).forget()
+    story.post(r.RoamingAway(story.t, "web", "closed"))
+    assert len(story.did(AttachRoaming)) == 1
+    assert not story.did(Dial)
+
+
+def test_a_port_that_does_not_answer_is_reported_once(story: Story) -> None:
+    """The first failure of the port is reported, and a success forgets it. The outer master moves the sessions."""
+    by_port(story)
+    story.network(CAFE)
+    story.post(r.RoamingPortFailed(story.t, "web", "no-connection"))
+    story.post(r.RoamingPortFailed(story.t, "web", "no-connection"))
+    assert roaming_view(story)["no_port"] == "unreachable"
+    story.after(0.3).ready("web")
+    attached(story)
+    (told,) = story.told("moved")
+    assert told.details["by"] == "channel"
+    story.post(r.RoamingAttachedByPort(story.t, "web", 3))
+    assert roaming_view(story)["no_port"] is None
+
+
+@pytest.mark.parametrize("why", ["taken", "unset", "behind a jump host"])
+def test_no_port_is_tried_without_one(story: Story, why: str) -> None:
+    """No attach by port is tried if the port was taken, the key was removed, or ssh does not connect directly."""
+    by_port(story, 0 if why == "taken" else 60001)
+    if why == "unset":
+        story.configured(web=ROAMS)
+    elif why == "behind a jump host":
+        story.resolved("web", jump="gate")
+    story.network(CAFE)
+    assert story.did(Dial)
+    assert not story.did(AttachByPort)

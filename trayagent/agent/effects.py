@@ -75,7 +75,9 @@ class AgentEffects:
                 self._begin(action, host)
             case a.TakeOver() if host is not None:
                 self.replacer.take_over(action, host)
-            case a.BeginRoaming() | a.AttachRoaming() | a.RestorePath() if host is not None:
+            case a.BeginRoaming() | a.AttachByPort() | a.AttachRoaming() | a.RestorePath() if (
+                host is not None
+            ):
                 self._roam(action, host)
             case a.EnsureForwards():
                 self.forwarding.ensure(action)
@@ -86,10 +88,14 @@ class AgentEffects:
             case _:
                 self._without_facts(action)
 
-    def _roam(self, action: a.BeginRoaming | a.AttachRoaming | a.RestorePath, host: Host) -> None:
+    def _roam(
+        self, action: a.BeginRoaming | a.AttachByPort | a.AttachRoaming | a.RestorePath, host: Host
+    ) -> None:
         match action:
             case a.BeginRoaming():
                 self.roaming.begin(action, host)
+            case a.AttachByPort():
+                self.roaming.attach_by_port(action, host)
             case a.AttachRoaming():
                 self.roaming.attach(action, host)
             case a.RestorePath():

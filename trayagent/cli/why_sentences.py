@@ -28,6 +28,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("kill", None, ("draining",), "the server answers and the old connection's address is gone: it was ended"),
     # Hosts that roam.
     ("roaming-begins", None, (), "connected: the agent now sets up roaming"),
+    ("roams", None, ("port=none",), "the host roams, but its roam_port is taken on the server: moves use ssh"),
     ("roams", None, ("outer=none",), "sessions from before the agent started wait until the host is connected"),
     ("roams", None, (), "the host roams: its sessions survive a change of network"),
     ("stays-plain", None, ("code=refused",), "the server refused the login from its own address: no roaming"),
@@ -40,7 +41,15 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("stays-plain", None, ("lasting=True",), "its server cannot keep sessions across networks: no roaming"),
     ("stays-plain", None, (), "roaming could not begin: the agent tries again later"),
     ("attach", None, (), "the agent moves the sessions to the new connection"),
+    ("attached", None, ("by=port",), "its new connection is ready, and its sessions stay on the direct port"),
     ("attached", None, (), "its sessions continue"),
+    ("attached-by-port", None, (), "its sessions continue by the direct port, before the login is complete"),
+    (
+        "port-failed",
+        None,
+        (),
+        "the direct port does not answer, perhaps because of a firewall: its sessions wait for the new connection",
+    ),
     ("attach-failed", None, ("code=other-machine",), "the name led to another machine: its sessions wait"),
     ("attach-failed", None, ("code=server-rebooted",), "its server rebooted: its sessions end"),
     (

@@ -176,6 +176,16 @@ TABLES = (
                 "`false` takes effect when the connection ends.",
                 "true",
             ),
+            Key(
+                "roam_port",
+                'A TCP port of the server, or a range such as `"60001-60010"`, by which the sessions of a host that '
+                "roams continue sooner after a move.",
+                "The relay on the server listens there, and accepts only this laptop's sessions. One connection uses "
+                "one port. If the port is taken or a firewall blocks it, the sessions continue by the ssh connection, "
+                "as without this key. It applies to connections that begin to roam after the change. Read "
+                "first what the port bypasses (docs/security.md#the-direct-port).",
+                "60001",
+            ),
         ),
     ),
     Table(

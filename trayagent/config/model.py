@@ -38,6 +38,8 @@ DynamicForward = Annotated[
 ]
 Interface = Annotated[str, _checked(value_checks.interface_glob, 'an interface name or glob, as in "tun*"')]
 FarPath = Annotated[str, _checked(value_checks.far_path, 'a path on the server, as in "~/.ssh/agent.sock"')]
+_PORT_RANGE = _checked(value_checks.port_range, 'a port of the server, as in 60001, or "60001-60010"')
+PortRange = Annotated[int, _PORT_RANGE] | Annotated[str, _PORT_RANGE]
 Word = Annotated[str, _checked(value_checks.word, "a word of a command")]
 Command = Annotated[
     tuple[Word, ...],
@@ -91,6 +93,7 @@ class Host(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=T
     probe: Literal["session", "forward"] = "session"
     agent_socket: FarPath | None = None
     roam: bool | None = None
+    roam_port: PortRange | None = None
 
     @cached_property
     def forwards(self) -> tuple[Forward, ...]:

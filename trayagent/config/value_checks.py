@@ -81,6 +81,19 @@ def far_path(text: str) -> None:
         raise ValueError(msg)
 
 
+def port_range(value: int | str) -> None:
+    """Check a TCP port of the server, or a range of at most 1000 ports that need no privileges."""
+    first, dash, last = str(value).partition("-")
+    numbers = (first, last) if dash else (first, first)
+    if not all(one.isascii() and one.isdigit() and len(one) <= 5 for one in numbers):
+        msg = f'"{value}" is neither a port nor a range'
+        raise ValueError(msg)
+    low, high = map(int, numbers)
+    if not 1024 <= low <= high <= 65_535 or high - low >= 1000:
+        msg = f'"{value}" is not a range of at most 1000 ports between 1024 and 65535'
+        raise ValueError(msg)
+
+
 def forward(kind: ForwardKind, text: str) -> None:
     """Check the argument of ssh -L, -R or -D."""
     parse_forward(kind, text)

@@ -65,6 +65,8 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     r.RoamingNotPossible: on_roaming.not_possible,
     r.RoamingFound: on_roaming.found,
     r.RoamingAttached: on_roaming.attached,
+    r.RoamingAttachedByPort: on_roaming.attached_by_port,
+    r.RoamingPortFailed: on_roaming.port_failed,
     r.RoamingAttachFailed: on_roaming.attach_failed,
     r.RoamingAway: on_roaming.away,
     r.RoamingStalled: on_roaming.stalled,

@@ -10,6 +10,7 @@ from msgspec import Struct
 from trayagent.core.display_state import DisplayState, delay, display_forwards, display_problem, display_state
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.roaming import Roaming
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.policy.admission import admission
@@ -192,7 +193,17 @@ def _roaming(host: Host, state: State, wall: Wall) -> dict[str, Any] | None:
         "away_since": _wall(roaming.away_since if roaming.away_since is not None else lost_at, wall),
         "moves": roaming.moves,
         "sessions": roaming.sessions,
+        "by": "port" if roaming.by_port_since is not None else "channel",
+        "port": roaming.port or None,
+        "no_port": _no_port(host, roaming),
     }
+
+
+def _no_port(host: Host, roaming: Roaming) -> str | None:
+    """Return why the sessions do not move by the TCP port that the user set, "taken" or "unreachable", else None."""
+    if host.wish.roam_port is None:
+        return None
+    return "taken" if roaming.port == 0 else "unreachable" if roaming.port_failed else None
 
 
 def _path_lost_at(host: Host, state: State) -> float | None:

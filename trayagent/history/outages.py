@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -38,8 +39,9 @@ class Outage(Struct, frozen=True):
     itself took. It is None if there is no meaningful time: the old connection came back, the user had to act, or this
     was the first connection to the host. `no_network_ms` is how long there was no network, during the outage or right
     before it. No agent can shorten this time. `no_network_since` is since when there is none, if the outage and that
-    time continue. `sessions_kept` is how many sessions continued afterwards, None on
-    a host that does not roam. `reason` is the event's text for programs, and `words` are for users.
+    time continue. `sessions_kept` is how many sessions continued afterwards, None on a host that does not roam.
+    `moved_by` is what they continued by, "channel" or "port", and `moved_ms` is how long that took; both are None if
+    that is unknown. `reason` is the event's text for programs, and `words` are for users.
     """
 
     host: str
@@ -52,6 +54,8 @@ class Outage(Struct, frozen=True):
     sessions_kept: int | None = None
     words: str = ""
     no_network_since: str | None = None
+    moved_by: str | None = None
+    moved_ms: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `history --json` prints."""
@@ -64,6 +68,8 @@ class Outage(Struct, frozen=True):
             "no_network_ms": self.no_network_ms,
             "no_network_since": self.no_network_since,
             "sessions_kept": self.sessions_kept,
+            "moved_by": self.moved_by,
+            "moved_ms": self.moved_ms,
             "reason": self.reason,
             "words": self.words,
         }
@@ -137,28 +143,42 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
             needed_user.add(host)
     found += [_outage(begin, None, away) for begin in going.values()]
     moves = _moves(events)
-    found = [replace(o, sessions_kept=_sessions_kept(o, moves.get(o.host, []))) for o in found]
+    found = [_with_move(o, moves.get(o.host, [])) for o in found]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
 
 
-def _moves(events: Iterable[dict[str, Any]]) -> dict[str, list[tuple[datetime, int]]]:
-    """Return the time and the sessions of each host's `moved` events, oldest first. A year has thousands."""
-    found: dict[str, list[tuple[datetime, int]]] = {}
+_Move = tuple[datetime, dict[str, Any]]
+
+
+def _moves(events: Iterable[dict[str, Any]]) -> dict[str, list[_Move]]:
+    """Return the time of each `moved` event and the event, by host and oldest first. A year has thousands."""
+    found: dict[str, list[_Move]] = {}
     for event in events:
         if event.get("event") == "moved" and event.get("host"):
-            move = datetime.fromisoformat(event["at"]), int(event.get("sessions", 0))
-            found.setdefault(event["host"], []).append(move)
+            found.setdefault(event["host"], []).append((datetime.fromisoformat(event["at"]), event))
     return found
 
 
-def _sessions_kept(outage: Outage, moves: Sequence[tuple[datetime, int]]) -> int | None:
-    """Return how many sessions continued after an outage. A `moved` event of the host says so, near its end."""
-    first = bisect_left(moves, (datetime.fromisoformat(outage.began), 0))
-    if first == len(moves):
-        return None
-    at, sessions = moves[first]
-    soon = outage.ended is None or at <= datetime.fromisoformat(outage.ended) + ADJACENT
-    return sessions if soon else None
+def _with_move(outage: Outage, moves: Sequence[_Move]) -> Outage:
+    """Add to an outage how many sessions continued afterwards, by what, and after how long.
+
+    A `moved` event of the host says so, near the outage's end. By the direct port, the sessions move before the old
+    master is proven stale, so before the outage begins.
+    """
+    began = datetime.fromisoformat(outage.began)
+    first = bisect_left(moves, began - ADJACENT, key=lambda move: move[0])
+    until = datetime.fromisoformat(outage.ended) + ADJACENT if outage.ended is not None else None
+    for at, event in islice(moves, first, None):
+        if until is not None and at > until:
+            break
+        if at >= began or event.get("by") == "port":
+            return replace(
+                outage,
+                sessions_kept=int(event.get("sessions", 0)),
+                moved_by=event.get("by"),
+                moved_ms=event.get("took_ms"),
+            )
+    return outage
 
 
 def _note_network(away: list[Away], event: dict[str, Any]) -> None:

@@ -19,6 +19,10 @@ def roaming_lines(host: Mapping[str, Any]) -> Iterator[str]:
     roaming = host.get("roaming")
     if host.get("no_roaming"):
         yield _("does not roam: {reason}").format(reason=host["no_roaming"])
+    if roaming is not None and roaming.get("no_port") == "taken":
+        yield _("its roam_port is taken on the server: moves use ssh")
+    elif roaming is not None and roaming.get("no_port") == "unreachable":
+        yield _("port {port} of its server does not answer: moves use ssh").format(port=roaming["port"])
     if roaming is None or roaming["attached"]:
         return
     sessions = roaming["sessions"]

@@ -56,7 +56,14 @@ class Client:
         """Send the first message: this relay's identity, and the versions of the protocol."""
         relay = self.relay
         self.send(
-            {"relay": "near", "v": VERSION, "oldest": OLDEST, "instance": relay.instance, "pid": os.getpid()}
+            {
+                "relay": "near",
+                "v": VERSION,
+                "oldest": OLDEST,
+                "ports": True,
+                "instance": relay.instance,
+                "pid": os.getpid(),
+            }
         )
 
     def send(self, words: dict[str, Any], fd: int | None = None) -> None:
@@ -138,6 +145,7 @@ class Client:
                 raise BadRequestError("version")
             todo = self._requests.get(str(order.get("do")))
             if todo is None:
+                self._close_fds(self.fds)  # they must not be taken for those of the next request
                 raise BadRequestError("unknown-request")
             todo(order, tag)
         except (ValueError, RecursionError):

@@ -194,6 +194,7 @@ class NearSession(Session):
             "boot": self.boot,
             "counter": self.stream.counter,
             "by": way(link),
+            "rtt_s": round(link.min_rtt_s, 4),
         }
         if answer := self.answers.pop(wire, None):
             answer({"ok": True, **where})

@@ -8,6 +8,7 @@ from typing import Any
 
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
+from trayagent.agent.roaming.attach_to_port import PortAttacher
 from trayagent.agent.roaming.end_connection import ConnectionEnder
 from trayagent.agent.roaming.install_far_relay import install_if_missing
 from trayagent.agent.roaming.lost_far_relays import LostConnections
@@ -36,7 +37,12 @@ class OuterAttacher:
     """Attaches connections to outer masters. The results are posted as events."""
 
     def __init__(
-        self, parts: Parts, near_relay: NearRelayProcess, lost: LostConnections, ender: ConnectionEnder
+        self,
+        parts: Parts,
+        near_relay: NearRelayProcess,
+        lost: LostConnections,
+        ender: ConnectionEnder,
+        ports: PortAttacher,
     ) -> None:
         self._shell = parts.shell
         self._records = parts.records
@@ -44,6 +50,7 @@ class OuterAttacher:
         self._near_relay = near_relay
         self._lost = lost
         self._ender = ender
+        self._ports = ports
 
     async def attach(self, action: a.AttachRoaming, host: Host) -> None:
         """Move the link to a new outer master."""
@@ -52,6 +59,11 @@ class OuterAttacher:
         kept, near = self._records.roaming_of(pid), self._near_relay.connection
         if kept is None or near is None:
             self._shell.post(RoamingEnded(now(), name, pid, "near-relay-lost"))
+            return
+        if self._ports.carries(kept):
+            self._note_address(kept, outer)
+            sessions = carried_by(pid).sessions
+            self._shell.post(RoamingAttached(now(), name, outer.pid, sessions, by_port=True))
             return
         try:
             answer = await self.attached(near, kept, outer)

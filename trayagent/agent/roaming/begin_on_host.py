@@ -46,7 +46,7 @@ from trayagent.ssh.os.swap_files import exchange
 
 log = logging.getLogger(__name__)
 
-_MAX_PATH = 4096
+_MAX_PATH, _MAX_PORT = 4096, 65_535
 # With these codes of the far relay, the next start would fail, too.
 _LASTING = frozenset({"no-shell", "no-python", "no-answer", "unsafe-folder", "not-installed"})
 
@@ -143,7 +143,13 @@ class RoamingStarter:
         token_id = kept.token[:16]
         connection: socket.socket | None = None
         try:
-            served = await far.serve(master.control_path, kept.token, kept.roam_for_s, socket.gethostname())
+            ports = host.wish.roam_port if master.direct and near.greeting.ports else None
+            served = await far.serve(
+                master.control_path, kept.token, kept.roam_for_s, socket.gethostname(), ports
+            )
+            if ports is not None:
+                port = served.words.get("port")
+                kept.far_port = port if isinstance(port, int) and 0 < port <= _MAX_PORT else 0
             kept.machine, kept.far_boot = served.machine, served.boot
             kept.far_path = str(served.words.get("path", ""))[:_MAX_PATH]
             self._records.set_roaming(kept)
@@ -216,7 +222,7 @@ class RoamingStarter:
             record_master(self._records, host.name, outer)
             with contextlib.suppress(TrayagentError, OSError):
                 await self._forwarding.close_all(host, outer)
-            await self._shell.decided(RoamingBegan(time.monotonic(), host.name, inner, outer))
+            await self._shell.decided(RoamingBegan(time.monotonic(), host.name, inner, outer, kept.far_port))
 
     def _check_outer(self, host: Host, outer: Master) -> None:
         """Raise NotPossibleError if the host has another master by now."""

@@ -68,7 +68,14 @@ class EarlierConnections:
         if inner is None:
             return False
         self._shell.post(
-            RoamingFound(time.monotonic(), kept.host, inner, kept.outer_path, kept.address or None)
+            RoamingFound(
+                time.monotonic(),
+                kept.host,
+                inner,
+                kept.outer_path,
+                kept.address or None,
+                kept.far_port,
+            )
         )
         return True
 

@@ -61,13 +61,17 @@ class Channel(Struct, frozen=True):
         self.control.close()
 
 
-async def serve(control_path: str, token: str, roam_for_s: float, laptop: str) -> FarAnswer:
+async def serve(
+    control_path: str, token: str, roam_for_s: float, laptop: str, ports: str | None = None
+) -> FarAnswer:
     """Start a far relay for a connection. If its program is missing or outdated, install it first.
 
-    `laptop` is the name that `list` shows on the server. Raise FarError, or MuxError if the master does not answer.
+    `laptop` is the name that `list` shows on the server. `ports`: also listen on one of these TCP ports.
+    Raise FarError, or MuxError if the master does not answer.
     """
     script = _SCOPE + _RUN.format(
-        prefix="$s ", words=f'serve "$3" "$4" {roam_for_s:g} {quoted(laptop[:64] or "laptop")}'
+        prefix="$s ",
+        words=f'serve "$3" "$4" {roam_for_s:g} {quoted(laptop[:64] or "laptop")} {ports or ""}'.rstrip(),
     )
     try:
         return await _checked(control_path, script, token)

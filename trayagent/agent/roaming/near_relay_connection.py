@@ -43,11 +43,15 @@ class NearRelayListener(Protocol):
 
 
 class Greeting(Struct, frozen=True):
-    """The near relay's identity. `version` is the newest version of the protocol that both sides speak."""
+    """The near relay's identity. `version` is the newest version of the protocol that both sides speak.
+
+    `ports`: it can attach over TCP ports. A near relay from before an upgrade cannot, and would keep the descriptor.
+    """
 
     instance: str
     pid: int
     version: int
+    ports: bool = False
 
 
 class NearRelayConnection:
@@ -113,6 +117,10 @@ class NearRelayConnection:
         """Attach a connection over a channel. Return the relay's answer, even if the attach failed."""
         return await self._answer("attach", fds, within_s, {"id": token_id})
 
+    async def attach_port(self, token_id: str, fd: int, *, within_s: float) -> dict[str, Any]:
+        """Attach over a TCP connection to the far relay's port. Return the relay's answer, even if that failed."""
+        return await self._answer("attach-port", [fd], within_s, {"id": token_id})
+
     async def sessions(self) -> list[dict[str, Any]]:
         """Return the connections that the relay carries."""
         found: list[dict[str, Any]] = (await self.ask("status"))["sessions"]
@@ -152,7 +160,8 @@ class NearRelayConnection:
         version = min(VERSION, newest)
         if version < max(OLDEST, oldest):
             raise NearRelayError("The near relay that runs is of another version", code="version")
-        self.greeting = Greeting(str(said.get("instance")), int(said.get("pid", 0)), version)
+        ports = said.get("ports") is True
+        self.greeting = Greeting(str(said.get("instance")), int(said.get("pid", 0)), version, ports)
         await self.ask("watch")
 
     async def _answer(

@@ -21,6 +21,7 @@ from trayagent.agent.masters.control_path_locks import PathLocks
 from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming.attach_to_outer import OuterAttacher
+from trayagent.agent.roaming.attach_to_port import PortAttacher
 from trayagent.agent.roaming.begin_on_host import RoamingStarter
 from trayagent.agent.roaming.connections_of_earlier_agent import EarlierConnections
 from trayagent.agent.roaming.end_connection import ConnectionEnder
@@ -61,7 +62,8 @@ class RoamingHosts:
         self._near_relay = near_relay
         self._lost = lost
         self._ender = ConnectionEnder(parts, near_relay, lost)
-        self._attacher = OuterAttacher(parts, near_relay, lost, self._ender)
+        self._ports = PortAttacher(parts, near_relay)
+        self._attacher = OuterAttacher(parts, near_relay, lost, self._ender, self._ports)
         self._restorer = ControlPathRestorer(parts, discovery, locks)
         self._starter = RoamingStarter(
             parts, forwarding, inner_masters, near_relay, lost, locks, self._attacher, self._ender
@@ -79,6 +81,12 @@ class RoamingHosts:
     def attach(self, action: a.AttachRoaming, host: Host) -> None:
         """Move the link to a new outer master."""
         self._tasks.start(f"attach {action.master.pid}", self._attacher.attach(action, host))
+
+    def attach_by_port(self, action: a.AttachByPort, host: Host) -> None:
+        """Move the link to the far relay's TCP port."""
+        name = f"attach by port {action.name}"
+        self._tasks.cancel(name)
+        self._tasks.start(name, self._ports.attach(action, host))
 
     def end(self, action: a.EndRoaming) -> None:
         """End a connection, and with it its inner master."""
@@ -125,10 +133,14 @@ class RoamingHosts:
         if kept is None or token_id in self._ender.ending:
             return
         now, why = time.monotonic(), str(event.get("why", ""))
+        stuck = self._ports.carries(kept) and event["event"] == "stalled"
+        self._ports.relay_reported(token_id, event)
         if event["event"] == "away" and kept.inner is not None:
             self._shell.post(RoamingAway(now, kept.host, why))
         elif event["event"] == "stalled":
             self._shell.post(RoamingStalled(now, kept.host))
+            if stuck:  # the outer master may be fine, and can carry the link
+                self._shell.post(RoamingAway(now, kept.host, "stalled"))
         elif event["event"] == "ended":
             if why in {"closed", "unused"}:  # the far relay ended, too; `MasterWatch` posts the end
                 self._records.drop_roaming(token_id)

@@ -166,6 +166,16 @@ class BeginRoaming(Action, frozen=True):
     master: Master
 
 
+class AttachByPort(Action, frozen=True):
+    """Move the inner master's link to the far relay's TCP port at this address.
+
+    RoamingAttachedByPort or RoamingPortFailed follows, neither if another attach comes first.
+    """
+
+    address: str
+    port: int
+
+
 class AttachRoaming(Action, frozen=True):
     """Connect the inner master's link through a new outer master.
 

@@ -43,6 +43,7 @@ class Wish(Struct, frozen=True):
     reap: bool = True
     roam: bool = False
     roam_for_s: float = ROAM_FOR_S
+    roam_port: str | None = None
 
     @property
     def bounds(self) -> tuple[str | None, tuple[str, ...]]:

@@ -24,6 +24,9 @@ class Roaming(Struct, frozen=True):
     `address` is the server's address at which an outer master last reached the far relay, None if it is unknown.
     `elsewhere` is the pid of the outer master that reached another machine behind the same name. `sought_from` are the
     networks from which the agent then connected to `address`, to reach the first machine again.
+    `port` is the TCP port of the server on which the far relay listens: 0 if no port of the range was free, None if
+    none was requested. `by_port_since` is when the link moved to that port, None if a channel of an outer master
+    carries it. `port_failed`: the last attach by port failed, and the agent reported that.
     `began_at` is when roaming began. `short_lives` counts the previous inner masters that ended soon after their start.
     """
 
@@ -43,6 +46,9 @@ class Roaming(Struct, frozen=True):
     address: str | None = None
     elsewhere: int | None = None
     sought_from: frozenset[Network | None] = frozenset()
+    port: int | None = None
+    by_port_since: float | None = None
+    port_failed: bool = False
 
 
 class RoamingStart(Struct, frozen=True):

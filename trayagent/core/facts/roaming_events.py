@@ -9,12 +9,14 @@ from trayagent.core.facts.masters import Master
 class RoamingBegan(Event, frozen=True):
     """The inner master listens on the user's control path, and the plain master became the outer one.
 
-    `outer` is that master with its new control path.
+    `outer` is that master with its new control path. `port` is the far relay's TCP port: 0 if no port of the
+    range was free, None if none was requested.
     """
 
     name: str
     inner: Master
     outer: Master
+    port: int | None = None
 
 
 class RoamingNotPossible(Event, frozen=True):
@@ -34,21 +36,41 @@ class RoamingNotPossible(Event, frozen=True):
 class RoamingFound(Event, frozen=True):
     """An earlier agent left a living inner master. Its outer masters listen on `outer_path`.
 
-    `address` is the server's address at which they last reached the far relay, None if it is unknown.
+    `address` is the server's address at which they last reached the far relay, None if it is unknown. `port` is the far
+    relay's TCP port, as in RoamingBegan.
     """
 
     name: str
     inner: Master
     outer_path: str
     address: str | None = None
+    port: int | None = None
 
 
 class RoamingAttached(Event, frozen=True):
-    """The outer master `pid` carries the link of the inner master, on which `sessions` sessions are open."""
+    """The outer master `pid` carries the link of the inner master, on which `sessions` sessions are open.
+
+    `by_port`: the link is on the far relay's TCP port and stays there. The outer master is ready to carry it.
+    """
 
     name: str
     pid: int
     sessions: int = 0
+    by_port: bool = False
+
+
+class RoamingAttachedByPort(Event, frozen=True):
+    """The far relay's TCP port carries the link of the inner master, whatever becomes of the outer master."""
+
+    name: str
+    sessions: int = 0
+
+
+class RoamingPortFailed(Event, frozen=True):
+    """The link could not move to the far relay's TCP port. `code` is the reason. The next outer master carries it."""
+
+    name: str
+    code: str
 
 
 class RoamingAttachFailed(Event, frozen=True):

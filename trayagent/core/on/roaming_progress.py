@@ -13,12 +13,14 @@ from trayagent.core.facts.roaming import Roaming, RoamingStart
 from trayagent.core.facts.roaming_events import (
     MasterMoved,
     RoamingAttached,
+    RoamingAttachedByPort,
     RoamingAttachFailed,
     RoamingAway,
     RoamingBegan,
     RoamingEnded,
     RoamingFound,
     RoamingNotPossible,
+    RoamingPortFailed,
     RoamingStalled,
 )
 from trayagent.core.facts.time_constants import (
@@ -46,6 +48,7 @@ def began(context: Context, event: RoamingBegan) -> None:
             began_at=context.now,
             short_lives=host.roaming_start.failed,
             address=_address_of(event.outer),
+            port=event.port,
         ),
         outer_path=event.outer.control_path,
         roaming_start=RoamingStart(),
@@ -53,6 +56,8 @@ def began(context: Context, event: RoamingBegan) -> None:
         login=replace(host.login, times=(*host.login.times, context.now)),  # the inner login counts, too
     )
     evidence = Evidence.of(inner=event.inner.pid, outer=event.outer.pid)
+    if event.port is not None:
+        evidence = evidence.plus(port=event.port or "none")
     context.because(host.name, 0, "roams", evidence)
     context.publish("roaming", host.name, evidence, pid=event.inner.pid)
 
@@ -87,7 +92,7 @@ def found(context: Context, event: RoamingFound) -> None:
     host = context.get(event.name) or Host(event.name)
     context.put(
         host,
-        roaming=Roaming(event.inner, away_since=context.now, address=event.address),
+        roaming=Roaming(event.inner, away_since=context.now, address=event.address, port=event.port),
         outer_path=event.outer_path,
         forwards=host.forwards.request(),
     )
@@ -100,6 +105,8 @@ def attached(context: Context, event: RoamingAttached) -> None:
     if host is None or host.roaming is None:
         return
     before, now = host.roaming, context.now
+    since = before.by_port_since if before.by_port_since is not None else now
+    by_port_since = since if event.by_port else None
     moved = before.carrier != event.pid
     roaming = replace(
         before,
@@ -113,20 +120,59 @@ def attached(context: Context, event: RoamingAttached) -> None:
         address=_address_there(host, event.pid) or before.address,
         elsewhere=None,
         sought_from=frozenset(),
+        by_port_since=by_port_since,
     )
     context.put(host, roaming=roaming)
+    took_ms = _took_ms(host, before, by_port_since if by_port_since is not None else now)
+    evidence = Evidence.of(outer=event.pid, sessions=event.sessions, took_ms=took_ms)
+    if event.by_port:
+        evidence = evidence.plus(by="port")
+    context.because(host.name, 0, "attached", evidence)
+    if moved and by_port_since is None:  # otherwise the sessions moved before the outer master was ready
+        _publish_moved(context, host, event.sessions, took_ms, "channel", event.pid)
+
+
+def attached_by_port(context: Context, event: RoamingAttachedByPort) -> None:
+    """Note that the sessions continue by the far relay's TCP port, while the next outer master still connects."""
+    host = context.get(event.name)
+    if host is None or host.roaming is None:
+        return
+    before = host.roaming
+    roaming = replace(
+        before, by_port_since=context.now, away_since=None, sessions=event.sessions, port_failed=False
+    )
+    context.put(host, roaming=roaming)
+    took_ms = _took_ms(host, before, context.now)
+    evidence = Evidence.of(port=before.port, sessions=event.sessions, took_ms=took_ms)
+    context.because(host.name, 0, "attached-by-port", evidence)
+    if (
+        not host.linked or host.suspect or host.attempt is not None
+    ):  # otherwise the outer master moved them before
+        _publish_moved(context, host, event.sessions, took_ms, "port", None)
+
+
+def port_failed(context: Context, event: RoamingPortFailed) -> None:
+    """Report once that the far relay's TCP port cannot be reached. The sessions continue by the next outer master."""
+    host = context.get(event.name)
+    if host is None or host.roaming is None or host.roaming.port_failed:
+        return
+    context.put(host, roaming=replace(host.roaming, port_failed=True))
+    context.because(host.name, 0, "port-failed", Evidence.of(port=host.roaming.port, code=event.code))
+
+
+def _took_ms(host: Host, before: Roaming, now: float) -> float | None:
+    """Return how long the sessions had no link, in milliseconds, None if it is unknown."""
     since = next(
         (at for at in (before.moving_since, host.outage.began_at, before.away_since) if at is not None), None
     )
-    took_ms = round((now - since) * 1e3, 1) if since is not None else None
-    context.because(
-        host.name, 0, "attached", Evidence.of(outer=event.pid, sessions=event.sessions, took_ms=took_ms)
-    )
-    if moved:
-        network = context.state.snapshot.name
-        context.publish(
-            "moved", host.name, network=network, sessions=event.sessions, took_ms=took_ms, pid=event.pid
-        )
+    return round((now - since) * 1e3, 1) if since is not None else None
+
+
+def _publish_moved(
+    context: Context, host: Host, sessions: int, took_ms: float | None, by: str, pid: int | None
+) -> None:
+    network = context.state.snapshot.name
+    context.publish("moved", host.name, network=network, sessions=sessions, took_ms=took_ms, by=by, pid=pid)
 
 
 def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
@@ -162,7 +208,7 @@ def away(context: Context, event: RoamingAway) -> None:
     host = context.get(event.name)
     if host is None or host.roaming is None or host.roaming.away_since is not None:
         return
-    context.put(host, roaming=replace(host.roaming, carrier=None, away_since=context.now))
+    context.put(host, roaming=replace(host.roaming, carrier=None, away_since=context.now, by_port_since=None))
     context.because(host.name, 0, "away", Evidence.of(why=event.why))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import AttachRoaming, BeginRoaming, RestorePath
+from trayagent.core.facts.actions import AttachByPort, AttachRoaming, BeginRoaming, RestorePath
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
@@ -76,6 +76,21 @@ def address_to_seek(host: Host, admitted: Admission) -> str | None:
 def seeks_from(admitted: Admission) -> Network | None:
     """Return the network from which the agent would connect now."""
     return admitted.route.network if admitted.route is not None else None
+
+
+def attach_by_port(context: Context, host: Host) -> None:
+    """Begin to move the link to the far relay's TCP port, while a new outer master connects.
+
+    Only where the agent may connect ssh directly to the server's address. The token of the connection proves the far
+    relay, as a checked host key proves a server.
+    """
+    roaming, resolved = host.roaming, host.resolved
+    if roaming is None or roaming.ending or not roaming.port or roaming.address is None:
+        return
+    if host.wish.roam_port is None or resolved is None or not resolved.plain_connect:
+        return
+    context.do(AttachByPort(host.name, roaming.address, roaming.port))
+    context.put(host, roaming=replace(roaming, by_port_since=None))
 
 
 def attach_early(context: Context, host: Host, new: Master) -> Host:
