@@ -24,7 +24,7 @@ class Readiness:
 
     def not_needed(self, why: str) -> None:
         """Notify that this agent ends at once, for the reason `why`, and that this is no failure."""
-        self._notify(f"READY=1\nSTOPPING=1\nSTATUS={why}")
+        self._notify(f"READY=1\nSTATUS={why}")
 
     def stopping(self) -> None:
         """Notify that the agent is ending."""
