@@ -14,6 +14,7 @@
 # make reference  regenerate docs/configuration.md from the model
 # make site    build the documentation site in build/site
 # make fresh   create trees of Debian 12 and 13, and run demo, package (also under systemd) and tests in each (root, debootstrap)
+# make systemd  only the package under systemd as process 1: boot, logins, logouts, kills, upgrades, removals
 # make desktops  take pictures of icon, menu and messages on KDE, GNOME, sway, LXQt and Cinnamon in build/desktops (root, debootstrap)
 #
 # Each target creates .venv. You need git, make, and Python 3.11 or newer with venv.
@@ -64,7 +65,7 @@ FLOORS := core:96 config:97 ipc:93 history:98
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help site demo test roam-long chaos-long bench prove fuzz lint coverage deb release reference fresh desktops fleet-check translations
+.PHONY: help site demo test roam-long chaos-long bench prove fuzz lint coverage deb release reference fresh systemd desktops fleet-check translations
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -156,6 +157,11 @@ translations: .venv/.for-development
 
 fresh:
 	@for suite in $(SUITE); do installers/fresh/check --suite $$suite $(ARGS) || exit; done
+
+# The package is the same for all suites.
+systemd:
+	@installers/fresh/check build
+	@for suite in $(SUITE); do installers/fresh/check --suite $$suite systemd || exit; done
 
 desktops:
 	@tests/other_desktops/check $(ARGS)
