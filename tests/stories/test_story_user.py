@@ -455,6 +455,21 @@ def test_a_disconnect_is_finished_by_the_next_agent(story: Story) -> None:
     assert story.shown("web") == "idle"
 
 
+def test_a_master_that_a_dead_agent_was_about_to_end_is_judged_again(story: Story) -> None:
+    """The agent died between its decision and the kill. The next one does not wait for the master's end."""
+    story.network(HOME)
+    story.configured()
+    left = story.master("web")
+    story.post(e.Remembered(story.t, "web", killing=frozenset({left.pid})))
+    story.post(e.MasterFound(story.t, "web", left))
+    story.resolved("web")
+    story.started()
+    assert not story.did(Kill)
+    assert story.did(SendProbe)
+    story.after(0.05).answered("web")
+    assert story.shown("web") == "connected"
+
+
 def test_a_failed_reconnect_of_an_on_use_host_says_why(story: Story) -> None:
     """After a failed reconnect, an on-use host is idle and shows the reason until another network or a disconnect."""
     story.network(HOME)

@@ -101,9 +101,12 @@ def _login_of(host: Host, master: Master) -> LoginHistory:
 
 
 def _taken_up(context: Context, host: Host, master: Master) -> Host:
-    """End the user's `disconnect` if the user started the master. End the master if the agent started it."""
+    """End the user's `disconnect` if the user started the master. End the master if the agent started it.
+
+    A master that an earlier agent was about to end still lives, so that agent died before it could. Judge it again.
+    """
     if not host.user.held:
-        return host
+        return context.put(host, killing=host.killing - {master.pid})
     if master.started_by_agent or master.pid in host.killing:
         context.do(Kill(host.name, master, gently=True))
         return context.put(host, killing=host.killing | {master.pid})
