@@ -28,10 +28,11 @@ from bench.scenarios import SCENARIOS, Scenario
 ATTACH = "attach"
 ROAM = "roam"
 MOVE = "move"
+PORT = "port"
 TYPE = "type"
 BESIDE = "beside"
 BESIDE_BOUND = 1.5
-KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, TYPE, BESIDE)
+KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, PORT, TYPE, BESIDE)
 CLIENTS = "clients"  # not one of all, because it takes a quarter of an hour
 SILENT = "silent"  # not one of all, either
 SILENT_RUNS = 3
@@ -95,6 +96,7 @@ def main() -> int:
         ATTACH: attach,
         ROAM: roam,
         MOVE: move,
+        PORT: port,
         TYPE: typed,
         BESIDE: beside,
     }
@@ -161,6 +163,31 @@ def move(runs: int) -> bool:
             f"worst x{worst:.2f} (goals x{moving.MEDIAN_GOAL:.2f}, x{moving.WORST_GOAL:.2f})"
         )
         slow |= median > moving.MEDIAN_GOAL or worst > moving.WORST_GOAL
+    return slow
+
+
+def port(runs: int) -> bool:
+    """Print the same for a host with `roam_port`. Report whether a goal was missed."""
+    runs = max(runs, 7)
+    say(f"\n{PORT}  another network, roam_port = 60001: what is open answers, relative to a cold ssh")
+    slow = False
+    for key, gap_s in moving.GAPS_S.items():
+        found = moving.measure(runs, gap_s, by_port=True)
+        session_s, forwarded_s = statistics.median(found.session_s), statistics.median(found.forwarded_s)
+        median, worst = statistics.median(found.ratios), max(found.ratios)
+        say(
+            f"  {key}, gap {gap_s:.0f} s: session {session_s:.2f} s, -L {forwarded_s:.2f} s; x{median:.2f}, "
+            f"worst x{worst:.2f} (goals x{moving.PORT_MEDIAN_GOAL:.2f}, x{moving.PORT_WORST_GOAL:.2f})"
+        )
+        slow |= median > moving.PORT_MEDIAN_GOAL or worst > moving.PORT_WORST_GOAL
+    for direction in ("down", "up"):
+        rate = roaming.throughput(runs, direction, by_port=True).rate
+        ratio = statistics.median(rate.ratios)
+        say(
+            f"  {direction:<4} {statistics.median(rate.roaming):.0f} MB/s, plain {statistics.median(rate.plain):.0f}: "
+            f"x{ratio:.2f}, x{min(rate.ratios):.2f} to x{max(rate.ratios):.2f} (goal x{roaming.PORT_GOAL:.2f})"
+        )
+        slow |= ratio < roaming.PORT_GOAL
     return slow
 
 

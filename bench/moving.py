@@ -17,6 +17,7 @@ from trayagent.sandbox.roaming_relays import wait_for
 
 GAPS_S = {"S1": 0.0, "S2": 2.0}
 MEDIAN_GOAL, WORST_GOAL = 0.90, 1.2
+PORT_MEDIAN_GOAL, PORT_WORST_GOAL = 0.15, 0.45  # with `roam_port`; the worst case is a lost packet
 _CONFIG = f'[hosts.{HOST}]\nroam = true\nlocal = ["9000:127.0.0.1:8000"]\n'
 _THROUGH_FORWARD = """
 import socket, sys
@@ -42,10 +43,10 @@ class Moves:
         return [ours / cold for ours, cold in zip(later, self.cold_s, strict=True)]
 
 
-def measure(runs: int, gap_s: float) -> Moves:
-    """Move between two networks `runs` times, with this gap without a network."""
+def measure(runs: int, gap_s: float, *, by_port: bool = False) -> Moves:
+    """Move between two networks `runs` times, with this gap without a network. `by_port`: the host has `roam_port`."""
     found = Moves([], [], [])
-    with _roaming() as (lab, session, forwarded):
+    with _roaming("roam_port = 60001\n" if by_port else "") as (lab, session, forwarded):
         here, there = "home", "cafe"
         for _ in range(runs):
             time.sleep(QUIET_S)
@@ -62,14 +63,14 @@ def measure(runs: int, gap_s: float) -> Moves:
 
 
 @contextlib.contextmanager
-def _roaming() -> Iterator[tuple[Lab, subprocess.Popen[str], subprocess.Popen[str]]]:
+def _roaming(more: str) -> Iterator[tuple[Lab, subprocess.Popen[str], subprocess.Popen[str]]]:
     """Yield a laboratory, a session of a host that roams, and a connection through a forward of that host."""
     with Lab(rtt_ms=RTT_MS) as lab, Agent(lab) as agent:
         lab.join("home")
         lab.sshd()
         lab.echo(8000)
         lab.ssh_config({HOST: {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}})
-        agent.start(_CONFIG)
+        agent.start(_CONFIG + more)
         wait_for(lambda: ((agent.host(HOST) or {}).get("roaming") or {}).get("attached"), "the host roams")
         agent.wait_forwards(HOST, {"local": "open"})
         pipe = subprocess.PIPE

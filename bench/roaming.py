@@ -24,6 +24,8 @@ OUTER = ("-o", "Ciphers=^aes128-gcm@openssh.com", "-o", "Compression=no")
 INNER = ("-o", "Ciphers=^aes128-gcm@openssh.com")
 """The ciphers that the agent requests on a processor with AES. The plain ssh uses its default."""
 THROUGHPUT_GOAL = 0.75
+PORT_GOAL = 0.90
+LINK_PORT = 60001
 KEY_GOAL_MS = 0.5
 HOSTS = 10
 DRAIN_S = 10.0
@@ -44,8 +46,13 @@ class Pair:
 
 
 @contextlib.contextmanager
-def rig(outer: tuple[str, ...] = OUTER) -> Iterator[tuple[Lab, RoamingHost, list[str]]]:
-    """Yield a laboratory, a host that roams over loopback, and the command line of an ssh through a plain master."""
+def rig(
+    outer: tuple[str, ...] = OUTER, *, by_port: bool = False
+) -> Iterator[tuple[Lab, RoamingHost, list[str]]]:
+    """Yield a laboratory, a host that roams over loopback, and the command line of an ssh through a plain master.
+
+    `by_port`: its link is on a TCP port of the far relay.
+    """
     with Lab() as lab:
         lab.join("home")
         lab.sshd(ADDRESS, PORT, node=lab.laptop)
@@ -55,7 +62,10 @@ def rig(outer: tuple[str, ...] = OUTER) -> Iterator[tuple[Lab, RoamingHost, list
         wait_for(lambda: Path(control).exists(), "the plain master listens")
         near = NearRelay(lab)
         with RoamingHost(lab, near, HOST, inner=INNER, outer=outer) as host:
+            host.ports = str(LINK_PORT) if by_port else ""
             host.connect(direct=True)
+            if by_port:
+                host.attach_port(ADDRESS, LINK_PORT)
             yield lab, host, ["ssh", "-S", control, "-o", "ControlMaster=no", HOST]
         near.close()
         plain.kill()
@@ -70,10 +80,12 @@ class Throughput:
     busiest_s: Pair
 
 
-def throughput(runs: int, direction: str, outer: tuple[str, ...] = OUTER) -> Throughput:
-    """Measure "up" or "down"."""
+def throughput(
+    runs: int, direction: str, outer: tuple[str, ...] = OUTER, *, by_port: bool = False
+) -> Throughput:
+    """Measure "up" or "down", with the link on a channel or a TCP port."""
     pairs = [Pair([], []) for _ in range(3)]
-    with rig(outer) as (lab, host, plain):
+    with rig(outer, by_port=by_port) as (lab, host, plain):
         for number in range(runs + 1):
             for words, ours in ((host.through(HOST), True), (plain, False)):
                 before = _cpu_s(lab)

@@ -21,6 +21,16 @@ from trayagent.sandbox.lab import Lab
 FAR = "cd ~/.cache/trayagent && exec python3 -s -S -E -m far_relay"
 DEADLINE_S = 60.0  # enough for a login on a busy machine
 _FDPASS = Path(__file__).parents[1] / "ssh/master/fdpass.py"
+# Connects to a TCP port of the laptop's network, and passes the connection to the socket in the first argument.
+_DIALS = """
+import socket, sys
+dialled = socket.create_connection((sys.argv[2], int(sys.argv[3])), 60)
+dialled.settimeout(None)
+dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+offer = socket.socket(socket.AF_UNIX)
+offer.connect(sys.argv[1])
+socket.send_fds(offer, [b"x"], [dialled.fileno()])
+"""
 
 
 class NearRelay:
@@ -62,6 +72,7 @@ class RoamingHost:
         self.lab, self.near, self.host = lab, near, host
         self._inner_words, self._outer_words = inner, outer
         self.token = new_token()
+        self.ports = ""  # where the far relay also listens, such as 60001-60010
         self.control_path = str(lab.files.runtime / f"in-{self.token[:8]}")
         self._offer = str(lab.files.runtime / f"fd-{self.token[:8]}")
         self.log = lab.files.root / f"inner-{self.token[:8]}.log"
@@ -87,7 +98,7 @@ class RoamingHost:
 
     def serve(self, roam_for_s: float = 3600) -> dict[str, Any]:
         """Start the far relay."""
-        command = f'set -- $SSH_CONNECTION; {FAR} serve "$3" "$4" {roam_for_s:g} lab'
+        command = f'set -- $SSH_CONNECTION; {FAR} serve "$3" "$4" {roam_for_s:g} lab {self.ports}'
         return marked(self.remote(command, self.token + "\n"))
 
     def start(self, roam_for_s: float = 3600) -> None:
@@ -135,6 +146,21 @@ class RoamingHost:
         _, ours = self.link(far_path) if far_path else self.channel()
         with ours:
             return self.near.client.ask("attach", [ours.fileno()], id=self.token[:16])
+
+    def attach_port(self, address: str, port: int) -> None:
+        """Move the link to the far relay's TCP port. Raise TrayagentError (sandbox-broken) if that fails."""
+        offer = f"{self._offer}-port"
+        words = [sys.executable, "-I", "-c", _DIALS, offer, address, str(port)]
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(offer)
+            listener.listen(1)
+            self.lab.laptop.check(words)
+            with listener.accept()[0] as dialled:
+                _, fds, _, _ = socket.recv_fds(dialled, 1, 1)
+        with socket.socket(fileno=fds[0]) as link:
+            answer = self.near.client.ask("attach-port", [link.fileno()], id=self.token[:16])
+        if not answer["ok"]:
+            raise TrayagentError(f"the near relay did not attach: {answer}", code="sandbox-broken")
 
     def link(self, far_path: str) -> tuple[subprocess.Popen[str], socket.socket]:
         """Connect to the far relay's socket through a local forward of a new outer ssh, as the agent does."""
