@@ -6,11 +6,13 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from tests.lab.masters.test_drain import Session
 from tests.lab.matrix import until
 from tests.lab.roaming.test_roaming_moves import HOST, OPTIONS, Connection, roams
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.network_map import SERVER
+from trayagent.sandbox.network_map import SERVER, SERVER_6
 
 PORT = 60001
 CONFIG = f"""
@@ -115,3 +117,18 @@ def test_a_reset_of_the_port_costs_no_session(lab: Lab, agent: Agent) -> None:
     until("moved to the channel", lambda: roams(agent)["roaming"]["by"] == "channel", 60.0)
     assert session.echoes()
     assert agent.wait_state(HOST, "connected")["pid"] == before["pid"]
+
+
+@pytest.mark.parametrize("lab", [{"ipv6": True}], indirect=True)
+def test_sessions_move_by_the_port_of_an_ipv6_address(lab: Lab, agent: Agent) -> None:
+    """The port is at the address that the laptop reached, also if that is an IPv6 address."""
+    lab.join("home")
+    lab.sshd(SERVER_6)
+    lab.ssh_config({HOST: {**OPTIONS, "HostName": SERVER_6}})
+    agent.start(f"[hosts.{HOST}]\nroam = true\nroam_port = {PORT}\n")
+    assert roams(agent)["roaming"]["port"] == PORT
+    session = Session(lab)
+    events = agent.events()
+    lab.switch("home", "cafe")
+    assert events.wait("moved", HOST, deadline_s=60.0)["by"] == "port"
+    assert session.echoes()
