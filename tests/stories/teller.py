@@ -79,8 +79,8 @@ class Story:
 
     `t` is the number of seconds since the story began. Timers that a decision sets fire automatically while time
     passes. A banner check ends at once; `banner` determines whether it succeeds. Queries of the kernel are answered
-    at once: `acked`, `ahead`, `due`, `moved`, `adrift`, `stopped` and `unused` hold the kernel's reports on each host's
-    master. `known_keys` are the keys in known_hosts.
+    at once: `acked`, `ahead`, `due`, `moved`, `adrift`, `stopped`, `unused` and `heard` (when data last came) hold the
+    kernel's reports on each host's master. `known_keys` are the keys in known_hosts.
     """
 
     def __init__(self) -> None:
@@ -96,6 +96,7 @@ class Story:
         self.adrift: set[str] = set()
         self.stopped: set[str] = set()
         self.unused: set[str] = set()
+        self.heard: dict[str, float] = {}
         self.known_keys: dict[str, Sequence[str]] = {}
         self.actions: list[a.Action] = []
         self.tells: list[a.Publish] = []
@@ -414,6 +415,7 @@ class Story:
                 self.t, action.name, action.master.pid, acked, left, ahead,
                 now=now, adrift=adrift, stopped=stopped, probed_at=action.probed_at,
                 unused=action.name in self.unused,
+                heard_s=self.t - self.heard[action.name] if action.name in self.heard else None,
             )
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.events import ForwardsChanged, MasterUsed
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
-from trayagent.core.facts.time_constants import GRACES_LOSSY, STALLS_PER_WINDOW
+from trayagent.core.facts.time_constants import GRACES_LOSSY, HEARD_UNCHANGED_PATH_S, STALLS_PER_WINDOW
 
 NEXT_S = 2.0  # with the bounded back-off, the kernel sends again this often
 
@@ -202,3 +202,23 @@ def test_hosts_in_use_are_connected_first(story: Story) -> None:
     attempts = {name: story.host(name).attempt for name in names}
     begun = sorted((attempt.id, name) for name, attempt in attempts.items() if attempt is not None)
     assert [name for _, name in begun] == ["web8", "web6", "web0", "web1", "web2", "web3"]
+
+
+def test_a_download_that_delays_the_answer_is_no_silence(story: Story) -> None:
+    """On a slow line the answer waits in the server's queue behind a download. While data comes, nothing is ended."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story, stalled=True)
+    for _ in range(1500):
+        story.after(0.1)
+        story.heard["web"] = story.t
+        if (attempt := story.host("web").attempt) is not None and attempt.ready is None:
+            story.ready("web")
+    assert not story.did(TakeOver)
+    story.after(HEARD_UNCHANGED_PATH_S + 1)
+    if story.host("web").attempt is None:
+        story.after(1)
+    if (attempt := story.host("web").attempt) is not None and attempt.ready is None:
+        story.ready("web")
+    story.after(1)
+    assert story.did(TakeOver)

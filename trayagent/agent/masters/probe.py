@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
-from trayagent.agent.masters.acknowledged_bytes import Acknowledged, connections_of, next_retransmission_s
+from trayagent.agent.masters.acknowledged_bytes import (
+    Acknowledged,
+    Connection,
+    connections_of,
+    next_retransmission_s,
+)
 from trayagent.agent.masters.ends_of_connection import without_ends
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
@@ -25,7 +31,7 @@ from trayagent.ssh.os.carried import carried_by
 from trayagent.ssh.os.carried import sessions_of as count_sessions
 from trayagent.ssh.os.datagrams import may_use_datagrams
 from trayagent.ssh.os.suspended import carried_by_stopped
-from trayagent.ssh.os.tcp_connection import Flow, flow_of
+from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, flow_of
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +116,7 @@ class MasterProber:
                 adrift=flow is None and master.local is not None,
                 stopped=carried_by_stopped(master.pid, flow) or master.pid in self._blocked,
                 probed_at=probed_at,
+                heard_s=_heard_s(flow, found),
                 unused=host is not None and host.path_unchanged and not in_use(master.pid),
             )
         )
@@ -274,6 +281,13 @@ class MasterProber:
     def _drop(self, pid: int) -> None:
         self._sentinels.pop(pid, None)
         self._hosts.pop(pid, None)
+
+
+def _heard_s(flow: Flow | None, found: Sequence[tuple[Connection, TcpFacts]]) -> float | None:
+    """Return how long ago data came from the server, None if another program's connection carries the master."""
+    if flow is None or flow.via != "direct":
+        return None
+    return min((facts.last_data_recv_s for _, facts in found), default=None)
 
 
 def in_use(pid: int) -> bool:

@@ -182,7 +182,8 @@ class Observed(Event, frozen=True):
     may carry it. `adrift`: the process lives, but the kernel shows no connection for it. The connection may be moving
     to another address. `stopped`: the master, or a process that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so
     it cannot read an answer. `acked` and `ahead` refer to the probe that was sent at `probed_at`. `unused`: no program
-    has a session or a forwarded connection on the master.
+    has a session or a forwarded connection on the master. `heard_s`: how long ago data last came from the server, None
+    if it did not come over the master's own connection.
     """
 
     name: str
@@ -196,6 +197,7 @@ class Observed(Event, frozen=True):
     stopped: bool = False
     probed_at: float | None = None
     unused: bool = False
+    heard_s: float | None = None
 
 
 class MasterUsed(Event, frozen=True):

@@ -124,7 +124,7 @@ class Observation(Struct, frozen=True):
     """The kernel's report on the old connection: when it will retransmit, and the current round-trip time.
 
     `adrift`: the kernel shows no connection at all. `stopped`: a process of the connection is suspended. `unused`: no
-    program has a session or a forwarded connection on the master.
+    program has a session or a forwarded connection on the master. `heard_at`: when data last came from the server.
     """
 
     at: float
@@ -133,6 +133,7 @@ class Observation(Struct, frozen=True):
     adrift: bool = False
     stopped: bool = False
     unused: bool = False
+    heard_at: float | None = None
 
 
 class OtherAddress(Struct, frozen=True):

@@ -22,6 +22,10 @@ RTT_BOUNDS_S = (0.001, 3.0)
 # While the server acknowledges data that was sent after a change, the verdict waits, because the answer is queued
 # behind the user's own traffic. Acknowledgements may pause for this many current round trips, queues included.
 FLOWING_RTTS = 2
+# While data comes from the server, the answer may wait behind it in the server's own queue. It may pause for this time:
+# long if only silence caused the doubt, since flows that share a slow line make each other pause.
+HEARD_S = 5.0
+HEARD_UNCHANGED_PATH_S = 30.0
 # A middlebox or a jump host may acknowledge data for a server that is gone. So the answer must arrive within this time
 # after the data queued before the probe was acknowledged.
 ACKED_UNANSWERED_S = 60.0

@@ -23,7 +23,8 @@ def observed(context: Context, event: Observed) -> None:
         return  # the report is about an earlier probe
     due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
     continued = host.doubt.observed is not None and host.doubt.observed.stopped and not event.stopped
-    seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped, event.unused)
+    heard_at = context.now - event.heard_s if event.heard_s is not None else None
+    seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped, event.unused, heard_at)
     host = context.put(host, doubt=replace(host.doubt, observed=seen))
     if host.doubt.gone_at is not None:
         if event.now is not None:

@@ -10,6 +10,8 @@ from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import (
     ACKED_UNANSWERED_S,
     FLOWING_RTTS,
+    HEARD_S,
+    HEARD_UNCHANGED_PATH_S,
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
@@ -60,7 +62,8 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
     if control is None or not is_positive(control, host):
         if now < silent_at:
             return Verdict(5, "wait", evidence, check_at=silent_at)
-        return _flowing(host, master, now) or start_or_await_control(host, state, admitted, 7, evidence, now)
+        waits = _hearing(host, evidence, now) or _flowing(host, master, now)
+        return waits or start_or_await_control(host, state, admitted, 7, evidence, now)
     verdict = _after_control(host, master, control, evidence, now)
     return sooner(verdict, silent_at) if verdict.do == "wait" and now < silent_at else verdict
 
@@ -96,7 +99,7 @@ def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
 
 def _excused(host: Host, master: Master, evidence: Evidence, now: float) -> Verdict | None:
     """Return the verdict to wait while silence proves nothing, else None."""
-    return _stopped(host, evidence, now) or _flowing(host, master, now)
+    return _stopped(host, evidence, now) or _hearing(host, evidence, now) or _flowing(host, master, now)
 
 
 def _stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
@@ -108,6 +111,24 @@ def _stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
     stopped = Wait("stopped", Evidence.of(stopped="yes"))
     evidence = evidence + stopped.evidence
     return Verdict(6, "wait" if now < check_at else "observe", evidence, check_at, queued=True, wait=stopped)
+
+
+def _hearing(host: Host, evidence: Evidence, now: float) -> Verdict | None:
+    """Return the verdict to wait while data comes from the server, else None.
+
+    On a slow line, a download fills the server's queue, and the answer waits behind it for longer than a minute. Forged
+    data would end the connection by itself, because ssh checks each packet.
+    """
+    probe, observed = host.doubt.probe, host.doubt.observed
+    if probe is None or observed is None or observed.heard_at is None:
+        return None
+    if observed.heard_at <= max(probe.sent_at, host.doubt.began_at):
+        return None
+    until = observed.heard_at + (HEARD_UNCHANGED_PATH_S if host.path_unchanged else HEARD_S)
+    evidence = evidence + Evidence.of(heard_ms=f"{(now - observed.heard_at) * 1e3:.0f}")
+    if now < until:
+        return Verdict(6, "wait", evidence, check_at=until)
+    return None if observed_since(host, until) else Verdict(6, "observe", evidence)
 
 
 def _flowing(host: Host, master: Master, now: float) -> Verdict | None:
