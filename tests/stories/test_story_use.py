@@ -44,6 +44,17 @@ def test_row_12_the_first_use_probes_the_master(story: Story) -> None:
     assert story.shown("web") == "connected"
 
 
+def test_an_exit_right_after_a_use_is_a_disconnect(story: Story) -> None:
+    """`ssh HOST true` makes the agent probe the master. `ssh -O exit` before the answer still disconnects the host."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story)
+    story.after(0.01).ended("web", by_request=True)
+    story.after(60)
+    assert not story.did(Dial)
+    assert story.host("web").user.held
+
+
 def test_row_12_data_without_an_acknowledgement_starts_a_probe_and_a_control(story: Story) -> None:
     """If data gets no acknowledgement, the master is probed. If it stays silent after the control, it is replaced."""
     story.connected(scene=HOME)

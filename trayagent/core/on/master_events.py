@@ -139,7 +139,7 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         return
     if host.master is None or host.master.pid != event.pid:
         return
-    doubtful = context.state.doubtful(host, context.now)
+    doubtful = context.state.doubtful(host, context.now, by_request=event.by_request)
     died = event.failure is not None and event.failure.kind in VANISHED_KINDS
     host = context.put(
         host,
