@@ -17,6 +17,7 @@ from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Records
 from trayagent.agent.state.resolve_when_needed import Answer
+from trayagent.config.file_paths import find
 from trayagent.core.facts.events import Event
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
@@ -75,10 +76,10 @@ def test_a_login_that_cannot_be_watched_leaves_no_attempt_at_its_prompt(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(person_logins, "PidWatch", full)
-    file_paths: Any = None
+    paths = find(env={"TRAYAGENT_RUNTIME_DIR": str(tmp_path)})
     nothing: Any = None
     shell: Any = _StoryShell(story)
-    parts = Parts(file_paths, nothing, shell, around, records, nothing)
+    parts = Parts(paths, nothing, shell, around, records, nothing)
     logins = InteractiveLogins(parts, around, around, around)
     with pytest.raises(
         TrayagentError, match="web: the login cannot be watched: Too many open files"
