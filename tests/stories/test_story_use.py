@@ -233,3 +233,18 @@ def test_a_download_that_delays_the_answer_is_no_silence(story: Story) -> None:
         story.ready("web")
     story.after(1)
     assert story.did(TakeOver)
+
+
+def test_a_download_may_pause_on_a_shared_line(story: Story) -> None:
+    """Flows that share a slow line make each other pause. A pause of some 20 s in a download ends nothing."""
+    story.connected(scene=HOME)
+    story.after(5)
+    used(story, stalled=True)
+    for _ in range(6):
+        story.after(0.1)
+        story.heard["web"] = story.t
+        for _ in range(20):
+            story.after(1)
+            if (attempt := story.host("web").attempt) is not None and attempt.ready is None:
+                story.ready("web")
+    assert not story.did(TakeOver)

@@ -1,9 +1,9 @@
 """Notices that a host is used, and that the data which its user sends gets no acknowledgement.
 
 A connection may be lost without any event of the kernel, such as when a router forgets it. The first use shows that, so
-nothing looks at a host that nobody uses. The kernel reports the first data of a quiet session or forwarded connection
-(`client_input`), and ssh logs each new session and forwarded connection. From then on the agent looks every LOOK_S
-seconds at the connections of all used hosts, until they are quiet again.
+the agent leaves a host alone while no program uses it. The kernel reports the first data of a quiet session or
+forwarded connection (`client_input`), and ssh logs each new session and forwarded connection. From then on the agent
+checks the connections of all used hosts every LOOK_S seconds, until they are quiet again.
 """
 
 from __future__ import annotations
