@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _SHORT_S = 1.0
 """If a connection dies sooner than this, no session was open. Then the pause before the next attempt grows."""
 _PAUSE_S, _PAUSE_MOST_S = 0.1, 5.0
+_BRIEF_S = 3.0
+"""If several connections in a row die sooner than this, the server ends them. A change of network rarely does that."""
+_BRIEF_ONES = 3
+"""Report this after so many, and report no further new shell until a session lasts."""
 _REFUSALS = 5
 """Retry this often: a server with a small MaxSessions may still count the session that was just closed."""
 _FIRST_REFUSALS = 3
@@ -62,14 +66,17 @@ def attach(host: str, name: str | None, config: str | None = None) -> int:
 def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waiting: Waiting) -> int:
     """Open session after session, and return the exit status of the session that the user left."""
     path = waiting.first()
-    again, pause_s, refusals = False, 0.0, 0
+    again, pause_s, refusals, brief = False, 0.0, 0, 0
     while True:
         began = time.monotonic()
         ended = passenger.ride(path, again=again)
         refusals = refusals + 1 if ended.how == "refused" else 0
         if ended.how == "left" or refusals > (_REFUSALS if again else _FIRST_REFUSALS):
             return _ended(ended, session.host)
-        if time.monotonic() - began >= _SHORT_S:
+        lasted_s = time.monotonic() - began
+        if ended.how in {"died", "stuck"}:
+            brief = brief + 1 if lasted_s < _BRIEF_S else 0
+        if lasted_s >= _SHORT_S:
             pause_s = 0.0
         else:
             time.sleep(pause_s)
@@ -80,9 +87,20 @@ def _sessions(session: Session, terminal: Terminal, passenger: Passenger, waitin
             path = waiting.control_path()
         if ended.how != "no-master":
             again = True
-            if not session.stays:
+            if brief == _BRIEF_ONES:
+                _report_brief_sessions(terminal, session.host)
+            elif not session.stays and brief < _BRIEF_ONES:
                 words = _("the connection to {host} was lost; this is a new shell").format(host=session.host)
                 terminal.print_line(f"trayagent: {words}")
+
+
+def _report_brief_sessions(terminal: Terminal, host: str) -> None:
+    """Print once what the user can do while each connection dies as soon as a session is open."""
+    words = _(
+        "the connection to {host} ends each time a session begins. attach keeps trying; Ctrl-C leaves. "
+        "To see the reason: {command}"
+    ).format(host=host, command=f"ssh -S none {host}")
+    terminal.print_line(f"trayagent: {words}")
 
 
 def _ended(ended: Ride, host: str) -> int:

@@ -134,6 +134,26 @@ def test_a_shell_is_opened_again_and_its_status_passed_on(lab: Lab, host: Agent)
 
 
 @with_terminals
+def test_a_server_that_ends_each_session_is_reported_once(lab: Lab, agent: Agent) -> None:
+    """If each connection dies as soon as a session begins, attach says so once, says what to do, and keeps trying."""
+    lab.join("home")
+    ends = 'if [ -n "$SSH_TTY" ]; then kill -KILL $PPID; else eval "$SSH_ORIGINAL_COMMAND"; fi'
+    server = lab.sshd(config=[f"ForceCommand {ends}"])
+    lab.ssh_config({"web01": SERVER})
+    agent.start("[hosts.web01]\n")
+    agent.wait_state("web01", "connected")
+    with attach(agent) as terminal:
+        terminal.expect("ends each time a session begins")
+        terminal.expect("ssh -S none web01")
+        before = server.logins()
+        until("attach tries again", lambda: server.logins() > before)
+        terminal.enter("\x03")
+        assert terminal.ended() == 130
+        assert terminal.shown.count("ends each time a session begins") == 1
+        assert terminal.shown.count("this is a new shell") == 2, terminal.shown
+
+
+@with_terminals
 @pytest.mark.parametrize("name", ["work", None], ids=["tmux", "shell"])
 def test_through_an_outage_that_the_connection_survives_the_session_stays(
     lab: Lab, host: Agent, name: str | None
