@@ -253,6 +253,8 @@ def _start_at_login(to: FilePaths, *, login: bool) -> None:
     """Enable the start at login at the first installation. An upgrade keeps the user's current setting."""
     settled = to.root / "login-is-settled"
     if settled.exists():
+        if any(LOGIN_MARK in path.read_bytes() for path in to.login if path.is_file()):
+            _run(to.command, "install", "--refresh")  # the new version may need another unit
         return
     if login and _run(to.command, "install"):
         _say(f"It does not start at login yet. When you have fixed that, run: {NAME} install")

@@ -176,6 +176,54 @@ def test_a_program_that_moved_is_written_again(env: dict[str, str]) -> None:
     assert "/new/trayagent run" in entry_of(env).read_text()
 
 
+@pytest.mark.parametrize("with_manager", [True, False])
+def test_a_file_of_an_older_version_is_written_again_with_its_command(
+    tmp_path: Path, env: dict[str, str], request: pytest.FixtureRequest, with_manager: bool
+) -> None:
+    """`renew` keeps the command, with its quotes, and turns on nothing that is off."""
+    if with_manager:
+        request.getfixturevalue("manager")
+    assert not login.renew(env).changed
+    login.enable(ODD, env)
+    file = unit_of(env) if with_manager else entry_of(env)
+    current = file.read_bytes()
+    assert not login.renew(env).changed
+    file.write_bytes(re.sub(rb"(?m)^(SuccessExitStatus|Comment)=.*\n", b"", current))
+    assert file.read_bytes() != current
+    assert login.renew(env) == login.Outcome((file,), True)
+    assert file.read_bytes() == current
+    assert [call for call in asked(tmp_path) if "reload" in call] == [
+        "--user daemon-reload"
+    ] * 2 * with_manager
+    login.disable(env)
+    assert not login.renew(env).changed
+    assert everything_in(env["XDG_CONFIG_HOME"]) == {}
+
+
+def test_an_entry_that_the_desktop_switched_off_is_left_as_it_is(env: dict[str, str]) -> None:
+    """The desktop's settings switch an entry off inside the file, so `renew` does not write it."""
+    login.enable(COMMAND, env)
+    entry_of(env).write_text(entry_of(env).read_text() + "Hidden=true\n")
+    before = entry_of(env).read_bytes()
+    assert not login.renew(env).changed
+    assert entry_of(env).read_bytes() == before
+
+
+def test_a_launchagent_of_an_older_version_is_written_again(tmp_path: Path) -> None:
+    """The new file has the command of the old one."""
+    agent = macos_launchd.LaunchAgent(tmp_path)
+    assert not agent.renew()
+    agent.enable(ODD)
+    current = agent.path.read_bytes()
+    old = plistlib.loads(current)
+    del old["ProcessType"]
+    agent.path.write_bytes(plistlib.dumps(old))
+    assert agent.renew()
+    assert agent.path.read_bytes() == current
+    agent.path.write_bytes(write_files.MARK.encode())
+    assert not agent.renew(), "the file is damaged"
+
+
 def test_it_is_started_in_one_way_only(env: dict[str, str], request: pytest.FixtureRequest) -> None:
     """The unit replaces an autostart entry from a time without a user manager. `disable` removes both."""
     login.enable(COMMAND, env)

@@ -261,6 +261,18 @@ def test_an_autostart_entry_without_its_program_is_a_problem(patient: Patient) -
     assert patient.examine().well("start at login")
 
 
+def test_a_start_file_of_another_version_is_reported(patient: Patient) -> None:
+    """The remedy writes the file as this version does, and keeps its command."""
+    assert patient.command("install").returncode == 0
+    entry = patient.home / ".config" / "autostart" / "trayagent.desktop"
+    current = entry.read_text()
+    entry.write_text(current.replace("Terminal=false\n", ""))
+    found = patient.examine().one("login-outdated", "advice", "start at login")
+    assert patient.command(*found["lines"][0].split()[1:]).stdout == f"Written again: {entry}\n"
+    assert entry.read_text() == current
+    assert patient.examine().well("start at login")
+
+
 def test_a_percent_sign_in_a_units_program_is_read_as_systemd_does(tmp_path: Path) -> None:
     """A unit file writes each percent sign twice."""
     program = script(tmp_path / "a%b", "true")

@@ -156,6 +156,26 @@ def without(tmp_path: Path, *missing: str) -> str:
     return str(folder)
 
 
+def test_an_upgrade_writes_the_unit_of_an_older_version_again(user: User) -> None:
+    """An upgrade runs the new program for that, but only if the start at login is on."""
+    to = user_install.places({"HOME": str(user.home)})
+    to.command.parent.mkdir(parents=True)
+    to.command.write_text('#!/bin/sh\necho "$@" >>"$0.calls"\n')
+    to.command.chmod(0o755)
+    to.root.mkdir(parents=True)
+    (to.root / "login-is-settled").touch()
+    user_install._start_at_login(to, login=True)
+    unit = user.home / ".config/systemd/user/trayagent.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\n")  # the user's own
+    user_install._start_at_login(to, login=True)
+    calls = to.command.with_name("trayagent.calls")
+    assert not calls.exists()
+    unit.write_bytes(b"# " + user_install.LOGIN_MARK)
+    user_install._start_at_login(to, login=True)
+    assert calls.read_text() == "install --refresh\n"
+
+
 def test_without_ssh_the_error_says_what_to_install(user: User, tmp_path: Path) -> None:
     """Without ssh, the script installs no file, and the error names the package to install."""
     done = user.run(SCRIPT, PATH=without(tmp_path, "ssh"))

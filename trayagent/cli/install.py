@@ -23,6 +23,11 @@ def add(commands: Any) -> None:
     on.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help="the agent reads this configuration file"
     )
+    on.add_argument(
+        "--refresh",
+        action="store_true",
+        help="only write again what an older version wrote, with the same command; turn nothing on",
+    )
     on.set_defaults(carry_out=install)
     off = commands.add_parser(
         "uninstall",
@@ -38,6 +43,10 @@ def install(args: argparse.Namespace) -> int:
     from trayagent.config import file_paths
     from trayagent.desktop import autostart as login
 
+    if args.refresh:
+        renewed = ", ".join(clean(str(path)) for path in login.renew().paths)
+        print_line(f"Written again: {renewed}" if renewed else "Nothing to write again.")
+        return 0
     chosen = file_paths.unusual(file_paths.find(args.config).config_file)
     outcome = login.enable(login.own_command(chosen))
     written = ", ".join(clean(str(path)) for path in outcome.paths)

@@ -33,6 +33,11 @@ async def check(case: Case) -> Iterable[Finding]:
         why = f"{shown(method.path)} refers to that program, which was moved or removed."
         remedy = "To write it again with your current trayagent:"
         return [problem("login-broken", title, why, remedy, "trayagent install")]
+    if (renewed := method.renewed()) is not None and renewed != method.path.read_bytes():
+        title = "The file that starts the agent at login is not as this version writes it"
+        why = f"Another version wrote {shown(method.path)}, or it was edited."
+        remedy = "To write it again with the same command:"
+        return [advice("login-outdated", title, why, remedy, "trayagent install --refresh")]
     return [ok(f"by {shown(method.path)}", _lasting(method.name))]
 
 

@@ -6,6 +6,7 @@ from trayagent.desktop.autostart.choose import (
     enable,
     enabled,
     method_in_use,
+    renew,
     spare_masters,
     start_command,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "enabled",
     "method_in_use",
     "own_command",
+    "renew",
     "spare_masters",
     "start_command",
 ]

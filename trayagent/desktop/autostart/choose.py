@@ -31,6 +31,12 @@ class Method(Protocol):
     def enable(self, command: Sequence[str]) -> bool:
         """Turn the start at login on, and return whether anything changed. Raises TrayagentError."""
 
+    def renewed(self) -> bytes | None:
+        """Return the file as this version writes it, with the command in it. None if there is no such file."""
+
+    def renew(self) -> bool:
+        """Write the file as this version writes it, and return whether it changed. Raises TrayagentError."""
+
     def disable(self) -> bool:
         """Turn the start at login off, and return whether anything changed. Raises TrayagentError."""
 
@@ -71,6 +77,12 @@ def enable(command: Sequence[str], env: Mapping[str, str] = os.environ) -> Outco
     for other in others:
         changed = other.disable() or changed  # otherwise the agent would start twice
     return Outcome((chosen.path,), changed, chosen.notes())
+
+
+def renew(env: Mapping[str, str] = os.environ) -> Outcome:
+    """Write the files of an older version again, with the command in them. Turn nothing on. Raises TrayagentError."""
+    paths = tuple(method.path for method in _methods(env) if method.renew())
+    return Outcome(paths, bool(paths))
 
 
 def disable(env: Mapping[str, str] = os.environ) -> Outcome:

@@ -49,6 +49,18 @@ class Autostart:
         """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         return write_files.write(self.path, entry(command).encode())
 
+    def renewed(self) -> bytes | None:
+        """Return the entry as this version writes it, with the command in the file.
+
+        None if we wrote no file, or if the desktop's settings switched it off: they did so in the file.
+        """
+        command = write_files.value(self.path, "Exec") if self.enabled() else None
+        return TEXT.format(mark=write_files.MARK, command=command).encode() if command else None
+
+    def renew(self) -> bool:
+        """Write the entry as this version writes it, and return whether it changed. Raises TrayagentError."""
+        return write_files.rewrite(self.path, self.renewed())
+
     def disable(self) -> bool:
         """Turn the start at login off, and return whether that changed anything. Raises TrayagentError."""
         return write_files.remove(self.path)

@@ -88,6 +88,20 @@ class Systemd:
             self._reload()
         return written or linked
 
+    def renewed(self) -> bytes | None:
+        """Return the unit as this version writes it, with the command in the file. None if we wrote no file."""
+        command = write_files.value(self.path, "ExecStart")
+        return (
+            TEXT.format(mark=write_files.MARK, command=command, target=TARGET).encode() if command else None
+        )
+
+    def renew(self) -> bool:
+        """Write the unit as this version writes it, and return whether it changed. Raises TrayagentError."""
+        written = write_files.rewrite(self.path, self.renewed())
+        if written:
+            self._systemctl("daemon-reload")
+        return written
+
     def disable(self) -> bool:
         """Turn the start at login off, and return whether that changed anything. A running agent continues."""
         removed = write_files.remove(self.path)

@@ -6,6 +6,7 @@ import plistlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from xml.parsers.expat import ExpatError
 
 from trayagent.desktop.autostart import write_files
 
@@ -31,6 +32,19 @@ class LaunchAgent:
     def enable(self, command: Sequence[str]) -> bool:
         """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         return write_files.write(self.path, plist(command))
+
+    def renewed(self) -> bytes | None:
+        """Return the file as this version writes it, with the command in the file. None if we wrote no file."""
+        if not self.enabled():
+            return None
+        try:
+            return plist(plistlib.loads(write_files.read(self.path) or b"")["ProgramArguments"])
+        except (plistlib.InvalidFileException, ExpatError, KeyError, TypeError):
+            return None
+
+    def renew(self) -> bool:
+        """Write the file as this version writes it, and return whether it changed. Raises TrayagentError."""
+        return write_files.rewrite(self.path, self.renewed())
 
     def disable(self) -> bool:
         """Turn the start at login off, and return whether that changed anything. Raises TrayagentError."""

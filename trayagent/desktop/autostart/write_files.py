@@ -35,6 +35,14 @@ def write(path: Path, content: bytes) -> bool:
     return True
 
 
+def rewrite(path: Path, content: bytes | None) -> bool:
+    """Write the content into a file that trayagent wrote before. Return whether the file changed.
+
+    None stands for no content. Raises TrayagentError.
+    """
+    return content is not None and is_ours(path) and write(path, content)
+
+
 def remove(path: Path) -> bool:
     """Remove the file if trayagent wrote it. Return whether the file was removed. Raises TrayagentError."""
     if not is_ours(path):
@@ -57,6 +65,14 @@ def read(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
+
+
+def value(path: Path, key: str) -> str | None:
+    """Return the text after `key=` in a file that trayagent wrote, or None."""
+    text = (read(path) or b"").decode(errors="replace") if is_ours(path) else ""
+    return next(
+        (line.removeprefix(f"{key}=") for line in text.splitlines() if line.startswith(f"{key}=")), None
+    )
 
 
 def is_ours(path: Path) -> bool:
