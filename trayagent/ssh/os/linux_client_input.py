@@ -43,23 +43,29 @@ class ClientInput:
         return int(self._fd)
 
     def arm(self, pid: int, flow: Flow, ours: AbstractSet[int]) -> None:
-        """Watch all descriptors from which this master reads its user's data. A watch that is armed stays.
+        """Watch all descriptors from which this master reads its user's data, and no longer those that it closed.
 
-        `flow` is the connection that carries the master. `ours` are the inodes of the agent's own sockets and pipes.
+        A watch that is armed stays. `flow` is the connection that carries the master. `ours` are the inodes of the
+        agent's own sockets and pipes.
         """
+        before, now = self._armed.get(pid, set()), set[int]()
         for fd in _inputs(pid, flow, ours):
             number = _libc.inotify_add_watch(
                 self._fd, f"/proc/{pid}/fd/{fd}".encode(), ctypes.c_uint32(_IN_ACCESS | _IN_ONESHOT)
             )
             if number >= 0:
                 self._pids[number] = pid
-                self._armed.setdefault(pid, set()).add(number)
+                now.add(number)
+        self._armed[pid] = now
+        self._remove(before - now)  # a watch keeps the inode of a closed pipe, so the kernel never removes it
 
     def disarm(self, pid: int) -> None:
         """Stop watching a master."""
-        for number in self._armed.pop(pid, ()):
+        self._remove(self._armed.pop(pid, set()))
+
+    def _remove(self, numbers: AbstractSet[int]) -> None:
+        for number in numbers:  # the kernel confirms each with _IN_IGNORED, after earlier reports
             _libc.inotify_rm_watch(self._fd, number)
-            self._pids.pop(number, None)
 
     def read(self) -> None:
         """Read the kernel's reports and pass them on."""
