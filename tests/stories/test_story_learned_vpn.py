@@ -17,6 +17,7 @@ from trayagent.core.facts.resolved import HostKeyChecking
 INTERNAL = "10.99.0.10"
 PUBLIC = SERVER
 NARROW = tunnel("VPN with a route to one public network", "tun0", "10.8.0.6/24", "203.0.113.0/24")
+VPN_2 = tunnel("the VPN with another address", "tun0", "10.8.0.7/24", "10.99.0.0/24")
 OTHER_VPN = tunnel("another VPN for everything", "tun1", "10.66.0.6/24", "0.0.0.0/0")
 
 
@@ -75,6 +76,16 @@ def test_a_vpn_that_returns_ends_the_attempt_that_bypasses_it(story: Story) -> N
     assert len(story.did(Abort, "db")) == 1
     assert dialled(story) == 2
     story.after(1).network(CAFE + VPN)
+    assert dialled(story) == 2
+
+
+def test_another_machine_without_the_vpn_does_not_stop_the_attempts_with_it(story: Story) -> None:
+    """If another machine answers without the VPN, the host waits for the VPN, and is connected when it returns."""
+    behind(story)
+    story.after(60).network(HOME)
+    story.after(1).fails("db", "host-key-changed")
+    assert (story.shown("db"), dialled(story)) == ("needs-vpn", 1)
+    story.after(60).network(HOME + VPN_2)
     assert dialled(story) == 2
 
 

@@ -147,8 +147,7 @@ def _rearm_where_moved(context: Context, host: Host) -> None:
 
 def _another_answered(host: Host) -> bool:
     """Report whether another machine may have answered in the server's place, where the host was never reached."""
-    not_here = host.problem is not None and host.problem.code == "not-here"
-    return not_here or (host.retry.kind == "host-key-changed" and not host.reached.networks)
+    return host.retry.kind == "host-key-changed" and not host.reached.at(host.retry.network)
 
 
 def forget_failure(context: Context, host: Host) -> None:
