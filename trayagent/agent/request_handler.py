@@ -37,6 +37,7 @@ from trayagent.core.policy.logins.login_waits import may_be_scripted, would_be_r
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 
+_BY_CONNECTION = {"status", "why", "attached", "reconnect", "disconnect", "pause", "resume"}
 _STOP_MASTERS_S = 10.0  # longer than masters and far relays take to end in good order
 _STATUS_S = 0.3  # the longest wait of `status` for queued events and answers
 
@@ -89,11 +90,12 @@ class AgentHandler:
         if op != "stop":
             await self._agent.take_environment(env)
             await self._agent.ready()  # before the first scan no answer would be true
+        args = await self._with_hosts_of_aliases(op, args)
         match op:
             case "status":
                 return await self._status(args["hosts"])
             case "why":
-                name = await self._with_connection_of(args["host"])
+                name = args["host"]
                 self._known([name])
                 return {"host": name, "decisions": self._decision_log.decisions(name)}
             case "attached":
@@ -346,6 +348,18 @@ class AgentHandler:
         for name in names:
             if name not in hosts:
                 raise self._unknown(name)
+
+    async def _with_hosts_of_aliases(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with the hosts whose masters the named aliases use.
+
+        A login is for the alias itself, because that alias may not have a connection yet.
+        """
+        if op not in _BY_CONNECTION:
+            return args
+        if "host" in args:
+            return args | {"host": await self._with_connection_of(args["host"])}
+        names = [await self._with_connection_of(name) for name in args.get("hosts", ())]
+        return args | {"hosts": list(dict.fromkeys(names))}
 
     async def _with_connection_of(self, name: str) -> str:
         """Return the host whose master an alias of ssh_config uses: two aliases may share one Host block."""

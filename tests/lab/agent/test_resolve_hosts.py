@@ -108,8 +108,8 @@ def _settled(agent: Agent, what: Callable[[], list[str]]) -> None:
             last, since = now, time.monotonic()
 
 
-def test_why_explains_the_connection_of_a_second_alias(lab: Lab, agent: Agent) -> None:
-    """If two aliases have one Host block, `why` prints the decisions of the host that has the connection."""
+def test_a_command_with_a_second_alias_is_for_its_connection(lab: Lab, agent: Agent) -> None:
+    """If two aliases have one Host block, a command with either is for the host that has the connection."""
     lab.sshd()
     lab.ssh_config({"web01 www": {"HostName": plan.SERVER, "ControlPath": "~/.ssh/cm-%C"}})
     lab.join("home")
@@ -119,3 +119,9 @@ def test_why_explains_the_connection_of_a_second_alias(lab: Lab, agent: Agent) -
     assert done.stdout.startswith("www uses the connection of web01."), done
     assert "connected" in done.stdout
     assert "knows no host" in agent.cli("why", "ww").stderr
+    assert "web01" in agent.cli("status", "www").stdout
+    assert agent.cli("reconnect", "www", "web01").returncode == 0
+    agent.wait_state("web01", "connected")
+    done = agent.cli("disconnect", "www")
+    assert done.returncode == 0, done
+    assert (agent.host("web01") or {})["state"] == "idle"
