@@ -26,6 +26,25 @@ async def own(address, *names):
 asyncio.run(own(*sys.argv[1:]))
 """
 
+# A user manager that knows a display.
+MANAGER = """
+import asyncio, sys
+from dbus_fast import PropertyAccess
+from dbus_fast.aio import MessageBus
+from dbus_fast.service import ServiceInterface, dbus_property
+class Manager(ServiceInterface):
+    @dbus_property(access=PropertyAccess.READ)
+    def Environment(self) -> "as":
+        return ["LANG=C.UTF-8", "WAYLAND_DISPLAY=wayland-0"]
+async def own(address):
+    bus = await MessageBus(address).connect()
+    bus.export("/org/freedesktop/systemd1", Manager("org.freedesktop.systemd1.Manager"))
+    await bus.request_name("org.freedesktop.systemd1")
+    print("owned", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+asyncio.run(own(sys.argv[1]))
+"""
+
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
@@ -35,9 +54,11 @@ def desk() -> Iterator[Desk]:
         yield made
 
 
-def with_session(patient: Patient, desk: Desk) -> Report:
+def with_session(patient: Patient, desk: Desk, display: str = ":99") -> Report:
     """Examine with the session bus of this desktop."""
-    return patient.examine(DBUS_SESSION_BUS_ADDRESS=desk.environment["DBUS_SESSION_BUS_ADDRESS"])
+    return patient.examine(
+        DBUS_SESSION_BUS_ADDRESS=desk.environment["DBUS_SESSION_BUS_ADDRESS"], DISPLAY=display
+    )
 
 
 def with_names(patient: Patient, address: str, *names: str) -> Report:
@@ -80,6 +101,18 @@ def test_a_missing_panel_and_a_missing_notification_daemon_are_reported(patient:
     report.one("no-notifications", "advice", "desktop")
     patient.configure('[agent]\nnotify = "none"\n[hosts.box]\n')
     assert "no-notifications" not in with_session(patient, desk).ailing
+
+
+def test_the_bus_of_a_login_over_ssh_is_no_desktop(patient: Patient, desk: Desk) -> None:
+    """systemd's user manager starts a session bus for each login. It knows whether there is a display."""
+    assert "without an icon" in with_session(patient, desk, display="").well("desktop")["title"]
+    manager = [sys.executable, "-c", MANAGER, desk.environment["DBUS_SESSION_BUS_ADDRESS"]]
+    with subprocess.Popen(manager, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == "owned\n"
+        with_session(patient, desk, display="").one("no-tray", "advice", "desktop")
+        child.stdin.close()
 
 
 def test_a_real_panel_and_a_real_notification_daemon_are_detected(patient: Patient, desk: Desk) -> None:

@@ -16,6 +16,7 @@ from trayagent.doctor.gather_facts import Case
 
 CONNECT_S = 2.0
 ANSWER_S = 1.5
+MANAGER = "org.freedesktop.systemd1"
 _BUS = "org.freedesktop.DBus"
 
 
@@ -25,8 +26,9 @@ async def check(case: Case) -> Iterable[Finding]:
         return [ok("the menu bar, and messages by osascript, without buttons")]
     address = session_bus_address(case.env)
     display = case.env.get("WAYLAND_DISPLAY") or case.env.get("DISPLAY")
+    absent = ok("no desktop session here: the agent runs without an icon")
     if address is None and not display:
-        return [ok("no desktop session here: the agent runs without an icon")]
+        return [absent]
     if address is None:
         title = "There is a display, but no session bus: neither icon nor messages can be shown"
         why = "DBUS_SESSION_BUS_ADDRESS is not set, and $XDG_RUNTIME_DIR/bus is missing."
@@ -34,6 +36,9 @@ async def check(case: Case) -> Iterable[Finding]:
         return [advice("no-session-bus", title, why, remedy, "dbus-run-session trayagent run")]
     try:
         async with _connected(address) as connection:
+            has_icon = case.view is not None and case.view["agent"].get("tray") is not None
+            if not display and not has_icon and not await _has_desktop(connection):
+                return [absent]
             return [*await _tray(case, connection), *await _messages(case, connection)]
     except (OSError, EOFError, TimeoutError, BusCallError) as error:
         text = str(error) or "it does not answer"
@@ -59,6 +64,23 @@ async def _connected(address: str) -> AsyncIterator[Connection]:
         raise OSError(str(error)) from error
     finally:
         bus.disconnect()
+
+
+async def _has_desktop(connection: Connection) -> bool:
+    """Report whether the bus belongs to a desktop. systemd's user manager starts one for each login, also over ssh.
+
+    Doctor itself may run outside the desktop, as over ssh, and then knows no display.
+    """
+    if await _has_owner(connection, WATCHER) or await _has_owner(connection, SERVER):
+        return True
+    get = Call(MANAGER, "/org/freedesktop/systemd1", "org.freedesktop.DBus.Properties", "Get")
+    try:
+        (environment,) = await connection.call(
+            get, "ss", [f"{MANAGER}.Manager", "Environment"], answer="v", timeout_s=ANSWER_S
+        )
+    except BusCallError:
+        return False
+    return any(entry.startswith(("DISPLAY=", "WAYLAND_DISPLAY=")) for entry in environment.value)
 
 
 async def _tray(case: Case, connection: Connection) -> list[Finding]:
