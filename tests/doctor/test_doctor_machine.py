@@ -21,6 +21,7 @@ import pytest
 from tests.doctor.patient import DEADLINE_S, SOURCE, Patient, keygen, no_root, script
 from tests.lab.matrix import alive
 from trayagent.config import file_paths
+from trayagent.desktop.autostart import linux_systemd
 from trayagent.doctor import autostart as login
 from trayagent.doctor import ssh_program
 from trayagent.doctor.deadlines import each
@@ -247,6 +248,21 @@ def test_start_at_login_is_suggested_and_then_detected(patient: Patient) -> None
     found = patient.examine().well("start at login")
     assert found["title"] == "by ~/.config/systemd/user/trayagent.service"
     assert "loginctl enable-linger" in found["why"]
+
+
+def test_the_packages_unit_is_examined_in_place_of_ours(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `systemctl --user enable`, the package's unit starts the agent, and trayagent wrote no file."""
+    packaged = patient.folder / "packaged.service"
+    packaged.write_text(f"[Service]\nExecStart={sys.executable} run\n")
+    monkeypatch.setattr(linux_systemd, "PACKAGED", packaged)
+    link = patient.home / ".config/systemd/user/default.target.wants/trayagent.service"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(packaged)
+    env = {"HOME": str(patient.home), "XDG_RUNTIME_DIR": str(patient.run_dir)}
+    (found,) = asyncio.run(login.check(Case(file_paths.find(env=env), env)))
+    assert found.title == f"by {packaged}"
 
 
 def test_an_autostart_entry_without_its_program_is_a_problem(patient: Patient) -> None:

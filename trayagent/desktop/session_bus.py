@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_TRIED = "the session bus was not tried yet"
+
 # If the bus dies, it is being restarted, or the user has logged out. So retry soon at first, then rarely.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
 
@@ -76,7 +78,7 @@ class SessionBus:
         addresses: Callable[[], Sequence[str | None]] = session_bus_addresses,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
-        self.problem: str | None = "the session bus was not tried yet"
+        self.problem: str | None = NOT_TRIED
         self.connection: Connection | None = None
         self._users, self._addresses, self._first_retry_s = users, addresses, first_retry_s
         self._nudged = asyncio.Event()

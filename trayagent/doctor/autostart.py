@@ -28,17 +28,18 @@ async def check(case: Case) -> Iterable[Finding]:
                 "login-off", "The agent does not start at login", why, "To enable it:", "trayagent install"
             )
         ]
-    if (program := missing_program(method.path)) is not None:
+    file = method.file()
+    if (program := missing_program(file)) is not None:
         title = f"The program that starts at login is missing: {program}"
-        why = f"{shown(method.path)} refers to that program, which was moved or removed."
+        why = f"{shown(file)} refers to that program, which was moved or removed."
         remedy = "To write it again with your current trayagent:"
         return [problem("login-broken", title, why, remedy, "trayagent install")]
-    if (renewed := method.renewed()) is not None and renewed != method.path.read_bytes():
+    if (renewed := method.renewed()) is not None and renewed != file.read_bytes():
         title = "The file that starts the agent at login is not as this version writes it"
-        why = f"Another version wrote {shown(method.path)}, or it was edited."
+        why = f"Another version wrote {shown(file)}, or it was edited."
         remedy = "To write it again with the same command:"
         return [advice("login-outdated", title, why, remedy, "trayagent install --refresh")]
-    return [ok(f"by {shown(method.path)}", _lasting(method.name))]
+    return [ok(f"by {shown(file)}", _lasting(method.name))]
 
 
 def missing_program(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from trayagent.desktop.bus_connection import BusCallError, Call, Connection
 from trayagent.desktop.notifications.notification_server import SERVER
-from trayagent.desktop.session_bus import session_bus_address
+from trayagent.desktop.session_bus import NOT_TRIED, session_bus_address
 from trayagent.desktop.tray.panel_registration import NO_HOST, NO_WATCHER, WATCHER
 from trayagent.doctor.findings import Finding, advice, ok
 from trayagent.doctor.gather_facts import Case
@@ -85,6 +85,8 @@ async def _has_desktop(connection: Connection) -> bool:
 
 async def _tray(case: Case, connection: Connection) -> list[Finding]:
     reported = case.view["agent"].get("no_tray") if case.view is not None else None
+    if reported == NOT_TRIED:
+        reported = None  # the agent has just started, and will try
     if reported == "--no-tray":
         return [ok("the agent was started with --no-tray")]
     if case.view is not None and case.view["agent"].get("tray") == "XEmbed":

@@ -28,6 +28,9 @@ class Method(Protocol):
     def enabled(self) -> bool:
         """Report whether this method starts the agent at login."""
 
+    def file(self) -> Path:
+        """Return the file that starts the agent at login: ours, or the distribution's package's."""
+
     def enable(self, command: Sequence[str]) -> bool:
         """Turn the start at login on, and return whether anything changed. Raises TrayagentError."""
 

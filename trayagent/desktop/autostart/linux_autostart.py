@@ -45,6 +45,10 @@ class Autostart:
         """Report whether the desktop starts the agent at login."""
         return write_files.is_ours(self.path) and not _SWITCHED_OFF.search(write_files.read(self.path) or b"")
 
+    def file(self) -> Path:
+        """Return the file that starts the agent at login."""
+        return self.path
+
     def enable(self, command: Sequence[str]) -> bool:
         """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         return write_files.write(self.path, entry(command).encode())

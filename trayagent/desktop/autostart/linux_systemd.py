@@ -80,6 +80,10 @@ class Systemd:
         ours = write_files.is_ours(self.path) and self._link.exists()
         return ours or (self._leads_to(PACKAGED) and PACKAGED.exists())
 
+    def file(self) -> Path:
+        """Return the unit that the manager starts: ours, or the package's."""
+        return self.path if write_files.is_ours(self.path) else PACKAGED
+
     def enable(self, command: Sequence[str]) -> bool:
         """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         written = write_files.write(self.path, unit(command).encode())

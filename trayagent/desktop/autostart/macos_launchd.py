@@ -29,6 +29,10 @@ class LaunchAgent:
         """Report whether launchd starts the agent at login."""
         return write_files.is_ours(self.path)
 
+    def file(self) -> Path:
+        """Return the file that starts the agent at login."""
+        return self.path
+
     def enable(self, command: Sequence[str]) -> bool:
         """Turn the start at login on, and return whether that changed anything. Raises TrayagentError."""
         return write_files.write(self.path, plist(command))
