@@ -104,7 +104,7 @@ def test_a_missing_panel_and_a_missing_notification_daemon_are_reported(patient:
 
 
 def test_the_bus_of_a_login_over_ssh_is_no_desktop(patient: Patient, desk: Desk) -> None:
-    """systemd's user manager starts a session bus for each login. It knows whether there is a display."""
+    """Systemd's user manager starts a session bus for each login. It knows whether there is a display."""
     assert "without an icon" in with_session(patient, desk, display="").well("desktop")["title"]
     manager = [sys.executable, "-c", MANAGER, desk.environment["DBUS_SESSION_BUS_ADDRESS"]]
     with subprocess.Popen(manager, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
