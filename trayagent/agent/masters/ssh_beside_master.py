@@ -6,7 +6,6 @@ the status, and with `beside = "end"` also at each change of network.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
@@ -71,39 +70,51 @@ class BesideSessions:
         """
         if sys.platform != "linux":
             return
-        known = {m.pid for h in self._shell.state.hosts.values() for m in h.masters}
-        try:
-            found = await asyncio.to_thread(lambda: [*_sessions(known)])
-        except TrayagentError:
-            return
         hosts = {h.name: h for h in self._shell.state.hosts.values() if h.draining is None}
+        known = {m.pid for h in self._shell.state.hosts.values() for m in h.masters}
         others = self._configuration.config.agent.beside == "end"
-        for process, flow in found:
-            owner = _owner(process, flow, hosts)
-            master = _master(process, flow)
-            if owner is None and others:
-                owner = unnamed_master_name(master, process)
-            if owner is not None:
+        serving: set[int] | None = None
+        for process in _candidates(known):
+            try:
+                flow = flow_of(process.pid)
+                if flow is None or flow.via == "carried":
+                    continue
+                owner = _owner(process, flow, hosts)
+                master = _master(process, flow)
+                if owner is None and others:
+                    owner = unnamed_master_name(master, process)
+                if owner is None:
+                    continue
+                if serving is None:
+                    serving = _masters_and_transports(known)
+            except TrayagentError:
+                return
+            if process.pid not in serving:
                 made_at = time.monotonic() - age_s(process)
                 beside = Beside(terminal_of(process.pid), _caller(process))
                 draining = Draining(owner, made_at, sessions=1, beside=beside)
                 self._shell.post(DrainingFound(time.monotonic(), master, draining))
 
 
-def _sessions(known: set[int]) -> Iterator[tuple[Process, Flow]]:
-    """Yield each ssh with its own connection, except masters, transports of masters, and ssh of the agent."""
-    uid = os.getuid()
-    processes = {process.pid: process for process in ssh_processes(uid)}
-    masters = known | {socket.pid for socket in listening(uid)}
-    serving = {one.pid for pid in masters for one in transport_of(pid)}
-    for process in processes.values():
-        if process.pid in masters | serving or process.ppid in processes or process.ppid == os.getpid():
+def _candidates(known: set[int]) -> Iterator[Process]:
+    """Yield each ssh that may have its own connection. `known` are the pids of the known masters.
+
+    Most machines have no such ssh, so nothing else of the known masters is read to find that out.
+    """
+    processes = ssh_processes(os.getuid(), but=known)
+    ssh = known | {process.pid for process in processes}
+    for process in processes:
+        if process.ppid in ssh or process.ppid == os.getpid():
             continue
         if any(word.startswith(_OWN_OPTION) for word in process.argv) or in_other_namespace(process.pid):
             continue
-        flow = flow_of(process.pid)
-        if flow is not None and flow.via != "carried":
-            yield process, flow
+        yield process
+
+
+def _masters_and_transports(known: set[int]) -> set[int]:
+    """Return the pids of all masters, and of the processes that carry them."""
+    masters = known | {socket.pid for socket in listening(os.getuid())}
+    return masters | {one.pid for pid in masters for one in transport_of(pid)}
 
 
 def _owner(process: Process, flow: Flow, hosts: Mapping[str, Host]) -> str | None:

@@ -55,9 +55,14 @@ def ssh_pids(uid: int, names: Collection[str] = ("ssh",)) -> Iterator[int]:
     return (pid for pid in pids_of(uid) if comm_of(pid) in names)
 
 
-def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:
-    """Return the ssh clients of a user, masters and others; `names` are the accepted comm values."""
-    found = map(read, ssh_pids(uid, names))
+def ssh_processes(
+    uid: int, names: Collection[str] = ("ssh",), *, but: Collection[int] = ()
+) -> list[Process]:
+    """Return the ssh clients of a user, masters and others; `names` are the accepted comm values.
+
+    Leave out the processes `but`, without reading them.
+    """
+    found = [read(pid) for pid in pids_of(uid) if pid not in but and comm_of(pid) in names]
     return [process for process in found if process is not None]
 
 

@@ -40,9 +40,12 @@ def alive(pid: int, start_ticks: int) -> bool:
     return found is not None and found.start_ticks == start_ticks
 
 
-def ssh_processes(uid: int, names: Collection[str] = ("ssh",)) -> list[Process]:
-    """Return the ssh clients of a user, masters and others; `names` are the accepted program names."""
-    return [p for p in macos_ps.table().values() if p.uid == uid and p.comm in names]
+def ssh_processes(
+    uid: int, names: Collection[str] = ("ssh",), *, but: Collection[int] = ()
+) -> list[Process]:
+    """Return the ssh clients of a user, except the processes `but`; `names` are the accepted program names."""
+    table = macos_ps.table().values()
+    return [p for p in table if p.uid == uid and p.comm in names and p.pid not in but]
 
 
 def descendants(pid: int) -> list[Process]:
