@@ -141,6 +141,17 @@ def test_a_real_pair_knows_its_peer(channel: Channel) -> None:
     assert found[inodes[1]] == inodes[0]
 
 
+def test_one_unix_socket_is_found_by_its_inode(channel: Channel) -> None:
+    """A request for one inode answers with that socket and its peer, and with None once the socket is closed."""
+    one, other = socket.socketpair()
+    with one, other:
+        inodes = [os.fstat(s.fileno()).st_ino for s in (one, other)]
+        found = unix_diag.unix_socket(channel, inodes[0])
+        assert found is not None
+        assert (found.inode, found.peer, found.state) == (*inodes, unix_diag.ESTABLISHED)
+    assert unix_diag.unix_socket(channel, inodes[0]) is None
+
+
 EVERY_STREAM = (inet_diag.SOCK_DIAG_BY_FAMILY, unix_diag.request(unix_diag.ESTABLISHED))
 PAIRS = 2000  # a dump of so many sockets needs seven datagrams
 

@@ -10,7 +10,8 @@ from collections.abc import Set as AbstractSet
 from trayagent.ssh.os.types import Flow
 
 if sys.platform == "linux":
-    from trayagent.ssh.os.linux_client_input import ClientInput, own_inodes
+    from trayagent.ssh.os.linux_client_input import ClientInput
+    from trayagent.ssh.os.linux_process import own_inodes
     from trayagent.ssh.os.linux_tcp_connection import retransmissions
 else:
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from trayagent.ssh.os.linux_process import descriptors, inode_of
+from trayagent.ssh.os.linux_process import inode_of
 from trayagent.ssh.os.linux_transport import own_descriptors, pipes_to_proxy
 from trayagent.ssh.os.types import Flow
 
@@ -90,11 +90,6 @@ class ClientInput:
     def close(self) -> None:
         """Stop watching."""
         os.close(self._fd)
-
-
-def own_inodes() -> frozenset[int]:
-    """Return the inodes of this process's sockets and pipes."""
-    return frozenset(map(_inode, descriptors(os.getpid()).values())) - {0}
 
 
 def _inputs(pid: int, flow: Flow, ours: AbstractSet[int]) -> list[int]:

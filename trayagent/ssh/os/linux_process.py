@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator
 
@@ -55,9 +56,7 @@ def ssh_pids(uid: int, names: Collection[str] = ("ssh",)) -> Iterator[int]:
     return (pid for pid in pids_of(uid) if comm_of(pid) in names)
 
 
-def ssh_processes(
-    uid: int, names: Collection[str] = ("ssh",), *, but: Collection[int] = ()
-) -> list[Process]:
+def ssh_processes(uid: int, names: Collection[str] = ("ssh",), *, but: Collection[int] = ()) -> list[Process]:
     """Return the ssh clients of a user, masters and others; `names` are the accepted comm values.
 
     Leave out the processes `but`, without reading them.
@@ -110,6 +109,20 @@ def inode_of(target: str, kind: str = "socket") -> int:
 def socket_inodes(pid: int) -> frozenset[int]:
     """Return the inodes of all sockets that a process holds."""
     return frozenset(map(inode_of, descriptors(pid).values())) - {0}
+
+
+def own_inodes() -> frozenset[int]:
+    """Return the inodes of all sockets and pipes of this process.
+
+    fstat(2) takes a quarter of the time of reading the links in /proc, and the agent has hundreds of descriptors.
+    """
+    found = set[int]()
+    for fd in os.listdir(f"{_PROC}/self/fd"):  # noqa: PTH208 - see `descriptors`
+        with contextlib.suppress(OSError):
+            status = os.fstat(int(fd))
+            if stat.S_ISSOCK(status.st_mode) or stat.S_ISFIFO(status.st_mode):
+                found.add(status.st_ino)
+    return frozenset(found)
 
 
 def kill_checked(

@@ -40,9 +40,7 @@ def alive(pid: int, start_ticks: int) -> bool:
     return found is not None and found.start_ticks == start_ticks
 
 
-def ssh_processes(
-    uid: int, names: Collection[str] = ("ssh",), *, but: Collection[int] = ()
-) -> list[Process]:
+def ssh_processes(uid: int, names: Collection[str] = ("ssh",), *, but: Collection[int] = ()) -> list[Process]:
     """Return the ssh clients of a user, except the processes `but`; `names` are the accepted program names."""
     table = macos_ps.table().values()
     return [p for p in table if p.uid == uid and p.comm in names and p.pid not in but]
