@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.ssh.conftest import poll
+from trayagent.netlink.unix_diag import UnixSocket, unix_sockets
 from trayagent.ssh.os import linux_control_sockets
 from trayagent.ssh.os.control_sockets import ControlSocket, clients_of, listening, owner_of
 from trayagent.ssh.os.linux_process import read, socket_inodes, ssh_pids
@@ -159,6 +160,27 @@ def test_the_owners_of_known_sockets_need_no_search(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_known_file_needs_no_list_of_sockets(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of a known socket is found by one request; a new socket at the same path gets its own owner."""
+    path = short_folder / "m"
+    lists: list[object] = []
+
+    def counted(*args: Any, **options: Any) -> list[UnixSocket]:
+        lists.append(args)
+        return unix_sockets(*args, **options)
+
+    monkeypatch.setattr(linux_control_sockets, "unix_sockets", counted)
+    for _ in range(2):
+        lists.clear()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            assert [owner_of(str(path)) for _ in range(3)] == [os.getpid()] * 3
+        assert len(lists) == 1
+        path.unlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_known_owner_that_closed_its_socket_is_not_believed(
     short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,8 +220,14 @@ def await_owner(folder: Path, pid: int) -> None:
         time.sleep(0.002)
 
 
-def test_the_younger_of_two_holders_is_the_master(short_folder: Path) -> None:
+def test_the_younger_of_two_holders_is_the_master(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If two processes hold a socket, the younger counts as the master, because the other is its forking parent."""
+    if (
+        sys.platform == "linux"
+    ):  # a child of the agent does not fork, so the agent believes in it from the start
+        monkeypatch.setattr(linux_control_sockets, "children_of", lambda _pid: [])
     program = short_folder / "ssh"
     shutil.copy("/bin/sleep", program)
     with socket.socket(socket.AF_UNIX) as listener:

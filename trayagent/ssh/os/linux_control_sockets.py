@@ -6,8 +6,8 @@ listening process is found through /proc/PID/fd, because the socket's peer crede
 called listen(). For a master in the background, that is a parent which ended long ago.
 
 Reading every process takes 10 ms with a hundred masters, and a recovery of a hundred hosts searches for an owner
-hundreds of times. So this module remembers the process and the descriptor of each socket. Before each use, it reads
-that descriptor again.
+hundreds of times. So this module remembers the socket of each file, and the process and the descriptor of each socket.
+Before each use, it asks the kernel about that socket and reads that descriptor again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.errors import NetlinkError
-from trayagent.netlink.unix_diag import ESTABLISHED, LISTEN, UnixSocket, unix_sockets
+from trayagent.netlink.unix_diag import ESTABLISHED, LISTEN, UnixSocket, unix_socket, unix_sockets
 from trayagent.ssh.new_control_path import home_of
 from trayagent.ssh.os.linux_process import (
     children_of,
@@ -33,6 +33,7 @@ from trayagent.ssh.os.linux_process import (
     descriptor,
     descriptors,
     inode_of,
+    own_inodes,
     pids_of,
     read,
     socket_inodes,
@@ -44,25 +45,33 @@ _BIND_NAME = re.compile(r"(.+)\.[0-9A-Za-z]{16}", re.DOTALL)
 _INODE_MASK = 0xFFFFFFFF  # the kernel reports only 32 bits of the file's inode
 # While a master goes to the background, two processes hold its socket for some milliseconds, and the older one ends. So
 # the agent trusts a process that it found for only this many seconds. Then it searches again, and takes the younger
-# process if both still hold the socket.
+# process if both still hold the socket. A child of the agent stays in the foreground.
 _TRUSTED_S = 1.0
+_MOST_KNOWN = 4000  # then forget all; a thousand masters have fewer files and sockets
 
 
 class _Found(Struct, frozen=True):
-    """Where a socket was found: the process, its descriptor, and the time of that search."""
+    """Where a socket was found: the process, its descriptor, the time of that search, and whether it is our child."""
 
     pid: int
     fd: int
     searched_at: float
+    child: bool = False
 
     def holds(self, inode: int, now: float) -> bool:
         """Report whether the descriptor still refers to the socket `inode`, unless the last search is too long ago."""
-        trusted = now - self.searched_at < _TRUSTED_S
+        trusted = self.child or now - self.searched_at < _TRUSTED_S
         return trusted and inode_of(descriptor(self.pid, self.fd)) == inode
 
 
 _found: dict[int, _Found] = {}
 """The last known holder of each control socket, by the socket's inode."""
+_sockets: dict[tuple[int, int], int] = {}
+"""The inode of the socket that listens on a file, by the file's device and inode."""
+_listening: set[int] = set()
+"""The inodes of the listening sockets whose holders were searched for."""
+_moved: dict[str, str] = {}
+"""Where the file of a socket was found, by its first name without the suffix, if it was renamed."""
 
 
 def listening(uid: int) -> list[ControlSocket]:
@@ -73,10 +82,10 @@ def listening(uid: int) -> list[ControlSocket]:
     candidates = {s.inode: s for s in _listeners() if is_bind_name(s.name)}
     if not candidates:
         return []
-    owners = _owners(uid, ssh_pids(uid), candidates.keys(), candidates)
+    owners = _owners(uid, ssh_pids(uid), candidates.keys())
     others = {i for i, s in candidates.items() if i not in owners and _is_file_of(uid, s)}
     if others:  # the program of a master may have another name than ssh
-        owners |= _owners(uid, pids_of(uid), others, candidates)
+        owners |= _owners(uid, pids_of(uid), others)
     return [_control_socket(candidates[inode], pid) for inode, pid in owners.items()]
 
 
@@ -93,21 +102,43 @@ def owner_of(path: str, *, likely: int | None = None) -> int | None:
         return None
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
         return None
-    listeners = _listeners()
-    wanted = {s.inode: s for s in listeners if s.file_inode == found.st_ino & _INODE_MASK}
+    wanted = _listening_on(path, found)
+    if not wanted:
+        return None
+    now = time.monotonic()
+    for inode in wanted:
+        known = _found.get(inode)
+        if known is not None and known.holds(inode, now):
+            return known.pid
+    if likely is not None and socket_inodes(likely) & wanted:
+        return likely
+    uid = os.getuid()
+    by_ssh = _owners(uid, ssh_pids(uid), wanted)
+    if by_ssh:
+        return next(iter(by_ssh.values()))
+    return next((pid for pid in pids_of(uid) if socket_inodes(pid) & wanted), None)
+
+
+def _listening_on(path: str, found: os.stat_result) -> set[int]:
+    """Return the inodes of the sockets that listen on the file at `path`. `found` is the file's status."""
+    file, inode = (found.st_dev, found.st_ino), found.st_ino & _INODE_MASK
+    known = _sockets.get(file)
+    if known is not None:
+        with Channel(NETLINK_SOCK_DIAG) as channel:
+            one = unix_socket(channel, known)
+        if one is not None and (one.state, one.kind, one.file_inode) == (LISTEN, socket.SOCK_STREAM, inode):
+            return {known}
+        del _sockets[file]
+    wanted = {s.inode: s for s in _listeners(inode) if s.file_inode == inode}
     if len(wanted) > 1:  # files on two file systems may have the same inode number
         folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - see `linux_process`
         here = {i: s for i, s in wanted.items() if os.path.realpath(home_of(s.name)) == folder}
         wanted = here or wanted
-    if not wanted:
-        return None
-    if likely is not None and socket_inodes(likely) & wanted.keys():
-        return likely
-    uid = os.getuid()
-    by_ssh = _owners(uid, ssh_pids(uid), wanted.keys(), (s.inode for s in listeners))
-    if by_ssh:
-        return next(iter(by_ssh.values()))
-    return next((pid for pid in pids_of(uid) if socket_inodes(pid) & wanted.keys()), None)
+    if len(wanted) == 1:
+        if len(_sockets) > _MOST_KNOWN:
+            _sockets.clear()
+        _sockets[file] = next(iter(wanted))
+    return set(wanted)
 
 
 def bound_by_master(path: str) -> bool:
@@ -119,7 +150,7 @@ def bound_by_master(path: str) -> bool:
         inode = os.stat(path).st_ino & _INODE_MASK  # noqa: PTH116 - see `linux_process`
     except OSError:
         return False
-    return any(s.file_inode == inode and is_bind_name(s.name) for s in _listeners())
+    return any(s.file_inode == inode and is_bind_name(s.name) for s in _listeners(inode))
 
 
 def clients_of(path: str) -> int | None:
@@ -134,7 +165,7 @@ def clients_of(path: str) -> int | None:
     except (OSError, NetlinkError):
         return None
     peers = {s.peer for s in found if s.file_inode == inode and is_bind_name(s.name)}
-    return len(peers - socket_inodes(os.getpid()))
+    return len(peers - own_inodes())
 
 
 def is_bind_name(name: str) -> bool:
@@ -150,19 +181,18 @@ def _is_file_of(uid: int, found: UnixSocket) -> bool:
         return False
 
 
-def _listeners() -> list[UnixSocket]:
+def _listeners(file_inode: int | None = None) -> list[UnixSocket]:
+    """Return the listening sockets with a file. With `file_inode`, return at least those on this file."""
     with Channel(NETLINK_SOCK_DIAG) as channel:
-        found = unix_sockets(channel, LISTEN, peers=False)
+        found = unix_sockets(channel, LISTEN, peers=False, file_inode=file_inode)
     return [s for s in found if s.kind == socket.SOCK_STREAM and not s.name.startswith("@")]
 
 
-def _owners(
-    uid: int, pids: Iterable[int], wanted: AbstractSet[int], listeners: Iterable[int]
-) -> dict[int, int]:
+def _owners(uid: int, pids: Iterable[int], wanted: AbstractSet[int]) -> dict[int, int]:
     """Return the pid of the process that holds each of the wanted sockets, by inode.
 
-    The processes `pids` are searched only if the remembered ones do not suffice. `listeners` are the inodes of all
-    listening sockets. If two processes hold a socket (during a fork), the younger one is the master.
+    The processes `pids` are searched only if the remembered ones and the agent's new children do not suffice. If two
+    processes hold a socket (during a fork), the younger one is the master.
     """
     now = time.monotonic()
     if uid != os.getuid():
@@ -171,22 +201,27 @@ def _owners(
         inode: one for inode in wanted if (one := _found.get(inode)) is not None and one.holds(inode, now)
     }
     if len(known) < len(wanted):
-        known |= _held_by(_new_children(listeners), now)
-    if not wanted <= known.keys():
+        children = {*children_of(os.getpid())}
+        known |= _held_by(_new(children), now, children)
+        if not wanted <= known.keys():
+            _found.clear()
+            known = _held_by(pids, now, children)
+    if len(_found) > _MOST_KNOWN:
         _found.clear()
-        known = _held_by(pids, now)
+        _listening.clear()
     _found.update(known)
+    _listening.update(wanted)
     return {inode: one.pid for inode, one in known.items() if inode in wanted}
 
 
-def _new_children(listeners: Iterable[int]) -> list[int]:
-    """Return the agent's children that are not known to hold any of these sockets. Most new masters are among them."""
-    old = {one.pid for inode in listeners if (one := _found.get(inode)) is not None}
-    return [pid for pid in children_of(os.getpid()) if pid not in old and comm_of(pid) == "ssh"]
+def _new(children: AbstractSet[int]) -> list[int]:
+    """Return those children that are ssh and not known to listen. Most new masters are among them."""
+    old = {one.pid for inode in _listening if (one := _found.get(inode)) is not None}
+    return [pid for pid in children if pid not in old and comm_of(pid) == "ssh"]
 
 
-def _held_by(pids: Iterable[int], now: float) -> dict[int, _Found]:
-    """Return the descriptors of these processes by socket inode.
+def _held_by(pids: Iterable[int], now: float, children: AbstractSet[int] = frozenset()) -> dict[int, _Found]:
+    """Return the descriptors of these processes by socket inode. `children` are the agent's own processes.
 
     If two processes hold a socket, return the descriptor of the younger one.
     """
@@ -195,7 +230,7 @@ def _held_by(pids: Iterable[int], now: float) -> dict[int, _Found]:
         for fd, target in descriptors(pid).items():
             inode = inode_of(target)
             if inode and (inode not in found or _younger(found[inode].pid, pid) == pid):
-                found[inode] = _Found(pid, fd, now)
+                found[inode] = _Found(pid, fd, now, pid in children)
     return found
 
 
@@ -223,15 +258,19 @@ def _from_folder_of(pid: int, name: str) -> str:
 
 def _where(stem: str, file_inode: int) -> str | None:
     """Return the path of the socket's file: its original name, or its new name in the same directory."""
-    try:
-        if os.stat(stem).st_ino & _INODE_MASK == file_inode:  # noqa: PTH116 - see `linux_process`
-            return stem
-    except OSError:
-        pass
+    for path in (stem, _moved.get(stem, stem)):
+        try:
+            if os.stat(path).st_ino & _INODE_MASK == file_inode:  # noqa: PTH116 - see `linux_process`
+                return path
+        except OSError:
+            pass
     try:
         with os.scandir(home_of(stem)) as entries:
             for entry in entries:
                 if entry.inode() & _INODE_MASK == file_inode and stat.S_ISSOCK(entry.stat().st_mode):
+                    if len(_moved) > _MOST_KNOWN:
+                        _moved.clear()
+                    _moved[stem] = entry.path
                     return entry.path
     except OSError:
         pass
