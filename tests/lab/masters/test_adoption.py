@@ -86,9 +86,8 @@ def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent:
         assert probe.result() > 0
 
     agent.start()
-    view = agent.wait_state("web01", "connected")
-    assert view["pid"] == pid
-    assert view["forwards"][0]["state"] == "open"
+    assert agent.wait_state("web01", "connected")["pid"] == pid
+    agent.wait_forwards("web01", {"local": "open"})
 
 
 def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agent) -> None:
