@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
 from trayagent.ssh.os.tcp_connection import flow_of
 
+_BIND_SUFFIX = len(".0123456789abcdef")  # ssh adds a dot and 16 random characters before it binds
 LIVING_S = 0.1  # if a listener has no visible process for longer than this, it is in another namespace
 _SCAN_AGAIN_S = 0.01
 FRESH_S = 5.0  # a younger master has just logged in, so it needs no probe
@@ -190,14 +192,27 @@ class Discovery:
         proven = recorded if kept else (master.host_key, master.target)
         return describe(pid, master.control_path, started_by_agent=master.started_by_agent, proven=proven)
 
+    def is_known(self, path: Path) -> bool:
+        """Report whether a socket belongs to a known master or to an attempt of the agent, so no scan need find it."""
+        begun = str(path).removesuffix(path.suffix) if len(path.suffix) == _BIND_SUFFIX else str(path)
+        if self._records.is_begun(begun):
+            return True
+        try:
+            pid = owner_of(str(path))
+        except TrayagentError:
+            return False
+        return pid in _known_pids(self._shell.state) | self._records.inner_pids()
+
     async def scan(self) -> None:
         """Check all control sockets, and post a MasterFound for each master that is not known yet."""
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
         present = {s.path: s.pid for s in sockets if s.present}
-        known = self._records.draining().keys() | self._records.inner_pids()
+        known = self._records.draining().keys() | self._records.inner_pids() | _known_pids(self._shell.state)
         for socket in sockets:
-            if socket.pid in _known_pids(self._shell.state) | known or in_other_namespace(socket.pid):
+            if socket.pid in known or in_other_namespace(socket.pid):
+                continue
+            if socket.pid in _known_pids(self._shell.state):  # a task may have found it meanwhile
                 continue
             path = self._records.path_of(socket.pid) or socket.path  # the agent renamed the socket
             if not socket.present and path in present:

@@ -45,8 +45,11 @@ class DiscoverySchedule:
     def socket_appeared(self, path: Path) -> None:
         """Identify the master of a new socket.
 
-        While a master forks, no pid shows as the listener, so scan again a little later.
+        While a master forks, no pid shows as the listener, so scan again a little later. The agent's own new masters
+        need no scan.
         """
+        if self._discovery.is_known(path):
+            return
         self.scan()
         for later_s in _SCAN_LATER_S:
             asyncio.get_running_loop().call_later(later_s, self._scan_if_unknown, path)
