@@ -14,6 +14,7 @@ from trayagent.core.facts.network import Lookup, Snapshot, Touched
 from trayagent.core.facts.network_manager import NetworkName
 from trayagent.net import hints
 from trayagent.net.choose_sources import Watch, choose, look, start_sources
+from trayagent.ssh.os.tcp_connection import forget_list
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class NetworkWatch:
         if self._watch is None:
             raise RuntimeError("the network is read before its readers were chosen")
         snapshot = self._watch.read(lookups)
+        forget_list()
         name = self._name
         return replace(snapshot, name=str(name), name_of=name.interface) if name is not None else snapshot
 

@@ -87,21 +87,26 @@ def tcp_sockets(
 
     With `inodes`, return only these sockets. The other sockets are not parsed, which saves nine tenths of the time.
     """
+    bodies = tcp_answers(channel, *states, info=info)
+    return [parse_tcp(one) for one in bodies if inodes is None or inode_of(one) in inodes]
+
+
+def tcp_answers(channel: Channel, *states: int, info: bool = False) -> list[bytes]:
+    """Return the kernel's answers about all TCP sockets in these states, for `parse_tcp`."""
     mask = sum(1 << s for s in states) if states else 0xFFF
-    found: list[TcpSocket] = []
+    found: list[bytes] = []
     for family in (socket.AF_INET, socket.AF_INET6):
         body = _request(family, info, mask, (b"\0\0", b"\0\0", bytes(16), bytes(16), 0))
         try:
-            bodies = [m.body for m in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
-            found += [parse_tcp(one) for one in bodies if inodes is None or _inode(one) in inodes]
+            found += [message.body for message in channel.dump(SOCK_DIAG_BY_FAMILY, body)]
         except NetlinkError as e:
             if family == socket.AF_INET or e.errno != errno.ENOENT:  # a kernel without IPv6
                 raise
     return found
 
 
-def _inode(body: bytes) -> int:
-    """Return the inode in an answer, 0 if the answer is too short."""
+def inode_of(body: bytes) -> int:
+    """Return the inode of the socket in an answer, 0 if the answer is too short."""
     return int(_INODE.unpack_from(body, _INODE_AT)[0]) if len(body) >= _ANSWER.size else 0
 
 

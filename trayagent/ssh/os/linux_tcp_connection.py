@@ -12,17 +12,25 @@ proxy without a TCP socket uses another master through a Unix socket. The other 
 
 A connection to this machine itself may lead into the local forward of another ssh. Then the connection of that ssh
 carries it.
+
+A list of all TCP sockets takes milliseconds with a hundred masters, and each of them is searched for several times in
+a move. So this module remembers the connection that a process itself has. It belongs to that process as long as the
+process holds the socket. The kernel confirms each time that the connection is still established. Only a multipath
+connection (MPTCP) may move to another address meanwhile, so a connection whose address is gone is searched for again.
 """
 
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
@@ -32,9 +40,12 @@ from trayagent.netlink.inet_diag import (
     TIMER_RETRANSMIT,
     TIMER_ZERO_WINDOW,
     TcpSocket,
+    parse_tcp,
+    tcp_answers,
     tcp_socket,
     tcp_sockets,
 )
+from trayagent.netlink.inet_diag import inode_of as inode_in
 from trayagent.netlink.unix_diag import ESTABLISHED as UNIX_ESTABLISHED
 from trayagent.netlink.unix_diag import unix_sockets
 from trayagent.ssh.os.linux_process import (
@@ -53,6 +64,34 @@ QUERY_INTERVAL_S = 0.030
 
 # How many masters may carry one another in a chain. The chain cannot form a ring, but a bound costs nothing.
 _DEEPEST = 8
+# Use a list of sockets again for this many times the time that it took to make, but not for long. So the lists take a
+# fifth of the agent's time at most.
+_LIST_AGAIN = 5
+_LIST_VALID_S = 0.1
+_MOST_KNOWN = 4000
+
+
+class _List(Struct, frozen=True):
+    """The kernel's answers about all established TCP sockets, by inode, and until when they may be used again."""
+
+    by_inode: dict[int, bytes] = {}
+    until: float = 0.0
+
+
+class _Known:
+    """What is remembered between searches."""
+
+    def __init__(self) -> None:
+        self.flows: dict[int, Flow] = {}  # the direct connection of each process, by pid
+        self.established = _List()
+
+
+_known = _Known()
+
+
+def forget_list() -> None:
+    """Make the next search list all sockets again. Call this when the network changed."""
+    _known.established = _List()
 
 
 def flow_of(pid: int) -> Flow | None:
@@ -134,9 +173,32 @@ class _Search:
         if depth > _DEEPEST:
             return None
         if not through:
-            return self._behind_forward(pid, next(self._tcp(pid, own), None), depth)
+            return self._behind_forward(pid, self._direct(pid, own), depth)
         found = (self._through(proxy, depth) for proxy in through)
         return next((flow for flow in found if flow is not None), None)
+
+    def _direct(self, pid: int, own: dict[int, str]) -> Flow | None:
+        """Return the connection that a process itself has to its server, or None."""
+        known = _known.flows.get(pid)
+        if known is not None and f"socket:[{known.inode}]" in own.values() and self._stays(known):
+            return known
+        flow = next(self._tcp(pid, own, again=True), None)
+        if len(_known.flows) > _MOST_KNOWN:
+            _known.flows.clear()
+        if flow is not None:
+            _known.flows[pid] = flow
+        else:
+            _known.flows.pop(pid, None)
+        return flow
+
+    def _stays(self, flow: Flow) -> bool:
+        """Report whether a connection is still established and this machine still has its local address."""
+        found = tcp_socket(
+            self.channel, (flow.local_ip, flow.local_port), (flow.peer_ip, flow.peer_port), bound=flow.scope
+        )
+        if found is None or (found.inode, found.state) != (flow.inode, ESTABLISHED):
+            return False
+        return _is_local(flow)
 
     def _behind_forward(self, pid: int, flow: Flow | None, depth: int) -> Flow | None:
         """Return the flow of the ssh whose local forward carries this one (`-L 2222:inner:22`), or the flow itself."""
@@ -176,17 +238,29 @@ class _Search:
             return [] if carried is None else [replace(carried, via="carried", carrier_pid=carrier)]
         return [replace(flow, via="carried" if flow.via == "carried" else "child") for flow in own]
 
-    def _tcp(self, pid: int, fds: dict[int, str]) -> Iterator[Flow]:
-        """Yield the TCP connections that a process made, by their descriptors, lowest first."""
+    def _tcp(self, pid: int, fds: dict[int, str], *, again: bool = False) -> Iterator[Flow]:
+        """Yield the TCP connections that a process made, by their descriptors, lowest first.
+
+        `again`: a recent list of all sockets may be used again, if it has one of this process.
+        """
         inodes = [inode for target in fds.values() if (inode := inode_of(target))]
         if not inodes:
             return
-        tcp = {s.inode: s for s in tcp_sockets(self.channel, ESTABLISHED, inodes=set(inodes))}
-        found = [tcp[i] for i in inodes if i in tcp]
+        listed = _known.established
+        if not again or time.monotonic() > listed.until or not any(i in listed.by_inode for i in inodes):
+            listed = self._listed()
+        found = [parse_tcp(listed.by_inode[i]) for i in inodes if i in listed.by_inode]
         if len(found) > 1:
             ports = {s.local_port for s in tcp_sockets(self.channel, LISTEN, inodes=set(inodes))}
             found = [s for s in found if s.local_port not in ports]
         yield from (_flow(s, pid, "direct") for s in found)
+
+    def _listed(self) -> _List:
+        began = time.monotonic()
+        by_inode = {inode_in(one): one for one in tcp_answers(self.channel, ESTABLISHED)}
+        took_s = time.monotonic() - began
+        _known.established = _List(by_inode, began + min(_LIST_VALID_S, (1 + _LIST_AGAIN) * took_s))
+        return _known.established
 
     def _forked(self, pid: int, flow: Flow) -> int | None:
         """Return the master that a transport left in the background (ControlPersist), or None.
@@ -203,6 +277,18 @@ class _Search:
         peers = (self.unix_peers.get(inode) for inode in sorted(socket_inodes(pid)))
         found = (self.holders.get(peer) for peer in peers if peer)
         return next((holder for holder in found if holder not in {None, pid}), None)
+
+
+def _is_local(flow: Flow) -> bool:
+    """Report whether this machine has the local address of a connection now: only then can a socket be bound to it."""
+    family = socket.AF_INET6 if ":" in flow.local_ip else socket.AF_INET
+    address = (flow.local_ip, 0, 0, flow.scope) if family == socket.AF_INET6 else (flow.local_ip, 0)
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as one:
+            one.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 def _in_background(pid: int) -> bool:
