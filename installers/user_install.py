@@ -130,7 +130,8 @@ def install(to: FilePaths, *, login: bool) -> None:
         _say(f"{to.command.parent} is not on your PATH. Log in again, or add it:")
         _say(f'  export PATH="{to.command.parent}:$PATH"')
     if before is None:
-        _say(f"Now: {NAME} init, and {NAME} run")
+        unit = any(path.suffix == ".service" and path.exists() for path in to.login)
+        _say(f"Now: {NAME} init, and {f'systemctl --user start {NAME}' if unit else f'{NAME} run'}")
 
 
 def uninstall(to: FilePaths, *, masters: bool = False) -> None:

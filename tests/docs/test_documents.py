@@ -47,7 +47,15 @@ STATES = get_args(DisplayState)
 # Words of other programs that look like codes of trayagent.
 FOREIGN = {"accept-new", "keyboard-interactive"}
 # The words with which a command on a page may begin.
-COMMANDS = {"trayagent", "make", "ansible-playbook", "python3", "installers/linux/install.sh"}
+COMMANDS = {
+    "trayagent",
+    "make",
+    "ansible-playbook",
+    "python3",
+    "installers/linux/install.sh",
+    "sudo",
+    "systemctl",
+}
 
 every_page = pytest.mark.parametrize("name", TEXTS)
 
