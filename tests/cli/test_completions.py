@@ -141,7 +141,7 @@ def test_without_an_agent_hosts_come_from_the_files(offered: Offered, tmp_path: 
     config = tmp_path / "config.toml"
     config.touch(mode=0o600)
     config.write_text("[hosts.web01]\n[hosts.db]\n")
-    (tmp_path / "ssh_config").write_text("Host db nas *.example !other\n")
+    (tmp_path / "ssh_config").write_text("Host db nas *.example !other\nHost .host machine/.host\n")
     env = {"TRAYAGENT_SSH_CONFIG": str(tmp_path / "ssh_config")}
     assert offered("status", "", **env) == {"web01": "listed", "db": "listed"}
     assert offered("reconnect", "", **env) == {"web01": "listed", "db": "listed", "nas": "in ssh_config"}

@@ -150,7 +150,10 @@ def _aliases() -> tuple[str, ...]:
     from trayagent.ssh import ssh_config_text
 
     return tuple(
-        alias for path in file_paths.find().ssh_config_files for alias in ssh_config_text.aliases(path)
+        alias
+        for path in file_paths.find().ssh_config_files
+        for alias in ssh_config_text.aliases(path)
+        if alias not in ssh_config_text.THIS_MACHINE
     )
 
 

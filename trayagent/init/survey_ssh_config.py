@@ -37,7 +37,7 @@ def read(roots: Iterable[Path]) -> SshText:
     hostnames: dict[str, str] = {}
     forwarding: dict[str, None] = {}
     for block in (block for root in roots for block in ssh_config_text.blocks(root)):
-        names = block.names
+        names = [name for name in block.names if name not in ssh_config_text.THIS_MACHINE]
         if block.keyword == "host":
             aliases |= dict.fromkeys(names)
         address = next((words[0] for key, words in block.options if key == "hostname" and words), None)

@@ -38,6 +38,10 @@ _KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
 _LOCAL_NAME = re.compile(r"(?<!%)(?:%%)*%[lL]")
 
 
+THIS_MACHINE = frozenset({".host", "machine/.host"})
+"""Names of this machine in the file that systemd 256 and later add to ssh_config; systemd-ssh-proxy(1)."""
+
+
 class Block(Struct, frozen=True):
     """One Host or Match block: the words of its first line, and the options below it in their order."""
 
