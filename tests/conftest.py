@@ -1,4 +1,4 @@
-"""A fix for every test: Ctrl-C reaches the programs that a test starts, and they speak English."""
+"""A fix for every test: Ctrl-C and a hang-up reach the programs that a test starts, and they speak English."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import signal
 
 
 def pytest_configure() -> None:
-    """Restore Python's handler of SIGINT if it is ignored, and choose the language that the tests compare with.
+    """Handle SIGINT and SIGHUP if they are ignored, and choose the language that the tests compare with.
 
-    A shell without job control makes its background jobs ignore SIGINT. The programs that tests start would inherit
-    that, and a test that interrupts such a program would wait until the time limit.
+    A shell without job control makes its background jobs ignore SIGINT, and nohup makes a program ignore SIGHUP. The
+    programs that tests start would inherit that, but no handler. A test that interrupts such a program would wait
+    until the time limit.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     os.environ["LC_ALL"] = "C.UTF-8"
     os.environ.pop("LANGUAGE", None)
