@@ -77,7 +77,13 @@ def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> No
     with manager(patient):
         assert patient.command("install").returncode == 0
         found = patient.examine().one("agent-ended", "problem", "agent")
-    assert "systemctl --user start trayagent" in found["lines"]
+        assert "systemctl --user start trayagent" in found["lines"]
+        systemctl = script(
+            patient.folder / "bin" / "systemctl", "echo 0"
+        )  # the manager never started the unit
+        new = patient.examine(PATH=f"{systemctl.parent}:{os.environ['PATH']}")
+    found = new.one("agent-absent", "advice", "agent")
+    assert found["lines"] == ["systemctl --user start trayagent"]
 
 
 def test_an_agent_that_does_not_answer_is_a_problem(patient: Patient) -> None:

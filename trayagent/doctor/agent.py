@@ -41,6 +41,12 @@ def _absent(case: Case) -> Finding:
         why = "Commands and the menu cannot reach the agent."
         return problem("agent-silent", error.title, why, error.hint)
     why = "It keeps your connections only while it runs."
+    method = login.method_in_use(case.env)
+    if method is not None and not method.was_started():
+        why = "It starts at the next login and does not keep your connections until then."
+        return advice(
+            "agent-absent", "No agent is running", why, "Start it now:", method.start_command() or ""
+        )
     if _by_manager(case):
         remedy = "See why it ended, and start it:"
         lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trayagent.desktop.autostart import method_in_use
+from trayagent.desktop.autostart.linux_systemd import linger_command
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case, shown
 
@@ -53,7 +54,8 @@ def _lasting(method: str) -> str:
     """Return a note if systemd ends the agent at the end of the user's last session."""
     if method != "systemd" or (LINGER / _user()).exists():
         return ""
-    return "The agent ends with your last session. To keep it running, and start it at boot: loginctl enable-linger"
+    keep = linger_command(_user())
+    return f"The agent ends with your last session. To keep it running, and start it at boot: {keep}"
 
 
 def _user() -> str:

@@ -52,6 +52,9 @@ class Method(Protocol):
     def start_command(self) -> str | None:
         """Return the command that starts the agent now by this method, or None if there is none."""
 
+    def was_started(self) -> bool:
+        """Report whether the service manager started the agent since the user's first login. True if unknown."""
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know once the start at login is on."""
 

@@ -77,6 +77,10 @@ class Autostart:
         """Return None: only the desktop starts entries."""
         return None
 
+    def was_started(self) -> bool:
+        """Return True: nothing records it."""
+        return True
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
         return ("It starts with your next desktop session.",)

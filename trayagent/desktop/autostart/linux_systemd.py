@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ UNIT = "trayagent.service"
 TARGET = "default.target"
 PACKAGED = Path("/usr/lib/systemd/user") / UNIT
 """The unit of the distribution's package. `systemctl --user enable` links it under the same name."""
+POLKIT = Path("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service")
 _TRIES = 3
 ANSWER_WITHIN_S = 20.0
 """Seconds. A manager under load reloads in a second or two. A manager that hangs must not block the agent forever."""
@@ -144,12 +146,20 @@ class Systemd:
         """Return the command that starts the agent now."""
         return f"systemctl --user start {UNIT.removesuffix('.service')}"
 
+    def was_started(self) -> bool:
+        """Report whether the manager started the unit since the user's first login. True if unknown."""
+        started = self._systemctl("show", "--property=ExecMainStartTimestampMonotonic", "--value", UNIT)
+        return started is None or started.strip() != "0"
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
         start = f"Start it now: {self.start_command()}"
         if self._linger.exists():
             return (start, "It starts at boot and survives the session: lingering is on.")
-        return (start, "The agent ends with your last session. To keep it running: loginctl enable-linger")
+        return (
+            start,
+            "The agent ends with your last session. To keep it running: " + linger_command(self._linger.name),
+        )
 
     def _is_linked(self) -> bool:
         return self._leads_to(self.path)
@@ -199,6 +209,12 @@ class Systemd:
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout
+
+
+def linger_command(user: str) -> str:
+    """Return the command that keeps the user's manager running. Without polkit, only root may do that; loginctl(1)."""
+    command = "loginctl enable-linger"
+    return command if os.geteuid() == 0 or POLKIT.exists() else f"sudo {command} {shlex.quote(user)}"
 
 
 def unit(command: Sequence[str]) -> str:

@@ -62,6 +62,10 @@ class LaunchAgent:
         """Return the command that starts the agent now."""
         return f"launchctl kickstart gui/$(id -u)/{LABEL}"
 
+    def was_started(self) -> bool:
+        """Return True: nothing records it."""
+        return True
+
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
         return (f"Start it now: launchctl bootstrap gui/$(id -u) {shlex.quote(str(self.path))}",)
