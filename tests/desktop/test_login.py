@@ -200,6 +200,17 @@ def test_a_file_of_an_older_version_is_written_again_with_its_command(
     assert everything_in(env["XDG_CONFIG_HOME"]) == {}
 
 
+def test_without_polkit_only_root_may_keep_the_manager(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that is suggested works on a fresh machine without a desktop, too."""
+    monkeypatch.setattr(linux_systemd, "POLKIT", tmp_path / "polkit")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert linux_systemd.linger_command("me") == "sudo loginctl enable-linger me"
+    (tmp_path / "polkit").touch()
+    assert linux_systemd.linger_command("me") == "loginctl enable-linger"
+
+
 def test_an_entry_that_the_desktop_switched_off_is_left_as_it_is(env: dict[str, str]) -> None:
     """The desktop's settings switch an entry off inside the file, so `renew` does not write it."""
     login.enable(COMMAND, env)

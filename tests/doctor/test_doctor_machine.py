@@ -78,9 +78,9 @@ def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> No
         assert patient.command("install").returncode == 0
         found = patient.examine().one("agent-ended", "problem", "agent")
         assert "systemctl --user start trayagent" in found["lines"]
-        systemctl = script(
-            patient.folder / "bin" / "systemctl", "echo 0"
-        )  # the manager never started the unit
+        (patient.folder / "bin").mkdir()
+        # The manager never started the unit.
+        systemctl = script(patient.folder / "bin" / "systemctl", "echo 0")
         new = patient.examine(PATH=f"{systemctl.parent}:{os.environ['PATH']}")
     found = new.one("agent-absent", "advice", "agent")
     assert found["lines"] == ["systemctl --user start trayagent"]
