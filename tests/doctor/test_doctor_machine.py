@@ -246,9 +246,11 @@ def test_more_keys_than_a_server_tries_are_reported(patient: Patient, auth_sock:
 def test_start_at_login_is_suggested_and_then_detected(patient: Patient) -> None:
     """Start at login is suggested until `trayagent install` was run.
 
-    With systemd, the report mentions enable-linger.
+    Without systemd, the report says that only a desktop starts the agent. With systemd, it mentions enable-linger.
     """
     assert patient.examine().one("login-off", "advice", "start at login")["lines"] == ["trayagent install"]
+    assert patient.command("install").returncode == 0
+    assert "Only a desktop session" in patient.examine().well("start at login")["why"]
     with manager(patient):
         assert patient.command("install").returncode == 0
     found = patient.examine().well("start at login")

@@ -51,7 +51,9 @@ def missing_program(path: Path) -> str | None:
 
 
 def _lasting(method: str) -> str:
-    """Return a note if systemd ends the agent at the end of the user's last session."""
+    """Return a note if the agent starts in a desktop only, or if systemd ends it with the user's last session."""
+    if method == "autostart":
+        return "Only a desktop session reads this file: no other login starts the agent."
     if method != "systemd" or (LINGER / _user()).exists():
         return ""
     keep = linger_command(_user())
