@@ -152,7 +152,6 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         PubkeyAuthentication no
         PasswordAuthentication no
         KbdInteractiveAuthentication no
-        GSSAPIAuthentication yes
         ForwardAgent yes
         AddressFamily inet6
         BindAddress 127.0.0.2
@@ -188,7 +187,6 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         pubkey_authentication=False,
         password_authentication=False,
         kbd_interactive_authentication=False,
-        gssapi_authentication=True,
         forward_agent=True,
         address_family="inet6",
         bind_address="127.0.0.2",
@@ -197,6 +195,23 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         host_key_algorithms=("rsa-sha2-512", "ssh-ed25519"),
         ciphers=("aes256-gcm@openssh.com", "aes128-ctr"),
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "keeps"), [("true", True), ("yes", True), ("all", True), ("no", False), ("false", False)]
+)
+def test_each_word_for_tcp_keep_alive_is_read(word: str, *, keeps: bool) -> None:
+    """OpenSSH 9.2 prints TCPKeepAlive as yes or no, 10.0 as true or false, and since 10.6 also as all."""
+    assert parse(f"hostname web01\nport 22\nuser me\ntcpkeepalive {word}\n").tcp_keep_alive is keeps
+
+
+def test_gssapi_is_read_where_ssh_has_it(tmp_path: Path) -> None:
+    """GSSAPIAuthentication is read with its value. Debian puts it in a package of its own since OpenSSH 10.4."""
+    words = ["ssh", "-G", "-F", "none", "-o", "GSSAPIAuthentication=yes", "web01"]
+    printed = subprocess.run(words, capture_output=True, text=True, check=False, timeout=DEADLINE_S).stdout
+    has_it = "gssapiauthentication yes" in printed
+    assert resolved(tmp_path, "GSSAPIAuthentication yes").gssapi_authentication is has_it
+    assert not resolved(tmp_path, "GSSAPIAuthentication no").gssapi_authentication
 
 
 def test_unset_options_and_none_are_equal(tmp_path: Path) -> None:

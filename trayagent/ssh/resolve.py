@@ -177,7 +177,7 @@ def _resolved(lines: Lines) -> Resolved:
         canonicalize_hostname=_word(lines, "canonicalizehostname", "no"),
         host_key_algorithms=tuple(_word(lines, "hostkeyalgorithms", "").split(",")),
         ciphers=tuple(_word(lines, "ciphers", "").split(",")),
-        tcp_keep_alive=_word(lines, "tcpkeepalive", "yes") == "yes",
+        tcp_keep_alive=_word(lines, "tcpkeepalive", "yes") != "no",  # since OpenSSH 10.6 also "all"
         plain_connect=_plain_connect(lines),
     )
 
