@@ -45,7 +45,7 @@ class Case:
     """One cause of a failure: lines of sshd_config, lines of ssh_config, known_hosts, options of ssh.
 
     The test fills in {port}, {user}, {key} (the key of another host) and {keys}. {keys} is a directory of files: the
-    server does not know the keys `a` and `b`, `open` is the right key with mode 0644, and `junk` is not a key.
+    server does not know the keys `a` to `h`, `open` is the right key with mode 0644, and `junk` is not a key.
     """
 
     told: Told
@@ -72,6 +72,8 @@ DIED: Told = ("died", "unknown", False)
 PROXY: Told = ("proxy-command", "jump-host-failed", False)
 
 DENIED = "AuthorizedKeysFile none"
+UNKNOWN_KEYS = "abcdefgh"
+"""Names of key files. Since OpenSSH 10.6, MaxAuthTries counts only what follows the first six keys."""
 REAL = {
     "no key fits": Case(AUTH, server=DENIED),
     "the user is denied": Case(AUTH, server="DenyUsers {user}"),
@@ -81,7 +83,9 @@ REAL = {
         KEY_FILE, server="MaxAuthTries 1", config="IdentityFile {keys}/open\n IdentitiesOnly yes"
     ),
     "too many keys": Case(
-        TOO_MANY, server="MaxAuthTries 1", config="IdentityFile {keys}/a\n IdentityFile {keys}/b"
+        TOO_MANY,
+        server="MaxAuthTries 1",
+        config="\n ".join(f"IdentityFile {{keys}}/{name}" for name in UNKNOWN_KEYS),
     ),
     "another host key": Case(CHANGED, known="[127.0.0.1]:{port} {key}\n"),
     "an unknown host key": Case(UNKNOWN_KEY, known=""),
@@ -115,7 +119,7 @@ REAL = {
 def keys(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the key files that the cases name."""
     folder = tmp_path_factory.mktemp("cases")
-    for name in ("a", "b"):
+    for name in UNKNOWN_KEYS:
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(words, check=True, timeout=SLOW_S)
     for name, text, mode in (

@@ -17,7 +17,7 @@ Held = Callable[[str | None], int | None]
 """A function that returns how many keys the ssh-agent at a socket holds; None without an ssh-agent."""
 
 TRIES = 6
-"""How many keys a server tries before it disconnects: sshd_config(5), MaxAuthTries."""
+"""How many keys most servers try before they disconnect: sshd_config(5), MaxAuthTries. OpenSSH 10.6 tries six more."""
 
 # The keys that ssh tries if no IdentityFile is set (ssh_config(5)). Missing keys are normal.
 _DEFAULT = {
@@ -105,7 +105,7 @@ def _login(case: Case, name: str, resolved: Resolved, held: Held) -> Iterator[Fi
         why = "Without a key only you can log in."
         yield make("no-key", title, why, *_make(keys, name), host=name)
     elif keys and keys >= TRIES and not resolved.identities_only and not _explicit(present):
-        title = f"{name}: the ssh-agent offers {keys} keys, and servers disconnect after {TRIES}"
+        title = f"{name}: the ssh-agent offers {keys} keys, and most servers disconnect after {TRIES}"
         why = "ssh may never try the right key, and the server logs failed logins."
         lines = (f"Host {name}", "    IdentityFile ~/.ssh/THE_KEY", "    IdentitiesOnly yes")
         yield advice("too-many-keys", title, why, f"Name the key in {case.ssh_config}:", *lines, host=name)
