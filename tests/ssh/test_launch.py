@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,42 @@ def test_a_hopeless_attempt_ends_before_its_deadline(tmp_path: Path) -> None:
     with pytest.raises(LaunchFailedError) as failed:
         listens(tmp_path, 60, deadline_s=60, hopeless=lambda _pid: (tmp_path / "log").exists())
     assert failed.value.status is None
+
+
+def test_many_logins_wait_without_polling(tmp_path: Path) -> None:
+    """While 20 logins wait, the agent checks each ten times a second, and sees each new socket at once."""
+
+    async def run() -> tuple[float, list[float]]:
+        begin, late = time.process_time(), []
+
+        async def one(number: int) -> None:
+            made = tmp_path / f"socket{number}"
+            launched = await launch(
+                ["sh", "-c", f"sleep 1; : >{made}; exec sleep 60"], str(made), tmp_path / f"log{number}",
+                deadline_s=60, environment=os.environ,
+            )  # fmt: skip
+            late.append(time.time() - made.stat().st_mtime)
+            launched.process.kill()
+            launched.process.wait()
+
+        await asyncio.gather(*map(one, range(20)))
+        return time.process_time() - begin, late
+
+    cpu_s, late = asyncio.run(run())
+    assert min(late) < 0.05
+    assert cpu_s < 1.0
+
+
+def test_an_end_of_the_program_is_noticed(tmp_path: Path) -> None:
+    """If the program ends instead, its exit status is reported."""
+
+    async def run() -> None:
+        words = ["sh", "-c", "sleep 0.3; exit 7"]
+        await launch(words, str(tmp_path / "s"), tmp_path / "log", deadline_s=60, environment=os.environ)
+
+    with pytest.raises(LaunchFailedError) as failed:
+        asyncio.run(run())
+    assert failed.value.status == 7
 
 
 def test_a_program_with_a_long_path_is_called_by_its_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,10 +18,15 @@ from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.end_master import abandon
 from trayagent.ssh.master.master_logs import SshOutput
 from trayagent.ssh.master.spawn import prepared, spawn
-from trayagent.ssh.os.process import read
+from trayagent.ssh.os.new_file import NewFile
+from trayagent.ssh.os.process import PidWatch, read
 from trayagent.ssh.os.tcp_connection import QUERY_INTERVAL_S, flow_of, tcp_facts
 
-_POLL_S = 0.004  # no event reports a new socket file; a handshake takes a hundred times as long
+# The kernel reports the new socket and the end of ssh. Everything else is checked this often.
+_CHECK_S = 0.1
+_POLL_S = (
+    0.004  # without such reports (macOS, no inotify watch left); a handshake takes a hundred times as long
+)
 
 
 class Launched(Struct, frozen=True):
@@ -92,10 +98,11 @@ async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
     process = spawn(words, log, environment, waits=waits)
     deadline, extended = time.monotonic() + deadline_s, False
     query_at = 0.0
+    news = _News(socket_path, process.pid)
     try:
         await prepared(process, prepare)
         while True:
-            if Path(socket_path).exists():
+            if os.path.exists(socket_path):  # noqa: PTH110  # a str is cheaper, and many logins may wait here
                 return Launched(process, socket_path, log)
             status = process.poll()
             if status is not None:
@@ -113,10 +120,44 @@ async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
                 query_at = now + QUERY_INTERVAL_S
                 if established(process.pid):
                     established = None
-            await asyncio.sleep(_POLL_S)
+            soon_s = _CHECK_S if established is None else QUERY_INTERVAL_S
+            await news.wait(max(0.0, min(soon_s, deadline - now)))
     except BaseException:
         await _end(process)
         raise
+    finally:
+        news.close()
+
+
+class _News:
+    """Waits until a file appears or a process ends, if this system reports both, else for _POLL_S."""
+
+    def __init__(self, path: str, pid: int) -> None:
+        self._happened = asyncio.Event()
+        self._watches: list[NewFile | PidWatch] = []
+        try:
+            self._watches.append(NewFile(path, self._happened.set))
+            self._watches.append(PidWatch(pid, self._happened.set))
+        except OSError:
+            self.close()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for news, at most this long."""
+        if not self._watches:
+            await asyncio.sleep(min(seconds, _POLL_S))
+            return
+        timer = asyncio.get_running_loop().call_later(seconds, self._happened.set)
+        try:
+            await self._happened.wait()
+        finally:
+            timer.cancel()
+            self._happened.clear()
+
+    def close(self) -> None:
+        """Stop watching."""
+        for watch in self._watches:
+            watch.close()
+        self._watches.clear()
 
 
 def read_own_log(log: Path) -> str:
