@@ -143,7 +143,7 @@ class AgentHandler:
         self._known(names)
         began = time.monotonic()
         self._note_view(names)
-        await self._beside.scan()
+        self._beside.viewed()
         await self._hand_forwards.scan()
         # Wait until draining masters are counted and probes are answered, but not for long: while many hosts recover,
         # the queue stays full, and a silent master does not answer.

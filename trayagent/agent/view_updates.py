@@ -39,6 +39,8 @@ class Views:
         self._due: asyncio.TimerHandle | None = None
         self._pushed_at = float("-inf")
         self._changed = asyncio.Event()
+        self._noted_at = float("-inf")
+        self._noting: asyncio.TimerHandle | None = None
 
     def current(self, names: Iterable[str] = ()) -> dict[str, Any]:
         """Return the view. If `names` has hosts, include only these."""
@@ -55,7 +57,7 @@ class Views:
 
     def note_change(self) -> None:
         """Note that the core decided something, so the view may differ."""
-        self._note()
+        self._note_soon()
         self._changed.set()
         self._changed = asyncio.Event()
         if self._watchers and self._due is None:
@@ -74,13 +76,31 @@ class Views:
     def _push(self) -> None:
         self._due = None
         self._pushed_at = asyncio.get_running_loop().time()
+        self._note()
         whole = self._whole()
         for names, push in list(self._watchers.values()):
             push(_only(whole, names))
 
+    def _note_soon(self) -> None:
+        """Record the display states now, or after a moment if they were just recorded.
+
+        While many hosts recover, the core decides a hundred times a second, and each record reads every host.
+        """
+        if self._noting is None:
+            loop = asyncio.get_running_loop()
+            due = self._noted_at + PACE_S
+            if loop.time() >= due:
+                self._note()
+            else:
+                self._noting = loop.call_at(due, self._note)
+
     def _note(self) -> None:
         """Record when each display state began. Publish an event for each VPN whose state changed."""
         state, now = self._shell.state, time.monotonic()
+        self._noted_at = asyncio.get_running_loop().time()
+        if self._noting is not None:
+            self._noting.cancel()
+            self._noting = None
         shown = {f"host {h.name}": display_state(h, state, now) for h in state.hosts.values()}
         vpns = {f"vpn {n}": vpn_display_state(state, n, now) for n in vpn_names(state)}
         for key, word in {**shown, **vpns}.items():

@@ -82,19 +82,22 @@ def display_state(host: Host, state: State, now: float) -> DisplayState:
     return _after_failure(host, state, now)
 
 
-def display_problem(host: Host, state: State, now: float) -> Problem | None:
+def display_problem(
+    host: Host, state: State, now: float, shown: DisplayState | None = None
+) -> Problem | None:
     """Return the host's current problem, or None if there is none or the user does not want the host up.
 
-    If there is nothing for the user to do, the hint says that the agent tries again.
+    If there is nothing for the user to do, the hint says that the agent tries again. `shown` is the result of
+    `display_state`, if known.
     """
-    problem = _problem(host, state, now)
-    if problem is not None and not problem.hint and display_state(host, state, now) in _GOES_ON:
+    shown = shown or display_state(host, state, now)
+    problem = _problem(host, state, now, shown)
+    if problem is not None and not problem.hint and shown in _GOES_ON:
         return replace(problem, hint="The agent tries again")
     return problem
 
 
-def _problem(host: Host, state: State, now: float) -> Problem | None:
-    shown = display_state(host, state, now)
+def _problem(host: Host, state: State, now: float, shown: DisplayState) -> Problem | None:
     if shown == "paused" or (shown == "idle" and host.user.held):
         return None
     if shown == "idle":

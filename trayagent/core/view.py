@@ -143,7 +143,7 @@ def _vpn_problem(state: State, name: str) -> Problem:
 
 def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now: float) -> dict[str, Any]:
     shown = display_state(host, state, now)
-    problem = display_problem(host, state, now)
+    problem = display_problem(host, state, now, shown)
     master = host.master
     given = {*host.forwards.by_hand} - {*configured_forwards(host)}
     return {

@@ -42,6 +42,9 @@ _SHELLS = {
     "tmux",
     "screen",
 }
+# A search reads the name of each process of the user. So pause after it for this many times its own time. Then a
+# program that requests the status again and again does not keep the agent busy.
+_PAUSE = 19
 _OWN_OPTION = "LogVerbose="  # each ssh that the agent starts has this option
 
 
@@ -52,19 +55,31 @@ class BesideSessions:
         self._configuration = parts.configuration
         self._shell = parts.shell
         self._tasks = parts.tasks
+        self._not_before = 0.0
 
     def start(self) -> None:
         """Search now with `beside = "end"`. Call this once the hosts and their masters are known."""
         if self._configuration.config.agent.beside == "end" and not self._tasks.running("beside"):
-            self._tasks.start("beside", self.scan())
+            self._tasks.start("beside", self._scan())
 
     def happened(self, event: dict[str, object]) -> None:
         """Search at each change of network, but only with `beside = "end"`."""
         if event["event"] == "network-changed" and self._shell.state.started:
             self.start()
 
-    async def scan(self) -> None:
-        """Search now, and post each new session of a host that the agent knows.
+    def viewed(self) -> None:
+        """Search because the user views the status, unless the last such search was only a moment ago."""
+        if time.monotonic() < self._not_before:
+            return
+        began = time.process_time()
+        self._search()
+        self._not_before = time.monotonic() + _PAUSE * (time.process_time() - began)
+
+    async def _scan(self) -> None:
+        self._search()
+
+    def _search(self) -> None:
+        """Post each new session of a host that the agent knows.
 
         With `beside = "end"`, also post sessions of other hosts: autossh or a unit restarts such an ssh once it ends.
         """
