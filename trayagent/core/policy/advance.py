@@ -13,7 +13,7 @@ from trayagent.core.facts.actions import SetTimer
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy import connect_host as absent
 from trayagent.core.policy.admission import Admission, admission
-from trayagent.core.policy.begin_attempt import Step, give_up_attempt
+from trayagent.core.policy.begin_attempt import give_up_attempt
 from trayagent.core.policy.identify_network import identify_network
 from trayagent.core.policy.settled import Basis, settle
 from trayagent.core.policy.staleness import act_on_verdict as living
@@ -31,7 +31,7 @@ def advance(context: Context, name: str) -> None:
         if host is None:
             return
         with context.hosts.noted() as reads:
-            _, check_at = _step(context, host)
+            check_at = _step(context, host)
         if context.hosts.version is before:
             settle(context, host, reads, check_at, asked=context.asked)
             break
@@ -39,26 +39,26 @@ def advance(context: Context, name: str) -> None:
         context.do(SetTimer(name, check_at))
 
 
-def _step(context: Context, host: Host) -> Step:
-    """Do the next step."""
+def _step(context: Context, host: Host) -> float | None:
+    """Do the next step. Return when to continue, None if no time is known."""
     now, state = context.now, context.state
     admitted = admission(host, state, by_user=host.by_user)
     host = _note_network(context, host, admitted)
     if state.paused(host, now) and not host.by_user:
         owed_at = living.finish(context, give_up_attempt(context, host))
         ends = (state.paused_until, host.user.paused_until, owed_at)
-        return False, min((t for t in ends if t is not None and t > now), default=None)
+        return min((t for t in ends if t is not None and t > now), default=None)
     if host.wish.connect == "never" and not host.by_user:
-        return False, living.finish(context, give_up_attempt(context, host))
+        return living.finish(context, give_up_attempt(context, host))
     if host.attempt is not None and host.attempt.taking_over:
-        return False, None
+        return None
     host = _note_route(context, host, admitted)
     read_at = identify_network(context, host, admitted)
     if host.master is not None:
-        again, check_at = living.step(context, host, host.master, admitted)
+        check_at = living.step(context, host, host.master, admitted)
     else:
-        again, check_at = absent.step(context, host, admitted)
-    return again, min((at for at in (check_at, read_at) if at is not None), default=None)
+        check_at = absent.step(context, host, admitted)
+    return min((at for at in (check_at, read_at) if at is not None), default=None)
 
 
 def _note_network(context: Context, host: Host, admitted: Admission) -> Host:

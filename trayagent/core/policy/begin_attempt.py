@@ -37,35 +37,32 @@ from trayagent.core.policy.wanted_connection import needs_bare_control, wanted
 from trayagent.core.problem_texts import held_back
 from trayagent.core.usable_routes import is_private
 
-Step = tuple[bool, float | None]
-"""The result of a step: whether facts changed so that another step may follow, and when to continue."""
-
 
 def start(
     context: Context, host: Host, admitted: Admission, purpose: Purpose, row: int, evidence: Evidence
-) -> Step:
-    """Start an attempt, unless it must wait for something."""
+) -> float | None:
+    """Start an attempt, unless it must wait for something. Return when to continue, None if no time is known."""
     now = context.now
     if host.attempt is not None:  # an unwanted attempt may still finish
-        return False, None
+        return None
     with unread(context.hosts):  # `turn_of` notes it, too
         alike = refused_alike(host, context.hosts, now) if purpose != "user" else None
     if alike is not None and not (host.master is not None and needs_bare_control(host)):
         hold(context, host, alike)
-        return True, None
+        return None
     wait = turn_of(host, context.state, admitted, now, by_user=purpose == "user")
     if wait is not None:
         context.because(host.name, row, "wait", evidence + wait.evidence)
-        return False, wait.at
+        return wait.at
     bare = purpose != "user" and host.master is not None and needs_bare_control(host)
     if not bare and host.resolved is None:
-        return False, None  # `ssh -G` has no result yet
+        return None  # `ssh -G` has no result yet
     if not bare and login_needs_user(host) and (other := _host_at_prompt(context, host)) is not None:
         context.because(host.name, row, "wait", evidence.plus(login_at_prompt=other))
-        return False, None
+        return None
     if not bare and outdated(host, context.state):
         context.do(Resolve(host.name, lookups=True))
-        return False, None
+        return None
     number = begin(context, host, admitted, Attempt(context.state.next_attempt, purpose, now, bare=bare)).id
     if bare and host.master is not None and host.master.peer is not None:
         peer, port = host.master.peer, host.master.peer_port
@@ -82,7 +79,7 @@ def start(
             evidence = evidence.plus(address=address)
     done = "bare-control" if bare else "dial"
     context.because(host.name, row, done, evidence.plus(purpose=purpose, attempt=number))
-    return False, None
+    return None
 
 
 def request_resolve(context: Context, name: str) -> None:
@@ -248,11 +245,11 @@ def _through_others(host: Host) -> bool:
 
 def put_in_place(
     context: Context, host: Host, control: Attempt, row: int, evidence: Evidence, *, drain: bool = False
-) -> Step:
+) -> float | None:
     """Move the attempt's new master to the control path. If there is an old master, kill it or let it drain."""
     old, new = host.master, control.ready
     if new is None:
-        return False, None
+        return None
     context.because(host.name, row, "replace" if old is not None else "put in place", evidence)
     if old is not None and row:
         context.publish("master-stale", host.name, evidence, row=row, pid=old.pid)
@@ -261,7 +258,7 @@ def put_in_place(
     killing = host.killing | ({old.pid} if old is not None and not drain else frozenset())
     replaces = old.pid if old is not None else None
     context.put(host, attempt=replace(control, taking_over=True, replaces=replaces), killing=killing)
-    return False, None
+    return None
 
 
 def publish_given_up(context: Context, host: Host, by_user: str) -> None:

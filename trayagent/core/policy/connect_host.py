@@ -11,7 +11,6 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import (
-    Step,
     give_up_attempt,
     holds,
     publish_failure,
@@ -27,16 +26,16 @@ from trayagent.core.policy.wanted_connection import wanted
 from trayagent.core.problem_texts import user_needed
 
 
-def step(context: Context, host: Host, admitted: Admission) -> Step:
-    """Connect a host that is wanted and may be connected on this network."""
+def step(context: Context, host: Host, admitted: Admission) -> float | None:
+    """Connect a host that is wanted and may be connected on this network. Return when to continue."""
     if not wanted(host):
         give_up_attempt(context, host)
-        return False, None
+        return None
     if not admitted.open:
-        return False, _without_route(context, host, admitted)
+        return _without_route(context, host, admitted)
     if host.attempt is not None and host.attempt.is_banner_check:
         if not host.user.reconnect and holds(context, host, host.attempt, admitted):
-            return False, None
+            return None
         host = give_up_attempt(context, host)
     if host.attempt is not None:
         return _await(context, host, host.attempt, admitted)
@@ -47,10 +46,10 @@ def step(context: Context, host: Host, admitted: Admission) -> Step:
     if not host.user.reconnect and not host.retry.due(context.now):
         return check_banner(context, host, admitted, host.retry.at)
     purpose: Purpose = "user" if host.user.reconnect else "connect"
-    again, at = start(context, host, admitted, purpose, 1, Evidence.of(master="none"))
+    at = start(context, host, admitted, purpose, 1, Evidence.of(master="none"))
     left = context.get(host.name)
-    if again or at is None or left is None or left.attempt is not None:
-        return again, at
+    if at is None or left is None or left.attempt is not None:
+        return at
     return check_banner(context, left, admitted, at)
 
 
@@ -64,7 +63,7 @@ def _without_route(context: Context, host: Host, admitted: Admission) -> float |
     return waits_until
 
 
-def _await_user(context: Context, host: Host) -> Step:
+def _await_user(context: Context, host: Host) -> float | None:
     """Wait for the user to begin the login. Notify them once."""
     if host.problem is None or STATE_OF.get(host.problem.code) not in NEEDS_USER:
         problem = user_needed(host)
@@ -76,19 +75,19 @@ def _await_user(context: Context, host: Host) -> Step:
             "sign-in-needed",
             Evidence.of(login=host.login.kind, interactive=host.wish.interactive),
         )
-    return False, None
+    return None
 
 
-def _await_answer(context: Context, host: Host) -> Step:
+def _await_answer(context: Context, host: Host) -> float | None:
     """Wait for `ssh -G`. If it failed (a slow Match exec, no ssh), run it again after a while."""
     if host.retry.kind is None or not host.retry.due(context.now):
-        return False, host.retry.at if host.retry.kind is not None else None
+        return host.retry.at if host.retry.kind is not None else None
     request_resolve(context, host.name)
     context.put(host, retry=replace(host.retry, at=None))
-    return False, None
+    return None
 
 
-def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> Step:
+def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> float | None:
     """Leave an attempt alone while it can succeed. If its master is ready, move that master to the control path."""
     if attempt.ready is not None:
         return put_in_place(context, host, attempt, 1, Evidence.of(master="none", control="ready"))
@@ -100,9 +99,9 @@ def _await(context: Context, host: Host, attempt: Attempt, admitted: Admission) 
         again = attempt.purpose == "user" and not attempt.at_terminal
         if again and not host.user.reconnect:
             context.put(host, user=replace(host.user, reconnect=True))
-        return host.attempt is None, None
+        return None
     if attempt.unwanted and holds(context, host, attempt, admitted):
         # The old master ended, so the attempt is wanted again.
         host = context.put(host, attempt=replace(attempt, unwanted=False))
     race(context, host, admitted)
-    return False, None
+    return None

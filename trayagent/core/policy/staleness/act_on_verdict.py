@@ -14,7 +14,6 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.begin_attempt import (
-    Step,
     give_up_attempt,
     holds,
     publish_failure,
@@ -41,18 +40,17 @@ from trayagent.core.policy.wanted_connection import needs_bare_control
 from trayagent.core.problem_texts import user_needed
 
 
-def step(context: Context, host: Host, master: Master, admitted: Admission) -> Step:
-    """Judge the master, and do the next step."""
+def step(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
+    """Judge the master, and do the next step. Return when to continue."""
     now = context.now
     if host.ending:
-        return False, None
+        return None
     host = give_up_trial(context, host)
     host = race(context, _without_dead_attempt(context, host, admitted), admitted)
     if host.user.reconnect and not admitted.open:
         host = context.put(host, user=replace(host.user, reconnect=False))
     if host.user.reconnect and host.attempt is None and host.resolved is not None:
-        again, at = start(context, host, admitted, "user", 0, Evidence.of(user="reconnect"))
-        return again or needs_probe(context.get(host.name) or host), at
+        return start(context, host, admitted, "user", 0, Evidence.of(user="reconnect"))
     if admitted.open and needs_probe(host):
         host = _probe_old(context, host, master)
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
@@ -60,7 +58,7 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
     if host.doubt.probe is not None and not host.suspect:
         silent_at = host.doubt.probe.sent_at + patience_s(master)
         if now < silent_at:
-            return False, silent_at
+            return silent_at
         # Row 12: the probe got no answer, so the master is in doubt from the time of the probe.
         host = context.put(
             host,
@@ -70,16 +68,14 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> S
         )
     idle_at = end_if_idle(context, host, master)
     if (context.get(host.name) or host).ending:
-        return False, None
+        return None
     verdict = judge(host, context.state, admitted, now)
     if verdict.do not in {"keep", "observe", "replace"}:
         context.because(host.name, verdict.row, verdict.do, verdict.evidence)
     carry_out = _CARRY_OUT.get(verdict.do)
-    again, at = (
-        carry_out(context, host, master, admitted, verdict) if carry_out else (False, verdict.check_at)
-    )
+    at = carry_out(context, host, master, admitted, verdict) if carry_out else verdict.check_at
     at = _check_banner(context, context.get(host.name) or host, admitted, verdict, at)
-    return again, min((t for t in (at, idle_at) if t is not None), default=None)
+    return min((t for t in (at, idle_at) if t is not None), default=None)
 
 
 def _check_banner(
@@ -91,7 +87,7 @@ def _check_banner(
         return due
     if address_to_try(host) is not None:  # the banner of another address says nothing about this one
         return due
-    return check_banner(context, host, admitted, due)[1]
+    return check_banner(context, host, admitted, due)
 
 
 def _probe_old(context: Context, host: Host, master: Master) -> Host:
@@ -102,7 +98,9 @@ def _probe_old(context: Context, host: Host, master: Master) -> Host:
     )
 
 
-def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, admitted: Admission) -> Step:
+def _beside_old(
+    context: Context, host: Host, attempt: Attempt, master: Master, admitted: Admission
+) -> float | None:
     """Move the user's new master to the control path, once it is known whether the old master drains or ends."""
     fate = fate_of_old(host, master, attempt, context.now)
     if fate.do in {"drain", "end"}:
@@ -114,8 +112,8 @@ def _beside_old(context: Context, host: Host, attempt: Attempt, master: Master, 
         context.do(Observe(host.name, master, host.probed_at))
     elif fate.do == "probe" and admitted.open:  # without a route, silence would prove nothing
         _probe_old(context, host, master)
-        return True, None
-    return False, fate.at
+        return None
+    return fate.at
 
 
 def _without_dead_attempt(context: Context, host: Host, admitted: Admission) -> Host:
@@ -144,7 +142,9 @@ def _still_counts(attempt: Attempt, host: Host) -> bool:
     )
 
 
-def _keep(context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict) -> Step:
+def _keep(
+    context: Context, host: Host, master: Master, admitted: Admission, _verdict: Verdict
+) -> float | None:
     """Row 6: keep the master. Begin a key trial, roaming and requests for forwards, each if it is due."""
     attempt = host.attempt
     if attempt is not None and attempt.purpose == "machine" and attempt.ready is not None:
@@ -157,7 +157,7 @@ def _keep(context: Context, host: Host, master: Master, admitted: Admission, _ve
     machine_at = _seek_machine(context, context.get(host.name) or host, admitted)
     forwards_at = _request_forwards(context, context.get(host.name) or host, master)
     due = (forwards_at, trial_at, roaming_at, machine_at)
-    return False, min((at for at in due if at is not None), default=None)
+    return min((at for at in due if at is not None), default=None)
 
 
 def _seek_machine(context: Context, host: Host, admitted: Admission) -> float | None:
@@ -169,7 +169,7 @@ def _seek_machine(context: Context, host: Host, admitted: Admission) -> float | 
         return None
     if address_to_seek(host, admitted) is None:
         return None
-    _, at = start(context, host, admitted, "machine", 0, Evidence.of(machine="other"))
+    at = start(context, host, admitted, "machine", 0, Evidence.of(machine="other"))
     host = context.get(host.name) or host
     if host.attempt is not None and host.roaming is not None:
         sought = host.roaming.sought_from | {seeks_from(admitted)}
@@ -202,23 +202,29 @@ def _request_forwards(context: Context, host: Host, master: Master) -> float | N
     return None
 
 
-def _offline(context: Context, host: Host, _master: Master, admitted: Admission, verdict: Verdict) -> Step:
+def _offline(
+    context: Context, host: Host, _master: Master, admitted: Admission, verdict: Verdict
+) -> float | None:
     waits_until = waits_for_carrier(context, host, admitted)
     if waits_until is not None:
-        return False, min(waits_until, verdict.check_at or waits_until)
+        return min(waits_until, verdict.check_at or waits_until)
     give_up_attempt(context, host)
-    return False, verdict.check_at
+    return verdict.check_at
 
 
-def _end(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
+def _end(
+    context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict
+) -> float | None:
     """Row 2: end a master that had no route for `keep_while_offline`."""
     context.publish("master-killed", host.name, verdict.evidence, reason="keep_while_offline", pid=master.pid)
     context.do(Kill(host.name, master))
     context.put(host, killing=host.killing | {master.pid}, lost=False)
-    return False, None
+    return None
 
 
-def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
+def _probe(
+    context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict
+) -> float | None:
     # After a move, small packets may pass while large packets vanish. Then hardly any program works.
     context.do(SendProbe(host.name, master, large=True))
     control = host.attempt
@@ -229,41 +235,51 @@ def _probe(context: Context, host: Host, master: Master, _admitted: Admission, _
         doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None),
         attempt=control,
     )
-    return True, None
+    return None
 
 
 def _send_second_probe(
     context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict
-) -> Step:
+) -> float | None:
     if host.doubt.probe is not None:
         context.do(SendProbe(host.name, master, second=True))
         context.put(host, doubt=replace(host.doubt, probe=replace(host.doubt.probe, again=True)))
-    return True, None
+    return None
 
 
-def _observe(context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
+def _observe(
+    context: Context, host: Host, master: Master, _admitted: Admission, _verdict: Verdict
+) -> float | None:
     context.do(Observe(host.name, master, host.probed_at))
-    return False, None
+    return None
 
 
-def _control(context: Context, host: Host, _master: Master, admitted: Admission, verdict: Verdict) -> Step:
+def _control(
+    context: Context, host: Host, _master: Master, admitted: Admission, verdict: Verdict
+) -> float | None:
     return start(context, host, admitted, "control", verdict.row, verdict.evidence)
 
 
-def _grace(context: Context, host: Host, _master: Master, _admitted: Admission, _verdict: Verdict) -> Step:
+def _grace(
+    context: Context, host: Host, _master: Master, _admitted: Admission, _verdict: Verdict
+) -> float | None:
     if host.attempt is not None:
         until, near = grace_until(host, context.now), retransmission_near(host, context.now)
         context.put(host, attempt=replace(host.attempt, grace_until=until, graces=host.attempt.graces + near))
-    return True, None
+    return None
 
 
-def _replace(context: Context, host: Host, _master: Master, _admitted: Admission, verdict: Verdict) -> Step:
+def _replace(
+    context: Context, host: Host, _master: Master, _admitted: Admission, verdict: Verdict
+) -> float | None:
     if host.attempt is None:
-        return False, None
+        return None
     return put_in_place(context, host, host.attempt, verdict.row, verdict.evidence)
 
 
-def _kill(context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict) -> Step:
+def _kill(
+    context: Context, host: Host, master: Master, _admitted: Admission, verdict: Verdict
+) -> float | None:
     """Row 9 where no automatic login is possible, and row 11: end the stale master and start no attempt."""
     if host.draining is None:  # the end of a draining master does not disconnect its owner
         context.publish("master-stale", host.name, verdict.evidence, row=verdict.row, pid=master.pid)
@@ -286,10 +302,10 @@ def _kill(context: Context, host: Host, master: Master, _admitted: Admission, ve
         problem=problem,
         doubt=replace(host.doubt, probe=None),
     )
-    return False, None
+    return None
 
 
-_CARRY_OUT: dict[Do, Callable[[Context, Host, Master, Admission, Verdict], Step]] = {
+_CARRY_OUT: dict[Do, Callable[[Context, Host, Master, Admission, Verdict], float | None]] = {
     "keep": _keep,
     "offline": _offline,
     "end": _end,
