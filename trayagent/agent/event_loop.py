@@ -21,7 +21,7 @@ from trayagent.core.usable_routes import lookups
 
 log = logging.getLogger(__name__)
 
-_SLICE_S = 0.02  # with many hosts, the events of a move take seconds; a command must not wait for all of them
+_SLICE_S = 0.01  # with many hosts, the events of a move take seconds; a command must not wait for all of them
 
 
 class Effects(Protocol):

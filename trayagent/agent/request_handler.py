@@ -39,7 +39,8 @@ from trayagent.ssh.os.control_sockets import clients_of
 
 _BY_CONNECTION = {"status", "why", "attached", "reconnect", "disconnect", "pause", "resume"}
 _STOP_MASTERS_S = 10.0  # longer than masters and far relays take to end in good order
-_STATUS_S = 0.3  # the longest wait of `status` for queued events and answers
+_QUEUE_S = 0.1  # the longest wait of `status` for queued events
+_STATUS_S = 0.3  # its longest wait in all, if a probe has no answer yet
 
 
 class ServedAgent(Protocol):
@@ -148,8 +149,10 @@ class AgentHandler:
         # Wait until draining masters are counted and probes are answered, but not for long: while many hosts recover,
         # the queue stays full, and a silent master does not answer.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STATUS_S):
+            async with asyncio.timeout(_QUEUE_S):
                 await self._shell.decided()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(began + _STATUS_S - time.monotonic()):
                 while self._unanswered(names, began):
                     await self._views.changed()
         return self._views.current(names)
