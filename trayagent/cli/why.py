@@ -28,6 +28,7 @@ def add(commands: Any) -> None:
 def why(args: argparse.Namespace) -> int:
     """Print a line for each decision: time, meaning, and the evidence as in the log."""
     from trayagent.cli.why_sentences import sentence
+    from trayagent.cli.why_turns import combined
     from trayagent.presentation import times
 
     answer = request("why", host=args.host)
@@ -43,11 +44,13 @@ def why(args: argparse.Namespace) -> int:
     from trayagent.cli.console import print_hanging
 
     now, lines = times.now(), []
-    for decision in decisions:
+    for decision in combined(decisions):
         verdict, evidence = clean(decision["verdict"]), clean(decision["evidence"])
         line = Text()
         pairs = decision.get("pairs")  # an older agent reports only the text
-        meaning = None if pairs is None else sentence(decision["row"], verdict, pairs)
+        meaning = decision.get("sentence")
+        if meaning is None and pairs is not None:
+            meaning = sentence(decision["row"], verdict, pairs)
         line.append(f"{meaning}  " if meaning else "")
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")
         lines.append((Text(f"{times.clock(decision['at'], now, exact=True)}  "), line))

@@ -118,11 +118,9 @@ def free_at(
     `hosts` is how many hosts share the server, because the budgets grow with them. `others` are the server's other
     names. `answers`: the server just sent its banner, so its pause does not count.
     """
+    if at_once(servers, key, others) is not None:
+        return None
     server = _together(servers, key, others)
-    if len(server.running) >= UNAUTHENTICATED_PER_SERVER:
-        return None
-    if sum(len(s.running) for s in servers.values()) >= UNAUTHENTICATED_IN_ALL:
-        return None
     budget = server.seen_from(origin)
     # Attempts in progress may still fail or be cut short, so each counts until it succeeds.
     running = sum(visit.origin.seen_as_one(origin) for visit in server.running.values())
@@ -136,6 +134,14 @@ def free_at(
         _below(budget.failed, running, failing, FAILED_WINDOW_S, now),
         _below(budget.unfinished, running, unfinished, UNFINISHED_WINDOW_S, now),
     )
+
+
+def at_once(servers: Servers, key: str, others: Collection[str] = ()) -> int | None:
+    """Return which limit of logins at a time is reached: the server's own or that of all; None if neither is."""
+    if len(_together(servers, key, others).running) >= UNAUTHENTICATED_PER_SERVER:
+        return UNAUTHENTICATED_PER_SERVER
+    running = sum(len(server.running) for server in servers.values())
+    return UNAUTHENTICATED_IN_ALL if running >= UNAUTHENTICATED_IN_ALL else None
 
 
 def may_abort(servers: Servers, attempt: int, now: float, others: Collection[str] = ()) -> bool:

@@ -24,7 +24,7 @@ from trayagent.core.policy.logins.account_lockout import (
     next_refusal_forgotten_at,
     refused_hosts,
 )
-from trayagent.core.policy.logins.login_limits_per_server import free_at
+from trayagent.core.policy.logins.login_limits_per_server import at_once, free_at
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS
@@ -66,7 +66,9 @@ def before_login(
         return Wait("refused", Evidence.of(server=host.server, account="refused"), account_at)
     at = server_free_at(host, state, admitted, now)
     if at is None or at > now:
-        return Wait("server", Evidence.of(server=host.server, busy="yes"), at)
+        evidence = Evidence.of(server=host.server, busy="yes")
+        most = at_once(state.servers, host.server, names_of(host.server, state.hosts)) if at is None else None
+        return Wait("server", evidence.plus(at_once=most) if most is not None else evidence, at)
     at = _logins_at(host, now)
     if at > now:
         return Wait("logins", Evidence.of(logins=LOGINS_PER_WINDOW, in_s=f"{LOGINS_WINDOW_S:.0f}"), at)
