@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 DECISIONS_KEPT = 50  # for each host
 _BEGIN = {"bare-control", "dial", "probe"}
+_CONTROLS = {"bare-control", "dial", "wait"}
 
 
 class DecisionLog:
@@ -27,6 +28,7 @@ class DecisionLog:
         Skip a wait or offline verdict that repeats the last verdict and row, and the wait for what has just begun.
         """
         begun: set[str] = set()
+        carried_out = {why.name for why in whys if why.verdict in _CONTROLS}
         for why in whys:
             if why.verdict in _BEGIN:
                 begun.add(why.name)
@@ -39,7 +41,8 @@ class DecisionLog:
                 "offline",
             }:
                 continue
-            log.info("%s row=%d %s: %s", why.name, why.row, why.verdict, why.evidence)
+            if why.verdict != "control" or why.name not in carried_out:  # the next line has the same evidence
+                log.info("%s row=%d %s: %s", why.name, why.row, why.verdict, why.evidence)
             kept.append(
                 {
                     "at": clock_conversion.now_text(),

@@ -14,7 +14,7 @@ from trayagent.history.record_events import History
 log = logging.getLogger(__name__)
 
 
-_DECIDED = {"connecting", "master-stale"}
+_DECIDED = {"connected", "connecting", "master-stale"}
 """Events that repeat a decision. The log already has the decision, with the same evidence."""
 
 
