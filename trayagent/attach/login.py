@@ -105,7 +105,6 @@ def _run(words: Sequence[str], env: Mapping[str, str], log: Path) -> int:
                 env=dict(env),
                 cwd="/",
                 process_group=0 if tty is not None else None,
-                restore_signals=False,  # ssh must ignore SIGXFSZ, see ssh.master.spawn
             )
         except OSError as error:
             raise TrayagentError(f"{words[0]} cannot be run: {error.strerror}", code="ssh-missing") from error

@@ -1,4 +1,4 @@
-"""Watches the runtime directory and the masters' logs in it. Sleeps while nothing is written there."""
+"""Watches the runtime directory and the masters' logs in it, and keeps them short. Sleeps while nothing is written."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from watchdog.events import (
 )
 
 from trayagent.agent.files.directory_watcher import Files, Listener
+from trayagent.ssh.master import master_logs
 
 _PAUSE_S = 0.1  # ssh logs each connection to a forward, and a program may make hundreds of them in a second
 _EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileDeletedEvent, FileMovedEvent, DirDeletedEvent]
-_LOG_NAME = re.compile(r"master-(\d+)\.log")
+_LOG_NAME = re.compile(r"master-(\d+)\.(?:log|err)")
 
 
 class Reader(Protocol):
@@ -31,7 +32,10 @@ class Reader(Protocol):
 
 
 class MasterLogs:
-    """Passes each change of a log to the readers, and every other change in the folder to `others`."""
+    """Passes each change of a log to the readers, and every other change in the folder to `others`.
+
+    A log that grew too long is emptied after the readers have read it.
+    """
 
     def __init__(self, folder: Path, readers: Sequence[Reader], others: Listener) -> None:
         self._folder = folder
@@ -48,6 +52,8 @@ class MasterLogs:
 
     def follow(self) -> None:
         """Watch the folder; needed again if it was removed and made again."""
+        for log in self._folder.glob("master-*.log"):  # they may have grown while no agent ran
+            master_logs.shorten(log)
         self._files.follow([])
         self._files.follow([self._folder])
 
@@ -58,7 +64,7 @@ class MasterLogs:
             pause.cancel()
 
     def file_changed(self, path: Path) -> None:
-        """Notify the readers if the file is the log of a master, which still exists."""
+        """If the file is a log of a master, which still exists, notify the readers and keep it short."""
         name = _LOG_NAME.fullmatch(path.name)
         if name is None:
             self._others.file_changed(path)
@@ -69,8 +75,11 @@ class MasterLogs:
             self._changed.add(path)
             return
         self._pauses[path] = asyncio.get_running_loop().call_later(_PAUSE_S, self._continue, path)
-        for reader in self._readers:
-            reader.log_changed(int(name[1]), path)
+        log = path.with_suffix(".log")
+        if path == log:
+            for reader in self._readers:
+                reader.log_changed(int(name[1]), path)
+        master_logs.shorten(log)
 
     def _continue(self, path: Path) -> None:
         del self._pauses[path]

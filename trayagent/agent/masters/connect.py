@@ -232,7 +232,6 @@ class MasterConnector:
             await self._end(pid)
             raise FailedError(full)
         master_log.rename(launched.log, self._file_paths.master_log(pid))
-        master_log.limit(pid)
         target = host.resolved.target if host.resolved is not None else None
         master = describe(pid, fresh, started_by_agent=True, proven=(proven.host_key, target))
         if master is None:

@@ -206,7 +206,6 @@ class InteractiveLogins:
             read_own_log(login.log), login.resolved, self._environment.current(), at_terminal=True
         )
         master_log.rename(login.log, self._file_paths.master_log(master.pid))
-        master_log.limit(master.pid)
         self._records.add_master(master, login.host, [])
         self._shell.post(AttemptReady(time.monotonic(), login.host, number, master, kind, master.host_key))
 

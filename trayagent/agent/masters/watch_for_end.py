@@ -1,4 +1,4 @@
-"""Detects the end of every master immediately. Keeps the logs of the agent's masters short."""
+"""Detects the end of every master immediately."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ from trayagent.ssh.os.process import PidWatch
 
 _EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, but also after a death; the log distinguishes them
 _POLITE_END = "Transferred: sent"  # ssh logs this text with VERBOSE at every orderly end, never after a kill
-LOG_CHECK_EVERY_S = 5.0
-"""Check the logs' sizes at most this often, and only when the state changes: no timer wakes up an idle agent.
-
-Between two checks, a limit of the kernel (`master_logs.limit`) bounds what a server can make ssh write.
-"""
 
 
 class MasterWatch:
@@ -41,7 +36,6 @@ class MasterWatch:
         self._discovery = discovery
         self._connector = connector
         self._watches: dict[int, tuple[str, Master, PidWatch]] = {}
-        self._logs_checked_at = -LOG_CHECK_EVERY_S
 
     def follow(self, state: State) -> None:
         """Watch exactly the masters of this state."""
@@ -55,21 +49,12 @@ class MasterWatch:
             watch = known[2] if known is not None else PidWatch(pid, partial(self._ended, pid))
             # Update the entry: a master that begins to drain gets another host name and loses its path.
             self._watches[pid] = (name, master, watch)
-        now = time.monotonic()
-        if now - self._logs_checked_at >= LOG_CHECK_EVERY_S:
-            self._logs_checked_at = now
-            self._shorten_logs()
 
     def close(self) -> None:
         """Stop watching. The masters keep running."""
         for _, _, watch in self._watches.values():
             watch.close()
         self._watches.clear()
-
-    def _shorten_logs(self) -> None:
-        for pid, (_, master, _) in self._watches.items():
-            if master.started_by_agent:
-                master_log.shorten(self._file_paths.master_log(pid))
 
     def _forget(self, pid: int) -> None:
         self._connector.reap(pid)

@@ -22,7 +22,6 @@ from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import STALLED_RETRANSMISSIONS
 from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.forward_log import NEW_CLIENT, NEW_CONNECTION
-from trayagent.ssh.master import master_logs
 from trayagent.ssh.os.client_input import ClientInput, own_inodes, retransmissions
 from trayagent.ssh.os.tcp_connection import Flow, flow_of
 
@@ -168,7 +167,5 @@ class MasterUse:
             elif now - used_at > QUIET_S:
                 del self._used_at[pid]
             self._arm(pid, ours)
-            # ssh logs each connection to a forward. Without an event of the core, nothing else bounds the log.
-            master_logs.shorten(self._file_paths.master_log(pid))
         if self._used_at:
             self._look_after(LOOK_SOON_S if soon else LOOK_S)

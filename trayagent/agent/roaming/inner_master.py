@@ -97,7 +97,6 @@ class InnerMasters:
         self._connector.keep(pid, launched)
         key = read_key_exchange(read_own_log(launched.log), launched.process.pid, logged_in=True).host_key
         master_log.rename(launched.log, self._file_paths.master_log(pid))
-        master_log.limit(pid)
         master = describe(pid, start.fresh, started_by_agent=True, proven=(key, start.resolved.target))
         if master is None:
             self._connector.forget(pid)

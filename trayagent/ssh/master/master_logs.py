@@ -4,7 +4,8 @@ A jump host's ssh and a ProxyCommand write to the stderr of ssh, and ssh prints 
 not take this output for ssh's own messages.
 
 A server can make ssh write endless text, before the login (banners) and after it (requests for channels). `shorten`
-empties files that grew too long. `limit` makes the kernel bound what a master writes while no agent runs.
+empties files that grew too long. A limit of the kernel on the size of files (RLIMIT_FSIZE) would be wrong: the master
+itself writes the file in `ssh HOST command >file`, because the client passes its descriptors to it.
 """
 
 from __future__ import annotations
@@ -12,23 +13,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
-import signal
-import sys
 from pathlib import Path
 
 from msgspec import Struct
 
-from trayagent.ssh.os.process import read as read_process
-from trayagent.ssh.os.tcp_connection import transport_of
-
 _MAX_BYTES = 64 * 1024
 MAX_SIZE = 1024 * 1024
 """The size in bytes above which `shorten` empties a file. `ssh -vvv` of a whole login is far shorter."""
-# This limit applies to every file that ssh writes, so it leaves room for a long known_hosts.
-_MASTER_MAX_SIZE = 16 * MAX_SIZE
-
-
 # About four times the log of a login, which ssh cuts off without an error when the file system is full.
 _ROOM_BYTES = 16 * 1024
 
@@ -105,32 +96,6 @@ def shorten(log: Path) -> None:
         with contextlib.suppress(OSError):
             if path.stat().st_size > MAX_SIZE:
                 os.truncate(path, 0)
-
-
-def limit(pid: int) -> None:
-    """Bound the size of files that a master and the ssh to its jump host write, even while no agent runs. Linux only.
-
-    Call it after the login. Do not change the limit of other ProxyCommands, or of an ssh that SIGXFSZ would end.
-    """
-    if sys.platform != "linux":
-        return
-    master = read_process(pid)
-    names = {"ssh", master.comm if master is not None else ""}
-    for one in (pid, *(process.pid for process in transport_of(pid) if process.comm in names)):
-        if not _ignores(one, signal.SIGXFSZ):
-            continue
-        with contextlib.suppress(OSError, ValueError):  # the process ended, or has a lower limit already
-            hard = resource.prlimit(one, resource.RLIMIT_FSIZE)[1]
-            resource.prlimit(one, resource.RLIMIT_FSIZE, (_MASTER_MAX_SIZE, hard))
-
-
-def _ignores(pid: int, number: int) -> bool:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return False
-    ignored = next((line.split()[1] for line in lines if line.startswith("SigIgn:")), "0")
-    return bool(int(ignored, 16) >> (number - 1) & 1)
 
 
 def _end_of(path: Path) -> str:

@@ -36,9 +36,6 @@ def spawn(
             stderr=fd,
             env=dict(environment),
             start_new_session=True,
-            # Python ignores SIGXFSZ and SIGPIPE. ssh must ignore SIGXFSZ, see `master_logs.limit`. ssh ignores SIGPIPE
-            # itself, and restores the signal for its children.
-            restore_signals=False,
             cwd="/",
             bufsize=0,
         )
