@@ -37,6 +37,8 @@ copy_settings() { # tree
     local tree=$1 word
     : >"$tree/srv/package-directories"
     [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$tree/etc/"
+    # The lists of a mirror that is a snapshot may have expired. Accept them if this machine does.
+    apt-config dump Acquire::Check-Valid-Until >"$tree/etc/apt/apt.conf.d/expired-lists" 2>/dev/null || true
     # Certificate authorities that were added on this machine. ca-certificates adds them when it is installed.
     mkdir -p "$tree/usr/local/share/ca-certificates"
     cp --recursive /usr/local/share/ca-certificates/. "$tree/usr/local/share/ca-certificates/" 2>/dev/null || true
