@@ -73,7 +73,7 @@ def test_no_agent_is_advice_until_it_should_have_started(patient: Patient) -> No
     assert patient.command("install").returncode == 0
     found = patient.examine().one("agent-absent", "advice", "agent")
     assert found["lines"] == ["trayagent run"]
-    assert "next login" in found["why"]
+    assert "next desktop session" in found["why"]
     with manager(patient):
         assert patient.command("install").returncode == 0
         found = patient.examine().one("agent-ended", "problem", "agent")

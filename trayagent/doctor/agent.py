@@ -53,8 +53,8 @@ def _absent(case: Case) -> Finding:
         if sys.platform == "darwin":
             lines = (f"launchctl print {LAUNCHD}", f"launchctl kickstart {LAUNCHD}")
         return problem("agent-ended", "No agent is running, though it starts at login", why, remedy, *lines)
-    if login.enabled(case.env):
-        why = "It starts at the next login and does not keep your connections until then."
+    if method is not None:
+        why = "It starts with the next desktop session and does not keep your connections until then."
     return advice("agent-absent", "No agent is running", why, "Start it:", "trayagent run")
 
 
