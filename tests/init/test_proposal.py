@@ -55,6 +55,21 @@ def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
     assert [p.where for p in skipped] == ["-L 1:b:1 of x"]
 
 
+def test_a_remote_port_is_given_to_one_host_of_a_server() -> None:
+    """Two hosts on one server cannot listen on the same port there. On two servers they can."""
+
+    def call(where: str, host: str, server: str) -> Understood:
+        one = seen(where, host)
+        remote = (forward_spec.parse("remote", "9999:localhost:22"),)
+        return replace(one, meaning=replace(one.meaning, forwards=remote, server=server))
+
+    hosts, skipped = propose([call("a", "x", "web:22"), call("b", "y", "web:22"), call("c", "z", "db:22")])
+    assert [(h.name, len(h.forwards)) for h in hosts] == [("x", 1), ("y", 0), ("z", 1)]
+    assert [(p.where, "of x already listens there" in p.why) for p in skipped] == [
+        ("-R 9999:localhost:22 of b", True)
+    ]
+
+
 def test_two_names_of_one_host_are_proposed_once() -> None:
     """If ssh_config has two names for the same account and key of a machine, only the first is proposed.
 

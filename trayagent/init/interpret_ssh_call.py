@@ -17,6 +17,7 @@ from trayagent.config import value_checks
 from trayagent.config.untrusted_files import danger
 from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import End, Forward
+from trayagent.core.facts.resolved import Resolved
 from trayagent.init.resolve_proposed import Answer, Lines, SshQueries, is_address
 from trayagent.init.survey_ssh_config import SshText
 from trayagent.ssh.command_line import Call
@@ -52,7 +53,8 @@ class Meaning(Struct, frozen=True):
     """The host that a call means. `lines` are a new `Host` block for ssh_config, () if ssh knows the host already.
 
     `more` are lines that the host in ssh_config would need to match the call exactly. `forwards` are the call's
-    forwards that ssh_config does not set. `given` are the forwards that ssh_config sets.
+    forwards that ssh_config does not set. `given` are the forwards that ssh_config sets. `server` is the HostName and
+    port to which the call leads, "" if unknown.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Meaning(Struct, frozen=True):
     lines: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     leads_to: tuple[str, ...] = ()
+    server: str = ""
 
 
 class Meanings:
@@ -151,7 +154,19 @@ def _meaning(name: str, call: Call, effective: Answer, plain: Answer) -> Meaning
         for value in sorted(values)
     ]
     new = tuple(f for f in wanted if f not in given)
-    return Meaning(name, new, given, more=tuple(more), leads_to=leads_to(plain.lines))
+    return Meaning(
+        name,
+        new,
+        given,
+        more=tuple(more),
+        leads_to=leads_to(plain.lines),
+        server=server_of(effective.resolved),
+    )
+
+
+def server_of(resolved: Resolved) -> str:
+    """Return the HostName and port of the server that gets the login."""
+    return f"{resolved.hostname}:{resolved.port}"
 
 
 def leads_to(lines: Lines) -> tuple[str, ...]:

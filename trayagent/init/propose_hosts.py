@@ -67,6 +67,7 @@ class _Gathering(Struct):
     session: Session | None = None
     clash: str = ""
     leads_to: tuple[str, ...] = ()
+    server: str = ""
     also: list[str] = field(default_factory=list)
 
 
@@ -88,6 +89,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
         host.given = one.meaning.given
         host.lines = one.meaning.lines
         host.leads_to = one.meaning.leads_to
+        host.server = one.meaning.server
         host.more |= dict.fromkeys(one.meaning.more)
         host.session = host.session or session_of(one.call)
         for forward in one.meaning.forwards:
@@ -136,15 +138,17 @@ def _clash(forward: Forward, name: str, gathered: dict[str, _Gathering]) -> str 
     """Return why a forward is impossible (another forward listens on the same address), or None."""
     if not _fixed(forward):
         return None  # port 0: the server chooses a port for each of these forwards
-    here = forward.kind != "remote"
+    here = _place(forward, name, gathered[name])
     for other_name, other in gathered.items():
-        if other_name != name and not here:
-            continue
         for heard in (*other.forwards, *other.given):
-            same_end = (heard.kind != "remote") == here and heard.listen == forward.listen
-            if same_end and not (other_name == name and heard == forward):
+            if _place(heard, other_name, other) == here and not (other_name == name and heard == forward):
                 return f"{option(heard)} of {other_name} already listens there; give one of them another port"
     return None
+
+
+def _place(forward: Forward, name: str, host: _Gathering) -> tuple[str, End]:
+    """Return where a forward listens: the machine, "" for this one, and the address on it."""
+    return (host.server or name) if forward.kind == "remote" else "", forward.listen
 
 
 def _join_names(gathered: dict[str, _Gathering]) -> None:
@@ -165,20 +169,20 @@ def _leave_shared_ports(gathered: dict[str, _Gathering]) -> Iterator[Skipped]:
 
     A host that is known only by such forwards is left out.
     """
-    taken: dict[End, str] = {}
+    taken: dict[tuple[str, End], str] = {}
     for name, host in gathered.items():
         if host.wish == "leave":
             continue
-        here = [f for f in (*host.given, *host.forwards) if f.kind != "remote" and _fixed(f)]
-        clashes = [(f, taken[f.listen]) for f in here if f.listen in taken]
+        here = {_place(f, name, host): f for f in (*host.given, *host.forwards) if _fixed(f)}
+        clashes = [(f, taken[place]) for place, f in here.items() if place in taken]
         for forward, first in clashes:
             why = f"{first} has the same port, and only one of them can listen there; change it in ssh_config"
             yield Skipped(f"{option(forward)} of {name}", why)
         if clashes and [*host.because] == [SSH_CONFIG]:
             host.wish, host.clash = "leave", f"{clashes[0][1]} has the same port"
             continue
-        for forward in here:
-            taken.setdefault(forward.listen, name)
+        for place in here:
+            taken.setdefault(place, name)
 
 
 def _fixed(forward: Forward) -> bool:

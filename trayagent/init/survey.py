@@ -14,7 +14,7 @@ from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
 from trayagent.init import survey_ssh_config as ssh_text
 from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped
-from trayagent.init.interpret_ssh_call import Meaning, Meanings, leads_to
+from trayagent.init.interpret_ssh_call import Meaning, Meanings, leads_to, server_of
 from trayagent.init.obsolete_settings import explained
 from trayagent.init.propose_hosts import SSH_CONFIG, HostProposal, Understood, propose, session_of
 from trayagent.init.resolve_proposed import SshQueries
@@ -173,7 +173,12 @@ class _Reader:
         except TrayagentError as error:
             self._refuse(name, error)
         else:
-            meaning = Meaning(name, given=answer.resolved.forwards, leads_to=leads_to(answer.lines))
+            meaning = Meaning(
+                name,
+                given=answer.resolved.forwards,
+                leads_to=leads_to(answer.lines),
+                server=server_of(answer.resolved),
+            )
             self.understood.append(Understood(found, None, meaning))
 
     def _refuse(self, where: str, error: TrayagentError) -> None:
