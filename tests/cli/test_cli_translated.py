@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.cli.conftest import FakeAgent, Run, host
 
@@ -34,3 +35,37 @@ def test_an_error_is_german_for_a_german(run: Run) -> None:
     done = run("status", **GERMAN)
     assert done.stderr.splitlines() == ["trayagent: Es läuft kein Agent.", "  So startet er: trayagent run"]
     assert done.returncode == 3
+
+
+def test_the_help_is_german_for_a_german(run: Run) -> None:
+    """`--help` and a mistake on the command line are German. The options and the shape of JSON stay."""
+    whole = " ".join(run("--help", **GERMAN).stdout.split())
+    assert whole.startswith("Aufruf: trayagent [-h]")
+    assert "Optionen: -h, --help diese Hilfe zeigen" in whole
+    assert "doctor melden, was nicht geht, und wie man es behebt" in whole
+    assert whole.endswith("4 es läuft ein anderer Agent.")
+    one = " ".join(run("doctor", "--help", **GERMAN).stdout.split())
+    assert 'Die Form von --json: {"schema": 1,' in one
+    wrong = run("login", **GERMAN)
+    assert wrong.stderr.splitlines()[-1] == "trayagent login: Fehler: diese Argumente fehlen: HOST"
+    assert wrong.returncode == 2
+
+
+def test_doctor_is_german_for_a_german(run: Run) -> None:
+    """The findings and the headline are German; the commands to type stay. JSON is English."""
+    words = run("doctor", **GERMAN).stdout
+    assert " Ratschläge" in words
+    assert "Es läuft kein Agent\n    Er hält Ihre Verbindungen nur, solange er läuft." in words
+    assert "        trayagent run\n" in words
+    titles = [one["title"] for one in json.loads(run("doctor", "--json", **GERMAN).stdout)["findings"]]
+    assert "No agent is running" in titles
+
+
+def test_init_is_german_for_a_german(run: Run, tmp_path: Path) -> None:
+    """`init` reports in German what it left out and why. The configuration is English."""
+    config = tmp_path / "ssh_config"
+    config.write_text("Host db\n    LocalForward 5432 localhost:5432\nHost web\n")
+    done = run("init", TRAYAGENT_SSH_CONFIG=str(config), HOME=str(tmp_path), **GERMAN)
+    assert 'connect = "on-use"  # bring it back if it was up' in done.stdout
+    assert "Nicht eingetragen: 1 weiterer Host aus ssh_config." in done.stderr
+    assert "Nichts wurde geschrieben: init braucht ein Terminal, um Sie zu fragen." in done.stderr

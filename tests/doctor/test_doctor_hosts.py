@@ -40,8 +40,8 @@ def test_the_meaning_of_a_problem_depends_on_the_hosts_state(state: str, level: 
 @pytest.mark.parametrize(
     ("names", "title", "why"),
     [
-        (["a"], "for a", "Nothing else about it was checked."),
-        (["a", "b"], "for 2 hosts, first a", "Nothing else about them was checked."),
+        (["a"], "for a", "Nothing else about the host was checked."),
+        (["a", "b"], "for 2 hosts, first a", "Nothing else about these hosts was checked."),
     ],
 )
 def test_hosts_that_were_not_resolved_in_time_are_one_finding(names: list[str], title: str, why: str) -> None:

@@ -194,7 +194,7 @@ def test_a_missing_passphrase_is_a_problem(patient: Patient, auth_sock: str) -> 
     assert "the ssh-agent is empty, or locked" in found["title"]
     assert found["lines"] == [f"ssh-add {key}"]
     add(auth_sock, str(key), answer=str(script(patient.folder / "ask", "echo secret")))
-    assert "1 key" in patient.examine(SSH_AUTH_SOCK=auth_sock).well("keys")["title"]
+    assert "one key" in patient.examine(SSH_AUTH_SOCK=auth_sock).well("keys")["title"]
 
 
 def test_an_ssh_agent_that_is_locked_is_a_problem(patient: Patient, auth_sock: str) -> None:

@@ -199,8 +199,8 @@ def init(data: bytes) -> None:
         list(systemd_text.commands(unit, env, {"h": "/home/me"}))
     with suppress(ValueError):
         list(calls(text, {"HOST": "web01"}))
-    list(cron.lines(_MACHINE, "crontab", text, "crontab -e"))
-    list(cron.lines(_MACHINE, "/etc/crontab", text, "an editor", with_user=True))
+    list(cron.lines(_MACHINE, "crontab", text))
+    list(cron.lines(_MACHINE, "/etc/crontab", text, with_user=True))
     list(shell_files.lines(_MACHINE, Path("/home/me/.bashrc"), text))
     if b"plist" in data:
         list(launchd._file(_MACHINE, _file(data), "system"))

@@ -27,7 +27,7 @@ def test_what_runs_gets_a_port_before_what_does_not() -> None:
     """If two tunnels have the same port, the running one gets it. The other is reported with a hint."""
     hosts, skipped = propose([seen("a", "x", "80:b:1", active=False), seen("b", "y", "80:b:2")])
     assert [(h.name, h.wish, len(h.forwards)) for h in hosts] == [("y", "always", 1), ("x", "leave", 0)]
-    assert [p.where for p in skipped] == ["-L 80:b:1 of a"]
+    assert [p.where for p in skipped] == ["-L 80:b:1 (a)"]
     assert "another port" in skipped[0].why
 
 
@@ -44,7 +44,7 @@ def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
         ("x", "on-use", ""),
         ("y", "leave", "x has the same port"),
     ]
-    assert [(p.where, "x has the same port" in p.why) for p in skipped] == [("-L 1:b:2 of y", True)]
+    assert [(p.where, "x has the same port" in p.why) for p in skipped] == [("-L 1:b:2 (y)", True)]
     unit = seen("a", "y", "2:b:2")
     both = replace(unit, meaning=replace(unit.meaning, given=in_ssh_config("y", "1:b:2").meaning.given))
     hosts, skipped = propose([in_ssh_config("x", "1:b:1"), both])
@@ -52,7 +52,7 @@ def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
         ("y", "always", ""),
         ("x", "leave", "y has the same port"),
     ]
-    assert [p.where for p in skipped] == ["-L 1:b:1 of x"]
+    assert [p.where for p in skipped] == ["-L 1:b:1 (x)"]
 
 
 def test_a_remote_port_is_given_to_one_host_of_a_server() -> None:
@@ -132,7 +132,7 @@ def test_a_system_crontab_has_a_column_for_the_user() -> None:
     text = (
         "MAILTO=''\n@reboot me ssh -N a%input\n@daily me ssh -N b\\%%input\n0 1 * * * root ssh -N b\n0 2\tX\n"
     )
-    mine, escaped, other = cron.lines(machine, "/etc/cron.d/t", text, "an editor", with_user=True)
+    mine, escaped, other = cron.lines(machine, "/etc/cron.d/t", text, with_user=True)
     assert isinstance(mine, Found)
     assert mine.words == ("ssh", "-N", "a")
     assert isinstance(escaped, Found)
@@ -147,10 +147,10 @@ def test_a_system_crontab_has_a_column_for_the_user() -> None:
 def test_the_columns_of_a_system_crontab_may_be_parted_by_tabs(line: str) -> None:
     """Tabs separate columns, as in cron itself. A line that ends after the user has no command."""
     machine = Machine("me", 1000, Path("/home/me"), {})
-    [found] = cron.lines(machine, "/etc/crontab", line, "an editor", with_user=True)
+    [found] = cron.lines(machine, "/etc/crontab", line, with_user=True)
     assert isinstance(found, Found)
     assert found.words == ("ssh", "-N", "a")
-    [other] = cron.lines(machine, "/etc/crontab", "@daily\tssh", "an editor", with_user=True)
+    [other] = cron.lines(machine, "/etc/crontab", "@daily\tssh", with_user=True)
     assert isinstance(other, Skipped)
 
 

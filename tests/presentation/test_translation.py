@@ -24,7 +24,13 @@ from trayagent.presentation.times import now
 from trayagent.presentation.translation import agent_text, language, translated_view
 
 LANGUAGES = [path.parent.parent.name for path in catalogues()]
-HTML = re.compile(r"</?[a-z]+[ >]")
+NO_SENTENCE = re.compile(
+    r"</?[a-z]+[ >]"  # HTML
+    r"|^(trayagent|sudo|systemctl|launchctl|dbus-run-session|time|chmod) "  # commands
+    r"|^    [A-Z]\w+ [a-z-]+$|^\w+ yes$"  # lines of ssh_config
+    r"|^\n| 2>/dev/null|\(\?P<"  # scripts, regular expressions
+)
+"""Texts that are not translated. The comments of a new configuration are English, like its keys."""
 
 
 @pytest.fixture(scope="module", params=catalogues(), ids=LANGUAGES)
@@ -106,6 +112,8 @@ def test_a_translation_keeps_the_commands(catalogue: tuple[Path, Catalog]) -> No
         "why",
     }
     for _, english, translated in pairs(catalogue[1]):
+        if english == "Which hosts should trayagent keep connected?":
+            continue  # the verb, not the command
         commands = [found for found in command.findall(english) if found.split()[1] in known]
         assert [one for one in commands if one not in translated] == [], english
 
@@ -137,8 +145,10 @@ def test_the_sources_mark_every_sentence() -> None:
     rooms += ROOT.glob("desktop/notifications/*_message*.py")
     rooms += [ROOT / "history/charts.py", ROOT / "history/history_page.py", ROOT / "attach/status_line.py"]
     rooms += [ROOT / "cli/view_text.py", ROOT / "cli/why_sentences.py"]
+    rooms += [ROOT / "cli/init.py", ROOT / "cli/doctor_text.py"]
+    rooms += sorted({*ROOT.glob("doctor/*.py"), *ROOT.glob("init/*.py")} - {ROOT / "init/render_config.py"})
     for path in rooms:
-        unmarked = [text for text in texts(path) if text not in known and not HTML.search(text)]
+        unmarked = [text for text in texts(path) if text not in known and not NO_SENTENCE.search(text)]
         assert [text for text in unmarked if re.search(r"[A-Za-z]{2,} [A-Za-z]{2,}", text)] == KNOWN.get(
             path.name, []
         )
@@ -146,8 +156,10 @@ def test_the_sources_mark_every_sentence() -> None:
 
 KNOWN = {
     "charts.py": ["bars many"],
+    "doctor_text.py": ["bold red", "bold yellow"],
+    "own_files.py": ["open to other"],
+    "resolve_proposed.py": ["took longer"],
     "view_text.py": ["bold yellow", "bold red", "bold red", " trayagent reconnect "],
-    "whole_page.py": ["trayagent status --html FILE"],
     "why_sentences.py": ["second probe", "put in place"],
 }
 """Texts that are no sentences: styles, classes, commands, verdicts."""

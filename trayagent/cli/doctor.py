@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 JSON_SHAPE = (
-    'The shape of --json: {"schema": 1, "version": TEXT, "ok": BOOL, "counts": {"ok": N, "advice": N, '
+    '{"schema": 1, "version": TEXT, "ok": BOOL, "counts": {"ok": N, "advice": N, '
     '"problem": N}, "findings": [{"topic": TEXT, "level": "ok"|"advice"|"problem", "code": TEXT, '
-    '"host": TEXT|null, "title": TEXT, "why": TEXT, "remedy": TEXT, "lines": [TEXT…]}…]}. `lines` are commands '
-    "to type or lines of a file, word for word; `ok` is whether there is no problem. "
+    '"host": TEXT|null, "title": TEXT, "why": TEXT, "remedy": TEXT, "lines": [TEXT…]}…]}.'
 )
 
 
@@ -29,7 +28,9 @@ def add(commands: Any) -> None:
         description="Checks everything that the agent needs: ssh, control paths, forwards, keys, host keys, ports, "
         "the servers of living masters, tray, messages, VPNs, files. It changes nothing, makes no login, and takes "
         "less than 10 s. The agent need not run.",
-        epilog=f"{JSON_SHAPE}Exit status: 1 if something stops the agent from working, else 0.",
+        epilog=f"The shape of --json:\n{JSON_SHAPE}\n"
+        "`lines` are commands to type or lines of a file, word for word; `ok` is whether there is no problem.\n"
+        "Exit status: 1 if something stops the agent from working, else 0.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument(

@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text, ngettext
 
 Signs = Mapping[str, str]
 Finding = dict[str, Any]
@@ -22,6 +23,9 @@ NARROWEST = 40
 def lines(findings: list[Finding], width: int, signs: Signs) -> list[Text]:
     """Return the whole report, for a terminal with this many columns."""
     width = max(width, NARROWEST)
+    findings = [
+        {**one, **{key: agent_text(one[key]) for key in ("title", "why", "remedy")}} for one in findings
+    ]
     shown = [_headline(findings, signs)]
     for level in ("problem", "advice"):
         for alike in _alike([finding for finding in findings if finding["level"] == level]):
@@ -30,7 +34,7 @@ def lines(findings: list[Finding], width: int, signs: Signs) -> list[Text]:
     well = [finding for finding in findings if finding["level"] == "ok"]
     if well:
         shown.append(Text())
-        column = max(len(finding["topic"]) for finding in well) + 2
+        column = max(len(_(finding["topic"])) for finding in well) + 2
         for finding in well:
             shown += _well(finding, column, width, signs)
     return shown
@@ -39,10 +43,12 @@ def lines(findings: list[Finding], width: int, signs: Signs) -> list[Text]:
 def _headline(findings: list[Finding], signs: Signs) -> Text:
     levels = [finding["level"] for finding in findings]
     problems, advice = levels.count("problem"), levels.count("advice")
+    wrong = ngettext("{count} problem", "{count} problems", problems).format(count=problems)
+    advised = ngettext("{count} piece of advice", "{count} pieces of advice", advice).format(count=advice)
     parts = [
-        {0: "No problem", 1: "1 problem"}.get(problems, f"{problems} problems"),
-        *([f"{advice} piece{'' if advice == 1 else 's'} of advice"] if advice else []),
-        f"{levels.count('ok')} fine",
+        wrong if problems else _("No problem"),
+        *([advised] if advice else []),
+        _("{count} fine").format(count=levels.count("ok")),
     ]
     return Text(f" {signs['separator']} ".join(parts), style="bold")
 
@@ -74,7 +80,7 @@ def _well(finding: Finding, column: int, width: int, signs: Signs) -> Iterator[T
     """Yield one line for a passed check, and its remark beneath."""
     for number, line in enumerate(_wrapped(finding["title"], width - column - 2)):
         head = Text().append(f"{signs['well']} " if number == 0 else "  ", style=STYLES["ok"])
-        yield head.append((clean(finding["topic"]) if number == 0 else "").ljust(column)).append(line)
+        yield head.append((clean(_(finding["topic"])) if number == 0 else "").ljust(column)).append(line)
     for line in _wrapped(finding["why"], width - column - 2):
         yield Text(f"{' ' * (column + 2)}{line}", style="dim")
 

@@ -8,6 +8,7 @@ import sys
 from trayagent.cli.output import complain, print_line
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text, ngettext
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -77,17 +78,20 @@ def init(args: argparse.Namespace) -> int:
 
         chosen = chooser.choose(hosts)
         if chosen is None:
-            print_line("Nothing was written.")
+            print_line(_("Nothing was written."))
             return 1
         hosts = chosen
     written.write(at.config_file, rendered.render(hosts))
     listed = [host for host in hosts if host.listed]
     count = sum(len(host.forwards) for host in listed)
-    print_line(
-        f"Wrote {clean(str(at.config_file))}: {_plural(len(listed), 'host')}, {_plural(count, 'forward')}."
+    wrote = _("Wrote {file}: {hosts}, {forwards}.").format(
+        file=clean(str(at.config_file)),
+        hosts=ngettext("{count} host", "{count} hosts", len(listed)).format(count=len(listed)),
+        forwards=ngettext("{count} forward", "{count} forwards", count).format(count=count),
     )
+    print_line(wrote)
     _report(seen, sys.stdout, frozenset(host.name for host in listed))
-    print_line("\nStart it: trayagent run (and at each login: trayagent install)")
+    print_line("\n" + _("Start it: trayagent run (and at each login: trayagent install)"))
     return 0
 
 
@@ -99,43 +103,45 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
     lines: list[str] = []
     for host in seen.hosts:
         if host.lines and host.name in names:
-            lines += [
-                "",
-                f"ssh does not know {host.name} yet. Put this into ~/.ssh/config, before its first Host line:",
-            ]
+            new = _("ssh does not know {host} yet. Put this into ~/.ssh/config, before its first Host line:")
+            lines += ["", new.format(host=host.name)]
             lines += [f"    {line}" for line in block(host.lines)]
         if host.more and host.name in names:
-            lines += ["", f"If you still want it, put this into ~/.ssh/config under Host {host.name}:"]
+            more = _("If you still want it, put this into ~/.ssh/config under Host {host}:")
+            lines += ["", more.format(host=host.name)]
             lines += [f"    {line}" for line in host.more]
     needless = [(where, how) for name, where, how in seen.switch_off if name in names]
     if needless:
-        lines += ["", "Switch these off now, because two programs cannot hold the same port:"]
-        lines += [f"    {where}: {how}" for where, how in dict.fromkeys(needless)]
+        lines += ["", _("Switch these off now, because two programs cannot hold the same port:")]
+        lines += [f"    {agent_text(where)}: {agent_text(how)}" for where, how in dict.fromkeys(needless)]
     left = [host for host in seen.hosts if host.name not in names]
     if left:
-        lines += ["", "Left out:"]
-        lines += [f"    {host.name} ({', '.join(host.because)}): {_why_left(host)}" for host in left]
+        lines += ["", _("Left out:")]
+        lines += [
+            f"    {host.name} ({', '.join(map(agent_text, host.because))}): {_why_left(host)}"
+            for host in left
+        ]
     if seen.explained:
-        lines += ["", "Not needed any more:"]
-        lines += [f"    {what}: {why}" for what, why in seen.explained]
+        lines += ["", _("Not needed any more:")]
+        lines += [f"    {what}: {agent_text(why)}" for what, why in seen.explained]
     if seen.skipped:
-        lines += ["", "Skipped:"]
-        lines += [f"    {one.where}: {one.why}" for one in seen.skipped]
+        lines += ["", _("Skipped:")]
+        lines += [f"    {agent_text(one.where)}: {agent_text(one.why)}" for one in seen.skipped]
     if seen.others:
-        count = _plural(seen.others, "other host")
-        lines += ["", f"Not listed: {count} of ssh_config. The agent still adopts their masters."]
+        others = ngettext(
+            "Not listed: {count} other host of ssh_config. The agent still adopts its masters.",
+            "Not listed: {count} other hosts of ssh_config. The agent still adopts their masters.",
+            seen.others,
+        )
+        lines += ["", others.format(count=seen.others)]
     for line in lines:
         _write(stream, clean(line))
 
 
 def _why_left(host: HostProposal) -> str:
     if host.listed:
-        return "by your choice"
-    return host.clash or "nothing starts it"
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
+        return _("by your choice")
+    return agent_text(host.clash) or _("nothing starts it")
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -166,7 +172,7 @@ class _Progress:
         if now < self._next or (self._shown and not on_terminal):
             return
         self._next, self._shown = now + EVERY_S, True
-        text = f"Reading {clean(what)} ..."
+        text = _("Reading {what} ...").format(what=clean(_(what)))
         self._stream.write(f"\r\x1b[K{text[:78]}" if on_terminal else text + "\n")
         self._stream.flush()
 

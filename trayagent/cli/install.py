@@ -6,6 +6,7 @@ import argparse
 
 from trayagent.cli.output import print_line
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -45,15 +46,18 @@ def install(args: argparse.Namespace) -> int:
 
     if args.refresh:
         renewed = ", ".join(clean(str(path)) for path in login.renew().paths)
-        print_line(f"Written again: {renewed}" if renewed else "Nothing to write again.")
+        again = _("Written again: {files}").format(files=renewed)
+        print_line(again if renewed else _("Nothing to write again."))
         return 0
     chosen = file_paths.unusual(file_paths.find(args.config).config_file)
     outcome = login.enable(login.own_command(chosen))
     written = ", ".join(clean(str(path)) for path in outcome.paths)
-    already = "" if outcome.changed else " already"
-    print_line(f"Starts at login{already}: {written} (undo: trayagent uninstall)")
+    starts = _("Starts at login: {files} (undo: trayagent uninstall)")
+    if not outcome.changed:
+        starts = _("Starts at login already: {files} (undo: trayagent uninstall)")
+    print_line(starts.format(files=written))
     for note in outcome.notes:
-        print_line(f"  {clean(note)}")
+        print_line(f"  {clean(agent_text(note))}")
     return 0
 
 
@@ -63,8 +67,9 @@ def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command 
 
     outcome = login.disable()
     removed = ", ".join(clean(str(path)) for path in outcome.paths)
-    print_line(f"No longer starts at login: removed {removed}" if removed else "Did not start at login.")
-    print_line("A running agent and its masters continue. To end both: trayagent stop --masters")
+    ended = _("No longer starts at login: removed {files}").format(files=removed)
+    print_line(ended if removed else _("Did not start at login."))
+    print_line(_("A running agent and its masters continue. To end both: trayagent stop --masters"))
     for note in outcome.notes:
-        print_line(f"  {clean(note)}")
+        print_line(f"  {clean(agent_text(note))}")
     return 0

@@ -7,6 +7,7 @@ import argparse
 from trayagent.cli.output import print_line, request
 from trayagent.errors import TrayagentError
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def keep(args: argparse.Namespace) -> int:
     path = find(args.config).config_file
     changed = keep_forwards(path, args.host, added)
     words = ", ".join(f"{_FLAGS[kind]} {spec}" for kind, specs in added.items() for spec in specs)
-    print_line(clean(f"{args.host}: {'added' if changed else 'already there:'} {words} in {path}"))
+    wrote = _("{host}: added {forwards} in {file}")
+    if not changed:
+        wrote = _("{host}: already there: {forwards} in {file}")
+    print_line(clean(wrote.format(host=args.host, forwards=words, file=path)))
     return 0
 
 

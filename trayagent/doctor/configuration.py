@@ -31,9 +31,4 @@ async def check(case: Case) -> Iterable[Finding]:
         why = "The agent connects no host and ignores the masters that you start."
         remedy = f"List a host in {shown(file)}, or remove adopt = false."
         return [advice("config-idle", "The configuration lists no host, and adopt is false", why, remedy)]
-    parts = [_count(len(config.hosts), "host"), _count(len(config.vpns), "VPN")]
-    return [ok(f"{', '.join(parts)}: {shown(file)}")]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return [ok(f"hosts: {len(config.hosts)}, VPNs: {len(config.vpns)}, in {shown(file)}")]

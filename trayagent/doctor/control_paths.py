@@ -43,7 +43,8 @@ async def check(case: Case) -> Iterable[Finding]:
     number = sum(1 for _ in case.wanted())
     if not number and not found:
         return []
-    return found or [ok(f"{'it fits' if number == 1 else f'all {number} fit'}, and only you can reach them")]
+    one = "it fits, and only you can reach it"
+    return found or [ok(one if number == 1 else f"all {number} fit, and only you can reach them")]
 
 
 def _each(case: Case) -> Iterator[Finding]:
@@ -122,7 +123,7 @@ def _taken(case: Case, name: str, path: str) -> Iterator[Finding]:
     title = f"{name}: {process.comm} (pid {process.pid}) listens on its ControlPath {path}"
     why = "It is not ssh, so no master can listen there."
     if elsewhere:
-        title += " from a container or another network namespace"
+        title = f"{title} from a container or another network namespace"
         why = (
             "Its connection does not use this machine's network, so the agent does not touch it or the path."
         )
@@ -145,9 +146,11 @@ def _without_path(case: Case) -> Iterator[Finding]:
     many = len(names) > 1
     title = f"Plain ssh does not share the connection of {_listed(names)}"
     why = (
-        f"{'They have' if many else 'It has'} no ControlPath in ssh_config, so the agent uses its own path, which "
-        "plain ssh does not know. Each ssh or git makes its own connection, which does not survive a change of network."
+        "ssh_config has no ControlPath for them, so the agent uses its own path, which plain ssh does not know."
+        if many
+        else "ssh_config has no ControlPath for it, so the agent uses its own path, which plain ssh does not know."
     )
+    why = f"{why} Each ssh or git makes its own connection, which does not survive a change of network."
     yield advice("control-path-none", title, why, f"Add to {case.ssh_config}:", *_sharing(case, names))
 
 

@@ -74,7 +74,8 @@ async def _reason(case: Case, name: str, pid: int, forward: Forward) -> str | No
             )
     except Refused:
         reasons = _REASON.findall(read_own_log(log)[before:])
-        return reasons[-1].strip() if reasons else "the server refused the connection"
+        reason = "the server refused the connection"
+        return reasons[-1].strip() if reasons else reason
     except TrayagentError:
         return None
     finally:

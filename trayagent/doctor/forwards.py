@@ -50,8 +50,9 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
     )
     missing = [forward for forward in resolved.forwards if forward not in host.forwards]
     file = shown(case.file_paths.config_file)
-    remedy = f"Remove them from {case.ssh_config}"
-    remedy += f", and add them for the agent to {file}:" if missing else f"; {file} has them already."
+    remedy = f"Remove them from {case.ssh_config}; {file} has them already."
+    if missing:
+        remedy = f"Remove them from {case.ssh_config}, and add them for the agent to {file}:"
     lines = (f"[hosts.{name}]", *_keys(host, missing)) if missing else ()
     return [advice("forwards-in-ssh-config", title, why, remedy, *lines, host=name)]
 

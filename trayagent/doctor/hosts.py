@@ -13,10 +13,11 @@ LATE = "check-late"
 # Do not report hosts in these states: no network, a network that is not allowed, or a pause by the user.
 AWAY = {"offline", "paused"}
 _MEANS = {
-    "connected": "is still connected",
-    "failed": "is not connected until this is fixed",
-    "needs-sign-in": "is not connected: it waits for you",
-    "needs-vpn": "is not connected: it waits for its VPN",
+    "": "{name} is not connected.",
+    "connected": "{name} is still connected.",
+    "failed": "{name} is not connected until this is fixed.",
+    "needs-sign-in": "{name} is not connected: it waits for you.",
+    "needs-vpn": "{name} is not connected: it waits for its VPN.",
 }
 
 
@@ -26,7 +27,8 @@ async def check(case: Case) -> Iterable[Finding]:
     if found or not case.config.hosts or case.unresolved:
         return found  # without an answer of ssh, "ok" would be wrong
     number = len(case.config.hosts)
-    return [ok(f"`ssh -G` works for {'the listed host' if number == 1 else f'all {number} listed hosts'}")]
+    one = "`ssh -G` works for the listed host"
+    return [ok(one if number == 1 else f"`ssh -G` works for all {number} listed hosts")]
 
 
 def _unresolved(case: Case) -> Iterator[Finding]:
@@ -41,9 +43,11 @@ def _late(case: Case) -> Iterator[Finding]:
     names = [name for name, error in case.unresolved.items() if error.code == LATE]
     if names:
         one = len(names) == 1
-        which = names[0] if one else f"{len(names)} hosts, first {names[0]}"
-        title = f"ssh -G did not answer in time for {which}"
-        why = f"Nothing else about {'it' if one else 'them'} was checked."
+        title = f"ssh -G did not answer in time for {names[0]}"
+        why = "Nothing else about the host was checked."
+        if not one:
+            title = f"ssh -G did not answer in time for {len(names)} hosts, first {names[0]}"
+            why = "Nothing else about these hosts was checked."
         remedy = "Check whether a Match exec in ssh_config is slow:"
         yield advice(LATE, title, why, remedy, f"time ssh -G {names[0]}")
 
@@ -62,7 +66,7 @@ def _stuck(case: Case) -> Iterator[Finding]:
         name, shown = host["name"], host["problem"]
         if shown is not None and host["state"] not in AWAY:
             make = problem if host["state"] in NEEDS_USER else advice
-            why = f"{name} {_MEANS.get(host['state'], 'is not connected')}."
+            why = _MEANS.get(host["state"], _MEANS[""]).format(name=name)
             yield make(shown["code"], f"{name}: {shown['title']}", why, shown["hint"], host=name)
         for forward in host["forwards"]:
             if forward["state"] == "failed":

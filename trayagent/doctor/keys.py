@@ -51,7 +51,7 @@ def _summary(sock: str | None, keys: int | None) -> str:
         return "no ssh-agent in this session, and none is needed"
     if keys == 0:
         return "the ssh-agent offers no key (it is empty, or locked), and none is needed"
-    return f"the ssh-agent offers {keys} key{'' if keys == 1 else 's'}"
+    return "the ssh-agent offers one key" if keys == 1 else f"the ssh-agent offers {keys} keys"
 
 
 def _files(name: str, resolved: Resolved) -> Iterator[Finding]:

@@ -39,7 +39,9 @@ async def check(case: Case) -> Iterable[Finding]:
         remedy = "To see what is wrong:"
         found.append(advice("no-system-bus", title, no_logind, remedy, "systemctl status dbus"))
         return found
-    heard = ["the kernel", *(["logind"] if logind else []), *(["NetworkManager"] if manager else [])]
+    present = [*(["logind"] if logind else []), *(["NetworkManager"] if manager else [])]
     absent = [*([] if logind else ["logind"]), *([] if manager else ["NetworkManager"])]
-    title = ", ".join(heard) + (f" (not here: {' and '.join(absent)})" if absent else "")
+    title = f"the kernel, {', '.join(present)}" if present else "the kernel"
+    if absent:
+        title = f"{title} (not here: {' and '.join(absent)})"
     return found or [ok(title, "" if logind else no_logind)]

@@ -140,15 +140,16 @@ def _sockets(wishes: list[_Wish], masters: Mapping[int, str]) -> Iterator[Findin
             yield _of_other_host(wish, owner)
             continue
         process = read(pid) if pid is not None else None
-        title = f"{wish.host}: {path}, which {spoken(wish.forward)} needs, "
+        needed = f"{wish.host}: {path}, which {spoken(wish.forward)} needs"
         why = "The forward fails as long as this file exists."
         if process is not None:
-            title += f"belongs to {process.comm} (pid {process.pid})"
+            title = f"{needed}, belongs to {process.comm} (pid {process.pid})"
             yield problem("socket-taken", title, why, "End it:", f"kill {process.pid}", host=wish.host)
         elif kind == "socket" and wish.resolved.stream_local_bind_unlink:
             continue  # ssh removes such a socket
         else:
-            title += "is left over: no program listens there" if kind == "socket" else "is not a socket"
+            left = f"{needed}, is left over: no program listens there"
+            title = left if kind == "socket" else f"{needed}, is not a socket"
             remedy = "Remove it. With StreamLocalBindUnlink yes in ssh_config, ssh removes such sockets automatically."
             yield advice("socket-left", title, why, remedy, f"rm {shlex.quote(path)}", host=wish.host)
 

@@ -29,6 +29,7 @@ from trayagent.doctor import servers as far_side
 from trayagent.doctor.findings import Finding, Result, advice
 from trayagent.doctor.gather_facts import Case, gather
 from trayagent.netlink.errors import NetlinkError
+from trayagent.presentation.translation import to_translate
 
 Check = Callable[[Case], Awaitable[Iterable[Finding]]]
 
@@ -37,23 +38,23 @@ CHECK_S = 4.0
 
 # The checks in the order of the report. If one topic depends on another, the other comes first.
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("configuration", configuration.check),
-    ("agent", agent.check),
-    ("ssh", ssh_program.check),
-    ("hosts", hosts.check),
-    ("control paths", control_paths.check),
-    ("forwards", forwards.check),
-    ("ports", ports.check),
-    ("keys", keys.check),
-    ("known hosts", known_hosts.check),
-    ("server", far_side.check),
-    ("targets", forward_targets.check),
-    ("roaming", roaming.check),
-    ("desktop", desk.check),
-    ("network", network.check),
-    ("VPNs", vpns.check),
-    ("start at login", login.check),
-    ("files", own_files.check),
+    (to_translate("configuration"), configuration.check),
+    (to_translate("agent"), agent.check),
+    (to_translate("ssh"), ssh_program.check),
+    (to_translate("hosts"), hosts.check),
+    (to_translate("control paths"), control_paths.check),
+    (to_translate("forwards"), forwards.check),
+    (to_translate("ports"), ports.check),
+    (to_translate("keys"), keys.check),
+    (to_translate("known hosts"), known_hosts.check),
+    (to_translate("server"), far_side.check),
+    (to_translate("targets"), forward_targets.check),
+    (to_translate("roaming"), roaming.check),
+    (to_translate("desktop"), desk.check),
+    (to_translate("network"), network.check),
+    (to_translate("VPNs"), vpns.check),
+    (to_translate("start at login"), login.check),
+    (to_translate("files"), own_files.check),
 )
 
 

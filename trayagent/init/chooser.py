@@ -13,6 +13,7 @@ from trayagent.init.chooser_list import Choosing
 from trayagent.init.propose_hosts import HostProposal, Wish, option
 from trayagent.init.read_keys import keyboard
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _REST, _LINE = "\x1b[H", "\x1b[J", "\x1b[K\n"
@@ -54,11 +55,12 @@ def prompt_line_by_line(
     """Ask line by line. An empty answer accepts the proposal. The end of the input or q quits."""
     chosen = []
     target.write(
-        "For each host: a = keep it connected, u = bring it back if it was up, n = leave it out, q = quit.\n"
+        _("For each host: a = keep it connected, u = bring it back if it was up, n = leave it out, q = quit.")
+        + "\n"
     )
     for host in hosts:
         words = " ".join(map(option, host.forwards))
-        about = f"{host.name} ({', '.join(host.because)}) {words}".rstrip()
+        about = f"{host.name} ({', '.join(map(agent_text, host.because))}) {words}".rstrip()
         while True:
             target.write(clean(f"{about} [{_LETTERS[host.wish]}] "))
             target.flush()
@@ -69,7 +71,7 @@ def prompt_line_by_line(
                 return None
             if not answer or answer in _ANSWERS:
                 break
-            target.write("Please answer a, u, n or q.\n")
+            target.write(_("Please answer a, u, n or q.") + "\n")
         chosen.append(replace(host, wish=_ANSWERS.get(answer, host.wish)))
     return chosen
 

@@ -11,12 +11,17 @@ from rich.cells import cell_len, set_cell_size
 from trayagent.init.propose_hosts import HostProposal, Wish, option
 from trayagent.init.read_keys import Key
 from trayagent.presentation.text import clean
+from trayagent.presentation.translation import _, agent_text, ngettext, to_translate
 
 _NEXT: dict[Wish, Wish] = {"always": "on-use", "on-use": "leave", "leave": "always"}
-_WORDS: dict[Wish, str] = {"always": "keep connected", "on-use": "when used", "leave": "leave out"}
+_WORDS: dict[Wish, str] = {
+    "always": to_translate("keep connected"),
+    "on-use": to_translate("when used"),
+    "leave": to_translate("leave out"),
+}
 _SIGNS: dict[Wish, str] = {"always": "[x]", "on-use": "[~]", "leave": "[ ]"}
-_TITLE = "Which hosts should trayagent keep connected?"
-_HELP = "arrows: move   space: change   enter: write   q: leave without writing"
+_TITLE = to_translate("Which hosts should trayagent keep connected?")
+_HELP = to_translate("arrows: move   space: change   enter: write   q: leave without writing")
 _ROUND = 4  # lines around the list: title, help, and two empty lines
 
 
@@ -80,20 +85,21 @@ class Choosing:
         self._top = min(max(self._top, self._at - room + 1), self._at)
         self._top = max(0, min(self._top, len(self._rows) - room))
         seen = range(self._top, min(self._top + room, len(self._rows)))
-        yield _cut(_TITLE, width), False
+        yield _cut(_(_TITLE), width), False
         yield "", False
         for at in seen:
             yield _cut(self._row(self._rows[at]), width), at == self._at
         more = len(self._rows) - len(seen)
-        yield (_cut(f"({more} more lines)", width) if more else ""), False
-        yield _cut(_HELP, width), False
+        left = ngettext("({count} more line)", "({count} more lines)", more).format(count=more)
+        yield (_cut(left, width) if more else ""), False
+        yield _cut(_(_HELP), width), False
 
     def _row(self, row: Row) -> str:
         host = self._hosts[row.host]
         if row.forward is None:
-            new = "  (new in ssh_config)" if host.lines else ""
-            because = clean(", ".join(host.because))
-            return f"{_SIGNS[host.wish]} {clean(host.name)}  {_WORDS[host.wish]}{new}  {because}"
+            new = _("  (new in ssh_config)") if host.lines else ""
+            because = clean(", ".join(map(agent_text, host.because)))
+            return f"{_SIGNS[host.wish]} {clean(host.name)}  {_(_WORDS[host.wish])}{new}  {because}"
         on = host.listed and row not in self._dropped
         return f"      {'[x]' if on else '[ ]'} {clean(option(host.forwards[row.forward]))}"
 

@@ -20,7 +20,7 @@ def find(machine: Machine) -> Iterator[Finding]:
     if isinstance(text, Skipped):
         yield text
     elif text is not None:
-        yield from lines(machine, "crontab", text, "crontab -e")
+        yield from lines(machine, "crontab", text)
     folder = machine.root / "etc/cron.d"
     try:
         files = sorted(folder.iterdir())
@@ -31,12 +31,10 @@ def find(machine: Machine) -> Iterator[Finding]:
         if isinstance(found, Skipped):
             yield found
         elif found is not None:
-            yield from lines(machine, str(file), found, f"an editor on {file}", with_user=True)
+            yield from lines(machine, str(file), found, with_user=True)
 
 
-def lines(
-    machine: Machine, name: str, text: str, editor: str, *, with_user: bool = False
-) -> Iterator[Finding]:
+def lines(machine: Machine, name: str, text: str, *, with_user: bool = False) -> Iterator[Finding]:
     """Yield the calls in the text of a crontab. `with_user`: the lines have a user column, as in a system crontab."""
     variables = machine.variables
     for number, raw in enumerate(text.splitlines(), 1):
@@ -47,9 +45,8 @@ def lines(
         if setting := _SETTING.fullmatch(line):
             variables[setting[1]] = setting[2].strip().strip("\"'")
         elif (match := _SCHEDULE.fullmatch(line)) and "ssh" in match[2]:
-            yield from _line(
-                machine, where, match[2], variables, f"remove that line with: {editor}", with_user
-            )
+            how = f"remove that line from {name}" if with_user else "remove that line with: crontab -e"
+            yield from _line(machine, where, match[2], variables, how, with_user)
 
 
 def _line(

@@ -79,7 +79,7 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
     where, end = f"{process.comm} with pid {process.pid}", f"kill {process.pid}"
     if unit and _GENERAL.fullmatch(unit) is None and _started_by_manager(process):
         # The unit runs a script that calls ssh. If the user killed the process, the unit would restart it.
-        where, end = f"{where} of {unit}", disable(unit, cgroup, machine)
+        where, end = f"{where} ({unit})", disable(unit, cgroup, machine)
     found = Found(
         "process",
         where,

@@ -94,7 +94,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
         host.session = host.session or session_of(one.call)
         for forward in one.meaning.forwards:
             if (why := _clash(forward, one.meaning.name, gathered)) is not None:
-                skipped.append(Skipped(f"{option(forward)} of {one.found.where}", why))
+                skipped.append(Skipped(f"{option(forward)} ({one.found.where})", why))
             elif forward not in host.forwards:
                 host.forwards.append(forward)
     _join_names(gathered)
@@ -177,9 +177,10 @@ def _leave_shared_ports(gathered: dict[str, _Gathering]) -> Iterator[Skipped]:
         clashes = [(f, taken[place]) for place, f in here.items() if place in taken]
         for forward, first in clashes:
             why = f"{first} has the same port, and only one of them can listen there; change it in ssh_config"
-            yield Skipped(f"{option(forward)} of {name}", why)
+            yield Skipped(f"{option(forward)} ({name})", why)
         if clashes and [*host.because] == [SSH_CONFIG]:
-            host.wish, host.clash = "leave", f"{clashes[0][1]} has the same port"
+            why = f"{clashes[0][1]} has the same port"
+            host.wish, host.clash = "leave", why
             continue
         for place in here:
             taken.setdefault(place, name)

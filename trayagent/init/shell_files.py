@@ -50,8 +50,8 @@ def lines(machine: Machine, file: Path, text: str) -> Iterator[Finding]:
         ):
             variables[match[1]] = match[2].strip("\"'")
         if _MENTIONS.search(line):
-            name = f"alias {alias[2]}" if alias else f"function {function}" if function else "a command"
-            yield from _calls(machine, where, name, _body(alias[3]) if alias else line, variables)
+            named = f"alias {alias[2]}" if alias else f"function {function}" if function else "a command"
+            yield from _calls(machine, where, named, _body(alias[3]) if alias else line, variables)
         if _END.fullmatch(line) or (opened and re.search(r"\}\s*$", line)):
             function = None
 

@@ -18,6 +18,7 @@ from trayagent.init.interpret_ssh_call import Meaning, Meanings, leads_to, serve
 from trayagent.init.obsolete_settings import explained
 from trayagent.init.propose_hosts import SSH_CONFIG, HostProposal, Understood, propose, session_of
 from trayagent.init.resolve_proposed import SshQueries
+from trayagent.presentation.translation import to_translate
 from trayagent.ssh.command_line import NotUnderstood, parse
 
 _ALIASES_FOR_MASTERS = 64
@@ -85,16 +86,16 @@ async def _refusal(queries: SshQueries) -> TrayagentError | None:
 
 def _gather(machine: Machine, progress: Progress) -> tuple[list[Finding], list[processes.Master]]:
     """Return the findings, the most informative ones first, and the masters."""
-    progress("processes")
+    progress(to_translate("processes"))
     findings: list[Finding] = []
     try:
         running, masters = processes.find(machine)
     except (OSError, TrayagentError) as error:
         running, masters = [], []
         findings.append(Skipped("running processes", f"cannot be read: {error}"))
-    progress("systemd units")
+    progress(to_translate("systemd units"))
     units = list(systemd.find(machine, frozenset(r.unit for r in running if r.unit)))
-    progress("crontabs, LaunchAgents and shell files")
+    progress(to_translate("crontabs, LaunchAgents and shell files"))
     findings += [*units, *cron.find(machine), *launchd.find(machine)]
     known = {one.where for one in units if isinstance(one, Found)}
     # Skip the processes of a unit that was found: the finding about the unit has their command line.

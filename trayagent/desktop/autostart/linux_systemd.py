@@ -153,13 +153,11 @@ class Systemd:
 
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
-        start = f"Start it now: {self.start_command()}"
+        linger = linger_command(self._linger.name)
+        note = f"The agent ends with your last session. To keep it running: {linger}"
         if self._linger.exists():
-            return (start, "It starts at boot and survives the session: lingering is on.")
-        return (
-            start,
-            "The agent ends with your last session. To keep it running: " + linger_command(self._linger.name),
-        )
+            note = "It starts at boot and survives the session: lingering is on."
+        return (f"Start it now: {self.start_command()}", note)
 
     def _is_linked(self) -> bool:
         return self._leads_to(self.path)
