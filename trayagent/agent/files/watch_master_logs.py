@@ -16,7 +16,7 @@ from watchdog.events import (
     FileSystemEvent,
 )
 
-from trayagent.agent.files.directory_watcher import Files, Listener
+from trayagent.agent.files.watchdog_files import Files, Listener
 from trayagent.ssh.master import master_logs
 
 _PAUSE_S = 0.1  # ssh logs each connection to a forward, and a program may make hundreds of them in a second
