@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.files.changed_keys import Keys
+from trayagent.agent.files.directory_watcher import Files
 from trayagent.agent.files.host_name_changes import HostNameChanges
-from trayagent.agent.files.watchdog_files import Files
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.obstacle_gone import Obstacles, nearest
 from trayagent.agent.parts import Parts

@@ -8,19 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from watchdog.events import (
-    DirDeletedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-)
-
-from trayagent.agent.files.watchdog_files import Files, Listener
+from trayagent.agent.files.directory_watcher import Files, Listener
 from trayagent.ssh.master import master_logs
 
 _PAUSE_S = 0.1  # ssh logs each connection to a forward, and a program may make hundreds of them in a second
-_EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileDeletedEvent, FileMovedEvent, DirDeletedEvent]
 _LOG_NAME = re.compile(r"master-(\d+)\.(?:log|err)")
 
 
@@ -41,7 +32,7 @@ class MasterLogs:
         self._folder = folder
         self._readers = readers
         self._others = others
-        self._files = Files(self, _EVENTS)
+        self._files = Files(self, each_write=True)
         self._pauses: dict[Path, asyncio.TimerHandle] = {}
         self._changed: set[Path] = set()  # the logs that changed during their pause
 

@@ -1,13 +1,10 @@
-"""Watches files: the configuration, ssh's files, keys, and new sockets. Sleeps while nothing changes."""
+"""Watches folders with the threads of watchdog: FSEvents on macOS."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -16,6 +13,7 @@ from watchdog.events import (
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
+    FileModifiedEvent,
     FileMovedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
@@ -23,7 +21,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-log = logging.getLogger(__name__)
+from trayagent.agent.files.folder_reports import Listener, report
 
 # No events for open and read, because our own reads would cause them. No event for each write, because a half-written
 # file is useless: the event comes when the writer closes the file.
@@ -36,39 +34,21 @@ _EVENTS: list[type[FileSystemEvent]] = [
     DirDeletedEvent,
     DirMovedEvent,
 ]
-
-
-_reported: set[object] = set()
-
-
-def _report(folder: Path, error: OSError) -> None:
-    """Log once why the folder is not watched; a limit of the kernel only once for all folders."""
-    limits = {errno.EMFILE: "max_user_instances", errno.ENOSPC: "max_user_watches"}
-    key = error.errno if error.errno in limits else folder
-    if key in _reported:
-        return
-    _reported.add(key)
-    if error.errno in limits:
-        what = "Changed files are noticed late or not at all, because the limit fs.inotify.%s is reached"
-        log.warning(what, limits[error.errno])
-    else:
-        log.warning("%s cannot be watched: %s", folder, error)
-
-
-class Listener(Protocol):
-    """Receives the changes."""
-
-    def file_changed(self, path: Path) -> None:
-        """React to a changed file or a new folder; called in the event loop."""
+_EACH_WRITE: list[type[FileSystemEvent]] = [
+    FileModifiedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    DirDeletedEvent,
+]
 
 
 class Files(FileSystemEventHandler):
     """Watches folders."""
 
-    def __init__(self, listener: Listener, events: list[type[FileSystemEvent]] = _EVENTS) -> None:
-        """Prepare to pass the changes of these kinds to the listener."""
+    def __init__(self, listener: Listener, *, each_write: bool = False) -> None:
+        """Prepare to pass the changes to the listener. With `each_write`, pass each write, and no new files."""
         self._listener = listener
-        self._events = events
+        self._events = _EACH_WRITE if each_write else _EVENTS
         self._loop = asyncio.get_running_loop()
         self._observer: BaseObserver | None = None
         self._watches: dict[Path, ObservedWatch] = {}
@@ -78,7 +58,7 @@ class Files(FileSystemEventHandler):
         try:
             observer = Observer()
         except OSError as error:
-            _report(Path(), error)
+            report(Path(), error)
             return
         observer.start()
         self._observer = observer
@@ -96,7 +76,7 @@ class Files(FileSystemEventHandler):
             try:
                 self._watches[folder] = self._observer.schedule(self, str(folder), event_filter=self._events)
             except OSError as error:
-                _report(folder, error)
+                report(folder, error)
 
     def close(self) -> None:
         """Stop watching."""

@@ -6,22 +6,17 @@ session costs no wake-up, and no other program can cause one. The descriptors ar
 
 from __future__ import annotations
 
-import ctypes
-import os
-import struct
+import contextlib
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
+from trayagent.ssh.os.linux_inotify import IN_ACCESS, IN_IGNORED, IN_ONESHOT, Inotify
 from trayagent.ssh.os.linux_process import inode_of
 from trayagent.ssh.os.linux_transport import own_descriptors, pipes_to_proxy
 from trayagent.ssh.os.types import Flow
 
-_IN_ACCESS, _IN_ONESHOT, _IN_IGNORED = 0x1, 0x8000_0000, 0x8000  # linux/inotify.h
-_EVENT = struct.Struct("iIII")
 _TERMINALS = ("/dev/pts/", "/dev/tty")
 _MOST = 256  # descriptors of one master, because a user may have only some thousand watches in all
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ClientInput:
@@ -32,15 +27,13 @@ class ClientInput:
 
     def __init__(self, has_read: Callable[[int], None]) -> None:
         self._has_read = has_read
-        self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._inotify = Inotify()
         self._pids: dict[int, int] = {}
         self._armed: dict[int, set[int]] = {}  # by pid, the watches that have not reported yet
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when a master has read."""
-        return int(self._fd)
+        return self._inotify.fileno()
 
     def arm(self, pid: int, flow: Flow, ours: AbstractSet[int]) -> None:
         """Watch all descriptors from which this master reads its user's data, and no longer those that it closed.
@@ -50,10 +43,8 @@ class ClientInput:
         """
         before, now = self._armed.get(pid, set()), set[int]()
         for fd in _inputs(pid, flow, ours):
-            number = _libc.inotify_add_watch(
-                self._fd, f"/proc/{pid}/fd/{fd}".encode(), ctypes.c_uint32(_IN_ACCESS | _IN_ONESHOT)
-            )
-            if number >= 0:
+            with contextlib.suppress(OSError):  # the descriptor is closed, or no watch is left
+                number = self._inotify.watch(f"/proc/{pid}/fd/{fd}".encode(), IN_ACCESS | IN_ONESHOT)
                 self._pids[number] = pid
                 now.add(number)
         self._armed[pid] = now
@@ -65,23 +56,16 @@ class ClientInput:
 
     def _remove(self, numbers: AbstractSet[int]) -> None:
         for number in numbers:  # the kernel confirms each with _IN_IGNORED, after earlier reports
-            _libc.inotify_rm_watch(self._fd, number)
+            self._inotify.unwatch(number)
 
     def read(self) -> None:
         """Read the kernel's reports and pass them on."""
-        try:
-            data = os.read(self._fd, 65536)
-        except BlockingIOError:
-            return
-        at = 0
         found = dict[int, None]()
-        while at < len(data):
-            number, mask, _, length = _EVENT.unpack_from(data, at)
-            at += _EVENT.size + length
-            pid = self._pids.get(number)
-            if mask & _IN_IGNORED:
-                self._pids.pop(number, None)
-                self._armed.get(pid or 0, set()).discard(number)
+        for event in self._inotify.read():
+            pid = self._pids.get(event.watch)
+            if event.mask & IN_IGNORED:
+                self._pids.pop(event.watch, None)
+                self._armed.get(pid or 0, set()).discard(event.watch)
             elif pid is not None:
                 found[pid] = None
         for pid in found:
@@ -89,7 +73,7 @@ class ClientInput:
 
     def close(self) -> None:
         """Stop watching."""
-        os.close(self._fd)
+        self._inotify.close()
 
 
 def _inputs(pid: int, flow: Flow, ours: AbstractSet[int]) -> list[int]:

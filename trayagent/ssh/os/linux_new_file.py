@@ -1,17 +1,12 @@
-"""Wait for a new file in a directory, by inotify(7), so that the wait costs nothing until the file is there."""
+"""Wait for a new file in a directory, so that the wait costs nothing until the file is there."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import struct
 from collections.abc import Callable
 
-_IN_MOVED_TO, _IN_CREATE, _IN_ONLYDIR = 0x80, 0x100, 0x0100_0000  # linux/inotify.h
-_EVENT = struct.Struct("iIII")
-
-_libc = ctypes.CDLL(None, use_errno=True)
+from trayagent.ssh.os.linux_inotify import IN_CREATE, IN_MOVED_TO, IN_ONLYDIR, Inotify
 
 
 class _Watcher:
@@ -22,24 +17,17 @@ class _Watcher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.fd = int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-        if self.fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._inotify = Inotify()
         self._folders: dict[int, bytes] = {}
         self._awaited: dict[tuple[bytes, bytes], list[Callable[[], None]]] = {}
-        loop.add_reader(self.fd, self._read)
+        loop.add_reader(self._inotify.fileno(), self._read)
 
     @property
     def idle(self) -> bool:
         return not self._awaited
 
     def add(self, folder: bytes, name: bytes, appeared: Callable[[], None]) -> None:
-        mask = ctypes.c_uint32(_IN_CREATE | _IN_MOVED_TO | _IN_ONLYDIR)
-        number = _libc.inotify_add_watch(
-            self.fd, folder, mask
-        )  # the same number for a folder that is watched
-        if number < 0:
-            raise OSError(ctypes.get_errno(), "inotify_add_watch")
+        number = self._inotify.watch(folder, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
         self._folders[number] = folder
         self._awaited.setdefault((folder, name), []).append(appeared)
 
@@ -51,20 +39,12 @@ class _Watcher:
 
     def close(self) -> None:
         if not self.loop.is_closed():
-            self.loop.remove_reader(self.fd)
-        os.close(self.fd)
+            self.loop.remove_reader(self._inotify.fileno())
+        self._inotify.close()
 
     def _read(self) -> None:
-        try:
-            data = os.read(self.fd, 65536)
-        except BlockingIOError:
-            return
-        at = 0
-        while at < len(data):
-            number, _, _, length = _EVENT.unpack_from(data, at)
-            name = data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
-            at += _EVENT.size + length
-            for appeared in self._awaited.get((self._folders.get(number, b""), name), ()):
+        for event in self._inotify.read():
+            for appeared in self._awaited.get((self._folders.get(event.watch, b""), event.name), ()):
                 appeared()
 
 
