@@ -44,8 +44,8 @@ class Views:
 
     def current(self, names: Iterable[str] = ()) -> dict[str, Any]:
         """Return the view. If `names` has hosts, include only these."""
-        self._note()
-        return self._whole(frozenset(names))
+        now = self._note()
+        return self._whole(now, frozenset(names))
 
     def subscribe(self, names: Iterable[str], push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Push the view now and at each change; return a function that stops this."""
@@ -68,16 +68,14 @@ class Views:
         """Wait until the core has decided something."""
         await self._changed.wait()
 
-    def _whole(self, names: frozenset[str] = frozenset()) -> dict[str, Any]:
+    def _whole(self, now: float, names: frozenset[str] = frozenset()) -> dict[str, Any]:
         since = {key: at for key, (_, at) in self._shown.items()}
-        now = time.monotonic()
         return view(self._shell.state, self._agent.facts(), since, clock_conversion.wall_of, now, names=names)
 
     def _push(self) -> None:
         self._due = None
         self._pushed_at = asyncio.get_running_loop().time()
-        self._note()
-        whole = self._whole()
+        whole = self._whole(self._note())
         for names, push in list(self._watchers.values()):
             push(_only(whole, names))
 
@@ -94,8 +92,8 @@ class Views:
             else:
                 self._noting = loop.call_at(due, self._note)
 
-    def _note(self) -> None:
-        """Record when each display state began. Publish an event for each VPN whose state changed."""
+    def _note(self) -> float:
+        """Record when each display state began. Publish an event for each VPN whose state changed. Return the time."""
         state, now = self._shell.state, time.monotonic()
         self._noted_at = asyncio.get_running_loop().time()
         if self._noting is not None:
@@ -120,6 +118,7 @@ class Views:
                 )
         for key in self._shown.keys() - shown.keys() - vpns.keys():
             del self._shown[key]
+        return now
 
 
 def _only(whole: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from trayagent.core.facts.host_table import HostTable
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
@@ -128,7 +129,35 @@ class Delay(Struct, frozen=True):
 
 
 def delay(host: Host, state: State, now: float) -> Delay | None:
-    """Return what delays the host's next login. Return None if no login is due, or if nothing delays it."""
+    """Return what delays the host's next login. Return None if no login is due, or if nothing delays it.
+
+    One view needs this several times for each host, so the answers for the last state and time are cached.
+    """
+    hosts = state.hosts
+    if not isinstance(hosts, HostTable) or hosts.reads is not None:  # a decision notes what it reads
+        return _delay(host, state, now)
+    if _last.state is not state or _last.version is not hosts.version or _last.now != now:
+        _last.state, _last.version, _last.now, _last.delays = state, hosts.version, now, {}
+    found = _last.delays.get(host.name)
+    if found is None or found[0] is not host:
+        found = _last.delays[host.name] = host, _delay(host, state, now)
+    return found[1]
+
+
+class _Last:
+    """The delays of hosts in one state, at one time."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.version: object = None
+        self.now = 0.0
+        self.delays: dict[str, tuple[Host, Delay | None]] = {}
+
+
+_last = _Last()
+
+
+def _delay(host: Host, state: State, now: float) -> Delay | None:
     admitted = admission(host, state, by_user=host.by_user)
     if not admitted.open or state.paused(host, now):
         return None

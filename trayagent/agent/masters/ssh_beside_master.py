@@ -44,7 +44,7 @@ _SHELLS = {
 }
 # A search reads the name of each process of the user. So pause after it for this many times its own time. Then a
 # program that requests the status again and again does not keep the agent busy.
-_PAUSE = 19
+_PAUSE = 49
 _OWN_OPTION = "LogVerbose="  # each ssh that the agent starts has this option
 
 

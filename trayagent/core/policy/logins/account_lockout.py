@@ -182,16 +182,18 @@ def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Log
     under_way = list(_under_way(host, hosts))
     for login in at_risk(host, hosts):
         trusted = any(login.same(other) for other in lately)
-        first = [logins for logins in under_way if any(_may_be(other, login, hosts) for other in logins)]
+        first: list[tuple[Login, ...]] | None = None
         for one in (login, *_may_be_any_of(login, under_way, hosts)):
             refused = sorted(_refusals(one, hosts, now))
-            busy = [logins for logins in under_way if _touch(logins, one)]
             if len(refused) >= REFUSED_MAX:
                 at = max(at, refused[-REFUSED_MAX] + REFUSED_WINDOW_S)
-            elif not trusted or refused:
+            elif turn and (not trusted or refused):
+                busy = [logins for logins in under_way if _touch(logins, one)]
+                if first is None:
+                    first = [logins for logins in under_way if any(_may_be(o, login, hosts) for o in logins)]
                 limit = REFUSED_MAX if one is not login or _proven(one, hosts) else 1 + len(refused)
                 both = sum(logins in busy or logins in first for logins in under_way)
-                turn = turn and len(refused) + len(busy) < limit and len(refused) + both < REFUSED_MAX
+                turn = len(refused) + len(busy) < limit and len(refused) + both < REFUSED_MAX
     return at if turn or at > now else None
 
 
