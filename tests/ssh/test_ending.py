@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from trayagent.core.facts.masters import Master
 from trayagent.ssh.master import end_master
-from trayagent.ssh.master.end_master import abandon, end
+from trayagent.ssh.master.end_master import abandon, end, end_session, ending_signal
 from trayagent.ssh.os.process import Process, alive, descendants, read
 
 DEADLINE_S = 20.0
@@ -54,6 +54,29 @@ def test_the_family_of_another_process_is_left_alone(bystander: subprocess.Popen
     for process in (found, *family):
         assert alive(process.pid, process.start_ticks), f"{process.comm} was ended"
     assert bystander.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("ignored", "ends_by"),
+    [("", signal.SIGHUP), ("HUP", signal.SIGQUIT), ("HUP QUIT", signal.SIGKILL)],
+    ids=["plain", "nohup", "nohup in a script"],
+)
+def test_an_ssh_beside_a_master_never_gets_sigterm(ignored: str, ends_by: signal.Signals) -> None:
+    """An ssh that ignores SIGHUP and SIGQUIT is killed, because `ssh -N` exits with 0 after SIGTERM."""
+    handler = f"trap '' {ignored}; " if ignored else ""
+    child = subprocess.Popen(["sh", "-c", handler + "trap 'exit 0' TERM; echo; read _"], stdout=-1, stdin=-1)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        found = read(child.pid)
+        assert found is not None
+        assert ending_signal(child.pid) == ends_by
+        master = Master(child.pid, found.start_ticks, "", program=found.comm)
+        asyncio.run(end_session(master))
+        assert child.wait(DEADLINE_S) == -ends_by
+    finally:
+        child.kill()
+        child.communicate()
 
 
 @pytest.fixture

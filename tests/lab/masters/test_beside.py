@@ -139,16 +139,17 @@ TUNNEL = f"-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:
 
 @pytest.mark.parametrize(
     ("supervisor", "listed", "change"),
-    [("autossh", True, "move"), ("on-failure", False, "move"), ("autossh", False, "vpn")],
+    [("nohup autossh", True, "move"), ("on-failure", False, "move"), ("autossh", False, "vpn")],
 )
 def test_a_supervised_tunnel_is_back_without_migrating(
     lab: Lab, agent: Agent, supervisor: str, listed: bool, change: str
 ) -> None:
     """The agent ends the dead ssh soon, so that autossh or a unit with Restart=on-failure starts the next one.
 
-    The server behind the VPN has a private address, and the VPN returns with another one for the laptop.
+    The server behind the VPN has a private address, and the VPN returns with another one for the laptop. An ssh under
+    nohup that a script started with `&` ignores SIGHUP and SIGQUIT.
     """
-    if supervisor == "autossh" and shutil.which("autossh") is None:
+    if supervisor != "on-failure" and shutil.which("autossh") is None:
         pytest.skip("autossh is not installed")
     lab.join("home")
     if change == "vpn":
@@ -157,9 +158,11 @@ def test_a_supervised_tunnel_is_back_without_migrating(
     lab.echo(8000)
     lab.ssh_config({HOST: {**SERVER, "HostName": SERVERS[change]}})
     agent.start(END if listed else '[agent]\nbeside = "end"\n')
-    loop = f"until ssh {TUNNEL}; do sleep {STARTS_S}; done"
-    words = f"AUTOSSH_GATETIME=0 exec autossh -M 0 {TUNNEL}" if supervisor == "autossh" else loop
-    child = lab.laptop.popen(["sh", "-c", words])
+    words = f"AUTOSSH_GATETIME=0 exec autossh -M 0 {TUNNEL}"
+    if supervisor == "on-failure":
+        words = f"until ssh {TUNNEL}; do sleep {STARTS_S}; done"
+    ignored = "trap '' HUP QUIT; " if supervisor == "nohup autossh" else ""
+    child = lab.laptop.popen(["sh", "-c", ignored + words])
     try:
         until("the tunnel is up", lambda: reached(lab))
         logins = server.logins()

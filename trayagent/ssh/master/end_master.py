@@ -12,11 +12,12 @@ from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
-from trayagent.ssh.os.tcp_connection import transport_of
+from trayagent.ssh.os.shut_down import shut_down
+from trayagent.ssh.os.signals import ignored_signals
+from trayagent.ssh.os.tcp_connection import flow_of, transport_of
 
 TERMINATE_S = 0.100  # an idle master needs 2 ms; a master that hangs never ends
 SESSION_END_S = 0.3  # ssh needs milliseconds to restore its terminal; with a full send buffer it never ends
-_GIVES_UP = "autossh"
 _KILLED_S = 2.0  # a process ends 1 to 11 ms after SIGKILL
 _POLL_S = 0.001
 
@@ -41,25 +42,50 @@ async def end(master: Master, *, politely: bool = True) -> None:
 async def end_session(master: Master) -> None:
     """End an ssh that is no master as if it had lost its connection: it restores its terminal and exits with 255.
 
-    SIGHUP comes first, because after SIGTERM, `ssh -N` exits with 0 (clientloop.c), and autossh or a systemd unit does
-    not start it again. Under nohup, ssh ignores SIGHUP, so SIGQUIT and SIGTERM follow. Under autossh, do not use
-    SIGKILL, because autossh gives up if SIGKILL ends its ssh.
+    Then autossh, a unit or a loop starts it again. SIGTERM is never sent, because `ssh -N` then exits with 0
+    (clientloop.c), which ends its supervisor, too. An ssh under nohup or started with `&` in a script ignores SIGHUP
+    and SIGQUIT. For such an ssh, the connection itself is ended. SIGKILL is the last resort, because it leaves a
+    terminal as it is. After it, autossh 1.4f or newer continues as well.
     """
     if not _still(master):
         return
-    supervised = _parent_of(master.pid) == _GIVES_UP
-    for sig in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    transport = transport_of(master.pid)
+    if not await _hung_up(master) and not await _cut_off(master, transport):
+        kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
+        await _gone(master, _KILLED_S)
+    _kill_all(transport, but=master.pid)
+
+
+def ending_signal(pid: int) -> signal.Signals:
+    """Return the signal that ends an ssh best: one after which its supervisor starts it again."""
+    return next(iter(_hangups(pid)), signal.SIGKILL)
+
+
+def _hangups(pid: int) -> list[signal.Signals]:
+    """Return the signals after which an ssh restores its terminal and exits with 255."""
+    ignored = ignored_signals(pid)
+    return [sig for sig in (signal.SIGHUP, signal.SIGQUIT) if sig not in ignored]
+
+
+async def _hung_up(master: Master) -> bool:
+    for sig in _hangups(master.pid):
         kill_checked(master.pid, master.start_ticks, {master.program}, sig)
         if await _gone(master, SESSION_END_S):
-            return
-    if not supervised:
-        await end(master, politely=False)
+            return True
+    return False
 
 
-def _parent_of(pid: int) -> str:
-    process = read(pid)
-    parent = read(process.ppid) if process is not None else None
-    return parent.comm if parent is not None else ""
+async def _cut_off(master: Master, transport: list[Process]) -> bool:
+    """End the connection of an ssh, or the transport that has it. Return whether ssh then ended."""
+    if transport:
+        _kill_all(transport, but=master.pid)
+        return await _gone(master, SESSION_END_S)
+    try:
+        flow = flow_of(master.pid)
+    except TrayagentError:
+        return False
+    direct = flow is not None and flow.via == "direct" and _still(master)
+    return flow is not None and direct and shut_down(flow) and await _gone(master, SESSION_END_S)
 
 
 async def abandon(process: Process) -> None:

@@ -1,0 +1,24 @@
+"""Read which signals a process ignores, on Linux only."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+if sys.platform == "darwin":
+
+    def ignored_signals(pid: int) -> frozenset[signal.Signals]:
+        """Return no signals. `ps` shows them, but only ssh sessions beside a master need them (Linux only)."""
+        del pid
+        return frozenset()
+else:
+    from pathlib import Path
+
+    def ignored_signals(pid: int) -> frozenset[signal.Signals]:
+        """Return the signals that a process ignores, none if the process is gone. Source: proc_pid_status(5)."""
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        except OSError:
+            return frozenset()
+        mask = next((int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:")), 0)
+        return frozenset(sig for sig in signal.Signals if mask >> (sig - 1) & 1)
