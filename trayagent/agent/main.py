@@ -10,9 +10,9 @@ from pathlib import Path
 
 from trayagent.agent import save_memory
 
-save_memory.without_tls()
+save_memory.without_openssl()
 
-import asyncio  # noqa: E402  # `without_tls` must come first
+import asyncio  # noqa: E402  # `without_openssl` must come first
 
 from trayagent.agent.agent import Agent  # noqa: E402
 from trayagent.agent.current_configuration import CurrentConfiguration  # noqa: E402

@@ -6,15 +6,27 @@ import contextlib
 import ctypes
 import gc
 import sys
+from importlib.util import find_spec
+
+# The modules with Python's own hashes, before and since 3.12. Without OpenSSL, hashlib needs all of them.
+_OWN_HASHES = ("_md5", "_sha1", "_sha3", "_blake2")
+_OWN_SHA2 = ("_sha256", "_sha512") if sys.version_info < (3, 12) else ("_sha2",)
 
 
-def without_tls() -> None:
-    """Keep asyncio from loading OpenSSL, which saves 4 MB.
+def without_openssl() -> None:
+    """Keep asyncio and hashlib from loading OpenSSL, which saves 7 MB.
 
-    The agent uses no TLS, and asyncio works without the ssl module. Call this before asyncio is imported. dbus-fast
-    and sqlite3 do not need ssl either.
+    The agent uses no TLS, and asyncio works without the ssl module. dbus-fast and sqlite3 do not need ssl either.
+    Call this before asyncio is imported.
     """
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]  # None makes an import of it fail
+    if has_own_hashes():
+        sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
+
+
+def has_own_hashes() -> bool:
+    """Report whether hashlib works without OpenSSL. Some distributions (Fedora) build Python without its own hashes."""
+    return all(map(find_spec, (*_OWN_HASHES, *_OWN_SHA2)))
 
 
 def give_back() -> None:
