@@ -26,10 +26,26 @@ _MARKS = ("addresses", "hop", "known_keys", "login", "master", "resolved")
 
 
 def _names_of(hosts: Mapping[str, Host], server: str) -> frozenset[str]:
-    marks = [(host.server, _marks(host)) for host in hosts.values()]
-    own = frozenset({server}).union(*(found for name, found in marks if name == server))
-    addresses = {address for host in hosts.values() if host.server == server for address in _addresses(host)}
-    return frozenset({server, *addresses, *(name for name, found in marks if not own.isdisjoint(found))})
+    servers = once(hosts, _marks_of_servers, of=_MARKS)
+    own, addresses = servers.get(server, (frozenset[str](), frozenset[str]()))
+    own |= {server}
+    return frozenset(
+        {server, *addresses, *(name for name, (found, _) in servers.items() if not own.isdisjoint(found))}
+    )
+
+
+def _marks_of_servers(hosts: Mapping[str, Host]) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """Return the marks and the addresses of the hosts of each server, by its name."""
+    found: dict[str, list[Host]] = {}
+    for host in hosts.values():
+        found.setdefault(host.server, []).append(host)
+    return {
+        server: (
+            frozenset().union(*map(_marks, sharing)),
+            frozenset().union(*map(_addresses, sharing)),
+        )
+        for server, sharing in found.items()
+    }
 
 
 @derived_once("addresses", "hop", "known_keys", "login", "master", "resolved")
