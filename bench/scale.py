@@ -33,6 +33,7 @@ AT_ONCE = (6, 12, 24)
 
 _PLACES = ((SERVER, 22), (JUMP, 22), (OTHER, 22), (SERVER, 2222), (JUMP, 2222))
 _CONFIG = ("MaxStartups 10:30:100", "MaxSessions 100")
+_GATE = "gate"
 _POLL_S = 0.25
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -60,13 +61,13 @@ class Found:
     stop_s: float
 
 
-def measure(hosts: int, at_once: Sequence[int] = AT_ONCE) -> Found:
-    """Return the results for this number of hosts.
+def measure(hosts: int, at_once: Sequence[int] = AT_ONCE, *, jump: bool = False) -> Found:
+    """Return the results for this number of hosts; `jump`: on one server, behind one jump host.
 
     Raises TrayagentError if a host is not connected within GIVE_UP_S.
     """
     with Lab(rtt_ms=RTT_MS) as lab:
-        names = _prepared(lab, hosts)
+        names = _prepared(lab, hosts, jump=jump)
         lab.join("home")
         loops = {number: _loop(lab, names, number) for number in at_once}
         best = min(loops, key=lambda number: loops[number])
@@ -85,7 +86,7 @@ def unused_hosts(hosts: int) -> float:
         return time.monotonic() - begin
 
 
-def _prepared(lab: Lab, hosts: int) -> list[str]:
+def _prepared(lab: Lab, hosts: int, *, jump: bool = False) -> list[str]:
     for address, port in _PLACES:
         lab.sshd(address, port, config=_CONFIG)
     names = [f"web{number:03}" for number in range(hosts)]
@@ -93,6 +94,11 @@ def _prepared(lab: Lab, hosts: int) -> list[str]:
     for number, name in enumerate(names):
         address, port = _PLACES[number % len(_PLACES)]
         options[name] = {"HostName": address, "Port": port, "ControlPath": "~/.ssh/cm-%n"}
+        if jump:
+            options[name] |= {"HostName": SERVER, "Port": 2222, "ProxyJump": _GATE}
+    if jump:
+        options[_GATE] = {"HostName": JUMP, "ControlPath": "~/.ssh/cm-%n"}
+        names.append(_GATE)
     lab.ssh_config(options)
     return names
 
