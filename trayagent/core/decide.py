@@ -20,6 +20,7 @@ from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Action
 from trayagent.core.facts.state import State
+from trayagent.core.on import attempt_failures as on_failures
 from trayagent.core.on import attempt_progress as on_attempts
 from trayagent.core.on import configuration as on_configuration
 from trayagent.core.on import draining_progress as on_draining
@@ -30,6 +31,7 @@ from trayagent.core.on import network_change as on_network
 from trayagent.core.on import resolve_results as on_answers
 from trayagent.core.on import restored_records as on_records
 from trayagent.core.on import roaming_progress as on_roaming
+from trayagent.core.on import take_over_results as on_take_overs
 from trayagent.core.on import user_requests as on_user
 from trayagent.core.on import vpns as on_vpns
 from trayagent.core.policy import key_trials as trials
@@ -80,13 +82,13 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.RemoteCleanedUp: on_forwards.remote_cleaned_up,
     e.AttemptEstablished: on_attempts.attempt_established,
     e.AttemptReady: on_attempts.attempt_ready,
-    e.AttemptFailed: on_attempts.attempt_failed,
-    e.ObstacleGone: on_attempts.obstacle_gone,
-    e.TookOver: on_attempts.took_over,
-    e.TakeOverFailed: on_attempts.take_over_failed,
+    e.AttemptFailed: on_failures.attempt_failed,
+    e.ObstacleGone: on_failures.obstacle_gone,
+    e.TookOver: on_take_overs.took_over,
+    e.TakeOverFailed: on_take_overs.take_over_failed,
     user_events.UserReconnect: on_user.reconnect,
     user_events.LoginBegun: on_user.login_begun,
-    user_events.LoginGivenUp: on_attempts.login_given_up,
+    user_events.LoginGivenUp: on_failures.login_given_up,
     user_events.UserDisconnect: on_user.disconnect,
     user_events.UserStopMasters: on_user.stop_masters,
     user_events.UserPause: on_user.pause,
