@@ -262,6 +262,7 @@ class Agent:
         self._logins.close()
         self._master_watch.close()
         self._obstacles.close()
+        self._effects.path_links.close()
         self._keys.close()
         self._prober.close()
         self._hooks.close()

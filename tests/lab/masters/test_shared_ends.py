@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.masters.test_odd_masters import listener
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.network_map import OTHER
@@ -47,6 +48,27 @@ def test_an_added_control_path_leads_to_the_living_master(lab: Lab, agent: Agent
     assert path.is_socket()
     assert not path.is_symlink()
     assert shares(lab, server)
+
+
+def test_an_added_control_path_replaces_a_dead_socket_but_no_living_one(lab: Lab, agent: Agent) -> None:
+    """A socket on which no process listens gives way at once, one with a listener when that has ended.
+
+    `doctor` names the listener.
+    """
+    server = up(lab, agent, "[hosts.web01]\n[hosts.web02]\n", "web01", "web02")
+    agent.wait_state("web02", "connected")
+    dead, taken = (lab.files.home / ".ssh" / name for name in ("cm-web01", "cm-web02"))
+    with listener(lab, dead, leaves=True):
+        pass
+    assert dead.is_socket()
+    with listener(lab, taken, leaves=True) as other:
+        inode = taken.lstat().st_ino
+        path = {**ADDRESS, "ControlPath": "~/.ssh/cm-%n"}
+        lab.ssh_config({"web01": path, "web02": path})
+        until("the dead socket leads to the master", lambda: shares(lab, server))
+        assert taken.lstat().st_ino == inode
+        assert f"(pid {other.pid}) listens on its ControlPath {taken}" in agent.cli("doctor").stdout
+    until("the other path leads to its master, too", lambda: shares(lab, server, "web02"))
 
 
 @pytest.mark.parametrize("whose", ["the agent's", "the user's"])
@@ -99,10 +121,10 @@ def gone_or_link(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def shares(lab: Lab, server: Sshd) -> bool:
+def shares(lab: Lab, server: Sshd, name: str = "web01") -> bool:
     """Report whether plain ssh uses the master."""
     logins = server.logins()
-    return lab.laptop.run(["ssh", "web01", "true"]).returncode == 0 and server.logins() == logins
+    return lab.laptop.run(["ssh", name, "true"]).returncode == 0 and server.logins() == logins
 
 
 def test_a_port_that_two_hosts_want_is_named_with_both(lab: Lab, agent: Agent) -> None:

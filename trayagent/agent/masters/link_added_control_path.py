@@ -3,7 +3,8 @@
 A socket cannot be moved to another file system, and a master of the user removes only the path on which it began to
 listen. So the new path becomes a symbolic link to the socket, until the next master of the host listens there itself.
 Each link points into the agent's own directory, which distinguishes it from the user's links. If the socket is
-elsewhere, the link points to a second link in that directory, and the second one to the socket.
+elsewhere, the link points to a second link in that directory, and the second one to the socket. The link replaces a
+dead socket, for example of a program that was killed, but never one on which a process listens.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -22,8 +24,11 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.state import State
-from trayagent.ssh.os.control_sockets import accepts
-from trayagent.ssh.os.process import read
+from trayagent.errors import TrayagentError
+from trayagent.ssh.new_control_path import fresh_for, remove_fresh
+from trayagent.ssh.os.control_sockets import accepts, is_dead, owner_of
+from trayagent.ssh.os.process import PidWatch, read
+from trayagent.ssh.os.swap_files import exchange
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,7 @@ class PathLinks:
         self._runtime = parts.file_paths.runtime_dir
         self._sockets = self._runtime / "cm"
         self._seen: dict[str, _Seen] = {}
+        self._blocked: dict[str, PidWatch | None] = {}  # the hosts whose path another process has
         self._born = _start_ticks()
 
     def follow(self, state: State) -> None:
@@ -62,10 +68,17 @@ class PathLinks:
                 continue
             before = self._seen.get(host.name)
             now = self._now(host.master, resolved.control_path, _destination(resolved), before)
-            if before != now:
+            if before != now or (host.name in self._blocked and not os.path.lexists(now.path)):
                 self._seen[host.name] = now
                 self._update(host, now, before)
         self._seen = {name: seen for name, seen in self._seen.items() if name in state.hosts}
+        for name in self._blocked.keys() - state.hosts.keys():
+            self._unblock(name)
+
+    def close(self) -> None:
+        """Stop waiting for the end of the programs that listen on a control path. The links stay."""
+        for name in [*self._blocked]:
+            self._unblock(name)
 
     def _now(
         self, master: Master | None, path: str, destination: _Destination, before: _Seen | None
@@ -85,6 +98,7 @@ class PathLinks:
         return _Seen(path, master.control_path, master.pid, made_for, leads_there)
 
     def _update(self, host: Host, now: _Seen, before: _Seen | None) -> None:
+        self._unblock(host.name)
         if before is not None and before.path != now.path and is_own_link(before.path, self._sockets):
             self._remove(host.name, before.path)
         if now.socket == now.path or self._discovery.control_path(host) != now.path:
@@ -92,24 +106,61 @@ class PathLinks:
         linked = linked_socket(now.path, self._sockets)
         if linked is not None and _obsolete(now, linked):
             self._remove(host.name, now.path)
-        if now.socket is not None and now.leads_there and not os.path.lexists(now.path):
+        if now.socket is not None and now.leads_there and linked_socket(now.path, self._sockets) is None:
             self._make(host.name, now.path, now.socket)
 
     def _make(self, name: str, path: str, socket: str) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, TrayagentError):
+            if os.path.lexists(path) and not is_dead(path):
+                self._block(name, path)
+                return
             if Path(socket).parent != self._sockets:
                 self._sockets.mkdir(mode=0o700, exist_ok=True)
                 between = second_link(self._runtime, name)
                 between.unlink(missing_ok=True)
                 between.symlink_to(socket)
                 socket = str(between)
-            Path(path).symlink_to(socket)
+            _put_link(path, socket)
             log.info("%s: %s leads to the living master now", name, path)
+
+    def _block(self, name: str, path: str) -> None:
+        """Make the link later: once the process that listens on the path has ended, or the file is gone."""
+        pid = owner_of(path)
+        log.warning("%s: %s is taken (pid %s), so it does not lead to the living master", name, path, pid)
+        self._blocked[name] = PidWatch(pid, partial(self._retry, name)) if pid is not None else None
+
+    def _unblock(self, name: str) -> None:
+        watch = self._blocked.pop(name, None)
+        if watch is not None:
+            watch.close()
+
+    def _retry(self, name: str) -> None:
+        self._unblock(name)
+        seen = self._seen.get(name)
+        if seen is not None and seen.socket is not None and seen.leads_there:
+            self._make(name, seen.path, seen.socket)
 
     def _remove(self, name: str, path: str) -> None:
         with contextlib.suppress(OSError):
             Path(path).unlink()
             second_link(self._runtime, name).unlink(missing_ok=True)
+
+
+def _put_link(path: str, socket: str) -> None:
+    """Make a link at `path`, in the place of a dead socket there if any. Raises OSError."""
+    if not os.path.lexists(path):
+        Path(path).symlink_to(socket)
+        return
+    fresh = fresh_for(path)
+    try:
+        Path(fresh).symlink_to(socket)
+        if not exchange(fresh, path):
+            Path(fresh).replace(path)
+        elif not is_dead(fresh):  # a program began to listen there at this moment
+            exchange(fresh, path)
+            raise FileExistsError(path)
+    finally:
+        remove_fresh(fresh)
 
 
 def _obsolete(seen: _Seen, linked: str) -> bool:

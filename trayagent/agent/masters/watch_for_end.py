@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 import time
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,7 @@ from trayagent.core.facts.state import State
 from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.master_logs import SshOutput
-from trayagent.ssh.os.control_sockets import accepts
+from trayagent.ssh.os.control_sockets import is_dead
 from trayagent.ssh.os.process import PidWatch
 
 _EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, but also after a death; the log distinguishes them
@@ -96,8 +94,7 @@ class MasterWatch:
 def _remove_dead(path: str) -> None:
     """Remove a dead socket. ssh removes only the path on which it began to listen, not the control path."""
     with contextlib.suppress(OSError):
-        found = os.lstat(path)
-        if stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid() and not accepts(path):
+        if is_dead(path):
             Path(path).unlink()
 
 
