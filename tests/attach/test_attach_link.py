@@ -43,7 +43,7 @@ class Agent:
         self.asked.append((op, args))
         raise BadRequest("No.", code="no")
 
-    def subscribe(
+    async def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
         """Push a first view."""

@@ -119,7 +119,7 @@ class FakeAgent:
             case _:
                 return {}
 
-    def subscribe(
+    async def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
         """Push the prepared items immediately."""

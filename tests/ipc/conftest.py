@@ -52,7 +52,7 @@ class FakeHandler:
             await self.finish.wait()
         return {"op": op, "args": args, "env": env}
 
-    def subscribe(self, op: str, args: dict[str, Any], push: Push) -> Callable[[], None]:
+    async def subscribe(self, op: str, args: dict[str, Any], push: Push) -> Callable[[], None]:
         """Push the first view immediately, as the agent does."""
         if args.get("hosts") == ["unknown"]:
             raise BadRequest("There is no host unknown.", code="unknown-host")

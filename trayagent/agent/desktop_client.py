@@ -32,7 +32,7 @@ class DeskDoor:
 
     def watch(self, push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Push the view now and at each change; return a function that stops this."""
-        return self._handler.subscribe("watch", {"hosts": []}, push)
+        return self._handler.watch([], push)
 
     def notify(self) -> Notify:
         """Return which notifications the user wants."""

@@ -37,7 +37,7 @@ from trayagent.core.policy.logins.login_waits import may_be_scripted, would_be_r
 from trayagent.errors import TrayagentError
 from trayagent.ssh.os.control_sockets import clients_of
 
-_BY_CONNECTION = {"status", "why", "attached", "reconnect", "disconnect", "pause", "resume"}
+_BY_CONNECTION = {"status", "watch", "why", "attached", "reconnect", "disconnect", "pause", "resume"}
 _STOP_MASTERS_S = 10.0  # longer than masters and far relays take to end in good order
 _QUEUE_S = 0.1  # the longest wait of `status` for queued events
 _STATUS_S = 0.3  # its longest wait in all, if a probe has no answer yet
@@ -130,15 +130,19 @@ class AgentHandler:
                 raise TrayagentError(f"The agent has no operation {op!r}.")
         return {}
 
-    def subscribe(
+    async def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
         """Push each item of a stream; return a function that stops this."""
         if op == "events":
             return self._events.subscribe(push)
-        self._known(args["hosts"])
-        self._note_view(args["hosts"])
-        return self._views.subscribe(args["hosts"], push)
+        return self.watch((await self._with_hosts_of_aliases(op, args))["hosts"], push)
+
+    def watch(self, names: list[str], push: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Push the view of these hosts (none: all) now and at each change; return a function that stops this."""
+        self._known(names)
+        self._note_view(names)
+        return self._views.subscribe(names, push)
 
     async def _status(self, names: list[str]) -> dict[str, Any]:
         self._known(names)

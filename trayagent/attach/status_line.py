@@ -57,9 +57,12 @@ def _parts(host: str, view: View | None, waited_s: float, interface: str | None)
 
 
 def of(view: View, host: str) -> View | None:
-    """Return the host's entry in the view, None if there is none."""
-    found: list[View] = [h for h in view["hosts"] if h["name"] == host]
-    return found[0] if found else None
+    """Return the host's entry in a view that was requested for this host only, None if there is none.
+
+    The entry has another name if `host` is a second alias of the connection.
+    """
+    found: list[View] = view["hosts"]
+    return next((h for h in found if h["name"] == host), found[0] if found else None)
 
 
 def for_the_terminal(seen: View) -> bool:

@@ -30,7 +30,7 @@ class Handler(Protocol):
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation and return its result. Raises TrayagentError."""
 
-    def subscribe(
+    async def subscribe(
         self, op: str, args: dict[str, Any], push: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
         """Call `push` for each item from now on. Return a function that stops the calls. Raises TrayagentError.
@@ -139,10 +139,20 @@ class Connection(asyncio.Protocol):
             self._refuse(error)
             return
         if request.op in messages.STREAMS:
-            self._subscribe(request)
+            if not self._owner.may_watch():
+                self._refuse(
+                    Refused(
+                        "Too many watchers are connected to the agent.",
+                        code="too-many-clients",
+                        hint="End a `trayagent status --watch`, `trayagent events` or `trayagent attach`",
+                    )
+                )
+                return
+            self._feed = feed_for(request.op)
+            work = self._subscribe(request)
         else:
             work = self._answer(request)
-            self.task = asyncio.get_running_loop().create_task(work, name=f"ipc {request.op}")
+        self.task = asyncio.get_running_loop().create_task(work, name=f"ipc {request.op}")
 
     async def _answer(self, request: check_requests.Request) -> None:
         """Carry out the request and write the reply. Each exception becomes a reply; a bug is also logged."""
@@ -160,31 +170,28 @@ class Connection(asyncio.Protocol):
 
     # Streams.
 
-    def _subscribe(self, request: check_requests.Request) -> None:
-        if not self._owner.may_watch():
-            self._refuse(
-                Refused(
-                    "Too many watchers are connected to the agent.",
-                    code="too-many-clients",
-                    hint="End a `trayagent status --watch`, `trayagent events` or `trayagent attach`",
-                )
-            )
-            return
-        self._feed = feed_for(request.op)
+    async def _subscribe(self, request: check_requests.Request) -> None:
+        """Begin the stream, unless it is refused. Then the client may send the next request."""
         try:
-            unsubscribe = self._owner.handler.subscribe(request.op, request.args, self._push)
+            unsubscribe = await self._owner.handler.subscribe(request.op, request.args, self._push)
         except TrayagentError as error:
             self._feed = None
             self._write(messages.failure(error))
-            return
         except Exception as error:
             self._feed = None
             self._write(messages.failure(_bug(request.op, error)))
-            return
-        self._unread.clear()
-        self._unsubscribe = unsubscribe
-        self._write(messages.success({}))
-        self._drain()
+        else:
+            self._unread.clear()
+            if not self._open:  # the client left meanwhile
+                unsubscribe()
+                return
+            self._unsubscribe = unsubscribe
+            self._write(messages.success({}))
+            self._drain()
+        finally:
+            self.task = None
+            self._owner.active(self)
+            self._advance()
 
     def _push(self, item: dict[str, Any]) -> None:
         if self._feed is None or not self._open:

@@ -120,6 +120,8 @@ def test_a_command_with_a_second_alias_is_for_its_connection(lab: Lab, agent: Ag
     assert "connected" in done.stdout
     assert "knows no host" in agent.cli("why", "ww").stderr
     assert "web01" in agent.cli("status", "www").stdout
+    with agent.at_terminal("status", "--watch", "www") as watch:
+        watch.expect("web01")
     assert agent.cli("reconnect", "www", "web01").returncode == 0
     agent.wait_state("web01", "connected")
     done = agent.cli("disconnect", "www")
