@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.files.changed_keys import Keys
 from trayagent.agent.files.directory_watcher import Files
 from trayagent.agent.files.host_name_changes import HostNameChanges
+from trayagent.agent.files.symbolic_links import in_real_folder, names_of
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.obstacle_gone import Obstacles, nearest
 from trayagent.agent.parts import Parts
@@ -72,6 +74,7 @@ class FileChanges:
         self._ssh_files: frozenset[Path] = frozenset()
         self._missing: frozenset[Path] = frozenset()
         self._followed: frozenset[Path] = frozenset()
+        self._names: dict[Path, tuple[Path, ...]] = {}  # the links and the file behind each file
         self._due: dict[str, asyncio.TimerHandle] = {}
 
     def start(self) -> None:
@@ -102,10 +105,16 @@ class FileChanges:
         ]
         sockets = {Path(p).parent for p in paths} | {*self._resolver.control_path_folders()}
         self._ssh_files = frozenset(self._resolver.files)
-        keys = {f.parent for f in self._all_credential_files()}
+        credentials = self._all_credential_files()
+        keys = {f.parent for f in credentials}
+        self._names = {f: names_of(f) for f in (self._configuration.path, *self._ssh_files, *credentials)}
         config = {self._configuration.path.parent, *(f.parent for f in self._ssh_files)}
         bus = {self._bus.parent} if self._bus is not None else set()
-        self._follow(sockets | config | bus, keys | {self._file_paths.ansible_cp})
+        others = keys | {self._file_paths.ansible_cp}
+        # A folder needs one watch, although a link to it may be followed, too.
+        real = {Path(os.path.realpath(f)) for f in sockets | config | bus | others}
+        links = {name.parent for names in self._names.values() for name in names} - real
+        self._follow(sockets | config | bus | links, others)
 
     def _follow(self, awaited: set[Path], others: set[Path]) -> None:
         """Watch these folders. For a missing awaited folder, watch the nearest existing ancestor."""
@@ -126,7 +135,17 @@ class FileChanges:
                 self._shell.post(CredentialsChanged(time.monotonic(), (name,)))
 
     def file_changed(self, path: Path) -> None:
-        """React to a changed file."""
+        """React to a changed file, or to a changed link on the way to a file."""
+        real = in_real_folder(path)
+        files = [file for file, names in self._names.items() if real in names]
+        if any(names_of(file) != self._names[file] for file in files):
+            self.follow_folders(self._shell.state)
+        for file in files:
+            if file != path:
+                self._changed(file)
+        self._changed(path)
+
+    def _changed(self, path: Path) -> None:
         if path == self._configuration.path:
             self._soon("configuration", self._reload)
         elif path in self._ssh_files or any(
@@ -152,11 +171,17 @@ class FileChanges:
         self.follow_folders(self._shell.state)
         self._obstacles.changed(path)
         self._search_bus()
-        if self._configuration.path.is_relative_to(path):
+        real = in_real_folder(path)
+        above = {
+            file
+            for file, names in self._names.items()
+            if file.is_relative_to(path) or any(name.is_relative_to(real) for name in names)
+        }
+        if self._configuration.path in above:
             self._soon("configuration", self._reload)
-        if any(file.is_relative_to(path) for file in self._ssh_files):
+        if above & self._ssh_files:
             self._soon("ssh configuration", self._ssh_changed)
-        if any(f.is_relative_to(path) for f in self._all_credential_files()):
+        if above & self._all_credential_files():
             self._soon("credentials", self._credentials_changed)
 
     def _search_bus(self) -> None:

@@ -26,6 +26,7 @@ class Files:
         self._mask = ino.IN_ONLYDIR | (_EACH_WRITE if each_write else _WHOLE_FILES)
         self._inotify: ino.Inotify | None = None
         self._watches: dict[Path, int] = {}
+        self._real: dict[Path, str] = {}  # to which folders the watched ones led when their watch began
 
     def start(self) -> None:
         """Start to watch. If that is impossible, each `follow` tries again."""
@@ -43,9 +44,11 @@ class Files:
         if self._inotify is None:
             return
         wanted = {f for f in folders if f.is_dir()}
-        for folder in self._watches.keys() - wanted:
+        real = {f: os.path.realpath(f) for f in wanted}
+        for folder in [f for f in self._watches if real.get(f) != self._real[f]]:
             self._forget(self._inotify, folder)
         for folder in wanted - self._watches.keys():
+            self._real[folder] = real[folder]
             try:
                 self._watches[folder] = self._inotify.watch(os.fsencode(folder), self._mask)
             except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Files(FileSystemEventHandler):
         self._loop = asyncio.get_running_loop()
         self._observer: BaseObserver | None = None
         self._watches: dict[Path, ObservedWatch] = {}
+        self._real: dict[Path, str] = {}  # to which folders the watched ones led when their watch began
 
     def start(self) -> None:
         """Start the thread that watches. If that is impossible, each `follow` tries again."""
@@ -70,11 +72,15 @@ class Files(FileSystemEventHandler):
         if self._observer is None:
             return
         wanted = {f for f in folders if f.is_dir()}
-        for folder in self._watches.keys() - wanted:
+        real = {f: os.path.realpath(f) for f in wanted}
+        for folder in [f for f in self._watches if real.get(f) != self._real[f]]:
             self._observer.unschedule(self._watches.pop(folder))
         for folder in wanted - self._watches.keys():
+            self._real[folder] = real[folder]
             try:
-                self._watches[folder] = self._observer.schedule(self, str(folder), event_filter=self._events)
+                self._watches[folder] = self._observer.schedule(
+                    self, str(folder), event_filter=self._events, follow_symlink=True
+                )
             except OSError as error:
                 report(folder, error)
 
