@@ -30,6 +30,7 @@ from trayagent.desktop.menu.commands import (
 )
 from trayagent.desktop.menu.items import Item, Key, Menu
 from trayagent.desktop.tray import dbusmenu_layout
+from trayagent.presentation.text import left_to_right
 
 NOW = datetime(2026, 1, 1, 14, 30, tzinfo=UTC)  # 15:30 in Berlin
 GENEROUS_S = 0.2
@@ -349,6 +350,15 @@ def test_a_name_that_is_written_from_right_to_left_does_not_turn_the_line_around
     assert f"\u2068{hebrew}\u2069" in menu.tooltip(given, NOW)
     assert "\u2068" not in at(built(given), "host", "web").label
     assert "\u202e" not in dbusmenu_layout.label("x\u202ey"), "an override is not an isolate"
+
+
+def test_a_line_begins_on_the_left_whatever_its_first_letter() -> None:
+    """GTK turns a line around if its first letter is written from right to left, even inside isolates."""
+    hebrew = "\u2068\u05e9\u05e8\u05ea1\u2069"
+    assert dbusmenu_layout.label(f"● {hebrew} · connected") == f"\u200e● {hebrew} · connected"
+    assert left_to_right(f"● web\n{hebrew}: “down”") == f"● web\n\u200e{hebrew}: “down”"
+    for letters in ("\u0627", "\u07ca", "\ufb1d", "\ufe8d", "\U00010840", "\U0001e900"):
+        assert left_to_right(letters) == f"\u200e{letters}"
 
 
 def test_two_hundred_hosts_become_a_menu_in_no_time() -> None:

@@ -8,6 +8,7 @@ ISOLATES = FIRST_STRONG_ISOLATE + POP_ISOLATE
 
 Source: UAX #9.
 """
+LEFT_TO_RIGHT_MARK = "\u200e"
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 
@@ -22,6 +23,31 @@ def clean(text: str, keep: str = "") -> str:
     return "".join(
         c if c.isprintable() or c in keep else " " if c in "\r\n\t" else "\N{REPLACEMENT CHARACTER}"
         for c in text
+    )
+
+
+def left_to_right(text: str) -> str:
+    """Return a text whose lines begin on the left, also if the first letter of a line is written from right to left.
+
+    Pango (GTK, GNOME Shell) otherwise turns the whole line around, because it does not skip isolates. All languages of
+    the catalogues are written from left to right.
+    """
+    if text.isascii():
+        return text
+    return "\n".join(
+        f"{LEFT_TO_RIGHT_MARK}{line}" if any(map(_is_right_to_left, line)) else line
+        for line in text.split("\n")
+    )
+
+
+def _is_right_to_left(letter: str) -> bool:
+    """Report whether a character is in a block of letters from right to left. unicodedata would need more memory."""
+    return (
+        "\u0590" <= letter <= "\u08ff"
+        or "\ufb1d" <= letter <= "\ufdff"
+        or "\ufe70" <= letter <= "\ufefc"
+        or "\U00010800" <= letter <= "\U00010fff"
+        or "\U0001e800" <= letter <= "\U0001efff"
     )
 
 

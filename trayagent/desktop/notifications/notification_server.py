@@ -11,6 +11,7 @@ from typing import Any
 
 from trayagent.desktop.bus_connection import BusCallError, Call, Connection, bus_text
 from trayagent.desktop.notifications.message_type import Message
+from trayagent.presentation.text import left_to_right
 
 SERVER = "org.freedesktop.Notifications"
 _PATH = "/org/freedesktop/Notifications"
@@ -62,12 +63,12 @@ class Server:
         from dbus_fast import Variant
 
         can = await self._capabilities()
-        text = bus_text(message.text if "actions" in can else _with_by_hand(message))
+        text = bus_text(left_to_right(message.text if "actions" in can else _with_by_hand(message)))
         body: list[Any] = [
             self._program,
             replaces,
             message.icon,
-            bus_text(message.title),
+            bus_text(left_to_right(message.title)),
             html.escape(text, quote=False) if "body-markup" in can else text,
             self._actions(message) if "actions" in can else [],
             {

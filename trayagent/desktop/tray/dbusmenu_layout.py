@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from msgspec import Struct, field
 
 from trayagent.desktop.tray.look import Item, Kind
-from trayagent.presentation.text import ISOLATES, clean
+from trayagent.presentation.text import ISOLATES, clean, left_to_right
 
 Value = str | bool | int
 
@@ -127,7 +127,7 @@ def label(text: str, *, first_only: bool = False) -> str:
     flat = " ".join(clean(text, keep=ISOLATES).split())
     if len(flat) > LONGEST_LABEL:
         flat = flat[: LONGEST_LABEL - 1] + "…"
-    return escaped(flat, first_only=first_only)
+    return escaped(left_to_right(flat), first_only=first_only)
 
 
 def escaped(text: str, *, first_only: bool) -> str:

@@ -16,6 +16,7 @@ from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus
 from trayagent.desktop.bus_connection import bus_text
 from trayagent.desktop.tray import dbusmenu
 from trayagent.desktop.tray.look import Look
+from trayagent.presentation.text import left_to_right
 
 NAME = "org.kde.StatusNotifierItem"
 PATH = "/StatusNotifierItem"
@@ -117,7 +118,7 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def ToolTip(self) -> ToolTipStruct:  # noqa: D102, N802
-        return ["", [], bus_text(self._look.title), bus_text(self._look.tooltip)]
+        return ["", [], bus_text(self._look.title), bus_text(left_to_right(self._look.tooltip))]
 
     @dbus_property(access=PropertyAccess.READ)
     def ItemIsMenu(self) -> DBusBool:  # noqa: D102, N802
