@@ -53,6 +53,26 @@ type=statusnotifier
 [worldclock]
 type=worldclock
 """
+MATE = """[org/mate/panel/general]
+toplevel-id-list=['bottom']
+object-id-list=['tray', 'clock']
+[org/mate/panel/toplevels/bottom]
+expand=true
+orientation='bottom'
+size=32
+[org/mate/panel/objects/tray]
+object-type='applet'
+applet-iid='NotificationAreaAppletFactory::NotificationArea'
+toplevel-id='bottom'
+position=10
+panel-right-stick=true
+[org/mate/panel/objects/clock]
+object-type='applet'
+applet-iid='ClockAppletFactory::ClockApplet'
+toplevel-id='bottom'
+position=0
+panel-right-stick=true
+"""
 
 
 class Desktop(Struct, frozen=True):
@@ -60,7 +80,8 @@ class Desktop(Struct, frozen=True):
 
     `start` starts everything but the agent, with the `variables` of such a session. `panel` has the first row of the
     panel and the row after the last. `button` opens the menu. `to_second_host`: the keys that open the submenu of the
-    second host; without keys, the pointer opens it.
+    second host; without keys, the pointer opens it. `message_click`: a click on a message does what its first button
+    does.
     """
 
     name: str
@@ -70,6 +91,7 @@ class Desktop(Struct, frozen=True):
     left_click: Literal["menu", "status page"]
     button: int = 3
     to_second_host: tuple[str, ...] = ("Down", "Down", "Right")
+    message_click: bool = True
 
 
 def keyfile(desk: Desk, text: str) -> None:
@@ -116,6 +138,13 @@ def _cinnamon(desk: Desk) -> None:
     desk.environment["GSETTINGS_BACKEND"] = "memory"
     desk.start("/usr/lib/x86_64-linux-gnu/xapps/xapp-sn-watcher")
     desk.start("cinnamon", "--replace")
+
+
+def _mate(desk: Desk) -> None:
+    keyfile(desk, MATE)
+    desk.start("marco", "--no-composite")
+    desk.start("/usr/libexec/mate-notification-daemon/mate-notification-daemon")
+    desk.start("mate-panel")
 
 
 QT_ON_A_PROCESSOR = {"QT_QUICK_BACKEND": "software", "LIBGL_ALWAYS_SOFTWARE": "1"}
@@ -166,11 +195,19 @@ DESKTOPS = {
             {"XDG_CURRENT_DESKTOP": "LXQt", "XDG_SESSION_TYPE": "x11", **QT_ON_A_PROCESSOR},
             BOTTOM,
             "status page",
+            message_click=False,
         ),
         Desktop(
             "cinnamon",
             _cinnamon,
             {"XDG_CURRENT_DESKTOP": "X-Cinnamon", "XDG_SESSION_TYPE": "x11", "LIBGL_ALWAYS_SOFTWARE": "1"},
+            BOTTOM,
+            "status page",
+        ),
+        Desktop(
+            "mate",
+            _mate,
+            {"XDG_CURRENT_DESKTOP": "MATE", "XDG_SESSION_TYPE": "x11", "LIBGL_ALWAYS_SOFTWARE": "1"},
             BOTTOM,
             "status page",
         ),

@@ -31,23 +31,24 @@ AWAY = (WIDTH // 3, HEIGHT // 2)
 """Where the pointer is on neither the panel nor a menu."""
 MARGIN = 8
 """Pixels around a menu or a message in a picture."""
-OPENER = '#!/bin/sh\necho "$1" >> {log}\n'
+RECORDER = '#!/bin/sh\necho "$*" >> {log}\n'
 
 Box = tuple[int, int, int, int]
 
 
 class Screen(Desk):
-    """A desktop of the tree. `opened` lists the addresses that programs opened."""
+    """A desktop of the tree. `opened` lists the addresses that were opened, `terminals` the commands in terminals."""
 
     def __init__(self, desktop: Desktop) -> None:
         super().__init__()
         self.desktop = desktop
-        self.opened = self.folder / "opened"
-        opener = self.folder / "bin" / "xdg-open"
-        opener.parent.mkdir()
-        opener.write_text(OPENER.format(log=self.opened))
-        opener.chmod(0o755)
-        path = f"{opener.parent}:{self.environment['PATH']}"
+        self.opened, self.terminals = self.folder / "opened", self.folder / "terminals"
+        programs = self.folder / "bin"
+        programs.mkdir()
+        for name, log in (("xdg-open", self.opened), ("xdg-terminal-exec", self.terminals)):
+            (programs / name).write_text(RECORDER.format(log=log))
+            (programs / name).chmod(0o755)
+        path = f"{programs}:{self.environment['PATH']}"
         self.environment |= {"GSETTINGS_BACKEND": "keyfile", "PATH": path, **desktop.variables}
 
     def bus(self) -> str:

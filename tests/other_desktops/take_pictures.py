@@ -4,7 +4,7 @@ Usage, in the tree and as an ordinary user: python -m tests.other_desktops.take_
 
 The agent, its masters and its server are real. Their state is changed as in daily life: a network goes away, a login is
 refused, the port of a forward is taken. It fails if the icon, the menu or a message does not appear, or if a left click
-does something else than docs/desktops.md says.
+or a click on the message does something else than docs/desktops.md says.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ NEEDY = CALM + "[hosts.db]\n"
 LACKING = CALM.replace("9000:127.0.0.1:8000", "9001:127.0.0.1:8001")
 """A configuration with a forward whose port is taken."""
 CROWDED = NEEDY + "".join(f'[hosts.{name}]\nconnect = "on-use"\n' for name in MANY)
+SPECIAL_NAMES = ("my_host_1", "__init__", "שרת_1", "خادم-2")
+SPECIAL = "".join(f'[hosts."{name}"]\n' for name in SPECIAL_NAMES)
 LABEL_WIDTH, NEIGHBOURS = 130, 70
 """Pixels of a state's name, and of the panel on each side of the icon."""
 SECOND_HOST = 64
@@ -46,23 +48,32 @@ def lay_out(lab: Lab) -> None:
     lab.echo(8000)
     lab.echo(9001, node=lab.laptop)
     server = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
-    lab.ssh_config({**dict.fromkeys((*NAMES, *MANY), server), "db": {**server, "PubkeyAuthentication": "no"}})
+    names = dict.fromkeys((*NAMES, *MANY, *SPECIAL_NAMES), server)
+    lab.ssh_config({**names, "db": {**server, "PubkeyAuthentication": "no"}})
 
 
 async def message(stage: Stage) -> None:
-    """Save the message about a refused login."""
+    """Save the message about a refused login, and click on it."""
     before = await stage.calm()
     stage.agent.configure(NEEDY)
     stage.agent.wait_state("db", "needs-sign-in")
     box = await stage.changed(before, "no message")
     # Some desktops show the buttons only below the pointer. The message then becomes taller.
-    await stage.desk.move((box[0] + box[2]) // 2, (box[1] + box[3]) // 2)
+    middle = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
+    await stage.desk.move(*middle)
     left, top, right, bottom = box
     taller = difference(before, await stage.calm()).crop(
         (left, top, right, HEIGHT // 2 if top < 99 else bottom)
     )
     _, _, _, below = taller.getbbox() or (0, 0, 0, 0)
     stage.save("message", (left, top, right, max(bottom, top + below)))
+    if stage.desk.desktop.message_click:
+        await stage.desk.click(*middle)
+        log = stage.desk.terminals
+        await until(
+            lambda: log.exists() and "login -- db" in log.read_text(),
+            "a click on the message does not log in",
+        )
 
 
 async def menu(stage: Stage) -> None:
@@ -124,6 +135,18 @@ def in_rows(rows: dict[str, Image.Image], middle: int) -> Image.Image:
         draw.text((6, number * height + height // 2 - 8), name, fill=(46, 52, 54), font=font)
         picture.paste(row, (LABEL_WIDTH, number * height))
     return picture
+
+
+async def names(stage: Stage) -> None:
+    """Save the menu with names that a panel could draw wrongly: with `_`, and written from right to left."""
+    others = [host["name"] for host in stage.agent.status()["hosts"] if host["state"] == "connected"]
+    stage.agent.cli("disconnect", *others)
+    stage.agent.configure(SPECIAL)
+    for name in SPECIAL_NAMES:
+        stage.agent.wait_state(name, "connected")
+    await stage.desk.move(*AWAY)
+    stage.save("names", await stage.open_menu())
+    await stage.close_menu()
 
 
 async def left_click(stage: Stage) -> None:
@@ -189,6 +212,7 @@ async def take_all(desktop: Desktop, folder: Path) -> None:
                 await left_click(stage)
                 if desktop.name == "gnome":
                     await keyboard_walk(stage)
+                await names(stage)
         except BaseException:
             desk.picture().save(folder / f"{desktop.name}-failed.png")
             raise
