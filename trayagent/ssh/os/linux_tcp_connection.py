@@ -47,8 +47,9 @@ from trayagent.netlink.inet_diag import (
 )
 from trayagent.netlink.inet_diag import inode_of as inode_in
 from trayagent.netlink.unix_diag import ESTABLISHED as UNIX_ESTABLISHED
-from trayagent.netlink.unix_diag import unix_sockets
+from trayagent.netlink.unix_diag import unix_socket
 from trayagent.ssh.os.linux_process import (
+    comm_of,
     descendants,
     descriptors,
     inode_of,
@@ -69,6 +70,7 @@ _DEEPEST = 8
 _LIST_AGAIN = 5
 _LIST_VALID_S = 0.1
 _MOST_KNOWN = 4000
+_MOST_CARRIERS = 8
 
 
 class _List(Struct, frozen=True):
@@ -84,6 +86,7 @@ class _Known:
     def __init__(self) -> None:
         self.flows: dict[int, Flow] = {}  # the direct connection of each process, by pid
         self.established = _List()
+        self.carriers: dict[int, None] = {}  # the masters that carried others, by pid
 
 
 _known = _Known()
@@ -151,12 +154,6 @@ class _Search:
 
     channel: Channel
     names: frozenset[str] = frozenset({"ssh"})
-
-    @cached_property
-    def unix_peers(self) -> dict[int, int]:
-        """The inode of the peer of each connected Unix socket, by the socket's inode."""
-        found = unix_sockets(self.channel, UNIX_ESTABLISHED, names=False)
-        return {s.inode: s.peer for s in found if s.peer}
 
     @cached_property
     def holders(self) -> dict[int, int]:
@@ -273,10 +270,22 @@ class _Search:
         return next((o for o in others if flow.inode in socket_inodes(o) and _in_background(o)), None)
 
     def _carrier(self, pid: int) -> int | None:
-        """Return the ssh process at the other end of one of the Unix sockets of `pid`."""
-        peers = (self.unix_peers.get(inode) for inode in sorted(socket_inodes(pid)))
-        found = (self.holders.get(peer) for peer in peers if peer)
-        return next((holder for holder in found if holder not in {None, pid}), None)
+        """Return the ssh process at the other end of one of the Unix sockets of `pid`.
+
+        Many hosts may have one jump host, so its master is tried first. Only then are all processes searched.
+        """
+        ends = (unix_socket(self.channel, inode) for inode in sorted(socket_inodes(pid)))
+        peers = [one.peer for one in ends if one is not None and one.state == UNIX_ESTABLISHED and one.peer]
+        for likely in [*_known.carriers] if peers else ():
+            if likely != pid and peers[0] in socket_inodes(likely) and comm_of(likely) in self.names:
+                return likely
+        found = (self.holders.get(peer) for peer in peers)
+        carrier = next((holder for holder in found if holder not in {None, pid}), None)
+        if carrier is not None:
+            if len(_known.carriers) >= _MOST_CARRIERS:
+                _known.carriers.clear()
+            _known.carriers[carrier] = None
+        return carrier
 
 
 def _is_local(flow: Flow) -> bool:
