@@ -67,10 +67,15 @@ class Program:
         admin: bool = False,
         greets: bool = True,
         python: str = sys.executable,
+        inline: bool = False,
     ) -> None:
         pipe = subprocess.PIPE
         self._child = node.popen(
-            script(name, *args, python=python), admin=admin, stdin=pipe, stdout=pipe, stderr=pipe
+            script(name, *args, python=python, inline=inline),
+            admin=admin,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
         )
         self._lines = Lines(name, self._child)
         self.first: dict[str, Any] = self.answer() if greets else {}

@@ -29,10 +29,15 @@ def system_python() -> str:
     )
 
 
-def script(name: str, *args: str, python: str = sys.executable) -> list[str]:
-    """Return the command line of a program in `inside`, independent of the user's Python settings."""
+def script(name: str, *args: str, python: str = sys.executable, inline: bool = False) -> list[str]:
+    """Return the command line of a program in `inside`, independent of the user's Python settings.
+
+    `inline`: it contains the whole program, for a user who cannot read this package.
+    """
+    path = INSIDE / f"{name}.py"
+    program = ["-c", path.read_text(encoding="utf-8")] if inline else [str(path)]
     # -I and -S ignore the environment and site-packages. The start then takes 10 ms instead of 30.
-    return [python, "-I", "-S", str(INSIDE / f"{name}.py"), *args]
+    return [python, "-I", "-S", *program, *args]
 
 
 class World:

@@ -38,4 +38,4 @@ def container(laptop: Node, network: str | None, *, mounts: bool) -> Node:
 def hostile_mux(node: Node, path: str, how: Manner, *, pid: int, ambush: bool) -> Program:
     """Start a program that listens like a master. Its first line contains the path."""
     words = (path, how, str(pid), *(["ambush"] if ambush else []))
-    return Program(node, "hostile_mux", *words, python=system_python())
+    return Program(node, "hostile_mux", *words, python=system_python(), inline=True)
