@@ -52,7 +52,7 @@ def test_the_icon_is_in_i3bar_and_a_click_is_reported(desk: Desk) -> None:
             assert not at.tray.shown
             bar = desk.i3bar("#f0f0e0")
             x, y = await at.icon(RED)
-            await until(lambda: at.tray.shown, "the tray is reported", 3)
+            await until(lambda: at.tray.shown, "the tray is reported")
             desk.save("xembed")
             at.tray.show(look(GREEN, state="web01 is connected — “all” well"))
             await at.icon(GREEN)
