@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trayagent.ssh import ssh_config_text
-from trayagent.ssh.ssh_config_text import aliases, config_files, control_paths, network_dependent
+from trayagent.ssh.ssh_config_text import (
+    aliases,
+    config_files,
+    control_paths,
+    host_patterns,
+    is_named,
+    network_dependent,
+)
 
 
 @pytest.fixture
@@ -146,3 +153,27 @@ def test_any_bytes_are_read_without_an_exception(
     aliases(path)
     control_paths(path)
     network_dependent((path,))
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("Host db web01", True),
+        ("Host web*", True),
+        ("Host web* !web01", False),
+        ("Host *", False),
+        ("Host * !db", False),
+        ("Host db", False),
+        ("Match originalhost web01,db exec true", True),
+        ("Match exec true host web*", True),
+        ("Match all", False),
+        ("Match user web01", False),
+    ],
+)
+def test_a_name_is_known_by_blocks_that_are_not_for_every_name(
+    tmp_path: Path, line: str, *, named: bool
+) -> None:
+    """A pattern that every name matches does not make a name known, and a negated one excludes it."""
+    root = tmp_path / "config"
+    root.write_text(f"{line}\n    User me\n")
+    assert is_named(host_patterns([root]), "web01") is named

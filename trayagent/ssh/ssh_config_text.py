@@ -16,6 +16,7 @@ import pwd
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from msgspec import Struct
@@ -31,6 +32,7 @@ SYSTEM = Path("/etc/ssh")
 
 Option = tuple[str, list[str]]
 
+_WILDCARDS = frozenset("*?")
 _SPECIAL = frozenset("\"'\\#")
 _CANONICALIZING = frozenset({"canonicalizehostname", "canonicalizepermittedcnames"})
 _KEYWORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$")
@@ -89,6 +91,17 @@ def aliases(path: Path) -> tuple[str, ...]:
     )
 
 
+def host_patterns(paths: Iterable[Path]) -> tuple[tuple[str, ...], ...]:
+    """Return the patterns of each Host line, and of each Match line for a host, that does not apply to every name."""
+    lines = (tuple(_patterns(*option)) for path in paths for option in _options(path))
+    return tuple(dict.fromkeys(line for line in lines if any(p.strip("*") and p[0] != "!" for p in line)))
+
+
+def is_named(patterns: Iterable[tuple[str, ...]], name: str) -> bool:
+    """Report whether one of the lines of `host_patterns` applies to this name."""
+    return any(_names(line, name) for line in patterns)
+
+
 def blocks(path: Path) -> tuple[Block, ...]:
     """Return the Host and Match blocks of all files, without the options before the first block of a file."""
     found: list[Block] = []
@@ -109,6 +122,26 @@ def options_by_file(path: Path) -> Iterator[list[Option]]:
     """Yield the options of each file in their order, including Host and Match lines."""
     for _, options in _read(path):
         yield options
+
+
+def _patterns(key: str, words: list[str]) -> Iterator[str]:
+    if key == "host":
+        yield from filter(None, words)
+    elif key == "match":
+        for criterion, value in itertools.pairwise(words):
+            if criterion.lower() in {"host", "originalhost"}:
+                yield from filter(None, value.split(","))
+
+
+def _names(patterns: tuple[str, ...], name: str) -> bool:
+    if any(p[0] == "!" and _fits(p[1:], name) for p in patterns):
+        return False
+    return any(p.strip("*") and _fits(p, name) for p in patterns)
+
+
+def _fits(pattern: str, name: str) -> bool:
+    """Report whether the pattern matches. Most have no wildcard, and a regular expression for each would be slow."""
+    return fnmatchcase(name, pattern) if _WILDCARDS.intersection(pattern) else name == pattern
 
 
 def _canonicalizes(key: str, words: list[str]) -> bool:

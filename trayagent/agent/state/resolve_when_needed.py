@@ -39,7 +39,8 @@ class Answer(Struct, frozen=True):
 
     `hop`: that machine, None if a ProxyCommand connects. `later_hops`: the other jump hosts, in the order of the route.
     `begun_at`: when `ssh -G` started, monotonic. `varies`: the answer may differ between networks. `lookups_allowed`:
-    ssh was allowed to resolve names. `known_keys`: the host keys that the known_hosts files have for the host.
+    ssh was allowed to resolve names. `known_keys`: the host keys that the known_hosts files have for the host. `named`:
+    ssh_config has a block for this name.
     """
 
     resolved: Resolved
@@ -49,6 +50,7 @@ class Answer(Struct, frozen=True):
     lookups_allowed: bool
     known_keys: frozenset[str] = frozenset()
     later_hops: tuple[Hop, ...] = ()
+    named: bool = True
 
     def event(self, name: str) -> HostResolved:
         """Return the answer as an event for the core."""
@@ -62,6 +64,7 @@ class Answer(Struct, frozen=True):
             self.lookups_allowed,
             self.known_keys,
             self.later_hops,
+            self.named,
         )
 
 
@@ -70,6 +73,7 @@ class _Text(Struct, frozen=True):
 
     varies: bool
     canonicalizes: bool
+    host_patterns: tuple[tuple[str, ...], ...]
 
 
 class Resolver:
@@ -116,7 +120,8 @@ class Resolver:
         """
         begun_at = time.monotonic()
         resolved = await self._patiently(name, lookups)
-        return await self._answer(resolved, begun_at, lookups)
+        answer = await self._answer(resolved, begun_at, lookups)
+        return replace(answer, named=ssh_config_text.is_named(self._read_text().host_patterns, name))
 
     async def alias_of(
         self,
@@ -170,7 +175,8 @@ class Resolver:
 
     def _read_text(self) -> _Text:
         if self._text is None:
-            self._text = _Text(self.network_dependent, ssh_config_text.canonicalizes(self._roots))
+            patterns = ssh_config_text.host_patterns(self._roots)
+            self._text = _Text(self.network_dependent, ssh_config_text.canonicalizes(self._roots), patterns)
         return self._text
 
     async def _answer(self, resolved: Resolved, begun_at: float, lookups: bool) -> Answer:
@@ -225,13 +231,13 @@ class HostResolver:
             self._tasks.start(f"resolve {name}", self._resolve(name, lookups))
 
     def resolve_all(self) -> None:
-        """Start to resolve all hosts except unnamed masters.
+        """Start to resolve all hosts except unnamed masters, but also those whose alias was removed.
 
         ssh may resolve names only for hosts that may be connected on this network.
         """
         state = self._shell.state
         for host in state.hosts.values():
-            if not host.unnamed:
+            if not host.unnamed or host.name_removed:
                 self.resolve(host.name, admission(host, state).open)
 
     async def finished(self, names: Iterable[str], within_s: float) -> None:

@@ -121,7 +121,8 @@ class HostResolved(Event, frozen=True):
 
     `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to query DNS.
     `known_keys` are the host keys ("TYPE SHA256:…") that the known_hosts files have for the host. `hop` is the first
-    TCP hop (None: ssh connects through a command). `later_hops` are the jump hosts that are not `hop`.
+    TCP hop (None: ssh connects through a command). `later_hops` are the jump hosts that are not `hop`. `named`:
+    ssh_config has a block for this name.
     """
 
     name: str
@@ -132,6 +133,7 @@ class HostResolved(Event, frozen=True):
     lookups_allowed: bool = True
     known_keys: frozenset[str] = frozenset()
     later_hops: tuple[Hop, ...] = ()
+    named: bool = True
 
 
 class ResolveFailed(Event, frozen=True):

@@ -79,7 +79,8 @@ class Answer(Struct, frozen=True):
     """When and where `ssh -G` last resolved a host, and whether the answer is valid on other networks.
 
     `varies`: the answer may differ between networks. `lookups_allowed`: ssh was allowed to query DNS.
-    `underlay` is the default route at that time: interface, gateway and source.
+    `underlay` is the default route at that time: interface, gateway and source. `named`: ssh_config has a block for
+    the name, None if that is not known yet.
     """
 
     begun_at: float = NEVER
@@ -87,6 +88,7 @@ class Answer(Struct, frozen=True):
     underlay: tuple[str, str | None, str | None] | None = None
     varies: bool = False
     lookups_allowed: bool = True
+    named: bool | None = None
 
 
 class ForwardState(Struct, frozen=True):
@@ -231,6 +233,7 @@ class Host(Struct, frozen=True):
     later_hops: tuple[Hop, ...] = ()  # the other jump hosts, in the order in which ssh passes them
     answer: Answer = field(default_factory=Answer)
     unnamed: bool = False
+    name_removed: bool = False  # ssh_config no longer has the name for which the master was made
     addresses: tuple[str, ...] = ()
     known_keys: frozenset[str] = frozenset()  # the host keys that known_hosts has for it
 

@@ -40,6 +40,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
             changed_at=NEVER if proven else now,
         ),
         lost=False,
+        name_removed=host.name_removed and host.unnamed,
         problem=host.problem if stays else None,
         network=None,
         path=None,

@@ -12,6 +12,7 @@ from trayagent.core.facts.hosts import Host, LoginHistory, Wish
 from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.on.forwards import without_configured
 from trayagent.core.on.network_change import forget_failure
+from trayagent.core.on.removed_names import unname
 from trayagent.core.policy.begin_attempt import give_up_attempt, publish_given_up, request_resolve
 from trayagent.core.policy.logins.when_to_retry import with_new_credentials
 from trayagent.core.policy.wanted_connection import wanted
@@ -76,7 +77,7 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     if before.wish.bounds != wish.bounds:
         context.do(Remember(host.name))
     forget_failure(context, host)
-    if host.resolved is None:
+    if host.resolved is None or before.unnamed:
         request_resolve(context, host.name)
 
 
@@ -92,5 +93,7 @@ def _unlisted(context: Context, host: Host) -> None:
             context.forget(name)  # draining masters end on their own
         return
     left = Wish(vpn=host.wish.vpn, networks=host.wish.networks)
-    context.put(host, wish=left, forwards=host.forwards.request())
+    host = context.put(host, wish=left, forwards=host.forwards.request())
     context.do(Remember(host.name))
+    if host.name_removed:  # the last answer of `ssh -G` is about another server than the master's
+        unname(context, replace(host, resolved=None, hop=None, later_hops=()))

@@ -12,6 +12,7 @@ from trayagent.core.facts.hosts import Answer, Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.time_constants import RETRY_MAX_S
 from trayagent.core.on.forwards import without_configured
+from trayagent.core.on.removed_names import restore_name, unname, was_removed
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.begin_attempt import publish_connect_failed, request_resolve
 from trayagent.core.policy.logins.when_to_retry import (
@@ -54,6 +55,13 @@ def host_resolved(context: Context, event: HostResolved) -> None:
     host = context.get(event.name)
     if host is None:
         return
+    if was_removed(host, event):
+        host = replace(host, name_removed=True)
+        if not host.wish.listed:  # keep the last answer, because the present one is about another server
+            unname(context, host)
+            return
+    elif event.named:
+        host = restore_name(host)
     old = host.resolved
     # A result with DNS look-ups may differ from one without them, although the configuration did not change.
     changed = (
@@ -69,6 +77,7 @@ def host_resolved(context: Context, event: HostResolved) -> None:
     answer = _answer(
         context, begun_at=event.begun_at, varies=event.varies, lookups_allowed=event.lookups_allowed
     )
+    answer = replace(answer, named=event.named)
     master, host_key = host.master, host.login.host_key
     if master is not None and master.target is None:
         master = replace(master, target=(old or event.resolved).target)
@@ -107,7 +116,7 @@ def _after_answer(context: Context, host: Host) -> Retry:
 def resolve_failed(context: Context, event: ResolveFailed) -> None:
     """Keep the last good result of `ssh -G`, if any. Without a result, the host cannot be connected."""
     host = context.get(event.name)
-    if host is None:
+    if host is None or host.unnamed:
         return
     problem = event.failure.problem
     if host.resolved is None:
@@ -116,7 +125,8 @@ def resolve_failed(context: Context, event: ResolveFailed) -> None:
         retry = replace(host.retry, at=context.now + RETRY_MAX_S, kind=event.failure.kind)
         host = context.put(host, user=replace(host.user, reconnect=False), retry=retry)
     elif event.lookups_allowed:  # logins use the old result, and `ssh -G` does not run again on this network
-        host = context.put(host, answer=_answer(context, varies=host.answer.varies))
+        answer = _answer(context, varies=host.answer.varies)
+        host = context.put(host, answer=replace(answer, named=host.answer.named))
     if host.problem is None or not host.retry.stopped:  # else only the shown problem says what ends the wait
         context.put(host, problem=problem)
     context.because(
