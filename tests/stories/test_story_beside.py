@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, HOME, VPN, Scene, lan, tunnel
-from tests.stories.teller import HOST_KEY, SERVER, Story
+from tests.stories.teller import ALWAYS, HOST_KEY, SERVER, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import DialBare, Kill
 from trayagent.core.facts.draining import Beside, Draining
@@ -27,9 +27,14 @@ def at(story: Story, scene: Scene) -> None:
     story.started()
 
 
-def found(story: Story, *, peer: str, local: str, made_at: float, key: str | None = None) -> str:
-    """Report an ssh that was started at `made_at`. Return the name under which the agent judges it."""
-    master = story.master(OWNER, peer=peer, local=local, control_path="", host_key=key)
+def found(
+    story: Story, *, peer: str, local: str, made_at: float, key: str | None = None, direct: bool = True
+) -> str:
+    """Report an ssh that was started at `made_at`. Return the name under which the agent judges it.
+
+    `direct` False: `peer` is the first hop, such as a jump host.
+    """
+    master = story.master(OWNER, peer=peer, local=local, control_path="", host_key=key, direct=direct)
     story.post(e.DrainingFound(story.t, master, Draining(OWNER, made_at, 1, beside=Beside())))
     return f"{OWNER} beside {master.pid}"
 
@@ -95,6 +100,29 @@ def test_a_private_server_is_contacted_only_on_the_network_of_its_connection(
     story.after(60).network(next_)
     story.after(3600)
     assert controls(story, name)[:1] == [True] * times
+
+
+def test_an_ssh_behind_a_jump_host_ends_once_the_jump_host_answers(story: Story) -> None:
+    """The local address of its transport is gone. So the banner of the first hop is enough, as for a direct ssh."""
+    at(story, HOME)
+    story.after(60).network(CAFE)
+    name = found(story, peer=SERVER, local="192.168.10.2", made_at=30, direct=False)
+    assert controls(story, name) == [True]
+    story.after(0.1).ready(name, bare=True, host_key=None, trusted=False)
+    story.after(0.2)
+    assert len(story.did(Kill, name)) == 1
+
+
+@pytest.mark.parametrize(("peer", "times"), [(NAS, 0), (SERVER, 1)])
+def test_a_private_first_hop_is_not_contacted_where_only_the_host_behind_it_was_reached(
+    story: Story, peer: str, times: int
+) -> None:
+    """The networks on which a host was reached say nothing about a jump host."""
+    story.connected(scene=CAFE)
+    story.post(e.Configured(story.t, {"web": ALWAYS}, end_beside=True))
+    master = story.master("web", peer=peer, local="192.168.10.2", control_path="", direct=False)
+    story.after(60).post(e.DrainingFound(story.t, master, Draining("web", -1e6, 1, beside=Beside())))
+    assert len(controls(story, f"web beside {master.pid}")) == times
 
 
 def test_a_network_from_before_a_wake_or_from_too_long_ago_is_unknown(story: Story) -> None:

@@ -134,20 +134,27 @@ def established(lab: Lab) -> int:
 
 
 SERVERS = {"move": SERVER["HostName"], "vpn": "10.99.0.10"}
-TUNNEL = f"-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:8000 {HOST}"
+JUMP = "203.0.113.11"
+TUNNEL = "-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:8000"
 
 
 @pytest.mark.parametrize(
-    ("supervisor", "listed", "change"),
-    [("nohup autossh", True, "move"), ("on-failure", False, "move"), ("autossh", False, "vpn")],
+    ("supervisor", "listed", "change", "target"),
+    [
+        ("nohup autossh", True, "move", HOST),
+        ("on-failure", True, "move", f"-J jump {HOST}"),
+        ("on-failure", False, "move", "socat"),
+        ("autossh", False, "vpn", HOST),
+    ],
 )
 def test_a_supervised_tunnel_is_back_without_migrating(
-    lab: Lab, agent: Agent, supervisor: str, listed: bool, change: str
+    lab: Lab, agent: Agent, supervisor: str, listed: bool, change: str, target: str
 ) -> None:
     """The agent ends the dead ssh soon, so that autossh or a unit with Restart=on-failure starts the next one.
 
     The server behind the VPN has a private address, and the VPN returns with another one for the laptop. An ssh under
-    nohup that a script started with `&` ignores SIGHUP and SIGQUIT.
+    nohup that a script started with `&` ignores SIGHUP and SIGQUIT. Behind a jump host or a ProxyCommand, the
+    transport has the TCP connection.
     """
     if supervisor != "on-failure" and shutil.which("autossh") is None:
         pytest.skip("autossh is not installed")
@@ -156,11 +163,15 @@ def test_a_supervised_tunnel_is_back_without_migrating(
         lab.vpn_up()
     server = lab.sshd(SERVERS[change])
     lab.echo(8000)
-    lab.ssh_config({HOST: {**SERVER, "HostName": SERVERS[change]}})
+    host = {**SERVER, "HostName": SERVERS[change]}
+    if "-J" in target:
+        lab.sshd(JUMP)
+    proxy = "socat - TCP:%h:%p"
+    lab.ssh_config({HOST: host, "jump": {"HostName": JUMP}, "socat": {**host, "ProxyCommand": proxy}})
     agent.start(END if listed else '[agent]\nbeside = "end"\n')
-    words = f"AUTOSSH_GATETIME=0 exec autossh -M 0 {TUNNEL}"
+    words = f"AUTOSSH_GATETIME=0 exec autossh -M 0 {TUNNEL} {target}"
     if supervisor == "on-failure":
-        words = f"until ssh {TUNNEL}; do sleep {STARTS_S}; done"
+        words = f"until ssh {TUNNEL} {target}; do sleep {STARTS_S}; done"
     ignored = "trap '' HUP QUIT; " if supervisor == "nohup autossh" else ""
     child = lab.laptop.popen(["sh", "-c", ignored + words])
     try:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
-from trayagent.agent.masters.ends_of_connection import with_ends
+from trayagent.agent.masters.ends_of_connection import with_ends, without_ends
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.draining import Beside, Draining
 from trayagent.core.facts.events import DrainingFound
@@ -21,6 +21,7 @@ from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
 from trayagent.ssh.os.control_sockets import listening
+from trayagent.ssh.os.local_daemons import may_use_daemon
 from trayagent.ssh.os.namespaces import in_other_namespace
 from trayagent.ssh.os.process import Process, age_s, read, ssh_processes
 from trayagent.ssh.os.tcp_connection import Flow, flow_of, transport_of
@@ -158,4 +159,11 @@ def _caller(process: Process) -> str:
 
 
 def _master(process: Process, flow: Flow) -> Master:
-    return with_ends(Master(process.pid, process.start_ticks, "", program=process.comm), flow)
+    """Return the facts of an ssh. If nothing shows which connection carries it, the ends are not set.
+
+    Raise NetlinkError.
+    """
+    master = Master(process.pid, process.start_ticks, "", program=process.comm)
+    if flow.via == "child" and may_use_daemon(process.pid):
+        return without_ends(master, flow)
+    return with_ends(master, flow)

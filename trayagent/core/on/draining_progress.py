@@ -23,17 +23,18 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
     made_on = (
         network_made_on(context.state, master, draining.made_at) if draining.beside is not None else None
     )
+    hop = owner if draining.beside is None or master.direct else _leading_to(context, owner, master)
     host = Host(
         f"{owner.name} {'draining' if draining.beside is None else 'beside'} {master.pid}",
-        Wish(vpn=owner.wish.vpn, networks=owner.wish.networks),
-        resolved=owner.resolved,
-        hop=owner.hop,
+        Wish(vpn=hop.wish.vpn, networks=owner.wish.networks or hop.wish.networks),
+        resolved=hop.resolved,
+        hop=hop.hop,
         unnamed=True,
-        addresses=owner.addresses,
+        addresses=hop.addresses,
         reached=Reached(
-            networks=owner.reached.networks | ({made_on} if made_on is not None else frozenset()),
-            interfaces=owner.reached.interfaces,
-            learned_vpn=owner.reached.learned_vpn,
+            networks=hop.reached.networks | ({made_on} if made_on is not None else frozenset()),
+            interfaces=hop.reached.interfaces,
+            learned_vpn=hop.reached.learned_vpn,
         ),
         login=LoginHistory(host_key=master.host_key),
     )
@@ -44,6 +45,22 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
     host = replace(host, draining=draining)
     host = install(context, host, master, proven=proven)
     context.put(host, forwards=host.forwards.rest())
+
+
+def _leading_to(context: Context, owner: Host, master: Master) -> Host:
+    """Return the host that leads to the first hop of an ssh behind a jump host or a ProxyCommand.
+
+    Its limits and networks are valid for a control there, not those of the machine behind it. If the agent knows no
+    such host, return a host without any.
+    """
+    every = (owner, *(host for host in context.state.hosts.values() if host.draining is None))
+    return next((host for host in every if _leads_to(host, master)), Host(owner.name))
+
+
+def _leads_to(host: Host, master: Master) -> bool:
+    if host.hop is None or host.hop.port != master.peer_port:
+        return False
+    return master.peer == host.hop.hostname or master.peer in host.addresses
 
 
 def found(context: Context, event: DrainingFound) -> None:

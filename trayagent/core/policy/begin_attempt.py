@@ -136,23 +136,26 @@ def control_possible(host: Host, admitted: Admission) -> bool:
         # Without a result of `ssh -G`, no control is possible yet.
         return host.resolved is not None and not no_way_to_old_address(host)
     master = host.master
-    if master is None or master.peer is None or not (master.direct or _jump_check_suffices(host)):
+    if master is None or master.peer is None or not (master.direct or _first_hop_suffices(host)):
         return False
     return not is_private(master.peer) or host.reached.at(
         admitted.route.network if admitted.route is not None else None
     )
 
 
-def _jump_check_suffices(host: Host) -> bool:
-    """Report whether the banner of the jump host is enough as a control. It is if the local address is gone.
+def _first_hop_suffices(host: Host) -> bool:
+    """Report whether the banner of the first hop is enough as a control. It is if the local address is gone.
 
-    If the local address is present, the silent machine may be the one behind the jump host, which no bare control
+    The first hop is the jump host, or the machine to which the ProxyCommand of an ssh beside a master connected. If
+    that is a proxy, it sends no banner, so the control fails.
+
+    If the local address is present, the silent machine may be the one behind the first hop, which no bare control
     reaches.
     """
     jumped = host.resolved is not None and host.resolved.proxy_jump is not None
-    return (
-        jumped and host.doubt.gone_at is not None and host.master is not None and host.master.carrier is None
-    )
+    beside = host.draining is not None and host.draining.beside is not None
+    gone = host.doubt.gone_at is not None and host.master is not None and host.master.carrier is None
+    return gone and (jumped or beside)
 
 
 def holds(context: Context, host: Host, attempt: Attempt, admitted: Admission) -> bool:
