@@ -10,6 +10,7 @@ from tests.stories.teller import ALWAYS, HOST_KEY, SERVER, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import DialBare, Kill
 from trayagent.core.facts.draining import Beside, Draining
+from trayagent.core.view import AgentFacts, view
 
 INTERNAL = "10.99.0.10"
 NAS = "192.168.10.50"
@@ -113,16 +114,20 @@ def test_an_ssh_behind_a_jump_host_ends_once_the_jump_host_answers(story: Story)
     assert len(story.did(Kill, name)) == 1
 
 
-@pytest.mark.parametrize(("peer", "times"), [(NAS, 0), (SERVER, 1)])
+@pytest.mark.parametrize(("peer", "times", "ends"), [(NAS, 0, "cannot"), (SERVER, 1, "when-proven")])
 def test_a_private_first_hop_is_not_contacted_where_only_the_host_behind_it_was_reached(
-    story: Story, peer: str, times: int
+    story: Story, peer: str, times: int, ends: str
 ) -> None:
-    """The networks on which a host was reached say nothing about a jump host."""
+    """The networks on which a host was reached say nothing about a jump host. The view says what cannot be proven."""
     story.connected(scene=CAFE)
     story.post(e.Configured(story.t, {"web": ALWAYS}, end_beside=True))
     master = story.master("web", peer=peer, local="192.168.10.2", control_path="", direct=False)
     story.after(60).post(e.DrainingFound(story.t, master, Draining("web", -1e6, 1, beside=Beside())))
     assert len(controls(story, f"web beside {master.pid}")) == times
+    (host,) = view(story.state, AgentFacts("0", 1, ""), {}, str, story.t)["hosts"]
+    assert [(one["stale"], one["signal"], one["agent_ends"]) for one in host["beside"]] == [
+        (True, "HUP", ends)
+    ]
 
 
 def test_a_network_from_before_a_wake_or_from_too_long_ago_is_unknown(story: Story) -> None:

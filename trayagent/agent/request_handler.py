@@ -98,7 +98,11 @@ class AgentHandler:
             case "why":
                 name = args["host"]
                 self._known([name])
-                return {"host": name, "decisions": self._decision_log.decisions(name)}
+                return {
+                    "host": name,
+                    "decisions": self._decision_log.decisions(name),
+                    "beside": await self._sessions_beside(name),
+                }
             case "attached":
                 self._known([args["host"]])
                 self._agent_sockets.claim(args["host"])
@@ -160,6 +164,15 @@ class AgentHandler:
                 while self._unanswered(names, began):
                     await self._views.changed()
         return self._views.current(names)
+
+    async def _sessions_beside(self, name: str) -> list[dict[str, Any]]:
+        """Search for ssh sessions beside a host's master, and return them as in the view."""
+        self._beside.viewed()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_QUEUE_S):
+                await self._shell.decided()
+        hosts = self._views.current([name])["hosts"]
+        return [session for host in hosts for session in host["beside"]]
 
     def _unanswered(self, names: Collection[str], since: float) -> bool:
         """Report whether a probe of one of these hosts (none: all) that was sent later has no answer yet."""

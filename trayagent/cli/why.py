@@ -38,10 +38,10 @@ def why(args: argparse.Namespace) -> int:
         print_line(shared.format(alias=clean(args.host), host=clean(answer["host"])))
     if not decisions:
         print_line(_("The agent has not decided anything about {host} yet.").format(host=clean(args.host)))
-        return 0
     from rich.text import Text
 
     from trayagent.cli.console import print_hanging
+    from trayagent.presentation.beside import beside_hints, beside_lines
 
     now, lines = times.now(), []
     for decision in combined(decisions):
@@ -55,4 +55,6 @@ def why(args: argparse.Namespace) -> int:
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")
         lines.append((Text(f"{times.clock(decision['at'], now, exact=True)}  "), line))
     print_hanging(lines)
+    for words in (*beside_lines(answer), *beside_hints(answer)):  # an older agent reports none
+        print_line(words)
     return 0

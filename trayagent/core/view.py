@@ -14,6 +14,7 @@ from trayagent.core.facts.roaming import Roaming
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.policy.admission import admission
+from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.begin_roaming import why_not_roaming
 from trayagent.core.policy.wanted_connection import configured_forwards
 from trayagent.core.problem_texts import vpn_problem
@@ -276,9 +277,25 @@ def _beside(state: State) -> dict[str, list[dict[str, Any]]]:
             "terminal": draining.beside.terminal or None,
             "program": draining.beside.program or None,
             "stale": host.doubt.gone_at is not None,
+            "signal": draining.beside.signal,
+            "agent_ends": _agent_ends(host, state),
         }
         found.setdefault(draining.owner, []).append((draining.made_at, shown))
     return {owner: [one for _, one in sorted(all_, key=lambda x: x[0])] for owner, all_ in found.items()}
+
+
+def _agent_ends(host: Host, state: State) -> str:
+    """Return whether the agent ends an ssh beside a master once it is proven dead ("when-proven", "no" or "cannot").
+
+    "cannot": no control is possible from this network, or the last one failed.
+    """
+    if not state.end_beside:
+        return "no"
+    admitted = admission(host, state)
+    stale = host.doubt.gone_at is not None and admitted.open
+    if stale and (host.bare_retry.kind is not None or not control_possible(host, admitted)):
+        return "cannot"
+    return "when-proven"
 
 
 def _end(ip: str | None, port: int) -> str | None:

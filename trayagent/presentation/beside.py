@@ -33,15 +33,40 @@ def beside_lines(host: Mapping[str, Any]) -> Iterator[str]:
 
 
 def beside_hints(host: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how to end the sessions whose address is gone. They hang, and the agent ends them only with a setting."""
-    stale = [str(one["pid"]) for one in host.get("beside", ()) if one["stale"]]
-    if stale:
-        words = ngettext(
-            'To end it: kill {pids}. To let the agent do that: beside = "end" under [agent]',
-            'To end them: kill {pids}. To let the agent do that: beside = "end" under [agent]',
-            len(stale),
+    """Yield how to end the sessions whose address is gone, and whether the agent will. Until then they hang."""
+    stale = [one for one in host.get("beside", ()) if one["stale"]]
+    for ends in ("no", "when-proven", "cannot"):
+        sessions = [one for one in stale if one.get("agent_ends", "no") == ends]
+        if sessions:
+            yield _hint(ends, len(sessions)).format(commands=_commands(sessions))
+
+
+def _hint(ends: str, count: int) -> str:
+    if ends == "when-proven":
+        return ngettext(
+            "To end it: {commands}. The agent ends it once its server answers",
+            "To end them: {commands}. The agent ends them once their server answers",
+            count,
         )
-        yield words.format(pids=" ".join(stale))
+    if ends == "cannot":
+        return ngettext(
+            "To end it: {commands}. The agent cannot prove from this network that it is dead",
+            "To end them: {commands}. The agent cannot prove from this network that they are dead",
+            count,
+        )
+    return ngettext(
+        'To end it: {commands}. To let the agent do that: beside = "end" under [agent]',
+        'To end them: {commands}. To let the agent do that: beside = "end" under [agent]',
+        count,
+    )
+
+
+def _commands(sessions: list[Mapping[str, Any]]) -> str:
+    """Return the commands after which a supervisor starts its ssh again. After plain `kill`, `ssh -N` exits with 0."""
+    pids: dict[str, list[str]] = {}
+    for one in sessions:
+        pids.setdefault(one.get("signal", "HUP"), []).append(str(one["pid"]))
+    return "; ".join(f"kill -{signal} {' '.join(found)}" for signal, found in pids.items())
 
 
 def _name(session: Mapping[str, Any]) -> str:

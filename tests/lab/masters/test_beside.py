@@ -63,6 +63,7 @@ def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -
         try:
             assert [(one["pid"], one["stale"]) for one in beside(agent)] == [(child.pid, False)]
             assert "1 ssh session beside the master" in agent.cli("status").stdout
+            assert "1 ssh session beside the master" in agent.cli("why", HOST).stdout
             events = agent.events()
             lab.switch("home", "cafe")
             events.wait("connected", HOST)
@@ -70,9 +71,10 @@ def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -
             time.sleep(STAYS_S)
             assert child.poll() is None
             assert 'beside = "end"' in agent.cli("doctor").stdout
-            assert f"To end it: kill {child.pid}." in agent.cli("status").stdout
-            child.terminate()
-            child.wait(ENDS_S)
+            command = f"kill -HUP {child.pid}"
+            assert f"To end it: {command}." in agent.cli("status").stdout
+            lab.laptop.check(command.split())
+            assert child.wait(ENDS_S) == 255
         finally:
             child.kill()
     until("it is forgotten", lambda: beside(agent) == [])

@@ -19,6 +19,7 @@ from trayagent.core.facts.events import DrainingFound
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
+from trayagent.ssh.master.end_master import ending_signal
 from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
 from trayagent.ssh.os.control_sockets import listening
 from trayagent.ssh.os.local_daemons import may_use_daemon
@@ -107,7 +108,8 @@ class BesideSessions:
                 return
             if process.pid not in serving:
                 made_at = time.monotonic() - age_s(process)
-                beside = Beside(terminal_of(process.pid), _caller(process))
+                ended_by = ending_signal(process.pid).name.removeprefix("SIG")
+                beside = Beside(terminal_of(process.pid), _caller(process), ended_by)
                 draining = Draining(owner, made_at, sessions=1, beside=beside)
                 self._shell.post(DrainingFound(time.monotonic(), master, draining))
 

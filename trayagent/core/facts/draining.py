@@ -6,10 +6,14 @@ from msgspec import Struct
 
 
 class Beside(Struct, frozen=True):
-    """An ssh that has its own connection beside the host's master: its terminal, and the program that started it."""
+    """An ssh that has its own connection beside the host's master: its terminal, and the program that started it.
+
+    `signal` ends it so that the program starts it again ("HUP").
+    """
 
     terminal: str = ""
     program: str = ""
+    signal: str = "HUP"
 
 
 class Draining(Struct, frozen=True):
