@@ -54,7 +54,7 @@ def lab() -> Iterator[Lab]:
             OTHER, config=["AuthenticationMethods publickey,password", "PasswordAuthentication yes"]
         )
         for address, port in (("10.20.0.11", 22), ("192.0.2.50", 2222)):  # behind a jump host
-            made.server.check(["ip", "address", "add", f"{address}/32", "dev", "lo"])
+            made.server.check(["ip", "address", "add", f"{address}/32", "dev", "lo"], admin=True)
             made.sshd(address, port)
         hosts = made.files.root / "etc/hosts"
         with hosts.open("a") as file:
