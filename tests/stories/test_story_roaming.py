@@ -771,3 +771,15 @@ def test_no_port_is_tried_without_one(story: Story, why: str) -> None:
     story.network(CAFE)
     assert story.did(Dial)
     assert not story.did(AttachByPort)
+
+
+def test_sessions_wait_for_python_on_the_server(story: Story) -> None:
+    """If python3 does not start on the server any more, `status` says so, and the agent keeps trying."""
+    roaming(story)
+    moved_to_cafe(story)
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, "no-python"))
+    assert (story.shown("web"), story.problem("web")) == ("waiting", "no-python")
+    story.after(60)
+    assert len(story.did(AttachRoaming)) == 2
+    attached(story)
+    assert (story.shown("web"), story.problem("web")) == ("connected", None)

@@ -16,6 +16,12 @@ _UNUSABLE = "the key of the login could not be used: no retry until you request 
 # is a key, or a key and its value. Rows are those of the table in docs/architecture.md.
 SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     # Draining masters.
+    (
+        "draining",
+        None,
+        ("control_path=taken",),
+        "another ssh took the control path: the sessions of the earlier connection continue",
+    ),
     ("draining", None, (), "the sessions of the old connection continue until they end"),
     ("drained", None, ("killed=True",), "the old connection was ended, with everything that still used it"),
     ("drained", None, ("carries=nothing",), "the old connection carried nothing any more and was ended"),
@@ -51,6 +57,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
         "the direct port does not answer, perhaps because of a firewall: its sessions wait for the new connection",
     ),
     ("attach-failed", None, ("code=other-machine",), "the name led to another machine: its sessions wait"),
+    ("attach-failed", None, ("code=no-python",), "python3 does not start on the server: its sessions wait"),
     ("attach-failed", None, ("code=server-rebooted",), "its server rebooted: its sessions end"),
     (
         "attach-failed",

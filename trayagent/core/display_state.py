@@ -21,6 +21,7 @@ from trayagent.core.problem_texts import (
     admission_problem,
     other_machine,
     refused_next_time,
+    relay_unreachable,
     user_needed,
     wait_problem,
 )
@@ -106,6 +107,8 @@ def _problem(host: Host, state: State, now: float, shown: DisplayState) -> Probl
     if host.master is not None and not host.suspect:
         if host.waits_for_machine:
             return other_machine(host.name)
+        if host.waits_for_relay:
+            return relay_unreachable(host.name)
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     admitted = admission(host, state, by_user=host.by_user)
@@ -192,7 +195,8 @@ def unreachable_problem(host: Host, state: State) -> Problem | None:
 
 def _with_master(host: Host, state: State, now: float) -> DisplayState:
     if not host.suspect:
-        return "connected" if host.linked else "waiting" if host.waits_for_machine else "connecting"
+        waits = host.waits_for_machine or host.waits_for_relay
+        return "connected" if host.linked else "waiting" if waits else "connecting"
     admitted = admission(host, state, by_user=host.by_user)
     if admitted.code is not None:
         return STATE_OF.get(admitted.code, "offline")

@@ -101,6 +101,13 @@ def other_machine(name: str) -> Problem:
     )
 
 
+def relay_unreachable(name: str) -> Problem:
+    """Return the problem of sessions that wait, because python3 does not start on the server any more."""
+    title = f"python3 does not start on the server, so the sessions of {name} cannot continue"
+    hint = f"Install it there again. To connect without them: trayagent reconnect --now {name}"
+    return Problem("no-python", title, hint)
+
+
 def held_back(host: Host, alike: Host, code: Code) -> Problem:
     """Return the problem of a host whose login was already refused for another host."""
     title = f"{host.name} is held back: the same login was refused for {alike.name}"

@@ -250,25 +250,32 @@ def test_the_cache_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
     assert Session(lab).end() == 0
 
 
-def on_another_machine(lab: Lab) -> str:
-    """Return a ForceCommand that runs the user's command with another machine-id and another home directory."""
+def on_another_machine(lab: Lab, *, clone: bool) -> str:
+    """Return a ForceCommand that runs the user's command with another home directory, and another machine-id.
+
+    `clone`: the machine-id is the same.
+    """
     machine, home, script = (lab.files.root / name for name in ("other-id", "other-home", "other-machine"))
     machine.write_text("f" * 32 + "\n")
     home.mkdir(mode=0o700)
+    if clone:
+        machine.write_text(Path("/etc/machine-id").read_text())
     mount = f'mount --bind {machine} /etc/machine-id; HOME={home} exec sh -c "$SSH_ORIGINAL_COMMAND"'
     script.write_text(f"#!/bin/sh\nexec unshare -rm sh -c '{mount}'\n")
     script.chmod(0o755)
     return f"ForceCommand {script}"
 
 
-def test_the_agent_returns_to_the_machine_with_the_sessions(lab: Lab, agent: Agent) -> None:
+@pytest.mark.parametrize("clone", [False, True])
+def test_the_agent_returns_to_the_machine_with_the_sessions(lab: Lab, agent: Agent, clone: bool) -> None:
     """If the host's name leads to another machine, the agent connects to the first one's address.
 
+    A clone has the same machine-id, but another host key.
     The other machine has neither program nor relay, and its answer ends nothing. If the first machine does not answer
     at its address, the sessions wait. Then the host is not up, so `reconnect --if-down` makes a new outer master.
     """
     first = lab.sshd()
-    second = lab.sshd(OTHER, config=["AllowStreamLocalForwarding no", on_another_machine(lab)])
+    second = lab.sshd(OTHER, config=["AllowStreamLocalForwarding no", on_another_machine(lab, clone=clone)])
     names = lab.name_server({"cluster.example": SERVER})
     lab.files.known_hosts.write_text(f"cluster {first.host_key}\ncluster {second.host_key}\n")
     lab.ssh_config({HOST: {**OPTIONS, "HostName": "cluster.example", "HostKeyAlias": "cluster"}})
@@ -281,6 +288,8 @@ def test_the_agent_returns_to_the_machine_with_the_sessions(lab: Lab, agent: Age
     assert session.echoes()
     assert said(agent).count("code=other-machine") == 1
     assert roams(agent)["peer"] == before["peer"]
+    if clone:
+        return
     first.stop()
     lab.switch("cafe", "office")
     until("it waits", lambda: (agent.host(HOST) or {})["state"] == "waiting", LONG_S)
@@ -292,3 +301,48 @@ def test_the_agent_returns_to_the_machine_with_the_sessions(lab: Lab, agent: Age
     assert session.echoes()
     assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
     assert session.end() == 0
+
+
+_TOOLS = "sh bash cat true sha256sum mkdir mv rm wc id ps grep readlink uname python3"
+
+
+def tools(lab: Lab) -> Path:
+    """Return a directory with the few programs that the server's users find."""
+    folder = lab.files.root / "tools"
+    folder.mkdir()
+    for name in _TOOLS.split():
+        found = next((p / name for p in map(Path, ("/usr/bin", "/bin")) if (p / name).exists()), None)
+        if found is not None:
+            (folder / name).symlink_to(found)
+    return folder
+
+
+def test_python_is_removed_and_the_relay_ended(lab: Lab, agent: Agent) -> None:
+    """The far relay is proven gone, so the sessions end, and the host works as without roaming."""
+    programs = tools(lab)
+    roaming(lab, agent, config=(f"SetEnv PATH={programs}",))
+    session = Session(lab)
+    (relay,) = relays(lab)
+    (programs / "python3").unlink()
+    os.kill(relay["pid"], signal.SIGTERM)
+    assert session.ended() == 255
+    until("it is a plain host", lambda: (agent.host(HOST) or {})["roaming"] is None)
+    assert Session(lab).end() == 0
+    until("the reason is said", lambda: "The server has no python3" in agent.cli("status").stdout)
+
+
+def test_python_is_removed_while_the_relay_runs(lab: Lab, agent: Agent) -> None:
+    """The sessions wait, `status` says why and what to do, and they continue when python3 is there again."""
+    programs = tools(lab)
+    before = roaming(lab, agent, config=(f"SetEnv PATH={programs}", "AllowStreamLocalForwarding no"))
+    session = Session(lab)
+    python = (programs / "python3").readlink()
+    (programs / "python3").unlink()
+    lab.switch("home", "cafe")
+    until("it waits", lambda: (agent.host(HOST) or {})["state"] == "waiting", LONG_S)
+    host = agent.host(HOST) or {}
+    assert host["problem"]["code"] == "no-python"
+    assert host["roaming"]["pid"] == before["roaming"]["pid"]
+    assert "trayagent reconnect --now web01" in agent.cli("status").stdout
+    (programs / "python3").symlink_to(python)
+    assert session.echoes()

@@ -10,6 +10,8 @@ from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.attach_to_port import PortAttacher
 from trayagent.agent.roaming.end_connection import ConnectionEnder
+from trayagent.agent.roaming.far_relay_without_python import Found
+from trayagent.agent.roaming.far_relay_without_python import check as check_without_python
 from trayagent.agent.roaming.install_far_relay import install_if_missing
 from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_connection import NearRelayConnection
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 ATTACH_S = 65.0  # the near relay gives up after 60 s
 # The near relay's codes for a channel on which no far relay answered: the command ended, or printed only an error.
 _NO_PROGRAM = frozenset({"closed", "no-marker"})
+# The far relay is gone for certain.
+_PROVEN = frozenset({"far-relay-lost", "server-rebooted"})
 
 
 class OuterAttacher:
@@ -65,26 +69,32 @@ class OuterAttacher:
             sessions = carried_by(pid).sessions
             self._shell.post(RoamingAttached(now(), name, outer.pid, sessions, by_port=True))
             return
+        gone: Found | None = None
         try:
             answer = await self.attached(near, kept, outer)
             if answer.get("error") in _NO_PROGRAM and await self._is_installed_again(name, outer):
                 answer = await self.attached(near, kept, outer)
+            if answer.get("error") in _NO_PROGRAM:
+                gone = await check_without_python(self._present_path(name, outer), kept)
         except (TrayagentError, OSError) as error:
             said = error.title if isinstance(error, TrayagentError) else str(error)
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, "no-channel", said))
             return
-        rebooted = answer.get("machine") == kept.machine and answer.get("boot") != kept.far_boot
+        same = answer.get("machine") == kept.machine
+        rebooted = same and answer.get("boot") != kept.far_boot
         if answer["ok"] is True and not rebooted:
             self._note_address(kept, outer)
             self._shell.post(RoamingAttached(now(), name, outer.pid, carried_by(pid).sessions))
-        elif rebooted:
-            await self._dead(kept, outer, "server-rebooted")
+        elif (same or gone is not None) and not _may_be_same(host, outer):
+            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, "other-machine"))
+        elif rebooted or gone in _PROVEN:
+            await self._dead(kept, outer, "server-rebooted" if rebooted else str(gone))
             self._records.drop_roaming(kept.token[:16])
-        elif answer.get("error") == "unknown" and answer.get("machine") == kept.machine:
+        elif answer.get("error") == "unknown" and same:
             await self._dead(kept, outer, "far-relay-lost")
             self._lost.mark(kept)  # the far relay may still run without its socket, and hold remote forwards
         else:
-            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, str(answer.get("error"))))
+            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, gone or str(answer.get("error"))))
 
     async def attached(self, near: NearRelayConnection, kept: KeptRoaming, outer: Master) -> dict[str, Any]:
         """Return the near relay's answer to an attach over a channel of this outer master.
@@ -152,3 +162,9 @@ class OuterAttacher:
         self._shell.post(RoamingAttachFailed(time.monotonic(), kept.host, outer.pid, why))
         log.info("%s: the inner master %s ends: %s", kept.host, kept.inner, why)
         await self._ender.end_here(kept, why)
+
+
+def _may_be_same(host: Host, outer: Master) -> bool:
+    """Report whether an outer master may have reached the inner one's machine. A clone has another host key."""
+    inner = host.roaming.inner.host_key if host.roaming is not None else None
+    return inner is None or outer.host_key is None or outer.host_key == inner

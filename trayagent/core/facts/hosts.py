@@ -342,6 +342,12 @@ class Host(Struct, frozen=True):
         return elsewhere and not self.linked and not self.attaching and self.attempt is None
 
     @property
+    def waits_for_relay(self) -> bool:
+        """Whether the sessions wait, because python3 does not start on the server and their far relay may still run."""
+        waits = self.roaming is not None and self.roaming.trouble == "no-python" and not self.linked
+        return waits and self.master is not None and self.attempt is None
+
+    @property
     def ending(self) -> bool:
         """Whether the agent has killed the master and only waits for its end."""
         replaced = self.attempt is not None and self.attempt.taking_over

@@ -31,6 +31,7 @@ Code = Literal[
     "network-not-allowed",
     "not-here",
     "other-machine",
+    "no-python",
     "ssh-missing",
     "disk-full",
     "config-error",

@@ -27,6 +27,7 @@ class Roaming(Struct, frozen=True):
     `port` is the TCP port of the server on which the far relay listens: 0 if no port of the range was free, None if
     none was requested. `by_port_since` is when the link moved to that port, None if a channel of an outer master
     carries it. `port_failed`: the last attach by port failed, and the agent reported that.
+    `trouble` is the code of the last failed attach, None since an attach succeeded.
     `began_at` is when roaming began. `short_lives` counts the previous inner masters that ended soon after their start.
     """
 
@@ -49,6 +50,7 @@ class Roaming(Struct, frozen=True):
     port: int | None = None
     by_port_since: float | None = None
     port_failed: bool = False
+    trouble: str | None = None
 
 
 class RoamingStart(Struct, frozen=True):

@@ -119,6 +119,7 @@ def attached(context: Context, event: RoamingAttached) -> None:
         sessions=event.sessions,
         address=_address_there(host, event.pid) or before.address,
         elsewhere=None,
+        trouble=None,
         sought_from=frozenset(),
         by_port_since=by_port_since,
     )
@@ -139,7 +140,12 @@ def attached_by_port(context: Context, event: RoamingAttachedByPort) -> None:
         return
     before = host.roaming
     roaming = replace(
-        before, by_port_since=context.now, away_since=None, sessions=event.sessions, port_failed=False
+        before,
+        by_port_since=context.now,
+        away_since=None,
+        sessions=event.sessions,
+        port_failed=False,
+        trouble=None,
     )
     context.put(host, roaming=roaming)
     took_ms = _took_ms(host, before, context.now)
@@ -188,7 +194,7 @@ def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
     current = host.master is not None and host.master.pid == event.pid
     other = current and event.code == "other-machine"
     at = context.now if not current else float("inf") if other else later
-    roaming = replace(host.roaming, attaching=None, failed=failed, retry_at=at)
+    roaming = replace(host.roaming, attaching=None, failed=failed, retry_at=at, trouble=event.code)
     context.put(host, roaming=replace(roaming, elsewhere=event.pid if other else roaming.elsewhere))
     context.because(host.name, 0, "attach-failed", Evidence.of(outer=event.pid, code=event.code))
 
