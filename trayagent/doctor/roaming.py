@@ -187,8 +187,10 @@ def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Find
         version = "no python3" if server.python is None else f"python3 {server.python[0]}.{server.python[1]}"
         yield _cannot(name, f"its server has {version}", "no-python", "Install python3 3.7 or later there")
     if server.unwritable:
-        reason = f"its server cannot write the far relay to ~/.cache/trayagent: {server.unwritable}"
-        yield _cannot(name, reason, "unwritable", "Make room in your home directory there")
+        title = f"{name}: its server cannot write the far relay to ~/.cache/trayagent: {server.unwritable}"
+        why = "If the host does not roam yet, it works as a plain host: its sessions end when the network changes."
+        remedy = "Make room in your home directory there"
+        yield problem("roaming-unwritable", title, why, *_or_turn_off(name, remedy), host=name)
     if server.others:
         others = " and ".join(server.others)
         title = f"{name}: its name may lead to several machines: {others} are no addresses of this server"
@@ -206,8 +208,10 @@ def judged(name: str, server: RoamingServer, roam_for_s: float) -> Iterator[Find
         )
         yield advice("roaming-by-address", title, why, *_or_turn_off(name, "Check the rules"), host=name)
     if server.kills:
-        title = f"{name}: its server ends all processes of a user at logout (KillUserProcesses)"
-        why = "Its sessions end with the connection that started them, as without roaming."
+        title = (
+            f"{name}: it cannot roam: its server ends all processes of a user at logout (KillUserProcesses)"
+        )
+        why = "It works as a plain host: its sessions end when the network changes."
         remedy = "Make `systemd-run --user --scope` work there"
         yield advice("roaming-processes-end", title, why, *_or_turn_off(name, remedy), host=name)
     patience_s = _client_alive_s(server)

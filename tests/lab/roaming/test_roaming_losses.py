@@ -346,3 +346,17 @@ def test_python_is_removed_while_the_relay_runs(lab: Lab, agent: Agent) -> None:
     assert "trayagent reconnect --now web01" in agent.cli("status").stdout
     (programs / "python3").symlink_to(python)
     assert session.echoes()
+
+
+def test_a_server_that_ends_processes_at_logout_keeps_a_plain_connection(lab: Lab, agent: Agent) -> None:
+    """With KillUserProcesses and without a user manager, `status` gives that as the reason."""
+    programs = tools(lab)
+    for name, script in (("busctl", "echo 'b true'"), ("systemd-run", "exit 1")):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    lab.join("home")
+    lab.sshd(config=(f"SetEnv PATH={programs}",))
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(ROAMS)
+    until("the reason is said", lambda: "KillUserProcesses" in agent.cli("status").stdout)
+    assert Session(lab).end() == 0

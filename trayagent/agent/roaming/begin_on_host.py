@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 _MAX_PATH, _MAX_PORT = 4096, 65_535
 # With these codes of the far relay, the next start would fail, too.
-_LASTING = frozenset({"no-shell", "no-python", "no-answer", "unsafe-folder", "not-installed"})
+_LASTING = frozenset({"no-shell", "no-python", "no-scope", "no-answer", "unsafe-folder", "not-installed"})
 
 
 class NotPossibleError(Exception):

@@ -28,10 +28,14 @@ _LINK = b'{"do": "link"}\n'
 _RUN = "cd ~/.cache/trayagent && {prefix}python3 -s -S -E -m far_relay {words}"
 # With KillUserProcesses=yes, logind kills the processes of a login at its end, unless they have a scope of their own.
 # Source: logind.conf(5).
-_SCOPE = """s=
+_NO_SCOPE = "TRAY-NO-SCOPE"
+_SCOPE = f"""s=
 k=$(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager \
 KillUserProcesses 2>/dev/null)
-case $k in *true*) s='systemd-run --user --scope --quiet --' ;; esac
+case $k in *true*)
+  s='systemd-run --user --scope --quiet --'
+  $s true </dev/null >/dev/null 2>&1 || {{ echo {_NO_SCOPE}; exit; }} ;;
+esac
 set -- $SSH_CONNECTION
 """
 
@@ -160,6 +164,8 @@ async def _run(control_path: str, script: str, token: str) -> FarAnswer:
         raise FarError("no-shell")
     if NO_PYTHON in lines:
         raise FarError("no-python")
+    if _NO_SCOPE in lines:
+        raise FarError("no-scope")
     if ABSENT in lines:
         raise _AbsentError
     return _answer(lines)

@@ -7,6 +7,7 @@ from trayagent.errors import TrayagentError
 _TITLES = {
     "no-shell": "The server runs no commands for this account",
     "no-python": "The server has no python3",
+    "no-scope": "The server ends all processes at logout (KillUserProcesses), and its systemd-run --user fails",
     "no-answer": "The far relay does not start with the server's python3, which must be 3.7 or later",
     "too-many": "Too many far relays of this account run on the server",
     "unsafe-folder": "Other users can open the folder for the far relay's socket on the server",
