@@ -150,9 +150,12 @@ class Hands:
 
     def _count(self, action: a.CountCarried) -> None:
         living = self._world.living.get(action.master.pid)
+        inner = self._world.inners.living.get(action.name)
         if living is not None:
             count = self._world.sessions.of(living)
             self._world.post(e.Carried(0, action.name, action.master.pid, count, 0))
+        elif inner is not None:
+            self._world.post(e.Carried(0, action.name, action.master.pid, inner.sessions, 0))
 
     def _way(self, action: a.Dial | a.DialBare, role: Role) -> tuple[Connection | None, tuple[Leg, ...], str]:
         """Return how an attempt reaches its server, as `way_of` does."""

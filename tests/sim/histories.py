@@ -97,6 +97,8 @@ AROUND_THEM = (
 
 # Words for sessions. A reconnect keeps the sessions of a master that answers.
 SESSIONS: dict[str, tuple[str, ...]] = {"session": HOSTS, "sessions end": HOSTS, "reconnect now": HOSTS}
+# The user removes the control socket of a host that roams, and the next ssh becomes the master there.
+TAKES: dict[str, tuple[str, ...]] = {"take path": HOSTS}
 BESIDE_THEM = (
     "reconnect",
     "reconnect",
@@ -145,7 +147,7 @@ ROAMERS = ("web", "lab", "db", "use", "fresh", "login", *SEVERAL)
 # Words for a network manager's reports.
 REPORTS: dict[str, tuple[str, ...]] = {"portal": ("home", "cafe", "office"), "portal over": ("",)}
 
-_OBJECTS = WORDS | PROCESSES | SESSIONS | REPORTS | REQUESTS
+_OBJECTS = WORDS | PROCESSES | SESSIONS | TAKES | REPORTS | REQUESTS
 
 # If these words do not happen too often, no server at home has a reason to delay a login.
 HARMLESS = {
@@ -210,6 +212,8 @@ def history_of_roaming(seed: int) -> History:
         "vpn down",
         "nologin",
         "stuck",
+        *TAKES,
+        *SESSIONS,
     ]
     words += random.sample(sorted(WORDS), 3)
     return _drawn(random, names, words, 1, 40, ((0.0, "roam", ""),))

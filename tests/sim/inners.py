@@ -24,13 +24,19 @@ _FIRST_PID = 10_000
 
 @dataclass
 class Inner:
-    """One inner master, with its server, that server's boot number, and the outer master that carries the link."""
+    """One inner master, with its server, that server's boot number, and the outer master that carries the link.
+
+    `first` is the outer master with which it drains, after the user's own ssh took its control path. `sessions` are
+    the sessions that it then has.
+    """
 
     master: Master
     host: str
     machine: str
     boot: int
     carrier: Living | None = None
+    first: Living | None = None
+    sessions: int = 0
 
 
 class Inners:
@@ -60,10 +66,40 @@ class Inners:
 
     def lost(self, outer: Living) -> None:
         """Record that an outer master ended, and with it the link that it carried."""
-        inner = self.living.get(outer.host)
-        if inner is not None and inner.carrier is outer:
-            inner.carrier = None
-            self._world.post(r.RoamingAway(0, inner.host, "closed"))
+        for inner in [*self.living.values()]:
+            if inner.carrier is outer:
+                inner.carrier = None
+                self._world.post(r.RoamingAway(0, inner.host, "closed"))
+
+    def drain(self, name: str) -> bool:
+        """Let the inner master of a host drain, because the user's own ssh takes its control path.
+
+        Return whether the agent knows the inner master, so that this happens.
+        """
+        world, inner = self._world, self.living.get(name)
+        host = world.state.hosts.get(name)
+        if inner is None or host is None or host.roaming is None or host.roaming.ending:
+            return False
+        if host.roaming.inner.pid != inner.master.pid:
+            return False
+        world.forwarding.close(inner.master.pid, inner.carrier.connection if inner.carrier else None)
+        inner.host = f"{name} draining {inner.master.pid}"
+        inner.first = world.living.get(host.master.pid) if host.master is not None else None
+        if inner.first is not None:
+            inner.sessions, inner.first.sessions = inner.first.sessions, 0
+            self._move(inner.first, f"/cm/{name}.outer.{inner.master.pid}")
+        self.living[inner.host] = self.living.pop(name)
+        return True
+
+    def drains_with(self, outer: Living) -> bool:
+        """Report whether an inner master that drains has this outer master."""
+        return any(inner.first is outer for inner in self.living.values())
+
+    def end_sessions(self, name: str) -> None:
+        """Let all sessions through the draining inner masters of a host end."""
+        for inner in self.living.values():
+            if inner.host.startswith(f"{name} draining "):
+                inner.sessions = 0
 
     def end(self, name: str, *, by_request: bool) -> None:
         """End the inner master of a host, if there is one."""
@@ -98,7 +134,18 @@ class Inners:
     def found(self) -> None:
         """Report the living inner masters to the next agent."""
         for inner in self.living.values():
-            self._world.post(r.RoamingFound(0, inner.host, inner.master, f"/cm/{inner.host}.outer"))
+            owner, drains, _ = inner.host.partition(" draining ")
+            first = (
+                inner.first
+                if inner.first is not None and inner.first.master.pid in self._world.living
+                else None
+            )
+            self._world.post(
+                r.RoamingFound(
+                    0, owner, inner.master, f"/cm/{owner}.outer",
+                    lost_path=bool(drains), outer=first.master if first is not None else None,
+                )
+            )  # fmt: skip
 
     def _begin(self, action: a.BeginRoaming) -> None:
         world, name = self._world, action.name

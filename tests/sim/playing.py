@@ -250,10 +250,10 @@ def _session(world: World, word: str, which: str) -> bool:
             world.go_on(which)
         case "exit" | "-O exit" if which in world.roles:
             world.leave(which, by_request=word == "-O exit")
-        case "connect" if which in world.roles:
-            world.connect_by_hand(which)
+        case "connect" | "take path" if which in world.roles:
+            world.connect_by_hand(which, takes_path=word == "take path")
         case _:
-            return word in {"exit", "-O exit", "connect"}
+            return word in {"exit", "-O exit", "connect", "take path"}
     return True
 
 

@@ -61,7 +61,11 @@ class Rules:
                 assert action.master.control_path, self.says(action.name, "asked although it drains")
                 self._may_be_tried(action.name, "probe")
             case a.EndRoaming():
-                wanted = self.stopping or action.name in self.disconnected | self.renewed
+                owner, drains, _ = action.name.partition(" draining ")
+                inner = self.world.inners.living.get(action.name)
+                wanted = self.stopping or owner in self.disconnected | self.renewed
+                if drains:
+                    wanted = wanted or owner in self.ended_at_once or inner is None or not inner.sessions
                 assert wanted, self.says(action.name, "an inner master ended, and no user wanted that")
             case a.Kill():
                 self._kill(action.name, action.master.pid, self._reason(action.name, state))
@@ -79,8 +83,12 @@ class Rules:
         assert not inner, self.says(name, f"the inner master {pid} was killed")
         if reason == "user":
             return
-        self._hands_off(name, "killed")
         living = self.world.living.get(pid)
+        if living is not None and " draining " in name and not living.draining:
+            used = any(one.carrier is living for one in self.world.inners.living.values())
+            assert not used, self.says(name, f"pid {pid} killed although it carries an inner master")
+            return
+        self._hands_off(name, "killed")
         if living is None or (living.draining and not self.world.sessions.of(living)):
             return
         now, connection = self.world.clock.now, living.connection
@@ -298,6 +306,7 @@ class Rules:
                 world.forwarding.at_rest(name, host)
         self.connected()
         self._one_each()
+        self._earlier_sessions_continue()
 
     def connected(self) -> None:
         """Check that every host is connected that should be and may be connected."""
@@ -321,10 +330,23 @@ class Rules:
             return flow is not None and self._here(flow) in self.reached_at[name]
         return self.world.manager.allows(role)
 
+    def _earlier_sessions_continue(self) -> None:
+        """Check that each inner master that drains has a link, if the host's outer master reaches its machine."""
+        for inner in self.world.inners.living.values():
+            owner, drains, _ = inner.host.partition(" draining ")
+            outer, host = self.world.listening(owner), self.world.state.hosts.get(owner)
+            if not drains or outer is None or host is None or host.roaming is None or not host.linked:
+                continue
+            if outer.connection.machine.name == inner.machine and host.roaming.carrier == outer.master.pid:
+                carried = inner.carrier is not None and inner.carrier.connection.carries
+                assert carried, self.says(inner.host, "its sessions wait for ever")
+
     # 4. Each host has at most one master of the agent, and the agent does not touch paused hosts.
 
     def _one_each(self) -> None:
-        ours = [x.host for x in self.world.living.values() if x.master.started_by_agent and not x.draining]
+        inners = self.world.inners
+        living = [x for x in self.world.living.values() if not x.draining and not inners.drains_with(x)]
+        ours = [x.host for x in living if x.master.started_by_agent]
         for name in set(ours):
             assert ours.count(name) == 1, self.says(name, f"{ours.count(name)} masters of ours")
 

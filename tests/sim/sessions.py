@@ -26,6 +26,7 @@ class Sessions:
         for living in [x for x in self._world.living.values() if x.host == name]:
             living.sessions = 0
             self.end_if_drained(living)
+        self._world.inners.end_sessions(name)
 
     def end_if_drained(self, living: Living) -> None:
         """End a draining master that carries no session any more."""

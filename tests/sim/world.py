@@ -182,7 +182,7 @@ class World:
             if living.draining:
                 draining = Draining(living.host, self.clock.now, self.sessions.of(living))
                 self.post(e.DrainingFound(0, living.master, draining))
-            else:
+            elif not self.inners.drains_with(living):
                 self._found(living, fresh=False, survivor=living.master.pid in known)
         self.post(e.Started(0))
 
@@ -215,14 +215,20 @@ class World:
 
     # The user.
 
-    def connect_by_hand(self, name: str) -> None:
-        """Start a master as the user would with ssh, if no master listens on the path and the login succeeds."""
+    def connect_by_hand(self, name: str, *, takes_path: bool = False) -> None:
+        """Start a master as the user would with ssh, if no master listens on the path and the login succeeds.
+
+        `takes_path`: the user removed the control socket of the inner master before.
+        """
         role = self.roles[name]
-        if self.listening(name) is not None or name in self.inners.living:
+        roams = name in self.inners.living
+        if takes_path != roams or (self.listening(name) is not None and not roams):
             return
 
         def done(_outcome: Outcome, connection: Connection | None) -> None:
-            if connection is not None and self.listening(name) is None:
+            if connection is None or (takes_path and not self.inners.drain(name)):
+                return
+            if self.listening(name) is None and name not in self.inners.living:
                 # the user's own connection ends the effect of `disconnect`
                 self.rules.disconnected.discard(name)
                 self._found(

@@ -230,6 +230,7 @@ def test_a_refused_outer_login_ends_nothing(story: Story) -> None:
     story.network(CAFE)
     story.after(0.4).fails("web", "auth", positive=True)
     story.after(60)
+    story.post(e.MasterEnded(story.t, "web draining 900", 900))
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
     story.ended("web", 101)
     assert story.shown("web") == "needs-sign-in"
@@ -245,6 +246,7 @@ def test_the_offline_timer_ends_only_the_outer_master(story: Story) -> None:
     roaming(story, replace(ON_USE, roam=True))
     story.network(NOTHING)
     story.after(700)
+    story.post(e.MasterEnded(story.t, "web draining 900", 900))
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
     story.ended("web", 101)
     story.network(CAFE)
@@ -397,6 +399,7 @@ def test_ssh_exit_on_the_inner_master_ends_the_host(story: Story) -> None:
     """`ssh -O exit` on the inner master ends the host's connection, as on a plain host."""
     roaming(story)
     story.ended("web", INNER.pid, by_request=True)
+    story.post(e.MasterEnded(story.t, "web draining 900", 900))
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
     story.ended("web", 101)
     story.after(3600)
@@ -478,6 +481,7 @@ def test_a_login_of_the_user_takes_the_place_of_a_dead_inner_master(story: Story
     """
     roaming(story)
     theirs = story.found("web", control_path="/cm/web")
+    story.post(e.MasterEnded(story.t, "web draining 900", 900))
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
     assert story.living("web").pid == theirs.pid
     assert story.host("web").roaming is None
@@ -573,6 +577,7 @@ def test_a_login_of_the_user_ends_a_master_that_is_not_back_at_its_path(story: S
     roaming(story)
     story.ended("web", INNER.pid, kind="died")
     theirs = story.found("web", control_path="/cm/web")
+    story.post(e.MasterEnded(story.t, "web draining 900", 900))
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
     assert story.living("web").pid == theirs.pid
 
@@ -581,6 +586,7 @@ def test_an_idle_on_use_host_ends_with_its_inner_master(story: Story) -> None:
     """If ControlPersist ends an on-use host's inner master, the outer one ends, too, and neither is started again."""
     roaming(story, replace(ON_USE, roam=True))
     story.ended("web", INNER.pid)
+    story.post(e.MasterEnded(story.t, "web draining 900", 900))
     assert [x.master.pid for x in story.actions if isinstance(x, Kill)] == [101]
     story.ended("web", 101)
     story.after(3600)
@@ -771,6 +777,62 @@ def test_no_port_is_tried_without_one(story: Story, why: str) -> None:
     story.network(CAFE)
     assert story.did(Dial)
     assert not story.did(AttachByPort)
+
+
+def earlier(story: Story) -> None:
+    """Let the user's own ssh take the control path of a host that roams."""
+    roaming(story)
+    story.post(e.MasterFound(story.t, "web", story.master("web", started_by_agent=False), fresh=True))
+
+
+def test_an_ssh_that_takes_the_control_path_ends_no_session(story: Story) -> None:
+    """The inner master drains with its outer master. Its link moves to the next outer master of the host."""
+    earlier(story)
+    inner = story.host("web draining 900")
+    assert not story.did(Kill)
+    assert not story.did(Kill, inner.name)
+    assert inner.roaming is not None
+    assert (inner.roaming.inner.pid, inner.master and inner.master.pid) == (900, 101)
+    story.post(e.Carried(story.t, inner.name, 900, 2, 0))
+    shown = view(story.state, AgentFacts("", 0, ""), {}, lambda _: "", story.t)
+    assert [one["sessions"] for host in shown["hosts"] for one in host["draining"]] == [2]
+    moved_to_cafe(story)
+    assert not story.did(AttachRoaming, inner.name)  # until it is clear which master is the outer one
+    plain = story.living("web")
+    new = replace(INNER, pid=901)
+    story.post(r.RoamingBegan(story.t, "web", new, replace(plain, control_path=OUTER_PATH)))
+    story.post(r.RoamingAttached(story.t, inner.name, plain.pid, 2))
+    (end,) = story.did(Kill, inner.name)
+    assert isinstance(end, Kill)
+    assert end.master.pid == 101
+    assert not story.did(EndRoaming, inner.name)
+
+
+@pytest.mark.parametrize("request_", [user_events.UserDisconnect, user_events.UserReconnect])
+def test_the_user_ends_the_sessions_without_a_control_path(story: Story, request_: Any) -> None:
+    """`disconnect` and `reconnect --now` end the inner master with its far relay, and then its outer master."""
+    earlier(story)
+    name = "web draining 900"
+    now = {"at_once": True} if request_ is user_events.UserReconnect else {}
+    story.post(request_(story.t, ("web",), **now))
+    (end,) = story.did(EndRoaming, name)
+    assert isinstance(end, EndRoaming)
+    assert end.pid == 900
+    assert not story.did(Kill, name)
+    story.post(e.MasterEnded(story.t, name, 900))
+    assert len(story.did(Kill, name)) == 1
+    story.post(e.MasterEnded(story.t, name, 101))
+    assert name not in story.state.hosts
+
+
+def test_an_inner_master_without_control_path_and_sessions_ends(story: Story) -> None:
+    """It may hold ports of forwards, so the agent ends it once it has had no session for 10 s."""
+    earlier(story)
+    name = "web draining 900"
+    for _ in range(2):
+        story.post(e.Carried(story.t, name, 900, 0, 0))
+        story.after(11)
+    assert len(story.did(EndRoaming, name)) == 1
 
 
 def test_sessions_wait_for_python_on_the_server(story: Story) -> None:

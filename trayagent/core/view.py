@@ -251,8 +251,8 @@ def _forward(state: ForwardState, *, by_hand: bool) -> dict[str, Any]:
 def _draining(state: State, wall: Wall) -> dict[str, list[dict[str, Any]]]:
     """Return the earlier masters that still carry sessions, by host, oldest first."""
     found: dict[str, list[dict[str, Any]]] = {}
-    every = [(h.draining, h.master) for h in state.hosts.values() if h.draining and h.master]
-    living = [(draining, master) for draining, master in every if draining.beside is None]
+    every = [(h.draining, h.forwarding_master) for h in state.hosts.values() if h.draining is not None]
+    living = [(draining, m) for draining, m in every if m is not None and draining.beside is None]
     for draining, master in sorted(living, key=lambda one: one[0].made_at):
         found.setdefault(draining.owner, []).append(
             {

@@ -360,3 +360,42 @@ def test_a_server_that_ends_processes_at_logout_keeps_a_plain_connection(lab: La
     agent.start(ROAMS)
     until("the reason is said", lambda: "KillUserProcesses" in agent.cli("status").stdout)
     assert Session(lab).end() == 0
+
+
+@pytest.mark.parametrize("how", [f"ssh -O stop {HOST}", "rm ~/.ssh/cm-*"])
+def test_another_ssh_takes_the_control_path(lab: Lab, agent: Agent, how: str) -> None:
+    """The open sessions continue without the control path, also after a move and with the next agent.
+
+    `status` counts them, and `disconnect` ends them with their far relay.
+    """
+    before = roaming(lab, agent, 'local = ["9000:localhost:8000"]\n')
+    lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "auto"}})
+    old = Session(lab)
+    lab.laptop.run(["sh", "-c", how])
+    new = Session(lab)
+    until("the agent adopts it", lambda: (agent.host(HOST) or {})["pid"] != before["pid"])
+    assert old.echoes()
+    assert new.echoes()
+    until("it is counted", lambda: [one["sessions"] for one in drains(agent)] == [1])
+    if how.startswith("rm"):
+        agent.kill9()
+        agent.start()
+        until(
+            "it is found again", lambda: [one["pid"] for one in drains(agent)] == [before["roaming"]["pid"]]
+        )
+        assert old.echoes()
+        lab.switch("home", "cafe")
+        assert old.echoes()
+        assert roams(agent)["roaming"]["pid"] != before["roaming"]["pid"]
+        lab.switch("cafe", "office")
+        assert old.echoes()
+        assert not alive(before["pid"])
+        until("no other far relay is left", lambda: len(relays(lab)) == 2, LONG_S)
+    agent.cli("disconnect", HOST)
+    assert old.ended() == 255
+    until("no far relay is left", lambda: not relays(lab), LONG_S)
+
+
+def drains(agent: Agent) -> list[dict[str, Any]]:
+    """Return the draining masters of the host."""
+    return list((agent.host(HOST) or {})["draining"])

@@ -208,7 +208,8 @@ class Discovery:
         sockets = listening(os.getuid())
         self._records.keep_only({s.pid for s in sockets})
         present = {s.path: s.pid for s in sockets if s.present}
-        known = self._records.draining().keys() | self._records.inner_pids() | _known_pids(self._shell.state)
+        known = self._records.draining().keys() | self._records.inner_pids() | self._records.outer_pids()
+        known |= _known_pids(self._shell.state)
         for socket in sockets:
             if socket.pid in known or in_other_namespace(socket.pid):
                 continue

@@ -9,7 +9,7 @@ from typing import Any
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.attach_to_port import PortAttacher
-from trayagent.agent.roaming.end_connection import ConnectionEnder
+from trayagent.agent.roaming.end_connection import ConnectionEnder, name_of
 from trayagent.agent.roaming.far_relay_without_python import Found
 from trayagent.agent.roaming.far_relay_without_python import check as check_without_python
 from trayagent.agent.roaming.install_far_relay import install_if_missing
@@ -159,7 +159,8 @@ class OuterAttacher:
     async def _dead(self, kept: KeptRoaming, outer: Master, why: str) -> None:
         """End a connection on this machine, because its server reported that the far relay is gone."""
         # Post the reason here: the watch on the inner master reports only that the master died.
-        self._shell.post(RoamingAttachFailed(time.monotonic(), kept.host, outer.pid, why))
+        name = name_of(self._shell.state, kept)
+        self._shell.post(RoamingAttachFailed(time.monotonic(), name, outer.pid, why))
         log.info("%s: the inner master %s ends: %s", kept.host, kept.inner, why)
         await self._ender.end_here(kept, why)
 

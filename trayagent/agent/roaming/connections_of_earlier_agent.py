@@ -14,10 +14,12 @@ from trayagent.agent.roaming.near_relay_connection import NearRelayError, NearRe
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.restore_control_path import ControlPathRestorer
 from trayagent.agent.state.record_types import KeptRoaming
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.roaming_events import (
     RoamingFound,
 )
 from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.process import alive
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +63,11 @@ class EarlierConnections:
         near = self._near_relay.connection
         if near is None or kept.near != near.greeting.instance or kept.token[:16] not in living:
             return False
-        if kept.inner is None or not self._lost.has_inner(kept) or owner_of(kept.path) != kept.inner:
+        if kept.inner is None or not self._lost.has_inner(kept):
             return False
+        # Without its socket, an inner master still has its sessions.
+        lost_path = kept.lost_path or owner_of(kept.path) not in {None, kept.inner}
+        outer = _outer(kept) if lost_path else None
         proven = self._records.proven(kept.inner, kept.start)
         inner = describe(kept.inner, kept.path, started_by_agent=True, proven=proven)
         if inner is None:
@@ -75,6 +80,8 @@ class EarlierConnections:
                 kept.outer_path,
                 kept.address or None,
                 kept.far_port,
+                lost_path,
+                outer,
             )
         )
         return True
@@ -85,3 +92,10 @@ class EarlierConnections:
         await self._ender.end_here(kept)
         if kept.outer_path:
             self._restorer.put_back(kept)
+
+
+def _outer(kept: KeptRoaming) -> Master | None:
+    """Return the outer master of an inner one that lost the control path, None if it ended."""
+    recorded = kept.outer is not None and alive(kept.outer, kept.outer_start)
+    pid = kept.outer if recorded else owner_of(kept.outer_path)
+    return describe(pid, kept.outer_path, started_by_agent=True) if pid is not None else None

@@ -14,6 +14,7 @@ from trayagent.core.facts import actions as a
 from trayagent.core.facts.roaming_events import (
     RoamingEnded,
 )
+from trayagent.core.facts.state import State
 from trayagent.ssh.master.end_master import end
 
 _EXIT_S = 1.0  # an inner master whose connection was closed ends within milliseconds
@@ -56,7 +57,8 @@ class ConnectionEnder:
         If it had ended before, post that here. Otherwise `MasterWatch` reports the end.
         """
         if not self._lost.has_inner(kept):
-            self._shell.post(RoamingEnded(time.monotonic(), kept.host, pid, why))
+            name = name_of(self._shell.state, kept)
+            self._shell.post(RoamingEnded(time.monotonic(), name, pid, why))
             return
         until = time.monotonic() + _EXIT_S
         while self._lost.has_inner(kept) and time.monotonic() < until:  # noqa: ASYNC110  # the only event goes to `MasterWatch`
@@ -70,3 +72,9 @@ class ConnectionEnder:
         self._lost.mark(kept)
         if kept.inner is not None:
             self._tasks.start(f"end roaming {kept.inner}", self._end_inner(kept, kept.inner, why))
+
+
+def name_of(state: State, kept: KeptRoaming) -> str:
+    """Return the name under which the state has a connection. An inner master that drains is a host of its own."""
+    hosts = (h for h in state.hosts.values() if h.roaming is not None and h.roaming.inner.pid == kept.inner)
+    return next((h.name for h in hosts), kept.host)

@@ -24,13 +24,14 @@ from trayagent.agent.roaming.attach_to_outer import OuterAttacher
 from trayagent.agent.roaming.attach_to_port import PortAttacher
 from trayagent.agent.roaming.begin_on_host import RoamingStarter
 from trayagent.agent.roaming.connections_of_earlier_agent import EarlierConnections
-from trayagent.agent.roaming.end_connection import ConnectionEnder
+from trayagent.agent.roaming.end_connection import ConnectionEnder, name_of
 from trayagent.agent.roaming.inner_master import InnerMasters
 from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.restore_control_path import ControlPathRestorer
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
 from trayagent.core.facts.roaming_events import (
     RoamingAway,
     RoamingStalled,
@@ -102,12 +103,23 @@ class RoamingHosts:
         for kept in self._records.roaming().values():
             if kept.inner not in {None, *inner} and not self._lost.has_inner(kept):
                 self._lost.mark(kept)
-
+        for host in state.hosts.values():
+            if host.roaming is not None and host.draining is not None:
+                self._note_lost_path(host.roaming.inner.pid, host.master)
         self._end_lost_sessions(state)
+
+    def _note_lost_path(self, inner: int, outer: Master | None) -> None:
+        """Record that an inner master drains with this outer master, because their sockets may be gone."""
+        kept = self._records.roaming_of(inner)
+        pid, start = (outer.pid, outer.start_ticks) if outer is not None else (None, 0)
+        if kept is not None and (kept.lost_path, kept.outer) != (True, pid):
+            kept.lost_path, kept.outer, kept.outer_start = True, pid, start
+            self._records.set_roaming(kept)
 
     def _end_lost_sessions(self, state: State) -> None:
         """End the dead sessions of earlier outer masters, once through each outer master that carries a link."""
-        linked = {h.master.pid: h for h in state.hosts.values() if h.roaming and h.master and h.linked}
+        hosts = [h for h in state.hosts.values() if h.draining is None]
+        linked = {h.master.pid: h for h in hosts if h.roaming and h.master and h.linked}
         self._carriers &= linked.keys()
         for pid, host in linked.items():
             if pid not in self._carriers and host.master is not None and not host.suspect:
@@ -133,14 +145,15 @@ class RoamingHosts:
         if kept is None or token_id in self._ender.ending:
             return
         now, why = time.monotonic(), str(event.get("why", ""))
+        name = name_of(self._shell.state, kept)
         stuck = self._ports.carries(kept) and event["event"] == "stalled"
         self._ports.relay_reported(token_id, event)
         if event["event"] == "away" and kept.inner is not None:
-            self._shell.post(RoamingAway(now, kept.host, why))
+            self._shell.post(RoamingAway(now, name, why))
         elif event["event"] == "stalled":
-            self._shell.post(RoamingStalled(now, kept.host))
+            self._shell.post(RoamingStalled(now, name))
             if stuck:  # the outer master may be fine, and can carry the link
-                self._shell.post(RoamingAway(now, kept.host, "stalled"))
+                self._shell.post(RoamingAway(now, name, "stalled"))
         elif event["event"] == "ended":
             if why in {"closed", "unused"}:  # the far relay ended, too; `MasterWatch` posts the end
                 self._records.drop_roaming(token_id)

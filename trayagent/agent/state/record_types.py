@@ -160,7 +160,8 @@ class KeptRoaming(Struct):
     `far_port` is the far relay's TCP port, 0 if no port of the range was free, None if none was requested.
     `inner` is the pid of the inner master, None before its start. `path` is the user's control path, where the inner
     master listens. `outer_path` is where the outer masters listen. `lost_at` is when the agent noticed that its near
-    relay no longer has the connection, in seconds of the wall clock.
+    relay no longer has the connection, in seconds of the wall clock. `lost_path`: another master took the user's
+    control path, so the inner one drains. `outer` is then the pid of its outer master, None if that ended.
     """
 
     host: str
@@ -179,6 +180,9 @@ class KeptRoaming(Struct):
     inner: Pid | None = None
     start: int = 0
     lost_at: float | None = None
+    lost_path: bool = False
+    outer: Pid | None = None
+    outer_start: int = 0
 
 
 class Kept(Struct):

@@ -312,6 +312,13 @@ class Records:
         """Return the connection whose inner master has this pid, None if there is none."""
         return next((kept for kept in self.roaming().values() if kept.inner == inner), None)
 
+    def outer_pids(self) -> set[int]:
+        """Return the pids of the outer masters of this boot whose inner master lost the user's control path."""
+        living = (
+            one for one in self._kept.roaming.values() if one.lost_at is None and one.boot == self._boot
+        )
+        return {one.outer for one in living if one.outer is not None}
+
     def inner_pids(self) -> set[int]:
         """Return the pids of the inner masters of this boot. The scan for masters skips them."""
         kept = self._kept.roaming.values()

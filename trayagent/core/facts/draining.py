@@ -22,7 +22,8 @@ class Draining(Struct, frozen=True):
     `made_at` is when its connection was made. `sessions` and `connections` are what it carried at `counted_at`.
     `idle_at` is since when it has carried nothing, or None while it carries something. `stays`: it does not end
     automatically, because its socket was removed before the agent could make it stop listening. `beside` is set for
-    an ssh beside the master. That ssh never was a master, but the agent judges it in the same way.
+    an ssh beside the master. That ssh never was a master, but the agent judges it in the same way. `roamed`: it was the
+    inner master of a host that roams, until another master took the user's control path.
     """
 
     owner: str
@@ -33,3 +34,4 @@ class Draining(Struct, frozen=True):
     idle_at: float | None = None
     stays: bool = False
     beside: Beside | None = None
+    roamed: bool = False

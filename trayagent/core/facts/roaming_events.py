@@ -37,7 +37,8 @@ class RoamingFound(Event, frozen=True):
     """An earlier agent left a living inner master. Its outer masters listen on `outer_path`.
 
     `address` is the server's address at which they last reached the far relay, None if it is unknown. `port` is the far
-    relay's TCP port, as in RoamingBegan.
+    relay's TCP port, as in RoamingBegan. `lost_path`: another master has the user's control path, so the inner one
+    drains. `outer` is then the living outer master, None if there is none.
     """
 
     name: str
@@ -45,6 +46,8 @@ class RoamingFound(Event, frozen=True):
     outer_path: str
     address: str | None = None
     port: int | None = None
+    lost_path: bool = False
+    outer: Master | None = None
 
 
 class RoamingAttached(Event, frozen=True):

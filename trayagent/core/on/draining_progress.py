@@ -5,14 +5,16 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import CountCarried, Kill
+from trayagent.core.facts.actions import CountCarried
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.events import Carried, DrainingFound, MasterEnded
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginHistory, Reached, Wish
 from trayagent.core.facts.masters import Master
+from trayagent.core.on import earlier_inner
 from trayagent.core.on.adopt_master import install
 from trayagent.core.policy.reached_networks import network_made_on
+from trayagent.core.policy.staleness.end_idle_draining import end_draining
 
 
 def begin(context: Context, owner: Host, master: Master, draining: Draining, *, proven: bool) -> None:
@@ -93,7 +95,8 @@ def publish_begun(context: Context, name: str, master: Master, draining: Drainin
 def carried(context: Context, event: Carried) -> None:
     """Note what a draining master carries."""
     host = context.get(event.name)
-    if host is None or host.draining is None or host.master is None or host.master.pid != event.pid:
+    master = host.forwarding_master if host is not None else None
+    if host is None or host.draining is None or master is None or master.pid != event.pid:
         return
     idle = event.sessions == event.connections == 0
     since = host.draining.idle_at if host.draining.idle_at is not None else context.now
@@ -112,6 +115,9 @@ def carried(context: Context, event: Carried) -> None:
 def ended(context: Context, host: Host, event: MasterEnded) -> None:
     """Note that a draining master ended: with its last session, because of the network, or because we killed it."""
     if host.draining is None:
+        return
+    if host.draining.roamed:
+        earlier_inner.master_ended(context, host, event)
         return
     killed = event.pid in host.killing
     failure = event.failure.kind if event.failure is not None else None
@@ -141,18 +147,17 @@ def count(context: Context, names: tuple[str, ...]) -> None:
     """Count what the draining masters of these hosts carry. Without names, count for all hosts."""
     for name in context.names:
         host = context.get(name)
-        if host is None or host.draining is None or host.master is None or host.draining.beside is not None:
+        master = host.forwarding_master if host is not None else None
+        if host is None or host.draining is None or master is None or host.draining.beside is not None:
             continue
         if not names or host.draining.owner in names:
-            context.do(CountCarried(name, host.master))
+            context.do(CountCarried(name, master))
 
 
 def end_all(context: Context, owner: str) -> None:
     """End the draining masters of a host, because the user wants the host down."""
     for host in context.state.draining(owner):
-        if host.master is not None:
-            context.put(host, killing=host.killing | {host.master.pid})
-            context.do(Kill(host.name, host.master))
+        end_draining(context, host)
 
 
 def _carries(draining: Draining) -> Evidence:

@@ -19,7 +19,7 @@ from trayagent.core.facts.hosts import Forwards, Host, LoginHistory
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S, LOGINS_WINDOW_S, STALLS_PER_WINDOW
 from trayagent.core.find_jump_host import last_jump
-from trayagent.core.on import draining_progress
+from trayagent.core.on import draining_progress, earlier_inner
 from trayagent.core.on.adopt_master import install
 from trayagent.core.on.forwards import forget_given
 from trayagent.core.on.network_change import forget_failure
@@ -72,7 +72,12 @@ def master_found(context: Context, event: MasterFound) -> None:
 
 
 def _without_outer(context: Context, host: Host) -> Host:
-    """End the outer master, because the user's own ssh took the control path after the inner master's end."""
+    """Leave the outer master to an inner one that lost the control path to the user's own ssh.
+
+    End the outer master if there is no inner one, or if the user wants its end.
+    """
+    if host.roaming is not None and not host.roaming.ending:
+        return earlier_inner.begin(context, host, host.roaming)
     inner_ended(context, host, "control_path=taken", by_request=False)
     host = context.state.hosts[host.name]
     if host.master is None:

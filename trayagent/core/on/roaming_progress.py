@@ -29,6 +29,7 @@ from trayagent.core.facts.time_constants import (
     ROAMING_RETRY_FIRST_S,
     ROAMING_SHORT_LIFE_S,
 )
+from trayagent.core.on import earlier_inner
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.policy.logins.doubling_pause import doubling
 from trayagent.core.policy.probe_again import probe_again
@@ -90,6 +91,9 @@ def not_possible(context: Context, event: RoamingNotPossible) -> None:
 def found(context: Context, event: RoamingFound) -> None:
     """Store an inner master that an earlier agent left. Its sessions wait until there is an outer master."""
     host = context.get(event.name) or Host(event.name)
+    if event.lost_path:
+        earlier_inner.found(context, host, event)
+        return
     context.put(
         host,
         roaming=Roaming(event.inner, away_since=context.now, address=event.address, port=event.port),
@@ -103,6 +107,9 @@ def attached(context: Context, event: RoamingAttached) -> None:
     """Note that an outer master carries the link, so the sessions continue."""
     host = context.get(event.name)
     if host is None or host.roaming is None:
+        return
+    if host.draining is not None:
+        earlier_inner.attached(context, host, host.roaming, event)
         return
     before, now = host.roaming, context.now
     since = before.by_port_since if before.by_port_since is not None else now
@@ -189,6 +196,9 @@ def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
     host = context.get(event.name)
     if host is None or host.roaming is None or host.roaming.attaching != event.pid:
         return
+    if host.draining is not None:
+        earlier_inner.attach_failed(context, host, host.roaming, event)
+        return
     failed = host.roaming.failed + 1
     later = context.now + doubling(RETRY_FIRST_S, failed, RETRY_MAX_S)
     current = host.master is not None and host.master.pid == event.pid
@@ -221,14 +231,18 @@ def away(context: Context, event: RoamingAway) -> None:
 def stalled(context: Context, event: RoamingStalled) -> None:
     """Probe the outer master now, because data of the user's sessions was not acknowledged."""
     host = context.get(event.name)
-    if host is not None and host.linked:
+    if host is not None and host.linked and host.draining is None:
         probe_again(context, host, older_s=0.0)
 
 
 def ended(context: Context, event: RoamingEnded) -> None:
     """Note that the inner master ended, where no MasterEnded reports that."""
     host = context.get(event.name)
-    if host is not None and host.roaming is not None and host.roaming.inner.pid == event.pid:
+    if host is None or host.roaming is None or host.roaming.inner.pid != event.pid:
+        return
+    if host.draining is not None:
+        earlier_inner.ended(context, host, event.pid, event.why)
+    else:
         inner_ended(context, host, event.why, by_request=event.by_request)
 
 

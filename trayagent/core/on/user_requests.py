@@ -29,6 +29,7 @@ from trayagent.core.policy.logins.login_limits_per_server import ended, forgiven
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.policy.probe_again import probe_again
+from trayagent.core.policy.staleness.end_idle_draining import end_draining
 from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import next_lookups
 
@@ -129,9 +130,9 @@ def stop_masters(context: Context, event: UserStopMasters) -> None:
         if host is None or host.unnamed:
             continue
         if host.draining is not None:
-            if host.master is not None and host.master.started_by_agent:
-                context.put(host, killing=host.killing | {host.master.pid})
-                context.do(Kill(host.name, host.master))
+            master = host.forwarding_master
+            if master is not None and master.started_by_agent:
+                end_draining(context, host)
         elif all(master.started_by_agent for master in host.masters):
             until_restart = host.user.until_restart or not host.user.held
             _take_down(

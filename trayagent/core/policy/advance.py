@@ -14,6 +14,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.policy import connect_host as absent
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import give_up_attempt
+from trayagent.core.policy.carry_earlier_inner import carry
 from trayagent.core.policy.identify_network import identify_network
 from trayagent.core.policy.settled import Basis, settle
 from trayagent.core.policy.staleness import act_on_verdict as living
@@ -42,6 +43,8 @@ def advance(context: Context, name: str) -> None:
 def _step(context: Context, host: Host) -> float | None:
     """Do the next step. Return when to continue, None if no time is known."""
     now, state = context.now, context.state
+    if host.draining is not None and host.draining.roamed:
+        return carry(context, host, host.draining)
     admitted = admission(host, state, by_user=host.by_user)
     host = _note_network(context, host, admitted)
     if state.paused(host, now) and not host.by_user:
