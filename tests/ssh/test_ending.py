@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -19,6 +20,10 @@ from trayagent.ssh.master.end_master import abandon, end, end_session, ending_si
 from trayagent.ssh.os.process import Process, alive, descendants, read
 
 DEADLINE_S = 20.0
+NOTHING_IGNORED = (
+    "env",
+    "--default-signal=HUP,QUIT",
+)  # a script that runs the tests with `&` ignores SIGQUIT
 
 
 def until(what: str, condition: Callable[[], object]) -> None:
@@ -64,7 +69,9 @@ def test_the_family_of_another_process_is_left_alone(bystander: subprocess.Popen
 def test_an_ssh_beside_a_master_never_gets_sigterm(ignored: str, ends_by: signal.Signals) -> None:
     """An ssh that ignores SIGHUP and SIGQUIT is killed, because `ssh -N` exits with 0 after SIGTERM."""
     handler = f"trap '' {ignored}; " if ignored else ""
-    child = subprocess.Popen(["sh", "-c", handler + "trap 'exit 0' TERM; echo; read _"], stdout=-1, stdin=-1)
+    child = subprocess.Popen(
+        [*NOTHING_IGNORED, "sh", "-c", handler + "trap 'exit 0' TERM; echo; read _"], stdout=-1, stdin=-1
+    )
     try:
         assert child.stdout is not None
         assert child.stdout.readline()
@@ -77,6 +84,26 @@ def test_an_ssh_beside_a_master_never_gets_sigterm(ignored: str, ends_by: signal
     finally:
         child.kill()
         child.communicate()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_an_ssh_of_autossh_is_killed_unless_it_reads_a_terminal(tmp_path: Path, terminal: bool) -> None:
+    """If its first ssh soon exits with a status, autossh gives up. After a signal it never does."""
+    program = tmp_path / "autossh"
+    program.symlink_to("/bin/sh")
+    near, far = os.openpty()
+    stdin = far if terminal else subprocess.DEVNULL
+    child = subprocess.Popen([*NOTHING_IGNORED, program, "-c", "sleep 600; :"], stdin=stdin)
+    try:
+        until("it has no child", lambda: any(p.comm == "sleep" for p in descendants(child.pid)))
+        (ssh,) = descendants(child.pid)
+        assert ending_signal(ssh.pid) == (signal.SIGHUP if terminal else signal.SIGKILL)
+    finally:
+        for process in descendants(child.pid):
+            os.kill(process.pid, signal.SIGKILL)
+        child.wait(DEADLINE_S)
+        os.close(near)
+        os.close(far)
 
 
 @pytest.fixture

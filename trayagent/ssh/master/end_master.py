@@ -15,6 +15,7 @@ from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, 
 from trayagent.ssh.os.shut_down import shut_down
 from trayagent.ssh.os.signals import ignored_signals
 from trayagent.ssh.os.tcp_connection import flow_of, transport_of
+from trayagent.ssh.os.terminals import reads_terminal
 
 TERMINATE_S = 0.100  # an idle master needs 2 ms; a master that hangs never ends
 SESSION_END_S = 0.3  # ssh needs milliseconds to restore its terminal; with a full send buffer it never ends
@@ -45,12 +46,16 @@ async def end_session(master: Master) -> None:
     Then autossh, a unit or a loop starts it again. SIGTERM is never sent, because `ssh -N` then exits with 0
     (clientloop.c), which ends its supervisor, too. An ssh under nohup or started with `&` in a script ignores SIGHUP
     and SIGQUIT. For such an ssh, the connection itself is ended. SIGKILL is the last resort, because it leaves a
-    terminal as it is. After it, autossh 1.4f or newer continues as well.
+    terminal as it is.
+
+    There is one exception. autossh gives up if its first ssh exits with a status within AUTOSSH_GATETIME (30 s), but
+    not if a signal ended that ssh (1.4f or newer). So an ssh of autossh gets SIGKILL, unless it reads a terminal.
     """
     if not _still(master):
         return
     transport = transport_of(master.pid)
-    if not await _hung_up(master) and not await _cut_off(master, transport):
+    killed_at_once = _restarts_killed(master.pid)
+    if killed_at_once or not (await _hung_up(master) or await _cut_off(master, transport)):
         kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
         await _gone(master, _KILLED_S)
     _kill_all(transport, but=master.pid)
@@ -62,9 +67,18 @@ def ending_signal(pid: int) -> signal.Signals:
 
 
 def _hangups(pid: int) -> list[signal.Signals]:
-    """Return the signals after which an ssh restores its terminal and exits with 255."""
+    """Return the signals after which an ssh restores its terminal and exits with 255, none if SIGKILL is better."""
+    if _restarts_killed(pid):
+        return []
     ignored = ignored_signals(pid)
     return [sig for sig in (signal.SIGHUP, signal.SIGQUIT) if sig not in ignored]
+
+
+def _restarts_killed(pid: int) -> bool:
+    """Report whether an ssh belongs to autossh, and SIGKILL can leave no terminal in a wrong mode."""
+    process = read(pid)
+    parent = read(process.ppid) if process is not None else None
+    return parent is not None and parent.comm == "autossh" and not reads_terminal(pid)
 
 
 async def _hung_up(master: Master) -> bool:
