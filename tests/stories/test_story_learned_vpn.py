@@ -55,6 +55,17 @@ def test_a_vpn_is_learned_and_each_network_gets_one_attempt(story: Story) -> Non
     assert dialled(story) == 3
 
 
+def test_a_reconnect_by_the_user_is_the_networks_one_attempt(story: Story) -> None:
+    """If the user's own login without the VPN fails, the agent makes none of its own on that network."""
+    behind(story)
+    story.after(60).network(CAFE)
+    story.post(user_events.UserReconnect(story.t, ("db",)))
+    story.after(10).fails("db", "timed-out")
+    assert (story.shown("db"), dialled(story)) == ("needs-vpn", 1)
+    story.after(3600)
+    assert dialled(story) == 1
+
+
 def test_an_attempt_that_a_move_cut_short_is_not_the_networks_one(story: Story) -> None:
     """An attempt that a move cut short does not count as the network's one attempt."""
     behind(story)

@@ -79,7 +79,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
     host = _needs_user(host, failure)
     problem = problem_of(host, attempt, failure)
     # Show that the VPN is down. Without the VPN the server cannot be reached anyway.
-    expected = bypassed and failure.kind not in REFUSED_KINDS
+    expected = bypassed and attempt.purpose != "user" and failure.kind not in REFUSED_KINDS
     # Report no failure of an attempt that is no longer wanted, unless it was refused: then no automatic login follows.
     # Keep the reason why the attempt went to the old address, unless it stopped for a better one.
     silent = attempt.bare or ((attempt.unwanted or at_old_address(host, attempt)) and not host.retry.stopped)
@@ -165,12 +165,7 @@ def problem_of(host: Host, attempt: Attempt, failure: Failure) -> Problem:
 
 def _bypassed_vpn(context: Context, host: Host, attempt: Attempt) -> bool:
     """Report whether a login was tried without the learned VPN."""
-    if (
-        attempt.network is None
-        or host.reached.learned_vpn is None
-        or attempt.bare
-        or attempt.purpose == "user"
-    ):
+    if attempt.network is None or host.reached.learned_vpn is None or attempt.bare:
         return False
     egress = context.state.snapshot.interface(attempt.network.egress)
     return egress is None or egress.kind != "vpn"
