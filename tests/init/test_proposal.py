@@ -66,7 +66,7 @@ def test_a_remote_port_is_given_to_one_host_of_a_server() -> None:
     hosts, skipped = propose([call("a", "x", "web:22"), call("b", "y", "web:22"), call("c", "z", "db:22")])
     assert [(h.name, len(h.forwards)) for h in hosts] == [("x", 1), ("y", 0), ("z", 1)]
     assert [(p.where, "of x already listens there" in p.why) for p in skipped] == [
-        ("-R 9999:localhost:22 of b", True)
+        ("-R 9999:localhost:22 (b)", True)
     ]
 
 
