@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +205,28 @@ def reached(lab: Lab, port: int = 8080) -> bool:
             return probe.result(3.0) > 0
         except TrayagentError:
             return False
+
+
+def test_an_ssh_behind_a_script_is_left_alone_with_its_programs(
+    lab: Lab, agent: Agent, tmp_path: Path
+) -> None:
+    """A script may pass the data to a daemon, and may have started a program that others use."""
+    up(lab, agent, END)
+    started, script = tmp_path / "started", tmp_path / "way"
+    script.write_text(
+        f"#!/bin/sh\nsetsid sleep 60 </dev/null >/dev/null 2>&1 & echo $! >{started}\nexec socat - TCP:$1:$2\n"
+    )
+    script.chmod(0o755)
+    child = bypass(lab, "-o", f"ProxyCommand={script} %h %p")
+    other = int(started.read_text())
+    try:
+        lab.switch("home", "cafe")
+        agent.wait_state(HOST, "connected")
+        time.sleep(STAYS_S)
+        assert child.poll() is None
+        assert Path(f"/proc/{other}/comm").read_text() == "sleep\n"
+    finally:
+        child.kill()
+        child.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(other, signal.SIGKILL)

@@ -46,19 +46,18 @@ async def end_session(master: Master) -> None:
     Then autossh, a unit or a loop starts it again. SIGTERM is never sent, because `ssh -N` then exits with 0
     (clientloop.c), which ends its supervisor, too. An ssh under nohup or started with `&` in a script ignores SIGHUP
     and SIGQUIT. For such an ssh, the connection itself is ended. SIGKILL is the last resort, because it leaves a
-    terminal as it is.
+    terminal as it is. Its ProxyCommand ends with it, or by the end of the connection. It gets no signal here, because a
+    ProxyCommand may have started a program that others use, too.
 
     There is one exception. autossh gives up if its first ssh exits with a status within AUTOSSH_GATETIME (30 s), but
     not if a signal ended that ssh (1.4f or newer). So an ssh of autossh gets SIGKILL, unless it reads a terminal.
     """
     if not _still(master):
         return
-    transport = transport_of(master.pid)
     killed_at_once = _restarts_killed(master.pid)
-    if killed_at_once or not (await _hung_up(master) or await _cut_off(master, transport)):
+    if killed_at_once or not (await _hung_up(master) or await _cut_off(master)):
         kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
         await _gone(master, _KILLED_S)
-    _kill_all(transport, but=master.pid)
 
 
 def ending_signal(pid: int) -> signal.Signals:
@@ -89,17 +88,14 @@ async def _hung_up(master: Master) -> bool:
     return False
 
 
-async def _cut_off(master: Master, transport: list[Process]) -> bool:
-    """End the connection of an ssh, or the transport that has it. Return whether ssh then ended."""
-    if transport:
-        _kill_all(transport, but=master.pid)
-        return await _gone(master, SESSION_END_S)
+async def _cut_off(master: Master) -> bool:
+    """End the connection of an ssh, its own or that of its ProxyCommand. Return whether ssh then ended."""
     try:
         flow = flow_of(master.pid)
     except TrayagentError:
         return False
-    direct = flow is not None and flow.via == "direct" and _still(master)
-    return flow is not None and direct and shut_down(flow) and await _gone(master, SESSION_END_S)
+    own = flow is not None and flow.via in {"direct", "child"} and _still(master)
+    return flow is not None and own and shut_down(flow) and await _gone(master, SESSION_END_S)
 
 
 async def abandon(process: Process) -> None:

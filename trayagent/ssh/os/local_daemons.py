@@ -38,10 +38,18 @@ else:
     _STDERR = 2
 
 
+_CARRIERS = frozenset({"ssh", "socat", "nc", "ncat", "netcat", "connect", "connect-proxy"})
+"""Programs that carry their input over the TCP connection that they have."""
+
+
 def may_use_daemon(pid: int) -> bool:
     """Report whether the ProxyCommand of an ssh may leave the work to a daemon, such as that of a VPN.
 
-    Then no connection of the command shows whether the ssh still works. An ssh in the transport is left out, because
-    its own TCP connection carries it. Raise NetlinkError.
+    Then no connection of the command shows whether the ssh still works. A script or an unknown program may pass the
+    data to a daemon in any way, such as a named pipe, and have a TCP connection for another purpose. An ssh in the
+    transport is left out, because its own TCP connection carries it. Raise NetlinkError.
     """
-    return leads_to_others([one for one in transport_of(pid) if one.comm != "ssh"])
+    transport = transport_of(pid)
+    if any(one.comm not in _CARRIERS for one in transport):
+        return True
+    return leads_to_others([one for one in transport if one.comm != "ssh"])
