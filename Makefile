@@ -49,9 +49,9 @@ SUITES := trixie sid
 # Debian suites of `make fresh`: those in which each release is tested.
 SUITE := bookworm trixie
 
-# Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor. With four
+# Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor. With six
 # at once, a third of the time of two processors was idle.
-AT_ONCE := 6
+AT_ONCE := 7
 
 # Random histories that `make prove` plays.
 HISTORIES := 20000
