@@ -339,7 +339,7 @@ class Rules:
                 continue
             if outer.connection.machine.name == inner.machine and host.roaming.carrier == outer.master.pid:
                 carried = inner.carrier is not None and inner.carrier.connection.carries
-                assert carried, self.says(inner.host, "its sessions wait for ever")
+                assert carried, self.says(inner.host, "its sessions wait forever")
 
     # 4. Each host has at most one master of the agent, and the agent does not touch paused hosts.
 
