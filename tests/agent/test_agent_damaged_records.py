@@ -16,8 +16,9 @@ import pytest
 
 from trayagent.agent.forwards.remote_session_records import RemoteRecords
 from trayagent.agent.state import machine_ids, record_file, refusal_records
+from trayagent.agent.state.host_records import remembered
 from trayagent.agent.state.record_types import VERSION, KeptHost
-from trayagent.agent.state.records import Records, records_path, remembered
+from trayagent.agent.state.records import Records, records_path
 from trayagent.core.facts.masters import Master
 
 BOOT = machine_ids.boot_id()

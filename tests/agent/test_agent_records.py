@@ -6,8 +6,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from trayagent.agent.state.host_records import networks_of, remembered
 from trayagent.agent.state.record_types import KeptRoaming
-from trayagent.agent.state.records import Records, networks_of, remembered
+from trayagent.agent.state.records import Records
 from trayagent.core.facts.hosts import Host, Reached, UserRequests, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network

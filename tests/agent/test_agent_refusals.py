@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from trayagent.agent.masters.explain_failure import locked
 from trayagent.agent.masters.leftovers_of_dead_agent import Leftovers
 from trayagent.agent.state import refusal_records
+from trayagent.agent.state.host_records import remembered
 from trayagent.agent.state.record_types import KeptHost, KeptRefusal
-from trayagent.agent.state.records import Begun, Records, remembered
+from trayagent.agent.state.records import Begun, Records
 from trayagent.config.file_paths import find
 from trayagent.core.facts.attempt import Retry
 from trayagent.core.facts.failure import Failure

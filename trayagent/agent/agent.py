@@ -55,8 +55,9 @@ from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.roaming_hosts import RoamingHosts
 from trayagent.agent.session_slots import SessionSlots
+from trayagent.agent.state.host_records import remembered
 from trayagent.agent.state.machine_ids import file_mark
-from trayagent.agent.state.records import Records, records_path, remembered
+from trayagent.agent.state.records import Records, records_path
 from trayagent.agent.state.resolve_when_needed import HostResolver, Resolver
 from trayagent.agent.state.ssh_environment import Environment
 from trayagent.agent.systemd_notify import Readiness

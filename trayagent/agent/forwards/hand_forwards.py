@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.parts import Parts
-from trayagent.agent.state.records import read_forward
+from trayagent.agent.state.forward_records import read_forward
 from trayagent.core.facts.events import HandForwardsFound
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host

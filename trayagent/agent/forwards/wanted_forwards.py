@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.parts import Parts
-from trayagent.agent.state.records import read_forward, written
+from trayagent.agent.state.forward_records import read_forward, written
 from trayagent.core.facts.actions import EnsureForwards
 from trayagent.core.facts.events import ForwardsChanged
 from trayagent.core.facts.forwards import Forward

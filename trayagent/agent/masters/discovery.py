@@ -14,7 +14,7 @@ from msgspec import Struct
 from trayagent.agent.masters.ends_of_connection import with_ends
 from trayagent.agent.masters.own_control_path_links import is_own_link, leads_to, second_link
 from trayagent.agent.parts import Parts
-from trayagent.agent.state.records import remembered
+from trayagent.agent.state.host_records import remembered
 from trayagent.agent.state.resolve_when_needed import Answer, Resolver
 from trayagent.core.facts.events import MasterFound
 from trayagent.core.facts.hosts import Host

@@ -11,32 +11,26 @@ import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast, get_args
+from typing import Protocol
 
 from msgspec import Struct
 
-from trayagent.agent.state import refusal_records
+from trayagent.agent.state import host_records, refusal_records
 from trayagent.agent.state.machine_ids import boot_id
 from trayagent.agent.state.record_file import RecordFile, Table
 from trayagent.agent.state.record_types import (
     KeptAttempt,
-    KeptByHand,
     KeptDraining,
     KeptFar,
     KeptHost,
-    KeptKilling,
     KeptMaster,
     KeptRoaming,
     KeptSocket,
     KeptUp,
 )
-from trayagent.core.facts.events import Remembered
 from trayagent.core.facts.failure import Failure
-from trayagent.core.facts.forward_spec import parse
-from trayagent.core.facts.forwards import Forward, ForwardKind
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.network import Network
 
 
 def records_path(state_dir: Path, mark: str) -> Path:
@@ -186,22 +180,9 @@ class Records:
 
     def remember(self, host: Host, now: float) -> None:
         """Record what was learned about a host. `now` is monotonic."""
-        until = host.user.paused_until
         wall = time.time() - now
         kept = self._host(host.name)
-        kept.held = host.user.held and not host.user.until_restart
-        kept.paused_until = None if until is None else ("ever" if until == float("inf") else wall + until)
-        kept.reached = sorted([p.egress, p.gateway, p.name] for p in host.reached.networks)
-        kept.learned_vpn = host.reached.learned_vpn
-        kept.vpn = host.wish.vpn
-        kept.networks = list(host.wish.networks)
-        kept.addresses = list(host.addresses)
-        kept.worked_at = wall + host.login.worked_at if host.login.worked_at > 0 else None
-        kept.login = host.login.kind
-        kept.host_key = host.login.host_key
-        kept.killing = KeptKilling(self._boot, sorted(host.killing))
-        given = [written(forward) for forward in host.forwards.by_hand]
-        kept.by_hand = KeptByHand(self._boot, given) if given else None
+        host_records.keep(kept, host, wall, self._boot)
         refusal_records.keep(kept, host, wall, self._agent_mark())
         self._write("hosts", host.name)
 
@@ -338,72 +319,3 @@ class Records:
 
     def _write(self, table: Table, *keys: str | int) -> None:
         self._file.append(self._kept, table, keys)
-
-
-def networks_of(kept: KeptHost) -> frozenset[Network]:
-    """Return the networks from which a host was reached."""
-    return frozenset(Network(*words) for words in kept.reached)
-
-
-def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> Remembered:
-    """Return the record of a host as an event; `now` is monotonic.
-
-    `lost`: its master was up under an earlier agent, and died while no agent ran.
-    """
-    until = kept.paused_until
-    wall_now = time.time()
-    paused: float | None = None
-    if until == "ever":
-        paused = float("inf")
-    elif until is not None and until > wall_now:
-        paused = until - wall_now
-    return Remembered(
-        now,
-        name,
-        held=kept.held,
-        paused_for_s=paused,
-        reached=networks_of(kept),
-        learned_vpn=kept.learned_vpn,
-        vpn=kept.vpn,
-        networks=tuple(kept.networks),
-        addresses=tuple(kept.addresses),
-        login_worked_ago_s=wall_now - kept.worked_at if kept.worked_at is not None else None,
-        login=kept.login,
-        host_key=kept.host_key,
-        refused_ago_s=refusal_records.ago_s(kept.refused, wall_now),
-        refused_by_jump_ago_s=refusal_records.ago_s(kept.refused_by_jump, wall_now),
-        refusing_key=kept.refusing_key,
-        refused_elsewhere=refusal_records.elsewhere(kept, wall_now),
-        refusal=refusal_records.refusal(kept, wall_now),
-        killing=_killing(kept),
-        lost=lost,
-        by_hand=_by_hand(kept),
-    )
-
-
-def _by_hand(kept: KeptHost) -> tuple[Forward, ...]:
-    known = kept.by_hand
-    lines = known.forwards if known is not None and known.boot == boot_id() else ()
-    return tuple(forward for line in lines if (forward := read_forward(line)) is not None)
-
-
-def written(forward: Forward) -> str:
-    """Return the text of a forward for a record: "kind spec"."""
-    return f"{forward.kind} {forward.spec}"
-
-
-def read_forward(line: str) -> Forward | None:
-    """Return a recorded forward, None if the line is invalid."""
-    kind, _, spec = line.partition(" ")
-    if kind not in get_args(ForwardKind):
-        return None
-    try:
-        return parse(cast("ForwardKind", kind), spec)
-    except ValueError:
-        return None
-
-
-def _killing(kept: KeptHost) -> frozenset[int]:
-    """Return the pids of masters that the earlier agent was about to end, in this boot."""
-    known = kept.killing
-    return frozenset(known.pids) if known is not None and known.boot == boot_id() else frozenset()
