@@ -68,6 +68,11 @@ class Views:
         """Wait until the core has decided something."""
         await self._changed.wait()
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds after a decision of the core."""
+        while not condition():
+            await self.changed()
+
     def _whole(self, now: float, names: frozenset[str] = frozenset()) -> dict[str, Any]:
         since = {key: at for key, (_, at) in self._shown.items()}
         return view(self._shell.state, self._agent.facts(), since, clock_conversion.wall_of, now, names=names)
