@@ -78,10 +78,17 @@ async def shown(
     words: tuple[str, ...] | None = None,
     env: Mapping[str, str] = NO_PROGRAMS,
     error: Exception | None = None,
+    *,
+    messages: bool = True,
 ) -> AsyncIterator[tuple[Door, Panel, FakeServer]]:
-    """Show a view on a private bus. Yield the agent's side, the panel's side and the notification server."""
+    """Show a view on a private bus. Yield the agent's side, the panel's side and the notification server.
+
+    Without `messages`, the notification server leaves at once.
+    """
     address = desktop.bus()
     watcher, server = await FakeWatcher().take(address), await FakeServer().take(address)
+    if not messages:
+        server.leave()
     door = Door(seen, error)
     choices = Choices(
         door.request,
@@ -101,7 +108,8 @@ async def shown(
     finally:
         panel.close()
         await made.close()
-        server.leave()
+        if messages:
+            server.leave()
         watcher.leave()
 
 
@@ -328,6 +336,69 @@ def test_an_unexpected_error_of_a_choice_is_reported(desk: Desktop, tmp_path: Pa
             assert server.shown[0][1][1] == "That could not be done: Too many open files."
 
     run(body())
+
+
+def test_without_messages_the_menu_shows_why_a_choice_failed(desk: Desktop, tmp_path: Path) -> None:
+    """If no notification server shows the failure, the menu does, until the user chooses something else."""
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(host("web")), messages=False) as (door, panel, _):
+            await choose(panel, "Open terminal")
+            title = "▲ No terminal emulator was found ($TERMINAL is noterm)."
+            lines = await lines_with(panel, title)
+            assert "Install one, for example xterm, or set TERMINAL to yours.\n" in lines
+            await choose(panel, "Reconnect all")
+            await until(lambda: ("reconnect", {"hosts": []}) in door.asked, "reconnected")
+            await lines_with(panel, title, there=False)
+
+    run(body())
+
+
+async def lines_with(panel: Panel, text: str, *, there: bool = True) -> str:
+    """Wait until a line of the menu has this text, or until no line has it. Return all lines. `run` limits the time."""
+    while (text in (items := await panel.items())) is not there:
+        await panel.ask("AboutToShow", "i", 0)
+    return "\n".join(items).replace("__", "_")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_status_page_that_no_browser_opens_is_shown_in_a_terminal(
+    desk: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """The terminal shows the path of the page, and the status. Without a terminal, the menu shows the path."""
+    printed, programs = tmp_path / "printed", tmp_path / "bin"
+    programs.mkdir()
+    # The terminal runs its command with nobody at the keyboard.
+    for name, script in (
+        ("xdg-open", "exit 3"),
+        ("term", f'shift; "$@" < /dev/null > {printed}.part 2>&1; mv {printed}.part {printed}'),
+    ):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("TRAYAGENT_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("TRAYAGENT_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    agent = FakeAgent(tmp_path / "run" / "agent.sock")
+    env = {**os.environ, "TERMINAL": "term"} if terminal else NO_PROGRAMS
+
+    async def body() -> None:
+        async with shown(desk, tmp_path, view(host("web")), env=env, messages=False) as (_, panel, _):
+            await panel.ask("Activate", "ii", 0, 0, on="org.kde.StatusNotifierItem")
+            page = tmp_path / "status.html"
+            if terminal:
+                await until(printed.exists, "no terminal")
+                told = printed.read_text()
+                assert f"No program opened the status page. Its file: {page}\n" in told
+                assert "web01" in told.partition(str(page))[2]
+            else:
+                lines = await lines_with(panel, "▲ xdg-open could not open it (status 3).")
+                assert page.as_uri() in lines.replace("\n", "")
+
+    try:
+        run(body())
+    finally:
+        agent.close()
 
 
 def test_the_pause_that_was_chosen_is_marked(desk: Desktop, tmp_path: Path) -> None:

@@ -364,6 +364,37 @@ def test_a_passing_message_is_not_shown_long_afterwards(desk: Desk) -> None:
     run(body())
 
 
+def test_a_passing_message_that_is_not_shown_is_reported(desk: Desk) -> None:
+    """`not_shown` gets each passing message that no server shows: no bus, no server, a silent one, one that dies."""
+
+    async def body() -> None:
+        missing = list[str]()
+
+        def passing(name: str) -> Message:
+            return Message(name, name, "", passing=True)
+
+        address = desk.bus()
+        async with notifier(desk, late_s=0.02, not_shown=lambda m: missing.append(m.key)) as (shows, _):
+            shows.problem = "the session bus is missing"
+            shows.show(passing("no bus"))
+            assert missing == ["no bus"]
+            await until(lambda: shows._server, "on the bus")
+            shows.show(passing("no server"))
+            shows.show(SIGN_IN)
+            await until(lambda: missing == ["no bus", "no server"], "no server")
+            server = await FakeServer(answers=False).take(address)
+            shows.show(passing("silent"))
+            await until(lambda: missing == ["no bus", "no server", "silent"], "silent")
+            server.leave()
+            await until(lambda: missing[3:] == ["silent"], "dies")
+            server = await FakeServer().take(address)
+            await until(lambda: len(server.shown) == 2, "the lasting message, and the one that waited")
+            assert missing[4:] == []
+            server.leave()
+
+    run(body())
+
+
 def test_a_server_that_takes_over_gets_all_messages(desk: Desk) -> None:
     """A server that takes over from another one gets all messages, because it does not know the earlier ones."""
 

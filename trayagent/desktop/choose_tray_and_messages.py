@@ -49,14 +49,16 @@ class Carrier(Protocol):
 class Asked(Struct, frozen=True):
     """The functions that the desktop calls.
 
-    `activated`: the user chose a menu item. `invoked`: the user pressed a button of a message. `closed`: a message left
-    the screen. `opening`: the menu is about to open. `clicked`: the user clicked the icon, and no menu opened. `token`:
-    an activation token came with a click on a message. `click_token`: a token came with a click on the icon; returns
-    whether the token is used. `panel_changed`: another panel shows the icon. `environment`: returns the environment
-    variables of the present desktop session, and may block.
+    `activated`: the user chose a menu item. `not_shown`: no notification server shows this passing message. `invoked`:
+    the user pressed a button of a message. `closed`: a message left the screen. `opening`: the menu is about to open.
+    `clicked`: the user clicked the icon, and no menu opened. `token`: an activation token came with a click on a
+    message. `click_token`: a token came with a click on the icon; returns whether the token is used. `panel_changed`:
+    another panel shows the icon. `environment`: returns the environment variables of the present desktop session, and
+    may block.
     """
 
     activated: Callable[[Hashable], None]
+    not_shown: Callable[[Message], None]
     invoked: Callable[[str, str], None]
     closed: Callable[[str], None]
     opening: Callable[[], None]
@@ -89,7 +91,7 @@ def session(asked: Asked, buses: Callable[[], Sequence[str | None]]) -> tuple[Tr
         clicked=asked.clicked,
     )
     xembed = XEmbedTray(asked.clicked, asked.environment)
-    notifier = Notifier(asked.invoked, asked.closed, activation=asked.token)
+    notifier = Notifier(asked.invoked, asked.closed, activation=asked.token, not_shown=asked.not_shown)
     return (
         LinuxTray(item, xembed),
         notifier,

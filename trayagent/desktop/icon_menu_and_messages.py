@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from trayagent.desktop.choose_tray_and_messages import Asked, session
 from trayagent.desktop.icon.icon_theme import installed
-from trayagent.desktop.menu import Menu, Options
+from trayagent.desktop.menu import Failure, Menu, Options
 from trayagent.desktop.menu.commands import (
     Bring,
     Command,
@@ -43,6 +43,8 @@ View = Mapping[str, Any]
 
 # Network managers report a failed sign-in a moment after the program that failed.
 SETTLED_S = 0.5
+FAILED = "failed "
+"""The beginning of the key of a message about a choice that failed."""
 
 
 class Door(Protocol):
@@ -90,11 +92,14 @@ class Desk:
         self._menu: Menu | None = None
         self._pause: Pause | None = None
         self._brought: tuple[str, ...] = ()
+        self._failure: Failure | None = None
+        """The failure of the last choice, if no message could show it."""
         self._end: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
         self._icons_installed = installed()
         asked = Asked(
             self._activated,
+            self._not_shown,
             self._invoked,
             self._closed,
             self._opened,
@@ -159,6 +164,7 @@ class Desk:
             self._tray.panel.unfolds,
             self._brought,
             self._choices.can_set_up,
+            self._failure,
         )
         panel = self._tray.panel
         look, self._menu = look_and_menu(
@@ -196,6 +202,7 @@ class Desk:
             self._carry_out(EditConfiguration())
 
     def _carry_out(self, command: Command) -> None:
+        self._failure = None
         if isinstance(command, Bring):
             self._brought = command.hosts
             # Call this later: if the panel has just sent a token, the task that handles the token has not begun yet.
@@ -230,9 +237,14 @@ class Desk:
             await asyncio.sleep(SETTLED_S)
             if self._dispatcher.tells("vpn-needs-sign-in", command.vpn):
                 return
-        self._notifier.show(
-            Message(f"failed {command}", agent_text(error.title), agent_text(error.hint), passing=True)
-        )
+        key = f"{FAILED}{command}"
+        self._notifier.show(Message(key, agent_text(error.title), agent_text(error.hint), passing=True))
+
+    def _not_shown(self, message: Message) -> None:
+        """Show the failure of a choice in the menu instead, because a click must never be without any effect."""
+        if message.key.startswith(FAILED):
+            self._failure = Failure(message.title, message.text)
+            self._show()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="a choice in the menu")

@@ -20,7 +20,13 @@ from trayagent.desktop.open_configuration import open_configuration
 from trayagent.desktop.open_terminal import open_terminal
 from trayagent.desktop.open_with_desktop import open_with_desktop
 from trayagent.desktop.vpn_sign_in_program import sign_in
-from trayagent.desktop.window_title_and_pause import AFTER_ENTER, AFTER_ERROR_OF_SSH, IN_PAGER, in_terminal
+from trayagent.desktop.window_title_and_pause import (
+    AFTER_ENTER,
+    AFTER_ERROR_OF_SSH,
+    IN_PAGER,
+    SENTENCE_FIRST,
+    in_terminal,
+)
 from trayagent.errors import TrayagentError
 from trayagent.own_module import own_module
 from trayagent.presentation.translation import _, agent_text
@@ -179,7 +185,22 @@ class Choices:
             lines = said.decode(errors="replace").strip().removeprefix("trayagent: ").splitlines()
             title, *hint = lines or [f"The status page was not written (status {child.returncode})."]
             raise TrayagentError(title, hint=" ".join(line.strip() for line in hint))
-        await open_with_desktop(page.as_uri(), env)
+        try:
+            await open_with_desktop(page.as_uri(), env)
+        except TrayagentError as no_browser:
+            await self._status_in_terminal(page, env, no_browser)
+
+    async def _status_in_terminal(
+        self, page: Path, env: Mapping[str, str], no_browser: TrayagentError
+    ) -> None:
+        """Show the path of the page and the output of `trayagent status`. Raises `no_browser` without a terminal."""
+        note = _("No program opened the status page. Its file: {path}").format(path=page)
+        status = own_module("trayagent", "--config", str(self._configuration), "status")
+        words = ["sh", "-c", SENTENCE_FIRST, note, *status]
+        try:
+            await open_terminal(in_terminal(_("trayagent: status"), words, AFTER_ENTER), env)
+        except TrayagentError:
+            raise no_browser from None
 
     async def _terminal(self, words: Sequence[str]) -> None:
         await open_terminal(words, await self._env())

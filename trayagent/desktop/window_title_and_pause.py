@@ -21,6 +21,8 @@ AFTER_ERROR_OF_SSH = f'"$@"; [ $? -ne 255 ] || {{ {_READ}; }}'
 """Keep the window open after an error of ssh, so that the user can read the error."""
 AFTER_FAILURE = f'"$@"; case $? in 0|130) ;; *) {_READ};; esac'
 """Keep the window open after a failure. After Ctrl-C (130) there is no message to read."""
+SENTENCE_FIRST = 'printf "%s\\n\\n" "$0"; "$@"'
+"""The script of `sh -c` that prints its first argument, and then runs the command in the others."""
 IN_PAGER = '"$@" | less -R'
 """Show the output in a pager."""
 

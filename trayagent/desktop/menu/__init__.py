@@ -2,7 +2,7 @@
 
 from trayagent.desktop.menu.build_menu import build
 from trayagent.desktop.menu.items import Item, Menu
-from trayagent.desktop.menu.menu_input import Options
+from trayagent.desktop.menu.menu_input import Failure, Options
 from trayagent.desktop.menu.tooltip import tooltip
 
-__all__ = ["Item", "Menu", "Options", "build", "tooltip"]
+__all__ = ["Failure", "Item", "Menu", "Options", "build", "tooltip"]

@@ -53,7 +53,7 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
     head.append(
         action(("headline",), headline, ShowStatus()) if options.short else label(("headline",), headline)
     )
-    head += _rejected(view)
+    head += [*_failed_choice(options), *_rejected(view)]
     for vpn in urgent:
         head += [_urgent(vpn, able=vpn in scene.sign_ins), *_failed_sign_in(vpn)]
     everything = [
@@ -67,6 +67,16 @@ def build(view: View, now: datetime, options: Options = PLAIN) -> Menu:
         return Menu(sections((), (head, hosts, [*everything, *program])))
     parts = (head, host_items(scene), everything, _program(view, now, options))
     return Menu(sections((), parts))
+
+
+def _failed_choice(options: Options) -> Iterator[Item]:
+    """Yield lines that say why the last choice failed, if no message could show that."""
+    failure = options.failure
+    if failure is not None:
+        title = f"{states.sign('needs-sign-in')} {menu_texts.short(failure.title, menu_texts.LINE)}"
+        yield label(("failure",), title)
+        for number, line in enumerate(menu_texts.lines(failure.hint)):
+            yield label(("failure", str(number)), line)
 
 
 def _rejected(view: View) -> Iterator[Item]:

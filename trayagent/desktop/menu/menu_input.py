@@ -15,6 +15,13 @@ Host = Mapping[str, Any]
 Vpn = Mapping[str, Any]
 
 
+class Failure(Struct, frozen=True):
+    """Why a choice in the menu failed, and what to do about it."""
+
+    title: str
+    hint: str
+
+
 class Options(Struct, frozen=True):
     """Facts that the view does not have.
 
@@ -22,7 +29,8 @@ class Options(Struct, frozen=True):
     pause that the user last chose in this menu; the view only has the time at which the pause ends. `sign_ins`: the
     VPNs to which the user can sign in from the menu, None for all. They do not include tunnels that the user starts by
     hand. `short`: the panel opens submenus inside the menu. `can_set_up`: there is no configuration yet. `brought`: the
-    hosts that the user put at the top of a short menu.
+    hosts that the user put at the top of a short menu. `failure`: the failure of the last choice, if no message could
+    show it.
     """
 
     start_at_login: bool | None = None
@@ -31,6 +39,7 @@ class Options(Struct, frozen=True):
     short: bool = False
     brought: tuple[str, ...] = ()
     can_set_up: bool = False
+    failure: Failure | None = None
 
 
 class Scene(Struct, frozen=True):

@@ -27,7 +27,8 @@ class Notifier:
     """The Notifications of Linux, and a BusUser.
 
     It calls `invoked(key, action)` when the user presses a button, and `closed(key)` after the user or a timeout
-    removed a message from the screen.
+    removed a message from the screen. It calls `not_shown` with a passing message that the user does not see, or not
+    soon.
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class Notifier:
         closed: Callable[[str], None] = lambda _: None,
         *,
         activation: Callable[[str], object] = lambda _: None,
+        not_shown: Callable[[Message], None] = lambda _: None,
         program: str = "trayagent",
         late_s: float = LATE_S,
     ) -> None:
         self.problem: str | None = None
         self._invoked, self._closed, self._program, self._late_s = invoked, closed, program, late_s
-        self._activation = activation
+        self._activation, self._not_shown = activation, not_shown
         self._wanted: dict[str, Message] = {}
         self._again: set[str] = set()
         """Keys of passing messages to show, even if the same message was shown before."""
@@ -60,6 +62,7 @@ class Notifier:
         If the same message was shown before, do nothing, unless the message is passing.
         """
         if message.passing and self._server is None and self.problem is not None:
+            self._not_shown(message)
             return  # a passing message would be outdated later
         self._wanted[message.key] = message
         if message.passing:
@@ -105,8 +108,11 @@ class Notifier:
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
-        for key in [k for k, m in self._wanted.items() if m.passing and k in self._sent]:
-            del self._wanted[key]
+        for message in [m for m in self._wanted.values() if m.passing]:
+            if message.key in self._sent:
+                del self._wanted[message.key]
+            else:
+                self._not_shown(message)
         self._again.intersection_update(self._wanted)
         self._sent.clear()
         self._ids.clear()
@@ -132,7 +138,7 @@ class Notifier:
         If a request fails, wait for the next change.
         """
         loop = asyncio.get_running_loop()
-        late = loop.call_later(self._late_s, self._report, "the notification server does not answer")
+        late = loop.call_later(self._late_s, self._is_late, key)
         try:
             while self._is_due(key):
                 self._again.discard(key)
@@ -145,6 +151,7 @@ class Notifier:
                     if self._wanted.get(key) is message:
                         if message is not None and message.passing:
                             del self._wanted[key]  # a passing message would be outdated later
+                            self._not_shown(message)
                         return
         finally:
             late.cancel()
@@ -168,6 +175,11 @@ class Notifier:
         del self._sent[key]
         if (number := self._ids.pop(key, None)) is not None:
             await server.close(number)
+
+    def _is_late(self, key: str) -> None:
+        self._report("the notification server does not answer")
+        if (message := self._wanted.get(key)) is not None and message.passing:
+            self._not_shown(message)
 
     def _report(self, problem: str) -> None:
         if problem != self.problem:
