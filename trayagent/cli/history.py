@@ -47,6 +47,16 @@ def add(commands: Any) -> None:
 
 def history(args: argparse.Namespace) -> int:
     """Print the outages, for users or as JSON, or write them as a page."""
+    import gc
+
+    gc.disable()  # with 200,000 events, the collections take most of the time
+    try:
+        return _history(args)
+    finally:
+        gc.enable()
+
+
+def _history(args: argparse.Namespace) -> int:
     from trayagent.config import file_paths
     from trayagent.history.outages import outages, sightings
     from trayagent.history.record_events import History

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -119,7 +120,18 @@ def read(path: Path, host: str | None, since: float) -> list[dict[str, Any]]:
             return []
         name = _written(host)
         query = "SELECT body FROM event WHERE at >= ? AND (? IS NULL OR host = ?) ORDER BY at, id"
-        return [json.loads(body) for (body,) in db.execute(query, (since, name, name))]
+        return [_event(body) for (body,) in db.execute(query, (since, name, name))]
+
+
+def _event(body: str) -> dict[str, Any]:
+    try:
+        return _DECODE(body)
+    except DecodeError:  # a name that is not UTF-8, which only json reads
+        event: dict[str, Any] = json.loads(body)
+        return event
+
+
+_DECODE = Decoder(dict[str, Any]).decode  # twice as fast as json
 
 
 def put_aside(path: Path) -> Path:
