@@ -20,7 +20,7 @@ from trayagent.errors import TrayagentError
 from trayagent.sandbox import Agent, Lab, Terminal
 from trayagent.sandbox.roaming_relays import wait_for
 
-EVENTS = {"S1": "a move to another network", "S3": "a loss of 5 s", "S4": "a hole of 45 s without an event"}
+EVENTS = {"S1": "a move to another network", "S3": "a loss of 5 s", "S4": "a silence of 45 s"}
 CONTESTANTS = {
     "trayagent": f"[hosts.{HOST}]\n",
     "trayagent, `roam = true`": f"[hosts.{HOST}]\nroam = true\n",
