@@ -33,8 +33,8 @@ WHEN = {
     "forward-open": "a forward is open",
     "forward-failed": "a forward could not be opened; the agent retries",
     "forward-found": "the agent found a forward that you gave to ssh by hand; it comes back after a change of network",
-    "forward-unknown": "a master listens on a port with a target that the agent cannot read",
-    "forward-ended": "such a port ended with its master; the agent could not open it on the new one",
+    "forward-unknown": "a master has a forward whose target the agent cannot read",
+    "forward-ended": "a forward with an unknown target ended with its master",
     "vpn-changed": "a VPN went up or down, or needs you to sign in",
     "sign-in-needed": "the agent needs you",
     "paused": "a pause started",
@@ -71,7 +71,9 @@ def _mark(table: Table, key: Key) -> str:
 
 def _entry(table: Table, key: Key) -> str:
     default = f" (`{table.shown(key)}`)" if table.has_default(key) else ""
-    return f"- **`{key.name}`**{default}: " + " ".join(f"{key.text} {key.more}".split())
+    return f"- **`{key.name}`**{default}: " + " ".join(f"{key.text} {key.more}".split()).replace(
+        "](docs/", "]("
+    )
 
 
 if __name__ == "__main__":

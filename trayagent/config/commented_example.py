@@ -9,7 +9,7 @@ from trayagent.config.key_descriptions import TABLES, Table
 
 _WIDTH = 100
 _HEAD = """\
-# The configuration of trayagent. It is read again when it changes. Every key is optional.
+# The configuration of trayagent. The agent reads it again when it changes. Every key is optional.
 # A host is a name that you give to ssh; address, user, key and jump hosts stay in ~/.ssh/config.
 # To use a line that begins with "#:", remove these two characters, also from its [table].
 """
@@ -31,4 +31,5 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _comment(text: str) -> Iterator[str]:
-    return (f"# {line}" for line in textwrap.wrap(text.replace("`", "'"), _WIDTH))
+    quoted = text.replace('`"', '"').replace('"`', '"').replace("`", "'")
+    return (f"# {line}" for line in textwrap.wrap(quoted, _WIDTH))

@@ -55,7 +55,7 @@ TABLES = (
         (
             Key(
                 "adopt",
-                "Adopt every ssh master of this user, not only those of the listed hosts.",
+                "Whether to adopt every ssh master of this user, not only those of the listed hosts.",
                 "The agent replaces a stale adopted master. If no alias in ssh_config has its control path, its "
                 "options are unknown. Then the agent only ends it once it is proven stale, so that no program hangs.",
             ),
@@ -66,7 +66,8 @@ TABLES = (
             ),
             Key(
                 "learn_vpn",
-                "Remember the VPN through which a host with a private address was reached, and wait for it elsewhere.",
+                "Whether to remember the VPN through which a host with a private address was reached, and wait for it "
+                "elsewhere.",
                 "On each new network, the agent tries one login without the VPN if ssh checks the host key. A host "
                 "that was reached at a public address needs no VPN. With `false`, only the key `vpn` of a host counts.",
             ),
@@ -86,11 +87,11 @@ TABLES = (
             Key("history", "How long events are kept for `trayagent history`."),
             Key(
                 "roam",
-                "Keep the sessions of all listed hosts open across changes of network, where the server allows it.",
-                "A shell, an rsync or a forwarded connection continues. The server needs a shell and python3 "
-                "(docs/roaming.md). "
-                "The key `roam` of a host overrides this one. A host whose login needs you does "
-                "not roam.",
+                "Whether to keep the sessions of all listed hosts open across changes of network, where the server "
+                "allows it.",
+                "A shell, an rsync or a forwarded connection continues. [Roaming](docs/roaming.md) says what the "
+                "server needs. The key `roam` of a host overrides this one. A host whose login needs you "
+                "does not roam.",
             ),
             Key(
                 "roam_for",
@@ -139,20 +140,21 @@ TABLES = (
             Key(
                 "networks",
                 "Networks where the host may be connected or, with `!` before the name, where it may not.",
-                "A name is that of a NetworkManager connection, or an SSID. Patterns such as `Home*` are allowed. On a "
-                "network without a known name the host is connected only if all entries begin with `!`. "
+                "A name is a NetworkManager connection or an SSID. Patterns such as `Home*` are allowed. On a "
+                "network without a name, the host is connected only if all entries begin with `!`. "
                 "`trayagent reconnect NAME` ignores this key.",
                 '["!Airport WiFi"]',
             ),
             Key(
                 "reap",
-                "End the agent's own lost session on the server when it still holds the port of a remote forward.",
+                "Whether to end the agent's own lost session on the server when it still holds the port of a remote "
+                "forward.",
                 "The agent ends only a process whose pid, start time and boot it recorded while connected, and whose "
                 "master on this machine is gone. It also removes the Unix socket that such a forward left.",
             ),
             Key(
                 "interactive",
-                "Every login needs you (a touch, a browser), so the agent starts none automatically.",
+                "Whether every login needs you (a touch, a browser). With `true`, the agent starts none automatically.",
                 "`trayagent login NAME`, `trayagent reconnect NAME` and the menu still start one. The agent recognizes "
                 "passwords, codes and passphrases without this key, but not `ssh-add -c` and smart cards.",
             ),
@@ -171,19 +173,20 @@ TABLES = (
             ),
             Key(
                 "roam",
-                "Keep the host's sessions open across changes of network, as `roam` in `[agent]` does for all hosts.",
+                "Whether to keep the host's sessions open across changes of network. `roam` in [agent] is for all "
+                "hosts.",
                 "A server that cannot do this keeps an ordinary connection. `trayagent why NAME` shows the reason. "
                 "`false` takes effect when the connection ends.",
                 "true",
             ),
             Key(
                 "roam_port",
-                'A TCP port of the server, or a range such as `"60001-60010"`, by which the sessions of a host that '
+                'A TCP port of the server, or a range such as `"60001-60010"`. Through it, the sessions of a host that '
                 "roams continue sooner after a move.",
                 "The relay on the server listens there, and accepts only this laptop's sessions. One connection uses "
-                "one port. If the port is taken or a firewall blocks it, the sessions continue by the ssh connection, "
-                "as without this key. It applies to connections that begin to roam after the change. Read "
-                "first what the port bypasses (docs/security.md#the-direct-port).",
+                "one port. If the port is taken or a firewall blocks it, the sessions continue over the ssh "
+                "connection, as without this key. It applies to connections that begin to roam after the change. First "
+                "read [what the port bypasses](docs/security.md#the-direct-port).",
                 "60001",
             ),
         ),
@@ -193,19 +196,23 @@ TABLES = (
         Vpn,
         "How the agent detects a VPN. Set `interface`, `networkmanager` or both.",
         (
-            Key("interface", "The name of its interface, with `*` and `?` as wildcards.", example='"tun*"'),
+            Key(
+                "interface",
+                "The name of the VPN's interface, with `*` and `?` as wildcards.",
+                example='"tun*"',
+            ),
             Key(
                 "networkmanager",
-                "Its NetworkManager connection, by the name that your desktop shows.",
+                "The name of its NetworkManager connection, as your desktop shows it.",
                 example='"Corp VPN"',
             ),
             Key(
                 "sign_in",
-                'The command that "Sign in" in the menu or the message runs in a terminal.',
+                'The command that "Sign in" in the menu or the notification runs in a terminal.',
                 "Without it, NetworkManager brings the connection up and asks you in its own window.",
                 '["nmcli", "--ask", "connection", "up", "Corp VPN"]',
             ),
-            Key("grace", "How long it may take to return automatically before you are notified."),
+            Key("grace", "How long the VPN may take to return automatically before you are notified."),
         ),
     ),
 )
