@@ -55,6 +55,7 @@ NAMES = frozenset(
         "reconnect",
         "note",
         "_OWN_FOLDER",
+        "_ELSEWHERE",
         "_DOOMED",
         "_TITLES",
         "_WORDS",

@@ -10,11 +10,11 @@ from tests.cli.conftest import Run
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        (".", ". cannot be written: it is a folder"),
-        ("/", "/ cannot be written: it is a folder"),
-        ("/etc", "/etc cannot be written: it is a folder"),
+        (".", ". cannot be written: it is a directory"),
+        ("/", "/ cannot be written: it is a directory"),
+        ("/etc", "/etc cannot be written: it is a directory"),
         ("", "'' cannot be written: it names no file"),
-        ("~nobodyx/page.html", "~nobodyx/page.html cannot be written: there is no such home folder"),
+        ("~nobodyx/page.html", "~nobodyx/page.html cannot be written: there is no such home directory"),
         ("/etc/passwd/x", "/etc/passwd/x cannot be written: Not a directory"),
         ("x" * 300, "x cannot be written: File name too long"),
         ("y" * 252, "y cannot be written: File name too long"),
@@ -32,5 +32,5 @@ def test_a_page_that_cannot_be_written_is_one_error(
     said, hint = done.stderr.splitlines()
     assert said.startswith("trayagent: ")
     assert said.endswith(f"{why}.")
-    assert hint == "  Name a file in a folder of your own, such as ~/outages.html."
+    assert hint == "  Name a file in a directory of your own, such as ~/outages.html."
     assert {path for path in tmp_path.iterdir() if not path.is_dir()} <= before

@@ -39,7 +39,7 @@ def test_the_page_shows_the_view_and_decisions_in_sentences(
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("--html", "/etc"), 1, "/etc cannot be written: it is a folder"),
+        (("--html", "/etc"), 1, "/etc cannot be written: it is a directory"),
         (("--html", "x.html", "--watch"), 2, "--html and --watch exclude each other"),
         (("--html", "x.html", "--json"), 2, "not allowed with argument"),
     ],

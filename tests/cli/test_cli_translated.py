@@ -54,7 +54,7 @@ def test_the_help_is_german_for_a_german(run: Run) -> None:
 def test_doctor_is_german_for_a_german(run: Run) -> None:
     """The findings and the headline are German; the commands to type stay. JSON is English."""
     words = run("doctor", **GERMAN).stdout
-    assert " Ratschläge" in words
+    assert " Hinweise" in words
     assert "Es läuft kein Agent\n    Er hält Ihre Verbindungen nur, solange er läuft." in words
     assert "        trayagent run\n" in words
     titles = [one["title"] for one in json.loads(run("doctor", "--json", **GERMAN).stdout)["findings"]]
@@ -66,6 +66,6 @@ def test_init_is_german_for_a_german(run: Run, tmp_path: Path) -> None:
     config = tmp_path / "ssh_config"
     config.write_text("Host db\n    LocalForward 5432 localhost:5432\nHost web\n")
     done = run("init", TRAYAGENT_SSH_CONFIG=str(config), HOME=str(tmp_path), **GERMAN)
-    assert 'connect = "on-use"  # bring it back if it was up' in done.stdout
+    assert 'connect = "on-use"  # reconnect it if it was up' in done.stdout
     assert "Nicht eingetragen: 1 weiterer Host aus ssh_config." in done.stderr
     assert "Nichts wurde geschrieben: init braucht ein Terminal, um Sie zu fragen." in done.stderr

@@ -282,7 +282,7 @@ def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     assert error.hint == f"Remove that right: chmod go-w {path}"
     path.chmod(0o600)
     tmp_path.chmod(0o707)
-    assert f"its folder {tmp_path} can be written" in refused(path).title
+    assert f"its directory {tmp_path} can be written" in refused(path).title
     tmp_path.chmod(0o700)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -290,10 +290,10 @@ def test_what_others_may_write_is_refused(write: Write, tmp_path: Path) -> None:
     link.symlink_to(path)
     assert load(link) == Config()
     tmp_path.chmod(0o777)
-    assert f"its folder {tmp_path}" in refused(link).title
+    assert f"its directory {tmp_path}" in refused(link).title
     tmp_path.chmod(0o700)
     elsewhere.chmod(0o777)
-    assert f"its folder {elsewhere}" in refused(link).title
+    assert f"its directory {elsewhere}" in refused(link).title
     elsewhere.chmod(0o1777)  # with the sticky bit, others cannot replace our files
     assert load(link) == Config()
 

@@ -130,7 +130,7 @@ def test_a_link_or_a_file_is_no_runtime_folder(tmp_path: Path) -> None:
     link.symlink_to(real)
     file.touch()
     for path in (link, file):
-        with pytest.raises(UnsafeFolder, match="not a folder"):
+        with pytest.raises(UnsafeFolder, match="not a directory"):
             folders.make_private(str(path))
     folders.make_private(str(link), repair=True)
     with pytest.raises(UnsafeFolder, match="cannot be created"):

@@ -127,7 +127,7 @@ def test_a_real_panel_and_a_real_notification_daemon_are_detected(patient: Patie
     until("panel and daemon are there", well)
     told = [f["title"] for f in with_session(patient, desk).findings if f["topic"] == "desktop"]
     assert told[0] == "a panel shows the icon"
-    assert told[1].startswith("messages by dunst")
+    assert told[1].startswith("notifications by dunst")
     assert told[1].endswith("with buttons")
 
 

@@ -208,7 +208,7 @@ def test_what_the_configuration_cannot_hold_is_named(home: Path, init: Init) -> 
     assert done.returncode == 0, done.stderr
     assert '"my box" in ssh_config: a host\'s name cannot contain' in done.stdout
     assert "t.service: " in done.stdout
-    assert "107 bytes" in done.stdout or "ssh says" in done.stdout
+    assert "107 bytes" in done.stdout or "ssh reports" in done.stdout
     assert list(load(home / ".config/trayagent/config.toml").hosts) == ["h4711"]
 
 

@@ -222,7 +222,7 @@ def test_a_view_is_translated_and_its_names_and_codes_stay() -> None:
     db, web = seen["hosts"]
     assert db["problem"] == {
         "code": "auth-denied",
-        "title": "Die nächste Anmeldung von db braucht Sie: Der Schlüssel id braucht seine Passphrase",
+        "title": "Bei der nächsten Anmeldung von db werden Sie gebraucht: Der Schlüssel id braucht seine Passphrase",
         "hint": "x y",
     }
     assert db["forwards"][0]["error"] == "/run/x gibt es schon, und trayagent hat es nicht angelegt"

@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
         "doctor",
         help="report what does not work, and how to fix it",
         description="Checks everything that the agent needs: ssh, control paths, forwards, keys, host keys, ports, "
-        "the servers of living masters, tray, messages, VPNs, files. It changes nothing, makes no login, and takes "
-        "less than 10 s. The agent need not run.",
+        "the servers of living masters, tray, notifications, VPNs, files. It changes nothing, makes no login, and "
+        "takes less than 10 s. It also works without a running agent.",
         epilog=f"The shape of --json:\n{JSON_SHAPE}\n"
         "`lines` are commands to type or lines of a file, word for word; `ok` is whether there is no problem.\n"
         "Exit status: 1 if something stops the agent from working, else 0.",

@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
         type=duration,
         default=WEEK_S,
         metavar="TIME",
-        help="default: 7d",
+        help="how far back, such as 12h or 30d (default: 7d)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")

@@ -68,7 +68,7 @@ def uninstall(args: argparse.Namespace) -> int:  # noqa: ARG001  # each command 
     outcome = login.disable()
     removed = ", ".join(clean(str(path)) for path in outcome.paths)
     ended = _("No longer starts at login: removed {files}").format(files=removed)
-    print_line(ended if removed else _("Did not start at login."))
+    print_line(ended if removed else _("Nothing to remove: the agent does not start at login."))
     print_line(_("A running agent and its masters continue. To end both: trayagent stop --masters"))
     for note in outcome.notes:
         print_line(f"  {clean(agent_text(note))}")

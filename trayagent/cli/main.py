@@ -50,7 +50,7 @@ def parser(first: str | None = None) -> Parser:
         "4 another agent is running.",
     )
     whole.add_argument("--version", action="version", version=f"trayagent {__version__}")
-    whole.add_argument("--config", metavar="FILE", help="the configuration file for `run`")
+    whole.add_argument("--config", metavar="FILE", help="read this configuration file")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True, prog=whole.prog)
     one = MODULES.get(first or "") or HIDDEN.get(first or "")
     for module in dict.fromkeys([one] if one else MODULES.values()):

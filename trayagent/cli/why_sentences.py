@@ -49,7 +49,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("attach", None, (), "the agent moves the sessions to the new connection"),
     ("attached", None, ("by=port",), "its new connection is ready, and its sessions stay on the direct port"),
     ("attached", None, (), "its sessions continue"),
-    ("attached-by-port", None, (), "its sessions continue by the direct port, before the login is complete"),
+    ("attached-by-port", None, (), "its sessions continue through the direct port, before the login is complete"),
     (
         "port-failed",
         None,

@@ -36,16 +36,16 @@ def page_file(name: str, example: str) -> Path:
         file = Path(name).expanduser()
         folder = not file.name or file.is_dir()
     except RuntimeError as error:  # ~ of an unknown user
-        raise _unwritable(name, "there is no such home folder", example) from error
+        raise _unwritable(name, "there is no such home directory", example) from error
     except OSError as error:
         raise _unwritable(name, error.strerror or str(error), example) from error
     if folder:
-        raise _unwritable(name, "it is a folder" if name else "it names no file", example)
+        raise _unwritable(name, "it is a directory" if name else "it names no file", example)
     return file
 
 
 def _unwritable(name: str, why: str, example: str) -> TrayagentError:
     from trayagent.errors import TrayagentError
 
-    hint = f"Name a file in a folder of your own, such as {example}."
+    hint = f"Name a file in a directory of your own, such as {example}."
     return TrayagentError(f"{name or repr(name)} cannot be written: {why}.", code="unwritable", hint=hint)

@@ -80,7 +80,7 @@ def _refuse_danger(path: Path, found: os.stat_result) -> None:
         raise ConfigError(str(path), f"it {why}", hint=_remedy(path, why))
     if beside := untrusted_files.folder_danger(path):
         folder, why = beside
-        raise ConfigError(str(path), f"its folder {folder} {why}", hint=_remedy(folder, why))
+        raise ConfigError(str(path), f"its directory {folder} {why}", hint=_remedy(folder, why))
 
 
 def _remedy(path: Path, why: str) -> str:

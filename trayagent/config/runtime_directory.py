@@ -50,24 +50,24 @@ def make_private(path: str, *, repair: bool = False) -> None:
         pass  # not a directory; reported below
     except OSError as error:
         raise UnsafeFolder(
-            f"The folder {path} cannot be created: {error.strerror}.", hint=_ELSEWHERE
+            f"The directory {path} cannot be created: {error.strerror}.", hint=_ELSEWHERE
         ) from error
     found = os.stat(path) if repair and os.path.isdir(path) else os.lstat(path)
     uid, is_open = found.st_uid, bool(stat.S_IMODE(found.st_mode) & 0o077)
     if not stat.S_ISDIR(found.st_mode):
-        raise UnsafeFolder(f"{path} is not a folder.", hint=f"Remove it. {_ELSEWHERE}")
+        raise UnsafeFolder(f"{path} is not a directory.", hint=f"Remove it. {_ELSEWHERE}")
     if uid != os.geteuid():
-        raise UnsafeFolder(f"The folder {path} belongs to another user (uid {uid}).", hint=_ELSEWHERE)
+        raise UnsafeFolder(f"The directory {path} belongs to another user (uid {uid}).", hint=_ELSEWHERE)
     if is_open and repair:
         os.chmod(path, 0o700)
     elif is_open:
         import shlex
 
         hint = f"Close it: chmod 700 {shlex.quote(path)}"
-        raise UnsafeFolder(f"The folder {path} is open to other users.", hint=hint)
+        raise UnsafeFolder(f"The directory {path} is open to other users.", hint=hint)
 
 
-_ELSEWHERE = "Set TRAYAGENT_RUNTIME_DIR or TRAYAGENT_STATE_DIR to a folder of your own."
+_ELSEWHERE = "Set TRAYAGENT_RUNTIME_DIR or TRAYAGENT_STATE_DIR to a directory of your own."
 
 
 def _owner(path: str) -> int | None:

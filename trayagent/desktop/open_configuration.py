@@ -43,4 +43,4 @@ def _create(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         title = f"{path} cannot be created: {error.strerror}."
-        raise TrayagentError(title, hint="Create its folder yourself, and try again.") from error
+        raise TrayagentError(title, hint="Create its directory yourself, and try again.") from error

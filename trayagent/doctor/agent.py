@@ -28,7 +28,7 @@ async def check(case: Case) -> Iterable[Finding]:
         found.append(advice("agent-outdated", title, why, "Restart it:", _restart(case)))
     if agent["paused"]:
         until = f" until {agent['paused_until']}" if agent["paused_until"] else ""
-        why = "Meanwhile the agent does not make or end connections and sends no messages."
+        why = "Meanwhile the agent does not make or end connections and shows no notifications."
         found.append(
             advice("agent-paused", f"Everything is paused{until}", why, "End it:", "trayagent resume")
         )

@@ -52,8 +52,8 @@ def _each(case: Case) -> Iterator[Finding]:
     for name, _, resolved in case.wanted():
         path = case.control_path(name)
         if not path.startswith("/"):
-            title = f"{name}: its ControlPath {path} depends on the folder where ssh is started"
-            why = "The agent's master listens in one folder, and your ssh uses another."
+            title = f"{name}: its ControlPath {path} depends on the directory where ssh is started"
+            why = "The agent's master listens in one directory, and your ssh uses another."
             yield advice("control-path-relative", title, why, *_shorter(case, name), host=name)
         elif not fits(path):
             size = len(os.fsencode(path))
@@ -78,25 +78,25 @@ def _folder(case: Case, name: str, folder: Path) -> Iterator[Finding]:
     try:
         status = folder.stat()
     except OSError as error:
-        title = f"{name}: the folder of its ControlPath cannot be used: {folder}: {error.strerror}"
+        title = f"{name}: the directory of its ControlPath cannot be used: {folder}: {error.strerror}"
         why = "No master can listen there."
         yield problem("control-path-folder", title, why, "Make it:", f"mkdir -p -m 700 {quoted}", host=name)
         return
     if unsafe := danger(status):
-        title = f"{name}: the folder of its ControlPath, {folder}, {unsafe}"
+        title = f"{name}: the directory of its ControlPath, {folder}, {unsafe}"
         reason = "Other users could put a socket there and receive the sessions that you open."
         lines = (f"chmod go-w {quoted}",) if "written" in unsafe else ()
-        remedy = "Remove that permission:" if lines else f"Choose a folder of your own, as in {_HASHED}"
+        remedy = "Remove that permission:" if lines else f"Choose a directory of your own, as in {_HASHED}"
         yield advice("control-path-open", title, reason, remedy, *lines, host=name)
     elif others_may_write(status):
-        title = f"{name}: other users may create files in the folder of its ControlPath, {folder}"
+        title = f"{name}: other users may create files in the directory of its ControlPath, {folder}"
         reason = (
             "If another program listens there before your master, that program receives what your ssh sends."
         )
         yield advice("control-path-open", title, reason, *_shorter(case, name), host=name)
     elif not os.access(folder, os.W_OK | os.X_OK):
-        title = f"{name}: you may not write into the folder of its ControlPath, {folder}"
-        remedy = f"Choose a folder of your own, as in {_HASHED}"
+        title = f"{name}: you may not write into the directory of its ControlPath, {folder}"
+        remedy = f"Choose a directory of your own, as in {_HASHED}"
         yield problem("control-path-folder", title, "No master can listen there.", remedy, host=name)
 
 

@@ -1,4 +1,4 @@
-"""Checks the desktop: whether a panel shows the icon, and which program shows messages."""
+"""Checks the desktop: whether a panel shows the icon, and which program shows notifications."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _BUS = "org.freedesktop.DBus"
 
 
 async def check(case: Case) -> Iterable[Finding]:
-    """Report why the user does not see the icon or the messages."""
+    """Report why the user does not see the icon or the notifications."""
     if sys.platform == "darwin":
-        return [ok("the menu bar, and messages by osascript, without buttons")]
+        return [ok("the menu bar, and notifications by osascript, without buttons")]
     address = session_bus_address(case.env)
     display = case.env.get("WAYLAND_DISPLAY") or case.env.get("DISPLAY")
     absent = ok("no desktop session here: the agent runs without an icon")
     if address is None and not display:
         return [absent]
     if address is None:
-        title = "There is a display, but no session bus: neither icon nor messages can be shown"
+        title = "There is a display, but no session bus: neither icon nor notifications can be shown"
         why = "DBUS_SESSION_BUS_ADDRESS is not set, and $XDG_RUNTIME_DIR/bus is missing."
         remedy = "Log in through the desktop, or start the agent in a bus of its own:"
         return [advice("no-session-bus", title, why, remedy, "dbus-run-session trayagent run")]
@@ -42,7 +42,7 @@ async def check(case: Case) -> Iterable[Finding]:
             return [*await _tray(case, connection), *await _messages(case, connection)]
     except (OSError, EOFError, TimeoutError, BusCallError) as error:
         text = str(error) or "it does not answer"
-        title, why = f"The session bus cannot be used: {text}", "Neither icon nor messages can be shown."
+        title, why = f"The session bus cannot be used: {text}", "Neither icon nor notifications can be shown."
         return [advice("no-session-bus", title, why, "Log out of the desktop and in again.")]
 
 
@@ -115,11 +115,11 @@ async def _no_icon(connection: Connection) -> str | None:
 
 async def _messages(case: Case, connection: Connection) -> list[Finding]:
     if case.config.agent.notify == "none":
-        return [ok('no messages: notify = "none"')]
+        return [ok('no notifications: notify = "none"')]
     remedy = "Install one (Debian: sudo apt-get install xfce4-notifyd, or dunst)."
     why = "Only the icon and `trayagent status` show when you are needed (a sign-in, a passphrase)."
     if not await _has_owner(connection, SERVER) and SERVER not in await _activatable(connection):
-        return [advice("no-notifications", "No program here shows messages", why, remedy)]
+        return [advice("no-notifications", "No program here shows notifications", why, remedy)]
     path = "/" + SERVER.replace(".", "/")
     try:
         (can,) = await connection.call(
@@ -129,10 +129,10 @@ async def _messages(case: Case, connection: Connection) -> list[Finding]:
             Call(SERVER, path, SERVER, "GetServerInformation"), answer="ssss", timeout_s=ANSWER_S
         )
     except BusCallError as error:
-        title = f"The program that shows messages does not answer: {error}"
+        title = f"The program that shows notifications does not answer: {error}"
         return [advice("no-notifications", title, why, "Restart it: log out of the desktop and in again.")]
     buttons = "with buttons" if "actions" in can else "without buttons: their commands are in the menu"
-    return [ok(f"messages by {name} {version}, {buttons}")]
+    return [ok(f"notifications by {name} {version}, {buttons}")]
 
 
 async def _has_owner(connection: Connection, name: str) -> bool:

@@ -46,13 +46,12 @@ def _examine(file_paths: FilePaths) -> list[Finding]:
     masters = _size(file_paths.runtime_dir, "master-")
     if history > LARGE:
         title = f"The history uses {_words(history)}: {shown(file_paths.history_db)}"
+        why = "`history` in [agent] sets how long events are kept; without it, 90 days."
         remedy = "Keep the events for fewer days, in [agent] of the configuration:"
-        found.append(
-            advice("history-large", title, "Every event is kept for 90 days.", remedy, 'history = "30d"')
-        )
+        found.append(advice("history-large", title, why, remedy, 'history = "30d"'))
     if masters > LARGE:
         title = f"The logs of the masters use {_words(masters)}: {shown(file_paths.runtime_dir)}/master-*.log"
-        why = "These files are in memory, and each grows as long as its master runs."
+        why = "These files are in memory. The agent empties them, but only while it runs."
         remedy = "Read what they print, and reconnect the host that prints most: trayagent reconnect HOST"
         found.append(
             advice(
@@ -68,7 +67,7 @@ def _folders(file_paths: FilePaths) -> Iterator[Finding]:
         title = f"The path of the agent's socket has {len(socket)} bytes, but at most {MAX_UNIX_PATH} are possible"
         why = f"It would be {file_paths.ipc_socket}, and the agent cannot listen there."
         yield problem(
-            "socket-too-long", title, why, "Set TRAYAGENT_RUNTIME_DIR to a shorter folder of your own."
+            "socket-too-long", title, why, "Set TRAYAGENT_RUNTIME_DIR to a shorter directory of your own."
         )
     for folder in (file_paths.runtime_dir, file_paths.state_dir):
         if not os.path.lexists(folder):
@@ -81,11 +80,11 @@ def _folders(file_paths: FilePaths) -> Iterator[Finding]:
             yield problem("folder-unsafe", error.title, "The agent does not start.", error.hint)
             continue
         if not os.access(folder, os.W_OK | os.X_OK):
-            title = f"The folder {folder} cannot be written"
+            title = f"The directory {folder} cannot be written"
             if os.statvfs(folder).f_flag & os.ST_RDONLY:
                 title = f"The file system of {folder} is read-only"
                 why = "After a restart, the agent does not know its masters, refused logins and history."
-                remedy = "Make it writable, or set TRAYAGENT_STATE_DIR to another folder of your own."
+                remedy = "Make it writable, or set TRAYAGENT_STATE_DIR to another directory of your own."
                 yield problem("folder-read-only", title, why, remedy)
                 continue
             yield problem(

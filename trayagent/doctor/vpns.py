@@ -31,7 +31,7 @@ def _programs(vpns: dict[str, Vpn]) -> Iterator[Finding]:
         if vpn.sign_in is None:
             if vpn.networkmanager is None:
                 title = f"VPN {name}: the configuration does not say how to sign in"
-                why = "When it needs you, the menu and the message have no button for it."
+                why = "When it needs you to sign in, the menu and the notification have no button for that."
                 line = f'sign_in = ["…"]   # in [vpns.{name}]'
                 yield advice("sign-in-none", title, why, "Add the program that connects it:", line)
         elif shutil.which(str(Path(vpn.sign_in[0]).expanduser())) is None:

@@ -55,7 +55,7 @@ def prompt_line_by_line(
     """Ask line by line. An empty answer accepts the proposal. The end of the input or q quits."""
     chosen = []
     target.write(
-        _("For each host: a = keep it connected, u = bring it back if it was up, n = leave it out, q = quit.")
+        _("For each host: a = keep it connected, u = reconnect it if it was up, n = leave it out, q = quit.")
         + "\n"
     )
     for host in hosts:

@@ -26,14 +26,14 @@ _HEAD = """\
 _EXAMPLE = """
 # Nothing was found that keeps a host connected. A host to be connected always:
 # [hosts.web01]
-# connect = "always"                   # "on-use": bring it back if it was up
+# connect = "always"                   # "on-use": reconnect it if it was up
 # local = ["8080:localhost:80"]        # the arguments of ssh -L, -R and -D
 # remote = ["22221:localhost:22"]
 # dynamic = ["1080"]
 """
 _MEANS = {
     "always": "keep it connected",
-    "on-use": "bring it back if it was up",
+    "on-use": "reconnect it if it was up",
 }
 _KINDS: tuple[ForwardKind, ...] = ("local", "remote", "dynamic")
 

@@ -184,7 +184,7 @@ class _Reader:
 
     def _refuse(self, where: str, error: TrayagentError) -> None:
         self.refused = True
-        self.skipped.append(Skipped(where, f"ssh says: {error.title}"))
+        self.skipped.append(Skipped(where, f"ssh reports: {error.title}"))
 
 
 def _end(one: Understood) -> str:

@@ -33,7 +33,7 @@ def write(path: Path, text: str) -> None:
         if beside := folder_danger(path):
             folder, why = beside
             raise TrayagentError(
-                f"The folder {folder} {why}: a configuration in it would be rejected.",
+                f"The directory {folder} {why}: a configuration in it would be rejected.",
                 code="config-error",
                 hint=f"Remove that right: chmod go-w {shlex.quote(str(folder))}",
             )

@@ -66,7 +66,7 @@ async def output(
     status, answer, errors = await _run(words, name, timeout_s)
     if status != 0:
         why = errors.decode(errors="replace").strip().splitlines() or [f"ssh -G {name} failed with {status}"]
-        raise TrayagentError(why[0], code="config-error", hint=f"Look at it with: ssh -G {name}")
+        raise TrayagentError(why[0], code="config-error", hint=f"Check it: ssh -G {name}")
     return answer.decode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""A host that roams with `roam_port`: its sessions continue by a TCP port of the far relay, before the next login."""
+"""A host that roams with `roam_port`: its sessions continue through a TCP port before the next login."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_sessions_move_by_the_port_before_the_login(lab: Lab, agent: Agent) -> N
         assert connected["pid"] == view["pid"] != before["pid"]
         assert session.echoes()
     assert not [one for one in events.seen if one["event"] == "moved"][1:]
-    assert "by the direct port" in agent.cli("why", HOST).stdout
+    assert "through the direct port" in agent.cli("why", HOST).stdout
     assert session.end() == 0
 
 

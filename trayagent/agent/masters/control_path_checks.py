@@ -14,7 +14,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.problem_texts import NO_ROOM, unwritable
 from trayagent.ssh import new_control_path as names
 
-_OWN_FOLDER = "Choose a ControlPath in a folder of your own, as in ~/.ssh/cm-%C"
+_OWN_FOLDER = "Choose a ControlPath in a directory of your own, as in ~/.ssh/cm-%C"
 
 
 class FailedError(Exception):
@@ -51,7 +51,7 @@ class ControlPaths:
                 raise FailedError(unwritable(str(folder.parent), error)) from error
         if not folder.is_dir():
             hint = f"Create it: mkdir -p -m 700 {shlex.quote(str(folder))}"
-            problem = Problem("config-error", f"The folder of ControlPath, {folder}, does not exist", hint)
+            problem = Problem("config-error", f"The directory of ControlPath, {folder}, does not exist", hint)
             raise FailedError(Failure(problem, "control-path"))
         holder = await self._discovery.holder(path, host.master.pid if host.master is not None else None)
         if holder is not None and not holder.adoptable:
@@ -96,6 +96,6 @@ def fresh_for(path: str) -> str:
         raise FailedError(Failure(Problem("config-error", title, _OWN_FOLDER), "control-path")) from error
     if not names.fits(fresh):
         names.remove_fresh(fresh)
-        title = f"ControlPath {path} is too long for a folder in which others may write"
+        title = f"ControlPath {path} is too long for a directory in which others may write"
         raise FailedError(Failure(Problem("control-path-too-long", title, _OWN_FOLDER), "control-path"))
     return fresh

@@ -10,7 +10,7 @@ _TITLES = {
     "no-scope": "The server ends all processes at logout (KillUserProcesses), and its systemd-run --user fails",
     "no-answer": "The far relay does not start with the server's python3, which must be 3.7 or later",
     "too-many": "Too many far relays of this account run on the server",
-    "unsafe-folder": "Other users can open the folder for the far relay's socket on the server",
+    "unsafe-folder": "Other users can open the directory for the far relay's socket on the server",
     "not-installed": "The far relay could not be written to ~/.cache/trayagent on the server",
 }
 

@@ -31,7 +31,9 @@ def write(path: Path, content: bytes) -> bool:
                 Path(new).unlink()
             raise
     except OSError as error:
-        raise _cannot("written", path, error) from error
+        raise TrayagentError(
+            f"{path} cannot be written: {error.strerror or error}.", code="unwritable"
+        ) from error
     return True
 
 
@@ -56,7 +58,9 @@ def unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot("removed", path, error) from error
+        raise TrayagentError(
+            f"{path} cannot be removed: {error.strerror or error}.", code="unwritable"
+        ) from error
 
 
 def read(path: Path) -> bytes | None:
@@ -88,7 +92,3 @@ def _refuse_foreign_file(path: Path) -> None:
             code="not-ours",
             hint="Remove or rename it, if you do not need it.",
         )
-
-
-def _cannot(what: str, path: Path, error: OSError) -> TrayagentError:
-    return TrayagentError(f"{path} cannot be {what}: {error.strerror or error}.", code="unwritable")

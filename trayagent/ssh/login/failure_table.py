@@ -66,7 +66,7 @@ TABLE: tuple[Row, ...] = (
     _row(
         r"^(?P<line>.*(?:Bad configuration option|Can't open user config file|Bad owner or permissions on"
         r"|command-line:? line \d+: |: line \d+: Bad |terminating, \d+ bad|: unknown key %).*)$",
-        "config", "config-error", "{line}", "Look at it with: ssh -G {host}",
+        "config", "config-error", "{line}", "Check it: ssh -G {host}",
     ),
     # Failures after the login.
     _row(
