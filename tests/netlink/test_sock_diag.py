@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,11 +187,17 @@ def inodes_of(part: list[Message]) -> list[int]:
 
 @pytest.fixture
 def many_sockets() -> Iterator[dict[int, socket.socket]]:
-    """Yield many connected Unix sockets by inode."""
+    """Yield many connected Unix sockets by inode. Raise the soft limit of open files, which is often 1024."""
+    needed = 2 * PAIRS + 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < needed:
+        pytest.skip(f"this user may open only {hard} files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
     sockets = [end for _ in range(PAIRS) for end in socket.socketpair()]
     yield {os.fstat(end.fileno()).st_ino: end for end in sockets}
     for end in sockets:
         end.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_kernel_skips_sockets_while_others_close(many_sockets: dict[int, socket.socket]) -> None:

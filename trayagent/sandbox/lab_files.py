@@ -57,6 +57,7 @@ class Files:
         self.known_hosts.touch(mode=0o600)
         (etc / "passwd-laptop").write_text(_passwd(self.home))
         (etc / "passwd-far").write_text(_passwd(self.far_home))
+        (etc / "group").write_text(_groups())
         (etc / "shadow").write_text(f"{self.user}:*:19000:0:99999:7:::\n")
         names = {"127.0.0.1": "localhost", "::1": "localhost", **plan.HOSTS}
         (etc / "hosts").write_text("".join(f"{ip} {name}\n" for ip, name in names.items()))
@@ -93,6 +94,7 @@ class Files:
             ["mkdir", "", "/run/sshd"],
             ["sysfs", "lab", "/sys"],
             *self._covers("passwd-far"),
+            ["bind", self._etc("group"), "/etc/group"],
             ["bind", self._etc("shadow"), "/etc/shadow"],
             ["bind", self._etc("pam.d"), "/etc/pam.d"],
         ]
@@ -131,6 +133,16 @@ class Files:
             "LANG": "C.UTF-8",
             "PATH": search_path(),
         }
+
+
+def _groups() -> str:
+    """Return the machine's groups without `tty`.
+
+    sshd gives a session's terminal to that group, but a user namespace does not map it, and sshd ends the session. If
+    there is no such group, sshd uses the user's own.
+    """
+    lines = Path("/etc/group").read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("tty:"))
 
 
 def _lacking() -> list[str]:
