@@ -27,6 +27,8 @@ FROM_DEBIAN = {"pillow": "python3-pil", "platformdirs": "python3-platformdirs", 
 The other dependencies are missing in Debian 12, or too old.
 """
 NEEDED_BY_CARRIED = ("python3-six",)  # pystray needs it
+MACOS = " sys_platform == 'darwin'"
+"""The marker in pyproject.toml of a dependency that only macOS needs."""
 SIZES = (16, 22, 24, 32, 48)
 UNIT_MARK = (
     "Part of the Debian package; `systemctl --user enable --now trayagent` starts it now and at each login."
@@ -36,7 +38,8 @@ UNIT_MARK = (
 def carried() -> list[str]:
     """Return the requirements whose wheels are in the package."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pins = [requirement.partition(";")[0].strip() for requirement in project["dependencies"]]
+    parts = [requirement.partition(";") for requirement in project["dependencies"]]
+    pins = [pin.strip() for pin, _, marker in parts if marker != MACOS]
     return [pin for pin in pins if pin.partition("==")[0] not in FROM_DEBIAN]
 
 

@@ -42,7 +42,6 @@
               platformdirs
               pystray
               rich
-              watchdog
             ];
             makeWrapperArgs = [ "--suffix PATH : ${pkgs.lib.makeBinPath [ pkgs.openssh ]}" ];
 
