@@ -23,6 +23,8 @@ from trayagent.errors import TrayagentError
 from trayagent.exit_statuses import ALREADY_RUNNING
 
 WITHIN_S = 20.0
+NO_USER = 4_242_424
+"""The uid of no user, so /run/user has no directory of that name."""
 COMMAND = ("/opt/trayagent/bin/trayagent", "run")
 ODD = [
     "run",
@@ -208,7 +210,7 @@ def test_without_polkit_only_root_may_keep_the_manager(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert linux_systemd.linger_command("me") == "sudo loginctl enable-linger me"
     (tmp_path / "polkit").touch()
-    assert linux_systemd.linger_command("me") == "loginctl enable-linger"
+    assert linux_systemd.linger_command("me") == "loginctl enable-linger me"
 
 
 def test_an_entry_that_the_desktop_switched_off_is_left_as_it_is(env: dict[str, str]) -> None:
@@ -353,14 +355,38 @@ def test_the_packages_unit_counts_and_is_switched_off_like_ours(
     assert link.readlink() == unit_of(env)
 
 
-def test_a_manager_of_another_user_is_not_used(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("booted", [True, False])
+def test_a_manager_of_another_user_is_not_used(
+    tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, booted: bool
+) -> None:
     """Another user's manager is not used: after su, the runtime directory may still belong to the first user."""
+    monkeypatch.setattr(os, "getuid", lambda: NO_USER)
+    monkeypatch.setattr(linux_systemd, "BOOTED", tmp_path if booted else tmp_path / "booted")
+    (tmp_path / "sees").unlink()
+    assert login.enable(COMMAND, env).paths == (unit_of(env) if booted else entry_of(env),)
+    assert login.start_command(env) is None
 
-    def closed(_: Path) -> bool:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "is_socket", closed)
-    assert login.enable(COMMAND, env).paths == (entry_of(env),)
+def test_without_a_login_it_is_the_unit_that_the_next_login_starts(
+    tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`su -` starts no user manager, but if systemd is process 1, the next login does.
+
+    An autostart entry would start nothing on a machine without a desktop.
+    """
+    monkeypatch.setattr(os, "getuid", lambda: NO_USER)
+    monkeypatch.setattr(linux_systemd, "BOOTED", tmp_path)
+    (tmp_path / "sees").unlink()  # systemctl reaches no manager
+    del env["XDG_RUNTIME_DIR"]
+    outcome = login.enable(COMMAND, env)
+    assert (outcome.paths, outcome.changed) == ((unit_of(env),), True)
+    assert not entry_of(env).exists()
+    [note] = outcome.notes
+    assert note.startswith("It starts with your next login. ")
+    assert re.search(r"loginctl enable-linger \S+$", note)
+    method = login.method_in_use(env)
+    assert method is not None
+    assert (method.was_started(), method.start_command()) == (False, None)
 
 
 @pytest.mark.usefixtures("manager")
@@ -544,7 +570,7 @@ def test_install_and_uninstall_report_what_they_did(cli: Cli, env: dict[str, str
     A second run succeeds, without an agent.
     """
     path = entry_of(env)
-    note = "  It starts with your next desktop session.\n"
+    note = "  It starts with your next desktop session, and with no other login.\n"
     for already in ("", " already"):
         done = cli("install")
         assert (done.returncode, done.stderr) == (0, "")

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     on = commands.add_parser(
         "install",
         help="start the agent at login",
-        description="Starts the agent at each login, with a systemd user unit. If there is no user manager, it uses "
+        description="Starts the agent at each login, with a systemd user unit. On a system without systemd, it uses "
         "an entry in the desktop's autostart directory; on macOS, a LaunchAgent. You can repeat the command.",
     )
     on.add_argument(

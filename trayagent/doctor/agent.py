@@ -44,9 +44,8 @@ def _absent(case: Case) -> Finding:
     method = login.method_in_use(case.env)
     if method is not None and not method.was_started():
         why = "It starts at the next login and does not keep your connections until then."
-        return advice(
-            "agent-absent", "No agent is running", why, "Start it now:", method.start_command() or ""
-        )
+        start = method.start_command() or "trayagent run"
+        return advice("agent-absent", "No agent is running", why, "Start it now:", start)
     if _by_manager(case):
         remedy = "See why it ended, and start it:"
         lines = ("systemctl --user status trayagent", "systemctl --user start trayagent")

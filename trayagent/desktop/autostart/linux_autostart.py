@@ -83,7 +83,7 @@ class Autostart:
 
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
-        return ("It starts with your next desktop session.",)
+        return ("It starts with your next desktop session, and with no other login.",)
 
 
 def entry(command: Sequence[str]) -> str:

@@ -26,6 +26,8 @@ UNIT = "trayagent.service"
 TARGET = "default.target"
 PACKAGED = Path("/usr/lib/systemd/user") / UNIT
 """The unit of the distribution's package. `systemctl --user enable` links it under the same name."""
+BOOTED = Path("/run/systemd/system")
+"""It exists if systemd is process 1; sd_booted(3)."""
 POLKIT = Path("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service")
 _TRIES = 3
 ANSWER_WITHIN_S = 20.0
@@ -60,21 +62,28 @@ _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%"
 
 
 class Systemd:
-    """The unit of one user; `runtime` is the user's XDG_RUNTIME_DIR."""
+    """The unit of one user; `runtime` is the user's XDG_RUNTIME_DIR. `in_login`: a login created that directory."""
 
     name = "systemd"
 
-    def __init__(self, config_home: Path, runtime: Path, linger: Path) -> None:
+    def __init__(self, config_home: Path, runtime: Path, linger: Path, *, in_login: bool = True) -> None:
         units = config_home / "systemd" / "user"
         self.path = units / UNIT
         self._link = units / f"{TARGET}.wants" / UNIT
-        self._runtime, self._linger = runtime, linger
+        self._runtime, self._linger, self._in_login = runtime, linger, in_login
 
     def works(self) -> bool:
+        """Report whether this user's manager is running, or will run at the next login.
+
+        `su` and `sudo` start no manager. But if systemd is process 1, the next login starts one.
+        """
+        return self.running() or (not self._in_login and BOOTED.is_dir())
+
+    def running(self) -> bool:
         """Report whether this user's manager is running. If so, its socket exists."""
         try:
             return (self._runtime / "systemd" / "private").is_socket()
-        except OSError:  # after `su`, the directory belongs to another user
+        except OSError:
             return False
 
     def enabled(self) -> bool:
@@ -143,17 +152,21 @@ class Systemd:
             await scopes.close()
 
     def start_command(self) -> str | None:
-        """Return the command that starts the agent now."""
-        return f"systemctl --user start {UNIT.removesuffix('.service')}"
+        """Return the command that starts the agent now, or None if no manager is running."""
+        return f"systemctl --user start {UNIT.removesuffix('.service')}" if self.running() else None
 
     def was_started(self) -> bool:
         """Report whether the manager started the unit since the user's first login. True if unknown."""
+        if not self.running():
+            return False
         started = self._systemctl("show", "--property=ExecMainStartTimestampMonotonic", "--value", UNIT)
         return started is None or started.strip() != "0"
 
     def notes(self) -> tuple[str, ...]:
         """Return what the user should know."""
         linger = linger_command(self._linger.name)
+        if not self.running():
+            return (f"It starts with your next login. To start it now, and at boot: {linger}",)
         note = f"The agent ends with your last session. To keep it running: {linger}"
         if self._linger.exists():
             note = "It starts at boot and survives the session: lingering is on."
@@ -210,9 +223,12 @@ class Systemd:
 
 
 def linger_command(user: str) -> str:
-    """Return the command that keeps the user's manager running. Without polkit, only root may do that; loginctl(1)."""
-    command = "loginctl enable-linger"
-    return command if os.geteuid() == 0 or POLKIT.exists() else f"sudo {command} {shlex.quote(user)}"
+    """Return the command that keeps the user's manager running. Without polkit, only root may do that; loginctl(1).
+
+    It names the user, because after `su` the session belongs to another one.
+    """
+    command = f"loginctl enable-linger {shlex.quote(user)}"
+    return command if os.geteuid() == 0 or POLKIT.exists() else f"sudo {command}"
 
 
 def unit(command: Sequence[str]) -> str:
@@ -239,6 +255,18 @@ def _quoted(word: str) -> str:
 
 
 def user_manager(config_home: Path, env: Mapping[str, str], user: str) -> Systemd:
-    """Return the unit of this user. Without XDG_RUNTIME_DIR it uses logind's directory."""
-    runtime = Path(env.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
-    return Systemd(config_home, runtime, Path("/var/lib/systemd/linger") / user)
+    """Return the unit of this user.
+
+    Without XDG_RUNTIME_DIR, or if it belongs to another user, as after `su`, it uses logind's directory.
+    """
+    given = env.get("XDG_RUNTIME_DIR", "")
+    in_login = bool(given) and _is_own(given)
+    runtime = Path(given if in_login else f"/run/user/{os.getuid()}")
+    return Systemd(config_home, runtime, Path("/var/lib/systemd/linger") / user, in_login=in_login)
+
+
+def _is_own(folder: str) -> bool:
+    try:
+        return Path(folder).stat().st_uid == os.getuid()
+    except OSError:
+        return False
