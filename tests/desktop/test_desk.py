@@ -143,7 +143,7 @@ def test_gnome_gets_a_short_menu_in_which_every_host_can_be_reached(desk: Deskto
 
         async def root() -> list[str]:
             _, (_, _, children) = await panel.ask("GetLayout", "iias", 0, 1, ["label"])
-            return [child.value[1]["label"].value for child in children if child.value[1]]
+            return [child.value[1]["label"].value for child in children if "label" in child.value[1]]
 
         async def first_is(text: str) -> None:
             while not (await root())[1].startswith(text):  # noqa: ASYNC110  # no event: the panel is another client
@@ -157,6 +157,20 @@ def test_gnome_gets_a_short_menu_in_which_every_host_can_be_reached(desk: Deskto
                 await first_is("● e__1_x")
                 await choose(panel, "Back to all 6 hosts")
                 await first_is("● a__1_x")
+
+    run(body())
+
+
+@pytest.mark.parametrize("gnome", [True, False])
+def test_gnome_gets_the_labels_with_the_layout(desk: Desktop, tmp_path: Path, gnome: bool) -> None:
+    """GNOME's extension requests only two properties with the layout, and draws the lines before it gets the others."""
+
+    async def body() -> None:
+        with called("gnome-shell" if gnome else "waybar"):
+            async with shown(desk, tmp_path, view(host("web"))) as (_, panel, _):
+                _, (_, _, lines) = await panel.ask("GetLayout", "iias", 0, -1, ["type", "children-display"])
+                labels = [line.value[1]["label"].value for line in lines if "label" in line.value[1]]
+                assert ("Reconnect all" in labels) is gnome
 
     run(body())
 

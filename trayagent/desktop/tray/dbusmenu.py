@@ -78,6 +78,10 @@ class DBusMenu(ServiceInterface):
     def GetLayout(self, parent: DBusInt32, depth: DBusInt32, names: Names) -> Layout:  # noqa: D102, N802
         node = self._node(parent)
         self._offer(_unread(node, depth))
+        if self._layouts.appindicator:
+            # The extension requests labels only after it has drawn the lines. Until then, which is a second on a busy
+            # machine, new lines are empty and the others show an earlier state. It accepts labels with the layout.
+            names = []
         return self._revision, _as_struct(node, depth, names)
 
     @dbus_method()
