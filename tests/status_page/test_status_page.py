@@ -84,7 +84,8 @@ def test_an_open_forward_is_a_link_and_a_failed_one_says_why() -> None:
     reader = Reader(page(view(host("web", forwards=forwards)), past(), NOW))
     assert [attrs["href"] for tag, attrs in reader.tags if tag == "a"] == ["https://localhost:8443"]
     assert (
-        "A forward is not open. there: 22221 → localhost:22 failed : port 22221 is taken 8443" in reader.text
+        "A forward is not open. on the server: 22221 → localhost:22 failed : port 22221 is taken 8443"
+        in reader.text
     )
     assert "9000 → localhost:80 closed" in reader.text
     assert "local not a forward" in reader.text

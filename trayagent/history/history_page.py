@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -115,7 +116,7 @@ def _by_host(hosts: Mapping[str, Sighting], outages: Sequence[Outage], period: P
     return _table(
         (_("host"), _("outages"), _("away"), _("no network"), _("connected"), _("median recovery")),
         rows,
-        numbers={1, 2, 3, 4, 5},
+        words={0},
     )
 
 
@@ -144,13 +145,23 @@ def _each(outages: Sequence[Outage], period: Period, lasted: Lasted) -> str:
     if len(outages) > MOST_ROWS:
         what = _("The last {shown} of {count} outages").format(shown=MOST_ROWS, count=len(outages))
     columns = (_("began"), _("host"), _("lasted"), _("no network for"), _("then back in"), _("why"))
-    return f"<details><summary>{text(what)}</summary>{_table(columns, rows, numbers={2, 3, 4})}</details>"
+    return (
+        f"<details><summary>{text(what)}</summary>{_table(columns, rows, words={1, 5}, times={0})}</details>"
+    )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: set[int]) -> str:
-    def cell(tag: str, column: int, words: str) -> str:
-        kind = ' class="number"' if column in numbers else ""
-        return f"<{tag}{kind}>{text(words)}</{tag}>"
+def _table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    words: AbstractSet[int],
+    times: AbstractSet[int] = frozenset(),
+) -> str:
+    """Return a table. The columns in `words` wrap, those in `times` do not, and all others are numbers."""
+
+    def cell(tag: str, column: int, shown: str) -> str:
+        kind = "words" if column in words else "time" if column in times else "number"
+        return f'<{tag} class="{kind}">{text(shown)}</{tag}>'
 
     lines = ["".join(cell("th", column, words) for column, words in enumerate(head))]
     lines += ["".join(cell("td", column, words) for column, words in enumerate(row)) for row in rows]

@@ -12,6 +12,7 @@ from trayagent.history.charts import text
 from trayagent.presentation import states, summary
 from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
+from trayagent.presentation.forward_side import with_side
 from trayagent.presentation.host_state import state_words
 from trayagent.presentation.times import clock
 from trayagent.presentation.translation import _
@@ -115,7 +116,7 @@ def _parsed(given: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
         forward = parse(given["kind"], given["spec"])
     except (ValueError, KeyError):
         return f"{given['kind']} {given['spec']}", None, None
-    return forward_text(forward), local_url(forward), local_address(forward)
+    return with_side(forward.kind, forward_text(forward)), local_url(forward), local_address(forward)
 
 
 def _words_of(error: Any) -> str:

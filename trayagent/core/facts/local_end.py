@@ -40,7 +40,6 @@ def local_url(forward: Forward) -> str | None:
 
 
 def forward_text(forward: Forward) -> str:
-    """Return a forward in one line, for example "8080 → localhost:80"."""
-    here = end_text(forward.listen)
-    what = f"{here} → {end_text(forward.target)}" if forward.target else f"SOCKS {here}"
-    return f"there: {what}" if forward.kind == "remote" else what
+    """Return a forward in one line, for example "8080 → localhost:80", without the machine on which it listens."""
+    listens = end_text(forward.listen)
+    return f"{listens} → {end_text(forward.target)}" if forward.target else f"SOCKS {listens}"

@@ -14,6 +14,7 @@ from trayagent.desktop.menu.commands import Copy, OpenUrl
 from trayagent.desktop.menu.items import Item, Key, action, label, submenu
 from trayagent.presentation import states
 from trayagent.presentation.by_hand import by_hand_mark
+from trayagent.presentation.forward_side import with_side
 from trayagent.presentation.translation import _
 
 MOST = 12
@@ -71,7 +72,7 @@ def _parsed(kind: ForwardKind, spec: str) -> Forward | None:
 def _text(forward: Forward | None, given: Mapping[str, Any]) -> str:
     if forward is None:
         return menu_texts.short(f"{given['kind']} {given['spec']}")
-    return menu_texts.short(forward_text(forward), menu_texts.LINE)
+    return menu_texts.short(with_side(forward.kind, forward_text(forward)), menu_texts.LINE)
 
 
 def _reason(error: Any) -> str:
