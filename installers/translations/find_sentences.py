@@ -93,6 +93,12 @@ SURVEYS = {
         ),
         _words("_summary _unlock _make _or_turn_off _by_name _shorter _lasting"),
     ),
+    "config": Survey(
+        {"ConfigError": {1}, "WrongKey": {1, 2}, "CannotEdit": {0}, "_checked": {1}},
+        _words("msg what why near existing FORM TYPE_WORDS"),
+        _words("danger program_danger did_you_mean expectation _remedy _offer _in_words _syntax"),
+    ),
+    "core": Survey({"_bad": {0}}, _words("message"), _words("_why_not")),
     "init": Survey(
         {"Skipped": {0, 1}, "NotUnderstood": {0}, "ValueError": {0}, "Found": {1}},
         _words(

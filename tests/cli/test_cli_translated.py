@@ -37,6 +37,21 @@ def test_an_error_is_german_for_a_german(run: Run) -> None:
     assert done.returncode == 3
 
 
+def test_an_error_of_the_configuration_is_german_for_a_german(run: Run, tmp_path: Path) -> None:
+    """The file and the key stay, and what is wrong with a value and how to fix it are German."""
+    config = tmp_path / "config.toml"
+    wrong = {
+        "[agent]\nadopt = 1": "agent.adopt: erwartet wird true oder false, angegeben ist eine ganze Zahl",
+        '[hosts."a b"]': "hosts.\"a b\": ein Hostname kann ' ' nicht enthalten",
+        '[hosts.web]\nlocal = ["8080:x:99999"]': "hat den Port 99999; Ports gehen von 1 bis 65535; ssh -L nimmt",
+        '[agent]\nnotify = "al"': 'Möglich sind "all", "problems", "none". Meinten Sie "all"?',
+        "[agent": "config.toml: Zeile 1, Spalte 7: ",
+    }
+    for text, words in wrong.items():
+        config.write_text(text)
+        assert words in run("run", "--config", str(config), **GERMAN).stderr
+
+
 def test_the_help_is_german_for_a_german(run: Run) -> None:
     """`--help` and a mistake on the command line are German. The options and the shape of JSON stay."""
     whole = " ".join(run("--help", **GERMAN).stdout.split())

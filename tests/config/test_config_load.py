@@ -178,7 +178,7 @@ def test_a_hooks_program_may_begin_with_the_home_folder(
         ("[hosts.a]\nsession = 1", "hosts.a.session", '"tmux", "screen", "shell", or a list of words'),
         ('[hosts.a]\nsession = ["x\\u0000"]', "hosts.a.session[0]", "NUL"),
         ('[hosts.a]\nvpn = "crop"\n[vpns.corp]\ninterface = "tun0"', "hosts.a.vpn", 'Did you mean "corp"?'),
-        ('[hosts.a]\nvpn = "x"', "hosts.a.vpn", "existing tables: none"),
+        ('[hosts.a]\nvpn = "x"', "hosts.a.vpn", "Add a table [vpns.x]."),
         ('[hosts.a]\nnetworks = ["!"]', "hosts.a.networks[0]", "printable name"),
         ("[hosts.a]\nroam_port = 80", "hosts.a.roam_port", "between 1024 and 65535"),
         ('[hosts.a]\nroam_port = "6000-5999"', "hosts.a.roam_port", "between 1024 and 65535"),

@@ -77,7 +77,7 @@ def _open_at_once(path: str, flags: int) -> int:
 def _refuse_danger(path: Path, found: os.stat_result) -> None:
     """Raise ConfigError if another user could have written the file: it names programs that the agent runs."""
     if why := untrusted_files.danger(found):
-        raise ConfigError(str(path), f"it {why}", hint=_remedy(path, why))
+        raise ConfigError(str(path), f"the file {why}", hint=_remedy(path, why))
     if beside := untrusted_files.folder_danger(path):
         folder, why = beside
         raise ConfigError(str(path), f"its directory {folder} {why}", hint=_remedy(folder, why))
@@ -94,14 +94,13 @@ def _remedy(path: Path, why: str) -> str:
 
 def _syntax(message: str, text: str) -> str:
     """Return tomllib's message with the position first; "end of document" becomes the end of the last line."""
-    position = re.search(r" \(at (.+)\)$", message)
+    position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
     if not position:
         return message
-    where, reason = position[1], message[: position.start()]
-    if where == "end of document":
-        lines = text.split("\n")
-        where = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return f"{where}: {reason[:1].lower()}{reason[1:]}"
+    lines = text.split("\n")
+    line, column = position[1] or len(lines), position[2] or len(lines[-1]) + 1
+    reason = message[:1].lower() + message[1 : position.start()]
+    return f"line {line}, column {column}: {reason}"
 
 
 def _build(raw: dict[str, Any]) -> Config:
@@ -139,9 +138,10 @@ def _host(name: str, table: Any, vpns: dict[str, Vpn]) -> Host:
         raise WrongKey(key, str(error), "Use the name that you give to ssh.") from error
     host = read_table(Host, table, key)
     if host.vpn is not None and host.vpn not in vpns:
-        listed = ", ".join(f'"{v}"' for v in vpns) or "none"
+        listed = ", ".join(f'"{v}"' for v in vpns)
+        existing = f"; existing tables: {listed}" if vpns else ""
         near = did_you_mean(host.vpn, vpns)
-        hint = f"Add a table [{dotted('vpns', host.vpn)}]; existing tables: {listed}.{near}"
+        hint = f"Add a table [{dotted('vpns', host.vpn)}]{existing}.{near}"
         raise WrongKey(f"{key}.vpn", f'there is no VPN "{host.vpn}"', hint)
     _refuse_twins(host, key)
     return host
@@ -168,5 +168,5 @@ def _hook(name: str, words: Any) -> tuple[str, ...]:
     command: tuple[str, ...] = read_value(Command, words, key)
     if why := untrusted_files.program_danger(command[0]):
         hint = "Hooks run automatically: each must be an executable file that only you or root may write."
-        raise WrongKey(f"{key}[0]", f"{command[0]} {why}", hint)
+        raise WrongKey(f"{key}[0]", f"{command[0]}: {why}", hint)
     return command

@@ -88,5 +88,8 @@ def _fits(kind: Any, value: Any) -> bool:
 
 def _in_words(message: str) -> str:
     """Return a validation message with TOML's words for the types."""
-    text = re.sub(r"`([a-z]+)( \| null)?`", lambda m: TYPE_WORDS.get(m[1], m[1]), message)
-    return text[:1].lower() + text[1:]
+    types = re.fullmatch(r"Expected `([a-z]+)(?: \| null)?`, got `([a-z]+)`", message)
+    if types is None:
+        return message[:1].lower() + message[1:]
+    expected, got = (TYPE_WORDS.get(word, word) for word in types.groups())
+    return f"expected {expected}, got {got}"

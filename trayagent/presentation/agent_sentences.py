@@ -13,7 +13,8 @@ from string import Formatter
 
 CONTEXT = "agent"
 """The context (msgctxt) of these sentences in the catalogue."""
-_DEPTH = 3
+_QUOTED = re.compile(r'"[^"]*"')  # a name in a key of the configuration may have spaces: hosts."my host"
+_DEPTH = 4
 """How often a value may be a sentence with values."""
 
 
@@ -71,6 +72,9 @@ class AgentSentences:
         whole = self._catalogue.pgettext(CONTEXT, sentence)
         if whole != sentence or not depth:
             return whole
+        file, separator, rest = sentence.partition(": ")
+        if separator and file.startswith("/") and " " not in file:  # an error of a file
+            return f"{file}{separator}{self._translate(rest, depth - 1)}"
         for pattern in self._patterns:
             values = pattern.values(sentence)
             if values is not None:
@@ -89,7 +93,7 @@ class AgentSentences:
             head = whole if whole != first else self._translate(first, depth - 1)
             return f"{head}{separator}{self._translate(rest, depth - 1)}"
         name, separator, rest = text.partition(": ")
-        if separator and " " not in name:
+        if separator and " " not in _QUOTED.sub("", name):
             return f"{name}{separator}{self._translate(rest, depth - 1)}"
         return text
 
