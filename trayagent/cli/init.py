@@ -91,7 +91,7 @@ def init(args: argparse.Namespace) -> int:
     )
     print_line(wrote)
     _report(seen, sys.stdout, frozenset(host.name for host in listed))
-    print_line("\n" + _("Start it: trayagent run (and at each login: trayagent install)"))
+    print_line("\n" + _("Start the agent: trayagent run (and at each login: trayagent install)"))
     return 0
 
 

@@ -13,7 +13,7 @@ from trayagent.presentation.text import clean
 
 _WIDTH = 100
 _HEAD = """\
-# The configuration of trayagent, first written by `trayagent init`. It is read again when it changes.
+# The configuration of trayagent, first written by `trayagent init`. The agent reads it again when it changes.
 # A host is a name that you give to ssh; address, user, key and jump hosts stay in ~/.ssh/config.
 
 [agent]
