@@ -79,6 +79,13 @@ def test_each_sentence_is_translated(catalogue: tuple[Path, Catalog]) -> None:
     assert [english for _, english, translated in pairs(catalogue[1]) if not translated] == []
 
 
+def test_no_translation_is_two(catalogue: tuple[Path, Catalog]) -> None:
+    """A merge of two branches can join two translations of one sentence, without a space between them."""
+    joined = re.compile(r"[a-zäöüß][.!?][A-ZÄÖÜ]")
+    found = [translated for *_, translated in pairs(catalogue[1]) if joined.search(translated)]
+    assert found == []
+
+
 def test_the_compiled_catalogue_is_up_to_date(catalogue: tuple[Path, Catalog]) -> None:
     """The program reads the compiled file. If this fails, run `make translations`."""
     path, needed = catalogue
