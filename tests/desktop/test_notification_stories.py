@@ -198,6 +198,14 @@ def test_a_forward_that_stays_closed_is_shown() -> None:
     desk.expect("90 + forward-failed: a: a forward is not open | 8080:localhost:80: address in use")
 
 
+def test_of_many_closed_forwards_a_few_are_listed() -> None:
+    """A message about 40 failed forwards lists three of them, because notification servers cut longer texts."""
+    forwards = [{"state": "failed", "spec": f"{8000 + n}:db:80", "error": "taken"} for n in range(40)]
+    desk = Desk().sees(host("a", forwards=forwards)).after(60)
+    listed = "8000:db:80: taken; 8001:db:80: taken; 8002:db:80: taken and 37 more"
+    desk.expect(f"20 + forward-failed: a: a forward is not open | {listed}")
+
+
 def test_a_configuration_with_a_mistake_is_one_message_until_it_is_fixed() -> None:
     """The message appears at once, also without a network.
 

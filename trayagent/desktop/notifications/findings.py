@@ -10,11 +10,15 @@ from msgspec import Struct
 
 from trayagent.desktop.notifications.problems_worth_a_message import WARNINGS
 from trayagent.presentation import states, summary
+from trayagent.presentation.translation import ngettext
 
 View = Mapping[str, Any]
 
 # A host in one of these states should be up and could be, but is not.
 _DOWN = states.WORKING | {"waiting"}
+
+# How many failed forwards a message lists. Notification servers cut longer texts.
+_FORWARDS = 3
 
 # Problems for which a server refuses the next login. If a host is still connected, a message warns before the
 # connection ends.
@@ -98,4 +102,10 @@ def _words(subject: Mapping[str, Any]) -> str:
 
 def _forward_words(host: Mapping[str, Any]) -> str:
     failed = [f for f in host["forwards"] if f["state"] == "failed"]
-    return "; ".join(f"{f['spec']}: {f['error']}" if f["error"] else f["spec"] for f in failed)
+    lines = [f"{f['spec']}: {f['error']}" if f["error"] else f["spec"] for f in failed]
+    shown, left = "; ".join(lines[:_FORWARDS]), len(lines) - _FORWARDS
+    if left <= 0:
+        return shown
+    return ngettext("{names} and {count} more", "{names} and {count} more", left).format(
+        names=shown, count=left
+    )
