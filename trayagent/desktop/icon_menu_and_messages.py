@@ -173,6 +173,7 @@ class Desk:
             options,
             named=self._icons_installed and panel.recolours,
             click_opens_menu=not panel.activates,
+            attention_icon=not panel.enlarges_attention,
         )
         self._tray.show(look)
 

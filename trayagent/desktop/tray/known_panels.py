@@ -10,22 +10,26 @@ class Panel(Struct, frozen=True):
 
     `activates`: its users expect that a left click opens a window, and that a right click opens the menu. `recolours`:
     it draws an icon whose name ends in "-symbolic" in its own text colour. `unfolds`: it opens submenus inside the
-    menu, and the user cannot reach lines that do not fit the screen.
+    menu, and the user cannot reach lines that do not fit the screen. `enlarges_attention`: it draws an icon for
+    attention larger than the usual icon, and blurred on a screen with a scale of 2.
     """
 
     program: str = ""
     activates: bool = False
     recolours: bool = False
     unfolds: bool = False
+    enlarges_attention: bool = False
 
 
 _KNOWN = {
     panel.program: panel
     for panel in (
         Panel("gnome-shell", recolours=True, unfolds=True),  # with the extension AppIndicator
-        Panel("kded5", activates=True, recolours=True),
-        Panel("kded6", activates=True, recolours=True),  # on Plasma, kded is the watcher
-        Panel("plasmashell", activates=True, recolours=True),
+        Panel("kded5", activates=True, recolours=True, enlarges_attention=True),
+        Panel(
+            "kded6", activates=True, recolours=True, enlarges_attention=True
+        ),  # on Plasma, kded is the watcher
+        Panel("plasmashell", activates=True, recolours=True, enlarges_attention=True),
         Panel("cinnamon", recolours=True),
         Panel("xapp-sn-watcher", recolours=True),
     )

@@ -70,7 +70,8 @@ class Look(Struct, frozen=True):
     `title` has the name of the program and its state. `tooltip` may have several lines. `description` describes the
     icon in words, for screen readers. `attention`: ask the panel to show the icon even if it hides inactive icons.
     `icon_name` is the icon's name in the icon theme, for panels that draw the icon in their own colour; if it is "",
-    panels use `pixmaps`. `click_opens_menu`: ask the panel to open the menu at a left click, too.
+    panels use `pixmaps`. `click_opens_menu`: ask the panel to open the menu at a left click, too. `attention_icon`:
+    send the icon a second time, as the one to show for `attention`.
     """
 
     pixmaps: tuple[Pixmap, ...]
@@ -80,6 +81,7 @@ class Look(Struct, frozen=True):
     attention: bool = False
     icon_name: str = ""
     click_opens_menu: bool = True
+    attention_icon: bool = True
     description: str = ""
 
 

@@ -22,10 +22,12 @@ def look_and_menu(
     *,
     named: bool = False,
     click_opens_menu: bool = True,
+    attention_icon: bool = True,
 ) -> tuple[Look, menu.Menu]:
     """Return the look for the panel, and the menu, which has the command of each key.
 
-    `now` has a time zone. `named`: the panel finds the icon in its theme by name. `click_opens_menu`: see Look.
+    `now` has a time zone. `named`: the panel finds the icon in its theme by name. `click_opens_menu` and
+    `attention_icon`: see Look.
     """
     built, overall = menu.build(view, now, options), summary.overall(view)
     tooltip = menu.tooltip(view, now)
@@ -40,6 +42,7 @@ def look_and_menu(
         attention=overall == "needs-you",
         icon_name=name,
         click_opens_menu=click_opens_menu,
+        attention_icon=attention_icon,
         description=f"{title}. {headline}",
     )
     return look, built

@@ -102,11 +102,11 @@ class StatusNotifierItem(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionIconName(self) -> DBusStr:  # noqa: D102, N802
-        return self._look.icon_name
+        return self._look.icon_name if self._look.attention_icon else ""
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionIconPixmap(self) -> Pixmaps:  # noqa: D102, N802
-        return [[p.size, p.size, p.argb] for p in self._look.pixmaps]
+        return [[p.size, p.size, p.argb] for p in self._look.pixmaps if self._look.attention_icon]
 
     @dbus_property(access=PropertyAccess.READ)
     def AttentionAccessibleDesc(self) -> DBusStr:  # noqa: D102, N802
