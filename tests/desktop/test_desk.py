@@ -252,7 +252,7 @@ def test_only_panels_that_recolour_an_icon_get_its_name(
                 icon = await panel.properties("org.kde.StatusNotifierItem")
                 assert icon["IconName"] == (icon_name("all-connected") if named else "")
                 assert icon["IconPixmap"]
-                # Plasma draws an icon for attention larger than the usual one, and blurred.
+                # At a scale of 2, Plasma draws an icon for attention larger than the usual one, and blurred.
                 attention = icon["AttentionIconName"], icon["AttentionIconPixmap"]
                 assert attention == (
                     ("", []) if program == "kded6" else (icon["IconName"], icon["IconPixmap"])

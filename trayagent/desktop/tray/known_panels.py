@@ -10,8 +10,8 @@ class Panel(Struct, frozen=True):
 
     `activates`: its users expect that a left click opens a window, and that a right click opens the menu. `recolours`:
     it draws an icon whose name ends in "-symbolic" in its own text colour. `unfolds`: it opens submenus inside the
-    menu, and the user cannot reach lines that do not fit the screen. `enlarges_attention`: it draws an icon for
-    attention larger than the usual icon, and blurred on a screen with a scale of 2.
+    menu, and the user cannot reach lines that do not fit the screen. `enlarges_attention`: on a
+    screen with a scale of 2, it draws an icon for attention larger than the usual icon, and blurred.
     """
 
     program: str = ""
