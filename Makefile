@@ -24,13 +24,13 @@ PYTHON_OF_VENV := .venv/bin/python
 
 # Programs that the sandbox needs, and the additional ones for its tests.
 LAB_TOOLS := ssh ssh-keygen sshd ip nft unshare nsenter
-TEST_TOOLS := $(LAB_TOOLS) ssh-agent ssh-add ss ps tmux screen dbus-daemon openssl autossh NetworkManager nmcli nm-openvpn-service openvpn
+TEST_TOOLS := $(LAB_TOOLS) ssh-agent ssh-add ss ps kill tmux screen dbus-daemon openssl autossh NetworkManager nmcli nm-openvpn-service openvpn
 # Login shells that a server may have, and shells with completions.
 TEST_TOOLS += dash zsh fish tcsh
 # A desktop for the tests of the tray and the notifications.
 TEST_TOOLS += Xvfb xfce4-panel xfconfd i3 i3bar dunst xfce4-notifyd gio
 # Programs for ProxyCommand.
-TEST_TOOLS += socat ncat corkscrew
+TEST_TOOLS += socat ncat nc corkscrew
 # Other ssh servers.
 TEST_TOOLS += dropbear tinysshd tinysshd-makekey tinysshd-printkey
 # Programs that users run through a connection.

@@ -42,7 +42,8 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
     yield child
     for process in (*descendants(child.pid), read(child.pid)):
         if process is not None:
-            subprocess.run(["kill", "-KILL", str(process.pid)], check=False)
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
     child.wait(DEADLINE_S)
 
 

@@ -19,6 +19,8 @@ SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%C"}
 @pytest.fixture
 def hpnssh(tmp_path: Path) -> str:
     """Return the path of a copy of ssh with another name."""
+    if Path(tool("ssh")).read_bytes().startswith(b"#!"):
+        pytest.skip("ssh is only unpacked, so a copy would be one of its wrapper")
     return shutil.copy(tool("ssh"), str(tmp_path / "hpnssh"))
 
 

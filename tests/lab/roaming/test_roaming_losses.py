@@ -259,7 +259,7 @@ def on_another_machine(lab: Lab, *, clone: bool) -> str:
     machine.write_text("f" * 32 + "\n")
     home.mkdir(mode=0o700)
     if clone:
-        machine.write_text(Path("/etc/machine-id").read_text())
+        machine.write_text((lab.files.root / "etc/machine-id").read_text())
     mount = f'mount --bind {machine} /etc/machine-id; HOME={home} exec sh -c "$SSH_ORIGINAL_COMMAND"'
     script.write_text(f"#!/bin/sh\nexec unshare -rm sh -c '{mount}'\n")
     script.chmod(0o755)
