@@ -438,7 +438,8 @@ def test_a_login_that_fills_the_disk_counts_as_perhaps_refused(lab: Lab, agent: 
     assert (asked(sshd), refusals(sshd)) == (1, 0)
     until("the login is ended", lambda: not sshd.sessions())
     other_key(lab)
-    lab.leave("home")  # first: this change of network would start a login, and the next one would cut it short
+    # Leave first: otherwise this change of network would start a login, and the next change would cut it short.
+    lab.leave("home")
     lab.laptop.run(["rm", full])
     lab.join("cafe")
     until("a refusal", lambda: refusals(sshd) == 1)
