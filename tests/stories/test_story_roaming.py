@@ -808,13 +808,19 @@ def test_an_ssh_that_takes_the_control_path_ends_no_session(story: Story) -> Non
     assert not story.did(EndRoaming, inner.name)
 
 
-@pytest.mark.parametrize("request_", [user_events.UserDisconnect, user_events.UserReconnect])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        user_events.UserDisconnect(0, ("web",)),
+        user_events.UserReconnect(0, ("web",), at_once=True),
+        user_events.UserStopMasters(0),
+    ],
+)
 def test_the_user_ends_the_sessions_without_a_control_path(story: Story, request_: Any) -> None:
-    """`disconnect` and `reconnect --now` end the inner master with its far relay, and then its outer master."""
+    """`disconnect`, `reconnect --now` and `stop --masters` end the inner master with its far relay, then its outer."""
     earlier(story)
     name = "web draining 900"
-    now = {"at_once": True} if request_ is user_events.UserReconnect else {}
-    story.post(request_(story.t, ("web",), **now))
+    story.post(replace(request_, at=story.t))
     (end,) = story.did(EndRoaming, name)
     assert isinstance(end, EndRoaming)
     assert end.pid == 900

@@ -202,7 +202,7 @@ class AgentHandler:
         return (
             m
             for h in self._shell.state.hosts.values()
-            if not h.unnamed
+            if h.draining is not None or not h.unnamed
             for m in h.masters
             if m.started_by_agent
         )

@@ -366,7 +366,7 @@ def test_a_server_that_ends_processes_at_logout_keeps_a_plain_connection(lab: La
 def test_another_ssh_takes_the_control_path(lab: Lab, agent: Agent, how: str) -> None:
     """The open sessions continue without the control path, also after a move and with the next agent.
 
-    `status` counts them, and `disconnect` ends them with their far relay.
+    `status` counts them, and `disconnect` and `stop --masters` end them with their far relay.
     """
     before = roaming(lab, agent, 'local = ["9000:localhost:8000"]\n')
     lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "auto"}})
@@ -391,7 +391,13 @@ def test_another_ssh_takes_the_control_path(lab: Lab, agent: Agent, how: str) ->
         assert old.echoes()
         assert not alive(before["pid"])
         until("no other far relay is left", lambda: len(relays(lab)) == 2, LONG_S)
-    agent.cli("disconnect", HOST)
+        agent.cli("disconnect", HOST)
+    else:
+        assert agent.cli("stop", "--masters").stdout == "The agent stops; it ended 2 masters.\n"
+        agent.wait_end()
+        assert new.echoes()
+        assert not alive(before["roaming"]["pid"])
+        assert not alive(before["pid"])
     assert old.ended() == 255
     until("no far relay is left", lambda: not relays(lab), LONG_S)
 

@@ -127,13 +127,13 @@ def stop_masters(context: Context, event: UserStopMasters) -> None:
     context.change(paused_until=inf)  # the user's own masters stay, and no login begins beside them either
     for name in context.names:
         host = context.get(name)
-        if host is None or host.unnamed:
+        if host is None:
             continue
         if host.draining is not None:
             master = host.forwarding_master
             if master is not None and master.started_by_agent:
                 end_draining(context, host)
-        elif all(master.started_by_agent for master in host.masters):
+        elif not host.unnamed and all(master.started_by_agent for master in host.masters):
             until_restart = host.user.until_restart or not host.user.held
             _take_down(
                 context, context.put(host, user=replace(host.user, until_restart=until_restart)), "stop"
