@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.matrix import alive
 from trayagent.sandbox import Agent, Lab
 from trayagent.ssh.os.swap_files import exchange
 
@@ -75,7 +76,7 @@ def test_another_user_cannot_put_a_master_in_the_place_of_ours(
     assert after["pid"] not in {before, bystander.pid}
     assert Path(f"/proc/{after['pid']}/comm").read_text() == "ssh\n"
     assert agent.cli("disconnect", "web01").returncode == 0
-    until(lambda: not Path(f"/proc/{after['pid']}").exists())
+    until(lambda: not alive(after["pid"]))
     assert bystander.poll() is None
     assert children(bystander.pid) == [child]
     assert [p for p in sticky.iterdir() if p.owner() == "root"] == []

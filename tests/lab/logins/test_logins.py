@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.matrix import until
+from tests.lab.matrix import alive, until
 from trayagent.sandbox import Agent, Lab, Sshd
 from trayagent.sandbox.agent import END_DEADLINE_S
 from trayagent.sandbox.lab_files import keygen
@@ -156,7 +156,7 @@ def test_a_running_host_whose_login_is_refused_elsewhere_needs_sign_in(lab: Lab,
     events.wait("master-stale", "web01")
     events.wait("master-killed", "web01")
     in_trouble(agent, "needs-sign-in", "auth-denied")
-    until("the stale master is gone", lambda: not Path(f"/proc/{pid}").exists())
+    until("the stale master is gone", lambda: not alive(pid))
     until("the agent knows it", lambda: agent.listed_host("web01")["pid"] is None)
     stays("one login", lambda: refusals(sshd) == 1)
     for number in range(4):
