@@ -212,7 +212,7 @@ class Agent:
             lost=self._lost,
             keys=self._keys,
             file_changes=self._file_changes,
-            path_links=PathLinks(parts, self._discovery),
+            path_links=PathLinks(parts),
             hand_forwards=hand_forwards,
             events=self._events,
             decision_log=decision_log,

@@ -9,6 +9,7 @@ from typing import Any
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.config.dotted_key import dotted
+from trayagent.core.facts.hosts import Host
 from trayagent.errors import TrayagentError
 
 _BY_CONNECTION = {"status", "watch", "why", "attached", "reconnect", "disconnect", "pause", "resume"}
@@ -49,7 +50,7 @@ class HostNames:
             path = (await self._resolver.resolve(name)).resolved.control_path
         except TrayagentError:
             return name
-        users = (h.name for h in hosts.values() if h.master is not None and h.master.control_path == path)
+        users = (h.name for h in hosts.values() if _uses(h, path))
         return next(users, name)
 
     def _unknown(self, name: str) -> TrayagentError:
@@ -61,3 +62,11 @@ class HostNames:
         close = get_close_matches(name, self._shell.state.hosts, 1)
         hint = f"Did you mean {close[0]}?" if close else "`trayagent status` lists all hosts."
         return TrayagentError(f"The agent knows no host {name!r}.", code="unknown-host", hint=hint)
+
+
+def _uses(host: Host, path: str | None) -> bool:
+    """Report whether an ssh with this control path uses the connection of the host."""
+    master, resolved = host.forwarding_master, host.resolved
+    if master is None or path is None or host.draining is not None:
+        return False
+    return path == master.control_path or (resolved is not None and path == resolved.control_path)

@@ -64,14 +64,18 @@ class Case:
         return next((host["state"] for host in hosts if host["name"] == name), None)
 
     def agents_masters(self) -> dict[int, str]:
-        """Return the pid and the host of each master in the agent's view, including draining masters."""
+        """Return the pid and the host of each master in the agent's view, including inner and draining masters."""
         hosts = self.view["hosts"] if self.view is not None else []
         pids = {one["pid"]: host["name"] for host in hosts for one in host["draining"]}
+        pids |= {host["roaming"]["pid"]: host["name"] for host in hosts if host["roaming"] is not None}
         return pids | {host["pid"]: host["name"] for host in hosts if host["pid"] is not None}
 
     def master(self, name: str) -> int | None:
-        """Return the pid of the process that listens on a listed host's control path, or None. Raises NetlinkError."""
-        return owner_of(self.control_path(name))
+        """Return the pid of the process that listens on a listed host's control path, or None. Raises NetlinkError.
+
+        After a change of ControlPath, the path is the agent's link to the socket.
+        """
+        return owner_of(os.path.realpath(self.control_path(name)))
 
     @property
     def ssh_config(self) -> str:

@@ -102,6 +102,46 @@ def test_a_changed_control_path_leads_to_the_living_master(lab: Lab, agent: Agen
     assert shares(lab, server)
 
 
+def test_a_changed_control_path_leads_to_a_roaming_connection(lab: Lab, agent: Agent) -> None:
+    """If the host roams, plain ssh shares its inner master through the new path, also after a move and a restart.
+
+    `doctor` does not suggest killing that master, with and without the agent. The next inner master listens there.
+    """
+    lab.join("home")
+    server = lab.sshd()
+    old, new = (lab.files.home / ".ssh" / name for name in ("cm-old", "other-new"))
+    lab.ssh_config(
+        {"web01": {**ADDRESS, "ControlPath": str(old)}, "alias": {**ADDRESS, "ControlPath": str(new)}}
+    )
+    agent.start('[hosts.web01]\nroam = true\nlocal = ["8080:127.0.0.1:8000"]\n')
+
+    def inner() -> int:
+        until("it roams", lambda: (agent.listed_host("web01")["roaming"] or {}).get("attached"), 30.0)
+        return int(agent.listed_host("web01")["roaming"]["pid"])
+
+    pid = inner()
+    agent.wait_forwards("web01", {"local": "open"})
+    lab.ssh_config(
+        {"web01": {**ADDRESS, "ControlPath": str(new)}, "alias": {**ADDRESS, "ControlPath": str(new)}}
+    )
+    until("the path leads to the master", lambda: shares(lab, server))
+    assert "kill" not in agent.cli("doctor").stdout
+    assert "web01" in agent.cli("status", "alias").stdout
+    events = agent.events()
+    lab.switch("home", "cafe")
+    events.wait("moved", "web01")
+    assert shares(lab, server)
+    agent.kill9()
+    assert "kill" not in agent.cli("doctor").stdout
+    agent.start()
+    assert inner() == pid
+    assert shares(lab, server)
+    assert agent.cli("reconnect", "--now", "web01").returncode == 0
+    until("another master is there", lambda: new.is_socket() and not new.is_symlink())
+    assert inner() != pid
+    assert shares(lab, server)
+
+
 def test_a_path_that_names_another_account_leads_to_no_other_master(lab: Lab, agent: Agent) -> None:
     """If HostName is edited, a path with %h changes, too. The new path must not lead to the old machine."""
     lab.join("home")

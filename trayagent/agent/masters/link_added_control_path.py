@@ -4,7 +4,8 @@ A socket cannot be moved to another file system, and a master of the user remove
 listen. So the new path becomes a symbolic link to the socket, until the next master of the host listens there itself.
 Each link points into the agent's own directory, which distinguishes it from the user's links. If the socket is
 elsewhere, the link points to a second link in that directory, and the second one to the socket. The link replaces a
-dead socket, for example of a program that was killed, but never one on which a process listens.
+dead socket, for example of a program that was killed, but never one on which a process listens. If the host roams, its
+link leads to the inner master.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.masters.own_control_path_links import is_own_link, linked_socket, second_link
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.hosts import Host
@@ -52,8 +52,7 @@ class _Seen(Struct, frozen=True):
 class PathLinks:
     """Keeps one link for each host whose master listens elsewhere than on its ControlPath."""
 
-    def __init__(self, parts: Parts, discovery: Discovery) -> None:
-        self._discovery = discovery
+    def __init__(self, parts: Parts) -> None:
         self._runtime = parts.file_paths.runtime_dir
         self._sockets = self._runtime / "cm"
         self._seen: dict[str, _Seen] = {}
@@ -67,7 +66,8 @@ class PathLinks:
             if resolved is None or resolved.control_path is None or host.draining is not None:
                 continue
             before = self._seen.get(host.name)
-            now = self._now(host.master, resolved.control_path, _destination(resolved), before)
+            master = None if _moves_there(host) else host.forwarding_master
+            now = self._now(master, resolved.control_path, _destination(resolved), before)
             if before != now or (host.name in self._blocked and not os.path.lexists(now.path)):
                 self._seen[host.name] = now
                 self._update(host, now, before)
@@ -101,7 +101,7 @@ class PathLinks:
         self._unblock(host.name)
         if before is not None and before.path != now.path and is_own_link(before.path, self._sockets):
             self._remove(host.name, before.path)
-        if now.socket == now.path or self._discovery.control_path(host) != now.path:
+        if now.socket == now.path:
             return
         linked = linked_socket(now.path, self._sockets)
         if linked is not None and _obsolete(now, linked):
@@ -144,6 +144,11 @@ class PathLinks:
         with contextlib.suppress(OSError):
             Path(path).unlink()
             second_link(self._runtime, name).unlink(missing_ok=True)
+
+
+def _moves_there(host: Host) -> bool:
+    """Report whether the agent is about to move a former outer master to the host's control path."""
+    return host.roaming is None and host.hidden_path is not None and not host.roaming_start.taken
 
 
 def _put_link(path: str, socket: str) -> None:
