@@ -6,6 +6,7 @@ import pytest
 
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import ALWAYS, HOST_KEY, SERVER, Story
+from trayagent.core.display_state import display_problem
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.resolved import HostKeyChecking
@@ -218,3 +219,22 @@ def test_names_at_one_address_are_one_server_whatever_their_keys(story: Story, r
             times.append(story.t)
     assert len(times) == len(NAMES)
     assert at_most_two_in_ten_minutes(times)
+
+
+def test_a_name_that_waits_for_anothers_refusals_says_so(story: Story) -> None:
+    """A host that refused nothing waits because it may be the same server. It names the host that was refused."""
+    story.network(HOME)
+    story.configured(wishes=dict.fromkeys(NAMES[:2], ALWAYS))
+    story.resolved(NAMES[0], server="closes.example", user="me", strict="accept-new")
+    story.started()
+    for _ in range(2):
+        story.fails(NAMES[0], "closed", perhaps_refused=True)
+        story.after(5)
+    story.resolved(NAMES[1], server="absent.example", user="me", strict="accept-new")
+    assert "account=refused by=n0" in story.why(NAMES[1])
+    problem = display_problem(story.host(NAMES[1]), story.state, story.t)
+    assert problem is not None
+    assert problem.title == "n1 waits: it may be the server of n0, which refused 2 logins"
+    assert " by=" not in next(
+        str(w.evidence) for w in story.whys if w.name == NAMES[0] and w.verdict == "wait"
+    )

@@ -101,6 +101,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("jump",), "waiting for its jump host"),
     ("wait", None, ("carrier",), "waiting for the verdict on the connection that carries this one"),
     ("wait", None, ("busy",), "waiting: the limit of logins to this server is reached"),
+    ("wait", None, ("by",), "waiting: its server may be one that refused two logins of another host"),
     ("wait", None, ("account=refused",), "waiting: its account refused two logins in ten minutes"),
     ("wait", None, ("account",), "waiting: another login to its account is in progress"),
     ("check-banner", None, (), "the agent checks, without a login, whether its server answers again"),

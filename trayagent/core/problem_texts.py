@@ -60,6 +60,8 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
         case "refused":
             minutes = f"{REFUSED_WINDOW_S / 60:.0f} minutes"
             title = f"{host.name} waits: its account refused {REFUSED_MAX} logins in {minutes}"
+            if wait.other:
+                title = f"{host.name} waits: it may be the server of {wait.other}, which refused {REFUSED_MAX} logins"
             hint = f"The agent tries again later, so that no account gets locked. Now: trayagent reconnect {host.name}"
             return Problem("rate-limited", title, hint)
         case "logins":

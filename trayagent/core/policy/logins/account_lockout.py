@@ -197,6 +197,29 @@ def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Log
     return at if turn or at > now else None
 
 
+def refusing_host(host: Host, hosts: Hosts, now: float) -> str | None:
+    """Return the host whose refused logins hold this one back because its server may be the same one.
+
+    Return None if the account of this host itself refused too many logins.
+    """
+    logins = at_risk(host, hosts)
+    if any(_too_many_refused(login, hosts, now) for login in logins):
+        return None
+    for other in hosts.values():
+        asked = [login for login in _both(other) if login is not None] if other.login.refused else []
+        if any(
+            _may_be(login, one, hosts) and _too_many_refused(one, hosts, now)
+            for one in asked
+            for login in logins
+        ):
+            return other.name
+    return None
+
+
+def _too_many_refused(login: Login, hosts: Hosts, now: float) -> bool:
+    return sum(1 for _ in _refusals(login, hosts, now)) >= REFUSED_MAX
+
+
 def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) -> bool:
     """Report whether few enough logins to the host's accounts are in progress. Earlier refusals do not count."""
     under_way = list(_under_way(host, hosts))

@@ -23,6 +23,7 @@ from trayagent.core.policy.logins.account_lockout import (
     may_log_in_beside,
     next_refusal_forgotten_at,
     refused_hosts,
+    refusing_host,
 )
 from trayagent.core.policy.logins.login_limits_per_server import at_once, free_at
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
@@ -36,14 +37,16 @@ class Wait(Struct, frozen=True):
     """Why a login must wait, and until when; `at` None: until an event.
 
     "jump": the jump host `jump` must be up first. "account": another login to the account must end first. "refused":
-    the account refused two logins. "server": the server's limits are reached. "logins": the host had too many logins.
-    "control": no control can be made from here. "stopped": a process of the old connection is suspended.
+    the account refused two logins, or that of the host `other`, which may be the same account. "server": the server's
+    limits are reached. "logins": the host had too many logins. "control": no control can be made from here. "stopped":
+    a process of the old connection is suspended.
     """
 
     why: Literal["jump", "account", "refused", "server", "logins", "control", "stopped"]
     evidence: Evidence
     at: float | None = None
     jump: str = ""
+    other: str = ""
 
 
 def before_login(
@@ -63,7 +66,9 @@ def before_login(
     if account_at is None:
         return Wait("account", Evidence.of(server=host.server, account="busy"))
     if account_at > now:
-        return Wait("refused", Evidence.of(server=host.server, account="refused"), account_at)
+        other = refusing_host(host, state.accountable, now)
+        evidence = Evidence.of(server=host.server, account="refused")
+        return Wait("refused", evidence.plus(by=other) if other else evidence, account_at, other=other or "")
     at = server_free_at(host, state, admitted, now)
     if at is None or at > now:
         evidence = Evidence.of(server=host.server, busy="yes")
