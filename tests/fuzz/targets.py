@@ -98,6 +98,7 @@ def ssh_words(data: bytes) -> None:
     command_line.forwards_of(argv)
     command_line.host_of(argv)
     command_line.jump_host_of(argv)
+    command_line.server_names_of(argv)
 
 
 def ssh_log(data: bytes) -> None:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trayagent.ssh.command_line import NotUnderstood, forwards_of, host_of, jump_host_of, parse
+from trayagent.ssh.command_line import (
+    NotUnderstood,
+    forwards_of,
+    host_of,
+    jump_host_of,
+    parse,
+    server_names_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +135,17 @@ def test_the_host_of_a_running_ssh(line: str, host: str | None, jump: str | None
     """The host is the destination, never a word of the remote command. Only `ssh -W` passes a jump host."""
     assert (host_of(line.split()), jump_host_of(line.split())) == (host, jump)
     assert host_of(["ssh: /run/cm [mux]"]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("ssh -J jump me@web01 ssh db", ("me@web01", "web01")),
+        ("ssh -S none -p 22 -l web01 db ping web01", ("db",)),
+        ("ssh -o HostName=10.0.0.9 ssh://db:2222", ("ssh://db:2222", "db", "10.0.0.9")),
+        ("ssh -p", ()),
+    ],
+)
+def test_the_names_of_a_running_ssh_s_server(line: str, names: tuple[str, ...]) -> None:
+    """The destination names the server, and the HostName option does. No other word does."""
+    assert server_names_of(line.split()) == names

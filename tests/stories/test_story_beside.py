@@ -10,6 +10,8 @@ from tests.stories.teller import ALWAYS, HOST_KEY, SERVER, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import DialBare, Kill
 from trayagent.core.facts.draining import Beside, Draining
+from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.vpns import Vpn
 from trayagent.core.view import AgentFacts, view
 
 INTERNAL = "10.99.0.10"
@@ -147,3 +149,61 @@ def test_a_network_from_before_a_wake_or_from_too_long_ago_is_unknown(story: Sto
     story.after(60).network(HOME + VPN_AGAIN)
     story.after(60)
     assert controls(story, woken) == controls(story, old) == []
+
+
+JUMP, DB = "203.0.113.11", "203.0.113.12"
+LIMITED = {
+    "networks": Wish(listed=True, networks=("home",)),
+    "vpn": Wish(listed=True, vpn="corp"),
+    "never": Wish(listed=True, connect="never"),
+}
+
+
+@pytest.mark.parametrize("limit", LIMITED)
+@pytest.mark.parametrize(
+    ("owner", "names", "peer", "contacted"),
+    [
+        ("web", {"web"}, SERVER, True),
+        ("web", {"web", "jump"}, JUMP, True),
+        (OWNER, {"server"}, "203.0.113.99", True),
+        ("db", {"db"}, DB, False),
+        (OWNER, {"alias-of-db"}, DB, False),
+        ("web", {"web"}, DB, False),
+        ("db", {"db", "jump"}, JUMP, False),
+        (OWNER, {"203.0.113.12", "jump"}, JUMP, False),
+        (OWNER, {"server", "db"}, "203.0.113.99", False),
+    ],
+)
+def test_the_limits_of_each_host_apply_to_which_an_ssh_may_be_connected(
+    story: Story, limit: str, owner: str, names: set[str], peer: str, contacted: bool
+) -> None:
+    """An ssh to another server is contacted and ended, one that may be connected to the limited host is neither."""
+    vpns = (Vpn("corp", interface="tun*"),)
+    story.network(HOME)
+    wishes = {"web": Wish(listed=True), "db": LIMITED[limit]}
+    story.post(e.Configured(story.t, wishes, vpns, end_beside=True))
+    story.resolved("web")
+    story.resolved("db", server=DB)
+    story.started()
+    story.after(60).network(CAFE)
+    direct = peer != JUMP
+    beside = Beside(named=owner != OWNER, names=frozenset(names))
+    master = story.master(owner, peer=peer, local="192.168.10.2", control_path="", direct=direct)
+    story.post(e.DrainingFound(story.t, master, Draining(owner, 30, 1, beside=beside)))
+    name = f"{owner} beside {master.pid}"
+    assert controls(story, name) == [True] * contacted
+    if contacted:
+        story.after(0.1).ready(name, bare=True, host_key=None, trusted=False)
+    story.after(3600)
+    assert len(story.did(Kill, name)) == contacted
+
+
+def test_a_limit_that_is_set_later_applies_at_once(story: Story) -> None:
+    """The limits are those of the present configuration, not of the time when the ssh was found."""
+    at(story, HOME)
+    name = found(story, peer=DB, local="192.168.10.2", made_at=-30)
+    story.after(60).post(e.Configured(story.t, {"db": LIMITED["networks"]}, end_beside=True))
+    story.resolved("db", server=DB)
+    story.network(CAFE)
+    story.after(3600)
+    assert controls(story, name) == []

@@ -124,6 +124,18 @@ def host_of(words: Sequence[str]) -> str | None:
     return _parts(reader.destination)[1] or None if reader is not None and reader.destination else None
 
 
+def server_names_of(words: Sequence[str]) -> tuple[str, ...]:
+    """Return what the command line of a running ssh calls its server, the most exact name first.
+
+    These are the destination as given, its host, and the value of a HostName option.
+    """
+    reader = _read(words)
+    if reader is None or not reader.destination:
+        return ()
+    found = (reader.destination, _parts(reader.destination)[1], reader.settings.get("hostname", ""))
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
 def jump_host_of(words: Sequence[str]) -> str | None:
     """Return the host of an `ssh -W`, with which ssh passes a jump host. Return None for another command line."""
     reader = _read(words)

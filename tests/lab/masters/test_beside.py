@@ -24,6 +24,8 @@ END = f'[agent]\nbeside = "end"\n[hosts.{HOST}]\n'
 STAYS_S = 3.0
 STARTS_S = 0.1
 ENDS_S = 10.0
+JUMP = "203.0.113.11"
+LIMITED = "203.0.113.12"
 
 
 def up(lab: Lab, agent: Agent, config: str) -> Sshd:
@@ -36,12 +38,12 @@ def up(lab: Lab, agent: Agent, config: str) -> Sshd:
     return server
 
 
-def bypass(lab: Lab, *options: str, name: str = HOST) -> subprocess.Popen[str]:
+def bypass(lab: Lab, *options: str, name: str = HOST, words: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """Open a session that bypasses the master."""
     # A script that runs the tests may ignore these signals.
     plain = ["env", "--default-signal=HUP,QUIT"]
-    words = [*plain, "ssh", "-o", "ControlPath=none", *options, name, "echo there; exec cat"]
-    child = lab.laptop.popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    call = [*plain, "ssh", "-o", "ControlPath=none", *options, name, "echo there; exec cat", *words]
+    child = lab.laptop.popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout
     assert child.stdout.readline() == "there\n"
     return child
@@ -87,15 +89,20 @@ def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -
 
 
 def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent) -> None:
-    """The agent ends a dead session soon after the move, and not a living one through another interface."""
+    """The agent ends a dead session soon after the move, and not a living one through another interface.
+
+    A dead session to a host that may not be contacted here stays, even if its remote command names another host.
+    """
     lab.join("home", interface="eth0", metric=900)
     lab.sshd()
-    lab.ssh_config({HOST: SERVER})
+    limited = lab.sshd(LIMITED)
+    lab.ssh_config({HOST: SERVER, "db": {"HostName": LIMITED}})
     with bypass(lab) as living:
         lab.join("cafe", interface="wlan0", metric=100)
         dead = bypass(lab)
+        nested = bypass(lab, name="db", words=("#", HOST))
         try:
-            agent.start(END)
+            agent.start(f'{END}[hosts.db]\nnetworks = ["Home"]\n')
             agent.wait_state(HOST, "connected")
             events = agent.events()
             lab.leave("cafe")
@@ -106,9 +113,14 @@ def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent)
             time.sleep(STAYS_S)
             assert living.poll() is None
             assert answers(living)
+            assert nested.poll() is None
+            assert limited.logins() == 1
+            assert "Connection closed by" not in limited.said()
         finally:
             dead.kill()
             living.kill()
+            nested.kill()
+            nested.communicate()
 
 
 def test_an_ssh_that_waited_for_a_stale_master_is_ended_at_the_next_move(lab: Lab, agent: Agent) -> None:
@@ -142,7 +154,6 @@ def established(lab: Lab) -> int:
 
 
 SERVERS = {"move": SERVER["HostName"], "vpn": "10.99.0.10"}
-JUMP = "203.0.113.11"
 TUNNEL = "-N -o ControlPath=none -o ExitOnForwardFailure=yes -L 8080:127.0.0.1:8000"
 
 

@@ -19,6 +19,7 @@ from trayagent.core.facts.events import DrainingFound
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
+from trayagent.ssh.command_line import jump_host_of, server_names_of
 from trayagent.ssh.master.end_master import ending_signal
 from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
 from trayagent.ssh.os.control_sockets import listening
@@ -104,12 +105,15 @@ class BesideSessions:
                     continue
                 if serving is None:
                     serving = _masters_and_transports(known)
+                names = server_names_of(process.argv)
+                all_names = frozenset((*names, *_jump_hosts(process, flow)))
             except TrayagentError:
                 return
             if process.pid not in serving:
                 made_at = time.monotonic() - age_s(process)
                 ended_by = ending_signal(process.pid).name.removeprefix("SIG")
-                beside = Beside(terminal_of(process.pid), _caller(process), ended_by)
+                terminal, caller = terminal_of(process.pid), _caller(process)
+                beside = Beside(terminal, caller, ended_by, named=owner in names, names=all_names)
                 draining = Draining(owner, made_at, sessions=1, beside=beside)
                 self._shell.post(DrainingFound(time.monotonic(), master, draining))
 
@@ -137,12 +141,17 @@ def _masters_and_transports(known: set[int]) -> set[int]:
 
 def _owner(process: Process, flow: Flow, hosts: Mapping[str, Host]) -> str | None:
     """Return the host to which an ssh is connected: by its command line, or else by the server's address."""
-    words = process.argv[1:]
-    named = [name for name in hosts if any(w == name or w.endswith(f"@{name}") for w in words)]
-    if named:
-        return named[0]
+    named = next((name for name in server_names_of(process.argv) if name in hosts), None)
+    if named is not None:
+        return named
     peer = (flow.peer_ip, flow.peer_port)
     return next((name for name, host in hosts.items() if peer in _ends(host)), None)
+
+
+def _jump_hosts(process: Process, flow: Flow) -> Iterable[str]:
+    """Return the names of an ssh's jump hosts. Raise NetlinkError."""
+    transport = transport_of(process.pid) if flow.via == "child" else ()
+    return (name for one in transport if (name := jump_host_of(one.argv)) is not None)
 
 
 def _ends(host: Host) -> Iterable[tuple[str, int]]:

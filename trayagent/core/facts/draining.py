@@ -8,12 +8,15 @@ from msgspec import Struct
 class Beside(Struct, frozen=True):
     """An ssh that has its own connection beside the host's master: its terminal, and the program that started it.
 
-    `signal` ends it so that the program starts it again ("HUP").
+    `signal` ends it so that the program starts it again ("HUP"). `named`: its command line names the host. `names`
+    are the names of its server on its command line (the destination, the HostName option), and those of its jump hosts.
     """
 
     terminal: str = ""
     program: str = ""
     signal: str = "HUP"
+    named: bool = False
+    names: frozenset[str] = frozenset()
 
 
 class Draining(Struct, frozen=True):

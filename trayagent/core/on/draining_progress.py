@@ -13,6 +13,7 @@ from trayagent.core.facts.hosts import Host, LoginHistory, Reached, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.on import earlier_inner
 from trayagent.core.on.adopt_master import install
+from trayagent.core.policy.limits_beside_master import leads_to
 from trayagent.core.policy.reached_networks import network_made_on
 from trayagent.core.policy.staleness.end_idle_draining import end_draining
 
@@ -20,15 +21,16 @@ from trayagent.core.policy.staleness.end_idle_draining import end_draining
 def begin(context: Context, owner: Host, master: Master, draining: Draining, *, proven: bool) -> None:
     """Let the earlier master of a host drain. It becomes a host of its own, without a name in ssh_config.
 
-    So the agent judges it like an unnamed master. The owner's limits on where to connect apply to it, too.
+    So the agent judges it like an unnamed master. The owner's limits on where to connect apply to it, too. For an ssh
+    beside a master, `limits` finds them.
     """
-    made_on = (
-        network_made_on(context.state, master, draining.made_at) if draining.beside is not None else None
-    )
-    hop = owner if draining.beside is None or master.direct else _leading_to(context, owner, master)
+    made_on, hop, wish = None, owner, Wish(vpn=owner.wish.vpn, networks=owner.wish.networks)
+    if draining.beside is not None:
+        made_on = network_made_on(context.state, master, draining.made_at)
+        hop, wish = _leading_to(context, owner, master), Wish()
     host = Host(
         f"{owner.name} {'draining' if draining.beside is None else 'beside'} {master.pid}",
-        Wish(vpn=hop.wish.vpn, networks=owner.wish.networks or hop.wish.networks),
+        wish,
         resolved=hop.resolved,
         hop=hop.hop,
         unnamed=True,
@@ -50,19 +52,14 @@ def begin(context: Context, owner: Host, master: Master, draining: Draining, *, 
 
 
 def _leading_to(context: Context, owner: Host, master: Master) -> Host:
-    """Return the host that leads to the first hop of an ssh behind a jump host or a ProxyCommand.
+    """Return the host that leads to the server to which an ssh beside a master is connected, such as its jump host.
 
-    Its limits and networks are valid for a control there, not those of the machine behind it. If the agent knows no
-    such host, return a host without any.
+    The networks where that host was reached are valid for a control there, not those of the machine behind it. If the
+    agent knows no such host, return a host without any.
     """
     every = (owner, *(host for host in context.state.hosts.values() if host.draining is None))
-    return next((host for host in every if _leads_to(host, master)), Host(owner.name))
-
-
-def _leads_to(host: Host, master: Master) -> bool:
-    if host.hop is None or host.hop.port != master.peer_port:
-        return False
-    return master.peer == host.hop.hostname or master.peer in host.addresses
+    peer = (master.peer, master.peer_port)
+    return next((host for host in every if leads_to(host, peer)), Host(owner.name))
 
 
 def found(context: Context, event: DrainingFound) -> None:

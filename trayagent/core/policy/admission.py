@@ -11,6 +11,7 @@ from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Code
 from trayagent.core.facts.state import State
+from trayagent.core.policy.limits_beside_master import limits
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.tunnel_underlay import underlay
@@ -50,6 +51,16 @@ def admission(host: Host, state: State, *, by_user: bool = False) -> Admission:
 
     `by_user`: the user requested the connection, so it needs only a usable route and its VPN.
     """
+    admitted = Admission(None)
+    for wish in limits(host, state.hosts):
+        limited = host if wish is host.wish else replace(host, wish=wish)
+        admitted = _admission(limited, state, by_user=by_user)
+        if not admitted.open:
+            break
+    return admitted
+
+
+def _admission(host: Host, state: State, *, by_user: bool) -> Admission:
     route = _route(host, state)
     vpn = host.wish.vpn
     if route is None and underlay(state.snapshot) is None:

@@ -16,6 +16,7 @@ from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import give_up_attempt
 from trayagent.core.policy.carry_earlier_inner import carry
 from trayagent.core.policy.identify_network import identify_network
+from trayagent.core.policy.limits_beside_master import left_alone
 from trayagent.core.policy.settled import Basis, settle
 from trayagent.core.policy.staleness import act_on_verdict as living
 from trayagent.core.policy.wanted_connection import wanted
@@ -51,7 +52,7 @@ def _step(context: Context, host: Host) -> float | None:
         owed_at = living.finish(context, give_up_attempt(context, host))
         ends = (state.paused_until, host.user.paused_until, owed_at)
         return min((t for t in ends if t is not None and t > now), default=None)
-    if host.wish.connect == "never" and not host.by_user:
+    if left_alone(host, state.hosts) and not host.by_user:
         return living.finish(context, give_up_attempt(context, host))
     if host.attempt is not None and host.attempt.taking_over:
         return None

@@ -7,6 +7,7 @@ import pwd
 import re
 
 from trayagent.core.facts.masters import Master
+from trayagent.ssh.command_line import server_names_of
 from trayagent.ssh.os.process import Process
 
 # The usual ControlPath forms: %r@%h:%p and Ansible's %h-%p-%r. A hashed path shows none of these.
@@ -32,11 +33,9 @@ def host_of_name(name: str) -> str | None:
 
 
 def _from_words(process: Process | None) -> tuple[str | None, str | None]:
-    for word in reversed(process.argv[1:] if process is not None else ()):
-        found = _TARGET.match(word)
-        if found is not None:
-            return found["user"], found["host"]
-    return None, None
+    names = server_names_of(process.argv) if process is not None else ()
+    found = _TARGET.match(names[0]) if names else None
+    return (found["user"], found["host"]) if found is not None else (None, None)
 
 
 def _login_name() -> str:
