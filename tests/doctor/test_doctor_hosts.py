@@ -51,6 +51,16 @@ def test_hosts_that_were_not_resolved_in_time_are_one_finding(names: list[str], 
     assert (finding.title, finding.why) == (f"ssh -G did not answer in time {title}", why)
 
 
+@pytest.mark.parametrize(("state", "level"), [("connected", "advice"), ("failed", "problem")])
+def test_a_slow_match_exec_is_no_reason_why_a_connected_host_cannot_connect(state: str, level: str) -> None:
+    """If ssh -G takes too long for doctor, the finding does not say that the agent cannot connect the host."""
+    late = TrayagentError("ssh -G box took longer than 5 s", code="config-error", hint="Is it slow?")
+    late.__cause__ = TimeoutError()
+    view: dict[str, Any] = {"hosts": [{"name": "box", "state": state, "problem": None, "forwards": []}]}
+    finding = run_program(view=view, unresolved={"box": late})
+    assert (finding.level, "cannot connect" in finding.why) == (level, False)
+
+
 @pytest.mark.parametrize("beside", ["show", "end"])
 def test_sessions_beside_a_master_are_reported_unless_the_agent_ends_them(
     beside: Literal["show", "end"],

@@ -24,10 +24,12 @@ from trayagent.ssh.resolve import resolve
 
 CONFIG_S = 1.0
 """Time limit in seconds for reading the configuration. If it takes longer, the file system seems to hang."""
-RESOLVE_S = 2.0
-"""Time limit in seconds for one `ssh -G`, which takes 4 ms. The agent uses the same limit."""
-GATHER_S = 3.0
-"""Time limit in seconds for the agent's view, and for all `ssh -G` together."""
+RESOLVE_S = 5.0
+"""Time limit in seconds for one `ssh -G`, which takes 4 ms. The agent waits longer for a host's first answer."""
+GATHER_S = 6.0
+"""Time limit in seconds for all `ssh -G` together."""
+VIEW_S = 3.0
+"""Time limit in seconds for the agent's view."""
 _AT_ONCE = 16
 
 
@@ -121,9 +123,9 @@ async def _config(file_paths: FilePaths) -> tuple[Config, TrayagentError | None]
 
 async def _view(file_paths: FilePaths) -> tuple[dict[str, Any] | None, TrayagentError | None]:
     try:
-        async with asyncio.timeout(GATHER_S):
+        async with asyncio.timeout(VIEW_S):
             return await aside(
-                lambda: blocking_client.call(file_paths.ipc_socket, "status", {"hosts": []}, GATHER_S)
+                lambda: blocking_client.call(file_paths.ipc_socket, "status", {"hosts": []}, VIEW_S)
             ), None
     except TimeoutError:
         hint = "Read its log, or restart it: trayagent stop, then trayagent run"

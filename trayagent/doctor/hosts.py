@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
+from trayagent.errors import TrayagentError
 from trayagent.presentation.beside import beside_lines
 from trayagent.presentation.states import NEEDS_USER
 
@@ -35,8 +36,20 @@ def _unresolved(case: Case) -> Iterator[Finding]:
     for name, error in case.unresolved.items():
         if error.code in {"ssh-missing", LATE}:
             continue  # a missing ssh has its own check, late hosts have _late
+        if isinstance(error.__cause__, TimeoutError):
+            yield _slow(case, name, error)
+            continue
         why = f"The agent cannot connect the host without an answer of `ssh -G {name}`."
         yield problem("config-error", f"{name}: {error.title}", why, error.hint, host=name)
+
+
+def _slow(case: Case, name: str, error: TrayagentError) -> Finding:
+    """Return the finding about a host for which `ssh -G` took too long for doctor, but perhaps not for the agent."""
+    resolved = case.state(name) in {"connected", "checking", "connecting"}
+    why = "Each ssh to the host takes as long. The agent waits up to 60 s for the first answer."
+    return (advice if resolved else problem)(
+        "config-error", f"{name}: {error.title}", why, error.hint, host=name
+    )
 
 
 def _late(case: Case) -> Iterator[Finding]:
