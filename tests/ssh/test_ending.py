@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -62,17 +64,31 @@ def test_the_family_of_another_process_is_left_alone(bystander: subprocess.Popen
     assert bystander.poll() is None
 
 
+# Handles these signals and SIGTERM as ssh does.
+LIKE_SSH = """
+import os, signal, sys
+for name in sys.argv[1:]:
+    signal.signal(signal.Signals[name], lambda *_: os._exit(255))
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+print(flush=True)
+signal.pause()
+"""
+
+
 @pytest.mark.parametrize(
-    ("ignored", "ends_by"),
-    [("", signal.SIGHUP), ("HUP", signal.SIGQUIT), ("HUP QUIT", signal.SIGKILL)],
-    ids=["plain", "nohup", "nohup in a script"],
+    ("handled", "ends_by", "status"),
+    [
+        (["SIGHUP", "SIGQUIT"], signal.SIGHUP, 255),
+        (["SIGQUIT"], signal.SIGQUIT, 255),
+        ([], signal.SIGKILL, -signal.SIGKILL),
+    ],
+    ids=["plain", "nohup", "nohup in a script, or logging in"],
 )
-def test_an_ssh_beside_a_master_never_gets_sigterm(ignored: str, ends_by: signal.Signals) -> None:
-    """An ssh that ignores SIGHUP and SIGQUIT is killed, because `ssh -N` exits with 0 after SIGTERM."""
-    handler = f"trap '' {ignored}; " if ignored else ""
-    child = subprocess.Popen(
-        [*NOTHING_IGNORED, "sh", "-c", handler + "trap 'exit 0' TERM; echo; read _"], stdout=-1, stdin=-1
-    )
+def test_an_ssh_beside_a_master_ends_so_that_a_unit_starts_it_again(
+    handled: list[str], ends_by: signal.Signals, status: int
+) -> None:
+    """A unit takes SIGHUP for success if ssh does not handle it. After SIGTERM, `ssh -N` itself exits with 0."""
+    child = subprocess.Popen([*NOTHING_IGNORED, sys.executable, "-c", LIKE_SSH, *handled], stdout=-1)
     try:
         assert child.stdout is not None
         assert child.stdout.readline()
@@ -81,10 +97,32 @@ def test_an_ssh_beside_a_master_never_gets_sigterm(ignored: str, ends_by: signal
         assert ending_signal(child.pid) == ends_by
         master = Master(child.pid, found.start_ticks, "", program=found.comm)
         asyncio.run(end_session(master))
-        assert child.wait(DEADLINE_S) == -ends_by
+        assert child.wait(DEADLINE_S) == status
     finally:
         child.kill()
         child.communicate()
+
+
+def test_an_ssh_that_is_logging_in_ends_so_that_a_unit_starts_it_again() -> None:
+    """Its connection is cut, so it exits with 255. If the system refuses that, SIGKILL ends it, never SIGHUP."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = ["ssh", "-F", "none", "-N", "-p", str(server.getsockname()[1]), "127.0.0.1"]
+        child = subprocess.Popen([*NOTHING_IGNORED, *words], stderr=subprocess.DEVNULL)
+        try:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                assert connection.recv(100).startswith(b"SSH-2.0-")
+                found = read(child.pid)
+                assert found is not None
+                master = Master(
+                    child.pid, found.start_ticks, "", local="127.0.0.1", peer="127.0.0.1", program=found.comm
+                )
+                asyncio.run(end_session(master))
+                assert child.wait(DEADLINE_S) in {255, -signal.SIGKILL}
+        finally:
+            child.kill()
+            child.wait()
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -94,15 +132,17 @@ def test_an_ssh_of_autossh_is_killed_unless_it_reads_a_terminal(tmp_path: Path, 
     program.symlink_to("/bin/sh")
     near, far = os.openpty()
     stdin = far if terminal else subprocess.DEVNULL
-    child = subprocess.Popen([*NOTHING_IGNORED, program, "-c", "sleep 600; :"], stdin=stdin)
+    words = [program, "-c", '"$0" -c "$1" SIGHUP; :', sys.executable, LIKE_SSH]
+    child = subprocess.Popen([*NOTHING_IGNORED, *words], stdin=stdin, stdout=subprocess.PIPE)
     try:
-        until("it has no child", lambda: any(p.comm == "sleep" for p in descendants(child.pid)))
+        assert child.stdout is not None
+        assert child.stdout.readline()
         (ssh,) = descendants(child.pid)
         assert ending_signal(ssh.pid) == (signal.SIGHUP if terminal else signal.SIGKILL)
     finally:
         for process in descendants(child.pid):
             os.kill(process.pid, signal.SIGKILL)
-        child.wait(DEADLINE_S)
+        child.communicate()
         os.close(near)
         os.close(far)
 

@@ -13,7 +13,7 @@ from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
 from trayagent.ssh.os.shut_down import shut_down
-from trayagent.ssh.os.signals import ignored_signals
+from trayagent.ssh.os.signals import caught_signals
 from trayagent.ssh.os.tcp_connection import flow_of, transport_of
 from trayagent.ssh.os.terminals import reads_terminal
 
@@ -43,11 +43,12 @@ async def end(master: Master, *, politely: bool = True) -> None:
 async def end_session(master: Master) -> None:
     """End an ssh that is no master as if it had lost its connection: it restores its terminal and exits with 255.
 
-    Then autossh, a unit or a loop starts it again. SIGTERM is never sent, because `ssh -N` then exits with 0
-    (clientloop.c), which ends its supervisor, too. An ssh under nohup or started with `&` in a script ignores SIGHUP
-    and SIGQUIT. For such an ssh, the connection itself is ended. SIGKILL is the last resort, because it leaves a
-    terminal as it is. Its ProxyCommand ends with it, or by the end of the connection. It gets no signal here, because a
-    ProxyCommand may have started a program that others use, too.
+    Then autossh, a unit or a loop starts it again. So the connection itself is ended first. If the system refuses that,
+    ssh gets SIGHUP or SIGQUIT, but only if ssh handles it: an ssh that is still logging in would die of SIGHUP, which a
+    unit takes for success. Under nohup or started with `&` in a script, it ignores both. SIGTERM is never sent, because
+    `ssh -N` then exits with 0 (clientloop.c), which ends its supervisor, too. SIGKILL is the last resort, because it
+    leaves a terminal as it is. Its ProxyCommand ends with it, or by the end of the connection. It gets no signal here,
+    because a ProxyCommand may have started a program that others use, too.
 
     There is one exception. autossh gives up if its first ssh exits with a status within AUTOSSH_GATETIME (30 s), but
     not if a signal ended that ssh (1.4f or newer). So an ssh of autossh gets SIGKILL, unless it reads a terminal.
@@ -55,7 +56,7 @@ async def end_session(master: Master) -> None:
     if not _still(master):
         return
     killed_at_once = _restarts_killed(master.pid)
-    if killed_at_once or not (await _hung_up(master) or await _cut_off(master)):
+    if killed_at_once or not (await _cut_off(master) or await _hung_up(master)):
         kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
         await _gone(master, _KILLED_S)
 
@@ -69,8 +70,8 @@ def _hangups(pid: int) -> list[signal.Signals]:
     """Return the signals after which an ssh restores its terminal and exits with 255, none if SIGKILL is better."""
     if _restarts_killed(pid):
         return []
-    ignored = ignored_signals(pid)
-    return [sig for sig in (signal.SIGHUP, signal.SIGQUIT) if sig not in ignored]
+    caught = caught_signals(pid)
+    return [sig for sig in (signal.SIGHUP, signal.SIGQUIT) if sig in caught]
 
 
 def _restarts_killed(pid: int) -> bool:
@@ -94,8 +95,10 @@ async def _cut_off(master: Master) -> bool:
         flow = flow_of(master.pid)
     except TrayagentError:
         return False
-    own = flow is not None and flow.via in {"direct", "child"} and _still(master)
-    return flow is not None and own and shut_down(flow) and await _gone(master, SESSION_END_S)
+    # With several connections, nothing shows which one carries the ssh.
+    if flow is None or flow.via not in {"direct", "child"} or flow.others or flow.local_ip != master.local:
+        return False
+    return _still(master) and shut_down(flow) and await _gone(master, SESSION_END_S)
 
 
 async def abandon(process: Process) -> None:
