@@ -132,7 +132,7 @@ def test_an_ssh_of_autossh_is_killed_unless_it_reads_a_terminal(tmp_path: Path, 
     program.symlink_to("/bin/sh")
     near, far = os.openpty()
     stdin = far if terminal else subprocess.DEVNULL
-    words = [program, "-c", '"$0" -c "$1" SIGHUP; :', sys.executable, LIKE_SSH]
+    words = [str(program), "-c", '"$0" -c "$1" SIGHUP; :', sys.executable, LIKE_SSH]
     child = subprocess.Popen([*NOTHING_IGNORED, *words], stdin=stdin, stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
