@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -122,6 +123,17 @@ def test_a_process_that_autossh_would_restart_is_ended_through_autossh(patient: 
         found = patient.examine().one("port-taken", "problem", "ports")
     assert f"of autossh (pid {pid})" in found["title"]
     assert found["lines"] == [f"kill {pid}"]
+
+
+def test_a_loop_that_would_restart_a_process_is_ended_with_it(patient: Patient) -> None:
+    """The finding names the script, and its command ends the script first."""
+    loop = script(patient.folder / "loop.sh", '"$@"; sleep 1')
+    with patient.listener("tcp", "0", under=[str(loop)]) as (pid, port):
+        patient.configure(f'[hosts.box]\ndynamic = ["{port}"]\n')
+        found = patient.examine().one("port-taken", "problem", "ports")
+    assert f"of “/bin/sh {loop}" in found["title"]
+    assert f"(pid {pid})" in found["title"]
+    assert re.fullmatch(rf"kill {pid} \d+", found["lines"][0])
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else here")

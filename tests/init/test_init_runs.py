@@ -91,13 +91,17 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
     lab.laptop.check(["ssh", "-fN", "-L", "9002:127.0.0.1:8000", *web01])
     lab.laptop.check(["ssh", "-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "web01", "true"])
     lab.laptop.popen(["autossh", "-M", "0", "-N", "-D", "9003", *web01], env={"AUTOSSH_GATETIME": "0"})
+    loop = lab.laptop.popen(
+        ["sh", "-c", "while :; do ssh -N -o ControlPath=none -L 9004:127.0.0.1:8000 web01; sleep 1; done"]
+    )
+    carries(lab, 9004)
     carries(lab, 9002)
     until("autossh's forward listens", lambda: "9003" in lab.laptop.run(["ss", "-Hltn"]).stdout)
     with Agent(lab) as agent:
         done = agent.cli("init", "--print")
     assert done.returncode == 0, done.stderr
     assert 'connect = "always"' in done.stdout
-    assert 'local = ["9002:127.0.0.1:8000"]\ndynamic = ["9003"]\n' in done.stdout
+    assert 'local = ["9002:127.0.0.1:8000", "9004:127.0.0.1:8000"]\ndynamic = ["9003"]\n' in done.stdout
     words = " ".join(line.removeprefix("# ") for line in done.stdout.splitlines())
     assert re.search(
         r"From (?=.*ssh with pid \d+)(?=.*autossh with pid \d+)(?=.*a master that runs on \S+)", words
@@ -105,6 +109,7 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
     kills = re.findall(r"(auto)?ssh with pid (\d+): kill (\d+)", done.stderr)
     assert len(kills) == 2
     assert all(named == killed for _, named, killed in kills)
+    assert re.search(rf"of “sh -c while :; do ssh .* …” \(pid {loop.pid}\): kill {loop.pid} \d+", done.stderr)
     assert "AUTOSSH_GATETIME: " in done.stderr
 
 

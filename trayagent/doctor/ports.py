@@ -17,6 +17,8 @@ from trayagent.doctor.gather_facts import Case, spoken
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.listeners import Listener, all_listeners
 from trayagent.ssh.os.process import read
+from trayagent.ssh.os.script_around import script_around
+from trayagent.ssh.os.script_around import spoken as spoken_script
 
 _PRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _ALL = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
@@ -118,6 +120,9 @@ def _taken(wish: _Wish, pid: int | None, uid: int) -> Finding:
         parent = read(process.ppid)
         if parent is not None and parent.comm == "autossh":  # autossh would restart the program
             who, lines = f"{who} of autossh (pid {parent.pid})", (f"kill {parent.pid}",)
+        elif (script := script_around(process)) is not None:  # it may be a loop that restarts the program
+            who = f"{who} of “{spoken_script(script)}” (pid {script.pid})"
+            lines = (f"kill {script.pid} {process.pid}",)
     title = f"{wish.host}: port {port}, which {spoken(wish.forward)} needs, belongs to {who}"
     remedy = "End it, or choose another port:" if process is not None else "To find the program:"
     return problem(

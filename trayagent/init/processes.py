@@ -16,6 +16,7 @@ from trayagent.ssh.command_line import NotUnderstood, parse
 from trayagent.ssh.master.read_origin import read_origin
 from trayagent.ssh.os.control_sockets import listening
 from trayagent.ssh.os.process import Process, read, ssh_processes
+from trayagent.ssh.os.script_around import script_around, spoken
 from trayagent.ssh.os.tcp_connection import flow_of
 
 _UNIT = re.compile(r"/([^/]+\.service)(?:/[^/]*)?$")
@@ -77,9 +78,14 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
     cgroup = _cgroup(process.pid)
     unit = unit_of(cgroup)
     where, end = f"{process.comm} with pid {process.pid}", f"kill {process.pid}"
+    script = script_around(process)
     if unit and _GENERAL.fullmatch(unit) is None and _started_by_manager(process):
         # The unit runs a script that calls ssh. If the user killed the process, the unit would restart it.
         where, end = f"{where} ({unit})", disable(unit, cgroup, machine)
+    elif script is not None:
+        # The script may be a loop that starts ssh again. So end the script first.
+        where = f"{where} of “{spoken(script)}” (pid {script.pid})"
+        end = f"kill {script.pid} {process.pid}"
     found = Found(
         "process",
         where,
