@@ -94,6 +94,22 @@ def test_two_names_of_one_host_are_proposed_once() -> None:
     assert [(h.name, h.wish, h.also) for h in hosts] == [("cluster", "on-use", ()), ("other", "leave", ())]
 
 
+def test_names_that_share_a_connection_are_listed_once_with_all_forwards() -> None:
+    """Of the names with one control path, the one with the most certain finding is listed. None loses a forward."""
+    web, gw, other = (
+        replace(one, meaning=replace(one.meaning, shares=(path,), server="web:22"))
+        for one, path in (
+            (in_ssh_config("web", "1:b:1", "2:b:2"), "cm-1"),
+            (seen("ssh with pid 7", "gw", "3:b:3"), "cm-1"),
+            (in_ssh_config("other", "4:b:4"), "cm-2"),
+        )
+    )
+    hosts, skipped = propose([web, gw, other])
+    assert [(h.name, h.wish, h.also) for h in hosts] == [("gw", "always", ("web",)), ("other", "on-use", ())]
+    assert [f.spec for f in hosts[0].forwards] == ["3:b:3", "1:b:1", "2:b:2"]
+    assert skipped == []
+
+
 def test_a_disabled_unit_adds_nothing_to_a_host_that_is_kept() -> None:
     """A disabled unit of a host that is kept adds no forward, and is only reported."""
     hosts, skipped = propose([seen("old", "x", "1:b:1", active=False), seen("new", "x", "2:b:2")])

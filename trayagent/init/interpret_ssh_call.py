@@ -18,6 +18,7 @@ from trayagent.config.untrusted_files import danger
 from trayagent.core.facts import forward_spec
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.policy.shared_control_path import account, route
 from trayagent.init.resolve_proposed import Answer, Lines, SshQueries, is_address
 from trayagent.init.survey_ssh_config import SshText
 from trayagent.ssh.command_line import Call
@@ -54,7 +55,8 @@ class Meaning(Struct, frozen=True):
 
     `more` are lines that the host in ssh_config would need to match the call exactly. `forwards` are the call's
     forwards that ssh_config does not set. `given` are the forwards that ssh_config sets. `server` is the HostName and
-    port to which the call leads, "" if unknown.
+    port to which the call leads, "" if unknown. `shares` identifies the master that the name uses, () if it has no
+    ControlPath: names with the same value share one connection.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Meaning(Struct, frozen=True):
     more: tuple[str, ...] = ()
     leads_to: tuple[str, ...] = ()
     server: str = ""
+    shares: tuple[object, ...] = ()
 
 
 class Meanings:
@@ -117,7 +120,7 @@ class Meanings:
         lines = [_line(key, value) for key, values in added.items() for value in sorted(values)]
         lines += [f"{_SPELLED[key]} none" for key in gone]
         meaning = _meaning(name, call, effective, plain)
-        return replace(meaning, lines=(f"Host {name}", *lines), more=())
+        return replace(meaning, lines=(f"Host {name}", *lines), more=(), shares=())
 
 
 def _unknown(call: Call) -> str | None:
@@ -161,7 +164,14 @@ def _meaning(name: str, call: Call, effective: Answer, plain: Answer) -> Meaning
         more=tuple(more),
         leads_to=leads_to(plain.lines),
         server=server_of(effective.resolved),
+        shares=shares(plain.resolved),
     )
+
+
+def shares(resolved: Resolved) -> tuple[object, ...]:
+    """Return what is the same for all names that share a connection: control path, account and route."""
+    path = resolved.control_path
+    return () if path is None else (path, account(resolved), route(resolved))
 
 
 def server_of(resolved: Resolved) -> str:

@@ -68,6 +68,7 @@ class _Gathering(Struct):
     clash: str = ""
     leads_to: tuple[str, ...] = ()
     server: str = ""
+    shares: tuple[object, ...] = ()
     also: list[str] = field(default_factory=list)
 
 
@@ -90,6 +91,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
         host.lines = one.meaning.lines
         host.leads_to = one.meaning.leads_to
         host.server = one.meaning.server
+        host.shares = one.meaning.shares
         host.more |= dict.fromkeys(one.meaning.more)
         host.session = host.session or session_of(one.call)
         for forward in one.meaning.forwards:
@@ -99,6 +101,7 @@ def propose(understood: Iterable[Understood]) -> tuple[list[HostProposal], list[
                 host.forwards.append(forward)
     _join_names(gathered)
     skipped += _leave_shared_ports(gathered)
+    _join_connections(gathered)
     proposals = [_proposal(name, host) for name, host in gathered.items()]
     return sorted(proposals, key=lambda p: -_STRENGTH[p.wish]), list(dict.fromkeys(skipped))
 
@@ -184,6 +187,27 @@ def _leave_shared_ports(gathered: dict[str, _Gathering]) -> Iterator[Skipped]:
             continue
         for place in here:
             taken.setdefault(place, name)
+
+
+def _join_connections(gathered: dict[str, _Gathering]) -> None:
+    """List one of the names that share a connection, with the forwards of all of them.
+
+    Only one master can listen on their control path, so the agent would show the forwards of one name at the others.
+    """
+    kept: dict[tuple[object, ...], _Gathering] = {}
+    for name, host in list(gathered.items()):
+        first = kept.setdefault(host.shares, host) if host.shares and host.wish != "leave" else host
+        if first is host:
+            continue
+        taken = {_place(f, name, first) for f in (*first.given, *first.forwards) if _fixed(f)}
+        moved = (f for f in (*host.given, *host.forwards) if f not in first.given and f not in first.forwards)
+        first.forwards += [f for f in moved if _place(f, name, host) not in taken]
+        first.wish = max(first.wish, host.wish, key=_STRENGTH.__getitem__)
+        first.because |= host.because
+        first.more |= host.more
+        first.session = first.session or host.session
+        first.also += [name, *host.also]
+        del gathered[name]
 
 
 def _fixed(forward: Forward) -> bool:

@@ -14,7 +14,7 @@ from trayagent.errors import TrayagentError
 from trayagent.init import cron, launchd, processes, shell_files, systemd
 from trayagent.init import survey_ssh_config as ssh_text
 from trayagent.init.found_on_machine import Finding, Found, Machine, Skipped
-from trayagent.init.interpret_ssh_call import Meaning, Meanings, leads_to, server_of
+from trayagent.init.interpret_ssh_call import Meaning, Meanings, leads_to, server_of, shares
 from trayagent.init.obsolete_settings import explained
 from trayagent.init.propose_hosts import SSH_CONFIG, HostProposal, Understood, propose, session_of
 from trayagent.init.resolve_proposed import SshQueries
@@ -64,10 +64,11 @@ async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = l
     await reader.masters(masters, text)
     await reader.aliases(text.with_forwards)
     hosts, clashes = propose(reader.understood)
+    listed_as = {name: host.name for host in hosts for name in (host.name, *host.also)}
     explanations = (e for u in reader.understood if u.call is not None for e in explained(u.found, u.call))
     return Survey(
         hosts,
-        [(u.meaning.name, u.found.where, end) for u in reader.understood if (end := _end(u))],
+        [(listed_as[u.meaning.name], u.found.where, end) for u in reader.understood if (end := _end(u))],
         list(dict.fromkeys(explanations)),
         list(dict.fromkeys([*skipped, *reader.skipped, *clashes])),
         await _refusal(queries) if reader.refused and not reader.understood else None,
@@ -179,6 +180,7 @@ class _Reader:
                 given=answer.resolved.forwards,
                 leads_to=leads_to(answer.lines),
                 server=server_of(answer.resolved),
+                shares=shares(answer.resolved),
             )
             self.understood.append(Understood(found, None, meaning))
 
