@@ -9,15 +9,20 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
+from msgspec.structs import replace
 
 from trayagent.agent.masters import take_over as taking_over
 from trayagent.agent.masters.discovery import Discovery, Holder
 from trayagent.agent.masters.take_over import MasterReplacer
 from trayagent.agent.parts import Parts
 from trayagent.config import file_paths
+from trayagent.core.facts.actions import TakeOver
+from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 
 LISTENER = (
@@ -155,6 +160,19 @@ def test_a_listener_that_comes_after_the_check_keeps_the_path(room: Room, there:
     looked = asyncio.run(Interrupted(lambda: None).holder(str(room.path)))
     assert cast("Holder", looked).pid == theirs[0]
     assert room.fresh.exists()
+
+
+def test_a_master_that_ended_in_between_is_no_taken_path(room: Room) -> None:
+    """If the server ends the connection right after the login, the reason says that, and blames no control path."""
+    posted: list[Any] = []
+    nothing: Any = None
+    parts = replace(NO_PARTS, shell=cast("Any", SimpleNamespace(post=posted.append)))
+    taking = MasterReplacer(parts, Interrupted(room.fresh.unlink), *[nothing] * 6)
+    taking._unwanted = AsyncMock()  # type: ignore[method-assign]
+    action = TakeOver("web01", 1, master(os.getpid(), room.fresh), None)
+    assert not asyncio.run(taking._has_path(action, Host("web01"), str(room.path)))
+    assert (posted[0].failure.kind, posted[0].failure.problem.code) == ("died", "unknown")
+    taking._unwanted.assert_awaited_once()
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "folder"])

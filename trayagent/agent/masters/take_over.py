@@ -121,7 +121,11 @@ class MasterReplacer:
             await self._unwanted(new)
             problem = Problem("control-path-taken", f"{path}: {error.strerror}", f"Check it: ls -l {path}")
             failure = Failure(problem, "control-path")
-            if error.errno in NO_ROOM:
+            if isinstance(error, FileNotFoundError) and not Path(new.control_path).exists():
+                # It removed its socket: the server ended the connection right after the login.
+                problem = Problem("unknown", f"{host.name}: the new master ended immediately")
+                failure = Failure(problem, "died")
+            elif error.errno in NO_ROOM:
                 failure = unwritable(str(Path(path).parent), error, positive=True)
             self._shell.post(TakeOverFailed(time.monotonic(), host.name, action.attempt, failure))
             return False
