@@ -93,7 +93,12 @@ class Inners:
 
     def drains_with(self, outer: Living) -> bool:
         """Report whether an inner master that drains has this outer master."""
+        self._follow_outers()
         return any(inner.first is outer for inner in self.living.values())
+
+    def has_earlier(self, name: str) -> bool:
+        """Report whether an inner master of this host drains."""
+        return any(inner.host.startswith(f"{name} draining ") for inner in self.living.values())
 
     def end_sessions(self, name: str) -> None:
         """Let all sessions through the draining inner masters of a host end."""
@@ -107,6 +112,17 @@ class Inners:
         if inner is not None:
             failure = None if by_request else Failure(Problem("unknown", "it died"), "died")
             self._world.post(e.MasterEnded(0, name, inner.master.pid, failure, by_request))
+            self._follow_outers()
+
+    def _follow_outers(self) -> None:
+        """Note which earlier inner masters got the outer master of another inner one, since that one ended."""
+        for inner in self.living.values():
+            host = self._world.state.hosts.get(inner.host)
+            master = host.master if host is not None and host.draining is not None else None
+            outer = self._world.living.get(master.pid) if master is not None else None
+            if outer is not None and outer is not inner.first:
+                inner.first = outer
+                self._move(outer, f"/cm/{inner.host}.outer")
 
     def _gone(self, name: str) -> Inner | None:
         """Remove the inner master of a host, and return it."""
@@ -135,17 +151,17 @@ class Inners:
         """Report the living inner masters to the next agent."""
         for inner in self.living.values():
             owner, drains, _ = inner.host.partition(" draining ")
-            first = (
-                inner.first
-                if inner.first is not None and inner.first.master.pid in self._world.living
-                else None
-            )
+            shared = inner.carrier if inner.carrier is not None and self.drains_with(inner.carrier) else None
+            first = inner.first if inner.first is not None and self._lives(inner.first) else shared
             self._world.post(
                 r.RoamingFound(
                     0, owner, inner.master, f"/cm/{owner}.outer",
                     lost_path=bool(drains), outer=first.master if first is not None else None,
                 )
             )  # fmt: skip
+
+    def _lives(self, outer: Living) -> bool:
+        return outer.master.pid in self._world.living
 
     def _begin(self, action: a.BeginRoaming) -> None:
         world, name = self._world, action.name

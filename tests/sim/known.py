@@ -496,4 +496,41 @@ KNOWN: dict[str, History] = {
             (90.0, "unplug", "wlan0"),
         ),
     ),
+    # The sessions of an earlier inner master waited forever for an on-use host, which had been idle when their outer
+    # master was lost.
+    "sessions without a control path wait for an idle host": (
+        ("use",),
+        0.004,
+        (
+            (0.0, "roam", ""),
+            (0.0, "reconnect", "use"),
+            (3.0, "session", "use"),
+            (0.0, "take path", "use"),
+            (700.0, "session", "use"),
+            (0.0, "unplug", "wlan0"),
+            (20.0, "connect", "use"),
+            (90.0, "stall", "use"),
+            (20.0, "blink", "home"),
+            (20.0, "exit", "use"),
+        ),
+    ),
+    # An earlier inner master was about to attach to the outer master of another one, which then ended. Its own outer
+    # master was forgotten, and stayed.
+    "an earlier inner master keeps its own outer master": (
+        ("use",),
+        0.04,
+        (
+            (0.0, "roam", ""),
+            (0.0, "reconnect", "use"),
+            (3.0, "session", "use"),
+            (0.0, "take path", "use"),
+            (2.0, "exit", "use"),
+            (0.0, "reconnect", "use"),
+            (0.6, "pause", "use"),
+            (0.1, "reconnect", "use"),
+            (0.1, "plug", "office"),
+            (0.0, "take path", "use"),
+            (20.0, "swallowed", "0.3"),
+        ),
+    ),
 }

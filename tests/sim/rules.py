@@ -17,6 +17,7 @@ from trayagent.core.facts import actions as a
 from trayagent.core.facts.state import State
 
 if TYPE_CHECKING:
+    from tests.sim.inners import Inner
     from tests.sim.living import Living
     from tests.sim.world import World
 
@@ -188,7 +189,7 @@ class Rules:
         asks = role.wish is not None and role.wish.interactive and not isinstance(action, a.DialBare)
         assert not asks, self.says(name, "a login where a person is asked")
         if isinstance(action, a.Dial):
-            wished = name in self.wished_down
+            wished = name in self.wished_down and not world.inners.has_earlier(name)
             assert not wished, self.says(name, "started although its end was somebody's wish")
             disconnected = name in self.disconnected
             assert not disconnected, self.says(name, "started although the user disconnected it")
@@ -331,15 +332,33 @@ class Rules:
         return self.world.manager.allows(role)
 
     def _earlier_sessions_continue(self) -> None:
-        """Check that each inner master that drains has a link, if the host's outer master reaches its machine."""
+        """Check that each inner master that drains has a link, if the host's outer master reaches its machine.
+
+        Even an on-use host must have an outer master for them.
+        """
         for inner in self.world.inners.living.values():
             owner, drains, _ = inner.host.partition(" draining ")
+            if drains and inner.sessions:
+                self._has_outer_or_may_not(owner, inner)
             outer, host = self.world.listening(owner), self.world.state.hosts.get(owner)
             if not drains or outer is None or host is None or host.roaming is None or not host.linked:
                 continue
             if outer.connection.machine.name == inner.machine and host.roaming.carrier == outer.master.pid:
                 carried = inner.carrier is not None and inner.carrier.connection.carries
                 assert carried, self.says(inner.host, "its sessions wait forever")
+
+    def _has_outer_or_may_not(self, owner: str, inner: Inner) -> None:
+        """Check that the sessions of an inner master that drains do not wait for a host that nobody connects."""
+        world, role = self.world, self.world.roles[owner]
+        host = world.state.hosts.get(owner)
+        if host is None or host.user.held or world.state.paused(host, world.clock.now):
+            return
+        if role.wish is None or role.wish.interactive or not self._allowed_in_the_end(owner):
+            return
+        carried = inner.carrier is not None and inner.carrier.connection.carries
+        assert carried or world.listening(owner) is not None, self.says(
+            inner.host, "no master for its sessions"
+        )
 
     # 4. Each host has at most one master of the agent, and the agent does not touch paused hosts.
 

@@ -841,6 +841,77 @@ def test_an_inner_master_without_control_path_and_sessions_ends(story: Story) ->
     assert len(story.did(EndRoaming, name)) == 1
 
 
+def idle_owner(story: Story) -> str:
+    """Let an on-use host be idle while the sessions of its earlier inner master continue. Return that one's name."""
+    roaming(story, replace(ON_USE, roam=True))
+    theirs = story.master("web", started_by_agent=False)
+    story.post(e.MasterFound(story.t, "web", theirs, fresh=True))
+    story.after(1).ended("web", theirs.pid)
+    story.post(e.Carried(story.t, "web draining 900", 900, 1, 0))
+    assert story.shown("web") == "idle"
+    story.forget()
+    return "web draining 900"
+
+
+def test_an_idle_host_is_connected_for_the_sessions_without_a_control_path(story: Story) -> None:
+    """If a move takes away their outer master's address, the agent connects even an on-use host."""
+    name = idle_owner(story)
+    story.network(CAFE)
+    assert len(story.did(Dial)) == 1
+    story.after(0.3).ready("web")
+    story.after(0.1).took_over("web")
+    plain = story.living("web")
+    story.post(
+        r.RoamingBegan(story.t, "web", replace(INNER, pid=901), replace(plain, control_path=OUTER_PATH))
+    )
+    assert len(story.did(AttachRoaming, name)) == 1
+
+
+def test_an_idle_host_is_connected_if_data_gets_no_answer(story: Story) -> None:
+    """If data of these sessions is not acknowledged, or their link ends, the agent connects the host, too."""
+    name = idle_owner(story)
+    story.after(60)
+    assert not story.did(Dial)
+    story.post(r.RoamingStalled(story.t, name))
+    assert len(story.did(Dial)) == 1
+
+
+def test_an_idle_host_stays_idle_without_sessions_or_after_a_disconnect(story: Story) -> None:
+    """Without open sessions nobody waits for the host. A login in progress is given up when the last one ends."""
+    name = idle_owner(story)
+    story.network(CAFE)
+    story.post(r.RoamingEnded(story.t, name, 900, "closed"))
+    assert story.shown("web") == "idle"
+    story.after(600)
+    assert len(story.did(Dial)) == 1
+    assert not story.host("web").awaited
+
+
+def test_the_last_outer_master_stays_for_the_sessions_without_a_control_path(story: Story) -> None:
+    """If ControlPersist ends the host's next inner master, its outer master stays for the earlier one."""
+    name = idle_owner(story)
+    story.network(CAFE)
+    story.after(0.3).ready("web")
+    story.after(0.1).took_over("web")
+    plain = story.living("web")
+    story.post(
+        r.RoamingBegan(story.t, "web", replace(INNER, pid=901), replace(plain, control_path=OUTER_PATH))
+    )
+    story.post(r.RoamingAttached(story.t, name, plain.pid, 1))
+    story.post(e.MasterEnded(story.t, name, 101))
+    story.forget()
+    story.ended("web", 901, by_request=True)
+    assert story.shown("web") == "idle"
+    assert not story.did(Kill)
+    inner = story.host(name)
+    assert inner.master is not None
+    assert inner.master.pid == plain.pid
+    story.after(600)
+    assert not story.did(Dial)
+    story.post(e.MasterEnded(story.t, name, 900))
+    assert len(story.did(Kill, name)) == 1
+
+
 def test_sessions_wait_for_python_on_the_server(story: Story) -> None:
     """If python3 does not start on the server any more, `status` says so, and the agent keeps trying."""
     roaming(story)

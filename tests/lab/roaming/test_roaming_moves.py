@@ -316,6 +316,24 @@ def test_an_on_use_host_ends_when_it_is_idle(lab: Lab, agent: Agent) -> None:
     until("both ended", lambda: not alive(last) and not alive(host["roaming"]["pid"]), 20.0)
 
 
+def test_an_idle_on_use_host_is_connected_for_its_earlier_sessions(lab: Lab, agent: Agent) -> None:
+    """The user's own ssh took the control path and ended, so the host is idle. After a move, the sessions continue."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "auto"}})
+    agent.start(f'[hosts.{HOST}]\nconnect = "on-use"\nroam = true\n')
+    assert agent.cli("reconnect", HOST).returncode == 0
+    inner = roams(agent)["roaming"]["pid"]
+    session = Session(lab)
+    lab.laptop.run(["sh", "-c", "rm ~/.ssh/cm-*"])
+    assert Session(lab).end() == 0
+    agent.wait_state(HOST, "idle")
+    lab.switch("home", "cafe")
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] != inner
+    assert session.end() == 0
+
+
 def test_a_reconnect_and_a_login_at_a_terminal_replace_the_outer_master(lab: Lab, agent: Agent) -> None:
     """The sessions continue over the new outer master. `reconnect` returns when that master carries them."""
     first = roaming(lab, agent)

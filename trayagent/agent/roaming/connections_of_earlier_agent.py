@@ -67,7 +67,7 @@ class EarlierConnections:
             return False
         # Without its socket, an inner master still has its sessions.
         lost_path = kept.lost_path or owner_of(kept.path) not in {None, kept.inner}
-        outer = _outer(kept) if lost_path else None
+        outer = self._outer(kept) if lost_path else None
         proven = self._records.proven(kept.inner, kept.start)
         inner = describe(kept.inner, kept.path, started_by_agent=True, proven=proven)
         if inner is None:
@@ -93,9 +93,10 @@ class EarlierConnections:
         if kept.outer_path:
             self._restorer.put_back(kept)
 
-
-def _outer(kept: KeptRoaming) -> Master | None:
-    """Return the outer master of an inner one that lost the control path, None if it ended."""
-    recorded = kept.outer is not None and alive(kept.outer, kept.outer_start)
-    pid = kept.outer if recorded else owner_of(kept.outer_path)
-    return describe(pid, kept.outer_path, started_by_agent=True) if pid is not None else None
+    def _outer(self, kept: KeptRoaming) -> Master | None:
+        """Return the outer master of an inner one that lost the control path, None if it ended."""
+        recorded = kept.outer is not None and alive(kept.outer, kept.outer_start)
+        pid = kept.outer if recorded else owner_of(kept.outer_path)
+        if pid is None:
+            return None
+        return describe(pid, self._records.path_of(pid) or kept.outer_path, started_by_agent=True)

@@ -105,7 +105,7 @@ class RoamingHosts:
                 self._lost.mark(kept)
         for host in state.hosts.values():
             if host.roaming is not None and host.draining is not None:
-                self._note_lost_path(host.roaming.inner.pid, host.master)
+                self._note_lost_path(host.roaming.inner.pid, _outer_of(state, host, host.draining.owner))
         self._end_lost_sessions(state)
 
     def _note_lost_path(self, inner: int, outer: Master | None) -> None:
@@ -178,3 +178,11 @@ class RoamingHosts:
             log.warning("the near relay ended, and with it the sessions of %s", hosts)
         for kept in lost:
             self._ender.end_lost(kept, "near-relay-lost")
+
+
+def _outer_of(state: State, host: Host, owner: str) -> Master | None:
+    """Return the outer master of an earlier inner one, which may be that of another earlier one of the same host."""
+    if host.master is not None or host.roaming is None:
+        return host.master
+    masters = (other.master for other in state.draining(owner))
+    return next((m for m in masters if m is not None and m.pid == host.roaming.carrier), None)

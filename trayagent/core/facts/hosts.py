@@ -251,6 +251,7 @@ class Host(Struct, frozen=True):
     outer_path: str | None = None  # where the outer masters listen, or listened while the host roamed
 
     lost: bool = False  # the network ended its connection, so the agent reconnects even an on-use host
+    awaited: bool = False  # open sessions of an earlier inner master need its next outer master
     user: UserRequests = field(default_factory=UserRequests)
     problem: Problem | None = None
     retry: Retry = field(default_factory=Retry)

@@ -20,7 +20,9 @@ from trayagent.core.facts.roaming import Roaming, RoamingStart
 from trayagent.core.facts.roaming_events import RoamingAttached, RoamingAttachFailed, RoamingFound
 from trayagent.core.facts.time_constants import RETRY_FIRST_S, RETRY_MAX_S
 from trayagent.core.on.adopt_master import install
+from trayagent.core.policy.carry_earlier_inner import holder_of_outer, note_need
 from trayagent.core.policy.logins.doubling_pause import doubling
+from trayagent.core.policy.probe_again import probe_again
 
 
 def begin(context: Context, owner: Host, roaming: Roaming) -> Host:
@@ -42,7 +44,10 @@ def found(context: Context, owner: Host, event: RoamingFound) -> None:
         address=event.address,
         port=event.port,
     )
-    _drains(context, owner, roaming, event.outer, made_at=context.now)
+    own = event.outer
+    if own is not None and context.state.host_of_pid(own.pid) is not None:
+        own = None  # it carries several earlier inner masters, and ends with the last one
+    _drains(context, owner, roaming, own, made_at=context.now)
     context.because(owner.name, 0, "draining", Evidence.of(pid=event.inner.pid))
 
 
@@ -84,6 +89,18 @@ def attach_failed(context: Context, host: Host, roaming: Roaming, event: Roaming
     context.because(host.name, 0, "attach-failed", Evidence.of(outer=event.pid, code=event.code))
 
 
+def stalled(context: Context, host: Host) -> None:
+    """Doubt the master that carries the link, because data of the sessions was not acknowledged."""
+    roaming, draining = host.roaming, host.draining
+    if roaming is None or draining is None or roaming.carrier is None:
+        return
+    owner = context.with_master(draining.owner, roaming.carrier)
+    if owner is not None:
+        probe_again(context, owner, older_s=0.0)
+    elif (holder := holder_of_outer(context, host, draining)) is not None:
+        context.put(holder, doubt=replace(holder.doubt, silent_at=context.now))
+
+
 def master_ended(context: Context, host: Host, event: MasterEnded) -> None:
     """Note that the inner master or the outer one ended."""
     if host.roaming is not None and host.roaming.inner.pid == event.pid:
@@ -116,6 +133,7 @@ def ended(context: Context, host: Host, pid: int, why: str) -> None:
         _end_outer(context, host, host.master)
     else:
         context.forget(host.name)
+    note_need(context, draining.owner)
     owner = context.get(draining.owner)
     if owner is not None and owner.master is not None:
         context.put(owner, forwards=owner.forwards.request())
@@ -123,21 +141,38 @@ def ended(context: Context, host: Host, pid: int, why: str) -> None:
 
 def _end_outer(context: Context, host: Host, outer: Master) -> None:
     """End the outer master of an earlier inner one. If it carries another one, leave it to that."""
-    other = _other_on(context, host, outer)
-    if other is None:
+    host, left = leave_outer(context, host)
+    if not left:
         if outer.pid not in host.killing:
             context.put(host, killing=host.killing | {outer.pid})
             context.do(Kill(host.name, outer))
-        return
-    context.put(other, master=outer, path=host.path, network=host.network)
-    if host.roaming is None:
+    elif host.roaming is None:
         context.forget(host.name)
-    else:
-        context.put(host, master=None, path=None)
 
 
-def _other_on(context: Context, host: Host, outer: Master) -> Host | None:
+def leave_outer(context: Context, host: Host) -> tuple[Host, bool]:
+    """Leave a host's outer master to an earlier inner master that it carries. Return the host and whether there is one.
+
+    That one becomes the outer master's only user, so it decides when the outer master ends.
+    """
+    outer = host.master
+    heir = _carried(context, host, outer) if outer is not None else None
+    if heir is None or outer is None:
+        return host, False
+    context.put(heir, master=outer, path=host.path, network=host.network, doubt=host.doubt)
+    return context.put(host, master=None, path=None), True
+
+
+def _carried(context: Context, host: Host, outer: Master) -> Host | None:
     """Return another earlier inner master of the same owner that this outer master carries, None if there is none."""
-    owner = host.draining.owner if host.draining is not None else ""
+    owner = host.draining.owner if host.draining is not None else host.name
     others = (other for other in context.state.draining(owner) if other.name != host.name)
-    return next((o for o in others if o.roaming is not None and o.roaming.carrier == outer.pid), None)
+    return next((other for other in others if _is_on(other, outer)), None)
+
+
+def _is_on(host: Host, outer: Master) -> bool:
+    """Report whether this outer master carries the link, or is about to and no other one does."""
+    roaming = host.roaming
+    if roaming is None:
+        return False
+    return roaming.carrier == outer.pid or (host.master is None and roaming.attaching == outer.pid)

@@ -79,7 +79,7 @@ def _without_outer(context: Context, host: Host) -> Host:
     if host.roaming is not None and not host.roaming.ending:
         return earlier_inner.begin(context, host, host.roaming)
     inner_ended(context, host, "control_path=taken", by_request=False)
-    host = context.state.hosts[host.name]
+    host, _ = earlier_inner.leave_outer(context, context.state.hosts[host.name])
     if host.master is None:
         return host
     context.do(Kill(host.name, host.master))

@@ -231,7 +231,9 @@ def away(context: Context, event: RoamingAway) -> None:
 def stalled(context: Context, event: RoamingStalled) -> None:
     """Probe the outer master now, because data of the user's sessions was not acknowledged."""
     host = context.get(event.name)
-    if host is not None and host.linked and host.draining is None:
+    if host is not None and host.draining is not None:
+        earlier_inner.stalled(context, host)
+    elif host is not None and host.linked:
         probe_again(context, host, older_s=0.0)
 
 
@@ -310,7 +312,10 @@ def moved(context: Context, event: MasterMoved) -> None:
 
 
 def _end_outer(context: Context, host: Host) -> None:
-    if host.master is not None:
+    host, left = earlier_inner.leave_outer(context, host)
+    if left:
+        context.put(host, forwards=_closed(host))
+    elif host.master is not None:
         context.put(host, killing=host.killing | {host.master.pid})
         context.do(Kill(host.name, host.master, gently=True))
 

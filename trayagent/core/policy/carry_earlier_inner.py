@@ -1,7 +1,8 @@
 """Decides which outer master carries an inner master that lost the user's control path; pure.
 
 Its own outer master carries it, until the host it belonged to has an outer master again. The agent does not judge its
-own outer master, and ends it once another one carries the link.
+own outer master, and ends it once another one carries the link. If its own outer master loses its address or is silent
+while a session sends data, the agent connects that host again, even an on-use host.
 """
 
 from __future__ import annotations
@@ -27,20 +28,64 @@ def carry(context: Context, host: Host, draining: Draining) -> float | None:
     roaming = host.roaming
     if roaming is None or roaming.ending:
         return None
+    note_need(context, draining.owner)
     due = (_attach(context, host, draining), idle_at)
     return min((at for at in due if at is not None), default=None)
 
 
+def note_need(context: Context, name: str) -> None:
+    """Note whether open sessions of this host's earlier inner masters need its next outer master.
+
+    Then the host is connected, within all limits of its logins.
+    """
+    owner = context.get(name)
+    if owner is None:
+        return
+    awaited = owner.master is None and any(_waits(context, host) for host in context.state.draining(name))
+    if awaited != owner.awaited:
+        context.put(owner, awaited=awaited)
+
+
+def _waits(context: Context, host: Host) -> bool:
+    roaming, draining = host.roaming, host.draining
+    if roaming is None or roaming.ending or draining is None or draining.idle_at is not None:
+        return False
+    return not _works(context, host, draining)
+
+
+def _works(context: Context, host: Host, draining: Draining) -> bool:
+    """Report whether nothing shows that the outer master of an earlier inner one cannot carry the link."""
+    holder = holder_of_outer(context, host, draining)
+    if holder is None or holder.doubt.gone_at is not None or holder.doubt.silent_at > holder.doubt.proof_at:
+        return False
+    return host.roaming is not None and (host.roaming.carrier is not None or not host.roaming.failed)
+
+
+def holder_of_outer(context: Context, host: Host, draining: Draining) -> Host | None:
+    """Return the earlier inner master whose outer master carries this one or may do so, None if there is none.
+
+    One outer master may carry several earlier inner ones. One of them has it as its own.
+    """
+    carrier = host.roaming.carrier if host.roaming is not None else None
+    for one in (host, *context.state.draining(draining.owner)):
+        if one.master is not None and one.master.pid not in one.killing and carrier in {None, one.master.pid}:
+            return one
+    return None
+
+
 def _attach(context: Context, host: Host, draining: Draining) -> float | None:
     roaming = host.roaming
-    if roaming is None or roaming.attaching is not None:
+    if roaming is None:
         return None
     outer = _outer_of_owner(context, draining.owner)
     if outer is None or outer.pid in {roaming.carrier, roaming.elsewhere}:
         # Without a link, its own outer master may still work.
-        outer = host.master if roaming.carrier is None and host.master is not None else None
-        if outer is None or outer.pid in host.killing:
+        holder = holder_of_outer(context, host, draining) if roaming.carrier is None else None
+        outer = holder.master if holder is not None else None
+        if outer is None or roaming.attaching is not None:
             return None
+    if outer.pid == roaming.attaching:
+        return None
     if context.now < roaming.retry_at:
         return roaming.retry_at
     context.do(AttachRoaming(host.name, outer))

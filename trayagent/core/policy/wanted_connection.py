@@ -14,7 +14,7 @@ def wanted(host: Host) -> bool:
         return True
     if host.user.held or host.unnamed or host.wish.connect == "never":
         return False
-    return host.wish.connect == "always" or host.lost or host.roaming is not None
+    return host.wish.connect == "always" or host.lost or host.awaited or host.roaming is not None
 
 
 def needs_bare_control(host: Host) -> bool:
