@@ -77,6 +77,8 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ),
     # Events: masters that start or end, and decisions of the user.
     ("suspect", None, (), "the network under its connection changed: the agent checks the connection"),
+    ("adopt", None, ("owner",), "another name of its account has a new connection, and it uses that one, too"),
+    ("leaves", None, (), "its ControlPath changed: it leaves the connection that it shared"),
     ("adopt", None, (), "a master was found: the agent adopts it"),
     ("name-removed", None, (), "you removed its name: its connection is kept while it lives, without a new login"),
     ("ended", None, ("suspect=True",), "its connection ended while it was in doubt"),

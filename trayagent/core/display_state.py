@@ -15,6 +15,7 @@ from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.login_waits import Wait, before_login
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.shared_connection import judging_owner
 from trayagent.core.policy.staleness.judge_master import judge
 from trayagent.core.policy.wanted_connection import wanted, wanted_forwards
 from trayagent.core.problem_texts import (
@@ -69,6 +70,9 @@ def display_state(host: Host, state: State, now: float) -> DisplayState:
     """Return the state that status, menu and notifications show."""
     if state.paused(host, now):
         return "paused"
+    owner = judging_owner(host, state, now)
+    if owner is not None:
+        return _with_master(owner, state, now)
     if host.master is not None:
         return _with_master(host, state, now)
     if _logging_in(host):
@@ -102,6 +106,9 @@ def display_problem(
 def _problem(host: Host, state: State, now: float, shown: DisplayState) -> Problem | None:
     if shown == "paused" or (shown == "idle" and host.user.held):
         return None
+    owner = judging_owner(host, state, now)
+    if owner is not None and owner.suspect:
+        return _problem(owner, state, now, shown)
     if shown == "idle":
         return host.problem  # show the error of the user's own attempt
     if host.master is not None and not host.suspect:

@@ -167,7 +167,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "held": host.user.held,
         "paused_until": _wall(state.pause_ends_at(host, now), wall),
         "roaming": _roaming(host, state, wall),
-        "no_roaming": why_not_roaming(host),
+        "no_roaming": why_not_roaming(host, state.hosts),
         "unanswered_ms": None if host.probed_at is None else round((now - host.probed_at) * 1e3, 1),
         "recoveries": host.outage.recoveries,
         "last_recovery_ms": None

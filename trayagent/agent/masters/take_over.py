@@ -28,6 +28,7 @@ from trayagent.core.facts.problems import Problem
 from trayagent.core.problem_texts import NO_ROOM, unwritable
 from trayagent.ssh.master.end_master import end, end_session
 from trayagent.ssh.new_control_path import remove_fresh
+from trayagent.ssh.os.process import read
 from trayagent.ssh.os.swap_files import exchange, rename_new
 
 _TRIES = 3
@@ -186,7 +187,7 @@ class MasterReplacer:
         await self._unwanted(action.master)
         if action.old is not None:
             await self._gone(action.old, politely=False)
-        users_master = describe(holder.pid, path, started_by_agent=False) if holder.pid is not None else None
+        users_master = self._described(holder.pid, path) if holder.pid is not None else None
         if users_master is None:
             problem = Problem("unknown", f"{host.name}: another master took the control path and ended")
             self._shell.post(
@@ -195,6 +196,14 @@ class MasterReplacer:
             return
         took = took or TookOver(0.0, host.name, action.attempt, users_master)
         self._shell.post(replace(took, at=time.monotonic(), master=users_master, adopted=True))
+
+    def _described(self, pid: int, path: str) -> Master | None:
+        """Return the facts of a master that the user's ssh started, or the agent for another name of the account."""
+        process = read(pid)
+        if process is None or not self._records.is_started_by_agent(pid, process.start_ticks):
+            return describe(pid, path, started_by_agent=False)
+        proven = self._records.proven(pid, process.start_ticks)
+        return describe(pid, path, started_by_agent=True, proven=proven)
 
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:

@@ -33,20 +33,24 @@ class MasterWatch:
         self._records = parts.records
         self._discovery = discovery
         self._connector = connector
-        self._watches: dict[int, tuple[str, Master, PidWatch]] = {}
+        self._watches: dict[int, tuple[tuple[str, ...], Master, PidWatch]] = {}
 
     def follow(self, state: State) -> None:
         """Watch exactly the masters of this state."""
-        living = {master.pid: (h.name, master) for h in state.hosts.values() for master in h.masters}
+        living: dict[int, tuple[tuple[str, ...], Master]] = {}
+        for host in state.hosts.values():
+            for master in host.masters:  # two names of one account may share a master
+                names, _ = living.get(master.pid, ((), master))
+                living[master.pid] = (*names, host.name), master
         for pid in [*self._watches]:
             if pid not in living:
                 self._watches.pop(pid)[2].close()
                 self._forget(pid)
-        for pid, (name, master) in living.items():
+        for pid, (names, master) in living.items():
             known = self._watches.get(pid)
             watch = known[2] if known is not None else PidWatch(pid, partial(self._ended, pid))
             # Update the entry: a master that begins to drain gets another host name and loses its path.
-            self._watches[pid] = (name, master, watch)
+            self._watches[pid] = (names, master, watch)
 
     def close(self) -> None:
         """Stop watching. The masters keep running."""
@@ -59,21 +63,22 @@ class MasterWatch:
         master_log.remove(self._file_paths.master_log(pid))
 
     def _ended(self, pid: int) -> None:
-        name, master, watch = self._watches.pop(pid)
+        names, master, watch = self._watches.pop(pid)
         watch.close()
         self._records.drop_master(pid)
         self._records.drop_draining(pid)
-        if self._is_being_replaced(name, pid):
+        if any(self._is_being_replaced(name, pid) for name in names):
             self._forget(
                 pid
             )  # the take-over reports the new master; if it fails, `follow` watches this pid again
             return
-        heir = self._discovery.heir(name, master)
+        heir = self._discovery.heir(names[0], master)
         if heir is not None:
             # Either a master with ControlPersist forked to go to the background, and has another pid now. Or a
             # take-over has just put a new master there and will report it.
             self._forget(pid)
-            self._shell.post(MasterFound(time.monotonic(), name, heir, fresh=True))
+            for name in names:
+                self._shell.post(MasterFound(time.monotonic(), name, heir, fresh=True))
             return
         if master.started_by_agent:
             _remove_dead(master.control_path)
@@ -81,9 +86,10 @@ class MasterWatch:
         log = self._file_paths.master_log(pid)
         words = master_log.read(log)
         self._forget(pid)
-        failure = _death(words, name, status)
-        polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
-        self._shell.post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
+        for name in names:
+            failure = _death(words, name, status)
+            polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
+            self._shell.post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
 
     def _is_being_replaced(self, name: str, pid: int) -> bool:
         host = self._shell.state.hosts.get(name)

@@ -32,6 +32,7 @@ _FIELDS = (
     "reached",
     "resolved",
     "retry",
+    "roaming",
 )
 """The fields of hosts whose changes are noted one by one, for values that depend only on a few of them."""
 

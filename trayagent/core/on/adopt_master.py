@@ -74,6 +74,20 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     return note_reached(context, host) if proven else host
 
 
+def move_along(context: Context, owner: Host, old: int | None, new: Master) -> None:
+    """Give the owner's new master to the hosts that use its connection. `old`: the pid of the replaced one."""
+    for name in context.names:
+        host = context.get(name)
+        if host is None or old is None or name == owner.name or host.draining is not None or host.unnamed:
+            continue
+        if host.master is None or host.master.pid != old or host.roaming is not None:
+            continue
+        install(context, host, new, proven=True)
+        evidence = Evidence.of(pid=new.pid, owner=owner.name)
+        context.because(name, 0, "adopt", evidence)
+        context.publish("master-adopted", name, evidence, control_path=new.control_path)
+
+
 def _to_be_opened(forwards: Forwards) -> Forwards:
     states = tuple(replace(f, state="opening", error=None) for f in forwards.states)
     return replace(forwards.request(), tried=0, owed=False, states=states, unknown=(), ended=forwards.unknown)

@@ -15,7 +15,8 @@ from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.time_constants import FORWARD_RETRY_FIRST_S, FORWARD_RETRY_MAX_S
 from trayagent.core.policy.logins.doubling_pause import doubling
 from trayagent.core.policy.probe_again import probe_again
-from trayagent.core.policy.wanted_connection import configured_forwards, wanted
+from trayagent.core.policy.shared_connection import users_of_connection
+from trayagent.core.policy.wanted_connection import configured_forwards, wanted, wanted_forwards
 
 
 def forwards_changed(context: Context, event: ForwardsChanged) -> None:
@@ -105,6 +106,8 @@ def hand_forwards_found(context: Context, event: HandForwardsFound) -> None:
         return
     before, configured = host.forwards, {*configured_forwards(host)}
     ours = {f.forward for f in before.states}
+    others = (h for h in users_of_connection(event.pid, context.state.hosts) if h.name != host.name)
+    ours |= {forward for other in others for forward in wanted_forwards(other)}
     new = {f.forward: f for f in event.opened if f.forward not in {*configured, *before.by_hand, *ours}}
     gone = {f for f in before.by_hand if f in event.closed or (f not in new and _same_end(f, new))}
     by_hand = (*(f for f in before.by_hand if f not in gone and f not in configured), *new)

@@ -23,6 +23,7 @@ from trayagent.core.policy.logins.when_to_retry import (
     refusable_at,
 )
 from trayagent.core.policy.reached_networks import in_tunnel, note_reached
+from trayagent.core.policy.shared_connection import judging_owner
 from trayagent.core.policy.wanted_connection import wanted
 from trayagent.core.tunnel_underlay import carriers
 from trayagent.core.usable_routes import UsableRoute, usable_route
@@ -49,6 +50,8 @@ def network_read(context: Context, event: NetworkRead) -> None:
         if host is None:
             continue
         host = follow_answer(context, host)
+        if judging_owner(host, context.state, context.now) is not None:
+            continue  # `follow_owner` takes over the owner's path
         if host.master is not None:
             _master_path(context, host, delta, event.touched)
         else:

@@ -30,6 +30,7 @@ from trayagent.core.facts.time_constants import (
     ROAMING_SHORT_LIFE_S,
 )
 from trayagent.core.on import earlier_inner
+from trayagent.core.on.adopt_master import move_along
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.policy.logins.doubling_pause import doubling
 from trayagent.core.policy.probe_again import probe_again
@@ -40,6 +41,7 @@ def began(context: Context, event: RoamingBegan) -> None:
     host = context.with_master(event.name, event.outer.pid)
     if host is None:
         return
+    move_along(context, host, event.outer.pid, event.inner)
     host = context.put(
         host,
         master=event.outer,

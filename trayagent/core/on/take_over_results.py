@@ -15,7 +15,7 @@ from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.on import draining_progress
-from trayagent.core.on.adopt_master import install
+from trayagent.core.on.adopt_master import install, move_along
 from trayagent.core.on.find_attempt import find_attempt
 from trayagent.core.on.roaming_progress import end_sessions
 from trayagent.core.policy.begin_attempt import publish_connect_failed
@@ -32,7 +32,7 @@ def took_over(context: Context, event: TookOver) -> None:
         context.do(Discard(event.name, event.master))
         return
     now = context.now
-    old = host.attempt.replaces if host.attempt is not None else None
+    old = replaced = host.attempt.replaces if host.attempt is not None else None
     outage = host.outage
     began = outage.began_at
     if host.attempt is not None:
@@ -59,6 +59,8 @@ def took_over(context: Context, event: TookOver) -> None:
     )
     if at_once and not host.user.held:
         host = end_sessions(context, host)
+    if host.roaming is None:
+        move_along(context, host, replaced, event.master)
     if host.user.held:  # the user disconnected the host in the meantime
         host = context.put(host, killing=host.killing | {event.master.pid})
         context.do(Kill(host.name, event.master, gently=True))

@@ -18,6 +18,7 @@ from trayagent.core.policy.carry_earlier_inner import carry
 from trayagent.core.policy.identify_network import identify_network
 from trayagent.core.policy.limits_beside_master import left_alone
 from trayagent.core.policy.settled import Basis, settle
+from trayagent.core.policy.shared_connection import judging_owner
 from trayagent.core.policy.staleness import act_on_verdict as living
 from trayagent.core.policy.wanted_connection import wanted
 
@@ -58,6 +59,9 @@ def _step(context: Context, host: Host) -> float | None:
         return None
     host = _note_route(context, host, admitted)
     read_at = identify_network(context, host, admitted)
+    owner = judging_owner(host, state, now)
+    if host.master is not None and owner is not None:
+        return living.follow(context, host, owner, host.master)
     if host.master is not None:
         check_at = living.step(context, host, host.master, admitted)
     else:

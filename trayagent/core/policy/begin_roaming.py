@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
@@ -15,6 +17,7 @@ from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.logins.account_lockout import inner_login_free_at
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.login_waits import turn_of
+from trayagent.core.policy.shared_connection import owner_of_connection
 
 
 def keep_link(context: Context, host: Host, master: Master, admitted: Admission) -> float | None:
@@ -26,10 +29,13 @@ def keep_link(context: Context, host: Host, master: Master, admitted: Admission)
     return _begin(context, host, master, admitted)
 
 
-def why_not_roaming(host: Host) -> str | None:
+def why_not_roaming(host: Host, hosts: Mapping[str, Host]) -> str | None:
     """Return why a host with `roam = true` does not roam, None if it roams, is not connected or is about to roam."""
     if not host.wish.roam or not host.wish.listed or host.roaming is not None or host.master is None:
         return None
+    owner = owner_of_connection(host, hosts)
+    if owner is not None:
+        return f"It uses the connection of {owner.name}"
     if host.roaming_start.failure is not None:
         return host.roaming_start.failure
     if not host.master.started_by_agent:

@@ -14,11 +14,13 @@ from trayagent.core.facts.masters import Probe
 from trayagent.core.facts.time_constants import PROBE_ON_VIEW_S
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import admission
+from trayagent.core.policy.shared_connection import owner_of_connection
 
 
 def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_S) -> None:
     """Probe the host's master if its last proof of life is older than `older_s` and the host may be contacted."""
     now = context.now
+    host = owner_of_connection(host, context.state.hosts) or host
     if host.master is None or host.suspect or host.doubt.probe is not None or host.unnamed:
         return
     quiet = context.state.paused(host, now) or host.wish.connect == "never"

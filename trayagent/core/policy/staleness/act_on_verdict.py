@@ -27,6 +27,7 @@ from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.logins.banner_check_in_backoff import check_banner
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
+from trayagent.core.policy.shared_connection import follow_owner, leave, moves_away_at
 from trayagent.core.policy.staleness.drain_or_end import fate_of_old, needs_probe
 from trayagent.core.policy.staleness.end_idle_draining import end_if_idle
 from trayagent.core.policy.staleness.host_key_match import may_replace
@@ -76,6 +77,20 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> f
     at = carry_out(context, host, master, admitted, verdict) if carry_out else verdict.check_at
     at = _check_banner(context, context.get(host.name) or host, admitted, verdict, at)
     return min((t for t in (at, idle_at) if t is not None), default=None)
+
+
+def follow(context: Context, host: Host, owner: Host, master: Master) -> float | None:
+    """Follow the owner of the connection that the host uses: only the owner is judged. Return when to continue."""
+    host = give_up_trial(context, give_up_attempt(context, host))
+    if host.attempt is not None or host.ending or owner.ending:
+        return None
+    leaves_at = moves_away_at(host, owner)
+    if leaves_at is not None and context.now >= leaves_at:
+        leave(context, host, owner)
+        return None
+    host = follow_owner(context, host, owner)
+    forwards_at = _request_forwards(context, host, master) if owner.linked and not host.suspect else None
+    return min((at for at in (leaves_at, forwards_at) if at is not None), default=None)
 
 
 def _check_banner(

@@ -1,0 +1,107 @@
+"""Two names of one account with one ControlPath: the second one uses the connection of the first; pure.
+
+Only one of them, the *owner*, judges, replaces and roams. The other one follows its owner's facts. Otherwise both would
+probe the same master and log in beside it, and each would replace the other's new master.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from trayagent.core.facts.evidence import Evidence
+from trayagent.core.facts.host_table import once
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master
+from trayagent.core.policy.shared_control_path import same_account
+
+if TYPE_CHECKING:
+    from trayagent.core.decision_context import Context
+    from trayagent.core.facts.state import State
+
+_OTHER_ANSWER_S = 2.0
+"""The answer of `ssh -G` for the other name may come this much later. An edit of `Host *` changes both."""
+
+
+def owner_of_connection(host: Host, hosts: Mapping[str, Host]) -> Host | None:
+    """Return the other host whose connection this host uses, None if its connection is its own."""
+    if host.master is None or host.roaming is not None or host.draining is not None:
+        return None
+    name = once(hosts, _owner_name, host.name, of=("master", "resolved", "roaming"))
+    return hosts.get(name) if name is not None else None
+
+
+def users_of_connection(pid: int, hosts: Mapping[str, Host]) -> tuple[Host, ...]:
+    """Return the hosts whose forwards this master has: its owner, and those that use the owner's connection."""
+    every = (host for host in hosts.values() if host.draining is None)
+    return tuple(h for h in every if (m := h.forwarding_master) is not None and m.pid == pid)
+
+
+def judging_owner(host: Host, state: State, now: float) -> Host | None:
+    """Return the owner of the host's connection if the agent judges that owner's connection."""
+    owner = owner_of_connection(host, state.hosts)
+    if owner is None or host.by_user or owner.wish.connect == "never" or state.paused(owner, now):
+        return None
+    return owner
+
+
+def follow_owner(context: Context, host: Host, owner: Host) -> Host:
+    """Take over what is known of the connection from its owner, and return the host."""
+    doubt = replace(owner.doubt, probe=None, observed=None)
+    if (host.doubt, host.path, host.network) == (doubt, owner.path, owner.network):
+        return host
+    return context.put(host, doubt=doubt, path=owner.path, network=owner.network, lost=False)
+
+
+def moves_away_at(host: Host, owner: Host) -> float | None:
+    """Return when a host needs its own connection, because only its own ControlPath was changed. None: it does not."""
+    if host.master is None or host.resolved is None or owner.resolved is None:
+        return None
+    own = host.resolved.control_path
+    if own is None or own in {host.master.control_path, owner.resolved.control_path}:
+        return None
+    return host.answer.begun_at + _OTHER_ANSWER_S
+
+
+def leave(context: Context, host: Host, owner: Host) -> None:
+    """Leave the connection to its owner. The host gets a connection of its own, with its forwards."""
+    states = tuple(replace(f, state="closed", error=None) for f in host.forwards.states)
+    pid = host.master.pid if host.master is not None else None
+    context.because(host.name, 0, "leaves", Evidence.of(pid=pid, owner=owner.name))
+    context.put(
+        host,
+        master=None,
+        path=None,
+        lost=host.wish.connect != "never",
+        forwards=replace(host.forwards.request(), states=states, unknown=()),
+    )
+    context.put(owner, forwards=owner.forwards.request())  # closes those of the host
+
+
+def _owner_name(hosts: Mapping[str, Host], name: str) -> str | None:
+    return once(hosts, _owners, of=("master", "resolved", "roaming")).get(name)
+
+
+def _owners(hosts: Mapping[str, Host]) -> Mapping[str, str]:
+    """Return the owner's name of each host that uses another host's connection."""
+    users: dict[int, list[Host]] = {}
+    for host in hosts.values():
+        if host.draining is None and not host.unnamed:
+            for master in host.masters:
+                users.setdefault(master.pid, []).append(host)
+    owners: dict[str, str] = {}
+    for pid, sharing in users.items():
+        if len(sharing) > 1:
+            owner = min(sharing, key=lambda host: _rank(host, pid))
+            guests = (h for h in sharing if h is not owner and h.roaming is None and same_account(h, owner))
+            owners |= {guest.name: owner.name for guest in guests}
+    return owners
+
+
+def _rank(host: Host, pid: int) -> tuple[bool, bool, bool]:
+    """Return a key that is smallest for the owner: it roams, has the master's path, or is the name it was made for."""
+    master: Master = next(master for master in host.masters if master.pid == pid)
+    path = host.resolved.control_path if host.resolved is not None else None
+    return host.roaming is None, path not in {None, master.control_path}, not master.started_by_agent
