@@ -93,3 +93,55 @@ def test_a_master_belongs_to_the_name_with_its_jump_host(lab: Lab, agent: Agent)
     lab.switch("home", "cafe")
     events.wait("connected", "app01")
     assert agent.wait_state("app01", "connected")["pid"] != before["pid"]
+
+
+@pytest.mark.parametrize("first", ["web03", "next"])
+def test_two_names_of_one_account_share_a_connection(lab: Lab, agent: Agent, first: str) -> None:
+    """After a move one login restores the forwards of both names, whichever of them has the connection.
+
+    The other name says whose connection it uses, has no outage of its own, and shows no forward as given by hand. When
+    it gets its own ControlPath, it gets its own connection with its forwards.
+    """
+    lab.join("home")
+    server = lab.sshd()
+    lab.echo(8000)
+    base = {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}
+    web03 = {**base, "DynamicForward": "1081", "LocalForward": "8080 127.0.0.1:8000"}
+    lab.ssh_config({"web03": web03, "next": base})
+    table = {
+        "web03": "[hosts.web03]\n",
+        "next": '[hosts.next]\nroam = true\nlocal = ["9100:127.0.0.1:8000"]\n',
+    }
+    second = next(name for name in table if name != first)
+    agent.start(table[first])
+    agent.wait_state(first, "connected")
+    if first == "next":
+        until("it roams", lambda: agent.listed_host("next")["roaming"], 30.0)
+    agent.configure(table[first] + table[second])
+
+    def complete() -> bool:
+        states = {f["state"] for name in table for f in agent.listed_host(name)["forwards"]}
+        by_hand = [f for name in table for f in agent.listed_host(name)["forwards"] if f["by_hand"]]
+        ports = lab.laptop.check(["ss", "-Hltn"])
+        return states == {"open"} and not by_hand and all(f":{port} " in ports for port in (1081, 8080, 9100))
+
+    until("all forwards are open", complete)
+    if second == "next":
+        assert agent.listed_host("next")["no_roaming"] == "It uses the connection of web03"
+    events, logins = agent.events(), server.logins()
+    lab.switch("home", "cafe")
+    events.wait("connected", first)
+    until("all forwards are open again", complete)
+    assert server.logins() == logins + 1
+    assert not {event["event"] for event in events.drain() if event["host"] == second} & HARM
+    own = lab.files.home / ".ssh" / "own"
+    lab.ssh_config(
+        {
+            "web03": web03,
+            "next": base,
+            second: {**(web03 if second == "web03" else base), "ControlPath": str(own)},
+        }
+    )
+    until("it has its own connection", lambda: own.is_socket() and not own.is_symlink(), 30.0)
+    until("all forwards are open", complete)
+    assert listener(lab, first) != listener(lab, second)

@@ -23,6 +23,7 @@ from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
+from trayagent.core.policy.shared_connection import owner_of_connection, users_of_connection
 from trayagent.core.policy.wanted_connection import configured_forwards, wanted_forwards
 from trayagent.errors import TrayagentError
 from trayagent.ssh.command_line import forwards_of
@@ -67,7 +68,11 @@ class HandForwards:
         """Read the changed logs of masters for which the agent is not opening or closing forwards."""
         if not self._waiting:
             return
-        masters = {m.pid: (h, m) for h in state.hosts.values() if (m := h.forwarding_master) is not None}
+        masters = {
+            m.pid: (h, m)
+            for h in state.hosts.values()
+            if (m := h.forwarding_master) is not None and owner_of_connection(h, state.hosts) is None
+        }
         self._read_to = {pid: at for pid, at in self._read_to.items() if pid in masters}
         for pid in [*self._waiting]:
             host, master = masters.get(pid, (None, None))
@@ -85,7 +90,7 @@ class HandForwards:
             last[request.forward] = request.what == "open"
         if not last:
             return
-        known = {*configured_forwards(host)}
+        known = {*configured_forwards(host), *self._of_others(host, master)}
         if first:  # those on record are not new: the agent opened them, or an earlier agent found them
             lines = self._records.opened(master.pid, master.start_ticks)
             known |= {forward for line in lines if (forward := read_forward(line)) is not None}
@@ -152,7 +157,10 @@ class HandForwards:
         masters = {
             h.name: m
             for h in self._shell.state.hosts.values()
-            if h.draining is None and (m := h.forwarding_master) is not None and not m.started_by_agent
+            if h.draining is None
+            and (m := h.forwarding_master) is not None
+            and not m.started_by_agent
+            and owner_of_connection(h, self._shell.state.hosts) is None
         }
         if not masters:
             return
@@ -170,12 +178,18 @@ class HandForwards:
         found = _listening(seen.forwards, seen.listening)
         given = host.forwards.by_hand
         closed = tuple(f for f in given if f not in _listening(given, seen.listening))
-        known = {f.listen.port for f in (*wanted_forwards(host), *found) if f.kind != "remote"}
+        wanted = (*wanted_forwards(host), *self._of_others(host, master))
+        known = {f.listen.port for f in (*wanted, *found) if f.kind != "remote"}
         unknown = {port: ip for ip, port in sorted(seen.listening.own, reverse=True) if port not in known}
         shown = tuple(
             f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for port, ip in sorted(unknown.items())
         )
         self._post(host, master, found, closed, seen.listening, unknown=shown)
+
+    def _of_others(self, host: Host, master: Master) -> tuple[Forward, ...]:
+        """Return the forwards of the other hosts that use this master. They were not given by hand."""
+        users = users_of_connection(master.pid, self._shell.state.hosts)
+        return tuple(f for user in users if user.name != host.name for f in wanted_forwards(user))
 
     def _post(
         self,
@@ -187,7 +201,8 @@ class HandForwards:
         *,
         unknown: tuple[str, ...] | None,
     ) -> None:
-        new = tuple(forward for forward in found if forward not in {*configured_forwards(host)})
+        theirs = {*configured_forwards(host), *self._of_others(host, master)}
+        new = tuple(forward for forward in found if forward not in theirs)
         if new:
             self._forwarding.note_open(host, master, new)
         if new or closed or (unknown is not None and unknown != host.forwards.unknown):

@@ -20,6 +20,7 @@ from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.remote_sessions import Reaped, still_refused
+from trayagent.core.policy.shared_connection import users_of_connection
 from trayagent.core.policy.wanted_connection import wanted_forwards
 from trayagent.errors import TrayagentError
 from trayagent.ssh.open_forwards import ensure
@@ -57,7 +58,7 @@ class Forwarding:
         self._lost_connections = lost_connections
         self._opened: dict[int, tuple[Forward, ...]] = {}
         self._rounds: dict[str, int] = {}
-        self._again: set[int] = set()
+        self._again: dict[tuple[str, int], None] = {}
         self._moving: set[int] = set()
 
     def ensure(self, action: EnsureForwards) -> None:
@@ -71,23 +72,25 @@ class Forwarding:
             self._tasks.cancel(f"forwards {earlier}")
         self._rounds[name] = pid
         if self._tasks.running(f"forwards {pid}"):
-            self._again.add(pid)
+            self._again[name, pid] = None
             return
         self._tasks.start(f"forwards {pid}", self._ensure(name, pid))
 
     async def _ensure(self, name: str, pid: int) -> None:
         while True:
-            self._again.discard(pid)
+            self._again.pop((name, pid), None)
             host = self._shell.state.hosts.get(name)
             master = host.forwarding_master if host is not None else None
-            if host is None or master is None or master.pid != pid:
+            if host is not None and master is not None and master.pid == pid:
+                await self._round(host, master)
+            due = next((other for other, its in self._again if its == pid), None)  # hosts may share a master
+            if due is None:
                 return
-            await self._round(host, master)
-            if pid not in self._again:
-                return
+            name = due
 
     async def _round(self, host: Host, master: Master) -> None:
-        wanted = _wanted(host, master)
+        own = _wanted(host, master)
+        wanted = (*own, *self._of_others(host, master, own))
         remote = any(f.kind == "remote" for f in wanted)
         results = await (
             self._with_remote(host, master, wanted) if remote else self._ensured(host.name, master, wanted)
@@ -101,7 +104,14 @@ class Forwarding:
         self._keep(master, tuple(r.forward for r in results if r.state == "open"))
         self._local_sockets.made(master.pid, wanted_forwards(host))
         self._remote_cleanup.made(host.name, self._opened[master.pid])
+        results = tuple(r for r in results if r.forward in own)
         self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, results))
+
+    def _of_others(self, host: Host, master: Master, own: tuple[Forward, ...]) -> tuple[Forward, ...]:
+        """Return the open forwards of other hosts that use the same master. A round must not close them."""
+        users = users_of_connection(master.pid, self._shell.state.hosts)
+        theirs = {forward for user in users if user.name != host.name for forward in wanted_forwards(user)}
+        return tuple(forward for forward in self._already(master) if forward in theirs and forward not in own)
 
     def _with_owner(self, result: ForwardState) -> ForwardState:
         """Return the result of a forward. If a local one failed, add which host's connection has its port."""
@@ -151,6 +161,8 @@ class Forwarding:
             shown.get(r.forward, r) if r.state == "opening" else r for r in _still_opening(results)
         )
         self._keep(master, (*(r.forward for r in opening if r.state == "open"),))
+        own = _wanted(host, master)
+        opening = tuple(r for r in opening if r.forward in own)
         self._shell.post(ForwardsChanged(time.monotonic(), name, master.pid, opening, final=False))
 
     def _living(self) -> set[int]:
@@ -182,7 +194,8 @@ class Forwarding:
             results = await self._ensured(host.name, master, wanted, cleared)
             if not any(r.refused for r in results):
                 return results
-            opening = _still_opening(results)
+            own = _wanted(host, master)
+            opening = tuple(r for r in _still_opening(results) if r.forward in own)
             self._shell.post(ForwardsChanged(time.monotonic(), host.name, master.pid, opening, final=False))
             await asyncio.wait({clearing})
         except asyncio.CancelledError:
