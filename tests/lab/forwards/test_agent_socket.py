@@ -112,9 +112,17 @@ def test_an_old_tmux_window_finds_the_agent_again_after_a_change_of_network(lab:
         pane.start()
         assert "mine" in pane.says("ssh-add -l")
 
-        os.kill(pid, signal.SIGKILL)
+        events = agent.events()
         lab.switch("home", "cafe")
-        until("the link points elsewhere", lambda: target(lab) != before)
+        events.wait("connected", "web01")
+        between, before = before, target(lab)
+        assert before != between, "the link led to the replaced connection, which never answers"
+
+        pid = agent.wait_state("web01", "connected")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        lab.switch("cafe", "home")
+        events.wait("connected", "web01")
+        assert target(lab) != before, "the link led to the lost connection"
         assert "mine" in pane.says("timeout 5 ssh-add -l")
         agent.wait_forwards("web01", {"remote": "open"})
         assert agent.wait_state("web01", "connected")["problem"] is None

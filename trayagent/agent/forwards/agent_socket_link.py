@@ -59,18 +59,23 @@ class AgentSocketLinks:
         """Wait until the running task for this host's link has ended. Without such a task, return immediately."""
         await self._tasks.finished([_task(name)])
 
-    async def hand_over(self, name: str, new: Master) -> None:
-        """Point the link to a new master's socket before the old master ends. Never raises, never waits long."""
-        link = self._configuration.agent_socket(name)
-        if link is None:
+    async def hand_over(self, host: Host, new: Master, *, claim: bool) -> None:
+        """Point the link to a new master's socket before the host is reported as connected.
+
+        A program that used the link of the old master would wait forever. Without `claim`, do so only if this agent
+        made the link. Never raises, never waits long.
+        """
+        link, ours = self._configuration.agent_socket(host.name), self._records.agent_socket(host.name)
+        if link is None or (ours is None and not claim) or host.resolved is None:
             return
-        ours = self._records.agent_socket(name)
+        if not host.resolved.forward_agent:
+            return
         with suppress(TrayagentError):
             found = await agent_socket_link.take(
-                new.control_path, link, ours, claim=True, timeout_s=_USER_WAITS_S
+                new.control_path, link, ours, claim=claim, timeout_s=_USER_WAITS_S
             )
             if found is not None and found.outcome == "linked":
-                self._records.set_agent_socket(name, found.words)
+                self._records.set_agent_socket(host.name, found.words)
 
     async def release(self, name: str, master: Master) -> None:
         """Remove the link because the master is about to end in good order. Never raises, never waits long."""

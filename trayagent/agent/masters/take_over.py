@@ -95,9 +95,11 @@ class MasterReplacer:
                 self._drainer.give_up(old, second_name)
             return
         draining = None
+        by_user = host.attempt is not None and host.attempt.purpose == "user"
+        await self._agent_sockets.hand_over(
+            host, replace(new, control_path=path), claim=by_user and old is not None
+        )
         if old is not None:
-            if host.attempt is not None and host.attempt.purpose == "user":
-                await self._agent_sockets.hand_over(host.name, replace(new, control_path=path))
             if second_name is not None:
                 draining = await self._drainer.stop(host, old, second_name)
             if draining is None:
