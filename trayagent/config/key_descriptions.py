@@ -166,8 +166,8 @@ TABLES = (
             ),
             Key(
                 "agent_socket",
-                "A symbolic link on the server that always leads to the forwarded ssh-agent of the living connection. A "
-                "recovery updates it before the host is shown as connected, which takes two round trips.",
+                "A symbolic link on the server that always leads to the forwarded ssh-agent of the living connection. "
+                "A recovery updates it before the host is shown as connected, which takes two round trips.",
                 "Requires `ForwardAgent yes` in ssh_config, and `SSH_AUTH_SOCK` set to this path in tmux or screen on "
                 "the server. With several laptops, the link leads to the one that attached last.",
                 '"~/.ssh/agent.sock"',
