@@ -404,6 +404,22 @@ def test_another_ssh_takes_the_control_path(lab: Lab, agent: Agent, how: str) ->
     until("no far relay is left", lambda: not relays(lab), LONG_S)
 
 
+def test_the_far_relay_of_an_earlier_connection_ends_with_the_next_link(lab: Lab, agent: Agent) -> None:
+    """The earlier connection ended while the laptop was away. Its host roams, and ends its far relay after the move."""
+    inner = roaming(lab, agent)["roaming"]["pid"]
+    lab.ssh_config({HOST: {**OPTIONS, "ControlMaster": "auto"}})
+    old = Session(lab)
+    lab.laptop.run(["sh", "-c", "rm ~/.ssh/cm-*"])
+    assert Session(lab).end() == 0
+    until("it roams again", lambda: len(relays(lab)) == 2 and roams(agent)["roaming"]["pid"] != inner)
+    lab.leave("home")
+    os.kill(inner, signal.SIGKILL)
+    assert old.ended() == 255
+    lab.join("cafe")
+    until("one far relay is left", lambda: len(relays(lab)) == 1)
+    until("its record, too", lambda: len(agent.records()["roaming"]) == 1)
+
+
 def drains(agent: Agent) -> list[dict[str, Any]]:
     """Return the draining masters of the host."""
     return list((agent.host(HOST) or {})["draining"])

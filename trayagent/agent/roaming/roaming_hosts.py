@@ -70,8 +70,9 @@ class RoamingHosts:
             parts, forwarding, inner_masters, near_relay, lost, locks, self._attacher, self._ender
         )
         self._earlier = EarlierConnections(parts, near_relay, lost, self._ender, self._restorer)
-        # Outer masters through which the dead sessions of earlier outer masters were ended.
-        self._carriers: set[int] = set()
+        # Outer masters through which the dead sessions of earlier outer masters were ended, and the IDs of the lost
+        # connections whose far relays were ended through each.
+        self._carriers: dict[int, set[str]] = {}
 
     # Actions.
 
@@ -117,14 +118,25 @@ class RoamingHosts:
             self._records.set_roaming(kept)
 
     def _end_lost_sessions(self, state: State) -> None:
-        """End the dead sessions of earlier outer masters, once through each outer master that carries a link."""
+        """End the dead sessions of earlier outer masters, once through each outer master that carries a link.
+
+        Through these, end the far relays of lost connections, too: of earlier inner masters, or of this host before it
+        began to roam again.
+        """
         hosts = [h for h in state.hosts.values() if h.draining is None]
         linked = {h.master.pid: h for h in hosts if h.roaming and h.master and h.linked}
-        self._carriers &= linked.keys()
+        self._carriers = {pid: ended for pid, ended in self._carriers.items() if pid in linked}
+        kept = self._records.roaming()
         for pid, host in linked.items():
-            if pid not in self._carriers and host.master is not None and not host.suspect:
-                self._carriers.add(pid)
+            if host.master is None or host.suspect:
+                continue
+            if pid not in self._carriers:
+                self._carriers[pid] = set()
                 self._forwarding.end_lost_sessions(host, host.master)
+            lost = {key for key, one in kept.items() if one.host == host.name and one.lost_at is not None}
+            if lost - self._carriers[pid]:
+                self._carriers[pid] |= lost
+                self._tasks.start(f"end far relays {pid}", self._lost.end_all(host.name, host.master))
 
     # The agent's start and end.
 
