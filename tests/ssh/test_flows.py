@@ -18,6 +18,7 @@ from trayagent.ssh.os import macos_datagrams
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.datagrams import may_use_datagrams
 from trayagent.ssh.os.linux_tcp_connection import flow_of, tcp_facts
+from trayagent.ssh.os.local_daemons import may_be_elsewhere
 from trayagent.ssh.os.process import Process, kill_checked, read
 from trayagent.ssh.os.tcp_connection import transport_of
 
@@ -168,6 +169,37 @@ def test_all_connections_of_a_proxy_command_are_known(
             (sshd.port, "child"),
         ]
         assert all(tcp_facts(one) is not None for one in flow.others)
+
+
+# A proxy whose processes each have only one of the pipes to ssh, so that nothing shows it.
+HALVES = """
+import os, socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+null = os.open(os.devnull, os.O_RDWR)
+if os.fork():
+    os.dup2(null, 1)
+    while data := os.read(0, 65536): s.sendall(data)
+else:
+    os.dup2(null, 0)
+    while data := s.recv(65536): os.write(1, data)
+"""
+
+
+def test_behind_a_hidden_proxy_a_forwarded_connection_does_not_count(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """The connection that ssh makes for a remote forward is never taken for the one that carries it."""
+    program = ssh_config.folder / "halves.py"
+    program.write_text(HALVES)
+    master = start_master("-o", f"ProxyCommand={sys.executable} {program} %h %p")
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        listen = ssh_config.folder / "rfwd"
+        ssh_config.run("-O", "forward", "-R", f"{listen}:127.0.0.1:{target.getsockname()[1]}", "box")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(listen))
+            with target.accept()[0]:
+                assert flow_of(master.process.pid) is None
+                assert may_be_elsewhere(master.process.pid)
 
 
 @pytest.mark.parametrize(("port", "counts"), [(53, False), (443, True)])

@@ -1,42 +1,69 @@
-"""A ProxyCommand with a Unix socket may leave the work to a daemon."""
+"""A ProxyCommand may leave the work to a daemon: by a Unix socket, a named pipe or a pipe."""
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from trayagent.ssh.os.linux_process import is_readable, program_of
 from trayagent.ssh.os.local_daemons import leads_to_others
 from trayagent.ssh.os.process import descendants, read
 
-CONNECTED = "exec socat - UNIX-CONNECT:daemon"
-PAIR = "exec socat - EXEC:cat"
+PIPE = subprocess.PIPE
 
 
-@pytest.mark.parametrize(("command", "leads"), [(CONNECTED, True), (PAIR, False)])
-def test_only_a_socket_of_another_process_counts(tmp_path: Path, command: str, leads: bool) -> None:
-    """A pair of sockets that a command has for itself or for its child leads to no daemon."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.fspath(tmp_path / "daemon"))
-        listener.listen()
-        child = subprocess.Popen(["sh", "-c", command], cwd=tmp_path, stdin=-1, stdout=-1)
-        try:
-            assert child.stdin is not None
-            assert child.stdout is not None
-            daemon = listener.accept()[0] if leads else None
-            child.stdin.write(b"there\n")
-            child.stdin.flush()
-            if daemon is not None:
-                daemon.send(daemon.recv(6))
-            assert child.stdout.readline() == b"there\n"
-            found = read(child.pid)
-            assert found is not None
-            assert leads_to_others([found, *descendants(child.pid)]) == leads
-            if daemon is not None:
-                daemon.close()
-        finally:
-            child.kill()
+@pytest.mark.parametrize(
+    ("command", "daemon", "leads"),
+    [
+        (
+            "exec socat - UNIX-CONNECT:daemon,retry=99,interval=0.05",
+            "exec socat UNIX-LISTEN:daemon EXEC:cat",
+            True,
+        ),
+        ("exec socat - EXEC:cat", "", False),
+        ("cat | cat", "", False),
+        ("exec 6<&0 7>up 8<down; cat <&6 >&7 & exec cat <&8", "exec cat <up >down", True),
+        ("exec 2>log; cat", "exec cat <log", False),
+        # The cat in the background has the same pipes, and its parent is gone.
+        ("exec 3<&0; (cat <&3 &); exec sleep 60", "", True),
+    ],
+)
+def test_only_what_leads_to_another_process_counts(
+    tmp_path: Path, command: str, daemon: str, leads: bool
+) -> None:
+    """What a command has for itself, for its children or for its log leads to no daemon."""
+    for name in ("up", "down", "log"):
+        os.mkfifo(tmp_path / name)
+    other = subprocess.Popen(["sh", "-c", daemon], cwd=tmp_path, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(["sh", "-c", command], cwd=tmp_path, stdin=PIPE, stdout=PIPE)
+    try:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"there\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"there\n"
+        found = read(child.pid)
+        assert found is not None
+        assert leads_to_others([found, *descendants(child.pid)], os.getpid()) == leads
+    finally:
+        for one in (child, other):
+            one.kill()
+            one.communicate()
+
+
+def test_the_program_of_a_script_is_its_interpreter(tmp_path: Path) -> None:
+    """A script may have the name of a known program, and a known program the name of a link."""
+    script, link = tmp_path / "nc", tmp_path / "nc7"
+    script.write_text("#!/bin/bash\nread -r line\n")
+    script.chmod(0o755)
+    link.symlink_to("/bin/cat")
+    for path, program in ((script, "bash"), (link, "cat")):
+        with subprocess.Popen([path], stdin=PIPE) as child:
+            assert program_of(child.pid) == program
+            assert is_readable(child.pid)
             child.communicate()
+    assert program_of(child.pid) == ""
+    assert is_readable(child.pid)

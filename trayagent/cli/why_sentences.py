@@ -126,7 +126,12 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", 8, (), "the route works: the old connection gets one more chance to answer"),
     ("wait", None, (), "waiting"),
     # Probes of the old connection, and new logins beside it.
-    ("moved", None, ("datagrams",), "its local address is gone, but UDP may carry the connection: the agent probes it"),
+    (
+        "moved",
+        None,
+        ("datagrams",),
+        "its local address is gone, but UDP or another program may carry the connection: the agent probes it",
+    ),
     ("moved", None, (), "the kernel moved its connection to another address: the agent probes it there"),
     ("probe", None, (), "its network path changed: the agent probes the old connection"),
     ("second probe", None, (), "no answer yet: the agent sends a different probe through the old connection"),

@@ -221,23 +221,37 @@ def reached(lab: Lab, port: int = 8080) -> bool:
 def test_an_ssh_behind_a_script_is_left_alone_with_its_programs(
     lab: Lab, agent: Agent, tmp_path: Path
 ) -> None:
-    """A script may pass the data to a daemon, and may have started a program that others use."""
+    """A script may pass the data to a daemon, and may have started a program that others use.
+
+    The second script has the name of a known program, and ends as socat. Its TCP connection is for something else.
+    """
     up(lab, agent, END)
-    started, script = tmp_path / "started", tmp_path / "way"
+    started, script, named = tmp_path / "started", tmp_path / "way", tmp_path / "nc"
+    for name in ("up", "down"):
+        os.mkfifo(tmp_path / name)
+    named.write_text(
+        f"#!/bin/bash\nexec 6<&0 7>{tmp_path}/up 8<{tmp_path}/down 9<>/dev/tcp/$1/$2\n"
+        "socat -u STDIN FD:7 <&6 & exec socat -u FD:8 STDOUT\n"
+    )
+    named.chmod(0o755)
+    daemon = f"exec socat TCP:{SERVER['HostName']}:22 STDIO <{tmp_path}/up >{tmp_path}/down"
+    passing = lab.laptop.popen(["sh", "-c", daemon])
     script.write_text(
         f"#!/bin/sh\nsetsid sleep 60 </dev/null >/dev/null 2>&1 & echo $! >{started}\nexec socat - TCP:$1:$2\n"
     )
     script.chmod(0o755)
     child = bypass(lab, "-o", f"ProxyCommand={script} %h %p")
+    passed_on = bypass(lab, "-o", f"ProxyCommand={named} %h %p")
     other = int(started.read_text())
     try:
         lab.switch("home", "cafe")
         agent.wait_state(HOST, "connected")
         time.sleep(STAYS_S)
-        assert child.poll() is None
+        assert child.poll() is passed_on.poll() is None
         assert Path(f"/proc/{other}/comm").read_text() == "sleep\n"
     finally:
-        child.kill()
-        child.wait()
+        for one in (child, passed_on, passing):
+            one.kill()
+            one.wait()
         with contextlib.suppress(ProcessLookupError):
             os.kill(other, signal.SIGKILL)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 
-from tests.lab.matrix import HARM, HOST, OPTIONS, alive
+from tests.lab.matrix import HARM, HOST, OPTIONS, alive, until
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import SERVER
 
 CONFIG = f"[hosts.{HOST}]\n"
 API = 8000
+OTHER = "203.0.113.12"
+STAYS_S = 3.0
+# Then this user cannot read its descriptors, as those of a program with file capabilities (prctl(2)).
+NOT_DUMPABLE = "import ctypes\nctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n"
 # Binds each connection to an interface, if the server is reachable there. The API's descriptor is the lower one.
 COMMAND = f"""
 import os, socket, sys, threading
@@ -73,3 +79,30 @@ def test_the_loss_of_the_tunnels_address_is_noticed_at_once(two_networks: Lab, a
     events = agent.events()
     two_networks.leave("home")
     assert events.wait("connected", HOST)["pid"] != pid
+
+
+def test_the_target_of_a_remote_forward_carries_nothing(two_networks: Lab) -> None:
+    """The address of a forwarded connection is gone. The ProxyCommand cannot be read, so the master is kept."""
+    lab = two_networks
+    (lab.files.home / "tunnel.py").write_text(NOT_DUMPABLE + COMMAND)
+    through(lab, api="eth0", tunnel="eth0")
+    lab.sshd(OTHER)
+    lab.laptop.ip(f"route add {OTHER} via 192.168.10.1 dev wlan0")
+    user = replace(lab.laptop, through=("setpriv", "--bounding-set=-sys_ptrace"))
+    master = user.popen(["ssh", "-NM", "-R", f"2222:{OTHER}:22", HOST])
+    connect = "until exec 3<>/dev/tcp/127.0.0.1/2222; do sleep 0.1; done 2>/dev/null; exec sleep 60"
+    client = lab.server.popen(["bash", "-c", connect])
+    try:
+        until("it is forwarded", lambda: f"{OTHER}:22" in user.check(["ss", "-Htn"]))
+        with Agent(lab, node=user) as agent:
+            agent.start(CONFIG)
+            pid = agent.wait_state(HOST, "connected")["pid"]
+            events = agent.events()
+            lab.leave("home")
+            time.sleep(STAYS_S)
+            assert not HARM & {event["event"] for event in events.drain()}
+            assert alive(pid)
+    finally:
+        for one in (client, master):
+            one.kill()
+            one.wait()

@@ -8,17 +8,19 @@ from msgspec.structs import replace
 
 from trayagent.core.facts.masters import Master
 from trayagent.ssh.os.datagrams import may_use_datagrams
+from trayagent.ssh.os.local_daemons import may_be_elsewhere
 from trayagent.ssh.os.tcp_connection import Flow, tcp_facts
 
 
 def with_ends(master: Master, flow: Flow | None) -> Master:
     """Return a master with the ends of its connection, or without ends if the connection is not known for certain.
 
-    A ProxyCommand with a UDP socket (QUIC) may carry the master by datagrams, which survive the loss of an address.
-    Then the addresses of its TCP connections are only `other_locals`. Raise NetlinkError.
+    A ProxyCommand with a UDP socket (QUIC) may carry the master by datagrams, which survive the loss of an address. A
+    ProxyCommand that this user cannot read, or that passes its data to a daemon, may have any other connection. Then
+    the addresses of the known TCP connections are only `other_locals`. Raise NetlinkError.
     """
     carrier = flow.carrier_pid if flow is not None else None
-    if (flow is None or flow.via != "direct") and may_use_datagrams(master.pid, carrier):
+    if (flow is None or flow.via != "direct") and may_survive(master.pid, carrier):
         return without_ends(replace(master, carrier=carrier), flow)
     if flow is None:
         return replace(master, direct=False)
@@ -38,7 +40,7 @@ def with_ends(master: Master, flow: Flow | None) -> Master:
 
 
 def without_ends(master: Master, flow: Flow | None) -> Master:
-    """Return a master that datagrams may carry, beside these TCP connections of its transport."""
+    """Return a master that something else than these TCP connections of its transport may carry."""
     flows = (flow, *flow.others) if flow is not None else ()
     return replace(
         master,
@@ -51,6 +53,11 @@ def without_ends(master: Master, flow: Flow | None) -> Master:
         other_locals=frozenset(one.local_ip for one in flows),
         datagrams=True,
     )
+
+
+def may_survive(pid: int, carrier: int | None) -> bool:
+    """Report whether an ssh may survive the loss of all addresses of its transport. Raise NetlinkError."""
+    return may_use_datagrams(pid, carrier) or may_be_elsewhere(pid, carrier)
 
 
 def _min_rtt_s(flows: Iterable[Flow]) -> float | None:

@@ -16,7 +16,7 @@ from trayagent.agent.masters.acknowledged_bytes import (
     connections_of,
     next_retransmission_s,
 )
-from trayagent.agent.masters.ends_of_connection import without_ends
+from trayagent.agent.masters.ends_of_connection import may_survive, without_ends
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Doubt, Host
@@ -29,7 +29,6 @@ from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.mux.errors import Timeout
 from trayagent.ssh.os.carried import carried_by
 from trayagent.ssh.os.carried import sessions_of as count_sessions
-from trayagent.ssh.os.datagrams import may_use_datagrams
 from trayagent.ssh.os.suspended import carried_by_stopped
 from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, flow_of
 
@@ -210,12 +209,12 @@ class MasterProber:
         """Return the master with another local address, if that is now its connection's address; else None.
 
         There are three cases. The transport has several connections, and the address of another one is present. The
-        kernel moved the connection (MPTCP), perhaps to an address that is not in the snapshot yet. Or datagrams may
-        carry the master. Then its address is unknown.
+        kernel moved the connection (MPTCP), perhaps to an address that is not in the snapshot yet. Or
+        datagrams or another program may carry the master. Then its address is unknown.
         """
         if master.local is None:
             return None
-        if not master.direct and may_use_datagrams(master.pid, master.carrier):
+        if not master.direct and may_survive(master.pid, master.carrier):
             return without_ends(master, flow)
         if flow is None:
             return None

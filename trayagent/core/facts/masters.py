@@ -18,8 +18,9 @@ class Master(Struct, frozen=True):
     that its server proved at the login. It is None if it was not recorded, as for masters that no agent started.
     `target` is where the host's name led in ssh_config when the master was made (`Resolved.target`). `program` is the
     name of its program. `other_locals` are the local addresses of further connections of its transport. One of them
-    may carry the master. `datagrams`: its transport also holds a UDP socket, so its connection may survive the loss of
-    every address. Then `local` and `peer` are None. `lossy`: its login had to send packets again.
+    may carry the master. `datagrams`: its transport also holds a UDP socket, leads to another program or cannot be
+    read, so its connection may survive the loss of every address. Then `local` and `peer` are None. `lossy`: its login
+    had to send packets again.
     """
 
     pid: int

@@ -52,7 +52,7 @@ def observed(context: Context, event: Observed) -> None:
 def _moved(context: Context, host: Host, master: Master) -> None:
     """Store the master's new address and path, after the kernel moved its connection to another address (MPTCP).
 
-    If datagrams may carry the master, store that its address is unknown.
+    If datagrams or another program may carry the master, store that its address is unknown.
     """
     path = None
     if path_is_known(master, context.state.snapshot):

@@ -93,6 +93,37 @@ def descriptors(pid: int) -> dict[int, str]:
     return found
 
 
+def is_readable(pid: int) -> bool:
+    """Report whether this user may read the descriptors of a process; True if the process is gone.
+
+    The kernel forbids it for a process of another user (sudo), and for one with file capabilities. With hidepid, such a
+    process is not even listed (proc(5)).
+    """
+    try:
+        os.listdir(f"{_PROC}/{pid}/fd")  # noqa: PTH208 - see `descriptors`
+    except PermissionError:
+        return False
+    except OSError:
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                os.kill(pid, 0)
+            except PermissionError:
+                return False
+    return True
+
+
+def program_of(pid: int) -> str:
+    """Return the file name of the program that a process runs, "" if it cannot be read.
+
+    Unlike comm, this is the interpreter of a script, and the program behind a symbolic link.
+    """
+    try:
+        path = os.readlink(f"{_PROC}/{pid}/exe")  # noqa: PTH115 - see `descriptors`
+    except OSError:
+        return ""
+    return os.path.basename(path.removesuffix(" (deleted)"))  # noqa: PTH119 - see `descriptors`
+
+
 def descriptor(pid: int, fd: int) -> str:
     """Return the target of one descriptor of a process, "" if the descriptor is closed."""
     try:

@@ -10,6 +10,9 @@ listens on that port.
 Behind a ProxyJump or ProxyCommand, ssh has pipes instead (see `linux_transport`), and the proxy has the TCP socket. A
 proxy without a TCP socket uses another master through a Unix socket. The other end of that socket shows which master.
 
+If this user cannot read the proxy, no connection is returned. ssh may have others, such as those of its remote
+forwards.
+
 A connection to this machine itself may lead into the local forward of another ssh. Then the connection of that ssh
 carries it.
 
@@ -57,7 +60,7 @@ from trayagent.ssh.os.linux_process import (
     socket_inodes,
     ssh_pids,
 )
-from trayagent.ssh.os.linux_transport import own_descriptors, proxies
+from trayagent.ssh.os.linux_transport import is_hidden, own_descriptors, proxies
 from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 
 QUERY_INTERVAL_S = 0.030
@@ -177,8 +180,11 @@ class _Search:
     def _direct(self, pid: int, own: dict[int, str]) -> Flow | None:
         """Return the connection that a process itself has to its server, or None."""
         known = _known.flows.get(pid)
-        if known is not None and f"socket:[{known.inode}]" in own.values() and self._stays(known):
+        held = known is not None and f"socket:[{known.inode}]" in own.values()
+        if known is not None and held and self._stays(known):
             return known
+        if not held and is_hidden(pid, own):
+            return None
         flow = next(self._tcp(pid, own, again=True), None)
         if len(_known.flows) > _MOST_KNOWN:
             _known.flows.clear()

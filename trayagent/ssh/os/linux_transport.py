@@ -9,16 +9,30 @@ This module finds the proxy by these pipes and not by its parent, because a mast
 parent. Both pipes must match, in their directions, because a master also holds the pipes of its sessions, which lead to
 the user's programs. The first pipe must be the standard input of the proxy, because a master that carries the proxy
 holds both pipes, too.
+
+This user may not be allowed to read the proxy (sudo, file capabilities), or the proxy may have passed the pipes on.
+Then ssh has the two pipes, but nothing shows their other ends. Its TCP sockets, such as a connection that it makes for
+a remote forward, do not carry it (`is_hidden`).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from trayagent.ssh.os.linux_process import descendants, descriptors, inode_of, pids_of, read
+from trayagent.ssh.os.linux_process import (
+    children_of,
+    descendants,
+    descriptor,
+    descriptors,
+    inode_of,
+    is_readable,
+    own_inodes,
+    pids_of,
+    read,
+)
 from trayagent.ssh.os.types import Process
 
 _FIRST_OWN_FD = 3  # ssh closes all inherited descriptors when it starts (closefrom)
@@ -42,14 +56,61 @@ def proxies(pid: int, own: dict[int, str]) -> list[Process]:
 
     `own` is the result of `own_descriptors`. There is more than one only if a proxy shares its pipes with a child.
     """
-    ends = _to_proxy(pid, own)
-    if ends is None:
-        return []
-    near = [p for p in descendants(pid) if _is_other_end(p.pid, ends)]
-    if near:
-        return near
-    far = (read(other) for other in pids_of(os.getuid()) if other != pid and _is_other_end(other, ends))
-    return [p for p in far if p is not None]
+    for ends in _to_proxy(pid, own):
+        near = [p for p in descendants(pid) if _is_other_end(p.pid, ends)]
+        if near:
+            return near
+        far = (read(other) for other in pids_of(os.getuid()) if other != pid and _is_other_end(other, ends))
+        found = [p for p in far if p is not None]
+        if found:
+            return found
+    return []
+
+
+def is_hidden(pid: int, own: dict[int, str]) -> bool:
+    """Report whether a proxy that this user cannot see may carry an ssh process. Call it if `proxies` found none.
+
+    An ssh that connects itself opens its socket before any pipe. Pipes that it received later belong to its sessions.
+    The program of such a session, or the agent, has them as well.
+    """
+    if not own:
+        return not is_readable(pid)
+    first = next((target for target in own.values() if target.startswith(("pipe:", "socket:"))), "")
+    if first.startswith("pipe:"):
+        return True
+    return any(not _of_session(ends) for ends in _to_proxy(pid, own))
+
+
+def is_known(pid: int) -> bool:
+    """Report whether this user can read all processes that carry an ssh process."""
+    transport = transport_of(pid)
+    if not transport:
+        return not is_hidden(pid, own_descriptors(pid))
+    for one in transport:
+        if not is_readable(one.pid) or not all(map(is_readable, children_of(one.pid))):
+            return False
+        if one.comm == "ssh":
+            own = own_descriptors(one.pid)
+            if not proxies(one.pid, own) and is_hidden(one.pid, own):
+                return False
+    return True
+
+
+def _of_session(ends: Pipes) -> bool:
+    """Report whether two pipes of an ssh process belong to sessions on it, or are its own standard streams.
+
+    A program has the same end as its standard input, output or errors. No other process has ssh's end of a pipe to a
+    proxy there. The agent passes pipes to its own sessions, and keeps the other ends.
+    """
+    if own_inodes() & (ends.out | ends.into):
+        return True
+    for pid in pids_of(os.getuid()):
+        standard = {fd: descriptor(pid, fd) for fd in range(_FIRST_OWN_FD)}
+        if any(inode_of(target, "pipe") in ends.out | ends.into for target in standard.values()):
+            held = _pipes(pid, standard)
+            if held.out & ends.out or held.into & ends.into:
+                return True
+    return False
 
 
 def transport_of(pid: int) -> list[Process]:
@@ -66,17 +127,22 @@ def transport_of(pid: int) -> list[Process]:
 
 def pipes_to_proxy(pid: int, own: dict[int, str]) -> frozenset[int]:
     """Return the inodes of the two pipes to a master's proxy. `own` is the result of `own_descriptors`."""
-    ends = _to_proxy(pid, own)
+    ends = next(_to_proxy(pid, own), None)
     return ends.out | ends.into if ends is not None else frozenset()
 
 
-def _to_proxy(pid: int, own: dict[int, str]) -> Pipes | None:
+def _to_proxy(pid: int, own: dict[int, str]) -> Iterator[Pipes]:
+    """Yield each pair of pipes that may lead to a proxy, the likeliest first."""
     ends = _pipes(pid, own)
     for fd in _PIPE_TO_PROXY_FDS:
         to, back = inode_of(own.get(fd, ""), "pipe"), inode_of(own.get(fd + 1, ""), "pipe")
         if to in ends.out and back in ends.into:
-            return Pipes(frozenset({to}), frozenset({back}))
-    return None
+            yield Pipes(frozenset({to}), frozenset({back}))
+
+
+def pipe_ends(pid: int) -> Pipes:
+    """Return the pipes that a process writes to and reads from."""
+    return _pipes(pid, descriptors(pid))
 
 
 def _is_other_end(pid: int, ends: Pipes) -> bool:
@@ -87,7 +153,7 @@ def _is_other_end(pid: int, ends: Pipes) -> bool:
         return False
     if inode_of(first, "pipe") not in ends.out:
         return False
-    held = _pipes(pid, descriptors(pid))
+    held = pipe_ends(pid)
     return bool(held.into & ends.out and held.out & ends.into)
 
 

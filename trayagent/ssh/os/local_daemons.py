@@ -1,44 +1,128 @@
-"""Find out whether another process may carry an ssh, on Linux only."""
+"""Find out whether a process outside of its transport may carry an ssh, on Linux only.
+
+A ProxyCommand may pass its data to a daemon, such as that of a VPN, through a Unix socket or a named pipe. This user
+may not be allowed to read a process of the transport. Then no TCP connection shows whether the ssh still works.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection
 
-from trayagent.ssh.os.tcp_connection import transport_of
+from trayagent.ssh.os.tcp_connection import flow_of, transport_of
 from trayagent.ssh.os.types import Process
 
 if sys.platform == "darwin":
 
-    def leads_to_others(processes: Collection[Process]) -> bool:
+    def leads_to_others(processes: Collection[Process], *users: int) -> bool:
         """Return True, because this is unknown on macOS."""
-        del processes
+        del processes, users
         return True
+
+    def may_be_elsewhere(pid: int, carrier: int | None = None) -> bool:
+        """Return False, because this is unknown on macOS."""
+        del pid, carrier
+        return False
+
+    def program_of(pid: int) -> str:
+        """Return "", because nothing uses it on macOS."""
+        del pid
+        return ""
 else:
+    import stat
+
     from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
     from trayagent.netlink.unix_diag import unix_socket
-    from trayagent.ssh.os.linux_process import descriptors, inode_of, socket_inodes
+    from trayagent.ssh.os.linux_process import descriptors, inode_of, pids_of, program_of, read, socket_inodes
+    from trayagent.ssh.os.linux_transport import is_known, pipe_ends
 
-    def leads_to_others(processes: Collection[Process]) -> bool:
-        """Report whether one of these processes has a Unix socket that leads to another process.
+    def leads_to_others(processes: Collection[Process], *users: int) -> bool:
+        """Report whether one of these processes has a Unix socket, a pipe or a FIFO that leads to another process.
 
-        Standard input, output and errors do not count: they lead to the ssh or to a log. Raise NetlinkError.
+        `users` are the pids of the ssh processes that use them. What is open as the standard errors does not count: it
+        leads to a log. A FIFO always counts, because its other end may be opened later. Raise NetlinkError.
         """
-        own = {inode for one in processes for inode in socket_inodes(one.pid)}
+        errors = {descriptors(one.pid).get(_STDERR, "") for one in processes}
         held = {
-            inode
+            (one.pid, fd): target
             for one in processes
             for fd, target in descriptors(one.pid).items()
-            if fd > _STDERR and (inode := inode_of(target))
+            if target not in errors
         }
+        if any(_is_fifo(pid, fd, target) for (pid, fd), target in held.items()):
+            return True
+        family = {one.pid for one in processes} | set(users)
+        if _pipe_leads_out({inode for t in held.values() if (inode := inode_of(t, "pipe"))}, family):
+            return True
+        own = {inode for pid in family for inode in socket_inodes(pid)}
+        sockets = {inode for target in held.values() if (inode := inode_of(target))}
         with Channel(NETLINK_SOCK_DIAG) as channel:
-            found = [unix_socket(channel, inode) for inode in held]
+            found = [unix_socket(channel, inode) for inode in sockets]
         return any(one is not None and one.peer and one.peer not in own for one in found)
+
+    def may_be_elsewhere(pid: int, carrier: int | None = None) -> bool:
+        """Report whether something else than the TCP connections of its transport may carry an ssh.
+
+        This holds for the master that carries it, too. Raise NetlinkError.
+        """
+        if not is_known(pid):
+            return True
+        transport = transport_of(pid)
+        programs = [one for one in transport if one.comm != "ssh"]
+        if programs and leads_to_others(programs, pid, *(one.pid for one in transport)):
+            return True
+        if carrier is None:
+            return False
+        flow = flow_of(carrier)
+        return may_be_elsewhere(carrier, flow.carrier_pid if flow is not None else None)
+
+    def _is_fifo(pid: int, fd: int, target: str) -> bool:
+        try:
+            return target.startswith("/") and stat.S_ISFIFO(os.stat(f"/proc/{pid}/fd/{fd}").st_mode)  # noqa: PTH116
+        except OSError:
+            return False
+
+    def _pipe_leads_out(pipes: set[int], family: set[int]) -> bool:
+        """Report whether an end of these pipes is not held within a family, or also outside of it.
+
+        Only a process that started after the oldest of the family can have inherited a pipe.
+        """
+        if not pipes:
+            return False
+        ends = [pipe_ends(pid) for pid in family]
+        written = frozenset[int]().union(*(one.out for one in ends))
+        read_ = frozenset[int]().union(*(one.into for one in ends))
+        if not pipes <= written & read_:
+            return True
+        if all(program_of(pid) in _CARRIERS for pid in family):
+            return False  # these programs pass no descriptors on
+        since = min((found.start_ticks for pid in family if (found := read(pid)) is not None), default=0)
+        for pid in pids_of(os.getuid()):
+            found = read(pid) if pid not in family and pid != os.getpid() else None
+            if found is not None and found.start_ticks >= since:
+                outside = pipe_ends(pid)
+                if pipes & (outside.out | outside.into):
+                    return True
+        return False
 
     _STDERR = 2
 
 
-_CARRIERS = frozenset({"ssh", "socat", "nc", "ncat", "netcat", "connect", "connect-proxy"})
+_CARRIERS = frozenset(
+    {
+        "ssh",
+        "socat",
+        "socat1",
+        "nc",
+        "nc.openbsd",
+        "nc.traditional",
+        "ncat",
+        "netcat",
+        "connect",
+        "connect-proxy",
+    }
+)
 """Programs that carry their input over the TCP connection that they have."""
 
 
@@ -46,10 +130,10 @@ def may_use_daemon(pid: int) -> bool:
     """Report whether the ProxyCommand of an ssh may leave the work to a daemon, such as that of a VPN.
 
     Then no connection of the command shows whether the ssh still works. A script or an unknown program may pass the
-    data to a daemon in any way, such as a named pipe, and have a TCP connection for another purpose. An ssh in the
-    transport is left out, because its own TCP connection carries it. Raise NetlinkError.
+    data to a daemon in any way, now or later, and have a TCP connection for another purpose. An ssh in the transport
+    counts as known by its name, because its own TCP connection carries it. Raise NetlinkError.
     """
     transport = transport_of(pid)
-    if any(one.comm not in _CARRIERS for one in transport):
+    if any(one.comm != "ssh" and program_of(one.pid) not in _CARRIERS for one in transport):
         return True
-    return leads_to_others([one for one in transport if one.comm != "ssh"])
+    return may_be_elsewhere(pid)
