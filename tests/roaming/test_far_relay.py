@@ -150,8 +150,23 @@ def test_a_folder_that_others_can_use_is_refused(local: Local) -> None:
     folder.chmod(0o755)
     words = ("serve", "127.0.0.1", "22", "60", "lab")
     assert local.far(*words, text=new_token() + "\n")["error"] == "unsafe-folder"
-    assert local.far("attach", token[:16])["error"] == "unknown"
+    assert local.far("attach", token[:16])["error"] == "unsafe-folder"
+    seen = local.far("look", token[:16])
+    assert (seen["socket"], seen["unsafe"], seen["listed"]) == (False, [str(folder)], True)
     folder.chmod(0o700)
+
+
+def test_look_tells_a_deleted_socket_from_an_ended_relay(local: Local) -> None:
+    """The kernel lists the socket of a living relay even if its file was deleted."""
+    token = local.serve()
+    (path,), pid = sockets(local), local.relays()[0]["pid"]
+    assert local.far("look", token[:16])["socket"]
+    path.unlink()
+    seen = local.far("look", token[:16])
+    assert (seen["socket"], seen["listed"]) == (False, True)
+    assert seen["net_ns"] == str(Path("/proc/self/ns/net").readlink())
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: local.far("look", token[:16])["listed"] is False, "the relay ended")
 
 
 def test_a_link_to_another_folder_is_refused(local: Local, tmp_path: Path) -> None:

@@ -912,6 +912,21 @@ def test_the_last_outer_master_stays_for_the_sessions_without_a_control_path(sto
     assert len(story.did(Kill, name)) == 1
 
 
+@pytest.mark.parametrize("code", ["unsafe-folder", "far-relay-unseen", "far-relay-unreachable", "silent"])
+def test_sessions_wait_for_their_far_relay(story: Story, code: str) -> None:
+    """If the server gives no access to a far relay that may still run, `status` says so, and nothing ends."""
+    roaming(story)
+    moved_to_cafe(story)
+    story.post(r.RoamingAttachFailed(story.t, "web", 102, code))
+    if code == "silent":  # one failure may be due to an outer master that was about to end
+        assert story.problem("web") is None
+        story.after(60)
+        story.post(r.RoamingAttachFailed(story.t, "web", 102, code))
+    assert (story.shown("web"), story.problem("web")) == ("waiting", "relay-unreachable")
+    story.after(3600)
+    assert not story.did(EndRoaming)
+
+
 def test_sessions_wait_for_python_on_the_server(story: Story) -> None:
     """If python3 does not start on the server any more, `status` says so, and the agent keeps trying."""
     roaming(story)

@@ -115,7 +115,7 @@ def _problem(host: Host, state: State, now: float, shown: DisplayState) -> Probl
         if host.waits_for_machine:
             return other_machine(host.name)
         if host.waits_for_relay:
-            return relay_unreachable(host.name)
+            return relay_unreachable(host.name, host.roaming.trouble if host.roaming else None)
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     admitted = admission(host, state, by_user=host.by_user)

@@ -103,11 +103,33 @@ def other_machine(name: str) -> Problem:
     )
 
 
-def relay_unreachable(name: str) -> Problem:
-    """Return the problem of sessions that wait, because python3 does not start on the server any more."""
-    title = f"python3 does not start on the server, so the sessions of {name} cannot continue"
-    hint = f"Install it there again. To connect without them: trayagent reconnect --now {name}"
-    return Problem("no-python", title, hint)
+def relay_unreachable(name: str, trouble: str | None) -> Problem:
+    """Return the problem of sessions that wait, because the server gives no access to their far relay.
+
+    `trouble` is the code of the last failed attach.
+    """
+    match trouble:
+        case "no-python":
+            title = f"python3 does not start on the server, so the sessions of {name} cannot continue"
+            hint = f"Install it there again. To connect without them: trayagent reconnect --now {name}"
+            return Problem("no-python", title, hint)
+        case "unsafe-folder":
+            title = (
+                f"The sessions of {name} wait: other users can open the far relay's directory on the server"
+            )
+            hint = "On the server: chmod 700 ~/.cache/trayagent/* $XDG_RUNTIME_DIR/trayagent"
+        case "far-relay-unseen":
+            title = f"The sessions of {name} wait: a login does not show whether their far relay still runs"
+            hint = (
+                f"It may run outside a container. To connect without them: trayagent reconnect --now {name}"
+            )
+        case "far-relay-unreachable":
+            title = f"The sessions of {name} wait: the socket of their far relay was deleted or moved on the server"
+            hint = f"Move it back. To connect without them: trayagent reconnect --now {name}"
+        case _:
+            title = f"The sessions of {name} wait: the server runs no command for them on the new connection"
+            hint = "Check ForceCommand, MaxSessions and the login shell of the account on the server"
+    return Problem("relay-unreachable", title, hint)
 
 
 def held_back(host: Host, alike: Host, code: Code) -> Problem:

@@ -10,6 +10,7 @@ sshd. It opens a TCP port only if `serve` gets PORTS. docs/roaming.md of trayage
     python3 -m far_relay attach ID   connect stdin and stdout to a relay
     python3 -m far_relay end         end a relay; the token is on stdin
     python3 -m far_relay list        print the user's relays on this machine as JSON
+    python3 -m far_relay look ID     print what this login sees of a relay that does not answer
 
 With PORTS, such as 60001-60010, the relay also listens on the first free one of these TCP ports, at ADDRESS.
 
@@ -1222,6 +1223,16 @@ def boot_id() -> str:
     return found
 
 
+def namespace(kind: str) -> str:
+    """Return an identifier of this process's namespace, "none" if the system has none, "" if it cannot be read."""
+    if sys.platform != "linux":
+        return "none"
+    try:
+        return os.readlink("/proc/self/ns/" + kind)
+    except OSError:
+        return ""
+
+
 def folders() -> list[str]:
     """Return the folders that may hold this user's sockets on this machine. New sockets go to the first one."""
     found = []
@@ -1244,6 +1255,15 @@ def is_private(folder: str) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & 0o077
+
+
+def identity(folder: str) -> str:
+    """Return an identifier of a folder, which it keeps when it is moved. Return "" if it does not exist."""
+    try:
+        info = os.lstat(folder)
+    except OSError:
+        return ""
+    return "%d:%d" % (info.st_dev, info.st_ino)
 
 
 def make_folder() -> str:
@@ -1284,6 +1304,12 @@ def sockets() -> list[tuple[str, str]]:
     return found
 
 
+def not_found() -> Failure:
+    """Return why a relay's socket was not found. In a folder that others can open, it was not looked for."""
+    unsafe = any(identity(folder) and not is_private(folder) for folder in folders())
+    return Failure("unsafe-folder" if unsafe else "unknown")
+
+
 def is_socket_name(name: str) -> bool:
     """Report whether this is the file name of a relay's socket."""
     return name.endswith(".roam") and is_hex(name[: -len(".roam")], 16)
@@ -1313,8 +1339,14 @@ def ask(folder: str, name: str, order: dict[str, str]) -> dict[str, Any] | None:
 
 
 def marked(**words: Any) -> bytes:
-    """Return the line that a command prints: the marker, and JSON with this machine, its boot and these words."""
-    found = {"v": VERSION, "machine": machine_id(), "boot": boot_id(), **words}
+    """Return the line that a command prints: the marker, and JSON with this machine and these words."""
+    where = {
+        "machine": machine_id(),
+        "boot": boot_id(),
+        "pid_ns": namespace("pid"),
+        "net_ns": namespace("net"),
+    }
+    found = {"v": VERSION, **where, **words}
     return ("%s %s\n" % (MARKER, json.dumps(found))).encode()
 
 
@@ -1393,7 +1425,7 @@ def serve(address: str, port: str, seconds: str, laptop: str, ports: str = "") -
     except OSError:
         os.unlink(path)
         raise
-    say(path=path, **labels)
+    say(path=path, folder=identity(folder), **labels)
 
 
 def detach(run: Callable[[], None]) -> None:
@@ -1442,7 +1474,7 @@ def attach(name: str) -> None:
         sock.settimeout(None)
         sock.recv(1)
         return
-    raise Failure("unknown")
+    raise not_found()
 
 
 def end() -> None:
@@ -1458,19 +1490,27 @@ def end() -> None:
             say(id=token[:16])
             return
     if not end_without_socket(token[:16]):
-        raise Failure("unknown")
+        raise not_found()
     say(id=token[:16])
+
+
+def unix_sockets() -> list[list[str]]:
+    """Return the rows of /proc/net/unix: all Unix sockets of this network namespace. Raise OSError."""
+    with open("/proc/net/unix", encoding="ascii", errors="replace") as file:
+        return [line.split() for line in file]
+
+
+def is_bound_to(row: list[str], name: str) -> bool:
+    """Report whether a row is a relay's socket. The kernel lists the name that it had before `serve` renamed it."""
+    return len(row) == 8 and row[7].startswith(".%s." % name)
 
 
 def end_without_socket(name: str) -> bool:
     """End a relay whose socket file was deleted; report whether there was one. Works only on Linux."""
     import signal  # imported only here, because the other commands do not need it
 
-    bound = ".%s." % name  # the kernel lists the name that the socket had before `serve` renamed it
     try:
-        with open("/proc/net/unix", encoding="ascii", errors="replace") as file:
-            rows = [line.split() for line in file]
-        held = {"socket:[%s]" % row[6] for row in rows if len(row) == 8 and row[7].startswith(bound)}
+        held = {"socket:[%s]" % row[6] for row in unix_sockets() if is_bound_to(row, name)}
         pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()] if held else []
     except OSError:
         return False
@@ -1487,6 +1527,31 @@ def end_without_socket(name: str) -> bool:
     return False
 
 
+def is_listed(name: str) -> bool | None:
+    """Report whether a relay's socket is open in this network namespace, None if the system does not tell."""
+    own, other = socket.socketpair()
+    with own, other:
+        try:
+            rows = unix_sockets()
+        except OSError:
+            return None
+        # A file that does not list our own socket is not the kernel's: a container may hide it.
+        inode = str(os.fstat(own.fileno()).st_ino)
+    if not any(len(row) > 6 and row[6] == inode for row in rows):
+        return None
+    return any(is_bound_to(row, name) for row in rows)
+
+
+def look(name: str) -> None:
+    """Print what this login sees of a relay: whether its socket is found and open, and the folders that may hold it."""
+    if not is_hex(name, 16):
+        raise Failure("usage")
+    found = any(one == name + ".roam" for _, one in sockets())
+    places = {folder: identity(folder) for folder in folders()}
+    unsafe = [folder for folder in places if places[folder] and not is_private(folder)]
+    say(id=name, socket=found, folders=places, unsafe=unsafe, listed=is_listed(name))
+
+
 def print_list() -> None:
     """Print all relays of this user on this machine."""
     found = [ask(folder, name, {"do": "list"}) for folder, name in sockets()]
@@ -1500,6 +1565,7 @@ def main(words: list[str]) -> int:
         "attach": (attach, 1, 1),
         "end": (end, 0, 0),
         "list": (print_list, 0, 0),
+        "look": (look, 1, 1),
     }
     run, least, most = commands.get(words[0] if words else "", (None, 0, 0))
     try:

@@ -235,21 +235,87 @@ def test_the_program_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
     assert session.end() == 0
 
 
+def waits(agent: Agent, code: str, before: dict[str, Any]) -> None:
+    """Wait until the sessions wait with this problem, and check that the inner master is the same one."""
+    until("they wait", lambda: (agent.host(HOST) or {})["state"] == "waiting", LONG_S)
+    host = agent.host(HOST) or {}
+    assert host["problem"]["code"] == code
+    assert host["roaming"]["pid"] == before["roaming"]["pid"]
+
+
 def test_the_cache_on_the_server_is_deleted(lab: Lab, agent: Agent) -> None:
-    """Without program and socket, the session ends at the next move. The host roams again, with its -R port."""
+    """Without program and socket, the session waits, because its far relay lives. `reconnect --now` ends both.
+
+    The host roams again, with its -R port.
+    """
     before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')
     agent.wait_forwards(HOST, {"remote": "open"})
     (old,) = relays(lab)
     session = Session(lab)
     lab.server.run(["sh", "-c", "rm -rf ~/.cache"])
     lab.switch("home", "cafe")
+    waits(agent, "relay-unreachable", before)
+    assert "was deleted or moved" in agent.cli("why", HOST).stdout
+    agent.cli("reconnect", "--now", HOST)
     assert session.ended() == 255
     assert roams_anew(agent, before)["state"] == "connected"
     agent.wait_forwards(HOST, {"remote": "open"}, LONG_S)
     until("the old far relay ended", lambda: not alive(old["pid"]), LONG_S)
     until("only the new one is recorded", lambda: list(agent.records()["roaming"]) == [relays(lab)[0]["id"]])
-    assert "the relay that kept its sessions" in agent.cli("why", HOST).stdout
     assert Session(lab).end() == 0
+
+
+def test_the_home_is_not_there_at_a_login(lab: Lab, agent: Agent) -> None:
+    """The next login does not see the home directory, so it does not find the living far relay. The session waits."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    lab.server.run(["sh", "-c", "mv ~/.cache ~/elsewhere"])
+    lab.switch("home", "cafe")
+    waits(agent, "relay-unreachable", before)
+    lab.server.run(["sh", "-c", "rm -rf ~/.cache && mv ~/elsewhere ~/.cache"])
+    assert session.echoes()
+    assert session.end() == 0
+
+
+def test_others_can_open_the_directory_of_the_socket(lab: Lab, agent: Agent) -> None:
+    """A login does not use such a directory. The far relay lives, so the session waits until it is private again."""
+    before = roaming(lab, agent, config=("AllowStreamLocalForwarding no",))
+    session = Session(lab)
+    lab.server.run(["sh", "-c", "chmod 750 ~/.cache/trayagent/*/"])
+    lab.switch("home", "cafe")
+    waits(agent, "relay-unreachable", before)
+    assert "chmod 700" in agent.cli("status").stdout
+    lab.server.run(["sh", "-c", "chmod 700 ~/.cache/trayagent/*/"])
+    assert session.echoes()
+    assert session.end() == 0
+
+
+@pytest.mark.parametrize("python", [True])
+def test_the_next_login_is_in_a_container(lab: Lab, agent: Agent, python: bool) -> None:
+    """The container has the same machine-id, but neither the home directory nor the sockets. The session waits."""
+    programs, switch, script = tools(lab), lab.files.root / "inside", lab.files.root / "container"
+    (programs / "unshare").symlink_to("/usr/bin/unshare")
+    script.write_text(
+        f"#!/bin/sh\n[ -e {switch} ] && export HOME={lab.files.root}/home2 && set -- unshare -rmpnf --mount-proc\n"
+        'exec "$@" sh -c "${SSH_ORIGINAL_COMMAND:-bash}"\n'
+    )
+    script.chmod(0o755)
+    no_links = "AllowStreamLocalForwarding no"
+    before = roaming(lab, agent, config=(f"SetEnv PATH={programs}", no_links, f"ForceCommand {script}"))
+    session = Session(lab)
+    pid = relays(lab)[0]["pid"]
+    (lab.files.root / "home2").mkdir()
+    switch.touch()
+    python3 = (programs / "python3").readlink()
+    if not python:
+        (programs / "python3").unlink()
+    lab.switch("home", "cafe")
+    waits(agent, "relay-unreachable" if python else "no-python", before)
+    assert alive(pid)
+    switch.unlink()
+    if not python:
+        (programs / "python3").symlink_to(python3)
+    assert session.echoes()
 
 
 def on_another_machine(lab: Lab, *, clone: bool) -> str:

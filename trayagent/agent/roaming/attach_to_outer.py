@@ -10,6 +10,8 @@ from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.attach_to_port import PortAttacher
 from trayagent.agent.roaming.end_connection import ConnectionEnder, name_of
+from trayagent.agent.roaming.far_relay_errors import FarError
+from trayagent.agent.roaming.far_relay_is_gone import check as check_gone
 from trayagent.agent.roaming.far_relay_without_python import Found
 from trayagent.agent.roaming.far_relay_without_python import check as check_without_python
 from trayagent.agent.roaming.install_far_relay import install_if_missing
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 ATTACH_S = 65.0  # the near relay gives up after 60 s
 # The near relay's codes for a channel on which no far relay answered: the command ended, or printed only an error.
 _NO_PROGRAM = frozenset({"closed", "no-marker"})
+# With these codes, the `attach` command found no socket. The far relay may still run.
+_NOT_FOUND = frozenset({"unknown", "unsafe-folder"})
 # The far relay is gone for certain.
 _PROVEN = frozenset({"far-relay-lost", "server-rebooted"})
 
@@ -90,9 +94,8 @@ class OuterAttacher:
         elif rebooted or gone in _PROVEN:
             await self._dead(kept, outer, "server-rebooted" if rebooted else str(gone))
             self._records.drop_roaming(kept.token[:16])
-        elif answer.get("error") == "unknown" and same:
-            await self._dead(kept, outer, "far-relay-lost")
-            self._lost.mark(kept)  # the far relay may still run without its socket, and hold remote forwards
+        elif answer.get("error") in _NOT_FOUND and same:
+            await self._not_found(kept, outer)
         else:
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, gone or str(answer.get("error"))))
 
@@ -123,6 +126,22 @@ class OuterAttacher:
             kept.far_path = ""  # sshd forbids direct links, so skip that round trip at the next attach
             self._records.set_roaming(kept)
         return answer
+
+    async def _not_found(self, kept: KeptRoaming, outer: Master) -> None:
+        """End a connection if its far relay is proven gone. Otherwise report why the sessions wait."""
+        unproven: str | None
+        try:
+            unproven = await check_gone(self._present_path(kept.host, outer), kept)
+        except FarError as error:
+            unproven = error.code
+        except (TrayagentError, OSError):
+            unproven = "no-channel"
+        if unproven is None:
+            await self._dead(kept, outer, "far-relay-lost")
+            self._lost.mark(kept)  # it may hold remote forwards where the system does not list its socket
+            return
+        name = name_of(self._shell.state, kept)
+        self._shell.post(RoamingAttachFailed(time.monotonic(), name, outer.pid, unproven))
 
     async def _is_installed_again(self, name: str, outer: Master) -> bool:
         """Install the far relay's program if it is missing. Return whether the caller may retry the attach.

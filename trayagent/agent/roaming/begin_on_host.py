@@ -19,6 +19,7 @@ from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.attach_to_outer import OuterAttacher
 from trayagent.agent.roaming.end_connection import ConnectionEnder
 from trayagent.agent.roaming.far_relay_errors import FarError
+from trayagent.agent.roaming.far_relay_is_gone import note_view
 from trayagent.agent.roaming.inner_master import InnerLoginError, InnerMasters, InnerStart
 from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_connection import NearRelayConnection, NearRelayListener
@@ -152,6 +153,7 @@ class RoamingStarter:
                 kept.far_port = port if isinstance(port, int) and 0 < port <= _MAX_PORT else 0
             kept.machine, kept.far_boot = served.machine, served.boot
             kept.far_path = str(served.words.get("path", ""))[:_MAX_PATH]
+            note_view(kept, served)
             self._records.set_roaming(kept)
             connection = await near.start(kept.token, kept.roam_for_s, host.name)
             answer = await self._attacher.attached(near, kept, master)

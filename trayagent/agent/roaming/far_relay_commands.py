@@ -92,6 +92,19 @@ async def end(control_path: str, token: str) -> FarAnswer:
         return await _run(control_path, _RUN.format(prefix="", words="end"), token)
 
 
+async def look(control_path: str, token_id: str) -> FarAnswer:
+    """Return what a login sees of a far relay that does not answer. Raise FarError, or MuxError.
+
+    If this version of the program is missing, install it first.
+    """
+    script = _RUN.format(prefix="", words=f"look {token_id}")
+    try:
+        return await _checked(control_path, script, "")
+    except _AbsentError:
+        await install(control_path)
+        return await _run(control_path, script, "")
+
+
 async def relays(control_path: str) -> FarAnswer:
     """Return the far relays of this account on the server. Raise FarError."""
     return await _run(control_path, _RUN.format(prefix="", words="list"), "")

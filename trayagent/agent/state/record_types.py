@@ -157,6 +157,8 @@ class KeptRoaming(Struct):
 
     `boot` is this machine's. The server's are `machine`, `far_boot` and `far_path` (the far relay's socket), "" until
     the server reported them. `address` and `port`: where an outer master last reached the server.
+    `far_pid_ns`, `far_net_ns` and `far_folder_id` identify the namespaces of the far relay and the directory of its
+    socket, whose path is `far_folder`. They are "" if they are unknown: an earlier version did not record them.
     `far_port` is the far relay's TCP port, 0 if no port of the range was free, None if none was requested.
     `inner` is the pid of the inner master, None before its start. `path` is the user's control path, where the inner
     master listens. `outer_path` is where the outer masters listen. `lost_at` is when the agent noticed that its near
@@ -175,6 +177,10 @@ class KeptRoaming(Struct):
     machine: str = ""
     far_boot: str = ""
     far_path: str = ""
+    far_pid_ns: str = ""
+    far_net_ns: str = ""
+    far_folder: str = ""
+    far_folder_id: str = ""
     roam_for_s: Annotated[float, Meta(ge=0)] = 0.0
     far_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     inner: Pid | None = None

@@ -18,7 +18,7 @@ from trayagent.core.facts.masters import Master, MasterPath, Observation, OtherA
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
-from trayagent.core.facts.roaming import Roaming, RoamingStart
+from trayagent.core.facts.roaming import NO_ACCESS, NO_CHANNEL, Roaming, RoamingStart
 from trayagent.core.facts.time_constants import NEVER, ROAM_FOR_S
 
 NETWORKS_KEPT = 32  # networks per host; only frequent travellers reach this limit
@@ -344,9 +344,12 @@ class Host(Struct, frozen=True):
 
     @property
     def waits_for_relay(self) -> bool:
-        """Whether the sessions wait, because python3 does not start on the server and their far relay may still run."""
-        waits = self.roaming is not None and self.roaming.trouble == "no-python" and not self.linked
-        return waits and self.master is not None and self.attempt is None
+        """Whether the sessions wait, because the server gives no access to their far relay, which may still run."""
+        roaming, waits = self.roaming, not self.linked and self.master is not None and self.attempt is None
+        if roaming is None or not waits:
+            return False
+        # The first attach may also have failed because its outer master was about to end.
+        return roaming.trouble in NO_ACCESS or (roaming.trouble in NO_CHANNEL and roaming.failed > 1)
 
     @property
     def ending(self) -> bool:

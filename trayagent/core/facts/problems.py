@@ -32,6 +32,7 @@ Code = Literal[
     "not-here",
     "other-machine",
     "no-python",
+    "relay-unreachable",
     "ssh-missing",
     "disk-full",
     "config-error",

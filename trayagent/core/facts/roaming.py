@@ -11,6 +11,11 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.time_constants import NEVER
 
+NO_ACCESS = frozenset({"no-python", "unsafe-folder", "far-relay-unseen", "far-relay-unreachable"})
+"""The codes of a failed attach after which the far relay may still run, but a login cannot reach it."""
+NO_CHANNEL = frozenset({"no-channel", "closed", "no-marker", "silent", "no-shell", "no-answer"})
+"""The codes of a failed attach for which the server ran no command on the outer master."""
+
 
 class Roaming(Struct, frozen=True):
     """The inner master, which has the user's control path, and its link to the server.
