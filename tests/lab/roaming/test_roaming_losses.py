@@ -13,6 +13,7 @@ import pytest
 from tests.lab.agent.test_chaos_kills import ssh_pids
 from tests.lab.masters.test_drain import Session
 from tests.lab.matrix import alive, listener, until
+from trayagent.roaming.near_client import new_token
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.network_map import JUMP, OTHER, SERVER
 from trayagent.sandbox.roaming_relays import FAR, marked
@@ -290,7 +291,7 @@ def test_others_can_open_the_directory_of_the_socket(lab: Lab, agent: Agent) -> 
     assert session.end() == 0
 
 
-@pytest.mark.parametrize("python", [True])
+@pytest.mark.parametrize("python", [True, False])
 def test_the_next_login_is_in_a_container(lab: Lab, agent: Agent, python: bool) -> None:
     """The container has the same machine-id, but neither the home directory nor the sockets. The session waits."""
     programs, switch, script = tools(lab), lab.files.root / "inside", lab.files.root / "container"
@@ -386,14 +387,20 @@ def tools(lab: Lab) -> Path:
 
 
 def test_python_is_removed_and_the_relay_ended(lab: Lab, agent: Agent) -> None:
-    """The far relay is proven gone, so the sessions end, and the host works as without roaming."""
+    """The far relay is proven gone, so the sessions end, and the host works as without roaming.
+
+    Another far relay of the account runs there, which proves nothing about this one.
+    """
     programs = tools(lab)
     roaming(lab, agent, config=(f"SetEnv PATH={programs}",))
     session = Session(lab)
     (relay,) = relays(lab)
+    lab.server.run(["sh", "-c", f"cd && echo {new_token()} | ({FAR} serve {SERVER} 22 60 other)"])
+    (other,) = [one["pid"] for one in relays(lab) if one["pid"] != relay["pid"]]
     (programs / "python3").unlink()
     os.kill(relay["pid"], signal.SIGTERM)
     assert session.ended() == 255
+    os.kill(other, signal.SIGTERM)
     until("it is a plain host", lambda: (agent.host(HOST) or {})["roaming"] is None)
     assert Session(lab).end() == 0
     until("the reason is said", lambda: "The server has no python3" in agent.cli("status").stdout)

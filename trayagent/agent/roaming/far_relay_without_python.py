@@ -11,20 +11,16 @@ from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.ssh.remote import run_script
 
 # A relay binds its socket as `.ID.PID`, and Linux lists that name until the relay closes the socket, also if the file
-# is renamed or deleted (serve in roaming/far_relay_and_resend_buffer.py). The bracket keeps this script from finding
-# itself.
+# is renamed or deleted (serve in roaming/far_relay_and_resend_buffer.py).
 _SCRIPT = """[ "$(python3 -s -S -E -c 'print(1)' 2>/dev/null)" = 1 ] && exit
 echo TRAY-NO-PYTHON
 m=
 for f in /etc/machine-id /var/lib/dbus/machine-id /etc/hostid; do [ -n "$m" ] || read -r m <$f; done 2>/dev/null
 echo "TRAY-MACHINE ${m:-$(uname -n)}"
 read -r b </proc/sys/kernel/random/boot_id && echo "TRAY-BOOT $b"
-[ -r /proc/net/unix ] && [ -r /proc/self/cmdline ] || exit
-grep -qF ' .%s.' /proc/net/unix && exit
-for p in $(grep -ls 'far[_]relay' /proc/[0-9]*/cmdline); do
-  [ "$(readlink "${p%%cmdline}ns/net")" = "$(readlink /proc/self/ns/net)" ] && exit
-done
-echo TRAY-GONE
+echo "TRAY-NAMESPACES $(readlink /proc/self/ns/pid) $(readlink /proc/self/ns/net)"
+grep -q '^Num ' /proc/net/unix || exit
+grep -qF ' .%s.' /proc/net/unix || echo TRAY-NOT-LISTED
 """
 
 Found = Literal["far-relay-lost", "server-rebooted", "no-python", "other-machine"]
@@ -39,9 +35,13 @@ async def check(control_path: str, kept: KeptRoaming) -> Found | None:
     lines = await run_script.run(control_path, _SCRIPT % kept.token[:16]) or []
     if "TRAY-NO-PYTHON" not in lines:
         return None
-    words = dict(line.split(" ", 1) for line in lines if line.startswith(("TRAY-MACHINE ", "TRAY-BOOT ")))
+    words = dict(line.split(" ", 1) for line in lines if line.startswith("TRAY-") and " " in line)
     if words.get("TRAY-MACHINE") != kept.machine:
         return "other-machine"
-    if "TRAY-BOOT" in words and kept.far_boot and words["TRAY-BOOT"] != kept.far_boot:
+    boot = words.get("TRAY-BOOT")
+    if boot and kept.far_boot and boot != kept.far_boot:
         return "server-rebooted"
-    return "far-relay-lost" if "TRAY-GONE" in lines else "no-python"
+    # A container may have the same machine-id and boot, but does not list the sockets of its host.
+    namespaces = words.get("TRAY-NAMESPACES", "").split()
+    same = boot == kept.far_boot and namespaces == [kept.far_pid_ns, kept.far_net_ns] and all(namespaces)
+    return "far-relay-lost" if same and "TRAY-NOT-LISTED" in lines else "no-python"
