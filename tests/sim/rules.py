@@ -284,7 +284,7 @@ class Rules:
         role = self.world.roles[living.host]
         always = role.wish is not None and role.wish.connect == "always"
         host = self.world.state.hosts.get(living.host)
-        doubt = host is None or self.world.state.doubtful(host, self.world.clock.now)
+        doubt = host is None or self.world.state.doubtful(host, self.world.clock.now, in_order=by_request)
         if not doubt and (by_request or not always):
             self.wished_down.add(living.host)
 

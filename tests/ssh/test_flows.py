@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from trayagent.ssh.os import macos_datagrams
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.datagrams import may_use_datagrams
-from trayagent.ssh.os.linux_tcp_connection import flow_of, tcp_facts
+from trayagent.ssh.os.linux_tcp_connection import closed_from_here, flow_of, tcp_facts
 from trayagent.ssh.os.local_daemons import may_be_elsewhere
 from trayagent.ssh.os.process import Process, kill_checked, read
 from trayagent.ssh.os.tcp_connection import transport_of
@@ -377,6 +378,27 @@ def test_a_new_connection_with_the_same_ports_is_another_one(start_master: Start
     flow = flow_of(start_master().process.pid)
     assert flow is not None
     assert tcp_facts(replace(flow, inode=flow.inode + 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("how", "first"), [("exit", True), ("server", False), ("reset", False)], ids=["exit", "server", "reset"]
+)
+def test_the_kernel_shows_who_closed_a_connection_first(how: str, first: bool) -> None:
+    """Only a connection that this end closed first, while the other end had it, counts as closed from here."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as ours:
+        ours.connect(server.getsockname())
+        local, peer = ours.getsockname(), ours.getpeername()
+        theirs, _ = server.accept()
+        with theirs:
+            assert not closed_from_here(local, peer)
+            if how == "reset":
+                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if how != "exit":
+                theirs.close()
+            ours.close()
+            assert closed_from_here(local, peer) is first
+            theirs.close()
+            assert closed_from_here(local, peer) is first
 
 
 def test_a_process_without_a_connection_has_none() -> None:

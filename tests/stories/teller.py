@@ -197,12 +197,18 @@ class Story:
         return master
 
     def ended(
-        self, name: str, pid: int | None = None, *, by_request: bool = False, kind: FailureKind | None = None
+        self,
+        name: str,
+        pid: int | None = None,
+        *,
+        by_request: bool = False,
+        in_order: bool = False,
+        kind: FailureKind | None = None,
     ) -> None:
         """Let a master's process end."""
         pid = pid or self.living(name).pid
         said = failure(kind) if kind is not None else None
-        self.post(e.MasterEnded(self.t, name, pid, said, by_request), f"ended {name} pid={pid}")
+        self.post(e.MasterEnded(self.t, name, pid, said, by_request, in_order), f"ended {name} pid={pid}")
 
     def answered(self, name: str) -> None:
         """Let the master answer its probe."""

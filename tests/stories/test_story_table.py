@@ -47,6 +47,26 @@ def test_row_1_ssh_o_exit_is_a_request_of_the_user(story: Story) -> None:
     assert story.host("web").user.held
 
 
+def test_row_1_ssh_o_exit_soon_after_a_wake_is_a_request_once_the_master_answered(story: Story) -> None:
+    """A master that answered after the wake is in no doubt any more, so `ssh -O exit` disconnects its host."""
+    story.connected(scene=HOME)
+    story.after(600).post(e.Woke(story.t), "woke")
+    story.ready("web")
+    story.after(0.1).answered("web")
+    assert not story.host("web").suspect
+    story.after(5).ended("web", by_request=True)
+    assert story.host("web").user.held
+
+
+def test_row_1_ssh_o_exit_before_the_master_answered_is_no_request(story: Story) -> None:
+    """Scripts run `ssh -O exit` after a change of network to get a new connection."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME + OFFICE)
+    story.after(0.1).ended("web", by_request=True)
+    assert not story.host("web").user.held
+    assert story.did(Dial)
+
+
 def test_row_1_an_exit_while_suspect_is_caused_by_the_network(story: Story) -> None:
     """If an on-use master exits while its path is suspect, the network is the cause, so it is recovered."""
     story.connected(scene=HOME, wish=ON_USE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.stories.scenes import CAFE, HOME
-from tests.stories.teller import ALWAYS, Story
+from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
 from trayagent.core.facts.events import ForwardsChanged, MasterUsed
 from trayagent.core.facts.forward_spec import parse
@@ -53,6 +53,26 @@ def test_an_exit_right_after_a_use_is_a_disconnect(story: Story) -> None:
     story.after(60)
     assert not story.did(Dial)
     assert story.host("web").user.held
+
+
+def test_an_exit_typed_after_a_quiet_time_is_no_loss(story: Story) -> None:
+    """The keys of `exit` make the agent probe the master. If ssh then ends in order, the host stays down."""
+    story.connected(scene=HOME, wish=ON_USE)
+    story.after(5)
+    used(story)
+    story.after(0.01).ended("web", in_order=True)
+    story.after(60)
+    assert not story.did(Dial)
+    assert story.shown("web") == "idle"
+
+
+def test_a_reset_at_the_first_use_is_a_loss(story: Story) -> None:
+    """If a master without a log ends at its first use, and not in order, its connection was lost."""
+    story.connected(scene=HOME, wish=ON_USE)
+    story.after(5)
+    used(story)
+    story.after(0.01).ended("web")
+    assert story.did(Dial)
 
 
 def test_row_12_data_without_an_acknowledgement_starts_a_probe_and_a_control(story: Story) -> None:

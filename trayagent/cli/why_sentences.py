@@ -100,6 +100,13 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("adopt", None, (), "a master was found: the agent adopts it"),
     ("name-removed", None, (), "you removed its name: its connection is kept while it lives, without a new login"),
     ("ended", None, ("suspect=True",), "its connection ended while it was in doubt"),
+    ("ended", None, ("by_request=True",), "you ended its connection (ssh -O exit)"),
+    (
+        "ended",
+        None,
+        ("started_by=other",),
+        "its connection ended: the agent did not start it, so it cannot tell whether you ended it",
+    ),
     ("ended", None, (), "its connection ended"),
     ("forward-failed", None, (), "a forward could not be opened: the agent tries again"),
     ("forward-found", None, (), "you gave a forward by hand: it comes back after a change of network"),

@@ -109,8 +109,10 @@ TABLES = (
                 "connect",
                 "`always`: keep it connected. `on-use`: reconnect it if it was up. `never`: leave it alone.",
                 "A host that you disconnect (`trayagent disconnect`, `ssh -O exit`) stays disconnected until "
-                "`trayagent reconnect` or your next ssh. `ssh -O exit` while the connection is in doubt does not "
-                "count, because scripts run it after a change of network to get a new connection.",
+                "`trayagent reconnect` or your next ssh. There are two exceptions. After a change of network, "
+                "`ssh -O exit` counts only once the connection has answered, because scripts run it to get a new "
+                "connection. If the agent did not start the connection of an `always` host, it cannot tell "
+                "`ssh -O exit` from a loss, and connects again.",
             ),
             Key(
                 "local",

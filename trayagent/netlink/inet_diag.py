@@ -19,7 +19,7 @@ from trayagent.netlink.tcp_info import TcpInfo, parse_tcp_info
 from trayagent.netlink.wire import attributes
 
 SOCK_DIAG_BY_FAMILY = 20
-ESTABLISHED, SYN_SENT, CLOSED, LISTEN = 1, 2, 7, 10
+ESTABLISHED, SYN_SENT, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSED, LISTEN, CLOSING = 1, 2, 4, 5, 6, 7, 10, 11
 TIMER_NONE, TIMER_RETRANSMIT, TIMER_KEEPALIVE, TIMER_TIME_WAIT, TIMER_ZERO_WINDOW = range(5)
 
 INET_DIAG_INFO = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -15,6 +16,7 @@ BY_HAND = {
     "ControlMaster": "auto",
     "ControlPersist": "5m",
 }
+_WATCHED_S = 3.0  # by then, the agent notices when its user uses a new master
 
 
 def started_by_hand(lab: Lab, agent: Agent) -> None:
@@ -64,6 +66,43 @@ def test_what_the_user_ends_stays_ended(lab: Lab, agent: Agent) -> None:
     assert "connecting" not in {e["event"] for e in events.drain(quiet_s=1.5)}
 
 
+def test_a_terminal_that_the_user_leaves_stays_closed(lab: Lab, agent: Agent) -> None:
+    """A terminal's own ssh is the master. `exit` makes the agent probe it, but the agent starts no new master."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {**BY_HAND, "ControlPersist": "no"}})
+    agent.start("")
+    events = agent.events()
+    shell = lab.laptop.popen(["ssh", "-T", "web01", "sh"], stdin=PIPE)
+    events.wait("master-adopted", "web01")
+    time.sleep(_WATCHED_S)
+    assert shell.stdin is not None
+    shell.stdin.write("exit\n")
+    shell.stdin.flush()
+    assert shell.wait() == 0
+    events.wait("disconnected", "web01")
+    assert "connecting" not in {e["event"] for e in events.drain(quiet_s=1.5)}
+
+
+def test_an_end_by_the_user_of_the_agents_background_master_is_no_loss(lab: Lab, agent: Agent) -> None:
+    """`ssh -O exit` after a quiet time makes the agent probe the master. The host and its forward stay down."""
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({"web01": {**BY_HAND, "ControlMaster": "no"}})
+    agent.start('[hosts.web01]\nconnect = "on-use"\n')
+    assert agent.cli("reconnect", "web01").returncode == 0
+    agent.wait_state("web01", "connected")
+    lab.laptop.run(["ssh", "-O", "forward", "-D", "9003", "web01"])
+    agent.wait_forwards("web01", {"dynamic": "open"})
+    time.sleep(_WATCHED_S)
+    events = agent.events()
+    lab.laptop.run(["ssh", "-O", "exit", "web01"])
+    ended = events.wait("disconnected", "web01")
+    assert "by_request=True" in ended["reason"]
+    assert "connecting" not in {e["event"] for e in events.drain(quiet_s=1.5)}
+    assert not (agent.host("web01") or {})["forwards"]
+
+
 @pytest.mark.parametrize("end", ["kill9", "stop", "sigterm"])
 def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent: Agent, end: str) -> None:
     """However the agent ends, its masters live, and the next agent adopts them with the same pid."""
@@ -91,7 +130,10 @@ def test_masters_outlive_the_agent_and_the_next_one_adopts_them(lab: Lab, agent:
 
 
 def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agent) -> None:
-    """After `ssh -O exit` a listed host stays down until `reconnect`, also across a restart."""
+    """After `ssh -O exit` a listed host stays down until `reconnect`, also across a restart.
+
+    The next agent sees no exit status of the master that it adopts.
+    """
     lab.join("home")
     lab.sshd()
     lab.ssh_config({"web01": {**BY_HAND, "ControlMaster": "no"}})
@@ -105,6 +147,11 @@ def test_an_end_by_the_user_of_a_kept_host_is_a_disconnect(lab: Lab, agent: Agen
     agent.wait_state("web01", "idle")
     assert agent.cli("reconnect", "web01").returncode == 0
     agent.wait_state("web01", "connected")
+    agent.stop()
+    agent.start()
+    agent.wait_state("web01", "connected")
+    lab.laptop.run(["ssh", "-F", agent.env["TRAYAGENT_SSH_CONFIG"], "-O", "exit", "web01"])
+    agent.wait_state("web01", "idle")
 
 
 def test_a_replaced_master_that_expires_leaves_no_socket(lab: Lab, agent: Agent) -> None:

@@ -110,10 +110,14 @@ class MasterConnector:
             launched.release_connection()
 
     def reap(self, pid: int) -> int | None:
-        """Return the exit status of a master that was a child of this process, None for any other master."""
+        """Return the exit status of a master that was a child of this process, None for any other master.
+
+        A background master is no child, but its parent was, which ended with 0 at the login.
+        """
         self.release_connection(pid)
         launched = self._launched.pop(pid, None)
-        return launched.process.poll() if launched is not None else None
+        status = launched.process.poll() if launched is not None else None
+        return status if launched is not None and launched.process.pid == pid else None
 
     def keep(self, pid: int, launched: Launched) -> None:
         """Keep a master that another part started, so that `reap` finds the process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,17 @@ from trayagent.core.facts.events import MasterEnded, MasterFound
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
+from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.master_logs import SshOutput
 from trayagent.ssh.os.control_sockets import is_dead
 from trayagent.ssh.os.process import PidWatch
+from trayagent.ssh.os.tcp_connection import closed_from_here
 
 _EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, but also after a death; the log distinguishes them
+# A background master is not the agent's child, so its exit status is unknown. SIGTERM leaves the same log otherwise.
+_EXIT_REQUEST = re.compile(r"^(?:debug\d: )?mux\.c:mux_master_process_terminate\(\):", re.MULTILINE)
 _POLITE_END = "Transferred: sent"  # ssh logs this text with VERBOSE at every orderly end, never after a kill
 
 
@@ -86,15 +91,29 @@ class MasterWatch:
         log = self._file_paths.master_log(pid)
         words = master_log.read(log)
         self._forget(pid)
+        closed = not words.own and _closed_in_order(master)
+        requested = status == _EXIT_STATUS_OF_EXIT or _EXIT_REQUEST.search(words.own) is not None
         for name in names:
             failure = _death(words, name, status)
-            polite = status in {None, _EXIT_STATUS_OF_EXIT} and ended_politely(words, name, status)
-            self._shell.post(MasterEnded(time.monotonic(), name, pid, failure, by_request=polite))
+            in_order = closed or ended_politely(words, name, status)
+            self._shell.post(
+                MasterEnded(time.monotonic(), name, pid, failure, in_order and requested, in_order)
+            )
 
     def _is_being_replaced(self, name: str, pid: int) -> bool:
         host = self._shell.state.hosts.get(name)
         attempt = host.attempt if host is not None else None
         return attempt is not None and attempt.taking_over and attempt.replaces == pid
+
+
+def _closed_in_order(master: Master) -> bool:
+    """Report whether a master without a log ended while its connection worked."""
+    if not master.direct or master.local is None or master.peer is None:
+        return False
+    try:
+        return closed_from_here((master.local, master.local_port), (master.peer, master.peer_port))
+    except NetlinkError:
+        return False
 
 
 def _remove_dead(path: str) -> None:

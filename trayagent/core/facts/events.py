@@ -160,12 +160,17 @@ class MasterFound(Event, frozen=True):
 
 
 class MasterEnded(Event, frozen=True):
-    """A master's process ended. `failure` is what its last message reports; `by_request`: its exit was requested."""
+    """A master's process ended. `failure` is what its last message reports; `by_request`: its exit was requested.
+
+    `in_order`: ssh ended while its connection worked, on request or not. A session that ends and ControlPersist end a
+    master in this way, too.
+    """
 
     name: str
     pid: int
     failure: Failure | None = None
     by_request: bool = False
+    in_order: bool = False
 
 
 class ProbeAnswered(Event, frozen=True):

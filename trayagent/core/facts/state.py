@@ -95,14 +95,16 @@ class State(Struct, frozen=True):
         found = (h for h in self.hosts.values() if h.draining is not None and h.draining.owner == name)
         return tuple(h for h in found if h.draining is not None and h.draining.beside is None)
 
-    def doubtful(self, host: Host, now: float, *, by_request: bool = False) -> bool:
+    def doubtful(self, host: Host, now: float, *, in_order: bool = False) -> bool:
         """Report whether this host's master is suspect. If the master ends now, the network is the likely cause.
 
-        `by_request`: it ends by a command, such as `ssh -O exit`. Then a probe without an answer so far shows nothing,
-        because the agent sends one whenever the user begins to use the host.
+        `in_order`: ssh ends while its connection works, such as by `ssh -O exit` or `exit` in a terminal. Then a probe
+        without an answer so far shows nothing, because the agent sends one whenever the user begins to use the host.
+        A wake shows nothing either once the master has answered.
         """
-        probed = host.doubt.probe is not None and not by_request
-        return host.suspect or probed or now - self.woke_at < WOKEN_S
+        if in_order:
+            return host.suspect
+        return host.suspect or host.doubt.probe is not None or now - self.woke_at < WOKEN_S
 
 
 def _hosts_by_pid(hosts: Mapping[str, Host]) -> Mapping[int, str]:

@@ -144,7 +144,8 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         return
     if host.master is None or host.master.pid != event.pid:
         return
-    doubtful = context.state.doubtful(host, context.now, by_request=event.by_request)
+    doubtful = context.state.doubtful(host, context.now, in_order=event.in_order or event.by_request)
+    evidence = _evidence_of_end(event, host.master, suspect=doubtful)
     died = event.failure is not None and event.failure.kind in VANISHED_KINDS
     host = context.put(
         host,
@@ -162,8 +163,6 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     if held_back or host.doubt.other_address is not None:
         host = context.put(host, retry=after_success(host.retry, context.now), problem=None)
     if not we_ended_it:
-        failure = event.failure.kind if event.failure else None
-        evidence = Evidence.of(pid=event.pid, suspect=doubtful, failure=failure, by_request=event.by_request)
         context.because(host.name, 1, "ended", evidence)
         if died:  # the master of its jump host may be dead, too
             probe_carriers(context, host, older_s=0.0)
@@ -177,6 +176,12 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         )  # it failed when the master was found, and no retry was due since
     forget_given(context, event.name)
     forget_if_done(context, event.name)
+
+
+def _evidence_of_end(event: MasterEnded, master: Master, *, suspect: bool) -> Evidence:
+    failure = event.failure.kind if event.failure else None
+    evidence = Evidence.of(pid=event.pid, suspect=suspect, failure=failure, by_request=event.by_request)
+    return evidence if master.started_by_agent else evidence.plus(started_by="other")
 
 
 def _closed(forwards: Forwards) -> Forwards:

@@ -6,7 +6,7 @@ import re
 
 from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
-from trayagent.ssh.forward_log import LOG_FORWARDS, LOG_USE
+from trayagent.ssh.forward_log import LOG_EXIT, LOG_FORWARDS, LOG_USE
 from trayagent.ssh.login.key_exchange_log import LOG_OPTIONS, LOG_SESSIONS, LOG_VERBOSE, preferring
 from trayagent.ssh.master.preconnect import words_of
 
@@ -69,7 +69,7 @@ def master_command(  # noqa: PLR0913  # each argument is a choice of the caller
         "Tunnel": "no",
         "LogLevel": "VERBOSE",
         **LOG_OPTIONS,
-        "LogVerbose": f"{LOG_VERBOSE},{LOG_SESSIONS},{LOG_FORWARDS},{LOG_USE}",
+        "LogVerbose": f"{LOG_VERBOSE},{LOG_SESSIONS},{LOG_FORWARDS},{LOG_EXIT},{LOG_USE}",
     }
     algorithms = preferring(host_key, resolved.host_key_algorithms) if host_key is not None else None
     if algorithms is not None:

@@ -38,8 +38,12 @@ from msgspec.structs import replace
 
 from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
 from trayagent.netlink.inet_diag import (
+    CLOSING,
     ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
     LISTEN,
+    TIME_WAIT,
     TIMER_RETRANSMIT,
     TIMER_ZERO_WINDOW,
     TcpSocket,
@@ -139,6 +143,19 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:
         queued=found.unacked_bytes,
         retransmit_in_s=found.expires_ms / 1e3 + info.rto_us / 1e6 * TIMER_SLACK if due else None,
     )
+
+
+def closed_from_here(local: tuple[str, int], peer: tuple[str, int], *, scope: int = 0) -> bool:
+    """Report whether this machine was the first to close a connection that worked until then.
+
+    Call it right after the program that had the connection ended. The kernel keeps such a connection until the peer has
+    closed it as well. It forgets a connection at once that the peer reset, and it sends the end again if the network is
+    lost. Raise NetlinkError.
+    """
+    with Channel(NETLINK_SOCK_DIAG) as channel:
+        found = tcp_socket(channel, local, peer, bound=scope)
+    first = {FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSING}
+    return found is not None and found.state in first and found.retransmits == 0
 
 
 def retransmissions(inodes: AbstractSet[int]) -> dict[int, int]:

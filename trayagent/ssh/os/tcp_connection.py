@@ -14,8 +14,32 @@ if sys.platform == "darwin":
 
     def forget_list() -> None:
         """Do nothing: each search lists all sockets."""
+
+    def closed_from_here(
+        local: tuple[str, int],  # noqa: ARG001  # same signature as on Linux
+        peer: tuple[str, int],  # noqa: ARG001
+        *,
+        scope: int = 0,  # noqa: ARG001
+    ) -> bool:
+        """Return False, because macOS does not show closed connections to other users."""
+        return False
 else:
-    from trayagent.ssh.os.linux_tcp_connection import QUERY_INTERVAL_S, flow_of, forget_list, tcp_facts
+    from trayagent.ssh.os.linux_tcp_connection import (
+        QUERY_INTERVAL_S,
+        closed_from_here,
+        flow_of,
+        forget_list,
+        tcp_facts,
+    )
     from trayagent.ssh.os.linux_transport import transport_of
 
-__all__ = ["QUERY_INTERVAL_S", "Flow", "TcpFacts", "flow_of", "forget_list", "tcp_facts", "transport_of"]
+__all__ = [
+    "QUERY_INTERVAL_S",
+    "Flow",
+    "TcpFacts",
+    "closed_from_here",
+    "flow_of",
+    "forget_list",
+    "tcp_facts",
+    "transport_of",
+]
