@@ -7,7 +7,7 @@ import pytest
 from trayagent.presentation.beside import beside_hints, beside_lines
 
 
-def session(pid: int, terminal: str | None, *, stale: bool, **more: str) -> dict[str, object]:
+def session(pid: int, terminal: str | None, *, stale: bool, **more: object) -> dict[str, object]:
     return {"pid": pid, "terminal": terminal, "program": "git", "stale": stale, **more}
 
 
@@ -25,6 +25,19 @@ def test_only_a_session_whose_address_is_gone_has_a_hint(stale: tuple[int, ...],
     (line,) = beside_lines(host)
     assert line.count("(its address is gone)") == len(stale)
     assert [*beside_hints(host)] == hint
+
+
+def test_a_session_that_cannot_be_judged_is_not_shown_as_healthy() -> None:
+    """`status` says that nothing shows whether it works, and how to end it. Each other session has its own line."""
+    sessions = [
+        session(7, None, stale=False, signal="HUP", agent_ends="cannot", unproven=True),
+        session(8, "pts/3", stale=True, signal="HUP", agent_ends="when-proven", unproven=False),
+    ]
+    assert [*beside_lines({"beside": sessions}), *beside_hints({"beside": sessions})] == [
+        "2 ssh sessions beside the master: git (nothing shows whether it works), pts/3 git (its address is gone)",
+        "If it hangs, end it: kill -HUP 7",
+        "To end it: kill -HUP 8. The agent ends it once its server answers",
+    ]
 
 
 def test_the_hint_fits_the_signals_that_each_ssh_ignores_and_what_the_agent_can_prove() -> None:

@@ -277,6 +277,7 @@ def _beside(state: State) -> dict[str, list[dict[str, Any]]]:
             "terminal": draining.beside.terminal or None,
             "program": draining.beside.program or None,
             "stale": host.doubt.gone_at is not None,
+            "unproven": host.master.datagrams,
             "signal": draining.beside.signal,
             "agent_ends": _agent_ends(host, state),
         }
@@ -287,10 +288,12 @@ def _beside(state: State) -> dict[str, list[dict[str, Any]]]:
 def _agent_ends(host: Host, state: State) -> str:
     """Return whether the agent ends an ssh beside a master once it is proven dead ("when-proven", "no" or "cannot").
 
-    "cannot": no control is possible from this network, or the last one failed.
+    "cannot": nothing shows what carries it, no control is possible from this network, or the last one failed.
     """
     if not state.end_beside:
         return "no"
+    if host.master is not None and host.master.datagrams:
+        return "cannot"
     admitted = admission(host, state)
     stale = host.doubt.gone_at is not None and admitted.open
     if stale and (host.bare_retry.kind is not None or not control_possible(host, admitted)):

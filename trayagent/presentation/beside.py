@@ -33,7 +33,16 @@ def beside_lines(host: Mapping[str, Any]) -> Iterator[str]:
 
 
 def beside_hints(host: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how to end the sessions whose address is gone, and whether the agent will. Until then they hang."""
+    """Yield how to end the sessions that hang, and whether the agent will.
+
+    Those whose address is gone hang. Others may, if nothing shows whether they work.
+    """
+    unproven = [one for one in host.get("beside", ()) if one.get("unproven") and not one["stale"]]
+    if unproven:
+        words = ngettext(
+            "If it hangs, end it: {commands}", "If they hang, end them: {commands}", len(unproven)
+        )
+        yield words.format(commands=_commands(unproven))
     stale = [one for one in host.get("beside", ()) if one["stale"]]
     for ends in ("no", "when-proven", "cannot"):
         sessions = [one for one in stale if one.get("agent_ends", "no") == ends]
@@ -72,4 +81,8 @@ def _commands(sessions: list[Mapping[str, Any]]) -> str:
 def _name(session: Mapping[str, Any]) -> str:
     words = [clean(word) for word in (session["terminal"], session["program"]) if word]
     name = " ".join(words) or f"pid {session['pid']}"
-    return _("{session} (its address is gone)").format(session=name) if session["stale"] else name
+    if session["stale"]:
+        return _("{session} (its address is gone)").format(session=name)
+    if session.get("unproven"):
+        return _("{session} (nothing shows whether it works)").format(session=name)
+    return name

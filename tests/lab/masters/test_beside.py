@@ -185,7 +185,11 @@ def test_a_supervised_tunnel_is_back_without_migrating(
     host = {**SERVER, "HostName": SERVERS[change]}
     if "-J" in target:
         lab.sshd(JUMP)
-    proxy = "socat - TCP:%h:%p"
+    # A program is known by its file, whatever the link to it is called, as nc.openbsd is on Debian.
+    link, socat = lab.files.home / "tunnel", shutil.which("socat")
+    assert socat is not None
+    link.symlink_to(socat)
+    proxy = f"{link} - TCP:%h:%p"
     lab.ssh_config({HOST: host, "jump": {"HostName": JUMP}, "socat": {**host, "ProxyCommand": proxy}})
     agent.start(END if listed else '[agent]\nbeside = "end"\n')
     words = f"exec autossh -M 0 {TUNNEL} {target}"
@@ -248,6 +252,9 @@ def test_an_ssh_behind_a_script_is_left_alone_with_its_programs(
         agent.wait_state(HOST, "connected")
         time.sleep(STAYS_S)
         assert child.poll() is passed_on.poll() is None
+        unproven = {one["pid"] for one in beside(agent) if one["unproven"]}
+        assert unproven == {child.pid, passed_on.pid}
+        assert f"If they hang, end them: kill -HUP {child.pid} {passed_on.pid}" in agent.cli("status").stdout
         assert Path(f"/proc/{other}/comm").read_text() == "sleep\n"
     finally:
         for one in (child, passed_on, passing):

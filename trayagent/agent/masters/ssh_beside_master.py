@@ -48,6 +48,8 @@ _SHELLS = {
 # A search reads the name of each process of the user. So pause after it for this many times its own time. Then a
 # program that requests the status again and again does not keep the agent busy.
 _PAUSE = 49
+# A younger ssh may still be starting its ProxyCommand. Then its pipes lead to no process yet.
+_STARTED_S = 2.0
 _OWN_OPTION = "LogVerbose="  # each ssh that the agent starts has this option
 
 
@@ -95,11 +97,13 @@ class BesideSessions:
         for process in _candidates(known):
             try:
                 flow = flow_of(process.pid)
-                if flow is None or flow.via == "carried":
+                if flow is not None and flow.via == "carried":
+                    continue
+                master = _master(process, flow)
+                if flow is None and not (master.datagrams and age_s(process) > _STARTED_S):
                     continue
                 owner = _owner(process, flow, hosts)
-                master = _master(process, flow)
-                if owner is None and others:
+                if owner is None and others and master.peer is not None:
                     owner = unnamed_master_name(master, process)
                 if owner is None:
                     continue
@@ -139,18 +143,20 @@ def _masters_and_transports(known: set[int]) -> set[int]:
     return masters | {one.pid for pid in masters for one in transport_of(pid)}
 
 
-def _owner(process: Process, flow: Flow, hosts: Mapping[str, Host]) -> str | None:
+def _owner(process: Process, flow: Flow | None, hosts: Mapping[str, Host]) -> str | None:
     """Return the host to which an ssh is connected: by its command line, or else by the server's address."""
     named = next((name for name in server_names_of(process.argv) if name in hosts), None)
     if named is not None:
         return named
+    if flow is None:
+        return None
     peer = (flow.peer_ip, flow.peer_port)
     return next((name for name, host in hosts.items() if peer in _ends(host)), None)
 
 
-def _jump_hosts(process: Process, flow: Flow) -> Iterable[str]:
+def _jump_hosts(process: Process, flow: Flow | None) -> Iterable[str]:
     """Return the names of an ssh's jump hosts. Raise NetlinkError."""
-    transport = transport_of(process.pid) if flow.via == "child" else ()
+    transport = transport_of(process.pid) if flow is None or flow.via == "child" else ()
     return (name for one in transport if (name := jump_host_of(one.argv)) is not None)
 
 
@@ -169,12 +175,12 @@ def _caller(process: Process) -> str:
     return PurePath(parent.comm).name
 
 
-def _master(process: Process, flow: Flow) -> Master:
+def _master(process: Process, flow: Flow | None) -> Master:
     """Return the facts of an ssh. If nothing shows which connection carries it, the ends are not set.
 
     Raise NetlinkError.
     """
     master = Master(process.pid, process.start_ticks, "", program=process.comm)
-    if flow.via == "child" and may_use_daemon(process.pid):
+    if flow is not None and flow.via == "child" and may_use_daemon(process.pid):
         return without_ends(master, flow)
     return with_ends(master, flow)
