@@ -65,6 +65,7 @@ FRONTS: dict[tuple[str, str], str] = {
     ("cli/main.py", "desktop"): "an error names the command that starts the agent",
     ("cli/install.py", "desktop"): "`install` and `uninstall` start the agent at login, or no longer",
     ("cli/shell_completion.py", "ssh"): "`complete` offers the names of ssh_config and what runs on a host",
+    ("cli/keep.py", "ssh"): "`keep` checks that ssh_config has the host, also without an agent",
     ("cli/attach.py", "attach"): "`attach` is the terminal itself",
     ("cli/login.py", "attach"): "`login` runs ssh at the terminal",
     ("cli/history.py", "history"): "`history` reads the log without an agent",

@@ -432,3 +432,22 @@ def test_the_history_is_written_as_a_page(run: Run, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "page.html cannot be written: No such file or directory" in done.stderr
     assert run("history", "--html", str(page), "--json").returncode == 2
+
+
+def test_keep_refuses_a_host_that_nothing_knows(run: Run, tmp_path: Path) -> None:
+    """A host must be in ssh_config or in the configuration, so a typing error writes nothing."""
+    ssh_config, config = tmp_path / "ssh_config", tmp_path / "config.toml"
+    ssh_config.write_text("Host web01 *.example\n    Port 2222\nHost *\n    ControlPath ~/.ssh/cm-%C\n")
+    config.write_text("[hosts.box]\n")
+    config.chmod(0o600)
+
+    def keep(name: str) -> subprocess.CompletedProcess[str]:
+        return run("keep", name, "-L", "9000:localhost:80", TRAYAGENT_SSH_CONFIG=str(ssh_config))
+
+    done = keep("web02")
+    assert (done.returncode, done.stdout) == (1, "")
+    title = "Neither ssh_config nor the configuration has a host 'web02'."
+    assert done.stderr == f"trayagent: {title}\n  Did you mean web01?\n"
+    assert "list the host in the configuration first: [hosts.nosuch]" in keep("nosuch").stderr
+    assert config.read_text() == "[hosts.box]\n"
+    assert [keep(name).returncode for name in ("web01", "db.example", "box")] == [0, 0, 0]

@@ -13,6 +13,8 @@ TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
     from typing import Any
 
+    from trayagent.config.file_paths import FilePaths
+
     Added = dict[Any, list[str]]
 
 _FLAGS = {"local": "-L", "remote": "-R", "dynamic": "-D"}
@@ -45,7 +47,10 @@ def keep(args: argparse.Namespace) -> int:
     from trayagent.config.file_paths import find
     from trayagent.config.keep_forwards import keep_forwards
 
+    file_paths = find(args.config)
     added: Added = {kind: list(dict.fromkeys(getattr(args, kind))) for kind in _FLAGS if getattr(args, kind)}
+    if added:
+        _require_known(args.host, file_paths)
     added = added or _given(args.host)
     if not added:
         raise TrayagentError(
@@ -53,7 +58,7 @@ def keep(args: argparse.Namespace) -> int:
             code="nothing-to-keep",
             hint=f"Give one: trayagent keep {args.host} -L 8080:localhost:80",
         )
-    path = find(args.config).config_file
+    path = file_paths.config_file
     changed = keep_forwards(path, args.host, added)
     words = ", ".join(f"{_FLAGS[kind]} {spec}" for kind, specs in added.items() for spec in specs)
     wrote = _("{host}: added {forwards} in {file}")
@@ -61,6 +66,36 @@ def keep(args: argparse.Namespace) -> int:
         wrote = _("{host}: already there: {forwards} in {file}")
     print_line(clean(wrote.format(host=args.host, forwards=words, file=path)))
     return 0
+
+
+def _require_known(name: str, file_paths: FilePaths) -> None:
+    """Raise TrayagentError if neither the configuration nor ssh_config nor the agent knows the host."""
+    from difflib import get_close_matches
+
+    from trayagent.config.dotted_key import dotted
+    from trayagent.config.load_file import load
+    from trayagent.ssh.ssh_config_text import aliases, host_patterns, is_named
+
+    hosts = load(file_paths.config_file).hosts
+    roots = file_paths.ssh_config_files
+    if name in hosts or is_named(host_patterns(roots), name) or _has_agent(name):
+        return
+    known = [*hosts, *(alias for root in roots for alias in aliases(root))]
+    close = get_close_matches(name, known, 1)
+    hint = f"If it is right, list the host in the configuration first: [{dotted('hosts', name)}]"
+    raise TrayagentError(
+        f"Neither ssh_config nor the configuration has a host {name!r}.",
+        code="unknown-host",
+        hint=f"Did you mean {close[0]}?" if close else hint,
+    )
+
+
+def _has_agent(name: str) -> bool:
+    """Report whether a running agent has the host, because it found a master of that name."""
+    try:
+        return bool(request("status", hosts=[name])["hosts"])
+    except TrayagentError:
+        return False
 
 
 def _given(name: str) -> Added:
