@@ -40,3 +40,15 @@ def test_other_waits_stay_as_they_are() -> None:
     other = [decision(1, "wait", address="gone"), decision(2, "wait", jump="gate", busy="yes")]
     old = {**decision(3, "wait"), "pairs": None}
     assert combined([*other, old]) == [*other, old]
+
+
+def test_a_login_that_is_due_is_one_line_until_it_starts() -> None:
+    """While `ssh -G` runs, each event decides again that the login is due. Only the first decision is shown."""
+    due = [decision(3, "control", address="gone", gone_ms=str(after)) for after in (21, 70, 95)]
+    dial = decision(4, "dial", address="gone", gone_ms="120", purpose="control")
+    running = [decision(second, "wait", control="running", silent_ms=str(second)) for second in (5, 6)]
+    assert combined([*due, dial, *running]) == [due[0], dial, running[0]]
+    lost_again = [decision(7, "control", address="gone"), decision(8, "control", probe="silent")]
+    assert combined(lost_again) == lost_again
+    waits = [decision(4, "wait", **BUSY), *due, decision(6, "wait", **BUSY), dial]
+    assert [one["verdict"] for one in combined(waits)] == ["wait", "dial"]

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 def combined(decisions: Sequence[Decision]) -> list[Decision]:
     """Return the decisions, with one for each wait for a turn, from its first decision to its last.
 
-    That one has the time of the first decision and the evidence of the last. Its `sentence` says how long it took.
+    That one has the time of the first decision and the evidence of the last. Its `sentence` says how long it took. Of
+    equal decisions in a row, only the first is returned: a login that waits for `ssh -G` is decided on at each event.
     """
     found: list[Decision] = []
+    decisions = [
+        one for one, before in zip(decisions, [None, *decisions], strict=False) if not _again(one, before)
+    ]
     at = 0
     while at < len(decisions):
         end = _end_of_turn(decisions, at)
@@ -48,6 +52,18 @@ def _end_of_turn(decisions: Sequence[Decision], begin: int) -> int:
         if end + 1 < len(decisions) and decisions[end]["verdict"] == "control" and _waits(decisions[end + 1]):
             end += 1
     return end
+
+
+def _again(decision: Decision, before: Decision | None) -> bool:
+    """Report whether a decision repeats the one before it, apart from the time that has passed."""
+    if before is None or decision["verdict"] not in {"control", "wait"} or _waits(decision):
+        return False
+    return _step(decision) == _step(before) and decision.get("pairs") is not None
+
+
+def _step(decision: Decision) -> tuple[int, str, list[list[str]]]:
+    pairs = [pair for pair in decision.get("pairs") or () if not pair[0].endswith("_ms")]
+    return decision["row"], decision["verdict"], pairs
 
 
 def _waits(decision: Decision) -> bool:
