@@ -927,6 +927,23 @@ def test_sessions_wait_for_their_far_relay(story: Story, code: str) -> None:
     assert not story.did(EndRoaming)
 
 
+def test_the_inner_master_of_another_agent_is_never_doubted(story: Story) -> None:
+    """Its connection ends at that agent's near relay, so no address and no silence shows that it is stale."""
+    story.connected(wish=ROAMS, scene=HOME, started_by_agent=False)
+    theirs = replace(story.living("web"), relayed=True)
+    story.ended("web")
+    story.post(e.MasterFound(story.t, "web", theirs))
+    story.after(60).forget()
+    story.network(NOTHING)
+    story.after(30).network(CAFE)
+    story.post(user_events.UserViewedStatus(story.t, ()))
+    story.after(600)
+    assert story.shown("web") == "connected"
+    assert not (story.did(Dial) or story.did(Kill) or story.did(SendProbe))
+    story.post(user_events.UserReconnect(story.t, ("web",)))
+    assert len(story.did(Dial)) == 1
+
+
 def test_sessions_wait_for_python_on_the_server(story: Story) -> None:
     """If python3 does not start on the server any more, `status` says so, and the agent keeps trying."""
     roaming(story)

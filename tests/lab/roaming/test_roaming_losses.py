@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -491,6 +492,24 @@ def test_the_far_relay_of_an_earlier_connection_ends_with_the_next_link(lab: Lab
     lab.join("cafe")
     until("one far relay is left", lambda: len(relays(lab)) == 1)
     until("its record, too", lambda: len(agent.records()["roaming"]) == 1)
+
+
+def test_another_agent_ends_no_inner_master(lab: Lab, agent: Agent) -> None:
+    """A second agent of the user adopts the inner master. It never ends it, since only the first can attach it."""
+    inner = roaming(lab, agent)["roaming"]["pid"]
+    session = Session(lab)
+    with Agent(lab, name="agent2") as other:
+        other.start(ROAMS)
+        assert other.wait_state(HOST, "connected")["pid"] == inner
+        agent.stop()
+        lab.switch("home", "cafe")
+        other.cli("status", "--json")
+        assert other.wait_state(HOST, "connected")["pid"] == inner
+        time.sleep(1.0)  # before, it had ended the inner master by now
+        assert alive(inner)
+        agent.start()
+        assert session.echoes()
+    assert session.end() == 0
 
 
 def drains(agent: Agent) -> list[dict[str, Any]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.agent.masters.ends_of_connection import with_ends
 from trayagent.agent.masters.own_control_path_links import is_own_link, leads_to, second_link
@@ -36,6 +38,8 @@ from trayagent.ssh.os.tcp_connection import flow_of
 _BIND_SUFFIX = len(".0123456789abcdef")  # ssh adds a dot and 16 random characters before it binds
 LIVING_S = 0.1  # if a listener has no visible process for longer than this, it is in another namespace
 _SCAN_AGAIN_S = 0.01
+# The socket from which an inner master's ProxyCommand gets its connection (`agent/roaming/inner_master.py`).
+_INNER_CONNECTION = re.compile(r"(/\S+)/connection-\d+-inner-\d+(?!\S)")
 FRESH_S = 5.0  # a younger master has just logged in, so it needs no probe
 
 
@@ -249,6 +253,8 @@ class Discovery:
         master = describe(socket.pid, socket.path, started_by_agent=started_by_agent, proven=proven)
         if master is None:
             return
+        if not started_by_agent and relayed_from(process.argv, other_than=self._file_paths.runtime_dir):
+            master = replace(master, relayed=True)
         name, answer = await self._name(master, state)
         host = self._shell.state.hosts.get(name)  # another scan may have found the master meanwhile
         known = answer is not None or started_by_agent or (host is not None and not host.unnamed)
@@ -327,6 +333,16 @@ class Discovery:
             return admission(host, state).open
         kept = self._records.hosts().get(name)
         return kept is None or not (kept.vpn or kept.networks)
+
+
+def relayed_from(argv: Sequence[str], *, other_than: Path) -> bool:
+    """Report whether an ssh with these arguments is the inner master of an agent with another runtime directory.
+
+    An agent keeps the connection of its own inner masters in its records, so it need not recognize them here. If these
+    records were lost, no agent can attach the connection again, and it is judged like any other.
+    """
+    found = (match for word in argv if (match := _INNER_CONNECTION.search(word)) is not None)
+    return any(Path(match[1]) != other_than for match in found)
 
 
 def _known_pids(state: State) -> frozenset[int]:

@@ -267,8 +267,13 @@ class Host(Struct, frozen=True):
 
     @property
     def suspect(self) -> bool:
-        """Whether something changed since the last proof that the master lives."""
-        return self.master is not None and self.doubt.began_at >= self.doubt.proof_at
+        """Whether something changed since the last proof that the master lives.
+
+        Never if another agent's near relay carries the master: neither an address nor silence says anything about it.
+        """
+        if self.master is None or self.master.relayed:
+            return False
+        return self.doubt.began_at >= self.doubt.proof_at
 
     @property
     def path_here(self) -> PathHere | None:

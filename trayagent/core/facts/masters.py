@@ -20,7 +20,8 @@ class Master(Struct, frozen=True):
     name of its program. `other_locals` are the local addresses of further connections of its transport. One of them
     may carry the master. `datagrams`: its transport also holds a UDP socket, leads to another program or cannot be
     read, so its connection may survive the loss of every address. Then `local` and `peer` are None. `lossy`: its login
-    had to send packets again.
+    had to send packets again. `relayed`: the near relay of another agent of this user carries it, so only that agent
+    can judge it.
     """
 
     pid: int
@@ -41,6 +42,7 @@ class Master(Struct, frozen=True):
     other_locals: frozenset[str] = frozenset()
     datagrams: bool = False
     lossy: bool = False
+    relayed: bool = False
 
     @property
     def rtt_s(self) -> float:

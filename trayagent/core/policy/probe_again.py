@@ -21,7 +21,13 @@ def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_
     """Probe the host's master if its last proof of life is older than `older_s` and the host may be contacted."""
     now = context.now
     host = owner_of_connection(host, context.state.hosts) or host
-    if host.master is None or host.suspect or host.doubt.probe is not None or host.unnamed:
+    if (
+        host.master is None
+        or host.master.relayed
+        or host.suspect
+        or host.doubt.probe is not None
+        or host.unnamed
+    ):
         return
     quiet = context.state.paused(host, now) or host.wish.connect == "never"
     if quiet or now - host.doubt.proof_at < older_s or not admission(host, context.state).open:

@@ -56,7 +56,7 @@ def step(context: Context, host: Host, master: Master, admitted: Admission) -> f
         host = _probe_old(context, host, master)
     if host.attempt is not None and host.attempt.purpose == "user" and host.attempt.ready is not None:
         return _beside_old(context, host, host.attempt, master, admitted)
-    if host.doubt.probe is not None and not host.suspect:
+    if host.doubt.probe is not None and not host.suspect and not master.relayed:
         silent_at = host.doubt.probe.sent_at + patience_s(master)
         if now < silent_at:
             return silent_at
