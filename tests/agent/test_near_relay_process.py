@@ -149,13 +149,13 @@ def test_a_relay_that_carries_something_is_adopted_and_never_ended(folder: Path)
         found.close()
         inner.close()  # a connection ends if its ssh ends before the first attach
         for _ in range(500):
-            found = await process.find(Listener())
+            found = await process_in(folder).find(Listener())
             if found is None:
                 break
             found.close()
             await asyncio.sleep(0.01)
         assert found is None
-        assert await process.find(Listener()) is None
+        assert await process_in(folder).find(Listener()) is None
 
     asyncio.run(check())
 

@@ -912,7 +912,9 @@ def test_the_last_outer_master_stays_for_the_sessions_without_a_control_path(sto
     assert len(story.did(Kill, name)) == 1
 
 
-@pytest.mark.parametrize("code", ["unsafe-folder", "far-relay-unseen", "far-relay-unreachable", "silent"])
+@pytest.mark.parametrize(
+    "code", ["near-relay-silent", "unsafe-folder", "far-relay-unseen", "far-relay-unreachable", "silent"]
+)
 def test_sessions_wait_for_their_far_relay(story: Story, code: str) -> None:
     """If the server gives no access to a far relay that may still run, `status` says so, and nothing ends."""
     roaming(story)

@@ -61,6 +61,12 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     (
         "attach-failed",
         None,
+        ("code=near-relay-silent",),
+        "the relay of its sessions on this machine does not answer: they wait",
+    ),
+    (
+        "attach-failed",
+        None,
         ("code=unsafe-folder",),
         "other users can open the directory of its relay on the server: its sessions wait",
     ),

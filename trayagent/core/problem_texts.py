@@ -104,7 +104,7 @@ def other_machine(name: str) -> Problem:
 
 
 def relay_unreachable(name: str, trouble: str | None) -> Problem:
-    """Return the problem of sessions that wait, because the server gives no access to their far relay.
+    """Return the problem of sessions that wait, because one of their relays cannot be reached.
 
     `trouble` is the code of the last failed attach.
     """
@@ -113,6 +113,9 @@ def relay_unreachable(name: str, trouble: str | None) -> Problem:
             title = f"python3 does not start on the server, so the sessions of {name} cannot continue"
             hint = f"Install it there again. To connect without them: trayagent reconnect --now {name}"
             return Problem("no-python", title, hint)
+        case "near-relay-silent":
+            title = f"The sessions of {name} wait: their near relay on this machine does not answer"
+            hint = f"It may be stopped: pgrep -f near_relay. To connect without them: trayagent reconnect --now {name}"
         case "unsafe-folder":
             title = (
                 f"The sessions of {name} wait: other users can open the far relay's directory on the server"

@@ -90,6 +90,23 @@ def test_the_near_relay_is_killed(lab: Lab, agent: Agent) -> None:
     assert Session(lab).end() == 0
 
 
+def test_the_near_relay_is_stopped_while_the_agent_starts(lab: Lab, agent: Agent) -> None:
+    """It does not answer the next agent, but its process lives. The session waits for it, and `status` says so."""
+    before = roaming(lab, agent)
+    session, near = Session(lab), near_pid(agent)
+    agent.kill9()
+    os.kill(near, signal.SIGSTOP)
+    try:
+        agent.start()
+        waits(agent, "relay-unreachable", before)
+        assert "near relay on this machine does not answer" in agent.cli("status").stdout
+    finally:
+        os.kill(near, signal.SIGCONT)
+    assert session.echoes()
+    assert roams(agent)["roaming"]["pid"] == before["roaming"]["pid"]
+    assert session.end() == 0
+
+
 def test_the_laptop_restarts(lab: Lab, agent: Agent) -> None:
     """If all processes on the laptop are killed, the first recovery gets the -R port back, which the far relay held."""
     before = roaming(lab, agent, 'remote = ["9022:localhost:22"]\n')

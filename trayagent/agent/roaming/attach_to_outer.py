@@ -16,7 +16,12 @@ from trayagent.agent.roaming.far_relay_without_python import Found
 from trayagent.agent.roaming.far_relay_without_python import check as check_without_python
 from trayagent.agent.roaming.install_far_relay import install_if_missing
 from trayagent.agent.roaming.lost_far_relays import LostConnections
-from trayagent.agent.roaming.near_relay_connection import NearRelayConnection
+from trayagent.agent.roaming.near_relay_connection import (
+    SILENT,
+    NearRelayConnection,
+    NearRelayError,
+    NearRelayListener,
+)
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.core.facts import actions as a
@@ -60,30 +65,53 @@ class OuterAttacher:
         self._ender = ender
         self._ports = ports
 
-    async def attach(self, action: a.AttachRoaming, host: Host) -> None:
-        """Move the link to a new outer master."""
+    async def attach(self, action: a.AttachRoaming, host: Host, listener: NearRelayListener) -> None:
+        """Move the link to a new outer master. `listener` gets the events of the near relay."""
         now, name, outer = time.monotonic, host.name, action.master
         pid = host.roaming.inner.pid if host.roaming is not None else 0
-        kept, near = self._records.roaming_of(pid), self._near_relay.connection
-        if kept is None or near is None:
+        kept = self._records.roaming_of(pid)
+        if kept is None:
             self._shell.post(RoamingEnded(now(), name, pid, "near-relay-lost"))
+            return
+        try:
+            near = await self._near(kept, listener)
+        except NearRelayError as error:
+            log.info("%s: %s", name, error.title)
+            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, _code_of(error)))
+            return
+        if near is None:
+            self._ender.end_lost(kept, "near-relay-lost")
             return
         if self._ports.carries(kept):
             self._note_address(kept, outer)
             sessions = carried_by(pid).sessions
             self._shell.post(RoamingAttached(now(), name, outer.pid, sessions, by_port=True))
             return
-        gone: Found | None = None
         try:
-            answer = await self.attached(near, kept, outer)
-            if answer.get("error") in _NO_PROGRAM and await self._is_installed_again(name, outer):
-                answer = await self.attached(near, kept, outer)
-            if answer.get("error") in _NO_PROGRAM:
-                gone = await check_without_python(self._present_path(name, outer), kept)
+            answer, gone = await self._tried(near, kept, name, outer)
         except (TrayagentError, OSError) as error:
             said = error.title if isinstance(error, TrayagentError) else str(error)
-            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, "no-channel", said))
+            self._shell.post(RoamingAttachFailed(now(), name, outer.pid, _code_of(error), said))
             return
+        await self._judge(kept, host, outer, answer, gone)
+
+    async def _tried(
+        self, near: NearRelayConnection, kept: KeptRoaming, name: str, outer: Master
+    ) -> tuple[dict[str, Any], Found | None]:
+        """Return the near relay's answer to an attach, and what is known of a server without python3."""
+        answer = await self.attached(near, kept, outer)
+        if answer.get("error") in _NO_PROGRAM and await self._is_installed_again(name, outer):
+            answer = await self.attached(near, kept, outer)
+        if answer.get("error") not in _NO_PROGRAM:
+            return answer, None
+        return answer, await check_without_python(self._present_path(name, outer), kept)
+
+    async def _judge(
+        self, kept: KeptRoaming, host: Host, outer: Master, answer: dict[str, Any], gone: Found | None
+    ) -> None:
+        """Post what an attach resulted in. If the far relay is proven gone, end the connection."""
+        now, name = time.monotonic, host.name
+        pid = host.roaming.inner.pid if host.roaming is not None else 0
         same = answer.get("machine") == kept.machine
         rebooted = same and answer.get("boot") != kept.far_boot
         if answer["ok"] is True and not rebooted:
@@ -94,10 +122,20 @@ class OuterAttacher:
         elif rebooted or gone in _PROVEN:
             await self._dead(kept, outer, "server-rebooted" if rebooted else str(gone))
             self._records.drop_roaming(kept.token[:16])
+        elif answer.get("error") == "unknown" and answer.get("machine") is None:
+            self._ender.end_lost(kept, "near-relay-lost")  # the near relay does not have it any more
         elif answer.get("error") in _NOT_FOUND and same:
             await self._not_found(kept, outer)
         else:
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, gone or str(answer.get("error"))))
+
+    async def _near(self, kept: KeptRoaming, listener: NearRelayListener) -> NearRelayConnection | None:
+        """Return the connection to the near relay, None if the process that carried this connection ended.
+
+        It may not have answered when the agent started. Raise NearRelayError.
+        """
+        near = self._near_relay.connection or await self._near_relay.find(listener)
+        return near if near is not None and near.greeting.instance == kept.near else None
 
     async def attached(self, near: NearRelayConnection, kept: KeptRoaming, outer: Master) -> dict[str, Any]:
         """Return the near relay's answer to an attach over a channel of this outer master.
@@ -129,9 +167,10 @@ class OuterAttacher:
 
     async def _not_found(self, kept: KeptRoaming, outer: Master) -> None:
         """End a connection if its far relay is proven gone. Otherwise report why the sessions wait."""
+        name = name_of(self._shell.state, kept)
         unproven: str | None
         try:
-            unproven = await check_gone(self._present_path(kept.host, outer), kept)
+            unproven = await check_gone(self._present_path(name, outer), kept)
         except FarError as error:
             unproven = error.code
         except (TrayagentError, OSError):
@@ -140,7 +179,6 @@ class OuterAttacher:
             await self._dead(kept, outer, "far-relay-lost")
             self._lost.mark(kept)  # it may hold remote forwards where the system does not list its socket
             return
-        name = name_of(self._shell.state, kept)
         self._shell.post(RoamingAttachFailed(time.monotonic(), name, outer.pid, unproven))
 
     async def _is_installed_again(self, name: str, outer: Master) -> bool:
@@ -182,6 +220,12 @@ class OuterAttacher:
         self._shell.post(RoamingAttachFailed(time.monotonic(), name, outer.pid, why))
         log.info("%s: the inner master %s ends: %s", kept.host, kept.inner, why)
         await self._ender.end_here(kept, why)
+
+
+def _code_of(error: Exception) -> str:
+    """Return the code of an attach that failed with this error."""
+    silent = isinstance(error, NearRelayError) and error.code == SILENT
+    return "near-relay-silent" if silent else "no-channel"
 
 
 def _may_be_same(host: Host, outer: Master) -> bool:

@@ -10,7 +10,7 @@ from trayagent.agent.masters.discovery import describe
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming.end_connection import ConnectionEnder
 from trayagent.agent.roaming.lost_far_relays import LostConnections
-from trayagent.agent.roaming.near_relay_connection import NearRelayError, NearRelayListener
+from trayagent.agent.roaming.near_relay_connection import SILENT, NearRelayError, NearRelayListener
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.restore_control_path import ControlPathRestorer
 from trayagent.agent.state.record_types import KeptRoaming
@@ -48,21 +48,26 @@ class EarlierConnections:
         `listener` gets the events of the near relay.
         """
         living: set[Any] = set()
+        silent = False
         self._lost.forget_old()
         try:
             near = await self._near_relay.find(listener)
             living = {one["id"] for one in await near.sessions()} if near is not None else set()
         except NearRelayError as error:
             log.warning("%s", error.title)
+            silent = error.code == SILENT
         for kept in self._records.roaming().values():
-            if not self._follow(kept, living):
+            # A silent near relay may only be stopped, so its connections wait: each attach looks for it again.
+            carried = silent or self._is_carried(kept, living)
+            if not carried or not self._follow(kept):
                 await self._clear(kept)
 
-    def _follow(self, kept: KeptRoaming, living: set[Any]) -> bool:
-        """Post the inner master of a connection if it still works. Return whether it does."""
+    def _is_carried(self, kept: KeptRoaming, living: set[Any]) -> bool:
         near = self._near_relay.connection
-        if near is None or kept.near != near.greeting.instance or kept.token[:16] not in living:
-            return False
+        return near is not None and kept.near == near.greeting.instance and kept.token[:16] in living
+
+    def _follow(self, kept: KeptRoaming) -> bool:
+        """Post the inner master of a connection if it still runs. Return whether it does."""
         if kept.inner is None or not self._lost.has_inner(kept):
             return False
         # Without its socket, an inner master still has its sessions.

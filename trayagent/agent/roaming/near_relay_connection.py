@@ -24,6 +24,8 @@ from trayagent.roaming.near_requests import OLDEST, VERSION
 log = logging.getLogger(__name__)
 
 LOCAL_S = 5.0  # the near relay answers within 1 ms, unless the machine is very busy
+SILENT = "silent"
+"""The code of an error if the relay does not answer. Its process lives, because it holds its socket."""
 _READ_BYTES = 64 * 1024
 _RETRY_S = 0.005
 
@@ -82,6 +84,9 @@ class NearRelayConnection:
         sock.setblocking(False)
         try:
             sock.connect(str(path))
+        except BlockingIOError:  # its queue is full, so it accepts nothing
+            sock.close()
+            raise _silent() from None
         except OSError:
             sock.close()
             return None
@@ -183,7 +188,7 @@ class NearRelayConnection:
             async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
-            raise NearRelayError("The near relay does not answer", code="silent") from None
+            raise _silent() from None
 
     async def _send(self, words: dict[str, Any], fds: Sequence[int]) -> None:
         line = memoryview(json.dumps(words).encode() + b"\n")
@@ -239,6 +244,10 @@ class NearRelayConnection:
         self.close()
         if greeted:
             self._listener.relay_lost()
+
+
+def _silent() -> NearRelayError:
+    return NearRelayError("The near relay does not answer", code=SILENT)
 
 
 def _refused(answer: dict[str, Any]) -> NearRelayError:

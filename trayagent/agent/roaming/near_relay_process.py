@@ -48,12 +48,22 @@ class NearRelayProcess:
 
         End a near relay that carries none, because its program may be outdated. Raise NearRelayError.
         """
-        connection = await NearRelayConnection.connect(self._path, listener)
-        if connection is not None and not await connection.sessions() and await connection.quit_if_idle():
-            connection.close()
-            connection = None
-        self.connection = connection
-        return connection
+        async with self._starting:
+            if self.connection is not None:
+                return self.connection
+            connection = await NearRelayConnection.connect(self._path, listener)
+            if connection is None:
+                return None
+            try:
+                idle = not await connection.sessions() and await connection.quit_if_idle()
+            except BaseException:
+                connection.close()
+                raise
+            if idle:
+                connection.close()
+                return None
+            self.connection = connection
+            return connection
 
     async def start(self, listener: NearRelayListener) -> NearRelayConnection:
         """Return the connection to the near relay, and start the relay if there is none.

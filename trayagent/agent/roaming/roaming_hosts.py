@@ -82,7 +82,7 @@ class RoamingHosts:
 
     def attach(self, action: a.AttachRoaming, host: Host) -> None:
         """Move the link to a new outer master."""
-        self._tasks.start(f"attach {action.master.pid}", self._attacher.attach(action, host))
+        self._tasks.start(f"attach {action.master.pid}", self._attacher.attach(action, host, self))
 
     def attach_by_port(self, action: a.AttachByPort, host: Host) -> None:
         """Move the link to the far relay's TCP port."""
