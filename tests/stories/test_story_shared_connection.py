@@ -147,3 +147,28 @@ def test_when_the_owner_roams_the_other_name_uses_the_inner_master(shared: Story
     assert shared.living("alias").pid == 900
     assert not shared.did(Dial, "alias")
     assert not [x for x in shared.actions if isinstance(x, Kill) and x.master.pid == 900]
+
+
+@pytest.mark.parametrize(("one", "other"), [("web", "alias"), ("alias", "web")])
+def test_a_disconnect_leaves_the_connection_to_the_other_name(shared: Story, one: str, other: str) -> None:
+    """The sessions of the other name continue. Its round of forwards closes those of the disconnected name."""
+    pid = shared.living("web").pid
+    shared.post(user_events.UserDisconnect(shared.t, (one,)), "disconnect")
+    assert shared.shown(one) == "idle"
+    assert shared.living(other).pid == pid
+    assert shared.shown(other) == "connected"
+    assert shared.did(EnsureForwards, other)
+    assert not [x for x in shared.actions if isinstance(x, Kill)]
+    shared.post(user_events.UserDisconnect(shared.t, (other,)), "disconnect")
+    assert [x.master.pid for x in shared.actions if isinstance(x, Kill)] == [pid]
+
+
+def test_a_reconnect_of_the_other_name_keeps_the_inner_master(shared: Story) -> None:
+    """The owner gets a new outer master, and the sessions continue."""
+    inner = Master(900, 7, "/cm/web", started_by_agent=True, direct=False)
+    outer = replace(shared.living("web"), control_path="/cm/web.outer")
+    shared.post(r.RoamingBegan(shared.t, "web", inner, outer), "web roams")
+    shared.after(60).forget()
+    shared.post(user_events.UserReconnect(shared.t, ("alias",)), "reconnect")
+    assert shared.did(Dial, "web")
+    assert not shared.did(Dial, "alias")

@@ -17,6 +17,7 @@ from trayagent.core.display_state import display_problem, display_state, unreach
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.user_events import UserReconnect, UserViewedStatus
 from trayagent.core.policy.logins.login_waits import may_be_scripted, would_be_refused
+from trayagent.core.policy.shared_connection import owner_of_connection
 from trayagent.ssh.os.control_sockets import clients_of
 
 
@@ -41,9 +42,10 @@ class ReconnectRequests:
         """Reconnect hosts; with `if_down`, only those without a working connection.
 
         `if_down` is for scripts, not for the user: it repeats no refused login and ends no suspended session.
-        `at_once`: end the old connections even if they answer.
+        `at_once`: end the old connections even if they answer. If a host uses the connection of another one, that one
+        is reconnected in its place.
         """
-        chosen = tuple(names) or self._default_names()
+        chosen = tuple(dict.fromkeys(self._owner(n) for n in names or self._default_names()))
         left_out = {} if names else self._left_out()
         if if_down:
             note_view(self._shell, self._schedule, chosen)
@@ -73,9 +75,15 @@ class ReconnectRequests:
                 outcome["took_ms"] = round((done - began) * 1e3, 1)
                 if not kept_inner:  # otherwise all sessions continue, through the new connection
                     outcome.update(self._sessions(host.name, before.get(host.name), sessions.get(host.name)))
-            if outcome["name"] in names and outcome.get("replaced"):
+            if names and outcome.get("replaced"):
                 self._agent_sockets.claim(outcome["name"])  # a reconnect request means that the user is here
         return {"hosts": outcomes, "left_out": left_out}
+
+    def _owner(self, name: str) -> str:
+        """Return the host whose connection a host uses: its own name, or another name of the account."""
+        host = self._host(name)
+        owner = owner_of_connection(host, self._shell.state.hosts) if host is not None else None
+        return owner.name if owner is not None else name
 
     def _sessions(self, name: str, old: int | None, before: int | None) -> dict[str, Any]:
         """Return how many sessions of a replaced master ended, or how many continue because the master drains."""

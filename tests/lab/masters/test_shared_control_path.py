@@ -99,8 +99,9 @@ def test_a_master_belongs_to_the_name_with_its_jump_host(lab: Lab, agent: Agent)
 def test_two_names_of_one_account_share_a_connection(lab: Lab, agent: Agent, first: str) -> None:
     """After a move one login restores the forwards of both names, whichever of them has the connection.
 
-    The other name says whose connection it uses, has no outage of its own, and shows no forward as given by hand. When
-    it gets its own ControlPath, it gets its own connection with its forwards.
+    The other name says whose connection it uses, has no outage of its own, and shows no forward as given by hand. Its
+    `reconnect` is one login, and its `disconnect` ends no connection. When it gets its own ControlPath, it gets its own
+    connection with its forwards.
     """
     lab.join("home")
     server = lab.sshd()
@@ -134,6 +135,13 @@ def test_two_names_of_one_account_share_a_connection(lab: Lab, agent: Agent, fir
     until("all forwards are open again", complete)
     assert server.logins() == logins + 1
     assert not {event["event"] for event in events.drain() if event["host"] == second} & HARM
+    assert f"{first}: connected" in agent.cli("reconnect", second).stdout
+    assert server.logins() == logins + 2
+    agent.cli("disconnect", second)
+    agent.wait_state(second, "idle")
+    assert agent.listed_host(first)["state"] == "connected"
+    agent.cli("reconnect", second)
+    until("all forwards are open for both", complete)
     own = lab.files.home / ".ssh" / "own"
     lab.ssh_config(
         {

@@ -29,6 +29,7 @@ from trayagent.core.policy.logins.login_limits_per_server import ended, forgiven
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.policy.probe_again import probe_again
+from trayagent.core.policy.shared_connection import let_go, other_user, owner_of_connection
 from trayagent.core.policy.staleness.end_idle_draining import end_draining
 from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import next_lookups
@@ -36,7 +37,7 @@ from trayagent.core.usable_routes import next_lookups
 
 def reconnect(context: Context, event: UserReconnect) -> None:
     """Connect again now. The user's request ends pauses, disconnects and back-offs of these hosts."""
-    for name in event.names:
+    for name in _without_guests(context, event.names):
         host = context.get(name)
         if host is None or host.unnamed or host.at_prompt:  # `at_prompt`: the user is already logging in
             continue
@@ -67,6 +68,17 @@ def reconnect(context: Context, event: UserReconnect) -> None:
         context.because(name, 0, "user", Evidence.of(request="reconnect"))
         if remembered:
             context.do(Remember(name))
+
+
+def _without_guests(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names, with the owner's in place of a name that uses the connection of a host that roams.
+
+    A login for that name would replace the inner master, and with it the sessions that survive a change of network.
+    """
+    hosts = context.state.hosts
+    owners = {n: owner_of_connection(h, hosts) for n in names if (h := context.get(n)) is not None}
+    roams = {n: owner.name for n, owner in owners.items() if owner is not None and owner.roaming is not None}
+    return tuple(dict.fromkeys(roams.get(name, name) for name in names))
 
 
 def login_begun(context: Context, event: LoginBegun) -> None:
@@ -150,6 +162,11 @@ def _take_down(context: Context, host: Host, request: str) -> None:
         give_up_attempt(context, context.state.hosts[name])
         host = context.state.hosts[name]
     context.because(name, 0, "user", Evidence.of(request=request))
+    other = other_user(host, context.state.hosts)
+    if host.master is not None and other is not None:
+        context.publish("disconnected", name, Evidence.of(user=request), pid=host.master.pid)
+        let_go(context, host, other)
+        return
     if host.master is not None:
         context.put(host, killing=host.killing | {host.master.pid})
         context.publish("disconnected", name, Evidence.of(user=request), pid=host.master.pid)

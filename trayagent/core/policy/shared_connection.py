@@ -67,17 +67,26 @@ def moves_away_at(host: Host, owner: Host) -> float | None:
 
 def leave(context: Context, host: Host, owner: Host) -> None:
     """Leave the connection to its owner. The host gets a connection of its own, with its forwards."""
-    states = tuple(replace(f, state="closed", error=None) for f in host.forwards.states)
     pid = host.master.pid if host.master is not None else None
     context.because(host.name, 0, "leaves", Evidence.of(pid=pid, owner=owner.name))
-    context.put(
-        host,
-        master=None,
-        path=None,
-        lost=host.wish.connect != "never",
-        forwards=replace(host.forwards.request(), states=states, unknown=()),
-    )
-    context.put(owner, forwards=owner.forwards.request())  # closes those of the host
+    host = context.put(host, lost=host.wish.connect != "never")
+    let_go(context, host, owner)
+
+
+def let_go(context: Context, host: Host, other: Host) -> Host:
+    """Leave the host's connection to another name that uses it, without the host's forwards. Return the host."""
+    states = tuple(replace(f, state="closed", error=None) for f in host.forwards.states)
+    forwards = replace(host.forwards.rest(), states=states, unknown=())
+    context.put(other, forwards=other.forwards.request())  # closes those of the host
+    return context.put(host, master=None, path=None, forwards=forwards)
+
+
+def other_user(host: Host, hosts: Mapping[str, Host]) -> Host | None:
+    """Return another name that uses the connection of a host that does not roam, None if the host uses it alone."""
+    if host.master is None or host.roaming is not None or host.draining is not None or host.unnamed:
+        return None
+    users = users_of_connection(host.master.pid, hosts)
+    return next((user for user in users if user.name != host.name and not user.ending), None)
 
 
 def _owner_name(hosts: Mapping[str, Host], name: str) -> str | None:
