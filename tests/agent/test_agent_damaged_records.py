@@ -62,7 +62,8 @@ WHOLE: dict[str, Any] = {
         "0123456789abcdef": {
             "host": "web01", "token": "0123456789abcdef.0123456789abcdef0123456789abcdef", "near": "n", "boot": BOOT,
             "path": "/run/cm", "outer_path": "/run/cm.1", "address": "192.0.2.9", "port": 22, "machine": "m",
-            "far_boot": "b", "far_path": "/run/b.roam", "roam_for_s": 43200.0, "inner": 44, "start": 8,
+            "far_boot": "b", "far_path": "/run/b.roam", "far_pid_ns": "4:1", "far_net_ns": "4:2",
+            "far_folder": "/run", "far_folder_id": "5:3", "roam_for_s": 43200.0, "inner": 44, "start": 8,
             "far_port": 60001, "lost_at": 1.7e9, "lost_path": True, "outer": 45, "outer_start": 9,
         },
     },
