@@ -30,8 +30,8 @@ LOG_FORWARDS = ",".join(
 )
 """The part of a master's LogVerbose that logs each forward that a client requests, and each result."""
 
-LOG_EXIT = "mux.c:mux_master_process_terminate():*"
-"""The part of a master's LogVerbose that logs `ssh -O exit`."""
+LOG_EXIT = "mux.c:mux_master_process_terminate():*,mux.c:mux_master_process_stop_listening():*"
+"""The part of a master's LogVerbose that logs `ssh -O exit` and `ssh -O stop`."""
 
 LOG_USE = "channels.c:channel_post_mux_listener():*,channels.c:channel_post_port_listener():*"
 """The part of a master's LogVerbose that logs each client and each connection to a forward, when it begins."""

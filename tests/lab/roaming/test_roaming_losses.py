@@ -495,6 +495,17 @@ def test_another_ssh_takes_the_control_path(lab: Lab, agent: Agent, how: str) ->
     until("no far relay is left", lambda: not relays(lab), LONG_S)
 
 
+def test_a_stopped_listener_is_no_disconnect(lab: Lab, agent: Agent) -> None:
+    """After `ssh -O stop` the inner master ends with its last session. Its host is connected and roams again."""
+    before = roaming(lab, agent)
+    session = Session(lab)
+    assert lab.laptop.run(["ssh", "-O", "stop", HOST]).returncode == 0
+    assert session.end() == 0
+    after = roams_anew(agent, before)
+    assert not after["held"]
+    assert Session(lab).end() == 0
+
+
 def test_the_far_relay_of_an_earlier_connection_ends_with_the_next_link(lab: Lab, agent: Agent) -> None:
     """The earlier connection ended while the laptop was away. Its host roams, and ends its far relay after the move."""
     inner = roaming(lab, agent)["roaming"]["pid"]

@@ -26,6 +26,8 @@ from trayagent.ssh.os.tcp_connection import closed_from_here
 _EXIT_STATUS_OF_EXIT = 255  # after `ssh -O exit`, but also after a death; the log distinguishes them
 # A background master is not the agent's child, so its exit status is unknown. SIGTERM leaves the same log otherwise.
 _EXIT_REQUEST = re.compile(r"^(?:debug\d: )?mux\.c:mux_master_process_terminate\(\):", re.MULTILINE)
+# After `ssh -O stop`, a master exits with its last session, with the same status as after `ssh -O exit`.
+_STOP_REQUEST = re.compile(r"^(?:debug\d: )?mux\.c:mux_master_process_stop_listening\(\):", re.MULTILINE)
 _POLITE_END = "Transferred: sent"  # ssh logs this text with VERBOSE at every orderly end, never after a kill
 
 
@@ -92,7 +94,7 @@ class MasterWatch:
         words = master_log.read(log)
         self._forget(pid)
         closed = not words.own and _closed_in_order(master)
-        requested = status == _EXIT_STATUS_OF_EXIT or _EXIT_REQUEST.search(words.own) is not None
+        requested = _exit_requested(words, status)
         for name in names:
             failure = _death(words, name, status)
             in_order = closed or ended_politely(words, name, status)
@@ -121,6 +123,13 @@ def _remove_dead(path: str) -> None:
     with contextlib.suppress(OSError):
         if is_dead(path):
             Path(path).unlink()
+
+
+def _exit_requested(words: SshOutput, status: int | None) -> bool:
+    """Report whether the log or the exit status of a master shows `ssh -O exit`."""
+    if _EXIT_REQUEST.search(words.own) is not None:
+        return True
+    return status == _EXIT_STATUS_OF_EXIT and _STOP_REQUEST.search(words.own) is None
 
 
 def ended_politely(words: SshOutput, host: str, status: int | None = None) -> bool:
