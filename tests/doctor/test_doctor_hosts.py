@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from trayagent.config import file_paths
 from trayagent.config.model import Agent, Config
+from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor import hosts
 from trayagent.doctor.findings import Finding
 from trayagent.doctor.gather_facts import Case
@@ -76,3 +80,25 @@ def test_sessions_beside_a_master_are_reported_unless_the_agent_ends_them(
     assert [(one.code, one.title) for one in found] == (
         [("ssh-beside", expected)] if beside == "show" else []
     )
+
+
+def test_inner_and_draining_masters_are_the_agents() -> None:
+    """`doctor` recognizes each master of the agent by its pid, so that it never suggests killing one."""
+    web = {"name": "web", "pid": 1, "roaming": {"pid": 2}, "draining": [{"pid": 3}]}
+    view = {"hosts": [web, {"name": "db", "pid": None, "roaming": None, "draining": []}]}
+    case = Case(file_paths.find(), {}, view=view)
+    assert case.agents_masters() == {1: "web", 2: "web", 3: "web"}
+
+
+def test_a_link_leads_to_the_master_of_a_control_path(tmp_path: Path) -> None:
+    """After a change of ControlPath, the path is a link to the socket of the living master."""
+    path, link = tmp_path / "old", tmp_path / "new"
+    link.symlink_to(path)
+    case = Case(
+        file_paths.find(), {}, resolved={"web": Resolved("web", "example.org", control_path=str(link))}
+    )
+    assert case.master("web") is None
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert case.master("web") == os.getpid()

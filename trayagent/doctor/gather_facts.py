@@ -69,7 +69,7 @@ class Case:
         """Return the pid and the host of each master in the agent's view, including inner and draining masters."""
         hosts = self.view["hosts"] if self.view is not None else []
         pids = {one["pid"]: host["name"] for host in hosts for one in host["draining"]}
-        pids |= {host["roaming"]["pid"]: host["name"] for host in hosts if host["roaming"] is not None}
+        pids |= {host["roaming"]["pid"]: host["name"] for host in hosts if host.get("roaming")}
         return pids | {host["pid"]: host["name"] for host in hosts if host["pid"] is not None}
 
     def master(self, name: str) -> int | None:

@@ -105,7 +105,7 @@ def test_a_changed_control_path_leads_to_the_living_master(lab: Lab, agent: Agen
 def test_a_changed_control_path_leads_to_a_roaming_connection(lab: Lab, agent: Agent) -> None:
     """If the host roams, plain ssh shares its inner master through the new path, also after a move and a restart.
 
-    `doctor` does not suggest killing that master, with and without the agent. The next inner master listens there.
+    The next inner master listens there.
     """
     lab.join("home")
     server = lab.sshd()
@@ -125,21 +125,18 @@ def test_a_changed_control_path_leads_to_a_roaming_connection(lab: Lab, agent: A
         {"web01": {**ADDRESS, "ControlPath": str(new)}, "alias": {**ADDRESS, "ControlPath": str(new)}}
     )
     until("the path leads to the master", lambda: shares(lab, server))
-    assert "kill" not in agent.cli("doctor").stdout
     assert "web01" in agent.cli("status", "alias").stdout
     events = agent.events()
     lab.switch("home", "cafe")
     events.wait("moved", "web01")
     assert shares(lab, server)
     agent.kill9()
-    assert "kill" not in agent.cli("doctor").stdout
     agent.start()
     assert inner() == pid
     assert shares(lab, server)
     assert agent.cli("reconnect", "--now", "web01").returncode == 0
     until("another master is there", lambda: new.is_socket() and not new.is_symlink())
     assert inner() != pid
-    assert shares(lab, server)
 
 
 def test_a_path_that_names_another_account_leads_to_no_other_master(lab: Lab, agent: Agent) -> None:
