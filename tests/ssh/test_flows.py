@@ -391,6 +391,7 @@ def test_the_kernel_shows_who_closed_a_connection_first(how: str, first: bool) -
         theirs, _ = server.accept()
         with theirs:
             assert not closed_from_here(local, peer)
+            assert closed_from_here(local, peer, or_open=True)
             if how == "reset":
                 theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if how != "exit":

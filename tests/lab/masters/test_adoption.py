@@ -66,11 +66,16 @@ def test_what_the_user_ends_stays_ended(lab: Lab, agent: Agent) -> None:
     assert "connecting" not in {e["event"] for e in events.drain(quiet_s=1.5)}
 
 
-def test_a_terminal_that_the_user_leaves_stays_closed(lab: Lab, agent: Agent) -> None:
+@pytest.mark.parametrize("options", [{}, {"ProxyJump": "203.0.113.12"}], ids=["direct", "jump"])
+def test_a_terminal_that_the_user_leaves_stays_closed(
+    lab: Lab, agent: Agent, options: dict[str, str]
+) -> None:
     """A terminal's own ssh is the master. `exit` makes the agent probe it, but the agent starts no new master."""
     lab.join("home")
     lab.sshd()
-    lab.ssh_config({"web01": {**BY_HAND, "ControlPersist": "no"}})
+    if options:
+        lab.sshd("203.0.113.12")
+    lab.ssh_config({"web01": {**BY_HAND, "ControlPersist": "no", **options}})
     agent.start("")
     events = agent.events()
     shell = lab.laptop.popen(["ssh", "-T", "web01", "sh"], stdin=PIPE)

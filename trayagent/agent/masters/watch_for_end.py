@@ -110,10 +110,12 @@ class MasterWatch:
 
 def _closed_in_order(master: Master) -> bool:
     """Report whether a master without a log ended while its connection worked."""
-    if not master.direct or master.local is None or master.peer is None:
+    if master.local is None or master.peer is None:
         return False
     try:
-        return closed_from_here((master.local, master.local_port), (master.peer, master.peer_port))
+        return closed_from_here(
+            (master.local, master.local_port), (master.peer, master.peer_port), or_open=not master.direct
+        )
     except NetlinkError:
         return False
 

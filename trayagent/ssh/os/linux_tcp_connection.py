@@ -145,17 +145,18 @@ def tcp_facts(flow: Flow) -> TcpFacts | None:
     )
 
 
-def closed_from_here(local: tuple[str, int], peer: tuple[str, int], *, scope: int = 0) -> bool:
+def closed_from_here(local: tuple[str, int], peer: tuple[str, int], *, or_open: bool = False) -> bool:
     """Report whether this machine was the first to close a connection that worked until then.
 
     Call it right after the program that had the connection ended. The kernel keeps such a connection until the peer has
     closed it as well. It forgets a connection at once that the peer reset, and it sends the end again if the network is
-    lost. Raise NetlinkError.
+    lost. `or_open`: a proxy had the connection, which closes it later, so an open connection counts, too. Raise
+    NetlinkError.
     """
     with Channel(NETLINK_SOCK_DIAG) as channel:
-        found = tcp_socket(channel, local, peer, bound=scope)
-    first = {FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSING}
-    return found is not None and found.state in first and found.retransmits == 0
+        found = tcp_socket(channel, local, peer)
+    wanted = {FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSING, *([ESTABLISHED] if or_open else [])}
+    return found is not None and found.state in wanted and found.retransmits == 0
 
 
 def retransmissions(inodes: AbstractSet[int]) -> dict[int, int]:

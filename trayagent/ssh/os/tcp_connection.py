@@ -19,7 +19,7 @@ if sys.platform == "darwin":
         local: tuple[str, int],  # noqa: ARG001  # same signature as on Linux
         peer: tuple[str, int],  # noqa: ARG001
         *,
-        scope: int = 0,  # noqa: ARG001
+        or_open: bool = False,  # noqa: ARG001
     ) -> bool:
         """Return False, because macOS does not show closed connections to other users."""
         return False
