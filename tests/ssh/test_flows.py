@@ -119,6 +119,40 @@ def test_a_forwarded_connection_on_a_lower_descriptor_is_not_the_own_one() -> No
     assert flow.peer_port == port
 
 
+# A program that passes a Unix socket to ssh (ProxyUseFdpass), which another process connects to the server.
+PASSES = """
+import os, socket, sys
+near, far = socket.socketpair()
+if os.fork():
+    far.close()
+    socket.send_fds(socket.socket(fileno=1), [b"0"], [near.fileno()])
+else:
+    near.close()
+    os.dup2(far.fileno(), 0)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.execvp("socat", ["socat", "FD:0", "TCP:" + sys.argv[1] + ":" + sys.argv[2]])
+"""
+
+
+def test_a_passed_unix_socket_carries_ssh_and_not_a_forwarded_connection(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """systemd-ssh-proxy passes such a socket to ssh. No TCP connection of that ssh is its own."""
+    program = ssh_config.folder / "passes.py"
+    program.write_text(PASSES)
+    command = f"ProxyCommand={sys.executable} {program} 127.0.0.1 %p"
+    pid = start_master("-o", command, "-o", "ProxyUseFdpass=yes").process.pid
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        listen = ssh_config.folder / "rfwd"
+        ssh_config.run("-O", "forward", "-R", f"{listen}:127.0.0.1:{target.getsockname()[1]}", "box")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(listen))
+            with target.accept()[0]:
+                assert flow_of(pid) is None
+
+
 def test_the_sessions_of_a_master_are_no_transport(ssh_config: SshConfig, start_master: StartMaster) -> None:
     """Programs with pipes to sessions of the master are not reported as its transport."""
     master = start_master()

@@ -5,7 +5,8 @@ its lowest TCP socket is that connection, and higher ones are forwarded connecti
 
 There is one exception. ssh receives a pre-connected socket (ProxyUseFdpass) through other descriptors, which it closes
 later. A forwarded connection may then get one of these lower numbers. It is recognized by its local port, because ssh
-listens on that port.
+listens on that port. The passed socket may also be a Unix socket or one of a virtual machine (systemd-ssh-proxy). Then
+no TCP connection of ssh carries it. It is recognized by its descriptor, which is lower than theirs.
 
 Behind a ProxyJump or ProxyCommand, ssh has pipes instead (see `linux_transport`), and the proxy has the TCP socket. A
 proxy without a TCP socket uses another master through a Unix socket. The other end of that socket shows which master.
@@ -76,6 +77,18 @@ _DEEPEST = 8
 # fifth of the agent's time at most.
 _LIST_AGAIN = 5
 _LIST_VALID_S = 0.1
+# The C library keeps these connections open after it read the user's name or the server's address.
+_NAME_SERVICES = (
+    "/var/lib/sss/",
+    "/run/nscd/",
+    "/var/run/nscd/",
+    "/run/nslcd/",
+    "/var/run/nslcd/",
+    "/run/systemd/",
+    "/run/samba/",
+    "/var/run/samba/",
+    "/run/dbus/",
+)
 _MOST_KNOWN = 4000
 _MOST_CARRIERS = 8
 
@@ -204,6 +217,8 @@ class _Search:
         if not held and is_hidden(pid, own):
             return None
         flow = next(self._tcp(pid, own, again=True), None)
+        if flow is not None and not held and self._has_other_socket(own, flow):
+            flow = None
         if len(_known.flows) > _MOST_KNOWN:
             _known.flows.clear()
         if flow is not None:
@@ -211,6 +226,22 @@ class _Search:
         else:
             _known.flows.pop(pid, None)
         return flow
+
+    def _has_other_socket(self, own: dict[int, str], flow: Flow) -> bool:
+        """Report whether ssh has a connection below its lowest TCP connection that may carry it instead.
+
+        A listener, a client of the master and a connection of the name service carry nothing.
+        """
+        first = next(inode for target in own.values() if (inode := inode_of(target)))
+        if first == flow.inode or first in _known.established.by_inode:
+            return False
+        found = unix_socket(self.channel, first)
+        if found is None:
+            return not tcp_sockets(self.channel, LISTEN, inodes={first})
+        if found.state != UNIX_ESTABLISHED or found.name or not found.peer:
+            return False
+        peer = unix_socket(self.channel, found.peer)
+        return peer is None or not peer.name.startswith(_NAME_SERVICES)
 
     def _stays(self, flow: Flow) -> bool:
         """Report whether a connection is still established and this machine still has its local address."""
