@@ -484,6 +484,7 @@ def test_another_ssh_takes_the_control_path(lab: Lab, agent: Agent, how: str) ->
         assert old.echoes()
         assert not alive(before["pid"])
         until("no other far relay is left", lambda: len(relays(lab)) == 2, LONG_S)
+        assert "no direct link" not in said(agent)
         agent.cli("disconnect", HOST)
     else:
         assert agent.cli("stop", "--masters").stdout == "The agent stops; it ended 2 masters.\n"

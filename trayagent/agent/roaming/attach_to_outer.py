@@ -146,7 +146,7 @@ class OuterAttacher:
         token_id, refused = kept.token[:16], False
         if kept.far_path:
             try:
-                local = self._file_paths.runtime_dir / f"connection-link-{outer.pid}"
+                local = self._file_paths.runtime_dir / f"connection-link-{outer.pid}-{token_id[:8]}"
                 async with far.direct_link(outer.control_path, kept.far_path, local) as link:
                     answer = await near.attach(token_id, [link.fileno()], within_s=ATTACH_S)
                 if answer["ok"] is True:
