@@ -58,6 +58,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ),
     ("attach-failed", None, ("code=other-machine",), "the name led to another machine: its sessions wait"),
     ("attach-failed", None, ("code=no-python",), "python3 does not start on the server: its sessions wait"),
+    ("attach-failed", None, ("code=no-shell",), "its server runs no commands for the account: its sessions wait"),
     (
         "attach-failed",
         None,

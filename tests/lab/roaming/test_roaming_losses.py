@@ -309,6 +309,25 @@ def test_others_can_open_the_directory_of_the_socket(lab: Lab, agent: Agent) -> 
     assert session.end() == 0
 
 
+@pytest.mark.parametrize("setting", ["MaxSessions 0", "ForceCommand cat"])
+def test_the_account_runs_no_commands_any_more(lab: Lab, agent: Agent, setting: str) -> None:
+    """No channel leads to the living far relay. The session waits, and `status` says why, until the setting is gone."""
+    no_links = "AllowStreamLocalForwarding no"
+    before = roaming(lab, agent, config=(no_links,))
+    session, server = Session(lab), lab.servers[0]
+    server.configure([no_links, setting])
+    server.stop()  # the open connections stay
+    server.start()
+    lab.switch("home", "cafe")
+    waits(agent, "relay-unreachable", before)
+    assert "ForceCommand, MaxSessions and the login shell" in agent.cli("status").stdout
+    server.configure([no_links])
+    server.stop()
+    server.start()
+    lab.switch("cafe", "office")
+    assert session.echoes()
+
+
 @pytest.mark.parametrize("python", [True, False])
 def test_the_next_login_is_in_a_container(lab: Lab, agent: Agent, python: bool) -> None:
     """The container has the same machine-id, but neither the home directory nor the sockets. The session waits."""

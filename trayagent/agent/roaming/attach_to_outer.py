@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from typing import Any
@@ -33,10 +35,13 @@ from trayagent.core.facts.roaming_events import (
     RoamingEnded,
 )
 from trayagent.errors import TrayagentError
+from trayagent.ssh.mux.errors import MuxError
 from trayagent.ssh.os.carried import carried_by
+from trayagent.ssh.remote import run_script
 
 log = logging.getLogger(__name__)
 
+SLOW_S = 5.0  # an attach takes one round trip and the start of python3
 ATTACH_S = 65.0  # the near relay gives up after 60 s
 # The near relay's codes for a channel on which no far relay answered: the command ended, or printed only an error.
 _NO_PROGRAM = frozenset({"closed", "no-marker"})
@@ -157,7 +162,7 @@ class OuterAttacher:
                 log.info("%s: no direct link: %s", kept.host, error)
         channel = await far.open_channel(self._present_path(kept.host, outer), token_id)
         try:
-            answer = await near.attach(token_id, channel.fds, within_s=ATTACH_S)
+            answer = await _attached_by(channel, near, token_id, self._present_path(kept.host, outer))
         finally:
             channel.close()
         if answer["ok"] is True and refused:
@@ -222,8 +227,29 @@ class OuterAttacher:
         await self._ender.end_here(kept, why)
 
 
+async def _attached_by(
+    channel: far.Channel, near: NearRelayConnection, token_id: str, control_path: str
+) -> dict[str, Any]:
+    """Return the near relay's answer to an attach over a channel.
+
+    Raise FarError if no answer comes soon, and the server runs no commands: a forced command may keep the channel open.
+    """
+    attach = asyncio.ensure_future(near.attach(token_id, channel.fds, within_s=ATTACH_S))
+    try:
+        await asyncio.wait({attach}, timeout=SLOW_S)
+        if not attach.done():
+            with contextlib.suppress(MuxError):  # the line may be slow
+                if await run_script.run(control_path, "true") is None:
+                    raise FarError("no-shell")
+        return await attach
+    finally:
+        attach.cancel()
+
+
 def _code_of(error: Exception) -> str:
     """Return the code of an attach that failed with this error."""
+    if isinstance(error, FarError):
+        return error.code
     silent = isinstance(error, NearRelayError) and error.code == SILENT
     return "near-relay-silent" if silent else "no-channel"
 

@@ -12,10 +12,17 @@ from trayagent.core.facts.network import Network
 from trayagent.core.facts.time_constants import NEVER
 
 NO_ACCESS = frozenset(
-    {"no-python", "unsafe-folder", "far-relay-unseen", "far-relay-unreachable", "near-relay-silent"}
+    {
+        "no-python",
+        "unsafe-folder",
+        "far-relay-unseen",
+        "far-relay-unreachable",
+        "near-relay-silent",
+        "no-shell",
+    }
 )
 """The codes of a failed attach after which both relays may still run, but one of them cannot be reached."""
-NO_CHANNEL = frozenset({"no-channel", "closed", "no-marker", "silent", "no-shell", "no-answer"})
+NO_CHANNEL = frozenset({"no-channel", "closed", "no-marker", "silent", "no-answer"})
 """The codes of a failed attach for which the server ran no command on the outer master."""
 
 
