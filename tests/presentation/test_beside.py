@@ -51,3 +51,18 @@ def test_the_hint_fits_the_signals_that_each_ssh_ignores_and_what_the_agent_can_
         "To end it: kill -HUP 7. The agent ends it once its server answers",
         "To end them: kill -KILL 8; kill -HUP 9. The agent cannot prove from this network that they are dead",
     ]
+
+
+def test_the_hint_says_why_the_agent_leaves_a_dead_ssh_alone() -> None:
+    """It promises no end where the agent may not do it. A suspended ssh ignores every command until it continues."""
+    reasons = ("paused", "never", "networks", "vpn", "suspended")
+    sessions = [
+        session(pid, None, stale=True, agent_ends="cannot", why_not=why) for pid, why in enumerate(reasons, 5)
+    ]
+    assert [*beside_hints({"beside": sessions})] == [
+        "To end it: kill -HUP 5. The agent leaves it alone during the pause",
+        'To end it: kill -HUP 6. The agent leaves it alone, because of connect = "never"',
+        "To end it: kill -HUP 7. The agent leaves it alone on this network, because of the key networks",
+        "To end it: kill -HUP 8. The agent ends it once its VPN is up and its server answers",
+        "It is suspended. Once it continues, the agent ends it",
+    ]

@@ -11,6 +11,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts.actions import DialBare, Kill
 from trayagent.core.facts.draining import Beside, Draining
 from trayagent.core.facts.hosts import Wish
+from trayagent.core.facts.user_events import UserPause
 from trayagent.core.facts.vpns import Vpn
 from trayagent.core.view import AgentFacts, view
 
@@ -207,3 +208,67 @@ def test_a_limit_that_is_set_later_applies_at_once(story: Story) -> None:
     story.network(CAFE)
     story.after(3600)
     assert controls(story, name) == []
+
+
+def shown(story: Story) -> list[tuple[str, str | None]]:
+    """Return for each ssh beside a master whether the agent ends it, and why not."""
+    hosts = view(story.state, AgentFacts("0", 1, ""), {}, str, story.t)["hosts"]
+    return [(one["agent_ends"], one["why_not"]) for host in hosts for one in host["beside"]]
+
+
+@pytest.mark.parametrize("limit", LIMITED)
+def test_the_view_says_which_limit_keeps_the_agent_from_ending_an_ssh(story: Story, limit: str) -> None:
+    """It promises no end where `networks`, `vpn` or `never` of the host forbid it."""
+    story.network(HOME)
+    story.post(
+        e.Configured(story.t, {OWNER: LIMITED[limit]}, (Vpn("corp", interface="tun*"),), end_beside=True)
+    )
+    story.started()
+    found(story, peer=SERVER, local="192.168.10.2", made_at=-30)
+    story.after(60).network(CAFE)
+    assert shown(story) == [("cannot", limit)]
+
+
+def test_the_view_promises_no_end_during_a_pause(story: Story) -> None:
+    """The agent ends the ssh after the pause."""
+    at(story, HOME)
+    story.post(e.Configured(story.t, {OWNER: Wish(listed=True)}, end_beside=True))
+    name = found(story, peer=SERVER, local="192.168.10.2", made_at=-30)
+    story.post(UserPause(story.t, (), 300.0))
+    story.after(60).network(CAFE)
+    assert shown(story) == [("cannot", "paused")]
+    assert controls(story, name) == []
+    story.after(300)
+    assert shown(story) == [("when-proven", None)]
+    assert controls(story, name) == [True]
+
+
+def test_a_suspended_ssh_is_ended_only_once_it_continues(story: Story) -> None:
+    """A suspended ssh could not restore its terminal, and a frozen one would die when its address may be back."""
+    at(story, HOME)
+    story.post(e.Configured(story.t, {OWNER: Wish(listed=True)}, end_beside=True))
+    name = found(story, peer=SERVER, local="192.168.10.2", made_at=-30)
+    story.stopped.add(name)
+    story.after(60).network(CAFE)
+    story.after(3600)
+    assert shown(story) == [("cannot", "suspended")]
+    assert controls(story, name) == []
+    story.stopped.clear()
+    story.after(5)
+    assert shown(story) == [("when-proven", None)]
+    story.ready(name, bare=True, host_key=None, trusted=False)
+    assert len(story.did(Kill, name)) == 1
+
+
+def test_an_ssh_that_is_suspended_during_the_control_is_not_ended(story: Story) -> None:
+    """The agent reads again whether it is suspended just before it would end it."""
+    at(story, HOME)
+    name = found(story, peer=SERVER, local="192.168.10.2", made_at=-30)
+    story.after(60).network(CAFE)
+    story.stopped.add(name)
+    story.after(1).ready(name, bare=True, host_key=None, trusted=False)
+    story.after(60).network(HOME)
+    story.stopped.clear()
+    story.after(60)
+    assert controls(story, name) == [True]
+    assert not story.did(Kill, name)

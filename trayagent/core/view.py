@@ -16,6 +16,7 @@ from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.begin_roaming import why_not_roaming
+from trayagent.core.policy.limits_beside_master import left_alone
 from trayagent.core.policy.wanted_connection import configured_forwards
 from trayagent.core.problem_texts import vpn_problem
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
@@ -58,7 +59,7 @@ def view(
     `names`: include only these hosts (empty: all hosts).
     """
     draining = _draining(state, wall)
-    beside = _beside(state)
+    beside = _beside(state, now)
     until = state.paused_until if state.paused_until is not None and state.paused_until > now else None
     return {
         "schema": SCHEMA,
@@ -265,13 +266,14 @@ def _draining(state: State, wall: Wall) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _beside(state: State) -> dict[str, list[dict[str, Any]]]:
+def _beside(state: State, now: float) -> dict[str, list[dict[str, Any]]]:
     """Return the ssh sessions beside the masters, by host, oldest first."""
     found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for host in state.hosts.values():
         draining = host.draining
         if draining is None or draining.beside is None or host.master is None:
             continue
+        why_not = _why_not_ended(host, state, now)
         shown = {
             "pid": host.master.pid,
             "terminal": draining.beside.terminal or None,
@@ -279,26 +281,35 @@ def _beside(state: State) -> dict[str, list[dict[str, Any]]]:
             "stale": host.doubt.gone_at is not None,
             "unproven": host.master.datagrams,
             "signal": draining.beside.signal,
-            "agent_ends": _agent_ends(host, state),
+            "agent_ends": "no" if not state.end_beside else "when-proven" if why_not is None else "cannot",
+            "why_not": why_not,
         }
         found.setdefault(draining.owner, []).append((draining.made_at, shown))
     return {owner: [one for _, one in sorted(all_, key=lambda x: x[0])] for owner, all_ in found.items()}
 
 
-def _agent_ends(host: Host, state: State) -> str:
-    """Return whether the agent ends an ssh beside a master once it is proven dead ("when-proven", "no" or "cannot").
+def _why_not_ended(host: Host, state: State, now: float) -> str | None:
+    """Return why the agent does not end an ssh beside a master at present, None if it ends it once it is proven dead.
 
-    "cannot": nothing shows what carries it, no control is possible from this network, or the last one failed.
+    "unproven": nothing shows what carries it, no control is possible from this network, or the last one failed.
     """
+    if left_alone(host, state.hosts):
+        return "never"
     if not state.end_beside:
-        return "no"
+        return None
+    if state.paused(host, now):
+        return "paused"
     if host.master is not None and host.master.datagrams:
-        return "cannot"
+        return "unproven"
     admitted = admission(host, state)
-    stale = host.doubt.gone_at is not None and admitted.open
-    if stale and (host.bare_retry.kind is not None or not control_possible(host, admitted)):
-        return "cannot"
-    return "when-proven"
+    if admitted.code in {"network-not-allowed", "vpn-down"}:
+        return "networks" if admitted.code == "network-not-allowed" else "vpn"
+    if host.doubt.gone_at is None or admitted.code not in {None, "not-here"}:
+        return None
+    if host.doubt.observed is not None and host.doubt.observed.stopped:
+        return "suspended"
+    possible = admitted.open and host.bare_retry.kind is None and control_possible(host, admitted)
+    return None if possible else "unproven"
 
 
 def _end(ip: str | None, port: int) -> str | None:

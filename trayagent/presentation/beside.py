@@ -43,31 +43,67 @@ def beside_hints(host: Mapping[str, Any]) -> Iterator[str]:
             "If it hangs, end it: {commands}", "If they hang, end them: {commands}", len(unproven)
         )
         yield words.format(commands=_commands(unproven))
-    stale = [one for one in host.get("beside", ()) if one["stale"]]
-    for ends in ("no", "when-proven", "cannot"):
-        sessions = [one for one in stale if one.get("agent_ends", "no") == ends]
-        if sessions:
-            yield _hint(ends, len(sessions)).format(commands=_commands(sessions))
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in host.get("beside", ()):
+        if one["stale"]:  # an older agent reports no reason
+            ends = one.get("agent_ends", "no")
+            why = one.get("why_not") or ("unproven" if ends == "cannot" else ends)
+            groups.setdefault(why, []).append(one)
+    for why, sessions in groups.items():
+        yield _hint(why, len(sessions)).format(commands=_commands(sessions))
 
 
-def _hint(ends: str, count: int) -> str:
-    if ends == "when-proven":
-        return ngettext(
-            "To end it: {commands}. The agent ends it once its server answers",
-            "To end them: {commands}. The agent ends them once their server answers",
-            count,
-        )
-    if ends == "cannot":
-        return ngettext(
-            "To end it: {commands}. The agent cannot prove from this network that it is dead",
-            "To end them: {commands}. The agent cannot prove from this network that they are dead",
-            count,
-        )
-    return ngettext(
-        'To end it: {commands}. To let the agent do that: beside = "end" under [agent]',
-        'To end them: {commands}. To let the agent do that: beside = "end" under [agent]',
-        count,
-    )
+def _hint(why: str, count: int) -> str:
+    """Return the sentence for why the agent does not end the sessions, or for when it does."""
+    match why:
+        case "when-proven":
+            return ngettext(
+                "To end it: {commands}. The agent ends it once its server answers",
+                "To end them: {commands}. The agent ends them once their server answers",
+                count,
+            )
+        case "vpn":
+            return ngettext(
+                "To end it: {commands}. The agent ends it once its VPN is up and its server answers",
+                "To end them: {commands}. The agent ends them once their VPN is up and their server answers",
+                count,
+            )
+        case "suspended":
+            return ngettext(
+                "It is suspended. Once it continues, the agent ends it",
+                "They are suspended. Once they continue, the agent ends them",
+                count,
+            )
+        case "paused":
+            return ngettext(
+                "To end it: {commands}. The agent leaves it alone during the pause",
+                "To end them: {commands}. The agent leaves them alone during the pause",
+                count,
+            )
+        case "never":
+            return ngettext(
+                'To end it: {commands}. The agent leaves it alone, because of connect = "never"',
+                'To end them: {commands}. The agent leaves them alone, because of connect = "never"',
+                count,
+            )
+        case "networks":
+            return ngettext(
+                "To end it: {commands}. The agent leaves it alone on this network, because of the key networks",
+                "To end them: {commands}. The agent leaves them alone on this network, because of the key networks",
+                count,
+            )
+        case "unproven":
+            return ngettext(
+                "To end it: {commands}. The agent cannot prove from this network that it is dead",
+                "To end them: {commands}. The agent cannot prove from this network that they are dead",
+                count,
+            )
+        case _:
+            return ngettext(
+                'To end it: {commands}. To let the agent do that: beside = "end" under [agent]',
+                'To end them: {commands}. To let the agent do that: beside = "end" under [agent]',
+                count,
+            )
 
 
 def _commands(sessions: list[Mapping[str, Any]]) -> str:

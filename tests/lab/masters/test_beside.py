@@ -91,7 +91,8 @@ def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -
 def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent) -> None:
     """The agent ends a dead session soon after the move, and not a living one through another interface.
 
-    A dead session to a host that may not be contacted here stays, even if its remote command names another host.
+    A dead session to a host that may not be contacted here stays, even if its remote command names another host. One
+    that is suspended stays, too.
     """
     lab.join("home", interface="eth0", metric=900)
     lab.sshd()
@@ -101,7 +102,9 @@ def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent)
         lab.join("cafe", interface="wlan0", metric=100)
         dead = bypass(lab)
         nested = bypass(lab, name="db", words=("#", HOST))
+        suspended = bypass(lab)
         try:
+            suspended.send_signal(signal.SIGSTOP)
             agent.start(f'{END}[hosts.db]\nnetworks = ["Home"]\n')
             agent.wait_state(HOST, "connected")
             events = agent.events()
@@ -114,13 +117,16 @@ def test_a_dead_session_is_ended_and_a_living_one_is_not(lab: Lab, agent: Agent)
             assert living.poll() is None
             assert answers(living)
             assert nested.poll() is None
+            assert suspended.poll() is None
+            assert "It is suspended." in agent.cli("status").stdout
             assert limited.logins() == 1
             assert "Connection closed by" not in limited.said()
         finally:
             dead.kill()
             living.kill()
-            nested.kill()
-            nested.communicate()
+            for child in (nested, suspended):
+                child.kill()
+                child.communicate()
 
 
 def test_an_ssh_that_waited_for_a_stale_master_is_ended_at_the_next_move(lab: Lab, agent: Agent) -> None:

@@ -15,15 +15,19 @@ from trayagent.core.facts.time_constants import (
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
-    STOPPED_CHECK_S,
     TENTATIVE_S,
 )
 from trayagent.core.policy.admission import Admission
-from trayagent.core.policy.logins.login_waits import Wait
 from trayagent.core.policy.staleness.judge_control import control_of, stale_or_wait, start_or_await_control
 from trayagent.core.policy.staleness.positive_control import is_positive
 from trayagent.core.policy.staleness.silence_limits import patience_s, silent_after_s
-from trayagent.core.policy.staleness.verdict import Verdict, living_master, observed_since, sooner
+from trayagent.core.policy.staleness.verdict import (
+    Verdict,
+    living_master,
+    observed_since,
+    sooner,
+    while_stopped,
+)
 from trayagent.core.policy.staleness.wait_for_retransmission import (
     graces_needed,
     retransmission_near,
@@ -55,7 +59,7 @@ def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: 
     if now >= silent_at:
         if not observed_since(host, silent_at):
             return Verdict(7, "observe", evidence)
-        first = _stopped(host, evidence, now) or _second_question(host, evidence)
+        first = while_stopped(host, evidence, now) or _second_question(host, evidence)
         if first is not None:
             return first
     control = control_of(host)
@@ -99,18 +103,7 @@ def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
 
 def _excused(host: Host, master: Master, evidence: Evidence, now: float) -> Verdict | None:
     """Return the verdict to wait while silence proves nothing, else None."""
-    return _stopped(host, evidence, now) or _hearing(host, evidence, now) or _flowing(host, master, now)
-
-
-def _stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
-    """Return the verdict to wait while a process of the connection is suspended and cannot read answers, else None."""
-    observed = host.doubt.observed
-    if observed is None or not observed.stopped:
-        return None
-    check_at = observed.at + STOPPED_CHECK_S
-    stopped = Wait("stopped", Evidence.of(stopped="yes"))
-    evidence = evidence + stopped.evidence
-    return Verdict(6, "wait" if now < check_at else "observe", evidence, check_at, queued=True, wait=stopped)
+    return while_stopped(host, evidence, now) or _hearing(host, evidence, now) or _flowing(host, master, now)
 
 
 def _hearing(host: Host, evidence: Evidence, now: float) -> Verdict | None:

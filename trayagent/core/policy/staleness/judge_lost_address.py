@@ -10,7 +10,7 @@ from trayagent.core.facts.time_constants import ADDRESS_GONE_S, ADRIFT_CHECK_S, 
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.staleness.judge_control import control_of, stale_or_wait, start_or_await_control
 from trayagent.core.policy.staleness.positive_control import is_positive
-from trayagent.core.policy.staleness.verdict import Verdict, observed_since, sooner
+from trayagent.core.policy.staleness.verdict import Verdict, observed_since, sooner, while_stopped
 
 
 def judge_lost_address(host: Host, state: State, admitted: Admission, gone_at: float, now: float) -> Verdict:
@@ -23,6 +23,10 @@ def judge_lost_address(host: Host, state: State, admitted: Admission, gone_at: f
     # The kernel may have moved the connection (MPTCP). Query the kernel again before anything is done.
     if not observed_since(host, gone_at):
         return Verdict(4, "observe", evidence)
+    # A suspended ssh cannot restore its terminal, and no signal ends one in a frozen control group.
+    beside = host.draining is not None and host.draining.beside is not None
+    if beside and (suspended := while_stopped(host, evidence, now)) is not None:
+        return suspended
     control, check_at = control_of(host), None
     begun_at = max(gone_at, control.started_at) if control is not None else gone_at
     if host.doubt.observed is not None and host.doubt.observed.adrift and now < begun_at + ADRIFT_S:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.time_constants import STOPPED_CHECK_S
 from trayagent.core.policy.logins.login_waits import Wait
 
 Do = Literal[
@@ -65,3 +66,14 @@ def living_master(host: Host) -> Master:
 def observed_since(host: Host, at: float) -> bool:
     """Report whether the kernel was queried about the connection at `at` (monotonic) or later."""
     return host.doubt.observed is not None and host.doubt.observed.at >= at
+
+
+def while_stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
+    """Return the verdict to wait while a process of the connection is suspended and cannot read answers, else None."""
+    observed = host.doubt.observed
+    if observed is None or not observed.stopped:
+        return None
+    check_at = observed.at + STOPPED_CHECK_S
+    stopped = Wait("stopped", Evidence.of(stopped="yes"))
+    evidence = evidence + stopped.evidence
+    return Verdict(6, "wait" if now < check_at else "observe", evidence, check_at, queued=True, wait=stopped)
