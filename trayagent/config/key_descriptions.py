@@ -77,7 +77,9 @@ TABLES = (
                 "Such a session hangs after a change of network, because the agent cannot replace it. With `end`, the "
                 "agent ends it once its local address is gone and its server answers from the new network. Its "
                 "terminal is free at once, and autossh or a unit starts it again. This also applies to ssh of hosts "
-                "that are not listed. The agent never ends a session whose address is still there.",
+                'that are not listed. The `connect = "never"`, `vpn` and `networks` of a listed host apply to each '
+                "ssh that may lead to it: by its name, its address or a jump host. The agent never ends a session "
+                "whose address is still there. It leaves a suspended session (Ctrl-Z) alone until it continues.",
             ),
             Key(
                 "notify",
