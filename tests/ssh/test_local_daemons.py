@@ -29,6 +29,8 @@ PIPE = subprocess.PIPE
         ("exec 2>log; cat", "exec cat <log", False),
         # The cat in the background has the same pipes, and its parent is gone.
         ("exec 3<&0; (cat <&3 &); exec sleep 60", "", True),
+        ("exec 9<>/dev/ptmx; cat", "", True),
+        ("exec 9</dev/null; cat", "", False),
     ],
 )
 def test_only_what_leads_to_another_process_counts(

@@ -40,14 +40,14 @@ def alive(pid: int, start_ticks: int) -> bool:
     return found is not None and found[2] == start_ticks
 
 
-def pids_of(uid: int) -> Iterator[int]:
-    """Yield the pid of each process of a user."""
+def pids_of(uid: int | None = None) -> Iterator[int]:
+    """Yield the pid of each process of a user; None: of all users."""
     with os.scandir(_PROC) as entries:
         for entry in entries:
             if not entry.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
-                if entry.stat().st_uid == uid:
+                if uid is None or entry.stat().st_uid == uid:
                     yield int(entry.name)
 
 
@@ -101,6 +101,7 @@ def is_readable(pid: int) -> bool:
     """
     try:
         os.listdir(f"{_PROC}/{pid}/fd")  # noqa: PTH208 - see `descriptors`
+        os.readlink(f"{_PROC}/{pid}/exe")  # noqa: PTH115  # root without CAP_SYS_PTRACE may list, but not read
     except PermissionError:
         return False
     except OSError:

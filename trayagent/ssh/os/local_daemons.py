@@ -34,14 +34,23 @@ else:
 
     from trayagent.netlink.channel import NETLINK_SOCK_DIAG, Channel
     from trayagent.netlink.unix_diag import unix_socket
-    from trayagent.ssh.os.linux_process import descriptors, inode_of, pids_of, program_of, read, socket_inodes
+    from trayagent.ssh.os.linux_process import (
+        descriptors,
+        inode_of,
+        is_readable,
+        pids_of,
+        program_of,
+        read,
+        socket_inodes,
+    )
     from trayagent.ssh.os.linux_transport import is_known, pipe_ends
 
     def leads_to_others(processes: Collection[Process], *users: int) -> bool:
-        """Report whether one of these processes has a Unix socket, a pipe or a FIFO that leads to another process.
+        """Report whether one of these processes has a Unix socket, pipe, FIFO or device that leads to another process.
 
         `users` are the pids of the ssh processes that use them. What is open as the standard errors does not count: it
-        leads to a log. A FIFO always counts, because its other end may be opened later. Raise NetlinkError.
+        leads to a log. A FIFO always counts, because its other end may be opened later. So does a character device,
+        such as a terminal, apart from those that lead nowhere. Raise NetlinkError.
         """
         errors = {descriptors(one.pid).get(_STDERR, "") for one in processes}
         held = {
@@ -50,7 +59,7 @@ else:
             for fd, target in descriptors(one.pid).items()
             if target not in errors
         }
-        if any(_is_fifo(pid, fd, target) for (pid, fd), target in held.items()):
+        if any(_is_fifo_or_device(pid, fd, target) for (pid, fd), target in held.items()):
             return True
         family = {one.pid for one in processes} | set(users)
         if _pipe_leads_out({inode for t in held.values() if (inode := inode_of(t, "pipe"))}, family):
@@ -77,16 +86,21 @@ else:
         flow = flow_of(carrier)
         return may_be_elsewhere(carrier, flow.carrier_pid if flow is not None else None)
 
-    def _is_fifo(pid: int, fd: int, target: str) -> bool:
+    def _is_fifo_or_device(pid: int, fd: int, target: str) -> bool:
+        if not target.startswith("/") or target in _NOWHERE:
+            return False
         try:
-            return target.startswith("/") and stat.S_ISFIFO(os.stat(f"/proc/{pid}/fd/{fd}").st_mode)  # noqa: PTH116
+            mode = os.stat(f"/proc/{pid}/fd/{fd}").st_mode  # noqa: PTH116
         except OSError:
             return False
+        return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
     def _pipe_leads_out(pipes: set[int], family: set[int]) -> bool:
         """Report whether an end of these pipes is not held within a family, or also outside of it.
 
-        Only a process that started after the oldest of the family can have inherited a pipe.
+        Only a process that started after the oldest of the family can have inherited a pipe. A script may have left
+        such a process behind before it became socat. If this user cannot read that process (setuid), its process group
+        shows it.
         """
         if not pipes:
             return False
@@ -95,8 +109,6 @@ else:
         read_ = frozenset[int]().union(*(one.into for one in ends))
         if not pipes <= written & read_:
             return True
-        if all(program_of(pid) in _CARRIERS for pid in family):
-            return False  # these programs pass no descriptors on
         since = min((found.start_ticks for pid in family if (found := read(pid)) is not None), default=0)
         for pid in pids_of(os.getuid()):
             found = read(pid) if pid not in family and pid != os.getpid() else None
@@ -104,9 +116,18 @@ else:
                 outside = pipe_ends(pid)
                 if pipes & (outside.out | outside.into):
                     return True
-        return False
+        groups = {group for pid in family if (group := _group(pid)) is not None}
+        others = (pid for pid in pids_of() if pid not in family and _group(pid) in groups)
+        return not all(map(is_readable, others))
+
+    def _group(pid: int) -> int | None:
+        try:
+            return os.getpgid(pid)
+        except OSError:
+            return None
 
     _STDERR = 2
+    _NOWHERE = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
 
 
 _CARRIERS = frozenset(
