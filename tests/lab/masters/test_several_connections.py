@@ -81,6 +81,25 @@ def test_the_loss_of_the_tunnels_address_is_noticed_at_once(two_networks: Lab, a
     assert events.wait("connected", HOST)["pid"] != pid
 
 
+def test_a_carrier_that_a_script_left_behind_keeps_the_master(two_networks: Lab, agent: Agent) -> None:
+    """A script leaves the work to a socat in the background and becomes one itself, whose address is gone later."""
+    lab = two_networks
+    carrier = f"socat 'FD:5!!FD:6' TCP:{SERVER}:22,so-bindtodevice=eth0"
+    script = lab.files.home / "way"
+    script.write_text(
+        f"#!/bin/sh\nexec 5<&0 6>&1\n(exec {carrier} &)\n"
+        f"exec socat -u TCP:{SERVER}:{API},so-bindtodevice=wlan0 OPEN:/dev/null\n"
+    )
+    script.chmod(0o755)
+    lab.ssh_config({HOST: {**OPTIONS, "ProxyCommand": str(script)}})
+    agent.start(CONFIG)
+    pid = agent.wait_state(HOST, "connected")["pid"]
+    events = agent.events()
+    lab.leave("home")
+    assert events.wait("master-kept", HOST)["pid"] == pid
+    assert not HARM & {event["event"] for event in events.drain()}
+
+
 def test_the_target_of_a_remote_forward_carries_nothing(two_networks: Lab) -> None:
     """The address of a forwarded connection is gone. The ProxyCommand cannot be read, so the master is kept."""
     lab = two_networks
