@@ -387,7 +387,7 @@ def test_a_status_page_that_no_browser_opens_is_shown_in_a_terminal(
     """The terminal shows the path of the page, and the status. Without a terminal, the menu shows the path."""
     printed, programs = tmp_path / "printed", tmp_path / "bin"
     programs.mkdir()
-    # The terminal runs its command with nobody at the keyboard.
+    # The terminal runs its command, and no key is pressed.
     for name, script in (
         ("xdg-open", "exit 3"),
         ("term", f'shift; "$@" < /dev/null > {printed}.part 2>&1; mv {printed}.part {printed}'),

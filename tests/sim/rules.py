@@ -348,7 +348,7 @@ class Rules:
                 assert carried, self.says(inner.host, "its sessions wait forever")
 
     def _has_outer_or_may_not(self, owner: str, inner: Inner) -> None:
-        """Check that the sessions of an inner master that drains do not wait for a host that nobody connects."""
+        """Check that the sessions of an inner master that drains do not wait for a host that the agent leaves idle."""
         world, role = self.world, self.world.roles[owner]
         host = world.state.hosts.get(owner)
         if host is None or host.user.held or world.state.paused(host, world.clock.now):

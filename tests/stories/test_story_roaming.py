@@ -877,7 +877,7 @@ def test_an_idle_host_is_connected_if_data_gets_no_answer(story: Story) -> None:
 
 
 def test_an_idle_host_stays_idle_without_sessions_or_after_a_disconnect(story: Story) -> None:
-    """Without open sessions nobody waits for the host. A login in progress is given up when the last one ends."""
+    """Without open sessions the host is not connected. A login in progress is given up when the last one ends."""
     name = idle_owner(story)
     story.network(CAFE)
     story.post(r.RoamingEnded(story.t, name, 900, "closed"))

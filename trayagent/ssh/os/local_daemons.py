@@ -90,7 +90,7 @@ else:
         if not target.startswith("/") or target in _NOWHERE:
             return False
         try:
-            mode = os.stat(f"/proc/{pid}/fd/{fd}").st_mode  # noqa: PTH116
+            mode = os.stat(f"/proc/{pid}/fd/{fd}").st_mode  # noqa: PTH116 - see `descriptors`
         except OSError:
             return False
         return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
