@@ -54,6 +54,7 @@ from trayagent.agent.roaming.inner_master import InnerMasters
 from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.roaming_hosts import RoamingHosts
+from trayagent.agent.roaming.terminal_login import RoamingLogins
 from trayagent.agent.session_slots import SessionSlots
 from trayagent.agent.state.host_records import remembered
 from trayagent.agent.state.machine_ids import file_mark
@@ -158,6 +159,7 @@ class Agent:
             decision_log=decision_log,
             views=views,
             logins=self._logins,
+            roaming_logins=RoamingLogins(parts, self._roaming),
             schedule=schedule,
             agent_sockets=agent_sockets,
             resolver=resolver,

@@ -49,7 +49,7 @@ class CurrentConfiguration:
                 reap=host.reap,
                 roam=config.agent.roam if host.roam is None else host.roam,
                 roam_for_s=config.agent.roam_for_s,
-                roam_port=None if host.roam_port is None else str(host.roam_port),
+                roam_port=None if host.roam_port is None or host.roam is False else str(host.roam_port),
             )
             for name, host in config.hosts.items()
         }

@@ -18,6 +18,7 @@ from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.masters.ssh_beside_master import BesideSessions
 from trayagent.agent.reconnect_request import ReconnectRequests, note_view
+from trayagent.agent.roaming.terminal_login import RoamingLogins
 from trayagent.agent.state.resolve_when_needed import Resolver
 from trayagent.agent.view_updates import Views
 from trayagent.core.facts.hosts import Host
@@ -60,6 +61,7 @@ class AgentHandler:
         decision_log: DecisionLog,
         views: Views,
         logins: InteractiveLogins,
+        roaming_logins: RoamingLogins,
         schedule: DiscoverySchedule,
         agent_sockets: AgentSocketLinks,
         resolver: Resolver,
@@ -72,6 +74,7 @@ class AgentHandler:
         self._decision_log = decision_log
         self._views = views
         self._logins = logins
+        self._roaming_logins = roaming_logins
         self._schedule = schedule
         self._agent_sockets = agent_sockets
         self._host_names = HostNames(shell, resolver)
@@ -107,6 +110,10 @@ class AgentHandler:
                 )
             case "login" | "logged-in":
                 return await self._log_in(op, args)
+            case "login-inner":
+                return await self._roaming_logins.begin(args["host"], args["pid"])
+            case "logged-in-inner":
+                return await self._roaming_logins.end(args["login"], args["status"])
             case "stop":
                 return await self._stop(masters=args.get("masters", False))
             case _:

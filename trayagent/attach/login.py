@@ -52,6 +52,7 @@ def log_in(host: str, print_line: Callable[[str], None]) -> int:
     outcome = _outcome(host, begun["attempt"], status)
     if outcome["state"] == "connected" and outcome["pid"] is not None and status == 0:
         print_line(_("{host}: connected").format(host=host))
+        _log_in_to_roam(host, print_line)
         return 0
     if status == -signal.SIGTERM:
         hint = f"Log in again: trayagent login {host}"
@@ -67,6 +68,26 @@ def log_in(host: str, print_line: Callable[[str], None]) -> int:
     if outcome["state"] == "connected":
         title = _("{problem} (the old connection is kept)").format(problem=title)
     raise TrayagentError(title, hint=problem["hint"])
+
+
+def _log_in_to_roam(host: str, print_line: Callable[[str], None]) -> None:
+    """Log in once more if the host's sessions are to continue on other networks. It stays connected in any case."""
+    try:
+        begun = _request("login-inner", None, host=host, pid=os.getpid())
+    except TrayagentError:  # the agent is older than this command
+        return
+    if begun["words"] is not None:
+        said = _(
+            "{host}: a second login follows. It may ask for another code. After that, moves need no login"
+        )
+        print_line(said.format(host=host))
+        # ssh runs a short helper in $SHELL; the user's own shell may read a profile first
+        status = _run(begun["words"], {**begun["env"], **os.environ, "SHELL": "/bin/sh"}, Path(begun["log"]))
+        begun = _request("logged-in-inner", None, login=begun["login"], status=status)
+    if begun.get("roams"):
+        print_line(_("{host}: its sessions continue on other networks").format(host=host))
+    elif begun["reason"] is not None:
+        print_line(_("{host}: does not roam: {reason}").format(host=host, reason=agent_text(begun["reason"])))
 
 
 def _check_that_ssh_can_prompt(env: Mapping[str, str]) -> None:

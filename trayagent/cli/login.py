@@ -16,8 +16,9 @@ def add(commands: Any) -> None:
         help="log in to a host at the terminal",
         description="Connects a host that asks for a password, a code, a passphrase or a new host key. ssh asks you "
         "in this terminal; trayagent neither reads nor stores what you type. The agent keeps the connection when "
-        "you close the terminal. After a change of network the host waits for you again. Starts an agent if none "
-        "is running.",
+        "you close the terminal. After a change of network the host waits for you again, unless it roams by "
+        "its roam_port. Then a second login follows the first one, and may ask you again. Starts an agent if none is "
+        "running.",
     )
     parser.add_argument("host", metavar="HOST", help="any name that ssh understands")
     parser.set_defaults(carry_out=login)

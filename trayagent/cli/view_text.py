@@ -91,8 +91,10 @@ def _name(host: dict[str, Any]) -> str:
 
 
 def _state(host: dict[str, Any], signs: Signs) -> str:
-    roams = host["state"] == "connected" and host.get("roaming") is not None
-    return clean(states.word(host["state"])) + (f" {signs['separator']} {_('roams')}" if roams else "")
+    word, roaming = clean(states.word(host["state"])), host.get("roaming")
+    if host["state"] != "connected" or roaming is None:
+        return word
+    return f"{word} {signs['separator']} {_('roams (port)') if roaming.get('by') == 'port' else _('roams')}"
 
 
 def _since(host: dict[str, Any], now: datetime, *, watching: bool) -> str:

@@ -33,6 +33,12 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("bare-control", None, ("draining",), "the old address is gone: the agent checks whether the server answers"),
     ("kill", None, ("draining",), "the server answers and the old connection's address is gone: it was ended"),
     # Hosts that roam.
+    (
+        "roaming-begins",
+        None,
+        ("at=terminal",),
+        "you logged in: a second login follows at the terminal, so that moves need none",
+    ),
     ("roaming-begins", None, (), "connected: the agent now sets up roaming"),
     ("roams", None, ("port=none",), "the host roams, but its roam_port is taken on the server: moves use ssh"),
     ("roams", None, ("outer=none",), "sessions from before the agent started wait until the host is connected"),
@@ -44,12 +50,14 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
         ("code=no-session",),
         "the server allows no more sessions on its connection (MaxSessions): roaming begins later",
     ),
+    ("stays-plain", None, ("code=given-up",), "you ended the second login: no roaming until the next login"),
+    ("stays-plain", None, ("code=no-port",), "its roam_port is taken on the server: no roaming until the next login"),
     ("stays-plain", None, ("lasting=True",), "its server cannot keep sessions across networks: no roaming"),
     ("stays-plain", None, (), "roaming could not begin: the agent tries again later"),
     ("attach", None, (), "the agent moves the sessions to the new connection"),
     ("attached", None, ("by=port",), "its new connection is ready, and its sessions stay on the direct port"),
     ("attached", None, (), "its sessions continue"),
-    ("attached-by-port", None, (), "its sessions continue through the direct port, before the login is complete"),
+    ("attached-by-port", None, (), "its sessions continue through the direct port, which needs no login"),
     (
         "port-failed",
         None,
@@ -106,6 +114,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("leaves", None, (), "its ControlPath changed: it leaves the connection that it shared"),
     ("adopt", None, (), "a master was found: the agent adopts it"),
     ("name-removed", None, (), "you removed its name: its connection is kept while it lives, without a new login"),
+    ("ended", None, ("by=port",), "the connection of the last login ended, and the direct port carries the sessions"),
     ("ended", None, ("suspect=True",), "its connection ended while it was in doubt"),
     ("ended", None, ("by_request=True",), "you ended its connection (ssh -O exit)"),
     (

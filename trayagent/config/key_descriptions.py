@@ -93,7 +93,7 @@ TABLES = (
                 "allows it.",
                 "A shell, an rsync or a forwarded connection continues. [Roaming](docs/roaming.md) says what the "
                 "server needs. The key `roam` of a host overrides this one. A host whose login needs you "
-                "does not roam.",
+                "roams only with `roam_port`.",
             ),
             Key(
                 "roam_for",
@@ -190,7 +190,9 @@ TABLES = (
                 "roams continue sooner after a move.",
                 "The relay on the server listens there, and accepts only this laptop's sessions. One connection uses "
                 "one port. If the port is taken or a firewall blocks it, the sessions continue over the ssh "
-                "connection, as without this key. It applies to connections that begin to roam after the change. First "
+                "connection, as without this key. A host whose login needs you also roams with this key, unless "
+                "`roam` is `false`: `trayagent login` then asks you twice, and moves need no login. It applies to "
+                "connections that begin to roam after the change. First "
                 "read [what the port bypasses](docs/security.md#the-direct-port).",
                 "60001",
             ),

@@ -64,6 +64,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.DrainingFound: on_draining.found,
     e.Carried: on_draining.carried,
     r.RoamingBegan: on_roaming.began,
+    r.RoamingLoginBegun: on_roaming.login_begun,
     r.RoamingNotPossible: on_roaming.not_possible,
     r.RoamingFound: on_roaming.found,
     r.RoamingAttached: on_roaming.attached,

@@ -12,6 +12,7 @@ from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import Admission, admission
+from trayagent.core.policy.attach_by_port import awaits_port, carried_by_port
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.login_waits import Wait, before_login
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
@@ -73,6 +74,9 @@ def display_state(host: Host, state: State, now: float) -> DisplayState:
     owner = judging_owner(host, state, now)
     if owner is not None:
         return _with_master(owner, state, now)
+    by_port = _by_port(host, state)
+    if by_port is not None:
+        return by_port
     if host.master is not None:
         return _with_master(host, state, now)
     if _logging_in(host):
@@ -86,6 +90,17 @@ def display_state(host: Host, state: State, now: float) -> DisplayState:
         failed = host.problem is not None and STATE_OF.get(host.problem.code) == "failed"
         return "failed" if failed else "needs-sign-in"
     return _after_failure(host, state, now)
+
+
+def _by_port(host: Host, state: State) -> DisplayState | None:
+    """Return the state of a host whose sessions the far relay's port carries or may soon carry, else None."""
+    if host.roaming is None or host.roaming.port is None or (host.master is not None and not host.suspect):
+        return None
+    admitted = admission(host, state, by_user=host.by_user)
+    if carried_by_port(host, admitted):
+        return "connected"
+    waits = host.master is None and host.attempt is None and admitted.open and login_needs_user(host)
+    return "connecting" if waits and awaits_port(host, admitted) else None
 
 
 def display_problem(
@@ -119,7 +134,10 @@ def _problem(host: Host, state: State, now: float, shown: DisplayState) -> Probl
         refused = host.problem if host.retry.kind in REFUSED_KINDS else None
         return refused_next_time(host, refused) if refused else host.problem or host.agent_socket
     admitted = admission(host, state, by_user=host.by_user)
+    if carried_by_port(host, admitted):
+        return host.agent_socket
     waits = host.master is None and host.attempt is None and login_needs_user(host)
+    waits = waits and not awaits_port(host, admitted)
     only_user = host.problem is not None and STATE_OF.get(host.problem.code) in NEEDS_USER
     # Such a host does not come back automatically, not even on another network.
     stuck = host.master is None and (waits or only_user)
@@ -245,9 +263,13 @@ def _state_of_problem(host: Host) -> DisplayState:
     return STATE_OF.get(host.problem.code, "waiting")
 
 
-def display_forwards(host: Host) -> tuple[ForwardState, ...]:
+def display_forwards(host: Host, state: State) -> tuple[ForwardState, ...]:
     """Return the forwards to show with a host. While its connection is in doubt, show none of them as open."""
-    if host.suspect or (host.roaming is not None and not host.linked):
+    if host.roaming is not None and host.roaming.by_port_since is not None:
+        doubtful = not carried_by_port(host, admission(host, state))
+    else:
+        doubtful = host.suspect or (host.roaming is not None and not host.linked)
+    if doubtful:
         # An open forward is of no use while its connection is in doubt.
         return tuple(replace(f, state="closed") if f.state != "failed" else f for f in host.forwards.states)
     if host.forwards.states or not host.wish.listed:

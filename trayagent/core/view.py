@@ -14,6 +14,7 @@ from trayagent.core.facts.roaming import Roaming
 from trayagent.core.facts.state import State
 from trayagent.core.facts.vpns import VpnObservation
 from trayagent.core.policy.admission import admission
+from trayagent.core.policy.attach_by_port import carried_by_port
 from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.begin_roaming import why_not_roaming
 from trayagent.core.policy.limits_beside_master import left_alone
@@ -158,7 +159,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "local": _end(master.local, master.local_port) if master is not None else None,
         "peer": _end(master.peer, master.peer_port) if master is not None else None,
         "interface": host.path.egress if host.path is not None else None,
-        "forwards": [_forward(f, by_hand=f.forward in given) for f in display_forwards(host)],
+        "forwards": [_forward(f, by_hand=f.forward in given) for f in display_forwards(host, state)],
         "unknown_listens": list(host.forwards.unknown),
         "ended_listens": _ended_listens(host),
         "attempt": host.retry.count,
@@ -189,10 +190,11 @@ def _roaming(host: Host, state: State, wall: Wall) -> dict[str, Any] | None:
     if roaming is None:
         return None
     lost_at = _path_lost_at(host, state)
+    away_since = roaming.away_since if roaming.away_since is not None else lost_at
     return {
         "pid": roaming.inner.pid,
         "attached": host.linked and lost_at is None,
-        "away_since": _wall(roaming.away_since if roaming.away_since is not None else lost_at, wall),
+        "away_since": _wall(away_since, wall),
         "moves": roaming.moves,
         "sessions": roaming.sessions,
         "by": "port" if roaming.by_port_since is not None else "channel",
@@ -209,10 +211,13 @@ def _no_port(host: Host, roaming: Roaming) -> str | None:
 
 
 def _path_lost_at(host: Host, state: State) -> float | None:
-    """Return since when the outer master cannot reach its server. Return None if that is not known.
+    """Return since when the link cannot reach the server. Return None if that is not known.
 
     The near relay notices the loss only when a session sends data. The address and the routes show it earlier.
     """
+    if host.roaming is not None and host.roaming.by_port_since is not None:
+        carried = carried_by_port(host, admission(host, state))
+        return None if carried else max(host.roaming.by_port_since, state.network_at)
     if not host.suspect:
         return None
     if host.doubt.gone_at is not None:

@@ -82,6 +82,8 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
     "attached": {"host": HOST},
     "login": {"host": HOST, "pid": A_PID},
     "logged-in": {"host": HOST, "attempt": AN_ATTEMPT, "status": A_STATUS},
+    "login-inner": {"host": HOST, "pid": A_PID},
+    "logged-in-inner": {"login": AN_ATTEMPT, "status": A_STATUS},
     "stop": {"masters": MASTERS},
 }
 

@@ -95,7 +95,8 @@ def words_of(host: Mapping[str, Any]) -> str:
     if host["state"] == "paused" and host["pid"] is not None:
         return _("paused, still connected")
     if host["state"] == "connected" and host.get("roaming") is not None:
-        return _("connected · roams")
+        by_port = host["roaming"].get("by") == "port"
+        return _("connected · roams (port)") if by_port else _("connected · roams")
     return word(host["state"])
 
 

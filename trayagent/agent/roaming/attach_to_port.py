@@ -22,10 +22,15 @@ from trayagent.ssh.os.carried import carried_by
 
 log = logging.getLogger(__name__)
 
-CONNECT_S = 10.0
+CONNECT_S = 6.0  # the kernel sends the first packet again after 1 s and 3 s
 ATTACH_S = 10.0
 # A network that has just come up often loses the first packet, and the kernel would send it again only after 1 s.
 _SECOND_S, _SECOND_MAX_S = 0.15, 1.0
+_KEEP_ALIVE = {
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPINTVL": 20,
+    "TCP_KEEPCNT": 3,
+}  # idle for 60 s, then lost after 60 s more
 # The near relay's codes after which nothing is to be reported: a channel attached first, or the connection ended.
 _OVERTAKEN = frozenset({"replaced", "over", "unknown"})
 
@@ -57,11 +62,16 @@ class PortAttacher:
         """Move the link of a host to the far relay's port."""
         pid = host.roaming.inner.pid if host.roaming is not None else 0
         kept, near = self._records.roaming_of(pid), self._near_relay.connection
-        if kept is None or near is None or not near.greeting.ports:
+        if kept is None:
             return
         token_id = kept.token[:16]
         self._by_port.discard(token_id)
-        code = await self._attached(action, near, token_id)
+        if near is None:
+            code: str | None = "near-relay-silent"
+        elif not near.greeting.ports:
+            code = "near-relay-old"
+        else:
+            code = await self._attached(action, near, token_id)
         if code is None:
             sessions = carried_by(pid).sessions
             self._shell.post(RoamingAttachedByPort(time.monotonic(), host.name, sessions))
@@ -84,6 +94,16 @@ class PortAttacher:
         return None if answer["ok"] is True else str(answer.get("error"))
 
 
+def keep_alive(sock: socket.socket) -> None:
+    """Have the kernel check the connection while it is idle, as ssh's ServerAlive does for a master.
+
+    Without an outer master, nothing else would notice that a router forgot the connection.
+    """
+    for option, value in _KEEP_ALIVE.items():
+        if (number := getattr(socket, option, None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, number, value)
+
+
 async def _connected(address: str, port: int, second_s: float) -> socket.socket:
     """Return a connection. Try a second one after `second_s`, in case a packet is lost. Raise OSError."""
     once = partial(_connect, address, port)
@@ -99,6 +119,7 @@ async def _connect(address: str, port: int) -> socket.socket:
     one.setblocking(False)
     try:
         use_for_link(one)
+        keep_alive(one)
         async with asyncio.timeout(CONNECT_S):
             await asyncio.get_running_loop().sock_connect(one, found[4])
     except BaseException:

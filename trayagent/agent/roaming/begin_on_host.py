@@ -25,6 +25,7 @@ from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_connection import NearRelayConnection, NearRelayListener
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.restore_control_path import record_master
+from trayagent.agent.roaming.terminal import Terminal
 from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.agent.state.records import Begun
 from trayagent.core.facts import actions as a
@@ -85,11 +86,16 @@ class RoamingStarter:
         self._attacher = attacher
         self._ender = ender
 
-    async def begin(self, action: a.BeginRoaming, host: Host, listener: NearRelayListener) -> None:
-        """Start an inner master through a plain one. `listener` gets the events of the near relay."""
+    async def begin(
+        self, action: a.BeginRoaming, host: Host, listener: NearRelayListener, terminal: Terminal | None
+    ) -> None:
+        """Start an inner master through a plain one, if `terminal` is given there.
+
+        `listener` gets the events of the near relay.
+        """
         now, master = time.monotonic, action.master
         try:
-            await self._began(host, master, listener)
+            await self._began(host, master, listener, terminal)
         except NotPossibleError as failed:
             log.info("%s does not roam: %s", host.name, failed.said)
             self._shell.post(
@@ -100,7 +106,9 @@ class RoamingStarter:
             self._shell.post(RoamingNotPossible(now(), host.name, master.pid, "unknown", said))
             raise
 
-    async def _began(self, host: Host, master: Master, listener: NearRelayListener) -> None:
+    async def _began(
+        self, host: Host, master: Master, listener: NearRelayListener, terminal: Terminal | None
+    ) -> None:
         resolved = self._checked(host)
         with _reasons():
             await self._lost.end_all(host.name, master)
@@ -117,7 +125,7 @@ class RoamingStarter:
             )
             self._records.set_roaming(kept)
             try:
-                await self._connected(near, kept, host, resolved, master)
+                await self._connected(near, kept, host, resolved, master, terminal)
             except BaseException:
                 if not self._is_in_place(kept):
                     self._lost.mark(kept)
@@ -138,8 +146,14 @@ class RoamingStarter:
             raise NotPossibleError("path", said, lasting=True)
         return resolved
 
-    async def _connected(
-        self, near: NearRelayConnection, kept: KeptRoaming, host: Host, resolved: Resolved, master: Master
+    async def _connected(  # each argument is a part of the connection
+        self,
+        near: NearRelayConnection,
+        kept: KeptRoaming,
+        host: Host,
+        resolved: Resolved,
+        master: Master,
+        terminal: Terminal | None,
     ) -> None:
         token_id = kept.token[:16]
         connection: socket.socket | None = None
@@ -155,12 +169,16 @@ class RoamingStarter:
             kept.far_path = str(served.words.get("path", ""))[:_MAX_PATH]
             note_view(kept, served)
             self._records.set_roaming(kept)
+            if terminal is not None and not kept.far_port:  # each change of network would need a login
+                raise NotPossibleError(
+                    "no-port", "Its login needs you, and its roam_port is taken on the server"
+                )
             connection = await near.start(kept.token, kept.roam_for_s, host.name)
             answer = await self._attacher.attached(near, kept, master)
             if answer["ok"] is not True:
                 code = str(answer["error"])
                 raise NotPossibleError(code, f"The far relay cannot be reached: {code}")
-            inner = await self._inner(kept, host, resolved, master, connection)
+            inner = await self._inner(kept, host, resolved, master, connection, terminal)
             await self._exchanged(kept, host, inner, master)
         except BaseException:
             if self._is_in_place(kept):
@@ -173,8 +191,14 @@ class RoamingStarter:
                 await self._lost.end(kept, master)
             raise
 
-    async def _inner(
-        self, kept: KeptRoaming, host: Host, resolved: Resolved, outer: Master, connection: socket.socket
+    async def _inner(  # each argument is a part of the connection
+        self,
+        kept: KeptRoaming,
+        host: Host,
+        resolved: Resolved,
+        outer: Master,
+        connection: socket.socket,
+        terminal: Terminal | None,
     ) -> Master:
         """Start and record the inner master, and return it once it listens on a fresh path."""
         try:
@@ -185,7 +209,7 @@ class RoamingStarter:
         self._records.begin_attempt(fresh, Begun(host.name, outer.control_path, str(log_file)))
         try:
             inner = await self._inner_masters.start(
-                InnerStart(host, resolved, outer, fresh, log_file, connection)
+                InnerStart(host, resolved, outer, fresh, log_file, connection, terminal)
             )
         except BaseException:
             remove_fresh(fresh)

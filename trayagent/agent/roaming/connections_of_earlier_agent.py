@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from typing import Any
 
 from trayagent.agent.masters.discovery import describe
@@ -47,26 +48,27 @@ class EarlierConnections:
 
         `listener` gets the events of the near relay.
         """
-        living: set[Any] = set()
+        living: dict[Any, dict[str, Any]] = {}
         silent = False
         self._lost.forget_old()
         try:
             near = await self._near_relay.find(listener)
-            living = {one["id"] for one in await near.sessions()} if near is not None else set()
+            living = {one["id"]: one for one in await near.sessions()} if near is not None else {}
         except NearRelayError as error:
             log.warning("%s", error.title)
             silent = error.code == SILENT
         for kept in self._records.roaming().values():
             # A silent near relay may only be stopped, so its connections wait: each attach looks for it again.
             carried = silent or self._is_carried(kept, living)
-            if not carried or not self._follow(kept):
+            by_port = living.get(kept.token[:16], {}).get("by") == "port"
+            if not carried or not self._follow(kept, by_port=by_port):
                 await self._clear(kept)
 
-    def _is_carried(self, kept: KeptRoaming, living: set[Any]) -> bool:
+    def _is_carried(self, kept: KeptRoaming, living: Collection[Any]) -> bool:
         near = self._near_relay.connection
         return near is not None and kept.near == near.greeting.instance and kept.token[:16] in living
 
-    def _follow(self, kept: KeptRoaming) -> bool:
+    def _follow(self, kept: KeptRoaming, *, by_port: bool) -> bool:
         """Post the inner master of a connection if it still runs. Return whether it does."""
         if kept.inner is None or not self._lost.has_inner(kept):
             return False
@@ -87,6 +89,7 @@ class EarlierConnections:
                 kept.far_port,
                 lost_path,
                 outer,
+                by_port,
             )
         )
         return True

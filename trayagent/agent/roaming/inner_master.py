@@ -17,8 +17,11 @@ from trayagent.agent.masters.connect import MasterConnector, daemon_of
 from trayagent.agent.masters.control_path_checks import FailedError
 from trayagent.agent.masters.discovery import describe
 from trayagent.agent.masters.launch_preconnected import Shelter
+from trayagent.agent.masters.leftovers_of_dead_agent import processes_of
 from trayagent.agent.masters.link_cipher import session_cipher
 from trayagent.agent.parts import Parts
+from trayagent.agent.roaming.terminal import Command, Terminal
+from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.resolved import Resolved
@@ -29,9 +32,13 @@ from trayagent.ssh.login.background_guard import without_windows
 from trayagent.ssh.login.classify_failure import classify, perhaps_refused
 from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.master import master_logs as master_log
-from trayagent.ssh.master.end_master import end
-from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, launch, read_own_log
+from trayagent.ssh.master.end_master import abandon, end
+from trayagent.ssh.master.launch_and_wait import LaunchFailedError, launch, read_own_log
 from trayagent.ssh.master.master_command_line import master_command
+from trayagent.ssh.os.control_sockets import owner_of
+
+# ssh runs the ProxyCommand in this shell. The user's own shell may read a profile first.
+_SHELL = {"SHELL": "/bin/sh"}
 
 
 class InnerLoginError(TrayagentError):
@@ -46,7 +53,10 @@ class InnerLoginError(TrayagentError):
 
 
 class InnerStart(Struct, frozen=True):
-    """The start of an inner master: its `outer` master, its `fresh` path, and its `connection` to the near relay."""
+    """The start of an inner master: its `outer` master, its `fresh` path, and its `connection` to the near relay.
+
+    `terminal` is where the user answers the prompts of ssh, None if the login must not need the user.
+    """
 
     host: Host
     resolved: Resolved
@@ -54,6 +64,7 @@ class InnerStart(Struct, frozen=True):
     fresh: str
     log: Path
     connection: socket.socket
+    terminal: Terminal | None = None
 
 
 class InnerMasters:
@@ -83,20 +94,13 @@ class InnerMasters:
 
     async def _started(self, start: InnerStart) -> Master:
         at = start.log.with_name(start.log.name.replace("attempt-", "connection-").removesuffix(".log"))
-        try:
-            async with _offered(at, start.connection):
-                launched = await self._launched(start, at)
-        except LaunchFailedError as failed:
-            raise _explained(start.host.name, failed) from failed
-        pid = launched.process.pid
-        if _is_background(start.host):
-            try:
-                pid = await daemon_of(launched)
-            except FailedError as failed:
-                raise InnerLoginError(failed.failure.problem.title, code="inner-ended") from failed
-        self._connector.keep(pid, launched)
-        key = read_key_exchange(read_own_log(launched.log), launched.process.pid, logged_in=True).host_key
-        master_log.rename(launched.log, self._file_paths.master_log(pid))
+        async with _offered(at, start.connection):
+            if start.terminal is not None:
+                pid, logged = await self._logged_in(start, start.terminal, at), None
+            else:
+                pid, logged = await self._launched(start, at)
+        key = read_key_exchange(read_own_log(start.log), logged, logged_in=True).host_key
+        master_log.rename(start.log, self._file_paths.master_log(pid))
         master = describe(pid, start.fresh, started_by_agent=True, proven=(key, start.resolved.target))
         if master is None:
             self._connector.forget(pid)
@@ -108,10 +112,48 @@ class InnerMasters:
             raise InnerLoginError(title, code="other-key", lasting=True)
         return master
 
-    async def _launched(self, start: InnerStart, connection: Path) -> Launched:
-        # ssh runs the ProxyCommand in this shell. The user's own shell may read a profile first.
-        environment = {**without_windows(self._environment.current()), "SHELL": "/bin/sh"}
-        words = master_command(
+    async def _launched(self, start: InnerStart, connection: Path) -> tuple[int, int]:
+        """Start ssh in the background. Return the pid of its master, and the pid of the process that logged in."""
+        shelter = self._shelter if self._shelter is not None and self._shelter.ready else None
+        try:
+            launched = await launch(
+                self._command(start, connection),
+                start.fresh,
+                start.log,
+                deadline_s=deadline_s(0),
+                environment={**without_windows(self._environment.current()), **_SHELL},
+                prepare=None if shelter is None else partial(shelter.take, start.host.name),
+                waits=shelter is not None,
+            )
+        except LaunchFailedError as failed:
+            raise _explained(start.host.name, failed) from failed
+        pid = launched.process.pid
+        if _is_background(start.host):
+            try:
+                pid = await daemon_of(launched)
+            except FailedError as failed:
+                raise InnerLoginError(failed.failure.problem.title, code="inner-ended") from failed
+        self._connector.keep(pid, launched)
+        return pid, launched.process.pid
+
+    async def _logged_in(self, start: InnerStart, terminal: Terminal, connection: Path) -> int:
+        """Have ssh run at the user's terminal. Return the pid of its master."""
+        auth_sock = self._environment.current().get("SSH_AUTH_SOCK")
+        environment = _SHELL | ({"SSH_AUTH_SOCK": auth_sock} if auth_sock else {})
+        terminal.command.set_result(Command(self._command(start, connection), str(start.log), environment))
+        try:
+            status = await terminal.status
+            pid = owner_of(start.fresh) if status in {0, -1} else None
+            if pid is None:
+                raise _explained_at_terminal(start, status)
+        except BaseException:
+            for process in processes_of(start.fresh):
+                await asyncio.shield(abandon(process))
+            raise
+        return pid
+
+    def _command(self, start: InnerStart, connection: Path) -> list[str]:
+        return master_command(
             start.host.name,
             start.resolved,
             start.fresh,
@@ -123,16 +165,7 @@ class InnerMasters:
             host_key=start.outer.host_key,
             cipher=session_cipher(start.resolved),
             inner=True,
-        )
-        shelter = self._shelter if self._shelter is not None and self._shelter.ready else None
-        return await launch(
-            words,
-            start.fresh,
-            start.log,
-            deadline_s=deadline_s(0),
-            environment=environment,
-            prepare=None if shelter is None else partial(shelter.take, start.host.name),
-            waits=shelter is not None,
+            at_terminal=start.terminal is not None,
         )
 
 
@@ -164,6 +197,15 @@ def _is_background(host: Host) -> bool:
     return host.wish.connect != "always"
 
 
+def _explained_at_terminal(start: InnerStart, status: int) -> InnerLoginError:
+    if status < 0:
+        return InnerLoginError("The second login was ended", code="given-up")
+    name, words = start.host.name, read_own_log(start.log)
+    proven = read_key_exchange(words, None)
+    failure = classify(words, host=name, exit_status=status, others="", proven=proven.after)
+    return _error_of(perhaps_refused(failure, proven, name))
+
+
 def _explained(name: str, failed: LaunchFailedError) -> InnerLoginError:
     proven = read_key_exchange(failed.output.own, failed.pid)
     failure = classify(
@@ -173,7 +215,10 @@ def _explained(name: str, failed: LaunchFailedError) -> InnerLoginError:
         others=failed.output.others,
         proven=proven.after,
     )
-    failure = perhaps_refused(failure, proven, name)
+    return _error_of(perhaps_refused(failure, proven, name))
+
+
+def _error_of(failure: Failure) -> InnerLoginError:
     if failure.kind in REFUSED_KINDS:
         title = f"The server refuses a login from its own address: {failure.problem.title}"
         return InnerLoginError(title, code="refused", lasting=True)

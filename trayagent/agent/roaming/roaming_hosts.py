@@ -12,6 +12,7 @@ the relays.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -29,6 +30,7 @@ from trayagent.agent.roaming.inner_master import InnerMasters
 from trayagent.agent.roaming.lost_far_relays import LostConnections
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.roaming.restore_control_path import ControlPathRestorer
+from trayagent.agent.roaming.terminal import Terminal
 from trayagent.core.facts import actions as a
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
@@ -76,9 +78,12 @@ class RoamingHosts:
 
     # Actions.
 
-    def begin(self, action: a.BeginRoaming, host: Host) -> None:
-        """Start an inner master through a plain one."""
-        self._tasks.start(f"begin roaming {action.master.pid}", self._starter.begin(action, host, self))
+    def begin(
+        self, action: a.BeginRoaming, host: Host, terminal: Terminal | None = None
+    ) -> asyncio.Task[None]:
+        """Start an inner master through a plain one, if `terminal` is given there. Return the task that does so."""
+        work = self._starter.begin(action, host, self, terminal)
+        return self._tasks.start(f"begin roaming {action.master.pid}", work)
 
     def attach(self, action: a.AttachRoaming, host: Host) -> None:
         """Move the link to a new outer master."""

@@ -321,6 +321,8 @@ class Host(Struct, frozen=True):
     @property
     def linked(self) -> bool:
         """Whether the user's control path can carry data, as far as the agent knows its master and the link."""
+        if self.roaming is not None and self.roaming.by_port_since is not None:
+            return True
         if self.roaming is None or self.master is None:
             return self.master is not None and (self.hidden_path is None or self.roaming_start.taken)
         return self.roaming.carrier == self.master.pid

@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.network import Network
+from trayagent.core.facts.network import Network, Origin
 from trayagent.core.facts.time_constants import NEVER
 
 NO_ACCESS = frozenset(
@@ -32,7 +32,7 @@ class Roaming(Struct, frozen=True):
     `carrier` is the pid of the outer master that carries the link, None while there is no link. `away_since` is when
     the link was lost. `attaching` is the pid of the outer master through which an attach is in progress. `moving_since`
     is when a route for the next outer master became available. `failed` counts the failed attaches. `retry_at` is
-    when the next attach may begin (inf: only with the next outer master). `moves` counts the outer masters after the
+    when the next attach may begin (inf: only with the next outer master). `moves` counts the links after the
     first. `sessions` is the number of sessions at the last attach. `ending`: the user wants the connection to end.
     `renewed`: the user requested a new connection without the old sessions, so the outer master stays.
     `address` is the server's address at which an outer master last reached the far relay, None if it is unknown.
@@ -40,7 +40,10 @@ class Roaming(Struct, frozen=True):
     networks from which the agent then connected to `address`, to reach the first machine again.
     `port` is the TCP port of the server on which the far relay listens: 0 if no port of the range was free, None if
     none was requested. `by_port_since` is when the link moved to that port, None if a channel of an outer master
-    carries it. `port_failed`: the last attach by port failed, and the agent reported that.
+    carries it, or if there is no link. `port_from` is the network from which the last attach by port left, None if it
+    is unknown. `port_doubted`: something happened to that network since. `port_failed`: the last attach by port
+    failed, and the agent reported that. `port_fails` counts such failures in a row, and links that were soon lost.
+    `port_retry_at` is when the next attach by port from the same network may begin (inf: while one is in progress).
     `trouble` is the code of the last failed attach, None since an attach succeeded.
     `began_at` is when roaming began. `short_lives` counts the previous inner masters that ended soon after their start.
     """
@@ -63,7 +66,11 @@ class Roaming(Struct, frozen=True):
     sought_from: frozenset[Network | None] = frozenset()
     port: int | None = None
     by_port_since: float | None = None
+    port_from: Origin | None = None
+    port_doubted: bool = False
     port_failed: bool = False
+    port_fails: int = 0
+    port_retry_at: float = NEVER
     trouble: str | None = None
 
 

@@ -19,6 +19,12 @@ class RoamingBegan(Event, frozen=True):
     port: int | None = None
 
 
+class RoamingLoginBegun(Event, frozen=True):
+    """The user just logged in at a terminal, and can answer the inner login's prompts there."""
+
+    name: str
+
+
 class RoamingNotPossible(Event, frozen=True):
     """Roaming could not be started, so the host keeps its plain master. `said` explains the reason to the user.
 
@@ -38,7 +44,7 @@ class RoamingFound(Event, frozen=True):
 
     `address` is the server's address at which they last reached the far relay, None if it is unknown. `port` is the far
     relay's TCP port, as in RoamingBegan. `lost_path`: another master has the user's control path, so the inner one
-    drains. `outer` is then the living outer master, None if there is none.
+    drains. `outer` is then the living outer master, None if there is none. `by_port`: the link is on the port.
     """
 
     name: str
@@ -48,6 +54,7 @@ class RoamingFound(Event, frozen=True):
     port: int | None = None
     lost_path: bool = False
     outer: Master | None = None
+    by_port: bool = False
 
 
 class RoamingAttached(Event, frozen=True):

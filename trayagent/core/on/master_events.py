@@ -163,19 +163,29 @@ def master_ended(context: Context, event: MasterEnded) -> None:
     if held_back or host.doubt.other_address is not None:
         host = context.put(host, retry=after_success(host.retry, context.now), problem=None)
     if not we_ended_it:
-        context.because(host.name, 1, "ended", evidence)
-        if died:  # the master of its jump host may be dead, too
-            probe_carriers(context, host, older_s=0.0)
-        _ended_unexpectedly(context, host, event, by_network=doubtful or died)
-        left = context.get(event.name)
-        wished = left is None or not left.lost
-        context.publish("disconnected", host.name, evidence, wished=wished)
+        _note_end(context, host, event, evidence, by_network=doubtful or died, died=died)
     if host.resolved is None and not host.unnamed:
         request_resolve(
             context, event.name
         )  # it failed when the master was found, and no retry was due since
     forget_given(context, event.name)
     forget_if_done(context, event.name)
+
+
+def _note_end(
+    context: Context, host: Host, event: MasterEnded, evidence: Evidence, *, by_network: bool, died: bool
+) -> None:
+    """Report a master's end that the agent did not cause."""
+    if host.linked:  # by the port of the far relay, so no session waits
+        context.because(host.name, 1, "ended", evidence.plus(by="port"))
+        context.put(host, lost=True)
+        return
+    context.because(host.name, 1, "ended", evidence)
+    if died:  # the master of its jump host may be dead, too
+        probe_carriers(context, host, older_s=0.0)
+    _ended_unexpectedly(context, host, event, by_network=by_network)
+    left = context.get(event.name)
+    context.publish("disconnected", host.name, evidence, wished=left is None or not left.lost)
 
 
 def _evidence_of_end(event: MasterEnded, master: Master, *, suspect: bool) -> Evidence:

@@ -15,6 +15,7 @@ from trayagent.core.facts.network import Network, Touched
 from trayagent.core.facts.state import Past
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
 from trayagent.core.on.resolve_results import follow_answer
+from trayagent.core.policy.attach_by_port import doubt_port
 from trayagent.core.policy.logins.when_to_retry import (
     ONCE_KINDS,
     is_unproven,
@@ -50,6 +51,7 @@ def network_read(context: Context, event: NetworkRead) -> None:
         if host is None:
             continue
         host = follow_answer(context, host)
+        host = doubt_port(context, host, event.touched)
         if judging_owner(host, context.state, context.now) is not None:
             continue  # `follow_owner` takes over the owner's path
         if host.master is not None:
@@ -175,6 +177,7 @@ def woke(context: Context, event: Woke) -> None:
             continue
         if host.master is not None:
             host = context.put(host, doubt=replace(host.doubt, wary_at=now))
+        host = doubt_port(context, host, Touched(lost=True))
         route = usable_route(host, context.state.snapshot)
         network = route.network if route is not None else None
         if rearmable(host.retry, now):

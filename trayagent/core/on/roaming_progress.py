@@ -19,11 +19,13 @@ from trayagent.core.facts.roaming_events import (
     RoamingBegan,
     RoamingEnded,
     RoamingFound,
+    RoamingLoginBegun,
     RoamingNotPossible,
     RoamingPortFailed,
     RoamingStalled,
 )
 from trayagent.core.facts.time_constants import (
+    NEVER,
     RETRY_FIRST_S,
     RETRY_MAX_S,
     ROAMING_RETRY_FIRST_S,
@@ -32,7 +34,10 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.on import earlier_inner
 from trayagent.core.on.adopt_master import move_along
 from trayagent.core.on.network_change import forget_failure
+from trayagent.core.policy.attach_by_port import lost
+from trayagent.core.policy.begin_roaming import begin_at_login
 from trayagent.core.policy.logins.doubling_pause import doubling
+from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.probe_again import probe_again
 
 
@@ -63,6 +68,13 @@ def began(context: Context, event: RoamingBegan) -> None:
         evidence = evidence.plus(port=event.port or "none")
     context.because(host.name, 0, "roams", evidence)
     context.publish("roaming", host.name, evidence, pid=event.inner.pid)
+
+
+def login_begun(context: Context, event: RoamingLoginBegun) -> None:
+    """Begin to roam at the user's terminal, if the host should roam and its login needs the user."""
+    host = context.get(event.name)
+    if host is not None:
+        begin_at_login(context, host)
 
 
 def not_possible(context: Context, event: RoamingNotPossible) -> None:
@@ -98,7 +110,13 @@ def found(context: Context, event: RoamingFound) -> None:
         return
     context.put(
         host,
-        roaming=Roaming(event.inner, away_since=context.now, address=event.address, port=event.port),
+        roaming=Roaming(
+            event.inner,
+            away_since=None if event.by_port else context.now,
+            address=event.address,
+            port=event.port,
+            by_port_since=context.now if event.by_port else None,
+        ),
         outer_path=event.outer_path,
         forwards=host.forwards.request(),
     )
@@ -116,7 +134,9 @@ def attached(context: Context, event: RoamingAttached) -> None:
     before, now = host.roaming, context.now
     since = before.by_port_since if before.by_port_since is not None else now
     by_port_since = since if event.by_port else None
-    moved = before.carrier != event.pid
+    moved = (
+        before.carrier != event.pid and by_port_since is None
+    )  # otherwise the port moved the sessions before
     roaming = replace(
         before,
         carrier=event.pid,
@@ -138,41 +158,57 @@ def attached(context: Context, event: RoamingAttached) -> None:
     if event.by_port:
         evidence = evidence.plus(by="port")
     context.because(host.name, 0, "attached", evidence)
-    if moved and by_port_since is None:  # otherwise the sessions moved before the outer master was ready
+    if moved:
         _publish_moved(context, host, event.sessions, took_ms, "channel", event.pid)
 
 
 def attached_by_port(context: Context, event: RoamingAttachedByPort) -> None:
-    """Note that the sessions continue by the far relay's TCP port, while the next outer master still connects."""
+    """Note that the sessions continue by the far relay's TCP port, whatever becomes of the outer master.
+
+    If the host waited for a login of the user, it needs none any more.
+    """
     host = context.get(event.name)
     if host is None or host.roaming is None:
         return
     before = host.roaming
+    # Otherwise the outer master moved them before.
+    moved = not host.linked or host.suspect or host.attempt is not None
     roaming = replace(
         before,
         by_port_since=context.now,
         away_since=None,
+        moving_since=None,
         sessions=event.sessions,
+        moves=before.moves + moved,
+        port_doubted=False,
         port_failed=False,
+        port_retry_at=NEVER,
         trouble=None,
     )
-    context.put(host, roaming=roaming)
+    waits = host.master is None and host.attempt is None and login_needs_user(host)
+    context.put(host, roaming=roaming, problem=None if waits else host.problem)
     took_ms = _took_ms(host, before, context.now)
     evidence = Evidence.of(port=before.port, sessions=event.sessions, took_ms=took_ms)
     context.because(host.name, 0, "attached-by-port", evidence)
-    if (
-        not host.linked or host.suspect or host.attempt is not None
-    ):  # otherwise the outer master moved them before
+    if moved:
         _publish_moved(context, host, event.sessions, took_ms, "port", None)
 
 
 def port_failed(context: Context, event: RoamingPortFailed) -> None:
-    """Report once that the far relay's TCP port cannot be reached. The sessions continue by the next outer master."""
+    """Report once that the far relay's TCP port cannot be reached, and try it again after a pause.
+
+    Meanwhile the sessions continue by the next outer master.
+    """
     host = context.get(event.name)
-    if host is None or host.roaming is None or host.roaming.port_failed:
+    if host is None or host.roaming is None:
         return
-    context.put(host, roaming=replace(host.roaming, port_failed=True))
-    context.because(host.name, 0, "port-failed", Evidence.of(port=host.roaming.port, code=event.code))
+    before = host.roaming
+    fails = before.port_fails + 1
+    at = context.now + doubling(RETRY_FIRST_S, fails, RETRY_MAX_S)
+    now_lost = before if before.by_port_since is None else lost(before, context.now)
+    context.put(host, roaming=replace(now_lost, port_failed=True, port_fails=fails, port_retry_at=at))
+    if not before.port_failed:
+        context.because(host.name, 0, "port-failed", Evidence.of(port=before.port, code=event.code))
 
 
 def _took_ms(host: Host, before: Roaming, now: float) -> float | None:
@@ -206,7 +242,14 @@ def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
     current = host.master is not None and host.master.pid == event.pid
     other = current and event.code == "other-machine"
     at = context.now if not current else float("inf") if other else later
-    roaming = replace(host.roaming, attaching=None, failed=failed, retry_at=at, trouble=event.code)
+    roaming = replace(
+        host.roaming,
+        attaching=None,
+        failed=failed,
+        retry_at=at,
+        trouble=event.code,
+        port_retry_at=min(host.roaming.port_retry_at, context.now),
+    )
     context.put(host, roaming=replace(roaming, elsewhere=event.pid if other else roaming.elsewhere))
     context.because(host.name, 0, "attach-failed", Evidence.of(outer=event.pid, code=event.code))
 
@@ -226,7 +269,12 @@ def away(context: Context, event: RoamingAway) -> None:
     host = context.get(event.name)
     if host is None or host.roaming is None or host.roaming.away_since is not None:
         return
-    context.put(host, roaming=replace(host.roaming, carrier=None, away_since=context.now, by_port_since=None))
+    roaming, soon = host.roaming, False
+    if roaming.by_port_since is not None:
+        soon = context.now - roaming.by_port_since < ROAMING_SHORT_LIFE_S
+    fails = roaming.port_fails + 1 if soon else 0
+    retry_at = context.now + (doubling(RETRY_FIRST_S, fails - 1, RETRY_MAX_S) if fails > 1 else 0.0)
+    context.put(host, roaming=replace(lost(roaming, context.now), port_fails=fails, port_retry_at=retry_at))
     context.because(host.name, 0, "away", Evidence.of(why=event.why))
 
 

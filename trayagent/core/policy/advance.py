@@ -13,6 +13,7 @@ from trayagent.core.facts.actions import SetTimer
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy import connect_host as absent
 from trayagent.core.policy.admission import Admission, admission
+from trayagent.core.policy.attach_by_port import carried_by_port, move_to_port
 from trayagent.core.policy.begin_attempt import give_up_attempt
 from trayagent.core.policy.carry_earlier_inner import carry
 from trayagent.core.policy.identify_network import identify_network
@@ -59,6 +60,8 @@ def _step(context: Context, host: Host) -> float | None:
         return None
     host = _note_route(context, host, admitted)
     read_at = identify_network(context, host, admitted)
+    port_at = move_to_port(context, host, admitted)
+    host = context.get(host.name) or host
     owner = judging_owner(host, state, now)
     if host.master is not None and owner is not None:
         return living.follow(context, host, owner, host.master)
@@ -66,7 +69,7 @@ def _step(context: Context, host: Host) -> float | None:
         check_at = living.step(context, host, host.master, admitted)
     else:
         check_at = absent.step(context, host, admitted)
-    return min((at for at in (check_at, read_at) if at is not None), default=None)
+    return min((at for at in (check_at, read_at, port_at) if at is not None), default=None)
 
 
 def _note_network(context: Context, host: Host, admitted: Admission) -> Host:
@@ -75,7 +78,9 @@ def _note_network(context: Context, host: Host, admitted: Admission) -> Host:
     A VPN that is down or a captive portal does not count, because the network is there.
     """
     outage, now = host.outage, context.now
-    since, missed = outage.no_network_since, host.suspect if host.master is not None else wanted(host)
+    since = outage.no_network_since
+    away = host.master is None and wanted(host) and not carried_by_port(host, admitted)
+    missed = host.suspect if host.master is not None else away
     if missed and admitted.code == "unreachable":
         return host if since is not None else context.put(host, outage=replace(outage, no_network_since=now))
     if since is None and (missed or not outage.no_network_s):
@@ -90,7 +95,7 @@ def _note_route(context: Context, host: Host, admitted: Admission) -> Host:
     A host whose master is beyond doubt is not offline, even where no login may begin, such as behind a captive portal.
     """
     now = context.now
-    well = host.master is not None and not host.suspect
+    well = not host.suspect if host.master is not None else carried_by_port(host, admitted)
     if not admitted.open and not well:
         if host.outage.offline_since is not None:
             return host

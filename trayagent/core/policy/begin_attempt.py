@@ -15,7 +15,7 @@ from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import CARRIER_BACK_S
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
-from trayagent.core.policy.begin_roaming import attach_by_port, attach_early
+from trayagent.core.policy.begin_roaming import attach_early
 from trayagent.core.policy.better_route import routes_out
 from trayagent.core.policy.logins.account_lockout import is_carried, refused_alike
 from trayagent.core.policy.logins.login_limits_per_server import (
@@ -73,7 +73,6 @@ def start(
         if purpose == "machine" and host.roaming is not None:
             address = host.roaming.address
         context.do(Dial(host.name, number, purpose, background, address))
-        attach_by_port(context, context.get(host.name) or host)
         context.publish("connecting", host.name, evidence, purpose=purpose)
         if address is not None:
             evidence = evidence.plus(address=address)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import AttachByPort, AttachRoaming, BeginRoaming, RestorePath
+from trayagent.core.facts.actions import AttachRoaming, BeginRoaming, RestorePath
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
@@ -31,7 +31,7 @@ def keep_link(context: Context, host: Host, master: Master, admitted: Admission)
 
 def why_not_roaming(host: Host, hosts: Mapping[str, Host]) -> str | None:
     """Return why a host with `roam = true` does not roam, None if it roams, is not connected or is about to roam."""
-    if not host.wish.roam or not host.wish.listed or host.roaming is not None or host.master is None:
+    if not is_to_roam(host) or host.roaming is not None or host.master is None:
         return None
     owner = owner_of_connection(host, hosts)
     if owner is not None:
@@ -40,7 +40,48 @@ def why_not_roaming(host: Host, hosts: Mapping[str, Host]) -> str | None:
         return host.roaming_start.failure
     if not host.master.started_by_agent:
         return "You started its connection"
-    return "Its login needs you" if login_needs_user(host) else None
+    if not login_needs_user(host):
+        return None
+    if host.wish.roam_port is None:
+        return "Its login needs you"
+    if not _reaches_port(host):
+        return "Its login needs you, and roam_port needs a direct connection"
+    return f"It begins to roam when you log in: trayagent login {host.name}"
+
+
+def is_to_roam(host: Host) -> bool:
+    """Report whether a host should roam. If its login needs the user, `roam_port` is enough, and is needed."""
+    wanted = host.wish.roam or (host.wish.roam_port is not None and login_needs_user(host))
+    return wanted and host.wish.listed
+
+
+def begin_at_login(context: Context, host: Host) -> bool:
+    """Begin to roam at the terminal where the user just logged in. Report whether that is possible.
+
+    The inner login may need the user, too. After that, the far relay's port carries the sessions from each network.
+    Without a port, each change of network would need a login, so the host would not be worth a second one.
+    """
+    start, master = host.roaming_start, host.master
+    if master is None or host.roaming is not None or host.draining is not None or host.attempt is not None:
+        return False
+    if not is_to_roam(host) or not login_needs_user(host) or not _reaches_port(host):
+        return False
+    if not master.started_by_agent or host.user.held or host.suspect or start.through is not None:
+        return False
+    context.put(host, roaming_start=replace(start, through=master.pid, reason=None, failure=None))
+    context.because(host.name, 0, "roaming-begins", Evidence.of(outer=master.pid, at="terminal"))
+    return True
+
+
+def _reaches_port(host: Host) -> bool:
+    """Report whether the host has a port on its server to which the laptop may connect directly."""
+    direct = host.master is not None and host.master.direct
+    return (
+        host.wish.roam_port is not None
+        and direct
+        and host.resolved is not None
+        and host.resolved.plain_connect
+    )
 
 
 def make_usable(context: Context, host: Host, master: Master) -> float | None:
@@ -82,21 +123,6 @@ def address_to_seek(host: Host, admitted: Admission) -> str | None:
 def seeks_from(admitted: Admission) -> Network | None:
     """Return the network from which the agent would connect now."""
     return admitted.route.network if admitted.route is not None else None
-
-
-def attach_by_port(context: Context, host: Host) -> None:
-    """Begin to move the link to the far relay's TCP port, while a new outer master connects.
-
-    Only where the agent may connect ssh directly to the server's address. The token of the connection proves the far
-    relay, as a checked host key proves a server.
-    """
-    roaming, resolved = host.roaming, host.resolved
-    if roaming is None or roaming.ending or not roaming.port or roaming.address is None:
-        return
-    if host.wish.roam_port is None or resolved is None or not resolved.plain_connect:
-        return
-    context.do(AttachByPort(host.name, roaming.address, roaming.port))
-    context.put(host, roaming=replace(roaming, by_port_since=None))
 
 
 def attach_early(context: Context, host: Host, new: Master) -> Host:

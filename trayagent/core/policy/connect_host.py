@@ -10,6 +10,7 @@ from trayagent.core.facts.attempt import Attempt, Purpose
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.policy.admission import Admission
+from trayagent.core.policy.attach_by_port import awaits_port
 from trayagent.core.policy.begin_attempt import (
     give_up_attempt,
     holds,
@@ -20,6 +21,7 @@ from trayagent.core.policy.begin_attempt import (
     waits_for_carrier,
 )
 from trayagent.core.policy.better_route import race
+from trayagent.core.policy.forward_requests import request_forwards
 from trayagent.core.policy.logins.banner_check_in_backoff import check_banner
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.wanted_connection import wanted
@@ -42,7 +44,7 @@ def step(context: Context, host: Host, admitted: Admission) -> float | None:
     if host.resolved is None:
         return _await_answer(context, host)
     if login_needs_user(host) and not host.user.reconnect:
-        return _await_user(context, host)
+        return _await_user(context, host, admitted)
     if not host.user.reconnect and not host.retry.due(context.now):
         return check_banner(context, host, admitted, host.retry.at)
     purpose: Purpose = "user" if host.user.reconnect else "connect"
@@ -63,8 +65,10 @@ def _without_route(context: Context, host: Host, admitted: Admission) -> float |
     return waits_until
 
 
-def _await_user(context: Context, host: Host) -> float | None:
-    """Wait for the user to begin the login. Notify them once."""
+def _await_user(context: Context, host: Host, admitted: Admission) -> float | None:
+    """Wait for the user to begin the login. Notify them once, unless the far relay's port carries the sessions."""
+    if awaits_port(host, admitted):
+        return request_forwards(context, host, host.roaming.inner) if host.roaming is not None else None
     if host.problem is None or STATE_OF.get(host.problem.code) not in NEEDS_USER:
         problem = user_needed(host)
         context.put(host, problem=problem)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import EnsureForwards, Kill, Observe, SendProbe
+from trayagent.core.facts.actions import Kill, Observe, SendProbe
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
@@ -23,6 +23,7 @@ from trayagent.core.policy.begin_attempt import (
 )
 from trayagent.core.policy.begin_roaming import address_to_seek, keep_link, make_usable, seeks_from
 from trayagent.core.policy.better_route import race
+from trayagent.core.policy.forward_requests import request_forwards
 from trayagent.core.policy.key_trials import give_up_trial, try_keys
 from trayagent.core.policy.logins.banner_check_in_backoff import check_banner
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
@@ -89,7 +90,7 @@ def follow(context: Context, host: Host, owner: Host, master: Master) -> float |
         leave(context, host, owner)
         return None
     host = follow_owner(context, host, owner)
-    forwards_at = _request_forwards(context, host, master) if owner.linked and not host.suspect else None
+    forwards_at = request_forwards(context, host, master) if owner.linked and not host.suspect else None
     return min((at for at in (leaves_at, forwards_at) if at is not None), default=None)
 
 
@@ -170,7 +171,7 @@ def _keep(
     trial_at = try_keys(context, host, admitted)
     roaming_at = keep_link(context, context.get(host.name) or host, master, admitted)
     machine_at = _seek_machine(context, context.get(host.name) or host, admitted)
-    forwards_at = _request_forwards(context, context.get(host.name) or host, master)
+    forwards_at = request_forwards(context, context.get(host.name) or host, master)
     due = (forwards_at, trial_at, roaming_at, machine_at)
     return min((at for at in due if at is not None), default=None)
 
@@ -201,20 +202,7 @@ def finish(context: Context, host: Host) -> float | None:
         return None
     if not host.linked:
         return make_usable(context, host, host.master) if host.attempt is None else None
-    return _request_forwards(context, host, host.master)
-
-
-def _request_forwards(context: Context, host: Host, master: Master) -> float | None:
-    """Request the forwards if the request is due. Otherwise return when it is due."""
-    if not host.linked:
-        return None
-    if not host.forwards.due(context.now):
-        return host.forwards.retry_at
-    context.put(host, forwards=host.forwards.rest())
-    # Leave the forwards of the user's own ssh alone.
-    if host.wish.listed or master.started_by_agent or host.forwards.states:
-        context.do(EnsureForwards(host.name, host.forwarding_master or master))
-    return None
+    return request_forwards(context, host, host.master)
 
 
 def _offline(
