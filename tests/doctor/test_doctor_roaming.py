@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.doctor.patient import Report
 from tests.lab.matrix import laboratory
 from trayagent.doctor.roaming import RoamingServer, judged, read_answer
+from trayagent.doctor.roaming_port import judged as judged_port
 from trayagent.sandbox import Agent
 from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.network_map import SERVER
@@ -28,6 +31,18 @@ roam = true
 roam = false
 [hosts.forwards-only]
 probe = "forward"
+[hosts.open]
+roam_port = 60001
+[hosts.blocked]
+roam_port = 60011
+[hosts.taken]
+roam_port = "60021-60022"
+"""
+TAKES_PORTS = """
+import socket, sys, time
+taken = [socket.create_server((sys.argv[1], int(port))) for port in sys.argv[2:]]
+print("taken", flush=True)
+time.sleep(600)
 """
 SERVERS = {
     "good": [],
@@ -43,6 +58,9 @@ SERVERS = {
     "several": [],
     "plain": ["SetEnv PATH={bare}"],
     "forwards-only": ["ForceCommand /bin/true"],
+    "open": [],
+    "blocked": [],
+    "taken": [],
 }
 
 
@@ -70,6 +88,10 @@ def report() -> Iterator[Report]:
             "HostKeyAlias": lab.servers[list(SERVERS).index("several")].known_as,
         }
         lab.ssh_config(hosts)
+        lab.lose_connection("home", 60011)
+        words = [sys.executable, "-I", "-c", TAKES_PORTS, SERVER, "60021", "60022"]
+        taken = lab.server.popen(words, stdout=subprocess.PIPE)
+        assert taken.stdout is not None and taken.stdout.readline()
         agent.start(CONFIG)
         for name in hosts:
             agent.wait_state(name, "connected", 60.0)
@@ -79,7 +101,7 @@ def report() -> Iterator[Report]:
 
 def of(report: Report, host: str) -> dict[str, str]:
     """Return the findings about roaming of a host as code -> title."""
-    return {f["code"]: f["title"] for f in report.findings if f["host"] == host and f["topic"] == "roaming"}
+    return {f["code"]: f["title"] for f in report.findings if f["host"] == host and f["topic"].startswith("roaming")}
 
 
 @pytest.mark.lab
@@ -97,8 +119,29 @@ def test_each_host_that_is_to_roam_is_examined(report: Report) -> None:
     several = of(report, "several")["roaming-several-machines"]
     assert "203.0.113.99" in several
     assert SERVER not in several
+    titles = [f["title"] for f in report.findings if f["host"] == "open"]
+    assert "open: port 60001 of its server answers: sessions move without a login" in titles
+    assert "port 60011 of its server does not answer" in of(report, "blocked")["roaming-port-blocked"]
+    assert "60021-60022" in of(report, "taken")["roaming-port-taken"]
     assert {f["level"] for f in report.findings if f["code"] == "roaming-no-python"} == {"problem"}
     assert {f["level"] for f in report.findings if f["code"] == "roaming-by-address"} == {"advice"}
+
+
+@pytest.mark.parametrize(
+    ("port", "reached", "code", "line"),
+    [
+        (60001, True, "ok", None),
+        (60001, False, "roaming-port-blocked", "ufw allow 60001:60010/tcp"),
+        (None, False, "roaming-port-taken", 'roam_port = "60001-60100"'),
+    ],
+)
+def test_each_trouble_with_a_port_has_a_fix(
+    port: int | None, reached: bool, code: str, line: str | None
+) -> None:
+    """A port that a firewall blocks needs a rule, and a range without a free port a wider one."""
+    (finding,) = judged_port("web", "60001-60010", port, reached=reached)
+    assert finding.code == code
+    assert line is None or line in finding.lines
 
 
 def test_the_answer_of_an_odd_server_is_read() -> None:

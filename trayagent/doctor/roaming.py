@@ -98,8 +98,8 @@ class RoamingServer:
 
 
 def is_to_roam(config: Config, host: Host) -> bool:
-    """Report whether the configuration wants a host to roam."""
-    return config.agent.roam if host.roam is None else host.roam
+    """Report whether the configuration wants a host to roam, perhaps only if its login needs the user."""
+    return config.agent.roam or host.roam_port is not None if host.roam is None else host.roam
 
 
 async def check(case: Case) -> Iterable[Finding]:

@@ -20,6 +20,7 @@ from trayagent.doctor import (
     own_files,
     ports,
     roaming,
+    roaming_port,
     ssh_program,
     vpns,
 )
@@ -50,6 +51,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     (to_translate("server"), far_side.check),
     (to_translate("targets"), forward_targets.check),
     (to_translate("roaming"), roaming.check),
+    (to_translate("roaming port"), roaming_port.check),
     (to_translate("desktop"), desk.check),
     (to_translate("network"), network.check),
     (to_translate("VPNs"), vpns.check),
