@@ -26,6 +26,7 @@ roam = true
 [hosts.bare]
 [hosts.canonical]
 [hosts.full]
+roam_port = 60031
 [hosts.several]
 [hosts.plain]
 roam = false
@@ -101,7 +102,11 @@ def report() -> Iterator[Report]:
 
 def of(report: Report, host: str) -> dict[str, str]:
     """Return the findings about roaming of a host as code -> title."""
-    return {f["code"]: f["title"] for f in report.findings if f["host"] == host and f["topic"].startswith("roaming")}
+    return {
+        f["code"]: f["title"]
+        for f in report.findings
+        if f["host"] == host and f["topic"].startswith("roaming")
+    }
 
 
 @pytest.mark.lab
@@ -119,8 +124,10 @@ def test_each_host_that_is_to_roam_is_examined(report: Report) -> None:
     several = of(report, "several")["roaming-several-machines"]
     assert "203.0.113.99" in several
     assert SERVER not in several
-    titles = [f["title"] for f in report.findings if f["host"] == "open"]
+    titles = [f["title"] for f in report.findings]
     assert "open: port 60001 of its server answers: sessions move without a login" in titles
+    # It cannot roam, so a script listened in the place of its far relay.
+    assert "full: port 60031 of its server answers: sessions move without a login" in titles
     assert "port 60011 of its server does not answer" in of(report, "blocked")["roaming-port-blocked"]
     assert "60021-60022" in of(report, "taken")["roaming-port-taken"]
     assert {f["level"] for f in report.findings if f["code"] == "roaming-no-python"} == {"problem"}

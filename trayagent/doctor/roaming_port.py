@@ -66,7 +66,7 @@ async def check(case: Case) -> Iterable[Finding]:
 async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
     """Check the port of a host that is connected. Return nothing if its server runs no python3."""
     if not resolved.plain_connect:
-        return [_indirect(name)]
+        return [_indirect(name)] if resolved.proxy_jump or resolved.proxy_command else []
     view = next((one for one in (case.view or {}).get("hosts", []) if one["name"] == name), None)
     if view is None or view["state"] != "connected":
         return []
