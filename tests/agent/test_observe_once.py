@@ -9,7 +9,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from trayagent.agent.event_loop import Shell
-from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
+from trayagent.agent.masters.keep_sentinels import SentinelKeeper
 from trayagent.agent.masters.probe import MasterProber
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed
@@ -43,7 +43,7 @@ def test_a_master_is_observed_again_only_when_something_changed() -> None:
     """Repeated requests give one report. A new suspicion, another probe and another master each give a new report."""
     shell = Posts()
     parts = SimpleNamespace(shell=shell, configuration=None, tasks=None, records=None)
-    prober = MasterProber(cast("Parts", parts), cast("RemoteCleanup", None))
+    prober = MasterProber(cast("Parts", parts), cast("SentinelKeeper", None))
     for _ in range(5):
         prober.observe("web", MASTER, None)
     assert len(shell.reports) == 1

@@ -37,6 +37,7 @@ from trayagent.agent.masters.discovery import Discovery
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.drain_master import MasterDrainer
 from trayagent.agent.masters.interactive_login import InteractiveLogins
+from trayagent.agent.masters.keep_sentinels import SentinelKeeper
 from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.leftovers_of_dead_agent import Leftovers
 from trayagent.agent.masters.link_added_control_path import PathLinks
@@ -143,7 +144,7 @@ class Agent:
         )
         self._drainer = MasterDrainer(parts, forwarding)
         self._logins = InteractiveLogins(parts, self._discovery, resolver, paths)
-        self._prober = MasterProber(parts, remote_cleanup)
+        self._sentinels = SentinelKeeper(parts, remote_cleanup)
         hand_forwards = HandForwards(parts, forwarding)
         self._subscribe(schedule.happened, self._beside.happened, hand_forwards.happened)
         self._master_use = MasterUse(parts)
@@ -170,7 +171,7 @@ class Agent:
         self._runtime_directory = RuntimeDirectory(file_paths.runtime_dir, lock, self._server, owner=self)
         self._master_logs = MasterLogs(
             file_paths.runtime_dir,
-            [SessionSlots(parts, self._prober), hand_forwards, self._master_use],
+            [SessionSlots(parts, self._sentinels), hand_forwards, self._master_use],
             self._runtime_directory,
         )
         self._desk = make_desk(self, handler, parts, self._network) if tray else None
@@ -203,7 +204,8 @@ class Agent:
                 lost_connections,
             ),
             drainer=self._drainer,
-            prober=self._prober,
+            prober=MasterProber(parts, self._sentinels),
+            sentinels=self._sentinels,
             forwarding=forwarding,
             master_watch=self._master_watch,
             master_use=self._master_use,
@@ -267,7 +269,7 @@ class Agent:
         self._obstacles.close()
         self._effects.path_links.close()
         self._keys.close()
-        self._prober.close()
+        self._sentinels.close()
         self._hooks.close()
         await self._tasks.close()
         await self._roaming.close()

@@ -16,6 +16,7 @@ from trayagent.agent.forwards.wanted_forwards import Forwarding
 from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.control_without_login import BareControls
 from trayagent.agent.masters.drain_master import MasterDrainer
+from trayagent.agent.masters.keep_sentinels import SentinelKeeper
 from trayagent.agent.masters.key_trial import KeyTrials
 from trayagent.agent.masters.link_added_control_path import PathLinks
 from trayagent.agent.masters.lost_without_agent import LostMasters
@@ -44,6 +45,7 @@ class AgentEffects:
     replacer: MasterReplacer
     drainer: MasterDrainer
     prober: MasterProber
+    sentinels: SentinelKeeper
     forwarding: Forwarding
     master_watch: MasterWatch
     master_use: MasterUse
@@ -140,7 +142,8 @@ class AgentEffects:
         state = self.parts.shell.state
         self.master_watch.follow(state)
         self.master_use.follow(state)
-        self.prober.keep_sentinels(state)
+        self.prober.follow(state)
+        self.sentinels.follow(state)
         self.agent_sockets.keep(state)
         self.lost.follow(state)
         self.roaming.follow(state)

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from trayagent.agent.masters.probe import SESSIONS_MOST, sessions_of
+from trayagent.agent.masters.keep_sentinels import SESSIONS_MOST, sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.masters import Master
 

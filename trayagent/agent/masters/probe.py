@@ -1,15 +1,13 @@
-"""Effects on a living master: the probe, the kernel's view of its connection, the sentinel."""
+"""Effects on a living master: the probe, and the kernel's view of its connection."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.masters.acknowledged_bytes import (
     Acknowledged,
     Connection,
@@ -17,29 +15,21 @@ from trayagent.agent.masters.acknowledged_bytes import (
     next_retransmission_s,
 )
 from trayagent.agent.masters.ends_of_connection import may_survive, without_ends
+from trayagent.agent.masters.keep_sentinels import SentinelKeeper
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
-from trayagent.core.facts.hosts import Doubt, Host
+from trayagent.core.facts.hosts import Doubt
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 from trayagent.netlink.errors import NetlinkError
-from trayagent.ssh.master.sentinel import Sentinel
 from trayagent.ssh.mux.client import MuxClient
-from trayagent.ssh.mux.errors import Timeout
 from trayagent.ssh.os.carried import carried_by
-from trayagent.ssh.os.carried import sessions_of as count_sessions
 from trayagent.ssh.os.suspended import carried_by_stopped
 from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, flow_of
 
-log = logging.getLogger(__name__)
-
 # TCP gives up after 15 minutes at the earliest. Until then a late answer still proves that the connection works.
 _LATE_ANSWER_S = 3600.0
-SESSIONS_MOST = 6
-"""With this many sessions of the user on a master, the agent ends its sentinel. Of the usual 10 sessions, three are
-still free then. They are needed because the server notices the end only after a round trip, and the user may open
-several terminals in quick succession."""
 CHECK_AFTER_S = 0.05
 """Start the local check this long after the probe, because the probe may block the master (`ControlMaster ask`)."""
 BLOCKED_AFTER_S = 0.1
@@ -49,15 +39,10 @@ BLOCKED_AFTER_S = 0.1
 class MasterProber:
     """Sends probes to masters. The answers are posted as events."""
 
-    def __init__(self, parts: Parts, remote_cleanup: RemoteCleanup) -> None:
-        self._configuration = parts.configuration
+    def __init__(self, parts: Parts, sentinels: SentinelKeeper) -> None:
         self._shell = parts.shell
         self._tasks = parts.tasks
-        self._records = parts.records
-        self._remote_cleanup = remote_cleanup
-        self._without: set[int] = set()
-        self._sentinels: dict[int, Sentinel] = {}
-        self._hosts: dict[int, tuple[str, Master]] = {}  # the host and master of each sentinel
+        self._sentinels = sentinels
         self._acknowledged: dict[int, Acknowledged] = {}
         self._reported: dict[str, tuple[Doubt, int, float | None]] = {}
         self._blocked: set[int] = set()  # the masters whose own process does not answer
@@ -70,7 +55,7 @@ class MasterProber:
         """
         self._check_locally(name, master)
         if second:
-            if master.pid in self._sentinels:
+            if self._sentinels.get(master.pid) is not None:
                 self._probe_by_forward(name, master)
             return
         self._acknowledged[master.pid] = Acknowledged.at_probe(connections_of(flow_of(master.pid)))
@@ -156,15 +141,10 @@ class MasterProber:
             self._reported.pop(name, None)
             self.observe(name, host.master, host.probed_at)
 
-    def keep_sentinels(self, state: State) -> None:
-        """Start and end sentinels, so that each healthy master has the sentinel that the configuration wants."""
+    def follow(self, state: State) -> None:
+        """Forget the masters that are gone, and end their probes."""
         hosts = [h for h in state.hosts.values() if h.draining is None]
         living = {h.master.pid for h in hosts if h.master is not None}
-        for pid in [*self._sentinels]:
-            if pid not in living:
-                self._sentinels[pid].close()
-                self._drop(pid)
-        self._without &= living
         self._blocked &= living
         self._reported = {name: one for name, one in self._reported.items() if name in state.hosts}
         for pid in [*self._acknowledged]:
@@ -172,38 +152,6 @@ class MasterProber:
                 del self._acknowledged[pid]
                 for task in (*_tasks_of(pid), _local_check_of(pid)):
                     self._tasks.cancel(task)
-                self._tasks.cancel(f"sentinel {pid}")
-        for host in hosts:
-            master = host.master
-            if master is None or host.suspect or not self._wants_sentinel(host):
-                continue
-            if self._tasks.running(f"reap {master.pid}"):
-                continue  # the server may allow one session only, and ending dead sessions needs that one first
-            task = f"sentinel {master.pid}"
-            if master.pid not in {*self._sentinels, *self._without} and not self._tasks.running(task):
-                self._tasks.start(task, self._start_sentinel(host.name, master))
-
-    def _wants_sentinel(self, host: Host) -> bool:
-        allowed = self._records.has_sentinel(host.name) and not self._records.few_sessions(host.name)
-        return self._configuration.wants_sentinel(host) and allowed
-
-    def master(self, pid: int) -> tuple[str, Master] | None:
-        """Return the host and the master with this pid if it has a sentinel, else None."""
-        return self._hosts.get(pid)
-
-    def give_way(self, pid: int) -> None:
-        """End the sentinel, and start no other sentinel on this master."""
-        self._without.add(pid)
-        sentinel = self._sentinels.get(pid)
-        self._drop(pid)
-        if sentinel is not None:
-            sentinel.close()
-
-    def close(self) -> None:
-        """End the sentinels. The masters keep running."""
-        for sentinel in self._sentinels.values():
-            sentinel.close()
-        self._sentinels.clear()
 
     def _elsewhere(self, master: Master, flow: Flow | None) -> Master | None:
         """Return the master with another local address, if that is now its connection's address; else None.
@@ -243,44 +191,6 @@ class MasterProber:
             return
         self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
 
-    async def _start_sentinel(self, name: str, master: Master) -> None:
-        if sessions_of(master.pid) >= SESSIONS_MOST:
-            self._without.add(master.pid)
-            return
-        try:
-            sentinel = await Sentinel.start(master.control_path)
-        except Timeout:
-            if self._shell.is_healthy(name, master):
-                self._unavailable(name)
-            return
-        except TrayagentError as error:
-            log.info("%s: no sentinel on pid %d: %s", name, master.pid, error.title)
-            self._without.add(master.pid)
-            return
-        if sentinel is None:
-            self._unavailable(name)
-            return
-        sentinel.flooded = lambda: self._unavailable(name)
-        sentinel.answered = lambda: self._shell.post(ProbeAnswered(time.monotonic(), name, master.pid))
-        sentinel.ended = lambda: self._sentinel_ended(master.pid)
-        self._sentinels[master.pid] = sentinel
-        self._hosts[master.pid] = (name, master)
-        self._remote_cleanup.identified(name, master, sentinel.session)
-
-    def _unavailable(self, name: str) -> None:
-        log.info(
-            "%s: the server runs no sentinel (a forced command, or endless output?); probing by forwards",
-            name,
-        )
-        self._records.no_sentinel(name)
-
-    def _sentinel_ended(self, pid: int) -> None:
-        self._drop(pid)
-
-    def _drop(self, pid: int) -> None:
-        self._sentinels.pop(pid, None)
-        self._hosts.pop(pid, None)
-
 
 def _heard_s(flow: Flow | None, found: Sequence[tuple[Connection, TcpFacts]]) -> float | None:
     """Return how long ago data came from the server, None if another program's connection carries the master."""
@@ -296,14 +206,6 @@ def in_use(pid: int) -> bool:
     except NetlinkError:
         return True
     return carried.sessions + carried.connections > 0
-
-
-def sessions_of(pid: int) -> int:
-    """Return how many sessions of other programs a master carries, 0 if the kernel cannot list them."""
-    try:
-        return count_sessions(pid)
-    except NetlinkError:
-        return 0
 
 
 def _local_check_of(pid: int) -> str:

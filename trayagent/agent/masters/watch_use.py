@@ -15,7 +15,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from trayagent.agent.masters.probe import sessions_of
+from trayagent.agent.masters.keep_sentinels import sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import MasterUsed
 from trayagent.core.facts.state import State
