@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from math import inf
 
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.parts import Parts
@@ -11,6 +13,7 @@ from trayagent.core.facts.events import ProbeAnswered
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
+from trayagent.core.policy.when_to_start_sentinel import sentinel_due_at
 from trayagent.errors import TrayagentError
 from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.master.sentinel import Sentinel
@@ -18,6 +21,8 @@ from trayagent.ssh.mux.errors import Timeout
 from trayagent.ssh.os.carried import sessions_of as count_sessions
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 8  # when the logins after a move are over, a hundred sentinels may be due
 
 SESSIONS_MOST = 6
 """With this many sessions of the user on a master, the agent ends its sentinel. Of the usual 10 sessions, three are
@@ -38,6 +43,9 @@ class SentinelKeeper:
         self._sentinels: dict[int, Sentinel] = {}
         self._hosts: dict[int, tuple[str, Master]] = {}  # the host and master of each sentinel
         self._starting: set[int] = set()  # the masters of the sentinels that are being started
+        self._waiting = False  # whether a sentinel waits until one of these is ready
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def get(self, pid: int) -> Sentinel | None:
         """Return the sentinel of the master with this pid, None if it has none."""
@@ -55,15 +63,34 @@ class SentinelKeeper:
             self._tasks.cancel(_task(pid))
         self._starting &= living
         self._without &= living
+        now, later_at = time.monotonic(), inf
+        self._waiting = False
         for host in hosts:
             master = host.master
             if master is None or host.suspect or not self._wants(host):
                 continue
             if self._tasks.running(f"reap {master.pid}"):
                 continue  # the server may allow one session only, and ending dead sessions needs that one first
-            if master.pid not in {*self._sentinels, *self._without, *self._starting}:
+            if master.pid in self._sentinels or master.pid in self._without or master.pid in self._starting:
+                continue
+            due_at = sentinel_due_at(host, state, now)
+            if due_at > now:
+                later_at = min(later_at, due_at)
+            elif len(self._starting) < _AT_ONCE:
                 self._starting.add(master.pid)
                 self._tasks.start(_task(master.pid), self._start(host.name, master))
+            else:
+                self._waiting = True
+        self._look_again(later_at)
+
+    def _look_again(self, at: float) -> None:
+        """Start the sentinels that are due at this time, inf if none is."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if at < inf:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(at, lambda: self.follow(self._shell.state))
 
     def _wants(self, host: Host) -> bool:
         allowed = self._records.has_sentinel(host.name) and not self._records.few_sessions(host.name)
@@ -83,6 +110,8 @@ class SentinelKeeper:
 
     def close(self) -> None:
         """End the sentinels. The masters keep running."""
+        self._closed = True
+        self._look_again(inf)
         for sentinel in self._sentinels.values():
             sentinel.close()
         self._sentinels.clear()
@@ -92,6 +121,8 @@ class SentinelKeeper:
             await self._begin(name, master)
         finally:
             self._starting.discard(master.pid)
+            if self._waiting and not self._closed:
+                self.follow(self._shell.state)
 
     async def _begin(self, name: str, master: Master) -> None:
         if sessions_of(master.pid) >= SESSIONS_MOST:

@@ -78,6 +78,9 @@ READ_AGAIN_SPACING_S = 1.0  # also at any other event, but not more often than t
 WOKEN_S = 30.0
 END_AFTER_WAKE_S = 60.0  # after a wake, the offline timer ends no master sooner than this
 
+# Many hosts log in one after another for this long at most before the first of them gets its sentinel.
+SENTINEL_LATEST_S = 10.0
+
 # When the user views the status (command, menu, attach), masters with an older proof of life are probed again.
 PROBE_ON_VIEW_S = 30.0
 
