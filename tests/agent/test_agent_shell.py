@@ -12,7 +12,15 @@ from trayagent.agent.event_loop import Shell
 from trayagent.core.decide import Decision, decide
 from trayagent.core.decision_context import Why
 from trayagent.core.facts.actions import Action, Dial, Observe, SendProbe
-from trayagent.core.facts.events import Configured, Event, HostResolved, MasterFound, Observed, Started
+from trayagent.core.facts.events import (
+    Configured,
+    Event,
+    HostResolved,
+    MasterFound,
+    Observed,
+    Started,
+    TimerExpired,
+)
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot, Touched
@@ -161,6 +169,41 @@ def test_a_wait_for_decisions_covers_what_they_queue() -> None:
     assert set(shell.state.hosts) == {"web02"}  # the host of the second configuration
 
 
+def test_a_client_waits_for_the_events_before_its_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While each action posts a further event, so that the queue is never empty, `caught_up` returns all the same.
+
+    By then the client's own event is decided, and its action is begun.
+    """
+
+    def acting(state: State, event: TimerExpired) -> Decision:
+        return Decision(state, (Dial(event.name, 1, "user", background=False),), ())
+
+    monkeypatch.setattr(shell_module, "decide", acting)
+    shell = Shell()
+
+    class Endless(Recorder):
+        def carry_out(self, action: Action) -> None:
+            super().carry_out(action)
+            if not over:
+                shell.post(TimerExpired(NOW, "endless"))
+
+    effects, over = Endless(), list[bool]()
+
+    async def body() -> None:
+        shell.start(effects, Network())
+        shell.post(TimerExpired(NOW, "endless"))
+        await asyncio.sleep(0.05)
+        shell.post(TimerExpired(NOW, "mine"))
+        async with asyncio.timeout(60):
+            await shell.caught_up()
+            assert "mine" in {action.name for action in effects.actions}
+            over.append(True)
+            await shell.decided()
+            await shell.caught_up()  # nothing waits
+
+    asyncio.run(body())
+
+
 def test_a_wait_for_decisions_ends_when_one_raises() -> None:
     """If a decision raises, waiting ends, so that no client waits forever."""
 
@@ -173,7 +216,7 @@ def test_a_wait_for_decisions_ends_when_one_raises() -> None:
         shell = Shell()
         shell.start(Failing(), Network())
         async with asyncio.timeout(60):
-            await shell.decided(LISTED)
+            await asyncio.gather(shell.decided(LISTED), shell.caught_up())
 
     asyncio.run(body())
 

@@ -21,7 +21,9 @@ from trayagent.core.usable_routes import lookups
 
 log = logging.getLogger(__name__)
 
-_SLICE_S = 0.01  # with many hosts, the events of a move take seconds; a command must not wait for all of them
+_SLICE_S = (
+    0.005  # with many hosts, the events of a move take seconds; a command must not wait for all of them
+)
 
 
 class Effects(Protocol):
@@ -57,6 +59,8 @@ class Shell:
         self._looked_up: tuple[Snapshot, Mapping[str, Host]] = (self.state.snapshot, {})
         self._scheduled = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._posted = self._taken = 0  # how many events were queued so far, and how many of them were taken
+        self._barriers: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def start(self, effects: Effects, network: Network) -> None:
         """Start deciding on events. `network` reads the network's state, `effects` carry out the actions."""
@@ -68,6 +72,7 @@ class Shell:
     def post(self, event: Event) -> None:
         """Queue an event. The core gets it soon, after the earlier events and their actions."""
         self._queue.append(event)
+        self._posted += 1
         self._schedule()
 
     async def decided(self, *events: Event) -> None:
@@ -78,6 +83,16 @@ class Shell:
             drained = asyncio.get_running_loop().create_future()
             self._waiting.append(drained)
             await drained
+
+    async def caught_up(self) -> None:
+        """Return when all events that are queued now are decided and their actions are begun.
+
+        While many hosts recover, the queue is seldom empty, so `decided` would wait much longer.
+        """
+        if self._scheduled:
+            reached = asyncio.get_running_loop().create_future()
+            self._barriers.append((self._posted, reached))
+            await reached
 
     def touch(self, touched: Touched) -> None:
         """Note a hint that the network changed. The loop reads the network once for all pending hints."""
@@ -108,6 +123,8 @@ class Shell:
                     event = self._next(network)
                     self._decide(effects, event, *self._alike(event))
                     self._read_what_is_missing()
+                if not self._actions and self._touched is None:
+                    self._pass_barriers(self._taken)
         finally:
             if self._pending:
                 asyncio.get_running_loop().call_soon(self._drain)
@@ -122,20 +139,29 @@ class Shell:
 
     def _wake_waiting(self) -> None:
         self._scheduled = False
+        self._pass_barriers(self._posted)
         waiting, self._waiting = self._waiting, []
         for drained in waiting:
             if not drained.done():  # the waiting task may have been cancelled
                 drained.set_result(None)
 
+    def _pass_barriers(self, taken: int) -> None:
+        while self._barriers and self._barriers[0][0] <= taken:
+            _, reached = self._barriers.popleft()
+            if not reached.done():
+                reached.set_result(None)
+
     def _next(self, network: Network) -> Event:
         if self._touched is not None:
             touched, self._touched = self._touched, None
             return NetworkRead(time.monotonic(), network.read(lookups(self.state.hosts.values())), touched)
+        self._taken += 1
         return self._queue.popleft()
 
     def _alike(self, first: Event) -> Iterator[Event]:
         """Take further events of the same kind from the queue, if the core can decide on all of them at once."""
         while self._queue and isinstance(first, TOGETHER) and type(self._queue[0]) is type(first):
+            self._taken += 1
             yield self._queue.popleft()
 
     def _decide(self, effects: Effects, event: Event, *later: Event) -> None:

@@ -156,10 +156,11 @@ class AgentHandler:
         self._beside.viewed()
         await self._hand_forwards.scan()
         # Wait until draining masters are counted and probes are answered, but not for long: while many hosts recover,
-        # the queue stays full, and a silent master does not answer.
+        # events wait, and a silent master does not answer.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_QUEUE_S):
-                await self._shell.decided()
+                await self._shell.caught_up()  # with this request
+                await self._shell.caught_up()  # with the reports that it caused
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(began + _STATUS_S - time.monotonic()):
                 while self._unanswered(names, began):

@@ -11,8 +11,8 @@ from trayagent.agent.parts import Parts
 
 _SCAN_LATER_S = (0.05, 0.3)  # by then the fork of a ControlPersist master is over; it takes milliseconds
 # With a hundred masters a scan takes 30 ms, and during a move each of them makes a new socket. So pause after each scan
-# for this many times its own time. Scans then take a twentieth of the agent's time at most.
-_PAUSE = 19
+# for this many times its own time. Scans then take a fiftieth of the agent's time at most.
+_PAUSE = 49
 
 
 class DiscoverySchedule:
