@@ -21,7 +21,7 @@ from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.login.classify_failure import classify
 from trayagent.ssh.master import preconnect
 from trayagent.ssh.master import preconnect as own_connection
-from trayagent.ssh.master.preconnect import STAGGER_S, PreconnectedSocket, words_of
+from trayagent.ssh.master.preconnect import STAGGER_S, PreconnectedSocket, command_of, words_of
 
 DEADLINE_S = 20.0
 
@@ -35,10 +35,20 @@ def listening(family: socket.AddressFamily = socket.AF_INET) -> Iterator[socket.
         yield one
 
 
+def helper_of(at: Path) -> list[str]:
+    """Return the command line with which ssh starts its helper (sshconnect.c, ssh_proxy_fdpass_connect)."""
+    return ["/bin/sh", "-c", f"exec {command_of(str(at))}".replace("%%", "%")]
+
+
 def fetched(
-    folder: Path, resolved: Resolved, timeout_s: float = DEADLINE_S, *, first: str | None = None
+    folder: Path,
+    resolved: Resolved,
+    timeout_s: float = DEADLINE_S,
+    *,
+    first: str | None = None,
+    program: bool = False,
 ) -> socket.socket | str:
-    """Run the real helper as ssh does, with a socket as its output.
+    """Run the real helper as ssh does, with a socket as its output; with `program`, run `fdpass` itself.
 
     Return the passed connection or the helper's message.
     """
@@ -49,24 +59,28 @@ def fetched(
         connection = PreconnectedSocket(resolved, timeout_s, first=first)
         async with connection.offered(at):
             helper = await asyncio.create_subprocess_exec(
-                *words_of(str(at)), stdin=its.fileno(), stdout=its.fileno(), stderr=subprocess.PIPE
+                *(words_of(str(at)) if program else helper_of(at)),
+                stdin=its.fileno(),
+                stdout=its.fileno(),
+                stderr=subprocess.PIPE,
             )
             its.close()
             _, said = await asyncio.wait_for(helper.communicate(), DEADLINE_S)
         connection.close()
         with mine:
             _, rights, _, _ = socket.recv_fds(mine, 1, 1)
-        assert not at.exists()
+        assert not list(folder.iterdir())
         assert (helper.returncode == 0) == bool(rights)
         return socket.socket(fileno=rights[0]) if rights else said.decode()
 
     return asyncio.run(ask())
 
 
-def test_ssh_gets_a_connection_that_delays_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [False, True])
+def test_ssh_gets_a_connection_that_delays_nothing(tmp_path: Path, program: bool) -> None:
     """The helper passes an established connection in blocking mode, with TCP_NODELAY and keep-alive."""
     with listening() as server:
-        got = fetched(tmp_path, Resolved("web01", "127.0.0.1", port=server.getsockname()[1]))
+        got = fetched(tmp_path, Resolved("web01", "127.0.0.1", port=server.getsockname()[1]), program=program)
         assert isinstance(got, socket.socket)
         with got:
             assert got.getpeername() == server.getsockname()
@@ -203,6 +217,30 @@ def test_a_silent_connection_ends_at_the_time_out(tmp_path: Path) -> None:
         assert said == f"ssh: connect to host 127.0.0.1 port {port}: Connection timed out\r\n"
         for one in full:
             one.close()
+
+
+def test_where_the_agent_may_not_reach_the_helper_python_fetches_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the system forbids the agent to use the helper's descriptor, the shell becomes `fdpass`."""
+    asked: list[int] = []
+    monkeypatch.setattr(preconnect, "send_to_output", lambda pid, _: asked.append(pid))
+    with listening() as server:
+        got = fetched(tmp_path, Resolved("web01", "127.0.0.1", port=server.getsockname()[1]))
+        assert isinstance(got, socket.socket)
+        with got:
+            assert got.getpeername() == server.getsockname()
+    assert len(asked) == (sys.platform == "linux")
+
+
+def test_a_shell_without_an_agent_ends(tmp_path: Path) -> None:
+    """Without an agent the shell that ssh starts ends at once, and leaves no file."""
+    done = subprocess.run(
+        helper_of(tmp_path / "gone"), capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert done.returncode != 0
+    assert str(tmp_path / "gone") in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_helper_without_an_agent_reports_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from trayagent.core.facts.resolved import Jump, Resolved
 from trayagent.core.facts.time_constants import ATTEMPT_DEADLINE_S
 from trayagent.ssh.forward_log import LOG_EXIT, LOG_FORWARDS, LOG_USE
 from trayagent.ssh.login.key_exchange_log import LOG_OPTIONS, LOG_SESSIONS, LOG_VERBOSE, preferring
-from trayagent.ssh.master.preconnect import words_of
+from trayagent.ssh.master.preconnect import command_of, words_of
 
 # The keep-alive of ssh, as a backstop if the user set none. It is slow enough to survive a short outage.
 SERVER_ALIVE = {"ServerAliveInterval": "60", "ServerAliveCountMax": "2"}
@@ -84,7 +84,8 @@ def master_command(  # noqa: PLR0913  # each argument is a choice of the caller
     elif resolved.server_alive_interval in {0, 300}:
         options.update(SERVER_ALIVE)
     if connection is not None and (inner or resolved.jump is None):
-        options |= {"ProxyCommand": " ".join(words_of(connection)), "ProxyUseFdpass": "yes"}
+        fetch = " ".join(words_of(connection)) if inner else command_of(connection)
+        options |= {"ProxyCommand": fetch, "ProxyUseFdpass": "yes"}
     elif connection is not None:
         options["ProxyCommand"] = _jump_command(resolved, connection, ssh=ssh, config=config)
     elif resolved.proxy_command is not None and _SSH.match(resolved.proxy_command):

@@ -1,4 +1,4 @@
-"""Make the TCP connection of a new master while ssh starts, and hand it to ssh through `fdpass`.
+"""Make the TCP connection of a new master while ssh starts, and hand it to ssh through its helper.
 
 The connection is usually established by the time ssh needs it. The agent sets TCP_NODELAY before the first packet. ssh
 sets it only after the login, so Nagle's algorithm and delayed acknowledgements would hold back packets of the login.
@@ -25,6 +25,8 @@ from pathlib import Path
 
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.master import fdpass
+from trayagent.ssh.master.helper_pipes import HelperPipes, shell_command
+from trayagent.ssh.os.descriptor_of_process import send_to_output
 
 STAGGER_S = 0.25
 """How long to wait for an address before trying the next one in parallel: RFC 8305, section 5."""
@@ -48,12 +50,21 @@ def words_of(path: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(Path(fdpass.__file__)), path]
 
 
+def command_of(path: str) -> str:
+    """Return the ProxyCommand with which ssh itself fetches the connection from a PreconnectedSocket at this path.
+
+    ssh must run it in a POSIX shell.
+    """
+    python = " ".join(words_of(path))
+    return shell_command(path, python) if sys.platform == "linux" else python
+
+
 class PreconnectedSocket:
     """One TCP connection that the agent makes for an ssh.
 
-    ssh's helper is `fdpass`, which requests the connection. With `at_once` False, the agent connects only at this
-    request, because an ssh that uses another master needs no connection. The agent calls `established` with
-    the addresses. It tries the address `first` before the other addresses of the name. `helper_came`: the helper has
+    ssh's helper requests the connection (see `command_of`, `words_of`). With `at_once` False, the agent connects only
+    at this request, because an ssh that uses another master needs no connection. The agent calls `established` with the
+    addresses. It tries the address `first` before the other addresses of the name. `helper_came`: the helper has
     requested the connection. `why_not` is the reason that the helper got instead of a connection, or "".
     """
 
@@ -81,6 +92,7 @@ class PreconnectedSocket:
         self._haste = _Haste()
         self._established_sockets: list[socket.socket] = []
         self._over = False
+        self._pipes: HelperPipes | None = None
         self._addresses: set[str] = set()
 
     @contextlib.asynccontextmanager
@@ -91,6 +103,8 @@ class PreconnectedSocket:
             listener.setblocking(False)
             listener.bind(str(path))
             listener.listen(1)
+            if sys.platform == "linux" and self._at_once:
+                self._pipes = HelperPipes(path, self._shell_came)
             if self._at_once:
                 self._begin()
             loop.add_reader(listener, self._accept, listener)
@@ -109,6 +123,8 @@ class PreconnectedSocket:
                 for one in self._established_sockets:
                     one.close()
                 path.unlink(missing_ok=True)
+                if self._pipes is not None:
+                    self._pipes.close()
         loop.call_later(_HASTE_S, self.close)
 
     def hold(self) -> None:
@@ -165,6 +181,24 @@ class PreconnectedSocket:
             helper, _ = listener.accept()
             self.helper_came = True
             self._begin().add_done_callback(partial(self._hand_over, helper))
+
+    def _shell_came(self, pid: int) -> None:
+        self.helper_came = True
+        self._begin().add_done_callback(partial(self._send_through_shell, pid))
+
+    def _send_through_shell(self, pid: int, making: asyncio.Future[socket.socket | str]) -> None:
+        """Send the connection to ssh through its helper, or tell the helper why there is none."""
+        if making.cancelled() or self._pipes is None:
+            return
+        made = making.result()
+        if isinstance(made, str):
+            self.why_not = made
+            self._pipes.release(made.encode())
+        elif send_to_output(pid, made):
+            self._pipes.release()
+            self._haste.begin(made)
+        else:
+            self._pipes.use_fdpass()
 
     def _hand_over(self, helper: socket.socket, making: asyncio.Future[socket.socket | str]) -> None:
         """Send the connection, or the reason why there is none, to ssh's helper."""
