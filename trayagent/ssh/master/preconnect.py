@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import socket
 import sys
 import threading
@@ -26,6 +25,7 @@ from pathlib import Path
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.master import fdpass
 from trayagent.ssh.master.helper_pipes import HelperPipes, shell_command
+from trayagent.ssh.master.quick_acknowledgements import QuickAcknowledgements
 from trayagent.ssh.os.descriptor_of_process import send_to_output
 
 STAGGER_S = 0.25
@@ -37,7 +37,9 @@ _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF
 _TCP_RTO_MAX_MS = 44
 _RTO_MAX_MS = 1_500
 _GIVE_UP_MS = 900_000
-_HASTE_S = 1.0  # how long `_Haste` continues after the login, for the first forwards and sessions
+_HASTE_S = (
+    1.0  # how long the quick acknowledgements continue after the login, for the first forwards and sessions
+)
 
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Established = Callable[[str, str, frozenset[str]], None]
@@ -89,7 +91,7 @@ class PreconnectedSocket:
         self._released.set()
         self._resolved = resolved
         self._timeout_s = timeout_s
-        self._haste = _Haste()
+        self._haste = QuickAcknowledgements()
         self._established_sockets: list[socket.socket] = []
         self._over = False
         self._pipes: HelperPipes | None = None
@@ -314,39 +316,3 @@ async def _resolve(host: str, port: int, family: socket.AddressFamily) -> _Found
 
     threading.Thread(target=run_resolver, daemon=True).start()
     return await answer
-
-
-class _Haste:
-    """Makes the kernel acknowledge data at once, so that the server does not wait before it sends more.
-
-    OpenSSH's sshd sets TCP_NODELAY only at the first session (session.c, do_exec). Until then it may wait for an
-    acknowledgement, which the laptop's kernel delays by 40 ms. TCP_QUICKACK does not last (tcp(7)), so it is set again
-    whenever data arrives.
-    """
-
-    def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-        self._arrivals: select.epoll | None = None  # type: ignore[name-defined, unused-ignore]  # Linux only
-
-    def begin(self, connected: socket.socket) -> None:
-        """Watch the connection through a second descriptor; call `close` soon, because this keeps it open."""
-        if sys.platform != "linux":
-            return
-        self._socket = connected.dup()
-        self._arrivals = select.epoll()
-        self._arrivals.register(self._socket, select.EPOLLIN | select.EPOLLET)
-        asyncio.get_running_loop().add_reader(self._arrivals, self._arrived)
-
-    def close(self) -> None:
-        """Stop watching and close the second descriptor."""
-        if self._arrivals is None or self._socket is None:
-            return
-        asyncio.get_running_loop().remove_reader(self._arrivals)
-        self._arrivals.close()
-        self._socket.close()
-        self._arrivals = self._socket = None
-
-    def _arrived(self) -> None:
-        if self._arrivals is not None and self._socket is not None:
-            self._arrivals.poll(0)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # type: ignore[attr-defined, unused-ignore]  # Linux only
