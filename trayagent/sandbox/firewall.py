@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Literal
+
 from trayagent.errors import TrayagentError
 from trayagent.sandbox.lab_tools import tool
 from trayagent.sandbox.network_map import Network
@@ -20,6 +23,33 @@ def set_firewall(gateway: Node, network: Network, *, nat: bool, silent: bool) ->
 def lose_connection(gateway: Node, port: int) -> None:
     """Make a gateway drop the packets of the TCP connection from this port of the laptop."""
     load(gateway, _without_connection(port))
+
+
+MptcpBox = Literal["pass", "drop", "strip"]
+"""What a gateway does with Multipath TCP: it passes or drops its packets, or removes the option from them."""
+_BOX_RULES: dict[MptcpBox, str] = {
+    "pass": "",
+    "drop": "tcp option mptcp exists drop",
+    "strip": "reset tcp option mptcp",
+}
+
+
+def set_mptcp_box(gateway: Node, box: MptcpBox) -> None:
+    """Make a gateway do this with Multipath TCP, and count its packets that come from the LAN."""
+    rules = (
+        f"{_no_table('inet mptcp')}\ntable inet mptcp {{\n counter seen {{ }}\n chain through {{\n"
+        "  type filter hook forward priority 0;\n"
+        "  iifname lan tcp option mptcp exists counter name seen\n"
+        f"  {_BOX_RULES[box]}\n }}\n}}\n"
+    )
+    load(gateway, rules)
+
+
+def mptcp_packets(gateway: Node) -> int:
+    """Return how many packets with the option of Multipath TCP came from the LAN since `set_mptcp_box`."""
+    listed = gateway.check([tool("nft"), "-j", "list", "counter", "inet", "mptcp", "seen"], admin=True)
+    found = next(one["counter"] for one in json.loads(listed)["nftables"] if "counter" in one)
+    return int(found["packets"])
 
 
 def load(gateway: Node, rules: str) -> None:

@@ -127,6 +127,14 @@ class Lab:
         """Configure a gateway: address translation, and whether it silently drops packets of unknown connections."""
         firewall.set_firewall(self.nodes[network], plan.NETWORKS[network], nat=nat, silent=silent)
 
+    def set_mptcp_box(self, network: str, box: firewall.MptcpBox) -> None:
+        """Make a gateway pass or drop Multipath TCP, or remove its option, and count its packets from the LAN."""
+        firewall.set_mptcp_box(self.nodes[network], box)
+
+    def mptcp_packets(self, network: str) -> int:
+        """Return how many packets of Multipath TCP came from a network's LAN since `set_mptcp_box`."""
+        return firewall.mptcp_packets(self.nodes[network])
+
     def lose_connection(self, network: str, port: int) -> None:
         """Make a gateway silently drop the packets of the TCP connection from this port of the laptop."""
         firewall.lose_connection(self.nodes[network], port)

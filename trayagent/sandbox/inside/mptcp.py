@@ -18,7 +18,7 @@ IPPROTO_MPTCP = 262
 def listen(place: tuple[str, int], words: list[str]) -> None:
     """Accept connections, and run the command for each, as inetd does."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children's exit statuses are not needed
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+    listener = socket.socket(_family(place), socket.SOCK_STREAM, IPPROTO_MPTCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(place)
     listener.listen(128)
@@ -36,10 +36,14 @@ def listen(place: tuple[str, int], words: list[str]) -> None:
 
 def connect(place: tuple[str, int]) -> None:
     """Connect, and pass the socket on."""
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+    connection = socket.socket(_family(place), socket.SOCK_STREAM, IPPROTO_MPTCP)
     connection.connect(place)
     with contextlib.closing(socket.socket(fileno=1)) as out:
         socket.send_fds(out, [b"x"], [connection.fileno()])
+
+
+def _family(place: tuple[str, int]) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in place[0] else socket.AF_INET
 
 
 def main() -> None:
