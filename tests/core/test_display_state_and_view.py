@@ -151,6 +151,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "control_path": "/cm/web",
             "local": "192.168.10.2:50000",
             "peer": "203.0.113.10:22",
+            "mptcp": False,
             "interface": "wlan0",
             "forwards": [
                 {

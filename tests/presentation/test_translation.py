@@ -164,6 +164,10 @@ def test_the_sources_mark_every_sentence() -> None:
 KNOWN = {
     "charts.py": ["bars many"],
     "doctor_text.py": ["bold red", "bold yellow"],
+    "mptcp.py": [
+        "&& sudo systemctl restart",
+        r"printf '[Socket]\nSocketProtocol=mptcp\n' | sudo systemctl edit --stdin",
+    ],
     "own_files.py": ["open to other"],
     "resolve_proposed.py": ["took longer"],
     "view_text.py": ["bold yellow", "bold red", "bold red", " trayagent reconnect "],

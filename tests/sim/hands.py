@@ -170,6 +170,9 @@ class Hands:
         bare = isinstance(action, a.DialBare)
         through, legs, peer = self._way(action, role)
         number = action.attempt
+        mptcp = isinstance(action, a.Dial) and action.mptcp is not None
+        if not mptcp:  # the agent's own connections move only if it made them by Multipath TCP
+            legs = tuple(replace(leg, moves=False) for leg in legs)
         obstacle = world.obstacles.get(action.name) or world.obstacles.get("")
         if obstacle is not None and not bare:
             self._obstructed(action.name, number, obstacle)
@@ -205,6 +208,7 @@ class Hands:
                 e.AttemptEstablished(
                     0, action.name, number, flow.local, flow.peer if role.nodes and not bare else None,
                     frozenset(role.nodes) if not bare else frozenset(),
+                    ("answered" if role.moves else "fell-back") if mptcp else None,
                 )
             ),
             done=done, unfinished=lambda leg: world.rules.unfinished(number, leg),

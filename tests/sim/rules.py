@@ -110,8 +110,15 @@ class Rules:
         soon_s = RETURNED_S if returned else SOON_S
         if direct and living.sessions and living.stayed(self.world.net.signature(connection.flow)):
             soon_s = BACKOFF_S
+        if living.master.mptcp and self._in_tunnel(living):
+            return  # its further subflows would go beside the tunnel
         spoke = connection.speaks_within(soon_s)
         assert not spoke, self.says(name, f"pid {pid} killed, but would have spoken (due {connection.due})")
+
+    def _in_tunnel(self, living: Living) -> bool:
+        """Report whether a new connection to a master's server would go through a tunnel."""
+        way = self.world.net.way(living.connection.flow.peer)
+        return way is not None and way.tunnel is not None
 
     def _proves(self, tried: Tried, living: Living) -> bool:
         """Report whether an attempt is a positive control for a master.

@@ -80,7 +80,7 @@ class Connection:
         self._flow = flow
         self._boots = tuple(machine.boot for machine in machines)
         self._signature = net.signature(flow)
-        self._moves = moves
+        self.moves = moves
         self._moves_left = MOVES_MAX if moves else 0
         self._rto = RTO_MIN_S
         self._serial = 0
@@ -136,7 +136,7 @@ class Connection:
 
     def seen(self, mark: Mark | None) -> Seen:
         """Return what the kernel shows now, compared with that mark."""
-        if self._moves and not self.net.has(self._flow.local):
+        if self.moves and not self.net.has(self._flow.local):
             return Seen(known=False)
         acked = self._acked_now()
         rtt_s, due = self.net.rtt_s, self.due

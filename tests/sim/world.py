@@ -184,6 +184,9 @@ class World:
                 self.post(e.DrainingFound(0, living.master, draining))
             elif not self.inners.drains_with(living):
                 self._found(living, fresh=False, survivor=living.master.pid in known)
+        for name in sorted(wishes):
+            if self.roles[name].moves:  # doctor has seen the server answer
+                self.post(e.MptcpChecked(0, name, "answered"))
         self.post(e.Started(0))
 
     def _wishes(self) -> dict[str, Wish]:
@@ -452,6 +455,7 @@ class World:
             pid, 7, path, started_by_agent=started_by_agent, local=flow.local, local_port=pid, peer=flow.peer,
             peer_port=22, direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
             min_rtt_s=self.net.rtt_s, host_key=shown_key(key, role.key_type),
+            mptcp=started_by_agent and connection.moves,
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier, key)
         connection.on_answer = lambda: self._answered(living)

@@ -320,7 +320,7 @@ def test_a_second_connection_succeeds_if_the_first_hangs(
         connection = PreconnectedSocket(
             Resolved("web01", "127.0.0.1", port=port),
             DEADLINE_S,
-            established=lambda local, peer, addresses: stands.append((local, peer, addresses)),
+            established=lambda local, peer, addresses, _mptcp: stands.append((local, peer, addresses)),
         )
         mine, its = socket.socketpair()
         with mine:
@@ -352,9 +352,11 @@ def test_no_second_connection_has_the_addresses_of_the_first(tmp_path: Path) -> 
             begun: list[object] = []
 
             class Counting(PreconnectedSocket):
-                async def _connect(self, family: socket.AddressFamily, address: Any) -> socket.socket:
+                async def _connect(
+                    self, family: socket.AddressFamily, address: Any, *, mptcp: bool = False
+                ) -> socket.socket:
                     begun.append(address)
-                    return await super()._connect(family, address)
+                    return await super()._connect(family, address, mptcp=mptcp)
 
             async def ask() -> int:
                 connection = Counting(Resolved("web01", "127.0.0.1", port=port), DEADLINE_S)

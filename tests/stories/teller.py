@@ -18,6 +18,7 @@ from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.hosts import Hop, Host, Wish
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.mptcp import Outcome
 from trayagent.core.facts.network import Touched
 from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.resolved import HostKeyChecking, Resolved
@@ -220,10 +221,17 @@ class Story:
         if host.master is not None and host.doubt.probe is not None:
             self._quiet(e.ProbeAnswered(self.t, name, host.master.pid))
 
-    def established(self, name: str, local: str | None = None, peer: str | None = None, *more: str) -> None:
+    def established(
+        self,
+        name: str,
+        local: str | None = None,
+        peer: str | None = None,
+        *more: str,
+        mptcp: Outcome | None = None,
+    ) -> None:
         """Let the host's attempt connect from `local` to `peer`. The name also leads to `more`."""
         addresses = frozenset({peer, *more}) if peer is not None else frozenset[str]()
-        event = e.AttemptEstablished(self.t, name, self._attempt(name), local, peer, addresses)
+        event = e.AttemptEstablished(self.t, name, self._attempt(name), local, peer, addresses, mptcp)
         self.post(event, f"attempt of {name} established")
 
     def ready(

@@ -29,6 +29,7 @@ from trayagent.agent.forwards.hand_forwards import HandForwards
 from trayagent.agent.forwards.leftover_local_sockets import LocalSockets
 from trayagent.agent.forwards.remote_cleanup import RemoteCleanup
 from trayagent.agent.forwards.wanted_forwards import Forwarding
+from trayagent.agent.masters.check_mptcp import MptcpChecks
 from trayagent.agent.masters.connect import MasterConnector
 from trayagent.agent.masters.control_path_checks import ControlPaths
 from trayagent.agent.masters.control_path_locks import PathLocks
@@ -166,6 +167,7 @@ class Agent:
             resolver=resolver,
             beside=self._beside,
             hand_forwards=hand_forwards,
+            mptcp_checks=MptcpChecks(parts),
         )
         self._server = Server(file_paths.ipc_socket, handler)
         self._runtime_directory = RuntimeDirectory(file_paths.runtime_dir, lock, self._server, owner=self)

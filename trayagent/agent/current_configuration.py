@@ -65,6 +65,7 @@ class CurrentConfiguration:
             agent.keep_while_offline_s,
             agent.learn_vpn,
             agent.beside == "end",
+            agent.mptcp,
         )
 
     def agent_socket(self, name: str) -> str | None:

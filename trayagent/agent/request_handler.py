@@ -14,6 +14,7 @@ from trayagent.agent.events.event_bus import EventBus
 from trayagent.agent.forwards.agent_socket_link import AgentSocketLinks
 from trayagent.agent.forwards.hand_forwards import HandForwards
 from trayagent.agent.host_names import HostNames
+from trayagent.agent.masters.check_mptcp import MptcpChecks
 from trayagent.agent.masters.discovery_schedule import DiscoverySchedule
 from trayagent.agent.masters.interactive_login import InteractiveLogins
 from trayagent.agent.masters.ssh_beside_master import BesideSessions
@@ -67,6 +68,7 @@ class AgentHandler:
         resolver: Resolver,
         beside: BesideSessions,
         hand_forwards: HandForwards,
+        mptcp_checks: MptcpChecks,
     ) -> None:
         self._agent = agent
         self._shell = shell
@@ -81,6 +83,7 @@ class AgentHandler:
         self._reconnects = ReconnectRequests(shell, views, schedule, agent_sockets)
         self._beside = beside
         self._hand_forwards = hand_forwards
+        self._mptcp_checks = mptcp_checks
 
     async def request(self, op: str, args: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         """Carry out an operation. Raises TrayagentError."""
@@ -99,10 +102,8 @@ class AgentHandler:
                     "decisions": self._decision_log.decisions(name),
                     "beside": await self._sessions_beside(name),
                 }
-            case "attached":
-                self._host_names.check([args["host"]])
-                self._agent_sockets.claim(args["host"])
-                return {}
+            case "attached" | "check-mptcp":
+                return await self._for_host(op, args["host"])
             case "reconnect":
                 self._host_names.check(args["hosts"])
                 return await self._reconnects.reconnect(
@@ -118,6 +119,13 @@ class AgentHandler:
                 return await self._stop(masters=args.get("masters", False))
             case _:
                 return await self._change(op, args)
+
+    async def _for_host(self, op: str, name: str) -> dict[str, Any]:
+        self._host_names.check([name])
+        if op == "check-mptcp":
+            return {"mptcp": await self._mptcp_checks.check(name)}
+        self._agent_sockets.claim(name)
+        return {}
 
     async def _change(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
         names = tuple(args["hosts"])

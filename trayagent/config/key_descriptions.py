@@ -100,6 +100,12 @@ TABLES = (
                 "How long sessions wait for a laptop that is away, at most 30 days.",
                 "It applies to connections that begin to roam after the change.",
             ),
+            Key(
+                "mptcp",
+                "Whether new connections use Multipath TCP where `trayagent doctor` has seen the server answer it.",
+                "Such a connection moves to another network with its sessions. [Multipath TCP](docs/mptcp.md) says "
+                "what the server needs. While a VPN carries the connection, the agent uses plain TCP.",
+            ),
         ),
     ),
     Table(

@@ -61,6 +61,7 @@ class Agent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     history: Duration = "90d"
     roam: bool = False
     roam_for: Duration = "12h"
+    mptcp: bool = True
 
     @property
     def keep_while_offline_s(self) -> int:

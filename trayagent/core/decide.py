@@ -27,6 +27,7 @@ from trayagent.core.on import draining_progress as on_draining
 from trayagent.core.on import forwards as on_forwards
 from trayagent.core.on import kernel_reports as on_reports
 from trayagent.core.on import master_events as on_masters
+from trayagent.core.on import mptcp as on_mptcp
 from trayagent.core.on import network_change as on_network
 from trayagent.core.on import resolve_results as on_answers
 from trayagent.core.on import restored_records as on_records
@@ -82,6 +83,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.HandForwardsFound: on_forwards.hand_forwards_found,
     e.RemoteCleanedUp: on_forwards.remote_cleaned_up,
     e.AttemptEstablished: on_attempts.attempt_established,
+    e.MptcpChecked: on_mptcp.checked,
     e.AttemptReady: on_attempts.attempt_ready,
     e.AttemptFailed: on_failures.attempt_failed,
     e.ObstacleGone: on_failures.obstacle_gone,

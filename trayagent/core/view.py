@@ -158,6 +158,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "control_path": _control_path(host),
         "local": _end(master.local, master.local_port) if master is not None else None,
         "peer": _end(master.peer, master.peer_port) if master is not None else None,
+        "mptcp": master is not None and master.mptcp,
         "interface": host.path.egress if host.path is not None else None,
         "forwards": [_forward(f, by_hand=f.forward in given) for f in display_forwards(host, state)],
         "unknown_listens": list(host.forwards.unknown),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from trayagent.config.model import Host
 from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor import mptcp
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
@@ -42,6 +44,7 @@ SCRIPT = (
 for tool in tmux screen; do command -v $tool >/dev/null 2>&1 && echo "has $tool"; done
 echo "shell ${SHELL##*/}"
 """
+    + mptcp.SCRIPT
     + SSHD_FILES
     + r"""
 for one in $also "$file"; do
@@ -59,26 +62,38 @@ done
 class Far:
     """The answer of the script.
 
-    `sshd` maps options to values, both in lower case. `readable` is true if sshd_config could be read.
+    `sshd` maps options to values, both in lower case. `readable` is true if sshd_config could be read. `mptcp` is what
+    the server needs to speak Multipath TCP (`doctor/mptcp.py`).
     """
 
     tools: set[str] = field(default_factory=set)
     shell: str = ""
     readable: bool = False
     sshd: dict[str, str] = field(default_factory=dict)
+    mptcp: dict[str, str] = field(default_factory=dict)
 
 
 async def check(case: Case) -> Iterable[Finding]:
     """Check each server that has a master. If there are very many, check as many as the time limit allows."""
+    servers: set[tuple[str, int]] = set()
 
     async def one(host: tuple[str, Host, Resolved]) -> list[Finding]:
-        return [*await _examine(case, *host)]
+        name, _, resolved = host
+        far: list[Far] = []
+        if (server := (resolved.hostname, resolved.port)) in servers or not _is_carried(case, name):
+            return [*await _examine(case, far, *host)]
+        servers.add(server)
+        found, answer = await asyncio.gather(_examine(case, far, *host), mptcp.ask(case, name))
+        return [*found, *mptcp.findings(name, answer, far[0].mptcp if far else {})]
 
     found, _ = await each(case.wanted(), one, at_once=_AT_ONCE, within_s=BEGIN_S)
     return [finding for findings in found for finding in findings]
 
 
-async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Iterable[Finding]:
+async def _examine(
+    case: Case, answered: list[Far], name: str, host: Host, resolved: Resolved
+) -> Iterable[Finding]:
+    """Return the findings about a server. Its answer is appended to `answered`."""
     if not _is_carried(case, name):
         return []
     pid = await aside(lambda: case.master(name))
@@ -103,6 +118,7 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
     if lines is None:
         return _no_shell(name, host, resolved, by_agent=False)
     far = read_answer(lines)
+    answered.append(far)
     summary = ", ".join([far.shell or "sh", *sorted(far.tools)])
     return [*judged(name, host, resolved, far)] or [ok(f"{name}: {summary}", host=name)]
 
@@ -128,6 +144,9 @@ def read_answer(lines: Iterable[str]) -> Far:
             far.shell = rest
         elif word == "readable":
             far.readable = True
+        elif word == "mptcp":
+            key, _, value = rest.partition(" ")
+            far.mptcp[key] = value
         elif word == "sshd":
             key, *values = rest.replace("=", " ").split()
             far.sshd.setdefault(key.lower(), values[0].lower() if values else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -28,6 +28,7 @@ ADJACENT = timedelta(seconds=10)
 The agent can prove a connection stale only on the next network. So an outage may begin only when the network is back.
 """
 
+_Move = tuple[datetime, dict[str, Any]]
 Away = tuple[datetime, datetime | None]
 """When the machine lost its default route, and when it got one again."""
 
@@ -40,8 +41,8 @@ class Outage(Struct, frozen=True):
     was the first connection to the host. `no_network_ms` is how long there was no network, during the outage or right
     before it. No agent can shorten this time. `no_network_since` is since when there is none, if the outage and that
     time continue. `sessions_kept` is how many sessions continued afterwards, None on a host that does not roam.
-    `moved_by` is what they continued by, "channel" or "port", and `moved_ms` is how long that took; both are None if
-    that is unknown. `reason` is the event's text for programs, and `words` are for users.
+    `moved_by` is what they continued by, "channel", "port" or "mptcp", and `moved_ms` is how long that took; both are
+    None if that is unknown. `reason` is the event's text for programs, and `words` are for users.
     """
 
     host: str
@@ -143,11 +144,37 @@ def outages(events: Iterable[dict[str, Any]]) -> list[Outage]:
             needed_user.add(host)
     found += [_outage(begin, None, away) for begin in going.values()]
     moves = _moves(events)
+    found += _kernel_moves(moves, found)
     found = [_with_move(o, moves.get(o.host, [])) for o in found]
     return sorted(found, key=lambda outage: datetime.fromisoformat(outage.began))
 
 
-_Move = tuple[datetime, dict[str, Any]]
+def _kernel_moves(moves: Mapping[str, Sequence[_Move]], known: Iterable[Outage]) -> Iterator[Outage]:
+    """Yield an outage for each move by the kernel (MPTCP) outside the known outages of its host."""
+    ends: dict[str, list[tuple[str, str | None]]] = {}
+    for outage in known:
+        ends.setdefault(outage.host, []).append((outage.began, outage.ended))
+    for host, events in moves.items():
+        for _, event in events:
+            at, others = event["at"], ends.get(host, [])
+            inside = any(began <= at and (ended is None or at <= ended) for began, ended in others)
+            if event.get("by") == "mptcp" and not inside:
+                yield _moved_by_kernel(event)
+
+
+def _moved_by_kernel(event: dict[str, Any]) -> Outage:
+    """Return the short outage of a connection that the kernel moved to another network."""
+    took_ms = float(event.get("took_ms") or 0.0)
+    began = datetime.fromisoformat(event["at"]) - timedelta(milliseconds=took_ms)
+    return Outage(
+        host=event["host"],
+        began=_text(began),
+        ended=event["at"],
+        duration_ms=took_ms,
+        took_ms=took_ms,
+        reason="moved",
+        words=_words(event),
+    )
 
 
 def _moves(events: Iterable[dict[str, Any]]) -> dict[str, list[_Move]]:
@@ -262,6 +289,8 @@ def _words(begin: dict[str, Any]) -> str:
         not pairs or "evidence" in begin
     ):  # the reason is a sentence, and the evidence has its own key
         return reason
+    if begin["event"] == "moved":
+        return "the network changed, and the connection moved with it"
     if begin["event"] == "master-stale":
         gone = pairs.get("address") == "gone"
         return "its local address was gone" if gone else "the connection no longer answered"

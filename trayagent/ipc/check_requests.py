@@ -80,6 +80,7 @@ OPERATIONS: Mapping[str, Mapping[str, Argument]] = {
     "resume": {"hosts": HOSTS},
     "why": {"host": HOST},
     "attached": {"host": HOST},
+    "check-mptcp": {"host": HOST},
     "login": {"host": HOST, "pid": A_PID},
     "logged-in": {"host": HOST, "attempt": AN_ATTEMPT, "status": A_STATUS},
     "login-inner": {"host": HOST, "pid": A_PID},

@@ -32,6 +32,7 @@ from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, Attem
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginKind
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.mptcp import Outcome
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.hostname_edited import replaced_by_edit
@@ -64,12 +65,20 @@ class _Attempt:
     action: a.Dial
     connecting: Connecting | None = None
     connected: bool = False
+    mptcp: bool = False
 
-    def established(self, local: str, peer: str, addresses: frozenset[str] = frozenset()) -> None:
+    def established(
+        self,
+        local: str,
+        peer: str,
+        addresses: frozenset[str] = frozenset(),
+        mptcp: Outcome | None = None,
+    ) -> None:
         """Post that the TCP connection is established between these addresses."""
         self.connected = True
+        self.mptcp = mptcp == "answered"
         name, attempt = self.action.name, self.action.attempt
-        self.shell.post(AttemptEstablished(time.monotonic(), name, attempt, local, peer, addresses))
+        self.shell.post(AttemptEstablished(time.monotonic(), name, attempt, local, peer, addresses, mptcp))
 
 
 class MasterConnector:
@@ -196,6 +205,7 @@ class MasterConnector:
                     cipher=link_cipher(host),
                     address=action.address,
                     first=_address_to_prefer(host),
+                    mptcp=action.mptcp,
                 )
             )
         except WantsBrowserError as wants:
@@ -224,11 +234,11 @@ class MasterConnector:
             raise FailedError(Failure(Problem("ssh-missing", title, hint), "ssh-missing")) from missing
         finally:
             del self._attempts[action.attempt]
-        return await self._described(action, host, launched, fresh)
+        return await self._described(attempt, host, launched, fresh)
 
-    async def _described(self, action: a.Dial, host: Host, launched: Launched, fresh: str) -> Master:
+    async def _described(self, attempt: _Attempt, host: Host, launched: Launched, fresh: str) -> Master:
         pid = launched.process.pid
-        if action.background:
+        if attempt.action.background:
             pid = await daemon_of(launched)
         self._launched[pid] = launched
         proven = read_key_exchange(read_own_log(launched.log), launched.process.pid, logged_in=True)
@@ -242,6 +252,7 @@ class MasterConnector:
             raise FailedError(
                 Failure(Problem("unknown", f"{host.name}: the new master ended immediately"), "died")
             )
+        master = replace(master, mptcp=attempt.mptcp)
         self._records.add_master(master, host.name, [])
         return master
 

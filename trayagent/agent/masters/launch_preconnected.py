@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trayagent.config.file_paths import FilePaths
+from trayagent.core.facts.mptcp import MptcpTry, Outcome
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.policy.logins.login_deadline import deadline_s, longer_s
 from trayagent.ssh.login.background_guard import Openers, ends_attempt
@@ -34,10 +35,17 @@ class Progress(Protocol):
 
     connecting: Connecting | None
 
-    def established(self, local: str, peer: str, addresses: frozenset[str] = frozenset()) -> None:
+    def established(
+        self,
+        local: str,
+        peer: str,
+        addresses: frozenset[str] = frozenset(),
+        mptcp: Outcome | None = None,
+    ) -> None:
         """Note that the attempt's TCP connection is established between these addresses.
 
-        `addresses` are all addresses of the name, if known. May be called more than once.
+        `addresses` are all addresses of the name, if known. `mptcp` is how Multipath TCP went, None if it was not
+        tried. May be called more than once.
         """
 
 
@@ -46,7 +54,8 @@ class Start(Struct, frozen=True):
 
     `host_key`: ssh requests a key of this key's type first. `cipher`: ssh requests it first, if ssh_config allows it.
     `address`: connect to this address of the host, whatever its name leads to. `first`: if the name has several
-    addresses, try this one first. Both need a pre-connected socket, and `address` one to the host itself.
+    addresses, try this one first. Both need a pre-connected socket, and `address` one to the host itself. `mptcp`: the
+    pre-connected socket uses Multipath TCP in this way.
     """
 
     name: str
@@ -60,6 +69,7 @@ class Start(Struct, frozen=True):
     cipher: str | None = None
     address: str | None = None
     first: str | None = None
+    mptcp: MptcpTry | None = None
 
 
 _OLD_SSH = "onfiguration option"  # part of the message of an old ssh without ProxyUseFdpass
@@ -107,6 +117,7 @@ class MasterLauncher:
             at_once=jump is None,
             established=start.progress.established,
             first=start.first,
+            mptcp=start.mptcp,
         )
         start.progress.connecting = connection
         try:

@@ -15,7 +15,7 @@ from trayagent.agent.masters.acknowledged_bytes import (
     next_retransmission_s,
 )
 from trayagent.agent.masters.ends_of_connection import may_survive, without_ends
-from trayagent.agent.masters.keep_sentinels import SentinelKeeper
+from trayagent.agent.masters.keep_sentinels import SentinelKeeper, sessions_of
 from trayagent.agent.parts import Parts
 from trayagent.core.facts.events import Observed, ProbeAnswered
 from trayagent.core.facts.hosts import Doubt
@@ -86,6 +86,7 @@ class MasterProber:
                 return
         flow = flow_of(master.pid)
         found = connections_of(flow)
+        elsewhere = self._elsewhere(master, flow)
         acked, ahead = self._acknowledged.setdefault(master.pid, Acknowledged()).since_probe(found)
         self._shell.post(
             Observed(
@@ -96,12 +97,13 @@ class MasterProber:
                 retransmit_in_s=next_retransmission_s(found),
                 ahead=ahead,
                 rtt_s=max((facts.rtt_s for _, facts in found), default=None),
-                now=self._elsewhere(master, flow),
+                now=elsewhere,
                 adrift=flow is None and master.local is not None,
                 stopped=carried_by_stopped(master.pid, flow) or master.pid in self._blocked,
                 probed_at=probed_at,
                 heard_s=_heard_s(flow, found),
                 unused=host is not None and host.path_unchanged and not in_use(master.pid),
+                sessions=sessions_of(master.pid) if elsewhere is not None else 0,
             )
         )
         if host is not None:

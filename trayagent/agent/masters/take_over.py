@@ -205,7 +205,9 @@ class MasterReplacer:
         if process is None or not self._records.is_started_by_agent(pid, process.start_ticks):
             return describe(pid, path, started_by_agent=False)
         proven = self._records.proven(pid, process.start_ticks)
-        return describe(pid, path, started_by_agent=True, proven=proven)
+        master = describe(pid, path, started_by_agent=True, proven=proven)
+        mptcp = self._records.is_mptcp(pid, process.start_ticks)
+        return replace(master, mptcp=mptcp) if master is not None else None
 
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:

@@ -7,11 +7,13 @@ import time
 from trayagent.agent.state import refusal_records
 from trayagent.agent.state.forward_records import read_forward, written
 from trayagent.agent.state.machine_ids import boot_id
-from trayagent.agent.state.record_types import KeptByHand, KeptHost, KeptKilling
+from trayagent.agent.state.record_types import KeptByHand, KeptHost, KeptKilling, KeptMptcp
 from trayagent.core.facts.events import Remembered
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.mptcp import Mptcp
 from trayagent.core.facts.network import Network
+from trayagent.core.facts.time_constants import NEVER
 
 
 def keep(kept: KeptHost, host: Host, wall: float, boot: str) -> None:
@@ -30,6 +32,15 @@ def keep(kept: KeptHost, host: Host, wall: float, boot: str) -> None:
     kept.killing = KeptKilling(boot, sorted(host.killing))
     given = [written(forward) for forward in host.forwards.by_hand]
     kept.by_hand = KeptByHand(boot, given) if given else None
+    kept.mptcp = _written(host.mptcp, wall)
+
+
+def _written(known: Mptcp, wall: float) -> KeptMptcp | None:
+    if known == Mptcp():
+        return None
+    plain_on = [(wall + until, [p.egress, p.gateway, p.name]) for until, p in known.plain_on if p.known]
+    works_on = [[p.egress, p.gateway, p.name] for p in known.works_on]
+    return KeptMptcp(wall + known.seen_at if known.seen_at > NEVER else None, plain_on, works_on)
 
 
 def networks_of(kept: KeptHost) -> frozenset[Network]:
@@ -70,7 +81,17 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         killing=_killing(kept),
         lost=lost,
         by_hand=_by_hand(kept),
+        mptcp=_mptcp(kept.mptcp, now - wall_now),
     )
+
+
+def _mptcp(kept: KeptMptcp | None, since_wall: float) -> Mptcp:
+    """Return what is known of Multipath TCP. `since_wall` is added to wall-clock times to get monotonic ones."""
+    if kept is None:
+        return Mptcp()
+    plain_on = tuple((until + since_wall, Network(*words)) for until, words in kept.plain_on)
+    works_on = tuple(Network(*words) for words in kept.works_on)
+    return Mptcp(NEVER if kept.seen_at is None else kept.seen_at + since_wall, plain_on, works_on)
 
 
 def _by_hand(kept: KeptHost) -> tuple[Forward, ...]:

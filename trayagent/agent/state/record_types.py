@@ -33,6 +33,7 @@ class KeptMaster(Struct):
     forwards: list[str] = field(default_factory=list)
     host_key: str | None = None
     target: str | None = None
+    mptcp: bool = False
 
 
 class KeptAttempt(Struct):
@@ -92,6 +93,14 @@ class KeptByHand(Struct):
     forwards: list[str] = field(default_factory=list)
 
 
+class KeptMptcp(Struct):
+    """What is known of Multipath TCP to a host's server: when it last answered, where it failed, where it worked."""
+
+    seen_at: float | None = None
+    plain_on: list[tuple[float, KeptNetwork]] = field(default_factory=list)
+    works_on: list[KeptNetwork] = field(default_factory=list)
+
+
 class KeptUp(Struct):
     """The master of a host that an agent last saw alive, whoever started it.
 
@@ -136,6 +145,7 @@ class KeptHost(Struct):
     refusal: KeptRefusal | None = None
     up: KeptUp | None = None
     by_hand: KeptByHand | None = None
+    mptcp: KeptMptcp | None = None
 
 
 class KeptFar(Struct):

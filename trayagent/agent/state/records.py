@@ -89,6 +89,7 @@ class Records:
             forwards,
             master.host_key,
             master.target,
+            master.mptcp,
         )
         self._write("masters", master.pid)
 
@@ -122,6 +123,11 @@ class Records:
         """Return the proven host key and the target (`Resolved.target`) of a master that trayagent started."""
         known = self._known(pid, start_ticks)
         return (known.host_key, known.target) if known is not None else (None, None)
+
+    def is_mptcp(self, pid: int, start_ticks: int) -> bool:
+        """Report whether trayagent started this master, and its connection uses Multipath TCP."""
+        known = self._known(pid, start_ticks)
+        return known is not None and known.mptcp
 
     def path_of(self, pid: int) -> str | None:
         """Return the recorded control path of a master that trayagent started."""

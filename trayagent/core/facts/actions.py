@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from trayagent.core.facts.attempt import Purpose
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.mptcp import MptcpTry
 
 
 class Action(Struct, frozen=True):
@@ -43,13 +44,14 @@ class Dial(Action, frozen=True):
     """Start a new master on a temporary control path. The Attempt events report its progress.
 
     `background`: ssh goes to the background after the login, so the master is not a child of the agent. `address`:
-    connect to this address of the server, whatever its name leads to.
+    connect to this address of the server, whatever its name leads to. `mptcp`: use Multipath TCP in this way.
     """
 
     attempt: int
     purpose: Purpose
     background: bool
     address: str | None = None
+    mptcp: MptcpTry | None = None
 
 
 class Redial(Action, frozen=True):

@@ -13,6 +13,7 @@ from trayagent.core.facts.failure import Failure, FailureKind
 from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import ForwardState, Hop, LoginKind, Wish
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.mptcp import Mptcp, Outcome
 from trayagent.core.facts.network import Network, Snapshot, Touched
 from trayagent.core.facts.network_manager import ManagerFacts
 from trayagent.core.facts.problems import Problem
@@ -49,6 +50,7 @@ class Configured(Event, frozen=True):
     keep_while_offline_s: float = 600.0
     learn_vpn: bool = True
     end_beside: bool = False
+    mptcp: bool = True
 
 
 class Started(Event, frozen=True):
@@ -114,6 +116,7 @@ class Remembered(Event, frozen=True):
     vpn: str | None = None
     networks: tuple[str, ...] = ()
     by_hand: tuple[Forward, ...] = ()
+    mptcp: Mptcp = field(default_factory=Mptcp)
 
 
 class HostResolved(Event, frozen=True):
@@ -189,8 +192,8 @@ class Observed(Event, frozen=True):
     may carry it. `adrift`: the process lives, but the kernel shows no connection for it. The connection may be moving
     to another address. `stopped`: the master, or a process that carries its bytes, is suspended (SIGSTOP, Ctrl-Z), so
     it cannot read an answer. `acked` and `ahead` refer to the probe that was sent at `probed_at`. `unused`: no program
-    has a session or a forwarded connection on the master. `heard_s`: how long ago data last came from the server, None
-    if it did not come over the master's own connection.
+    has a session or a forwarded connection on the master. `sessions`: how many sessions of programs a moved master has.
+    `heard_s`: how long ago data last came from the server, None if it did not come over the master's own connection.
     """
 
     name: str
@@ -204,6 +207,7 @@ class Observed(Event, frozen=True):
     stopped: bool = False
     probed_at: float | None = None
     unused: bool = False
+    sessions: int = 0
     heard_s: float | None = None
 
 
@@ -222,6 +226,7 @@ class AttemptEstablished(Event, frozen=True):
     """An attempt's TCP connection is established from `local` to `peer`, if known.
 
     `addresses` are those to which the name of the first hop leads. They are empty if ssh itself resolved the name.
+    `mptcp` is how Multipath TCP went, None if it was not tried.
     """
 
     name: str
@@ -229,6 +234,15 @@ class AttemptEstablished(Event, frozen=True):
     local: str | None = None
     peer: str | None = None
     addresses: frozenset[str] = frozenset()
+    mptcp: Outcome | None = None
+
+
+class MptcpChecked(Event, frozen=True):
+    """Doctor's check made a Multipath TCP connection from `local` to a host's server, and closed it at once."""
+
+    name: str
+    outcome: Outcome
+    local: str | None = None
 
 
 class AttemptReady(Event, frozen=True):

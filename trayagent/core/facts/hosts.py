@@ -14,7 +14,16 @@ from trayagent.core.facts.attempt import Attempt, Retry, Trial
 from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.forwards import Forward
-from trayagent.core.facts.masters import Master, MasterPath, Observation, OtherAddress, PathHere, Probe
+from trayagent.core.facts.masters import (
+    KernelMove,
+    Master,
+    MasterPath,
+    Observation,
+    OtherAddress,
+    PathHere,
+    Probe,
+)
+from trayagent.core.facts.mptcp import Mptcp
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
@@ -118,6 +127,7 @@ class Doubt(Struct, frozen=True):
     proof_at: float = NEVER  # when the master last gave a proof of life
     probe: Probe | None = None
     observed: Observation | None = None
+    kernel_move: KernelMove | None = None
     other_address: OtherAddress | None = None  # current only if it is not older than the doubt
 
     @property
@@ -260,6 +270,7 @@ class Host(Struct, frozen=True):
     checked_at: float = NEVER  # when the banner of the host's server was last checked
     reached: Reached = field(default_factory=Reached)
     login: LoginHistory = field(default_factory=LoginHistory)
+    mptcp: Mptcp = field(default_factory=Mptcp)
     forwards: Forwards = field(default_factory=Forwards)
     trial: Trial = field(default_factory=Trial)
     agent_socket: Problem | None = None  # why the server's link to the ssh-agent could not be made

@@ -21,7 +21,8 @@ class Master(Struct, frozen=True):
     may carry the master. `datagrams`: its transport also holds a UDP socket, leads to another program or cannot be
     read, so its connection may survive the loss of every address. Then `local` and `peer` are None. `lossy`: its login
     had to send packets again. `relayed`: the near relay of another agent of this user carries it, so only that agent
-    can judge it.
+    can judge it. `mptcp`: the agent made its connection by Multipath TCP, and the server speaks it. `joins` counts the
+    addresses to which the kernel moved that connection.
     """
 
     pid: int
@@ -43,6 +44,8 @@ class Master(Struct, frozen=True):
     datagrams: bool = False
     lossy: bool = False
     relayed: bool = False
+    mptcp: bool = False
+    joins: int = 0
 
     @property
     def rtt_s(self) -> float:
@@ -137,6 +140,16 @@ class Observation(Struct, frozen=True):
     stopped: bool = False
     unused: bool = False
     heard_at: float | None = None
+
+
+class KernelMove(Struct, frozen=True):
+    """The kernel moved the old connection to another address (MPTCP), and the server has not answered there yet.
+
+    `since` is when the connection lost its address. `sessions` counts the sessions of programs on the master.
+    """
+
+    since: float
+    sessions: int = 0
 
 
 class OtherAddress(Struct, frozen=True):

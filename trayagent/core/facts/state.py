@@ -49,6 +49,7 @@ class State(Struct, frozen=True):
     keep_while_offline_s: float = 600.0
     learn_vpn: bool = True
     end_beside: bool = False
+    mptcp: bool = True
     paused_until: float | None = None
     woke_at: float = NEVER
     next_attempt: int = 1

@@ -36,6 +36,26 @@ RTT_OF_NOW_MAX_S = 5.0
 # The kernel moves a connection to another address (MPTCP) within a few round trips, unless it must repeat a SYN.
 ADRIFT_S = 3.0
 ADRIFT_CHECK_S = 0.1
+# A Multipath TCP connection that the agent made joins from the new address in two round trips. A login meanwhile would
+# be cut off, and servers penalize that. So where such a connection worked before, a control begins after this time.
+MPTCP_JOIN_S = 0.200
+MPTCP_JOIN_RTTS = 4
+MPTCP_CHECK_S = 0.025  # how often to check meanwhile whether it has joined
+# After this many moves, many servers refuse the next one, because they count paths that are gone. Then the agent waits
+# no longer for it than a login takes. A connection that passed this number will pass the next ones, too.
+MPTCP_JOINS_SURE = 2
+
+# How long the agent knows that a server speaks Multipath TCP. Each such connection renews it.
+MPTCP_SEEN_S = 30 * 86_400.0
+# How long connections on a network are plain TCP after one failed there. A lost SYN looks like one that a middlebox
+# dropped, and middleboxes change, so not longer than a day. Until the network is identified, this concerns every
+# network on its interface that is not identified either.
+MPTCP_PLAIN_S = 86_400.0
+MPTCP_UNIDENTIFIED_S = 600.0
+# Some middleboxes drop the SYNs of Multipath TCP. A plain connection follows when an answer is that late. A second
+# connection that a server saw would count as one cut off before its login.
+MPTCP_PLAIN_AFTER_S = 0.250
+MPTCP_PLAIN_AFTER_RTTS = 3
 
 # A master that stopped listening ends with its last session. If such a master carries nothing for this time and still
 # runs, the agent ends it. A crash of the agent in the middle of a take-over leaves such masters.

@@ -34,6 +34,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
             host.doubt,
             probe=None,
             observed=None,
+            kernel_move=None,
             wary_at=NEVER,
             left=None,
             proof_at=now if proven else NEVER,

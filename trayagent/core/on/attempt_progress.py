@@ -15,6 +15,7 @@ from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host, LoginKind
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.time_constants import LOGINS_WINDOW_S
+from trayagent.core.on import mptcp
 from trayagent.core.on.attempt_failures import problem_of, retry_words
 from trayagent.core.on.find_attempt import find_attempt
 from trayagent.core.policy.admission import strict
@@ -48,7 +49,11 @@ def attempt_established(context: Context, event: AttemptEstablished) -> None:
         at = attempt.established_at if attempt.established_at is not None else context.now
         attempt = replace(attempt, established_at=at, source=source)
         addresses = event.addresses or attempt.addresses
-        context.put(host, attempt=replace(attempt, peer=event.peer or attempt.peer, addresses=addresses))
+        host = context.put(
+            host, attempt=replace(attempt, peer=event.peer or attempt.peer, addresses=addresses)
+        )
+        if event.mptcp is not None:
+            mptcp.note(context, host, event.mptcp, event.local)
 
 
 def _left_from(context: Context, event: AttemptEstablished) -> Origin | None:

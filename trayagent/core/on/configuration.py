@@ -27,6 +27,7 @@ def configured(context: Context, event: Configured) -> None:
         keep_while_offline_s=event.keep_while_offline_s,
         learn_vpn=event.learn_vpn,
         end_beside=event.end_beside,
+        mptcp=event.mptcp,
     )
     for name, wish in event.wishes.items():
         host = context.get(name)

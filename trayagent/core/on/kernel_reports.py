@@ -8,7 +8,7 @@ from trayagent.core.decision_context import Context
 from trayagent.core.facts.events import Observed
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.masters import Master, Observation
+from trayagent.core.facts.masters import KernelMove, Observation
 from trayagent.core.on.adopt_master import with_peer
 from trayagent.core.usable_routes import path_is_known, path_of
 
@@ -28,7 +28,7 @@ def observed(context: Context, event: Observed) -> None:
     host = context.put(host, doubt=replace(host.doubt, observed=seen))
     if host.doubt.gone_at is not None:
         if event.now is not None:
-            _moved(context, host, event.now)
+            _moved(context, host, event)
         return
     probe = host.doubt.probe
     if probe is None or not (host.suspect or host.by_user):
@@ -49,24 +49,38 @@ def observed(context: Context, event: Observed) -> None:
     context.put(host, doubt=replace(host.doubt, probe=probe))
 
 
-def _moved(context: Context, host: Host, master: Master) -> None:
+def _moved(context: Context, host: Host, event: Observed) -> None:
     """Store the master's new address and path, after the kernel moved its connection to another address (MPTCP).
 
     If datagrams or another program may carry the master, store that its address is unknown.
     """
-    path = None
+    path, master, move = None, event.now, host.doubt.kernel_move
+    if master is None:
+        return
     if path_is_known(master, context.state.snapshot):
         path = path_of(master, context.state.snapshot)
         if not path.present:
             return
     new = {"datagrams": "yes"} if master.datagrams else {"local": master.local}
+    if not master.datagrams and not master.other_locals:
+        master = replace(master, joins=master.joins + 1)
+        since = move.since if move is not None else host.doubt.gone_at
+        move = KernelMove(context.now if since is None else since, event.sessions)
     evidence = Evidence.of(**new, was=host.master.local if host.master else None)
     context.put(
         host,
         master=master,
         path=path,
         network=None,
-        doubt=replace(host.doubt, gone_at=None, left=None, changed_at=context.now, probe=None, observed=None),
+        doubt=replace(
+            host.doubt,
+            gone_at=None,
+            left=None,
+            changed_at=context.now,
+            probe=None,
+            observed=None,
+            kernel_move=move,
+        ),
         addresses=with_peer(host, master),
     )
     context.because(host.name, 4, "moved", evidence)

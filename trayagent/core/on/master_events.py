@@ -23,7 +23,7 @@ from trayagent.core.on import draining_progress, earlier_inner
 from trayagent.core.on.adopt_master import install
 from trayagent.core.on.forwards import forget_given
 from trayagent.core.on.network_change import forget_failure
-from trayagent.core.on.roaming_progress import inner_ended
+from trayagent.core.on.roaming_progress import inner_ended, publish_moved
 from trayagent.core.policy.begin_attempt import give_up_attempt, request_resolve
 from trayagent.core.policy.hostname_edited import checks_every_key
 from trayagent.core.policy.key_trials import want_trial
@@ -245,12 +245,12 @@ def probe_answered(context: Context, event: ProbeAnswered) -> None:
 
 
 def _alive(context: Context, host: Host, evidence: Evidence) -> None:
-    doubt = host.suspect
+    doubt, move = host.suspect, host.doubt.kernel_move
     # A refused login is still refused: that the old connection lives says nothing about a new login.
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
     host = context.put(
         host,
-        doubt=replace(host.doubt, proof_at=context.now, left=None, probe=None),
+        doubt=replace(host.doubt, proof_at=context.now, left=None, probe=None, kernel_move=None),
         problem=host.problem if refused else None,
         lost=False,
         retry=host.retry if refused else after_success(host.retry, context.now),
@@ -261,6 +261,12 @@ def _alive(context: Context, host: Host, evidence: Evidence) -> None:
         if no_network_ms:
             evidence = evidence.plus(no_network_ms=no_network_ms)
         pid = host.master.pid if host.master else None
+        if move is not None:
+            since = max(move.since, host.outage.began_at or move.since)
+            took_ms = round((context.now - since) * 1e3, 1)
+            evidence = evidence.plus(by="mptcp", took_ms=took_ms)
+            sessions = host.roaming.sessions if host.roaming is not None else move.sessions
+            publish_moved(context, host, sessions, took_ms, "mptcp", pid)
         context.because(host.name, 6, "keep", evidence)
         context.publish("master-kept", host.name, evidence, pid=pid, no_network_ms=no_network_ms)
     note_reached(context, host)

@@ -60,6 +60,7 @@ def remembered(context: Context, event: Remembered) -> None:
             host.reached, networks=event.reached, learned_vpn=event.learned_vpn if learns else None
         ),
         addresses=event.addresses,
+        mptcp=event.mptcp,
         # The forwards of a living master are newer than the record.
         forwards=host.forwards if host.masters else replace(host.forwards, by_hand=event.by_hand),
         lost=event.lost and not event.held,

@@ -159,7 +159,7 @@ def attached(context: Context, event: RoamingAttached) -> None:
         evidence = evidence.plus(by="port")
     context.because(host.name, 0, "attached", evidence)
     if moved:
-        _publish_moved(context, host, event.sessions, took_ms, "channel", event.pid)
+        publish_moved(context, host, event.sessions, took_ms, "channel", event.pid)
 
 
 def attached_by_port(context: Context, event: RoamingAttachedByPort) -> None:
@@ -191,7 +191,7 @@ def attached_by_port(context: Context, event: RoamingAttachedByPort) -> None:
     evidence = Evidence.of(port=before.port, sessions=event.sessions, took_ms=took_ms)
     context.because(host.name, 0, "attached-by-port", evidence)
     if moved:
-        _publish_moved(context, host, event.sessions, took_ms, "port", None)
+        publish_moved(context, host, event.sessions, took_ms, "port", None)
 
 
 def port_failed(context: Context, event: RoamingPortFailed) -> None:
@@ -219,9 +219,10 @@ def _took_ms(host: Host, before: Roaming, now: float) -> float | None:
     return round((now - since) * 1e3, 1) if since is not None else None
 
 
-def _publish_moved(
+def publish_moved(
     context: Context, host: Host, sessions: int, took_ms: float | None, by: str, pid: int | None
 ) -> None:
+    """Report that the host's sessions continue on this network, by what, and after how long."""
     network = context.state.snapshot.name
     context.publish("moved", host.name, network=network, sessions=sessions, took_ms=took_ms, by=by, pid=pid)
 

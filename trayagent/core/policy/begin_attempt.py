@@ -30,6 +30,7 @@ from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.login_waits import origin_of, turn_of
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import server_saw
+from trayagent.core.policy.mptcp import mptcp_try
 from trayagent.core.policy.resolve_again import outdated
 from trayagent.core.policy.staleness.host_key_match import banner_suffices
 from trayagent.core.policy.staleness.other_address import address_to_try, no_way_to_old_address
@@ -72,7 +73,8 @@ def start(
         address = address_to_try(host) if purpose == "control" else None
         if purpose == "machine" and host.roaming is not None:
             address = host.roaming.address
-        context.do(Dial(host.name, number, purpose, background, address))
+        mptcp = mptcp_try(host, context.state.snapshot, now) if context.state.mptcp else None
+        context.do(Dial(host.name, number, purpose, background, address, mptcp))
         context.publish("connecting", host.name, evidence, purpose=purpose)
         if address is not None:
             evidence = evidence.plus(address=address)

@@ -12,6 +12,7 @@ from trayagent.core.facts.hosts import NETWORKS_KEPT, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.state import Past, State
+from trayagent.core.policy.mptcp import identified
 from trayagent.core.usable_routes import is_private, network_between, network_here
 
 
@@ -27,15 +28,22 @@ def note_reached(context: Context, host: Host) -> Host:
         reached = frozenset([network, *sorted(reached, key=_words_of)[: NETWORKS_KEPT - 1]])
     learned = _learned_vpn(context, host)
     through = host.reached.interfaces | ({egress} if egress else frozenset())
-    if (reached, learned, through) == (
+    known = network is not None and network.known
+    mptcp = host.mptcp
+    if network is not None and known:
+        mptcp = identified(host.mptcp, network, context.now, works=master.mptcp)
+    if (reached, learned, through, mptcp) == (
         host.reached.networks,
         host.reached.learned_vpn,
         host.reached.interfaces,
+        host.mptcp,
     ):
         return host
-    remembered = reached != host.reached.networks or learned != host.reached.learned_vpn
+    remembered = (reached, learned, mptcp) != (host.reached.networks, host.reached.learned_vpn, host.mptcp)
     host = context.put(
-        host, reached=replace(host.reached, networks=reached, learned_vpn=learned, interfaces=through)
+        host,
+        reached=replace(host.reached, networks=reached, learned_vpn=learned, interfaces=through),
+        mptcp=mptcp,
     )
     if remembered:
         context.do(Remember(host.name))

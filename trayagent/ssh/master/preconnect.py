@@ -7,12 +7,15 @@ one times out.
 
 The agent also bounds the kernel's back-off (tcp(7), from Linux 6.15). Without this bound, a healthy connection that
 sends data during an outage of 45 s stays silent for up to 30 s afterwards, and looks stale.
+
+The connection may use Multipath TCP (`mptcp_socket`). If that gets no answer, plain TCP follows beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -22,9 +25,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from trayagent.core.facts.mptcp import MptcpTry, Outcome
 from trayagent.core.facts.resolved import Resolved
 from trayagent.ssh.master import fdpass
 from trayagent.ssh.master.helper_pipes import HelperPipes, shell_command
+from trayagent.ssh.master.mptcp_socket import IPPROTO_MPTCP, connect, speaks_mptcp, tcp_socket
 from trayagent.ssh.master.quick_acknowledgements import QuickAcknowledgements
 from trayagent.ssh.os.descriptor_of_process import send_to_output
 
@@ -37,13 +42,16 @@ _FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF
 _TCP_RTO_MAX_MS = 44
 _RTO_MAX_MS = 1_500
 _GIVE_UP_MS = 900_000
+_NO_MPTCP = {errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL, errno.EPERM, errno.EACCES}
+"""The errors of a machine that offers no Multipath TCP, or forbids it."""
 _HASTE_S = (
     1.0  # how long the quick acknowledgements continue after the login, for the first forwards and sessions
 )
 
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-Established = Callable[[str, str, frozenset[str]], None]
-"""Receives the local address of a connection, the address that it reached, and all addresses of the name."""
+Established = Callable[[str, str, frozenset[str], Outcome | None], None]
+"""Receives the local address of a connection, the address that it reached, all addresses of the name, and how
+Multipath TCP went."""
 _Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
 
 
@@ -67,7 +75,8 @@ class PreconnectedSocket:
     ssh's helper requests the connection (see `command_of`, `words_of`). With `at_once` False, the agent connects only
     at this request, because an ssh that uses another master needs no connection. The agent calls `established` with the
     addresses. It tries the address `first` before the other addresses of the name. `helper_came`: the helper has
-    requested the connection. `why_not` is the reason that the helper got instead of a connection, or "".
+    requested the connection. `why_not` is the reason that the helper got instead of a connection, or "". `mptcp`: use
+    Multipath TCP in this way, None for plain TCP.
     """
 
     def __init__(
@@ -76,14 +85,17 @@ class PreconnectedSocket:
         timeout_s: float,
         *,
         at_once: bool = True,
-        established: Established = lambda _local, _peer, _addresses: None,
+        established: Established = lambda _local, _peer, _addresses, _mptcp: None,
         first: str | None = None,
+        mptcp: MptcpTry | None = None,
     ) -> None:
         self.helper_came = False
         self.why_not = ""
         self._at_once = at_once
         self._established = established
         self._first = first
+        self._mptcp = mptcp
+        self._mptcp_dropped = False  # whether plain TCP worked where Multipath TCP did not
         self._outcome: asyncio.Future[socket.socket | str] | None = None
         self._races: set[asyncio.Task[socket.socket | str]] = set()
         self._connecting_routes: set[tuple[_Address, str]] = set()
@@ -128,6 +140,10 @@ class PreconnectedSocket:
                 if self._pipes is not None:
                     self._pipes.close()
         loop.call_later(_HASTE_S, self.close)
+
+    async def made(self) -> socket.socket | str:
+        """Make the connection and return it, or the reason for the failure. Use this in the place of `offered`."""
+        return await self._begin()
 
     def hold(self) -> None:
         """Hold the connection back until `release`, even if it is established earlier."""
@@ -175,8 +191,14 @@ class PreconnectedSocket:
             return
         for other in self._races:
             other.cancel()
-        self._established(*_ends(made), frozenset(self._addresses))
+        self._established(*_ends(made), frozenset(self._addresses), self._went(made))
         self._outcome.set_result(made)
+
+    def _went(self, made: socket.socket) -> Outcome | None:
+        """Return how Multipath TCP went on the connection that was made first, None if it was not tried."""
+        if made.proto != IPPROTO_MPTCP:
+            return "dropped" if self._mptcp_dropped else None
+        return "answered" if speaks_mptcp(made) else "fell-back"
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -225,7 +247,7 @@ class PreconnectedSocket:
         self._addresses.update(_address(one[4]) for one in found)
         found = sorted(found, key=lambda one: one[4][0] != self._first)  # keeps the order of the others
         new = [one for one in found if (one[4], _source_to(one[0], one[4])) not in self._connecting_routes]
-        attempts = [partial(self._connect, one[0], one[4]) for one in new]
+        attempts = [partial(self._connect_by_either, one[0], one[4]) for one in new]
         connected, _, failed = await staggered_race(attempts, STAGGER_S)
         await self._released.wait()
         if isinstance(connected, socket.socket):
@@ -234,25 +256,46 @@ class PreconnectedSocket:
         reason = os.strerror(last.errno) if last.errno else "Connection timed out"
         return f"ssh: connect to host {host} port {port}: {reason}"
 
-    async def _connect(self, family: socket.AddressFamily, address: _Address) -> socket.socket:
-        one = socket.socket(family, socket.SOCK_STREAM)
+    async def _connect_by_either(self, family: socket.AddressFamily, address: _Address) -> socket.socket:
+        """Connect, first by Multipath TCP if that is to be tried. Plain TCP follows if it gets no answer in time."""
+        source = _source_to(family, address)
+        route = (address, source)
+        self._connecting_routes.add(route)
+        try:
+            if self._mptcp is None or source in self._mptcp.plain_from:
+                return await self._connect(family, address)
+            return await self._race_plain(family, address, self._mptcp.plain_after_s)
+        finally:
+            self._connecting_routes.discard(route)
+
+    async def _race_plain(
+        self, family: socket.AddressFamily, address: _Address, after_s: float
+    ) -> socket.socket:
+        attempts = [partial(self._connect, family, address, mptcp=mptcp) for mptcp in (True, False)]
+        connected, _, failed = await staggered_race(attempts, after_s)
+        if isinstance(connected, socket.socket):
+            unsupported = any(isinstance(e, OSError) and e.errno in _NO_MPTCP for e in failed)
+            self._mptcp_dropped = connected.proto != IPPROTO_MPTCP and not unsupported
+            return connected
+        raise next((e for e in reversed(failed) if isinstance(e, OSError)), TimeoutError())
+
+    async def _connect(
+        self, family: socket.AddressFamily, address: _Address, *, mptcp: bool = False
+    ) -> socket.socket:
+        one = tcp_socket(family, mptcp=mptcp)
         one.setblocking(False)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._resolved.tcp_keep_alive:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        route = (address, _source_to(family, address))
-        self._connecting_routes.add(route)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await asyncio.get_running_loop().sock_connect(one, address)
+                await connect(one, address)
             if self._over:
                 raise ConnectionAbortedError
         except BaseException:
             # Close the socket only after the loop has forgotten it, because a new socket may get its number at once.
             one.close()
             raise
-        finally:
-            self._connecting_routes.discard(route)
         self._established_sockets.append(one)
         _bound_back_off(one)
         one.setblocking(True)

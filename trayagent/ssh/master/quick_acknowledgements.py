@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import sys
+
+from trayagent.ssh.master.mptcp_socket import speaks_mptcp
 
 
 class QuickAcknowledgements:
@@ -22,7 +25,7 @@ class QuickAcknowledgements:
 
     def begin(self, connected: socket.socket) -> None:
         """Watch the connection through a second descriptor; call `close` soon, because this keeps it open."""
-        if sys.platform != "linux":
+        if sys.platform != "linux" or speaks_mptcp(connected):  # the kernel has no such option there
             return
         self._socket = connected.dup()
         self._arrivals = select.epoll()
@@ -41,4 +44,5 @@ class QuickAcknowledgements:
     def _arrived(self) -> None:
         if self._arrivals is not None and self._socket is not None:
             self._arrivals.poll(0)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # type: ignore[attr-defined, unused-ignore]  # Linux only
+            with contextlib.suppress(OSError):  # a Multipath TCP socket that fell back, on an older kernel
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # type: ignore[attr-defined, unused-ignore]  # Linux only

@@ -14,9 +14,11 @@ from trayagent.core.facts.time_constants import WOKEN_S
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.logins.login_waits import Wait
+from trayagent.core.policy.mptcp import beside_tunnel
 from trayagent.core.policy.staleness.judge_by_probe import judge_by_probe
-from trayagent.core.policy.staleness.judge_control import control_of, start_or_await_control
+from trayagent.core.policy.staleness.judge_control import control_of, stale_or_wait, start_or_await_control
 from trayagent.core.policy.staleness.judge_lost_address import judge_lost_address
+from trayagent.core.policy.staleness.positive_control import is_positive
 from trayagent.core.policy.staleness.silence_limits import kept_offline_until
 from trayagent.core.policy.staleness.verdict import Verdict, control_queued, living_master, sooner
 
@@ -27,10 +29,10 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     Raises ValueError if the host has no master.
     """
     master = living_master(host)
-    if not host.suspect:
-        return Verdict(6, "keep", Evidence.of(proof="current"))
-    if host.draining is not None and host.draining.beside is not None and not state.end_beside:
-        return Verdict(6, "keep", Evidence.of(beside="shown"))
+    if admitted.open and host.draining is None and beside_tunnel(master, state.snapshot):
+        return _replace_beside_tunnel(host, state, admitted, now)
+    if (kept := _kept(host, state)) is not None:
+        return kept
     if not admitted.open:
         return _offline(host, state, admitted, now)
     if host.draining is not None:  # a draining master accepts no probe, so judge only the loss of its address
@@ -57,6 +59,23 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
                 Wait("control", Evidence.of(control="impossible"), due_at),
             )
     return _by_own_connection(host, state, admitted, now)
+
+
+def _kept(host: Host, state: State) -> Verdict | None:
+    """Return the verdict on a master that is not in doubt, or that the agent only shows, else None."""
+    if not host.suspect:
+        return Verdict(6, "keep", Evidence.of(proof="current"))
+    if host.draining is not None and host.draining.beside is not None and not state.end_beside:
+        return Verdict(6, "keep", Evidence.of(beside="shown"))
+    return None
+
+
+def _replace_beside_tunnel(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
+    """Rows 3 and 9: a tunnel came up under a Multipath TCP connection. Replace that by a connection in the tunnel."""
+    evidence, control = Evidence.of(tunnel="carries", mptcp="yes"), control_of(host)
+    if control is not None and is_positive(control, host):
+        return stale_or_wait(host, control, evidence)
+    return start_or_await_control(host, state, admitted, 3, evidence, now)
 
 
 def _without_control(host: Host, state: State, admitted: Admission, queued: Verdict, now: float) -> Verdict:
