@@ -99,6 +99,7 @@ ln -s ../lib/trayagent/bin/trayagent "$root/usr/bin/trayagent"
 "$python" installers/linux/deb_parts.py "$root" "$date" "$maintainer"
 install -D -m 644 installers/linux/lintian-overrides "$root/usr/share/lintian/overrides/trayagent"
 for script in postinst prerm; do install -m 755 "installers/linux/$script" "$root/DEBIAN/$script"; done
+install -D -m 755 installers/linux/nm-dispatcher-mptcp "$root/usr/share/doc/trayagent/examples/nm-dispatcher-mptcp"
 install -D -m 755 installers/linux/rtupdate "$root/usr/share/python3/runtime.d/trayagent.rtupdate"
 
 newest=${python_versions[-1]}

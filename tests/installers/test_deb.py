@@ -91,12 +91,15 @@ def test_all_files_are_there(tree: Path) -> None:
         "usr/share/icons/hicolor/48x48/apps/trayagent.png",
         "usr/share/icons/hicolor/symbolic/apps/trayagent-needs-you-symbolic.svg",
         "usr/share/doc/trayagent/copyright",
+        "usr/share/doc/trayagent/examples/nm-dispatcher-mptcp",
     ):
         assert os.path.lexists(tree / path), path
     files = [path for path in (tree / "usr").rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in files if path.stat().st_mode & 0o022]
     assert not [path for path in files if path.suffix == ".pyc" or path.name == "RECORD"]
     assert os.access(tree / "usr/bin/trayagent", os.X_OK)
+    assert os.access(tree / "usr/share/doc/trayagent/examples/nm-dispatcher-mptcp", os.X_OK)
+    assert not (tree / "etc").exists()  # an administrator turns the script on
     unit = (tree / "usr/lib/systemd/user/trayagent.service").read_text()
     assert "\nExecStart=/usr/bin/trayagent run\n" in unit
     assert "trayagent uninstall" not in unit
