@@ -15,6 +15,7 @@ from bench import (
     first_connection,
     icon,
     moving,
+    mptcp,
     recovery,
     resting,
     roaming,
@@ -29,10 +30,11 @@ ATTACH = "attach"
 ROAM = "roam"
 MOVE = "move"
 PORT = "port"
+MPTCP = "mptcp"
 TYPE = "type"
 BESIDE = "beside"
 BESIDE_BOUND = 1.5
-KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, PORT, TYPE, BESIDE)
+KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, PORT, MPTCP, TYPE, BESIDE)
 CLIENTS = "clients"  # not one of all, because it takes a quarter of an hour
 SILENT = "silent"  # not one of all, either
 SILENT_RUNS = 3
@@ -98,6 +100,7 @@ def main() -> int:
         ROAM: roam,
         MOVE: move,
         PORT: port,
+        MPTCP: multipath,
         TYPE: typed,
         BESIDE: beside,
     }
@@ -195,6 +198,33 @@ def port(runs: int) -> bool:
             f"x{ratio:.2f}, x{min(rate.ratios):.2f} to x{max(rate.ratios):.2f} (goal x{roaming.PORT_GOAL:.2f})"
         )
         slow |= ratio < roaming.PORT_GOAL
+    return slow
+
+
+def multipath(runs: int) -> bool:
+    """Print how soon an open session answers after each move with Multipath TCP. Report whether a goal was missed."""
+    runs = max(runs, 7)
+    say(
+        f"\n{MPTCP}  {mptcp.MOVES} moves with a new address each, MPTCP on both ends, with the dispatcher script"
+    )
+    found = [mptcp.measure() for _ in range(runs)]
+    for move in range(mptcp.MOVES):
+        ratios = [one.ratios[move] for one in found]
+        session_s = statistics.median(one.session_s[move] for one in found)
+        say(
+            f"  move {move + 1}: {session_s:.2f} s; x{statistics.median(ratios):.2f}, worst x{max(ratios):.2f}"
+        )
+    median = statistics.median(statistics.median(one.ratios) for one in found)
+    worst = max(max(one.ratios) for one in found)
+    say(f"  all: x{median:.2f}, worst x{worst:.2f} (goal x{mptcp.GOAL:.2f}); nothing ended")
+    say(f"  logins of the agent in {runs * mptcp.MOVES} moves: {sum(one.logins for one in found)}")
+    say("\n  the first connection, beside one of plain TCP, in ms:")
+    slow = worst > mptcp.GOAL
+    for case in mptcp.CASES:
+        added = mptcp.added_ms(case, runs)
+        median, worst = statistics.median(added), max(added)
+        say(f"    {case.name:<34} median {median:+.1f}, worst {worst:+.1f} (goal {case.goal_ms:+.0f})")
+        slow |= median > case.goal_ms
     return slow
 
 
