@@ -18,7 +18,8 @@ class Role(Struct, frozen=True):
     `peer` is the server's address, if it is reachable without a jump host. `by_name`: ssh_config has a name instead
     of an address. `alias_of_server`: another name of the same server, under which the server shows a key of
     `key_type`. `moves`: the connections use MPTCP. `varies`: the answer of `ssh -G` may differ
-    between networks. `nodes`: the addresses of several machines to which the name leads.
+    between networks. `nodes`: the addresses of several machines to which the name leads. `ported`: its far relay
+    listens on a TCP port, to which the laptop may connect directly.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Role(Struct, frozen=True):
     key_type: str = "ssh-ed25519"
     varies: bool = False
     nodes: tuple[str, ...] = ()
+    ported: bool = False
 
     @property
     def hostname(self) -> str:
@@ -60,7 +62,7 @@ class Role(Struct, frozen=True):
             control_path=f"/cm/{self.name}",
             proxy_jump=self.jump,
             strict_host_key_checking=self.strict,
-            plain_connect=bool(self.nodes),
+            plain_connect=bool(self.nodes) or self.ported,
         )
 
     def hop(self) -> Hop:
@@ -125,7 +127,7 @@ CAST = {
         Role("db", INTERNAL, "internal", _listed(forwards=(_DYNAMIC,)), by_name=True, varies=True),
         Role("corp", INTERNAL, "internal", _listed(vpn="corp"), strict="no"),
         Role("use", PUBLIC, "web", _listed(connect="on-use", forwards=(_DYNAMIC,))),
-        Role("touch", PUBLIC, "web", _listed(interactive=True)),
+        Role("touch", PUBLIC, "web", _listed(interactive=True), ported=True),
         Role("behind", "", "nook", _listed(), jump="web", by_name=True),
         Role("adhoc", PUBLIC, "web", None),
         Role("stranger", PUBLIC, "web", None, alias=False),
@@ -133,7 +135,7 @@ CAST = {
         Role("open", PUBLIC, "web", _listed(), strict="no", user="guest", varies=True),
         Role("fresh", HOME_ONLY, "home", _listed(), strict="accept-new"),
         Role("desk", PUBLIC, "web", _listed(networks=("home",)), by_name=True, user="desk"),
-        Role("login", NODES[0], "node1", _listed(), by_name=True, user="hpc", nodes=NODES),
+        Role("login", NODES[0], "node1", _listed(), by_name=True, user="hpc", nodes=NODES, ported=True),
         Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
         *(Role(name, PUBLIC, "web", _listed(), by_name=True, user="ops") for name in SEVERAL),
         *(

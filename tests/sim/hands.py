@@ -45,7 +45,7 @@ class Hands:
         self._world = world
         self._attempts: dict[int, Handshake] = {}
         self._timers: dict[str, tuple[float | None, int]] = {}  # when each is due, and how often it was set
-        roaming = (a.BeginRoaming, a.AttachRoaming, a.RestorePath, a.EndRoaming)
+        roaming = (a.BeginRoaming, a.AttachByPort, a.AttachRoaming, a.RestorePath, a.EndRoaming)
         self._do: dict[type[a.Action], Callable[[Any], None]] = {
             **dict.fromkeys(roaming, world.inners.carry_out),
             a.SetTimer: self._look_at,

@@ -219,6 +219,40 @@ def history_of_roaming(seed: int) -> History:
     return _drawn(random, names, words, 1, 40, ((0.0, "roam", ""),))
 
 
+def history_of_ports(seed: int) -> History:
+    """Return the history of a seed in which a host that asks for codes roams by its far relay's port."""
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
+    names = ("touch", *random.sample(("login",), random.randint(0, 1)))
+    words = [
+        *("plug", "plug", "plug", "unplug", "blink", "flicker", "sleep", "and back", "flapping"),
+        *(
+            "hole",
+            "hole over",
+            "swallowed",
+            "login",
+            "login given up",
+            "disconnect",
+            "reconnect now",
+            "-O exit",
+        ),
+        *(
+            "agent restarts",
+            "reboot",
+            "look",
+            "use",
+            "stall",
+            "pause",
+            "resume",
+            "relay lost",
+            "vpn up",
+            "vpn down",
+        ),
+    ]
+    return _drawn(
+        random, names, words, 1, 30, ((0.0, "roam", ""), (0.3, "login", "touch"), (5.0, "look", ""))
+    )
+
+
 def history_of_requests(seed: int) -> History:
     """Return the history of a seed in which the user logs in and requests forwards, and the laptop has obstacles."""
     random = Random(seed)  # noqa: S311  # not secret, see `history`

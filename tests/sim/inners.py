@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from tests.sim.ports import PORT, Ports
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
@@ -16,6 +17,7 @@ from trayagent.core.facts.problems import Problem
 
 if TYPE_CHECKING:
     from tests.sim.living import Living
+    from tests.sim.tcp import Connection
     from tests.sim.world import World
 
 BEGIN_S, ATTACH_S, SILENT_S = 0.4, 0.12, 60.0
@@ -27,7 +29,8 @@ class Inner:
     """One inner master, with its server, that server's boot number, and the outer master that carries the link.
 
     `first` is the outer master with which it drains, after the user's own ssh took its control path. `sessions` are
-    the sessions that it then has.
+    the sessions that it then has. `port` is the TCP connection to its far relay's port, and `by_port` tells whether the
+    agent knows that it carries the link. `tries` counts the attaches by port.
     """
 
     master: Master
@@ -37,6 +40,11 @@ class Inner:
     carrier: Living | None = None
     first: Living | None = None
     sessions: int = 0
+    port: Connection | None = None
+    by_port: bool = False
+    tries: int = 0
+    address: str | None = None
+    listens: int | None = None
 
 
 class Inners:
@@ -44,16 +52,19 @@ class Inners:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.ports = Ports(world)
         self.living: dict[str, Inner] = {}
         self._pid = _FIRST_PID
 
     def carry_out(self, action: a.Action) -> None:
-        """Carry out one of the four actions of roaming."""
+        """Carry out one of the actions of roaming."""
         world, agent = self._world, self._world.agent
         if isinstance(action, a.BeginRoaming):
             world.clock.after(BEGIN_S, lambda: self._begin(action) if agent == world.agent else None)
         elif isinstance(action, a.AttachRoaming):
             world.clock.after(ATTACH_S, lambda: self._attach(action, agent))
+        elif isinstance(action, a.AttachByPort):
+            self.ports.attach(action)
         elif isinstance(action, a.RestorePath):
             self._restore(action)
         elif isinstance(action, a.EndRoaming):
@@ -144,8 +155,11 @@ class Inners:
     def stall(self, name: str) -> None:
         """Report that data of a session got no acknowledgement, as the near relay does."""
         inner = self.living.get(name)
-        if inner is not None and inner.carrier is not None:
+        if inner is not None and (inner.carrier is not None or inner.port is not None):
             self._world.post(r.RoamingStalled(0, name))
+            if inner.by_port:
+                inner.by_port = False
+                self._world.post(r.RoamingAway(0, name, "stalled"))
 
     def found(self) -> None:
         """Report the living inner masters to the next agent."""
@@ -157,6 +171,7 @@ class Inners:
                 r.RoamingFound(
                     0, owner, inner.master, f"/cm/{owner}.outer",
                     lost_path=bool(drains), outer=first.master if first is not None else None,
+                    address=inner.address, port=inner.listens, by_port=inner.port is not None and not drains,
                 )
             )  # fmt: skip
 
@@ -176,10 +191,14 @@ class Inners:
         self._pid += 1
         master = Master(self._pid, 7, f"/cm/{name}", started_by_agent=True, direct=False)
         machine = outer.connection.machine
-        self.living[name] = Inner(master, name, machine.name, machine.boot, outer)
+        listens = PORT if host is not None and host.wish.roam_port is not None else None
+        address = outer.connection.flow.peer
+        self.living[name] = Inner(
+            master, name, machine.name, machine.boot, outer, address=address, listens=listens
+        )
         self._move(outer, f"/cm/{name}.outer")
         world.forwarding.close(outer.master.pid, outer.connection)
-        world.post(r.RoamingBegan(0, name, master, outer.master))
+        world.post(r.RoamingBegan(0, name, master, outer.master, listens))
 
     def _attach(self, action: a.AttachRoaming, agent: int) -> None:
         world, name, pid = self._world, action.name, action.master.pid
@@ -187,7 +206,9 @@ class Inners:
         if inner is None:
             return
         machine = outer.connection.machine if outer is not None else None
-        if outer is None or machine is None:
+        if inner.by_port:
+            self._post(agent, r.RoamingAttached(0, name, pid, 1, by_port=True))
+        elif outer is None or machine is None:
             self._post(agent, r.RoamingAttachFailed(0, name, pid, "closed"))
         elif not outer.connection.carries or outer.stopped:
             silent = r.RoamingAttachFailed(0, name, pid, "silent")
@@ -197,7 +218,8 @@ class Inners:
         elif machine.boot != inner.boot:
             self.end(name, by_request=False)
         else:
-            inner.carrier = outer
+            inner.carrier, inner.port = outer, None
+            inner.tries += 1  # an attach by port that is not answered yet is dropped
             self._post(agent, r.RoamingAttached(0, name, pid, 1))
 
     def _restore(self, action: a.RestorePath) -> None:

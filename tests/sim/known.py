@@ -533,4 +533,16 @@ KNOWN: dict[str, History] = {
             (20.0, "swallowed", "0.3"),
         ),
     ),
+    # The agent took the address of an outer master on another machine for that of the far relay.
+    "a new outer master on another machine than the port": (
+        ("login",),
+        0.3,
+        (
+            (0.0, "roam", ""),
+            (0.0, "other node", ""),
+            (0.0, "upload", "login"),
+            (0.0, "reconnect", "login"),
+            (4.0, "flapping", "twin"),
+        ),
+    ),
 }

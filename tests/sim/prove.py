@@ -25,6 +25,7 @@ from tests.sim.histories import (
     History,
     history,
     history_of_nodes,
+    history_of_ports,
     history_of_processes,
     history_of_reports,
     history_of_requests,
@@ -37,7 +38,7 @@ from tests.sim.reached import Reached, as_map, reached_by
 
 _AT_A_TIME = 250
 _PRINT_S = 10.0
-# Five of eleven batches are of the general kind.
+# Five of twelve batches are of the general kind.
 _KINDS: dict[str, Callable[[int], History]] = {
     "general": history,
     "processes": history_of_processes,
@@ -46,6 +47,7 @@ _KINDS: dict[str, Callable[[int], History]] = {
     "reports": history_of_reports,
     "requests": history_of_requests,
     "nodes": history_of_nodes,
+    "ports": history_of_ports,
 }
 _IN_TURN = (
     *("general",) * 3,
@@ -56,6 +58,7 @@ _IN_TURN = (
     "sessions",
     "nodes",
     "roaming",
+    "ports",
 )
 
 

@@ -313,6 +313,9 @@ class Rules:
             if host.master is not None and not host.suspect and not host.user.held:
                 world.forwarding.at_rest(name, host)
         self.connected()
+        for name in world.roles:
+            if name in world.state.hosts and not world.state.paused(world.state.hosts[name], world.clock.now):
+                world.inners.ports.at_rest(name)
         self._one_each()
         self._earlier_sessions_continue()
 

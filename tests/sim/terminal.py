@@ -49,6 +49,7 @@ def login(world: World, name: str, *, leaves: bool) -> None:
                 0, name, number, born, login="typed" if typed else "quiet", host_key=key, trusted=True
             )
         )
+        world.inners.ports.login_succeeded(name)
 
     def give_up() -> None:
         if hands.forget(number, cut=True):

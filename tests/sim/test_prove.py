@@ -26,6 +26,7 @@ def test_batches_cover_all_kinds_and_no_seed_twice() -> None:
         "reports",
         "requests",
         "nodes",
+        "ports",
     }
 
 

@@ -17,6 +17,7 @@ from tests.sim.histories import (
     History,
     history,
     history_of_nodes,
+    history_of_ports,
     history_of_processes,
     history_of_reports,
     history_of_requests,
@@ -30,6 +31,7 @@ from tests.sim.playing import play
 _AT_A_TIME = 50
 _BRIEF = "500"
 _OF_NODES = 50
+_OF_PORTS = 100
 _OF_PROCESSES = 100
 _OF_REPORTS = 50
 _OF_REQUESTS = 50
@@ -92,8 +94,25 @@ def test_an_inner_master_ends_only_by_its_user_or_its_server(first: int) -> None
     _play(range(first, first + _AT_A_TIME), history_of_roaming)
 
 
+@pytest.mark.parametrize("first", range(0, _OF_PORTS, _AT_A_TIME))
+def test_a_host_that_asks_roams_without_a_login(first: int) -> None:
+    """After one login, no invariant is broken by moves, blocked ports and restarts, and the agent logs in to nothing.
+
+    In the end the port carries the sessions, or an outer master of the user.
+    """
+    _play(range(first, first + _AT_A_TIME), history_of_ports)
+
+
 @pytest.mark.parametrize(
-    "draw", [history, history_of_processes, history_of_reports, history_of_sessions, history_of_roaming]
+    "draw",
+    [
+        history,
+        history_of_processes,
+        history_of_reports,
+        history_of_sessions,
+        history_of_roaming,
+        history_of_ports,
+    ],
 )
 def test_an_event_advances_every_host_that_can_do_something(draw: Callable[[int], History]) -> None:
     """After each event, each host is advanced that is not settled. No other host could take a step."""

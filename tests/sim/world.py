@@ -17,6 +17,7 @@ from tests.sim.inners import Inners
 from tests.sim.living import Living, in_words
 from tests.sim.manager import Manager
 from tests.sim.net import SPOTS, Flow, Net, Spot
+from tests.sim.ports import PORT
 from tests.sim.rules import Rules
 from tests.sim.sessions import Sessions
 from tests.sim.sshd import Machines
@@ -191,7 +192,14 @@ class World:
 
     def _wishes(self) -> dict[str, Wish]:
         wishes = {r.name: r.wish for r in self.roles.values() if r.wish is not None}
-        return {name: replace(wish, roam=self.roams and wish.listed) for name, wish in wishes.items()}
+        return {
+            name: replace(
+                wish,
+                roam=self.roams and wish.listed,
+                roam_port=str(PORT) if self.roams and self.roles[name].ported else None,
+            )
+            for name, wish in wishes.items()
+        }
 
     def roam(self) -> None:
         """Switch roaming on for all listed hosts, as the user does in the configuration."""

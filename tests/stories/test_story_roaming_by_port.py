@@ -38,7 +38,7 @@ OUTER_PATH = "/cm/web.outer"
 def roaming(story: Story, wish: Wish = ASKS) -> None:
     """Begin with a host that began to roam when the user logged in at home, without an entry in the transcript."""
     plain = story.connected(wish=wish, scene=HOME)
-    story.post(r.RoamingLoginBegun(story.t, "web"))
+    story.post(r.RoamingLoginBegun(story.t, "web"))  # any other host begins to roam without it
     assert story.host("web").roaming_start.through == plain.pid
     story.post(r.RoamingBegan(story.t, "web", INNER, replace(plain, control_path=OUTER_PATH), PORT))
     opened = tuple(ForwardState(forward, "open") for forward in wish.forwards)
@@ -294,3 +294,13 @@ def test_a_silent_port_is_attached_again_by_use(story: Story) -> None:
     story.post(r.RoamingAway(story.t, "web", "stalled"))
     assert len(story.did(AttachByPort)) == 1
     assert story.host("web").roaming.port_retry_at == inf  # type: ignore[union-attr]
+
+
+def test_an_outer_master_beside_the_port_gives_no_address(story: Story) -> None:
+    """While the port carries the link, a new outer master may be on another machine, so its address is not taken."""
+    roaming(story, replace(ASKS, interactive=False, roam=True))
+    story.network(CAFE)
+    by_port(story)
+    story.after(0.3).ready("web", peer="203.0.113.12")
+    story.post(r.RoamingAttached(story.t, "web", story.host("web").attempt.ready.pid, 2, by_port=True))  # type: ignore[union-attr]
+    assert story.host("web").roaming.address == "203.0.113.10"  # type: ignore[union-attr]

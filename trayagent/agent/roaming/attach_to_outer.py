@@ -88,7 +88,6 @@ class OuterAttacher:
             self._ender.end_lost(kept, "near-relay-lost")
             return
         if self._ports.carries(kept):
-            self._note_address(kept, outer)
             sessions = carried_by(pid).sessions
             self._shell.post(RoamingAttached(now(), name, outer.pid, sessions, by_port=True))
             return

@@ -146,7 +146,8 @@ def attached(context: Context, event: RoamingAttached) -> None:
         failed=0,
         moves=before.moves + moved,
         sessions=event.sessions,
-        address=_address_there(host, event.pid) or before.address,
+        # By the port, nothing shows that the outer master reached the far relay's machine.
+        address=(None if event.by_port else _address_there(host, event.pid)) or before.address,
         elsewhere=None,
         trouble=None,
         sought_from=frozenset(),

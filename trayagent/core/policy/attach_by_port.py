@@ -94,7 +94,8 @@ def awaits_port(host: Host, admitted: Admission) -> bool:
     roaming = host.roaming
     if roaming is None or not may_use_port(host):
         return False
-    return carried_by_port(host, admitted) or not roaming.port_failed or roaming.port_retry_at == inf
+    first = roaming.port_retry_at == inf and not roaming.port_fails  # the first attempt from this network
+    return carried_by_port(host, admitted) or not roaming.port_failed or first
 
 
 def _origin(admitted: Admission) -> Origin:
