@@ -7,9 +7,11 @@ import os
 import socket
 import statistics
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -29,7 +31,7 @@ from trayagent.roaming.far_relay_and_resend_buffer import (
     Stream,
     frame,
 )
-from trayagent.roaming.near_client import new_token
+from trayagent.roaming.near_client import NearClient, near_command, new_token
 from trayagent.roaming.near_session import NearPortLink
 from trayagent.sandbox.roaming_relays import wait_for
 
@@ -147,6 +149,25 @@ def test_a_taken_port_leaves_the_channel(local: Local) -> None:
     for ports in ("80", "2000-1999", "1024-65535", "0", "65536"):
         assert local.far(*words, ports, text=new_token() + "\n")["error"] == "usage"
     assert local.far(*words, "many", text=new_token() + "\n")["error"] == "system"
+
+
+def test_another_near_relay_with_the_token_displaces_nothing(port: Port, local: Local) -> None:
+    """A second near relay with the same token is refused, because its attaches are older. It cannot use the port."""
+    assert port.attach()["ok"]
+    path = f"{local.path}.second"
+    second = subprocess.Popen(near_command(path))
+    try:
+        wait_for(lambda: Path(path).exists(), "the second near relay listens")
+        with NearClient(path) as client, client.start(port.token, 60), port.dial() as sock:
+            answer = client.ask("attach-port", [sock.fileno()], id=port.token[:16])
+            assert answer["error"] == "not-attached"
+            with local.channel(port.token) as ours:
+                assert client.ask("attach", [ours.fileno()], id=port.token[:16])["error"] == "older-attach"
+        assert port.state()["by"] == "port"
+        assert port.echoes(100_000)
+    finally:
+        second.kill()
+        second.wait()
 
 
 def test_two_hundred_silent_strangers_change_nothing(port: Port) -> None:

@@ -19,7 +19,17 @@ import pytest
 
 from tests.roaming.ends import MARKER
 from tests.roaming.local import Local, exactly
-from trayagent.roaming.far_relay_and_resend_buffer import ATTACH, HEADER, HELLO, MAGIC, WELCOME, frame
+from tests.roaming.test_direct_port import RESET, Port
+from trayagent.roaming.far_relay_and_resend_buffer import (
+    ATTACH,
+    HEADER,
+    HELLO,
+    MAGIC,
+    TAG_SIZE,
+    TAGGED,
+    WELCOME,
+    frame,
+)
 from trayagent.roaming.near_client import NearClient, new_token
 
 SECONDS = float(os.environ.get("TRAYAGENT_ROAM_FUZZ_S", "3"))
@@ -213,10 +223,71 @@ class Fuzzer:
             self.renew()
 
 
+class Stranger:
+    """A source of random attacks on the port of a connection that is attached there."""
+
+    def __init__(self, port: Port, random: Random) -> None:
+        self.port, self.random = port, random
+        self.held: list[socket.socket] = []
+
+    def frames(self) -> bytes:
+        """Return frames of all types, with the right ID and flags, but without the key of the tags."""
+        random, data = self.random, b""
+        for _ in range(random.randint(1, 5)):
+            kind = random.choice((ATTACH, 2, 3, 4, 5, 6, 0, 77))
+            name = self.port.token[:16].encode()
+            hello = HELLO.pack(MAGIC, 1, 1, 0, random.choice((1, 2**40, 2**64 - 1)), name, b"0" * 32)
+            payload = hello if kind == ATTACH else random.randbytes(random.choice((0, 1, 12, 16_384, 65_536)))
+            length = len(payload) if random.random() < 0.9 else random.choice((0, 2**16, 2**32 - 1))
+            flags = random.choice((TAGGED, TAGGED, TAGGED | 1, 0, 255))
+            data += HEADER.pack(length, kind, flags, 0, random.choice((0, 1, 2**63))) + random.randbytes(
+                TAG_SIZE
+            )
+            data += payload
+        return data[: random.randint(0, len(data))] if random.random() < 0.3 else data
+
+    def step(self) -> None:
+        """Connect and send something, or nothing. Then leave, reset the connection, or keep it."""
+        random = self.random
+        with contextlib.suppress(OSError):
+            sock = self.port.dial()
+            if random.random() < 0.8:
+                sock.sendall(self.frames())
+            match random.randint(0, 2):
+                case 0:
+                    self.held = [*self.held, sock][-40:]
+                case 1:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    sock.close()
+                case _:
+                    sock.close()
+
+
 def rss_mb(pid: int) -> float:
     """Return the RSS of a process in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def test_strangers_at_a_port_harm_no_session(local: Local) -> None:
+    """While strangers send frames of all types to the port, the session there loses nothing, and can move."""
+    port = Port(local)
+    assert local.attach(port.token)["ok"]
+    assert port.attach()["ok"]
+    pid, stranger = port.relay()["pid"], Stranger(port, Random(SEED))  # noqa: S311
+    end, attacks = time.monotonic() + SECONDS, 0
+    while time.monotonic() < end:
+        stranger.step()
+        attacks += 1
+        assert port.echoes(stranger.random.choice((1, 1000, 100_000)))
+        if attacks % 50 == 0:
+            assert port.attach()["by"] == "port"
+            assert rss_mb(pid) < RSS_MAX_MB
+    assert attacks > 10
+    assert port.state()["by"] == "port"
+    for one in stranger.held:
+        one.close()
+    port.inner.close()
 
 
 def test_a_fuzzed_host_does_not_harm_the_one_beside_it(local: Local) -> None:

@@ -1,5 +1,7 @@
 """Random moves, outages, suspends and kills with random traffic: every byte comes back once, and no session ends.
 
+With a direct port, its connections are also reset, and strangers send forged frames there.
+
 `TRAYAGENT_ROAM_CHAOS=100` runs a hundred steps. `TRAYAGENT_ROAM_SEED` selects other random steps.
 """
 
@@ -21,11 +23,29 @@ from tests.lab.agent.test_chaos_kills import ssh_pids
 from tests.lab.matrix import alive, listener, until
 from tests.lab.roaming.test_roaming_losses import HOST, relays, roaming, roams
 from trayagent.sandbox import Agent, Lab
+from trayagent.sandbox.network_map import SERVER
 
 STEPS = int(os.environ.get("TRAYAGENT_ROAM_CHAOS", "4"))
 SEED = int(os.environ.get("TRAYAGENT_ROAM_SEED", "1"))
 NETWORKS = ("home", "cafe", "office")
 LONG_S = 120.0
+PORT = 60001
+
+# Opens connections to a port, and sends a frame of each type with the right ID, but without the key of the tags. Some
+# connections stay open.
+STRANGER = """
+import os, socket, struct, sys
+held = []
+for kind in (1, 2, 3, 4, 5, 6) * 3:
+    try:
+        sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)
+        hello = b"roam" + bytes((1, 1, 0, 0)) + struct.pack("!Q", 1 << 40) + sys.argv[3].encode() + b"0" * 32
+        payload = hello if kind == 1 else os.urandom(100)
+        sock.sendall(struct.pack("!IBBHQ", len(payload), kind, 128, 0, 0) + os.urandom(16) + payload)
+        held.append(sock)
+    except OSError:
+        pass
+"""
 
 # Sends everything from stdin through a connection to a port of this machine, and prints the answer.
 PIPE = """
@@ -97,8 +117,8 @@ class Traffic:
 class Chaos:
     """The random steps: what may happen to a laptop."""
 
-    def __init__(self, lab: Lab, agent: Agent, random: Random) -> None:
-        self.lab, self.agent, self.random = lab, agent, random
+    def __init__(self, lab: Lab, agent: Agent, random: Random, *, by_port: bool) -> None:
+        self.lab, self.agent, self.random, self.by_port = lab, agent, random, by_port
         self.network = "home"
 
     def step(self) -> str:
@@ -107,6 +127,8 @@ class Chaos:
             self.move, self.move, self.move, self.outage, self.sleep_and_wake_elsewhere,
             self.kill_the_agent, self.kill_the_outer_master, self.flap,
         )  # fmt: skip
+        if self.by_port:
+            steps += (self.reset_the_port, self.attack_the_port)
         chosen = self.random.choice(steps)
         chosen()
         time.sleep(self.random.uniform(0.0, 3.0))
@@ -149,20 +171,33 @@ class Chaos:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def reset_the_port(self) -> None:
+        """Reset the connections to the port of the far relay."""
+        self.lab.server.check(["ss", "-K", "sport", "=", f":{PORT}"], admin=True)
+
+    def attack_the_port(self) -> None:
+        """Send forged frames to the port, as someone can who read the ID of the token on the route."""
+        (token_id,) = self.agent.records()["roaming"]
+        self.lab.laptop.run([sys.executable, "-I", "-c", STRANGER, SERVER, str(PORT), token_id])
+
 
 @pytest.mark.timeout(60 + 60 * STEPS)
-def test_random_steps_lose_nothing(lab: Lab, agent: Agent) -> None:
+@pytest.mark.parametrize("by_port", [False, True], ids=["by channel", "by port"])
+def test_random_steps_lose_nothing(lab: Lab, agent: Agent, by_port: bool) -> None:
     """A session and a connection through -L carry random traffic. Both survive, and no other process is left over."""
     lab.echo(8000)
-    before = roaming(lab, agent, 'local = ["9000:127.0.0.1:8000"]\n')
+    table = f'roam_port = "{PORT}-{PORT + 2}"\n' if by_port else ""
+    before = roaming(lab, agent, table + 'local = ["9000:127.0.0.1:8000"]\n')
     agent.wait_forwards(HOST, {"local": "open"}, LONG_S)
     traffic = [
         Traffic(lab, ["ssh", HOST, "exec cat"], SEED),
         Traffic(lab, [sys.executable, "-I", "-c", PIPE, "9000"], SEED + 1),
     ]
-    chaos = Chaos(lab, agent, Random(SEED))  # noqa: S311  # the same steps in each run
+    chaos = Chaos(lab, agent, Random(SEED), by_port=by_port)  # noqa: S311  # the same steps in each run
     done = []
-    for _ in range(STEPS):
+    if by_port:
+        chaos.attack_the_port()
+    for _ in range(STEPS // 2):
         done.append(chaos.step())
         for one in traffic:
             assert (one.error, one.child.poll()) == ("", None), done
