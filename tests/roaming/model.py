@@ -23,7 +23,7 @@ SEAL = Seal(TOKEN)
 SETTLED_STEPS = 4000
 
 # With small sizes, the same number of bytes reaches more edge cases.
-SMALL = {"PAYLOAD_MAX": 64, "TAGGED_PAYLOAD_MAX": 64, "EARLY_MAX": 64,
+SMALL = {"PAYLOAD_MAX": 64, "TAGGED_PAYLOAD_MAX": 32, "EARLY_MAX": 64,
          "WINDOW_START": 192, "WINDOW_MIN": 64, "WINDOW_MAX": 2048,
          "AWAY_MAX": 256, "UNDELIVERED_MAX": 2112, "ACK_EACH": 32, "ACK_EACH_ROOMY": 128, "ROOMY": 512,
          "BURST": 256, "ROOM_MIN": 8, "SMALL": 16, "HELD_MAX": 100}  # fmt: skip

@@ -23,6 +23,7 @@ from trayagent.roaming.far_relay_and_resend_buffer import (
     KIB,
     LATE,
     MIB,
+    VERSION,
     Budget,
     LinkError,
     Stream,
@@ -400,7 +401,7 @@ def test_the_far_relay_refuses_an_attach(change: str, code: str) -> None:
 
 
 def test_a_newer_version_is_spoken_to_in_the_common_one() -> None:
-    """A near relay of a later release that still speaks version 1 gets version 1."""
+    """A near relay of a later release that still speaks version 1 gets the version of this one."""
     relay = FarStub()
     hello = bytearray(written(near_link(Stream(Budget()))))
     hello[20:22] = bytes((7, 1))
@@ -408,7 +409,7 @@ def test_a_newer_version_is_spoken_to_in_the_common_one() -> None:
     give(far, bytes(hello))
     answer = written(far)
     assert frames(answer)[0][0] == ATTACHED
-    assert answer[HEADER.size] == 1
+    assert answer[HEADER.size] == VERSION
 
 
 def test_noise_before_the_marker_is_skipped_up_to_a_limit() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.roaming.ends import NAME, SECRET, FarStub, attached, give, received, written
+from trayagent.roaming import far_relay_and_resend_buffer as far_relay
+from trayagent.roaming import near_session
 from trayagent.roaming.far_relay_and_resend_buffer import (
     ACK,
     ATTACH,
@@ -15,8 +17,11 @@ from trayagent.roaming.far_relay_and_resend_buffer import (
     HEADER,
     HELLO,
     MAGIC,
+    PAYLOAD_MAX,
+    ROOMY,
     TAG_SIZE,
     TAGGED,
+    TAGGED_PAYLOAD_MAX,
     FarLink,
     Link,
     LinkError,
@@ -51,6 +56,40 @@ def refused(link: Link, data: bytes) -> str:
     with pytest.raises(LinkError) as error:
         link.receive(memoryview(bytearray(data)), 0.0)
     return str(error.value)
+
+
+def largest(data: bytes) -> int:
+    """Return the size of the largest payload in tagged frames."""
+    at, found = 0, 0
+    while at < len(data):
+        length = HEADER.unpack_from(data, at)[0]
+        found, at = max(found, length), at + HEADER.size + TAG_SIZE + length
+    return found
+
+
+@pytest.mark.parametrize(
+    ("near_version", "far_version", "window", "size"),
+    [
+        (2, 2, ROOMY, PAYLOAD_MAX),
+        (2, 2, ROOMY - 1, TAGGED_PAYLOAD_MAX),
+        (1, 2, ROOMY, TAGGED_PAYLOAD_MAX),
+        (2, 1, ROOMY, TAGGED_PAYLOAD_MAX),
+    ],
+)
+def test_large_frames_need_a_large_window_and_a_peer_that_takes_them(
+    monkeypatch: pytest.MonkeyPatch, near_version: int, far_version: int, window: int, size: int
+) -> None:
+    """On a slow line, a key does not wait for a large frame. A relay of version 1 refuses a large one."""
+    monkeypatch.setattr(near_session, "VERSION", near_version)
+    monkeypatch.setattr(far_relay, "VERSION", far_version)
+    near, far, relay = live()
+    for link, stream, other in ((near, near.stream, far), (far, relay.stream, near)):
+        link.window = window
+        stream.take(b"x" * PAYLOAD_MAX)
+        sent = written(link)
+        assert largest(sent) == size
+        give(other, sent)
+        assert received(other.stream) == b"x" * PAYLOAD_MAX
 
 
 def test_data_passes_in_both_directions_and_the_secret_does_not() -> None:

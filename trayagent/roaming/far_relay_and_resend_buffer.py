@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 
     Buffer = Union[bytes, memoryview]
 
-VERSION = 1
+VERSION = 2
+"""The newest version of the link's protocol that this file supports."""
 OLDEST = 1
-"""The oldest version of the link's protocol that this file supports."""
+LARGE_TAGGED = 2  # since this version, a tagged frame may have PAYLOAD_MAX bytes
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -81,7 +82,8 @@ HEADER = struct.Struct("!IBBHQ")
 """Payload bytes, type, flags, zero, offset. Flag TAGGED announces a tag between the header and the payload."""
 TAGGED = 0x80  # flag of every frame on a TCP port, which no ssh protects. A channel refuses it
 TAG_SIZE = 16
-TAGGED_PAYLOAD_MAX = 16 * KIB  # nothing of a tagged frame is passed on before the whole frame is here
+# Nothing of a tagged frame is passed on before all of it is here, so a large one would delay a key on a slow line.
+TAGGED_PAYLOAD_MAX = 16 * KIB
 ATTACH, ATTACHED, DATA, ACK, END, BYE = range(1, 7)
 LATE = 1  # flag of an ACK: sent by the timer, so the round trip includes ACK_AFTER_S
 RARE = 1  # flag of DATA: the sender's window is so large that an ACK each ACK_EACH_ROOMY is enough
@@ -276,7 +278,7 @@ class Link:
         self.stream = stream
         self.seal = seal
         self.counter = 0  # of this link's attach
-        self.payload_max = PAYLOAD_MAX if seal is None else TAGGED_PAYLOAD_MAX
+        self.version = OLDEST  # of the protocol that both ends speak
         self.live = False
         self.lost: str | None = None  # why this link ended
         self.over: str | None = None  # why the peer ended the connection
@@ -334,7 +336,7 @@ class Link:
 
     def _check_header(self, length: int, kind: int, flags: int, zero: int) -> None:
         """Check a tagged frame's header, before its payload takes memory. Raise LinkError."""
-        if length > self.payload_max or zero or flags & ~1 != TAGGED:
+        if length > PAYLOAD_MAX or zero or flags & ~1 != TAGGED:
             raise LinkError("malformed")
         if not self.live and (kind, length) not in {(ATTACH, HELLO.size), (ATTACHED, WELCOME.size)}:
             raise LinkError("malformed")
@@ -482,10 +484,12 @@ class Link:
             bufs.append(self.framed(ACK, self.acked, flags=LATE if late else 0))
             self.ack_due, self.ack_at = False, None
         flags = RARE if self.window >= ROOMY else 0
+        large = self.seal is None or (flags and self.version >= LARGE_TAGGED)
+        payload_max = PAYLOAD_MAX if large else TAGGED_PAYLOAD_MAX
         while self.pending and size < BURST and len(bufs) < BUFFERS_MAX and self.at < limit:
             offset, data = self.pending[0]
             begin = self.at - offset
-            stop = min(len(data), limit - offset, begin + self.payload_max)
+            stop = min(len(data), limit - offset, begin + payload_max)
             if stop == len(data):
                 self.pending.popleft()
             piece = data if stop - begin == len(data) else memoryview(data)[begin:stop]
@@ -899,8 +903,8 @@ class FarLink(Link):
         self.relay.connect()
         self.go_live(offset)
         self.stream.counter = self.counter = counter
-        self.acked = self.stream.delivered
-        welcome = WELCOME.pack(min(newest, VERSION), 0, 0, counter)
+        self.acked, self.version = self.stream.delivered, min(newest, VERSION)
+        welcome = WELCOME.pack(self.version, 0, 0, counter)
         self.control.append(self.framed(ATTACHED, self.acked, welcome))
 
 

@@ -107,6 +107,7 @@ class NearLink(Link):
         version, *_, counter = WELCOME.unpack(payload)
         if not OLDEST <= version <= VERSION or counter != self.counter:
             raise LinkError("malformed")
+        self.version = version
         self.go_live(offset)
 
 

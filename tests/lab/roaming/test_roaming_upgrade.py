@@ -12,6 +12,7 @@ import trayagent
 from tests.lab.masters.test_drain import Session
 from tests.lab.matrix import until
 from tests.lab.roaming.test_roaming_losses import HOST, LONG_S, OPTIONS, ROAMS, roams
+from trayagent.roaming.far_relay_and_resend_buffer import VERSION
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.roaming_relays import FAR, marked
 
@@ -25,11 +26,15 @@ def next_version(folder: Path) -> Path:
     )
     changed = 0
     for path in (folder / "trayagent/roaming").glob("*.py"):
-        text, count = re.subn(r"^VERSION = 1$", "VERSION = 2", path.read_text(), flags=re.MULTILINE)
+        text, count = re.subn(r"^VERSION = (\d+)$", _next, path.read_text(), flags=re.MULTILINE)
         path.write_text(text)
         changed += count
     assert changed == 3, "far relay, near relay and its client"
     return folder
+
+
+def _next(line: re.Match[str]) -> str:
+    return f"VERSION = {int(line[1]) + 1}"
 
 
 def far_relays(lab: Lab) -> dict[str, Any]:
@@ -45,7 +50,7 @@ def test_the_next_version_continues_the_sessions_of_this_one(lab: Lab, agent: Ag
     agent.start(ROAMS)
     inner = roams(agent)["roaming"]["pid"]
     session = Session(lab)
-    assert far_relays(lab)["v"] == 1
+    assert far_relays(lab)["v"] == VERSION
     agent.kill9()
     agent.env["PYTHONPATH"] = str(next_version(lab.files.root / "next"))
     agent.start(f"{ROAMS}[hosts.{SECOND}]\nroam = true\n")
@@ -55,7 +60,7 @@ def test_the_next_version_continues_the_sessions_of_this_one(lab: Lab, agent: Ag
         LONG_S,
     )
     found = far_relays(lab)
-    assert (found["v"], len(found["relays"])) == (2, 2), json.dumps(found)
+    assert (found["v"], len(found["relays"])) == (VERSION + 1, 2), json.dumps(found)
     events = agent.events()
     lab.switch("home", "cafe")
     moved = {events.wait("moved", deadline_s=LONG_S)["host"] for _ in range(2)}
