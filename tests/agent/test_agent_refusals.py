@@ -87,14 +87,39 @@ def test_an_unproven_refusal_survives_with_its_network(tmp_path: Path) -> None:
     assert (refusal.proven, refusal.network, refusal.source) == (False, cafe, "10.20.0.7")
 
 
+KEY_EXCHANGE = (
+    "debug1: sshconnect.c:verify_host_key():1477 (pid=9): Server host key: ssh-ed25519 SHA256:abc\n"
+    "debug1: kex.c:kex_input_newkeys():612 (pid=9): SSH2_MSG_NEWKEYS received\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "trusted", "counted"),
+    [
+        (KEY_EXCHANGE, False, 1),
+        (KEY_EXCHANGE, True, 0),
+        (KEY_EXCHANGE + 'Authenticated to web01 ([203.0.113.10]:22) using "publickey".\n', False, 0),
+        ("", False, 0),
+    ],
+)
+def test_a_login_counts_as_refused_if_its_agent_died_after_the_key_exchange(
+    tmp_path: Path, text: str, trusted: bool, counted: int
+) -> None:
+    """Such a login may have been refused, unless the same login had just succeeded. It does not stop the host."""
+    records, log = Records(tmp_path / "r.json"), tmp_path / "attempt-1.log"
+    log.write_text(text)
+    records.begin_attempt(str(tmp_path / "cm.n"), Begun("web01", str(tmp_path / "cm"), str(log), trusted))
+    asyncio.run(
+        Leftovers(find(env={"TRAYAGENT_RUNTIME_DIR": str(tmp_path)}), Records(tmp_path / "r.json")).clear()
+    )
+    kept = Records(tmp_path / "r.json").hosts().get("web01", KeptHost())
+    assert (len(kept.refused), kept.refusal) == (counted, None)
+
+
 def test_a_refusal_that_its_agent_did_not_live_to_see_counts(tmp_path: Path) -> None:
     """The next agent reads the logs of earlier attempts before it starts any login, so an unread refusal counts."""
     records, log = Records(tmp_path / "r.json"), tmp_path / "attempt-1.log"
-    log.write_text(
-        "debug1: sshconnect.c:verify_host_key():1477 (pid=9): Server host key: ssh-ed25519 SHA256:abc\n"
-        "debug1: kex.c:kex_input_newkeys():612 (pid=9): SSH2_MSG_NEWKEYS received\n"
-        "me@203.0.113.10: Permission denied (publickey).\n"
-    )
+    log.write_text(KEY_EXCHANGE + "me@203.0.113.10: Permission denied (publickey).\n")
     records.begin_attempt(str(tmp_path / "cm.n"), Begun("web01", str(tmp_path / "cm"), str(log)))
     file_paths = find(env={"TRAYAGENT_RUNTIME_DIR": str(tmp_path)})
     asyncio.run(Leftovers(file_paths, records).clear())

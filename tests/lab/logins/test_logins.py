@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -114,6 +115,27 @@ def test_a_refused_login_is_not_made_again_by_the_next_agents(lab: Lab, agent: A
     agent.wait_state("web01", "connected")
     agent.stop()
     assert agent.records()["hosts"]["web01"]["refusal"] is None
+
+
+def test_agents_that_end_while_a_refusal_is_on_its_way_make_two_logins(lab: Lab, agent: Agent) -> None:
+    """A login counts as refused if its agent is killed together with ssh before the answer.
+
+    An agent that is stopped waits for the answer, in less than a second.
+    """
+    lab.set_rtt(300)
+    sshd = server(lab)
+    other_key(lab)
+    agent.start(CONFIG)
+    until("the server refuses the login", lambda: "Failed publickey" in sshd.said())
+    running = [pid for pid in lab.laptop.pids() if Path(f"/proc/{pid}/comm").read_text() == "ssh\n"]
+    agent.kill9()
+    lab.laptop.signal(signal.SIGKILL, running)
+    agent.start()
+    until("the server refuses the login", lambda: sshd.said().count("Failed publickey") == 2)
+    agent.stop()
+    agent.start()
+    in_trouble(agent, "needs-sign-in", "auth-denied")
+    assert asked(sshd) == 2
 
 
 def test_five_changes_of_network_make_no_third_login_of_a_refused_one(lab: Lab, agent: Agent) -> None:

@@ -25,6 +25,7 @@ from trayagent.agent.masters.launch_preconnected import (
     WantsBrowserError,
 )
 from trayagent.agent.masters.link_cipher import link_cipher
+from trayagent.agent.masters.unread_refusal import unread_refusal
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Begun
 from trayagent.core.facts import actions as a
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 
 _JITTER = 0.2
 _SSH_FAILED = 255  # ssh's exit status after an error of ssh itself, see ssh(1)
+_ANSWER_S = 0.7  # a login needs 4 round trips after the key exchange, and the agent must stop within a second
 _FORK_S = 2.0  # usually ssh's parent process exits 3 ms after the socket appears
 
 
@@ -66,6 +68,7 @@ class _Attempt:
     connecting: Connecting | None = None
     connected: bool = False
     mptcp: bool = False
+    answer_s: float = _ANSWER_S
 
     def established(
         self,
@@ -177,14 +180,23 @@ class MasterConnector:
         path = self._discovery.path_of_next(host)
         await self._paths.check(path, host)
         fresh = fresh_for(path)
-        self._records.begin_attempt(fresh, Begun(host.name, path, str(starting)))
+        trusted = host.attempt is not None and host.attempt.trusted
+        self._records.begin_attempt(fresh, Begun(host.name, path, str(starting), trusted))
         try:
             return await self._launched_master(action, host, resolved, fresh, starting)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and not trusted:
+                self._record_refusal(host, starting)
             master_log.remove(starting)
             remove_fresh(fresh)
             self._records.end_attempt(fresh)
             raise
+
+    def _record_refusal(self, host: Host, starting: Path) -> None:
+        """Record that a login which the agent ended may have been refused, for this agent and the next one."""
+        unread = unread_refusal(starting, host.name)
+        if unread is not None:
+            self._records.refused_unseen(host.name, unread[0], time.time(), unread[1])
 
     async def _launched_master(
         self, action: a.Dial, host: Host, resolved: Resolved, fresh: str, starting: Path

@@ -31,9 +31,13 @@ class Connecting(Protocol):
 
 
 class Progress(Protocol):
-    """Receives the progress of an attempt. `connecting` is set while the attempt connects."""
+    """Receives the progress of an attempt. `connecting` is set while the attempt connects.
+
+    `answer_s`: how long to wait for the answer to a login if the attempt is cancelled.
+    """
 
     connecting: Connecting | None
+    answer_s: float
 
     def established(
         self,
@@ -204,6 +208,7 @@ class MasterLauncher:
             longer_s=lambda pid: longer_s(hops, _round_trip_s(pid)),
             prepare=prepare,
             waits=prepare is not None and held is None,
+            answer_s=lambda: start.progress.answer_s,
         )
 
     def _prepare(

@@ -12,10 +12,9 @@ import os
 from pathlib import Path
 
 from trayagent.agent.masters.discovery import describe
+from trayagent.agent.masters.unread_refusal import unread_refusal
 from trayagent.agent.state.records import Begun, Records
 from trayagent.config.file_paths import FilePaths
-from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS
-from trayagent.ssh.login.classify_failure import classify, perhaps_refused
 from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.trial_login import mark_of
 from trayagent.ssh.login.trial_login import processes_of as trials_of
@@ -51,18 +50,19 @@ class Leftovers:
                 exchange(path, begun.target)
             sockets = listening(os.getuid())
         ready = next((s for s in sockets if s.path == path), None)
+        placed = next((s for s in sockets if (s.bind_stem, s.path) == (path, begun.target)), None)
         if ready is not None:
             await self._finish_take_over(ready.pid, path, begun)
-        elif placed := next((s for s in sockets if (s.bind_stem, s.path) == (path, begun.target)), None):
+        elif placed is not None:
             # The agent died after the rename. The scan will end the master that had the path before.
             self._keep(placed.pid, begun)
-        else:
-            self._record_refusal(begun)
         # A master that is in place is found here, too: its command line still has the fresh path. So spare listeners.
         listeners = {s.pid for s in sockets}
         for process in processes_of(path):
             if process.pid not in listeners:
                 await abandon(process)
+        if ready is None and placed is None:
+            self._record_refusal(begun)
         if owner_of(path) is None:
             remove_fresh(path)
         self._records.end_attempt(path)
@@ -93,20 +93,15 @@ class Leftovers:
             master_log.rename(log, self._file_paths.master_log(pid))
 
     def _record_refusal(self, begun: Begun) -> None:
-        """Record a login that was refused after its agent had died.
+        """Record a login that was refused after its agent had died, or that ended before the agent knew its result.
 
         Without this record, an agent that dies at each start could lock an account.
         """
         log = Path(begun.log)
-        words = master_log.read(log)
-        exchange = read_key_exchange(words.own, None)
-        failure = classify(words.own, host=begun.host, others=words.others, proven=exchange.after)
-        failure = perhaps_refused(failure, exchange, begun.host)
-        # A log without an end shows no refusal: ssh was killed together with the agent.
-        if failure.kind in REFUSED_KINDS or failure.kind == "closed":
+        unread = unread_refusal(log, begun.host) if not begun.trusted else None
+        if unread is not None:
             with contextlib.suppress(OSError):
-                at = log.stat().st_mtime
-                self._records.refused_unseen(begun.host, failure, at, exchange.host_key)
+                self._records.refused_unseen(begun.host, unread[0], log.stat().st_mtime, unread[1])
 
     def remove_logs(self) -> None:
         """Remove the files of attempts and masters that are gone. Call this before any new attempt."""

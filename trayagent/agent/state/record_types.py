@@ -37,12 +37,16 @@ class KeptMaster(Struct):
 
 
 class KeptAttempt(Struct):
-    """An attempt in progress: its host, the control path that it is meant for, its log."""
+    """An attempt in progress: its host, the control path that it is meant for, its log.
+
+    `trusted`: the same login had just succeeded.
+    """
 
     host: str
     target: str
     log: str
     boot: str
+    trusted: bool = False
 
 
 class KeptDraining(Struct):

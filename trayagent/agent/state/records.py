@@ -47,11 +47,15 @@ def records_path(state_dir: Path, mark: str) -> Path:
 
 
 class Begun(Struct, frozen=True):
-    """An attempt in progress: its host, the control path that it is meant for, and its log."""
+    """An attempt in progress: its host, the control path that it is meant for, and its log.
+
+    `trusted`: the same login had just succeeded, so its account is not locked if one more is refused.
+    """
 
     host: str
     target: str
     log: str
+    trusted: bool = False
 
 
 class SshAgent(Protocol):
@@ -162,7 +166,9 @@ class Records:
 
     def begin_attempt(self, path: str, begun: Begun) -> None:
         """Record that an ssh process of trayagent is about to listen on this fresh path."""
-        self._kept.attempts[path] = KeptAttempt(begun.host, begun.target, begun.log, self._boot)
+        self._kept.attempts[path] = KeptAttempt(
+            begun.host, begun.target, begun.log, self._boot, begun.trusted
+        )
         self._write("attempts", path)
 
     def end_attempt(self, path: str) -> None:
@@ -177,7 +183,7 @@ class Records:
     def begun(self) -> dict[str, Begun]:
         """Return the attempts of this boot, by path."""
         return {
-            path: Begun(known.host, known.target, known.log)
+            path: Begun(known.host, known.target, known.log, known.trusted)
             for path, known in self._kept.attempts.items()
             if known.boot == self._boot
         }

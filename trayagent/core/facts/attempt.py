@@ -27,7 +27,8 @@ class Attempt(Struct, frozen=True):
     the old connection proved alive, so the agent ends the attempt as soon as the server's limits allow it.
     `at_terminal`: the user makes the attempt, with an ssh that is not our child process. `routes`: the routes that
     were available when the attempt last opened a connection. `redials` counts the connections that it opened after
-    the first. `carried`: it runs through the jump host's living master, so it needs no login at the jump host.
+    the first. `trusted`: the same login had just succeeded when it began. `carried`: it runs through the jump host's
+    living master, so it needs no login at the jump host.
     `peer` is the address that its TCP connection reached, and `addresses` are those to which the name led. Both are
     empty while unknown.
     """
@@ -50,6 +51,7 @@ class Attempt(Struct, frozen=True):
     taking_over: bool = False
     at_terminal: bool = False
     carried: bool = False
+    trusted: bool = False
     replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
     graces: int = 0  # how many retransmissions of the old connection the graces covered

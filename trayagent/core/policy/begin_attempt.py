@@ -11,13 +11,13 @@ from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.host_table import unread
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.network import Network
+from trayagent.core.facts.network import Network, Origin
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import CARRIER_BACK_S
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.begin_roaming import attach_early
 from trayagent.core.policy.better_route import routes_out
-from trayagent.core.policy.logins.account_lockout import is_carried, refused_alike
+from trayagent.core.policy.logins.account_lockout import at_risk, is_carried, let_in_lately, refused_alike
 from trayagent.core.policy.logins.login_limits_per_server import (
     End,
     dropped,
@@ -108,12 +108,27 @@ def begin(context: Context, host: Host, admitted: Admission, attempt: Attempt) -
     )
     carried = is_carried(host, context.state.hosts)
     routes = routes_out(host, context.state.snapshot)
-    attempt = replace(attempt, network=network, source=source, routes=routes, carried=carried)
     origin = origin_of(host, context.state, admitted)
+    attempt = replace(
+        attempt,
+        network=network,
+        source=source,
+        routes=routes,
+        carried=carried,
+        trusted=_trusted(context, host, origin),
+    )
     servers = started(context.state.servers, host.server, attempt.id, origin, context.now)
     context.change(next_attempt=context.state.next_attempt + 1, servers=servers)
     context.put(host, attempt=attempt, user=replace(host.user, reconnect=False))
     return attempt
+
+
+def _trusted(context: Context, host: Host, origin: Origin) -> bool:
+    """Report whether all logins of the host's next connection just succeeded from this network."""
+    lately = let_in_lately(context.state.let_in, origin, context.now)
+    return bool(lately) and all(
+        any(login.same(other) for other in lately) for login in at_risk(host, context.state.hosts)
+    )
 
 
 def _host_at_prompt(context: Context, host: Host) -> str | None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trayagent.errors import TrayagentError
+from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.large_packets_lost import Stall, stall_of
 from trayagent.ssh.master import master_logs as master_log
 from trayagent.ssh.master.end_master import abandon
@@ -85,6 +86,7 @@ async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
     longer_s: Callable[[int], float] = lambda _pid: 0.0,
     prepare: Callable[[int], Awaitable[object]] | None = None,
     waits: bool = False,
+    answer_s: Callable[[], float] = lambda: 0.0,
 ) -> Launched:
     """Start ssh and return once its control socket exists, which means that the login succeeded.
 
@@ -93,7 +95,8 @@ async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
 
     Run `prepare(pid)` first; with `waits`, the process becomes ssh only after that. Call `established(pid)` until it
     returns true. End ssh early if `hopeless(pid)` is true. At the deadline, `longer_s(pid)` may add seconds, once. If
-    the task is cancelled, send SIGTERM to the child, then SIGKILL. Raise LaunchFailedError.
+    the task is cancelled, send SIGTERM to the child, then SIGKILL. If the server may be about to answer a login, wait
+    `answer_s()` seconds for that answer first. Raise LaunchFailedError.
     """
     process = spawn(words, log, environment, waits=waits)
     deadline, extended = time.monotonic() + deadline_s, False
@@ -122,7 +125,10 @@ async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
                     established = None
             soon_s = _CHECK_S if established is None else QUERY_INTERVAL_S
             await news.wait(max(0.0, min(soon_s, deadline - now)))
-    except BaseException:
+    except BaseException as error:
+        await _answered(
+            process, socket_path, log, answer_s() if isinstance(error, asyncio.CancelledError) else 0.0
+        )
         await _end(process)
         raise
     finally:
@@ -163,6 +169,17 @@ class _News:
 def read_own_log(log: Path) -> str:
     """Return the end of a master's own log, "" without a log."""
     return master_log.read(log).own
+
+
+async def _answered(process: subprocess.Popen[bytes], socket_path: str, log: Path, within_s: float) -> None:
+    """Wait until ssh has the answer to its login, or has ended. Return at once if it cannot have sent a login yet."""
+    if within_s <= 0 or read_key_exchange(read_own_log(log), None).host_key is None:
+        return
+    until = time.monotonic() + within_s
+    while time.monotonic() < until and process.poll() is None:
+        if os.path.exists(socket_path):  # noqa: PTH110  # a str is cheaper
+            return
+        await asyncio.sleep(_POLL_S)
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:
