@@ -198,7 +198,13 @@ def port(runs: int) -> bool:
             f"x{ratio:.2f}, x{min(rate.ratios):.2f} to x{max(rate.ratios):.2f} (goal x{roaming.PORT_GOAL:.2f})"
         )
         slow |= ratio < roaming.PORT_GOAL
-    return slow
+    keys = roaming.keys_beside_strangers(runs)
+    more_ms = statistics.median(keys.roaming) - statistics.median(keys.plain)
+    say(
+        f"  a key and its echo with 200 silent strangers at the port: {statistics.median(keys.roaming):.2f} ms, "
+        f"without {statistics.median(keys.plain):.2f} ms (goal: at most {roaming.STRANGERS_GOAL_MS:.1f} ms more)"
+    )
+    return slow or more_ms > roaming.STRANGERS_GOAL_MS
 
 
 def multipath(runs: int) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,9 +28,19 @@ THROUGHPUT_GOAL = 0.75
 PORT_GOAL = 0.90
 LINK_PORT = 60001
 KEY_GOAL_MS = 0.5
+STRANGERS_GOAL_MS = 0.3  # more than chance on a quiet machine
 HOSTS = 10
 DRAIN_S = 10.0
 RSS_GOAL_MB = 12.0
+# Opens 200 connections to a port and sends nothing, then opens one more every 20 ms.
+STRANGERS = """
+import socket, sys, time
+held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(200)]
+print("there", flush=True)
+while True:
+    time.sleep(0.02)
+    held = [*held[1:], socket.create_connection((sys.argv[1], int(sys.argv[2])))]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +145,30 @@ def keystrokes(runs: int) -> Pair:
                     if number:
                         found.append(statistics.quantiles(took, n=10)[0])
         return Pair(roaming, beside)
+
+
+def keys_beside_strangers(runs: int) -> Pair:
+    """Return the ms from a key to its echo through a TCP port with 200 silent strangers there, and without them.
+
+    As in `keystrokes`, of the fastest tenth of each run.
+    """
+    with rig(by_port=True) as (lab, host, _), _session(lab, host.through(HOST)) as session:
+        beside: list[float] = []
+        alone: list[float] = []
+        for _ in range(runs):
+            alone.append(_fastest_tenth_ms(session))
+            words = [sys.executable, "-I", "-c", STRANGERS, ADDRESS, str(LINK_PORT)]
+            strangers = lab.laptop.popen(words, stdout=subprocess.PIPE)
+            assert strangers.stdout  # noqa: S101 - it is a pipe
+            strangers.stdout.readline()
+            beside.append(_fastest_tenth_ms(session))
+            strangers.kill()
+            strangers.wait()
+        return Pair(beside, alone)
+
+
+def _fastest_tenth_ms(session: subprocess.Popen[str]) -> float:
+    return statistics.quantiles([_key_ms(session) for _ in range(KEYS)], n=10)[0]
 
 
 def keys_during_upload(keys: int) -> Pair:
