@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab.matrix import laboratory
-from trayagent.sandbox import Lab
+from trayagent.errors import TrayagentError
+from trayagent.sandbox import UNAVAILABLE, Lab
+from trayagent.sandbox.network_map import SERVER
+from trayagent.sandbox.networkmanager import NetworkManager
+from trayagent.sandbox.ssh_config_of_laptop import over_mptcp
 from trayagent.ssh.master.mptcp_socket import is_enabled
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(not is_enabled(), reason="this kernel has no MPTCP")]
@@ -24,17 +29,17 @@ def lab() -> Iterator[Lab]:
         yield built
 
 
-def run(lab: Lab, event: str) -> subprocess.CompletedProcess[str]:
+def run(lab: Lab, event: str, *, join_s: str = "0") -> subprocess.CompletedProcess[str]:
     """Run the script for an event of `wlan0`, and return its trace."""
-    env = {"TRAYAGENT_MPTCP_FOLDER": str(lab.files.root / "mptcp"), "TRAYAGENT_MPTCP_JOIN_S": "0"}
+    env = {"TRAYAGENT_MPTCP_FOLDER": str(lab.files.root / "mptcp"), "TRAYAGENT_MPTCP_JOIN_S": join_s}
     return lab.laptop.run(["sh", "-x", str(SCRIPT), "wlan0", event], admin=True, env=env)
 
 
 def announced(done: subprocess.CompletedProcess[str]) -> list[str]:
     """Return the endpoints that the script announced and removed, as "ADDRESS ID"."""
     assert done.returncode == 0, done.stderr
-    added = [line for line in done.stderr.splitlines() if line.startswith("+ ip mptcp endpoint add")]
-    return [f"{words[5]} {words[7]}" for words in map(str.split, added)]
+    words = [line.split() for line in done.stderr.splitlines() if line.startswith("+ ip mptcp endpoint add")]
+    return [f"{one[5]} {one[7]}" for one in words if one[-1] == "signal"]
 
 
 def endpoints(lab: Lab) -> list[str]:
@@ -63,3 +68,36 @@ def test_each_address_that_is_gone_is_announced_once(lab: Lab) -> None:
     lab.laptop.ip("mptcp endpoint delete id 3", "mptcp endpoint add 192.168.10.9 dev wlan0 id 3 subflow")
     assert announced(run(lab, "dhcp4-change")) == []
     assert endpoints(lab) == ["192.168.10.9"]
+
+
+def test_the_next_address_gets_another_number(lab: Lab) -> None:
+    """After the script ran, the kernel gives a new endpoint a number that none had before."""
+    lab.laptop.ip("mptcp endpoint add 198.51.100.1 subflow")
+    run(lab, "up")
+    lab.laptop.ip("mptcp endpoint delete id 1", "mptcp endpoint add 198.51.100.2 subflow")
+    assert "198.51.100.2 id 2 subflow" in lab.laptop.check(["ip", "mptcp", "endpoint"])
+
+
+def test_a_session_survives_three_moves_under_networkmanager(lab: Lab) -> None:
+    """With the endpoints of a real NetworkManager and this script, a session continues after the third move, too."""
+    try:
+        manager = NetworkManager(lab)
+    except TrayagentError as error:
+        if error.code in UNAVAILABLE and not os.environ.get("CI"):
+            pytest.skip(str(error))
+        raise
+    manager.join("home")
+    run(lab, "up")
+    lab.sshd(mptcp=True)
+    lab.ssh_config({"web": {"HostName": SERVER}})
+    pipe = subprocess.PIPE
+    session = lab.laptop.popen(["ssh", *over_mptcp(), "web", "cat"], stdin=pipe, stdout=pipe)
+    assert session.stdin is not None
+    assert session.stdout is not None
+    for network in ("", "cafe", "home", "cafe"):
+        if network:
+            manager.join(network)
+        session.stdin.write("x\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == "x\n", network
+        run(lab, "up", join_s="0.1")  # the answer came over the new path
