@@ -71,6 +71,9 @@ ACK_AFTER_S = 0.2  # acknowledge this long after the last byte; without traffic 
 LAG = 2.0  # an acknowledgement within this many minimum round trips allows a larger window
 LAG_SLACK_S = 0.01  # scheduling adds this much on a busy machine
 BURST = 256 * KIB  # the most that one call reads or writes
+# Read no more of the inner connection at once. One read takes two packets of ssh, which have 32 KiB and a little more.
+# The C library would map and unmap memory for each buffer of 128 KiB.
+READ_MAX = 120 * KIB
 BUFFERS_MAX = 500  # buffers in one call; every system allows 1024
 SMALL = 4 * KIB  # join smaller pieces of data, because each piece needs memory of its own
 HELD_MAX = 4096  # the most pieces of data; a piece needs more memory than its bytes
@@ -178,8 +181,8 @@ class Stream:
         """Return how many bytes may be read from the inner connection now."""
         if self.closed or len(self.held) >= HELD_MAX:
             return 0
-        room = (self.link.window if self.link else AWAY_MAX) - self.unconfirmed
-        return min(room, PAYLOAD_MAX) if room >= ROOM_MIN else 0
+        room = (self.link.window if self.link else AWAY_MAX) - (self.next - self.base)
+        return min(room, READ_MAX) if room >= ROOM_MIN else 0
 
     def take(self, data: bytes) -> None:
         """Take bytes that the inner connection sent. Empty bytes mean that it sends no more."""
@@ -233,6 +236,9 @@ class Stream:
     def took(self, size: int) -> None:
         """Note how many of the undelivered bytes the inner connection took."""
         self.undelivered_size -= size
+        if not self.undelivered_size:
+            self.undelivered.clear()
+            return
         while size:
             first = self.undelivered.popleft()
             if len(first) > size:
@@ -464,20 +470,18 @@ class Link:
 
     def waiting(self) -> bool:
         """Report whether there is something to write."""
-        if self.rest or self.control:
+        if self.rest or self.control or (self.pending and self.at < self._limit()):
             return True
-        if self.pending and self.at < self._limit():
-            return True
-        return self.live and (self.ack_due or self._end_is_next())
+        return self.live and (self.ack_due or (self.stream.closed and self._end_is_next()))
 
     def gather(self, now: float) -> list[Buffer]:
         """Return the next buffers to write, about as much as one call can take; `wrote` must follow."""
         bufs = self.rest + self.control
         self.control = []
-        size = sum(map(len, bufs))
-        stream = self.stream
+        size = sum(map(len, bufs)) if bufs else 0
+        stream, pending = self.stream, self.pending
         limit = self._limit()
-        answers = self.acked < stream.delivered and bool(self.pending) and self.at < limit
+        answers = bool(pending) and self.at < limit and self.acked < stream.delivered
         if self.live and (self.ack_due or answers):  # beside data, an acknowledgement costs nothing
             self.acked, self.acked_at = stream.delivered, now
             late = self.ack_due and self.ack_at is not None
@@ -486,20 +490,22 @@ class Link:
         flags = RARE if self.window >= ROOMY else 0
         large = self.seal is None or (flags and self.version >= LARGE_TAGGED)
         payload_max = PAYLOAD_MAX if large else TAGGED_PAYLOAD_MAX
-        while self.pending and size < BURST and len(bufs) < BUFFERS_MAX and self.at < limit:
-            offset, data = self.pending[0]
-            begin = self.at - offset
+        at = self.at
+        while pending and size < BURST and len(bufs) < BUFFERS_MAX and at < limit:
+            offset, data = pending[0]
+            begin = at - offset
             stop = min(len(data), limit - offset, begin + payload_max)
             if stop == len(data):
-                self.pending.popleft()
+                pending.popleft()
             piece = data if stop - begin == len(data) else memoryview(data)[begin:stop]
-            bufs += [self._header(DATA, self.at, piece, flags), piece]
-            self.at = offset + stop
-            self.sent_at = now
+            bufs += [self._header(DATA, at, piece, flags), piece]
+            at = offset + stop
             size += stop - begin
             if self.timed is None and self.live:
-                self.timed = self.at, now
-        if self.live and self._end_is_next():
+                self.timed = at, now
+        if at != self.at:
+            self.at, self.sent_at = at, now
+        if stream.closed and self.live and self._end_is_next():
             bufs.append(self.framed(END, stream.next))
             self.end_sent = True
         stream.sent = max(stream.sent, self.at + self.end_sent)
@@ -507,6 +513,9 @@ class Link:
 
     def wrote(self, bufs: list[Buffer], size: int) -> None:
         """Keep the rest of `bufs` after a write that took `size` bytes."""
+        if size == sum(map(len, bufs)):
+            self.rest = []
+            return
         for number, one in enumerate(bufs):
             if size < len(one):
                 self.rest = [memoryview(one)[size:], *bufs[number + 1 :]]
@@ -530,7 +539,7 @@ class Link:
 
 READ = select.POLLIN
 FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
-ONCE = 4  # read one descriptor at most this often before the others are read
+ONCE = 2  # read one descriptor at most this often before the others are read
 DAY_S = 86_400.0
 PIPE_SIZE = 1031  # F_SETPIPE_SZ of fcntl(2); Python has the constant only since 3.10
 
@@ -551,6 +560,7 @@ class Loop:
         self.masks: dict[int, int] = {}
         self.handlers: dict[int, Callable[[int], None]] = {}
         self.buffer = memoryview(bytearray(BURST + PAYLOAD_MAX + HEADER.size + TAG_SIZE))
+        self.whole = [self.buffer[:BURST]]
 
     def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
         """Call the handler with poll's events for this descriptor. A mask of 0 stops watching it."""
@@ -715,10 +725,10 @@ class Session:
             if len(data) < room:
                 return
 
-    def _deliver(self) -> None:
+    def _deliver(self, now: float | None = None) -> None:
         stream = self.stream
-        while stream.undelivered and self.inner is not None and not self.inner_full:
-            waiting = stream.undelivered
+        waiting = stream.undelivered
+        while waiting and self.inner is not None and not self.inner_full:
             first = list(waiting if len(waiting) <= BUFFERS_MAX else islice(waiting, BUFFERS_MAX))
             try:
                 size = os.writev(self.inner, first)
@@ -729,13 +739,13 @@ class Session:
                     stream.stop_listening()
                     break
                 size = 0
-            self.inner_full = size < sum(map(len, first))
+            self.inner_full = size < stream.undelivered_size and size < sum(map(len, first))
             stream.took(size)
         if stream.peer_closed and not stream.undelivered and not stream.end_delivered:
             stream.end_delivered = True
             self._shut_inner()
         if stream.link:
-            stream.link.delivered(clock())
+            stream.link.delivered(clock() if now is None else now)
 
     def _shut_inner(self) -> None:
         if self.inner is None:
@@ -772,7 +782,7 @@ class Session:
         if kept:
             buffer[:kept] = wire.leftover
         try:
-            size = os.readv(wire.incoming, [buffer[kept : kept + BURST]])
+            size = os.readv(wire.incoming, [buffer[kept : kept + BURST]] if kept else self.loop.whole)
         except BlockingIOError:
             return
         except OSError:
@@ -780,22 +790,23 @@ class Session:
         if not size:
             self.drop(wire, "closed")
             return
-        was_live, end = wire.link.live, kept + size
+        link, now, end = wire.link, clock(), kept + size
+        was_live = link.live
         try:
-            used = wire.link.receive(buffer[:end], clock())
+            used = link.receive(buffer[:end], now)
         except LinkError as error:
             self.refuse(wire, str(error))
             return
         finally:
-            self._deliver()
+            self._deliver(now)
             if self.stream.undelivered:
                 self.stream.settle()
-        wire.leftover = bytes(buffer[used:end])
-        if wire.link.live and not was_live:
+        wire.leftover = bytes(buffer[used:end]) if used < end else b""
+        if link.live and not was_live:
             self.away_since = None
             self.link_live(wire)
-        if wire.link.over:
-            self.finish(wire.link.over)
+        if link.over:
+            self.finish(link.over)
 
     def refuse(self, wire: Wire, why: str) -> None:
         """Close a link on which the peer sent invalid data. Notify the peer if that does not block.
@@ -843,17 +854,20 @@ class Session:
             wire.full = bool(link.rest)
 
     def _watch(self) -> None:
-        stream, watch = self.stream, self.loop.watch
+        stream, loop = self.stream, self.loop
+        masks = loop.masks  # a call of `watch` for each turn would take longer
         if self.inner is not None:
-            mask = READ if stream.room() else 0
-            watch(self.inner, mask | (select.POLLOUT if stream.undelivered else 0), self._on_inner)
+            mask = (READ if stream.room() else 0) | (select.POLLOUT if stream.undelivered else 0)
+            if mask != masks.get(self.inner, 0):
+                loop.watch(self.inner, mask, self._on_inner)
         for wire in self.wires:
             mask = select.POLLOUT if wire.link.waiting() else 0
             if wire.outgoing == wire.incoming:
                 mask |= READ
-            else:
-                watch(wire.incoming, READ, wire.handler)
-            watch(wire.outgoing, mask, wire.handler)
+            elif masks.get(wire.incoming) != READ:
+                loop.watch(wire.incoming, READ, wire.handler)
+            if mask != masks.get(wire.outgoing, 0):
+                loop.watch(wire.outgoing, mask, wire.handler)
 
 
 # -- the far relay ------------------------------------------------------------------------------------------
@@ -953,10 +967,14 @@ class FarRelay(Session):
         """Serve until the connection ends."""
         try:
             while self.finished is None:
-                now = clock()
-                self._expire(now)
-                self.tick(now)
-                self.loop.turn(self._next())
+                due = self._next()
+                if due is not None and clock() >= due:
+                    self._expire(clock())
+                    self.tick(clock())
+                    if self.finished is not None:
+                        break
+                    due = self._next()
+                self.loop.turn(due)
         finally:
             try:
                 os.unlink(self.path)
@@ -1003,6 +1021,8 @@ class FarRelay(Session):
         return None if self.away_since is None else self.away_since + self.roam_for_s
 
     def _next(self) -> float | None:
+        if self.stream.link is not None and len(self.wires) == 1 and not self.callers:
+            return self.deadline  # the most frequent case
         times = [self._limit(), self.deadline]
         if self.callers:
             times += [caller.since + PENDING_S for caller in self.callers]

@@ -245,7 +245,10 @@ class NearSession(Session):
     @property
     def deadline(self) -> float | None:
         """When `tick` is due, None if no time is set."""
-        times = [super().deadline, self._stalled_at]
+        at, stalled_at = super().deadline, self._stalled_at
+        if self.stream.link is not None and len(self.wires) == 1:  # the most frequent case
+            return stalled_at if at is None or (stalled_at is not None and stalled_at < at) else at
+        times = [at, stalled_at]
         if self.away_since is not None:
             times.append(self.away_since + self.roam_for_s)
         if len(self.wires) > 1 or self.stream.link is None:  # otherwise the only link is live
