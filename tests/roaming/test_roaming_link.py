@@ -151,6 +151,22 @@ def test_a_large_window_needs_few_acknowledgements() -> None:
     assert frames(written(far, 1.31)) == [(ACK, 0, 576 * KIB, 0)]
 
 
+def test_fast_data_needs_even_fewer_acknowledgements() -> None:
+    """In a large window, 512 KiB that come within 2 ms get one acknowledgement."""
+    near, far, _ = attached()
+    near.window = MIB
+    near.stream.take(bytes(32 * KIB))
+    give(far, written(near, 1.0), 1.0)
+    received(far.stream, 1.0)
+    assert frames(written(far, 1.0)) == [(ACK, 0, 32 * KIB, 0)]
+    for number in range(1, 17):
+        assert not far.waiting(), number
+        near.stream.take(bytes(32 * KIB))
+        give(far, written(near, 1.001), 1.001)
+        received(far.stream, 1.001)
+    assert frames(written(far, 1.001)) == [(ACK, 0, 544 * KIB, 0)]
+
+
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 30_000])
 def test_data_is_delivered_before_its_frame_is_complete(size: int) -> None:
     """However the link cuts a frame, each of its bytes is delivered when it comes, and a later lie ends the link."""

@@ -65,6 +65,8 @@ AWAY_MAX = 1 * MIB  # keep this much data without a link; then programs wait, as
 UNDELIVERED_MAX = WINDOW_MAX + PAYLOAD_MAX
 ACK_EACH = 32 * KIB
 ACK_EACH_ROOMY = 256 * KIB  # each acknowledgement wakes every process on the path
+ACK_EACH_FAST = 512 * KIB  # in such a window, for data that comes this fast:
+ACK_FAST_S = 0.002
 ACK_ROOMY_S = 0.05  # on a slow line or for a slow program, acknowledge each 32 KiB
 ROOMY = 4 * ACK_EACH_ROOMY  # a window of this size needs no acknowledgement each 32 KiB
 ACK_AFTER_S = 0.2  # acknowledge this long after the last byte; without traffic no timer runs
@@ -74,6 +76,14 @@ BURST = 256 * KIB  # the most that one call reads or writes
 # Read no more of the inner connection at once. One read takes two packets of ssh, which have 32 KiB and a little more.
 # The C library would map and unmap memory for each buffer of 128 KiB.
 READ_MAX = 120 * KIB
+# While much data arrives, what goes back is little: an upload's sshd sends 10,000 small packets per GB, and each wakes
+# five processes. So a relay reads them when an acknowledgement is due, and sends them with it. It reads them at once
+# after a pause of HOLD_S, which is longer than a process usually waits for a processor.
+HOLD_S = 0.006
+HOLD_AFTER = 256 * KIB  # begin to wait after this many bytes without such a pause
+HOLD_AFTER_MAX = 16 * MIB  # if data goes back that should not wait
+HOLD_READ_MIN = 16 * KIB  # smaller pieces are no bulk transfer
+HOLD_SMALL = 4 * KIB  # more than this is no answer to a bulk transfer
 BUFFERS_MAX = 500  # buffers in one call; every system allows 1024
 SMALL = 4 * KIB  # join smaller pieces of data, because each piece needs memory of its own
 HELD_MAX = 4096  # the most pieces of data; a piece needs more memory than its bytes
@@ -460,6 +470,8 @@ class Link:
         if not self.live or not lacks:
             return
         each = self.ack_each if now < self.acked_at + ACK_ROOMY_S else ACK_EACH
+        if each == ACK_EACH_ROOMY and now < self.acked_at + ACK_FAST_S:
+            each = ACK_EACH_FAST
         self.ack_due = self.ack_due or lacks >= each or self.stream.end_delivered
         self.ack_at = None if self.ack_due else now + ACK_AFTER_S
 
@@ -632,6 +644,10 @@ class Session:
         self.wires: list[Wire] = []
         self.away_since: float | None = clock()
         self.finished: str | None = None
+        self.arrived = 0  # bytes of a bulk transfer that came through the link, without those after a pause
+        self.arrived_at = 0.0  # when the last of them came
+        self.hold_after = HOLD_AFTER
+        self.holding = False  # whether the inner connection is not read until an acknowledgement is due
 
     def link_lost(self, wire: Wire, why: str) -> None:
         """React to the end of a link."""
@@ -664,8 +680,10 @@ class Session:
         self.wires.remove(wire)
         wire.link.lose(why)
         wire.close(self.loop)
-        if self.stream.link is None and self.away_since is None:
-            self.away_since = clock()
+        if self.stream.link is None:
+            self.holding = False
+            if self.away_since is None:
+                self.away_since = clock()
         self.link_lost(wire, wire.link.lost or why)
 
     def set_inner(self, fd: int) -> None:
@@ -686,11 +704,20 @@ class Session:
     def deadline(self) -> float | None:
         """When `tick` is due, None if there is nothing to wait for."""
         link = self.stream.link
-        return None if link is None or link.ack_due else link.ack_at
+        at = None if link is None or link.ack_due else link.ack_at
+        if self.holding:
+            pause_at = self.arrived_at + HOLD_S
+            return pause_at if at is None or pause_at < at else at
+        return at
 
     def tick(self, now: float) -> None:
         """Act on each deadline that has passed."""
         link = self.stream.link
+        if self.holding and now >= self.arrived_at + HOLD_S:
+            self.loop.turn(now)  # data may have come while this process waited for a processor
+            if now >= self.arrived_at + HOLD_S:
+                self._read_held(paused=True)
+                self.pump()
         if link and link.ack_at is not None and now >= link.ack_at:
             link.tick(now)
             self.pump()
@@ -802,11 +829,43 @@ class Session:
             if self.stream.undelivered:
                 self.stream.settle()
         wire.leftover = bytes(buffer[used:end]) if used < end else b""
+        if size >= HOLD_READ_MIN or self.holding:
+            self._hold(link, size, now)
         if link.live and not was_live:
             self.away_since = None
             self.link_live(wire)
         if link.over:
             self.finish(link.over)
+
+    def _hold(self, link: Link, size: int, now: float) -> None:
+        """Decide after a read whether the inner connection waits. If an acknowledgement is due, read it now."""
+        if now < self.arrived_at + HOLD_S:
+            self.arrived += size
+        self.arrived_at = now
+        if self.arrived < self.hold_after or link.ack_each != ACK_EACH_ROOMY:
+            return
+        if self.holding and link.ack_due:
+            self._read_held(paused=False)
+        else:
+            self.holding = True
+
+    def _read_held(self, *, paused: bool) -> None:
+        """Read what the inner connection sent meanwhile. Wait less often if its program may need it sooner.
+
+        A program that waits for an answer to each message sends nothing while the answer waits here. Then there is a
+        pause, and an answer to read.
+        """
+        before = self.stream.next
+        self._read_inner()
+        sent = self.stream.next - before
+        if sent > HOLD_SMALL:
+            self.hold_after = HOLD_AFTER_MAX
+        elif paused and sent:
+            self.hold_after = min(HOLD_AFTER_MAX, 2 * self.hold_after)
+        elif not paused:
+            self.hold_after = HOLD_AFTER
+        if paused or sent > HOLD_SMALL:
+            self.holding, self.arrived = False, 0
 
     def refuse(self, wire: Wire, why: str) -> None:
         """Close a link on which the peer sent invalid data. Notify the peer if that does not block.
@@ -857,7 +916,9 @@ class Session:
         stream, loop = self.stream, self.loop
         masks = loop.masks  # a call of `watch` for each turn would take longer
         if self.inner is not None:
-            mask = (READ if stream.room() else 0) | (select.POLLOUT if stream.undelivered else 0)
+            mask = (READ if not self.holding and stream.room() else 0) | (
+                select.POLLOUT if stream.undelivered else 0
+            )
             if mask != masks.get(self.inner, 0):
                 loop.watch(self.inner, mask, self._on_inner)
         for wire in self.wires:
