@@ -100,8 +100,20 @@ class Hands:
             handshake = self._attempts.get(action.attempt)  # an attempt with an obstacle makes no connection
             if handshake is not None and handshake.redial() and handshake.flow is not None:
                 self._world.rules.redialled(action.attempt, handshake.flow)
-        else:
-            self.forget(action.attempt, cut=True)
+            return
+        handshake, agent = self._attempts.get(action.attempt), self._world.agent
+        self.forget(action.attempt, cut=True)
+        proven = handshake is not None and not handshake.bare and bool(handshake.outcome.key)
+        failure = (
+            Failure(Problem("timed-out", "no answer"), "timed-out", perhaps_refused=True) if proven else None
+        )
+        key = None
+        if handshake is not None and action.name in self._world.roles:
+            key = shown_key(handshake.outcome.key, self._world.roles[action.name].key_type)
+        event = e.AttemptCut(0, action.name, action.attempt, failure, key)
+        self._world.clock.after(
+            0.005, lambda: self._world.post(event) if agent == self._world.agent else None
+        )
 
     def _look_at(self, action: a.SetTimer) -> None:
         at, (due, number) = action.at, self._timers.get(action.name, (None, 0))

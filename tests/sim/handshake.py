@@ -74,7 +74,7 @@ class Handshake:
     ) -> None:
         self.clock, self.net, self._machines, self._legs = clock, net, machines, legs
         self.outcome = Outcome()
-        self._bare, self._banner, self._through = bare, banner, through
+        self.bare, self._banner, self._through = bare, banner, through
         self._established, self._done, self._unfinished = established, done, unfinished
         self._began = clock.now
         self._pause = 0.5
@@ -167,7 +167,7 @@ class Handshake:
         if not self._met_carries():
             self._again(self._exchange_keys, LOGIN_S)
             return
-        if self._bare:
+        if self.bare:
             self._leave()
             self._meet_another("" if self._banner else self._met.name)
             return
@@ -222,7 +222,7 @@ class Handshake:
             self.clock.after(CONNECT_S, lambda: self._fail("timed-out"))
         elif lie == "closes":
             self.clock.after(rtt, lambda: self._fail("dropped"))
-        elif self._bare:
+        elif self.bare:
             self.clock.after(
                 2 * rtt, lambda: self._meet_another("" if lie in FORGES or self._banner else "liar")
             )

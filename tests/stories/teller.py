@@ -81,7 +81,8 @@ class Story:
     `t` is the number of seconds since the story began. Timers that a decision sets fire automatically while time
     passes. A banner check ends at once; `banner` determines whether it succeeds. Queries of the kernel are answered
     at once: `acked`, `ahead`, `due`, `moved`, `adrift`, `stopped`, `unused` and `heard` (when data last came) hold the
-    kernel's reports on each host's master. `known_keys` are the keys in known_hosts.
+    kernel's reports on each host's master. `known_keys` are the keys in known_hosts. The server proved its host key in
+    the attempts of the hosts `unanswered` before the agent ended these attempts.
     """
 
     def __init__(self) -> None:
@@ -98,6 +99,7 @@ class Story:
         self.stopped: set[str] = set()
         self.unused: set[str] = set()
         self.heard: dict[str, float] = {}
+        self.unanswered: set[str] = set()
         self.known_keys: dict[str, Sequence[str]] = {}
         self.actions: list[a.Action] = []
         self.tells: list[a.Publish] = []
@@ -410,7 +412,7 @@ class Story:
                 self._timers.pop(action.name, None)
                 if action.at is not None and action.at != float("inf"):
                     self._timers[action.name] = action.at
-        self._end_checks(decision.actions)
+        self._end_attempts(decision.actions)
         for action in decision.actions:
             if isinstance(action, a.Observe):  # the kernel's report comes after the decisions
                 self._kernel_says(action)
@@ -440,8 +442,11 @@ class Story:
         while not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
             self._decide(self._read(Touched()))
 
-    def _end_checks(self, actions: Sequence[a.Action]) -> None:
+    def _end_attempts(self, actions: Sequence[a.Action]) -> None:
         for action in actions:
+            if isinstance(action, a.Abort):
+                found = failure("timed-out", perhaps_refused=True) if action.name in self.unanswered else None
+                self._decide(e.AttemptCut(self.t, action.name, action.attempt, found, HOST_KEY))
             checking = self._checking(action.name) if isinstance(action, a.DialBare) else None
             if checking is None:
                 continue

@@ -40,7 +40,7 @@ def on_one_server(story: Story) -> None:
 
 def under_way(story: Story) -> list[str]:
     """Return the hosts with a running login."""
-    return [name for name in TWELVE if story.host(name).attempt is not None]
+    return [n for n in TWELVE if n in story.state.hosts and story.host(n).attempt is not None]
 
 
 def refuse_all(story: Story, *, by_jump: bool, for_s: float) -> int:
@@ -437,3 +437,41 @@ def test_a_refusal_behind_a_jump_host_counts_for_that_hosts_own_login(story: Sto
         story.fails(name, "auth", by_jump=True)
     story.ended("gate", kind="died")
     assert not story.did(Dial, "gate")
+
+
+def test_logins_that_moves_cut_short_count_as_refused(story: Story) -> None:
+    """If the network changes after the server proved its host key, the refusal may have been on its way.
+
+    So after two such logins the agent waits, on any network, until the first is ten minutes old.
+    """
+    story.network(HOME)
+    story.configured(wishes={"web": ALWAYS})
+    story.resolved("web")
+    story.started()
+    story.unanswered.add("web")
+    for scene in (CAFE, HOME, CAFE, HOME):
+        if story.host("web").attempt is not None:
+            story.established("web")
+        story.after(0.2).network(scene)
+    assert len(story.did(Dial)) == 2
+    story.after(600)
+    assert len(story.did(Dial)) == 3
+
+
+def test_a_move_during_logins_to_an_account_that_works_causes_no_wait(story: Story) -> None:
+    """All logins that one move cuts short count once, so the next login begins at once. Its success ends the count."""
+    story.network(HOME)
+    for name in TWELVE[:3]:
+        story.post(e.Remembered(story.t, name, login_worked_ago_s=3600.0))
+    story.configured(wishes=dict.fromkeys(TWELVE[:3], ALWAYS))
+    for name in TWELVE[:3]:
+        story.resolved(name)
+    story.started()
+    assert under_way(story)[:3] == ["h0", "h1"]
+    story.unanswered.update(TWELVE)
+    for name in ("h0", "h1"):
+        story.established(name)
+    story.after(0.2).network(CAFE)
+    (first,) = under_way(story)
+    story.ready(first)
+    assert len(story.did(Dial, "h0") + story.did(Dial, "h1") + story.did(Dial, "h2")) == 5

@@ -37,6 +37,7 @@ from trayagent.core.on import user_requests as on_user
 from trayagent.core.on import vpns as on_vpns
 from trayagent.core.policy import key_trials as trials
 from trayagent.core.policy.advance import advance
+from trayagent.core.policy.logins.cut_logins import attempt_cut
 from trayagent.core.policy.settled import is_settled, share, unsettle, unsettled
 
 
@@ -86,6 +87,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.MptcpChecked: on_mptcp.checked,
     e.AttemptReady: on_attempts.attempt_ready,
     e.AttemptFailed: on_failures.attempt_failed,
+    e.AttemptCut: attempt_cut,
     e.ObstacleGone: on_failures.obstacle_gone,
     e.TookOver: on_take_overs.took_over,
     e.TakeOverFailed: on_take_overs.take_over_failed,

@@ -29,7 +29,7 @@ from trayagent.agent.masters.unread_refusal import unread_refusal
 from trayagent.agent.parts import Parts
 from trayagent.agent.state.records import Begun
 from trayagent.core.facts import actions as a
-from trayagent.core.facts.events import AttemptEstablished, AttemptFailed, AttemptReady
+from trayagent.core.facts.events import AttemptCut, AttemptEstablished, AttemptFailed, AttemptReady
 from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginKind
 from trayagent.core.facts.masters import Master
@@ -113,6 +113,9 @@ class MasterConnector:
 
     def abort(self, action: a.Abort) -> None:
         """End an attempt."""
+        attempt = self._attempts.get(action.attempt)
+        if attempt is not None and action.lost:
+            attempt.answer_s = 0.0
         self._tasks.cancel(f"attempt {action.attempt}")
 
     def release_connection(self, pid: int) -> None:
@@ -186,17 +189,18 @@ class MasterConnector:
             return await self._launched_master(action, host, resolved, fresh, starting)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and not trusted:
-                self._record_refusal(host, starting)
+                self._note_refusal(action, host, starting)
             master_log.remove(starting)
             remove_fresh(fresh)
             self._records.end_attempt(fresh)
             raise
 
-    def _record_refusal(self, host: Host, starting: Path) -> None:
-        """Record that a login which the agent ended may have been refused, for this agent and the next one."""
-        unread = unread_refusal(starting, host.name)
-        if unread is not None:
-            self._records.refused_unseen(host.name, unread[0], time.time(), unread[1])
+    def _note_refusal(self, action: a.Dial, host: Host, starting: Path) -> None:
+        """Note whether a login that the agent ended may have been refused, for this agent and the next one."""
+        failure, host_key = unread_refusal(starting, host.name) or (None, None)
+        if failure is not None:
+            self._records.refused_unseen(host.name, failure, time.time(), host_key)
+        self._shell.post(AttemptCut(time.monotonic(), action.name, action.attempt, failure, host_key))
 
     async def _launched_master(
         self, action: a.Dial, host: Host, resolved: Resolved, fresh: str, starting: Path
@@ -237,7 +241,7 @@ class MasterConnector:
             full = no_room(starting) if ended and proven.host_key is None else None
             if full is not None or (ended and not failed.output.own):
                 failure = unlogged(full or failure, host.name)
-            elif not failed.unheard:
+            else:
                 failure = perhaps_refused(failure, proven, host.name)
             raise FailedError(explained(failure, resolved, environment), proven.host_key) from failed
         except FileNotFoundError as missing:

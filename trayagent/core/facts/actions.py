@@ -73,9 +73,13 @@ class DialBare(Action, frozen=True):
 
 
 class Abort(Action, frozen=True):
-    """End an attempt politely before it succeeds."""
+    """End an attempt politely before it succeeds. AttemptCut follows, or an event that was already on its way.
+
+    `lost`: its local address is gone, so no answer can arrive any more.
+    """
 
     attempt: int
+    lost: bool = False
 
 
 class Discard(Action, frozen=True):

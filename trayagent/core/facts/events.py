@@ -273,6 +273,18 @@ class AttemptFailed(Event, frozen=True):
     host_key: str | None = None
 
 
+class AttemptCut(Event, frozen=True):
+    """An attempt ended that the agent aborted. `failure` is set if the server may have refused its login.
+
+    `host_key` is the key that the server proved in this attempt, or None if it proved none.
+    """
+
+    name: str
+    attempt: int
+    failure: Failure | None = None
+    host_key: str | None = None
+
+
 class TookOver(Event, frozen=True):
     """`master` now listens on the control path instead of the old master.
 

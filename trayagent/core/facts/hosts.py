@@ -170,6 +170,8 @@ class LoginHistory(Struct, frozen=True):
     refused_by_jump: tuple[float, ...] = ()  # when a jump host refused the host's login
     refusing_key: str | None = None  # the host key of the server that refused the last login
     refused_elsewhere: tuple[tuple[float, str], ...] = ()  # by machines with another key: when, which key
+    # The attempts that the agent ended, and when. The agent has not reported yet whether a login had begun.
+    cut: tuple[tuple[int, float], ...] = ()
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
     # The agent's login was refused, and then the user connected. No later login of the agent has shown whether the
     # host needs the user.

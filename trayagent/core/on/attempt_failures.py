@@ -20,6 +20,7 @@ from trayagent.core.on.find_attempt import find_attempt
 from trayagent.core.on.master_events import forget_if_done
 from trayagent.core.policy.begin_attempt import count_failure, hold, publish_connect_failed, publish_failure
 from trayagent.core.policy.logins.account_lockout import at_risk, refused_login
+from trayagent.core.policy.logins.cut_logins import end_of_cut
 from trayagent.core.policy.logins.login_limits_per_server import ended
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.when_to_retry import (
@@ -57,6 +58,7 @@ def attempt_failed(context: Context, event: AttemptFailed) -> None:
         return
     count_failure(context, host, event.attempt, failure, event.jitter)
     if host is None or attempt is None:
+        end_of_cut(context, event.name, event.attempt, failure, event.host_key)
         return
     if failure.kind == "timed-out" and not attempt.bare:
         probe_carriers(context, host)

@@ -21,6 +21,7 @@ from trayagent.core.on.find_attempt import find_attempt
 from trayagent.core.policy.admission import strict
 from trayagent.core.policy.logins.account_success import let_in
 from trayagent.core.policy.logins.banner_check_in_backoff import answered
+from trayagent.core.policy.logins.cut_logins import end_of_cut
 from trayagent.core.policy.logins.login_limits_per_server import End, ended, established, visit_of
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import (
@@ -77,6 +78,7 @@ def attempt_ready(context: Context, event: AttemptReady) -> None:
     names = names_of(host.server, context.state.hosts) if host is not None else ()
     context.change(servers=ended(context.state.servers, event.attempt, context.now, end, names))
     if host is None or attempt is None:
+        end_of_cut(context, event.name, event.attempt, None)
         if event.master is not None:
             context.do(Discard(event.name, event.master))
         return

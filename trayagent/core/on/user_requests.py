@@ -7,7 +7,7 @@ from math import inf
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import Abort, EndRoaming, Kill, Observe, Remember
+from trayagent.core.facts.actions import EndRoaming, Kill, Observe, Remember
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
@@ -25,7 +25,8 @@ from trayagent.core.facts.user_events import (
 from trayagent.core.on import draining_progress
 from trayagent.core.policy.admission import admission
 from trayagent.core.policy.begin_attempt import begin, give_up_attempt, publish_given_up, request_resolve
-from trayagent.core.policy.logins.login_limits_per_server import ended, forgiven
+from trayagent.core.policy.logins.cut_logins import abort
+from trayagent.core.policy.logins.login_limits_per_server import forgiven
 from trayagent.core.policy.logins.server_names import names_of
 from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS, REFUSED_KINDS, with_new_credentials
 from trayagent.core.policy.probe_again import probe_again
@@ -117,9 +118,7 @@ def _without_attempt(context: Context, host: Host) -> Host:
     host = give_up_attempt(context, context.put(host))
     if host.attempt is None:
         return host
-    context.do(Abort(host.name, host.attempt.id))
-    context.change(servers=ended(context.state.servers, host.attempt.id, context.now, "cut"))
-    return context.put(host, attempt=None)
+    return abort(context, host, host.attempt)
 
 
 def disconnect(context: Context, event: UserDisconnect) -> None:

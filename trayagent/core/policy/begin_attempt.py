@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import Abort, Dial, DialBare, Discard, Remember, Resolve, TakeOver
+from trayagent.core.facts.actions import Dial, DialBare, Discard, Remember, Resolve, TakeOver
 from trayagent.core.facts.attempt import Attempt, Purpose
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.failure import Failure
@@ -18,6 +18,7 @@ from trayagent.core.policy.admission import Admission, admission, through_tunnel
 from trayagent.core.policy.begin_roaming import attach_early
 from trayagent.core.policy.better_route import routes_out
 from trayagent.core.policy.logins.account_lockout import at_risk, is_carried, let_in_lately, refused_alike
+from trayagent.core.policy.logins.cut_logins import abort
 from trayagent.core.policy.logins.login_limits_per_server import (
     End,
     dropped,
@@ -231,8 +232,7 @@ def give_up_attempt(context: Context, host: Host) -> Host:
         names = names_of(host.server, context.state.hosts)
         if not cut and not may_abort(context.state.servers, attempt.id, context.now, names):
             return context.put(host, attempt=replace(attempt, unwanted=True))
-        context.do(Abort(host.name, attempt.id))
-        context.change(servers=ended(context.state.servers, attempt.id, context.now, "cut"))
+        return abort(context, host, attempt)
     return context.put(host, attempt=None)
 
 

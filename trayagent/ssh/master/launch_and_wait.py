@@ -12,7 +12,6 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trayagent.errors import TrayagentError
 from trayagent.ssh.login.key_exchange_log import read_key_exchange
 from trayagent.ssh.login.large_packets_lost import Stall, stall_of
 from trayagent.ssh.master import master_logs as master_log
@@ -21,7 +20,7 @@ from trayagent.ssh.master.master_logs import SshOutput
 from trayagent.ssh.master.spawn import prepared, spawn
 from trayagent.ssh.os.new_file import NewFile
 from trayagent.ssh.os.process import PidWatch, read
-from trayagent.ssh.os.tcp_connection import QUERY_INTERVAL_S, flow_of, tcp_facts
+from trayagent.ssh.os.tcp_connection import QUERY_INTERVAL_S
 
 # The kernel reports the new socket and the end of ssh. Everything else is checked this often.
 _CHECK_S = 0.1
@@ -46,8 +45,7 @@ class Launched(Struct, frozen=True):
 class LaunchFailedError(Exception):
     """ssh (`pid`) ended or reached its deadline before it listened. `status` is None if the agent ended it.
 
-    `stall` is set if the network had swallowed large packets at the deadline. `unheard`: the last packets of ssh were
-    not acknowledged at the deadline.
+    `stall` is set if the network had swallowed large packets at the deadline.
     """
 
     def __init__(
@@ -56,22 +54,19 @@ class LaunchFailedError(Exception):
         pid: int,
         status: int | None,
         stall: Stall | None = None,
-        *,
-        unheard: bool = False,
     ) -> None:
         super().__init__(output.own)
         self.output = output
         self.pid = pid
         self.status = status
         self.stall = stall
-        self.unheard = unheard
 
     def with_reason(self, reason: str) -> LaunchFailedError:
         """Return the same failure with the reason that the agent sent to ssh, because ssh may not have printed it."""
         output = replace(self.output, others=f"{reason}\n{self.output.others}")
         if not reason:
             return self
-        return type(self)(output, self.pid, self.status, self.stall, unheard=self.unheard)
+        return type(self)(output, self.pid, self.status, self.stall)
 
 
 async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
@@ -114,8 +109,7 @@ async def launch(  # noqa: PLR0913  # each argument is a choice of the caller
             if now > deadline and not extended:
                 deadline, extended = deadline + longer_s(process.pid), True
             if now > deadline:
-                stall, lost = stall_of(process.pid), _unheard(process.pid)
-                raise LaunchFailedError(master_log.read(log), process.pid, None, stall, unheard=lost)
+                raise LaunchFailedError(master_log.read(log), process.pid, None, stall_of(process.pid))
             master_log.shorten(log)
             if hopeless(process.pid):
                 raise LaunchFailedError(master_log.read(log), process.pid, None)
@@ -190,16 +184,3 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     process.poll()
     if process.stdin is not None:  # the process was still waiting for a line from this pipe
         process.stdin.close()
-
-
-def _unheard(pid: int) -> bool:
-    """Report whether the last packets of a login are still not acknowledged.
-
-    If so, no server can have accepted or refused the login.
-    """
-    try:
-        flow = flow_of(pid)
-        facts = tcp_facts(flow) if flow is not None else None
-    except TrayagentError:
-        return False
-    return facts is not None and facts.queued > 0

@@ -220,6 +220,11 @@ def _too_many_refused(login: Login, hosts: Hosts, now: float) -> bool:
     return sum(1 for _ in _refusals(login, hosts, now)) >= REFUSED_MAX
 
 
+def is_counted(host: Host, hosts: Hosts, at: float) -> bool:
+    """Report whether a refusal at exactly this time counts for an account of the host."""
+    return any(at in _refusals(login, hosts, at) for login in at_risk(host, hosts))
+
+
 def may_log_in_beside(host: Host, hosts: Hosts, lately: Collection[Login] = ()) -> bool:
     """Report whether few enough logins to the host's accounts are in progress. Earlier refusals do not count."""
     under_way = list(_under_way(host, hosts))
@@ -354,13 +359,16 @@ def _both(host: Host) -> tuple[Login | None, Login | None]:
 
 def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
     """Yield, for each other login in progress, the logins at the machines that may refuse it."""
-    for name, logins, trial in once(hosts, _all_under_way):
-        if trial or name != host.name:
+    for name, logins, another in once(hosts, _all_under_way):
+        if another or name != host.name:
             yield logins
 
 
 def _all_under_way(hosts: Hosts) -> tuple[tuple[str, tuple[Login, ...], bool], ...]:
-    """Return each login in progress: its host, the logins at the machines that may refuse it, whether it is a trial."""
+    """Return each login in progress: its host, the logins at the machines that may refuse it, and a mark.
+
+    The mark is true for a login that is not the host's attempt: a trial, or an attempt that the agent ended.
+    """
     found = []
     for other in hosts.values():
         attempt, trial = other.attempt, other.trial.running is not None
@@ -368,6 +376,7 @@ def _all_under_way(hosts: Hosts) -> tuple[tuple[str, tuple[Login, ...], bool], .
         by_user = attempt is not None and (attempt.at_terminal or attempt.refused is not None)
         if (asking and not by_user) or trial:
             found.append((other.name, at_risk(other, hosts), trial))
+        found.extend((other.name, at_risk(other, hosts), True) for _ in other.login.cut)
         if other.roaming_start.through is not None and (inner := at_target(other)) is not None:
             found.append((other.name, (inner,), False))
     return tuple(found)
