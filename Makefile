@@ -65,7 +65,7 @@ FLOORS := core:96 config:97 ipc:93 history:98
 # Tools that installers/lab-tools only unpacked.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help site demo test roam-long chaos-long bench prove fuzz lint coverage deb release reference fresh systemd desktops fleet-check translations
+.PHONY: help site demo test test-tools roam-long chaos-long bench prove fuzz lint coverage deb release reference fresh systemd desktops fleet-check translations
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -101,11 +101,14 @@ fuzz: .venv/.for-development
 	@$(PYTHON_OF_VENV) -c "import atheris" 2>/dev/null || installers/make-venv dev,fuzz
 	@$(PYTHON_OF_VENV) -m tests.fuzz --seconds $(SECONDS_EACH) $(ARGS)
 
-# A missing tool skips its tests on a desktop. With CI set it is a failure. The agents that the tests start write no
-# bytecode; without compileall each would compile all modules at its start, which takes a third of that time.
-test: .venv/.for-development
+# A missing tool skips its tests on a desktop. With CI set it is a failure.
+test-tools:
 	@installers/lab-tools $(TEST_TOOLS) || test -z "$$CI"
 	@installers/lab-ssh $(SUITES) || true
+
+# The agents that the tests start write no bytecode; without compileall each would compile all modules at its start,
+# which takes a third of that time.
+test: .venv/.for-development test-tools
 	@$(PYTHON_OF_VENV) -m compileall -q trayagent
 	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) --dist worksteal $(ARGS)
 
