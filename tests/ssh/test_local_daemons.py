@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from trayagent.ssh.os.linux_process import is_readable, program_of
 from trayagent.ssh.os.local_daemons import leads_to_others
-from trayagent.ssh.os.process import descendants, read
+from trayagent.ssh.os.process import descendants
 
 PIPE = subprocess.PIPE
+# Runs a command as ssh runs a ProxyCommand, until its own stdin ends.
+SSH = """
+import subprocess, sys
+child = subprocess.Popen(["sh", "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdin.write(b"there\\n")
+child.stdin.flush()
+print(child.stdout.readline().decode(), end="", flush=True)
+sys.stdin.read()
+child.kill()
+"""
 
 
 @pytest.mark.parametrize(
@@ -40,20 +51,17 @@ def test_only_what_leads_to_another_process_counts(
     for name in ("up", "down", "log"):
         os.mkfifo(tmp_path / name)
     other = subprocess.Popen(["sh", "-c", daemon], cwd=tmp_path, stdin=subprocess.DEVNULL)
-    child = subprocess.Popen(["sh", "-c", command], cwd=tmp_path, stdin=PIPE, stdout=PIPE)
+    # It has a process group of its own: in that of the tests, another test may have a program that nobody can read.
+    words = [sys.executable, "-I", "-c", SSH, command]
+    ssh = subprocess.Popen(words, cwd=tmp_path, stdin=PIPE, stdout=PIPE, process_group=0)
     try:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(b"there\n")
-        child.stdin.flush()
-        assert child.stdout.readline() == b"there\n"
-        found = read(child.pid)
-        assert found is not None
-        assert leads_to_others([found, *descendants(child.pid)], os.getpid()) == leads
+        assert ssh.stdout is not None
+        assert ssh.stdout.readline() == b"there\n"
+        assert leads_to_others(descendants(ssh.pid), ssh.pid) == leads
     finally:
-        for one in (child, other):
-            one.kill()
-            one.communicate()
+        ssh.communicate()
+        other.kill()
+        other.communicate()
 
 
 def test_the_program_of_a_script_is_its_interpreter(tmp_path: Path) -> None:
