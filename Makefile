@@ -49,9 +49,9 @@ SUITES := trixie sid
 # Debian suites of `make fresh`: those in which each release is tested.
 SUITE := bookworm trixie
 
-# Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor. With six
-# at once, a third of the time of two processors was idle.
-AT_ONCE := 7
+# Number of tests at the same time. Most of them wait for a network, a panel or an sshd, not for a processor: all
+# together take 14 minutes of processor time, which two processors have in 7. With six at once, a third was idle.
+AT_ONCE := 8
 
 # Random histories that `make prove` plays.
 HISTORIES := 20000
