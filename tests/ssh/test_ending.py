@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -19,7 +21,14 @@ from msgspec.structs import replace
 from trayagent.core.facts.masters import Master
 from trayagent.ssh.master import end_master
 from trayagent.ssh.master.end_master import abandon, end, end_session, ending_signal
-from trayagent.ssh.os.process import Process, alive, descendants, read
+from trayagent.ssh.os.carriers import Carrier, carriers_of
+from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
+from trayagent.ssh.os.suspended import any_stopped
+from trayagent.ssh.os.tcp_connection import flow_of, transport_of
+
+if TYPE_CHECKING:
+    from tests.ssh.conftest import SshConfig, Sshd, StartMaster
 
 DEADLINE_S = 20.0
 NOTHING_IGNORED = (
@@ -166,37 +175,94 @@ def attempt() -> Iterator[Callable[[str], Process]]:
         child.wait(DEADLINE_S)
 
 
-def members(process: Process) -> list[int]:
-    """Return the running processes of a process group."""
-    listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,pgid=,stat="], check=True, capture_output=True, text=True
-    )
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    return [int(pid) for pid, group, state in rows if int(group) == process.pid and state[0] != "Z"]
+def attempt_of(ssh_config: SshConfig, attempt: Callable[[str], Process], proxy: str) -> Process:
+    """Start an ssh that cannot log in, because its ProxyCommand never answers. Return it once that command runs."""
+    words = ssh_config.words("-M", "-N", "-o", f"ProxyCommand={proxy}", "box")
+    process = attempt("exec " + shlex.join(words))
+    until("it has no ProxyCommand", lambda: any(p.comm == "sleep" for p in descendants(process.pid)))
+    return process
 
 
-def test_an_attempt_ends_with_a_child_that_changes_its_program(attempt: Callable[[str], Process]) -> None:
-    """If a shell becomes `ssh -W` or `nc` just before the signal, its name changes. It still ends."""
-    process = attempt("trap '' TERM; (sleep 0.05; exec sleep 600) & wait")
-    until("it has no child", lambda: descendants(process.pid))
-    child = descendants(process.pid)[0]
-    asyncio.run(abandon(process))
-    assert not alive(child.pid, child.start_ticks), read(child.pid)
-
-
-def test_an_attempt_ends_with_a_child_that_it_is_starting(
-    attempt: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
+def test_the_program_of_a_proxy_command_ends_with_its_attempt(
+    ssh_config: SshConfig, attempt: Callable[[str], Process]
 ) -> None:
-    """A child that starts after the processes were listed also ends, because it could not be found later."""
-    process = attempt("trap 'sleep 600 &' USR1; sleep 600 & while :; do wait; done")
-    until("it has no child", lambda: descendants(process.pid))
-
-    def just_before(pid: int) -> list[Process]:
-        found = descendants(pid)
-        os.kill(pid, signal.SIGUSR1)
-        until("it has no second child", lambda: len(descendants(pid)) > len(found))
-        return found
-
-    monkeypatch.setattr(end_master, "descendants", just_before)
+    """An abandoned attempt ends the process that ssh started, even if it never reads the end of its input."""
+    process = attempt_of(ssh_config, attempt, "sleep 600")
+    (child,) = descendants(process.pid)
     asyncio.run(abandon(process))
-    until("all have ended", lambda: not members(process))
+    assert not alive(process.pid, process.start_ticks)
+    until("the program ends", lambda: not alive(child.pid, child.start_ticks))
+
+
+def test_an_attempt_starts_no_process_while_its_processes_are_listed(
+    ssh_config: SshConfig, attempt: Callable[[str], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that starts after the list could not be found later."""
+    process = attempt_of(ssh_config, attempt, "sleep 600")
+    stopped: list[bool] = []
+
+    def listed(pid: int) -> list[Carrier]:
+        stopped.append(any_stopped([pid]))
+        return carriers_of(pid)
+
+    monkeypatch.setattr(end_master, "carriers_of", listed)
+    asyncio.run(abandon(process))
+    assert stopped == [True]
+
+
+# A ProxyCommand that leaves an ssh to another host behind, as a master of its own.
+LEAVES_HELPER = "{ssh} -M -N -S {helper} box </dev/null >/dev/null 2>&1 & exec nc %h %p"
+
+
+@pytest.mark.parametrize("how", ["ended", "abandoned"])
+def test_a_helper_that_a_proxy_command_left_outlives_the_master(
+    ssh_config: SshConfig, start_master: StartMaster, how: str
+) -> None:
+    """The helper carries other sessions. It is no part of the connection, and no signal reaches it."""
+    helper = ssh_config.folder / "h"
+    command = LEAVES_HELPER.format(ssh=shlex.join(ssh_config.words()), helper=helper)
+    master = start_master("-o", f"ProxyCommand={command}").process
+    until("the helper listens", helper.exists)
+    pid = owner_of(str(helper))
+    found, left = read(master.pid), read(pid or 0)
+    assert found is not None
+    assert left is not None
+    (carrier,) = transport_of(master.pid)
+    assert left in descendants(carrier.pid)
+    flow = flow_of(master.pid)
+    assert flow is not None
+    assert flow.others == ()
+    try:
+        if how == "ended":
+            asyncio.run(
+                end(Master(master.pid, found.start_ticks, str(ssh_config.control_path)), politely=False)
+            )
+        else:
+            asyncio.run(abandon(found))
+        master.wait(DEADLINE_S)
+        assert not alive(carrier.pid, carrier.start_ticks)
+        assert ssh_config.run("-S", str(helper), "box", "echo there").stdout == "there\n"
+        assert alive(left.pid, left.start_ticks)
+    finally:
+        kill_checked(left.pid, left.start_ticks, None, signal.SIGKILL)
+
+
+def test_the_ssh_of_a_jump_host_ends_with_its_master(
+    sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """An `ssh -W` waits forever for a server that is silent, and nothing else uses it."""
+    ssh = shlex.join(ssh_config.words())
+    # The shell stays its parent, so ssh itself would not have ended it.
+    master = start_master("-o", f"ProxyCommand={ssh} -S none -W [%h]:%p box; true").process
+    found = read(master.pid)
+    assert found is not None
+    (jump,) = (one for one in transport_of(master.pid) if one.comm == "ssh")
+    frozen = sshd.pids()
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        asyncio.run(end(Master(master.pid, found.start_ticks, str(ssh_config.control_path)), politely=False))
+        assert not alive(jump.pid, jump.start_ticks)
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)

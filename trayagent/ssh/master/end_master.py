@@ -1,20 +1,22 @@
-"""End a master: send TERMINATE through its socket, then SIGKILL to it and its transport."""
+"""End a master: send TERMINATE through its socket, then SIGKILL to it. Also end what only carries it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable
 
 from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
-from trayagent.ssh.os.process import Process, alive, descendants, kill_checked, read
+from trayagent.ssh.os.carriers import Carrier, carriers_of
+from trayagent.ssh.os.process import Process, alive, kill_checked, read
 from trayagent.ssh.os.shut_down import shut_down
 from trayagent.ssh.os.signals import caught_signals
-from trayagent.ssh.os.tcp_connection import flow_of, transport_of
+from trayagent.ssh.os.suspended import any_stopped
+from trayagent.ssh.os.tcp_connection import flow_of
 from trayagent.ssh.os.terminals import reads_terminal
 
 TERMINATE_S = 0.100  # an idle master needs 2 ms; a master that hangs never ends
@@ -24,20 +26,18 @@ _POLL_S = 0.001
 
 
 async def end(master: Master, *, politely: bool = True) -> None:
-    """End a master and its transport; return when the master is gone.
+    """End a master and the processes that only carry it; return when the master is gone.
 
     Pass `politely` False to skip TERMINATE: after a take-over, a polite end would unlink the new master's socket. If
     the pid now belongs to another process, leave that process and its children alone.
     """
-    family = _family(master)
-    if not _still(master):  # only a check after `_family` shows that `family` belongs to this master
+    carriers = carriers_of(master.pid) if _still(master) else []
+    if not _still(master):  # only a check after `carriers_of` shows that they belong to this master
         return
-    if politely and await _terminate(master) and await _gone(master, TERMINATE_S):
-        _kill_all(family, but=master.pid)
-        return
-    kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
-    _kill_all(family, but=master.pid)
-    await _gone(master, _KILLED_S)
+    if not (politely and await _terminate(master) and await _gone(master, TERMINATE_S)):
+        kill_checked(master.pid, master.start_ticks, {master.program}, signal.SIGKILL)
+        await _gone(master, _KILLED_S)
+    await _end_carriers(carriers)
 
 
 async def end_session(master: Master) -> None:
@@ -102,26 +102,41 @@ async def _cut_off(master: Master) -> bool:
 
 
 async def abandon(process: Process) -> None:
-    """End an ssh that has not logged in, and its transport; return when all are gone.
+    """End an ssh that has not logged in, and the processes that only carry it; return when all are gone.
 
-    SIGTERM lets each process close its connection, so that no server keeps a dead connection. Without this signal, an
-    `ssh -W` that is still connecting would stay for minutes if the network swallows every packet.
+    SIGTERM lets ssh close its connection, so that no server keeps a dead connection. Without a signal, an `ssh -W` that
+    is still connecting would stay for minutes if the network swallows every packet.
     """
     leads = _leads_session(process.pid)
-    family = [process, *descendants(process.pid)]
-    for sig, within_s in ((signal.SIGTERM, TERMINATE_S), (signal.SIGKILL, _KILLED_S)):
-        for one in family:
-            # Accept any program name: a shell that runs a ProxyCommand may become another program at any moment.
-            sent = kill_checked(one.pid, one.start_ticks, None, sig)
-            if one is process and leads and sent == "sent":
-                # Also end a child that started after `family` was read, because no later search would find that child.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, sig)
-        until = time.monotonic() + within_s
-        while (  # noqa: ASYNC110  # no event reports the end of a process that is not our child
-            any(alive(one.pid, one.start_ticks) for one in family) and time.monotonic() < until
-        ):
-            await asyncio.sleep(_POLL_S)
+    carriers: list[Carrier] = []
+    try:
+        # A stopped ssh starts no process that would be missed. But its shell at a terminal would notice.
+        if leads:
+            _signal(process, signal.SIGSTOP)
+            await _until(lambda: any_stopped([process.pid]) or not _runs(process), TERMINATE_S)
+        carriers = carriers_of(process.pid)
+    finally:
+        _signal(process, signal.SIGTERM)
+        if leads:
+            _signal(process, signal.SIGCONT)
+    if not await _until(lambda: not _runs(process), TERMINATE_S):
+        _signal(process, signal.SIGKILL)
+        await _until(lambda: not _runs(process), _KILLED_S)
+    await _end_carriers(carriers)
+
+
+async def _end_carriers(carriers: Iterable[Carrier]) -> None:
+    """End the processes that carried an ssh which is gone. Return when those that may be killed are gone.
+
+    The `ssh -W` of a killed master could wait forever. Another program gets only the signal that ssh itself sends.
+    """
+    for one in carriers:
+        _signal(one.process, signal.SIGHUP)
+    killable = [one.process for one in carriers if one.only]
+    if not await _until(lambda: not any(map(_runs, killable)), TERMINATE_S):
+        for process in killable:
+            _signal(process, signal.SIGKILL)
+        await _until(lambda: not any(map(_runs, killable)), _KILLED_S)
 
 
 async def _terminate(master: Master) -> bool:
@@ -136,19 +151,30 @@ async def _terminate(master: Master) -> bool:
 
 
 async def _gone(master: Master, within_s: float) -> bool:
+    return await _until(lambda: not alive(master.pid, master.start_ticks), within_s)
+
+
+async def _until(condition: Callable[[], bool], within_s: float) -> bool:
+    """Wait until a condition is true, and return whether it is. No event reports the end of another's child."""
     until = time.monotonic() + within_s
-    while alive(master.pid, master.start_ticks):
+    while not condition():
         if time.monotonic() > until:
             return False
         await asyncio.sleep(_POLL_S)
     return True
 
 
-def _leads_session(pid: int) -> bool:
-    """Report whether a process leads a Unix session, as the ssh of each attempt does.
+def _signal(process: Process, sig: signal.Signals) -> None:
+    """Send a signal. Accept any program name: a shell may become ssh, or another program, at any moment."""
+    kill_checked(process.pid, process.start_ticks, None, sig)
 
-    Then only its own descendants are in its process group.
-    """
+
+def _runs(process: Process) -> bool:
+    return alive(process.pid, process.start_ticks)
+
+
+def _leads_session(pid: int) -> bool:
+    """Report whether a process leads a Unix session, as the ssh of each attempt in the background does."""
     try:
         return os.getsid(pid) == pid
     except OSError:  # the process is gone, or the system hides other sessions
@@ -163,18 +189,3 @@ def _still(master: Master) -> bool:
         os.getuid(),
         master.program,
     )
-
-
-def _family(master: Master) -> list[Process]:
-    """Return the master's descendants and its transport. A master in the background is not its transport's parent."""
-    if not _still(master):
-        return []
-    found = {p.pid: p for p in (*descendants(master.pid), *transport_of(master.pid))}
-    return list(found.values())
-
-
-def _kill_all(family: list[Process], *, but: int) -> None:
-    """Kill these processes except the pid `but`. The `ssh -W` of a killed master could wait forever."""
-    for process in family:
-        if process.pid != but:
-            kill_checked(process.pid, process.start_ticks, None, signal.SIGKILL)

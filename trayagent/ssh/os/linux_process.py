@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 import os
 import signal
 import stat
@@ -123,6 +124,26 @@ def program_of(pid: int) -> str:
     except OSError:
         return ""
     return os.path.basename(path.removesuffix(" (deleted)"))  # noqa: PTH119 - see `descriptors`
+
+
+def is_openssh(pid: int) -> bool:
+    """Report whether a process runs a program of OpenSSH, whatever its name; False if it cannot be read.
+
+    A script or another program may have the name ssh. Each program of OpenSSH contains its version.
+    """
+    path = f"{_PROC}/{pid}/exe"
+    try:
+        status = os.stat(path)  # noqa: PTH116 - see `descriptors`
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns)
+        if key not in _openssh:
+            with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:  # noqa: PTH123
+                _openssh[key] = text.find(b"OpenSSH_") >= 0
+    except (OSError, ValueError):
+        return False
+    return _openssh[key]
+
+
+_openssh: dict[tuple[int, int, int], bool] = {}  # by the file of the program
 
 
 def descriptor(pid: int, fd: int) -> str:

@@ -58,14 +58,13 @@ from trayagent.netlink.unix_diag import ESTABLISHED as UNIX_ESTABLISHED
 from trayagent.netlink.unix_diag import unix_socket
 from trayagent.ssh.os.linux_process import (
     comm_of,
-    descendants,
     descriptors,
     inode_of,
     read,
     socket_inodes,
     ssh_pids,
 )
-from trayagent.ssh.os.linux_transport import is_hidden, own_descriptors, proxies
+from trayagent.ssh.os.linux_transport import is_hidden, own_descriptors, proxies, with_descendants
 from trayagent.ssh.os.types import Flow, Process, TcpFacts, Via
 
 QUERY_INTERVAL_S = 0.030
@@ -253,8 +252,11 @@ class _Search:
         return _is_local(flow)
 
     def _behind_forward(self, pid: int, flow: Flow | None, depth: int) -> Flow | None:
+        return None if flow is None else self._through_forward(pid, flow, depth)
+
+    def _through_forward(self, pid: int, flow: Flow, depth: int) -> Flow:
         """Return the flow of the ssh whose local forward carries this one (`-L 2222:inner:22`), or the flow itself."""
-        if flow is None or not ip_address(flow.peer_ip).is_loopback:
+        if not ip_address(flow.peer_ip).is_loopback:
             return flow
         local, peer = (flow.local_ip, flow.local_port), (flow.peer_ip, flow.peer_port)
         accepted = tcp_socket(self.channel, peer, local)
@@ -268,7 +270,7 @@ class _Search:
         The other connections of these processes are the `others` of the flow.
         """
         found: dict[int, Flow] = {}
-        for one in (proxy, *descendants(proxy.pid)):
+        for one in with_descendants(proxy):
             for flow in self._flows_of(one, depth):
                 for each in (replace(flow, others=()), *flow.others):
                     found.setdefault(each.inode, each)  # a child may hold its parent's socket, too
@@ -283,7 +285,7 @@ class _Search:
             inner = self.flow(one.pid, depth + 1)
             own = [inner] if inner is not None else []
         else:
-            own = list(self._tcp(one.pid, descriptors(one.pid)))
+            own = [self._through_forward(one.pid, f, depth) for f in self._tcp(one.pid, descriptors(one.pid))]
         carrier = self._carrier(one.pid) if not own else self._forked(one.pid, own[0])
         if carrier is not None:
             carried = self.flow(carrier, depth + 1)

@@ -22,12 +22,14 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from trayagent.ssh.command_line import NotUnderstood, parse
 from trayagent.ssh.os.linux_process import (
     children_of,
     descendants,
     descriptor,
     descriptors,
     inode_of,
+    is_openssh,
     is_readable,
     own_inodes,
     pids_of,
@@ -114,15 +116,47 @@ def _of_session(ends: Pipes) -> bool:
 
 
 def transport_of(pid: int) -> list[Process]:
-    """Return all processes that exist only to carry a master's bytes; never another master.
+    """Return all processes that may carry a master's bytes.
 
-    A killed master leaves them behind. If the network swallows every packet, they wait forever.
+    Some of them may have other work, too. `carriers` finds those that may end with the master.
     """
     found: dict[int, Process] = {}
     for proxy in proxies(pid, own_descriptors(pid)):
-        for one in (proxy, *descendants(proxy.pid), *transport_of(proxy.pid)):
+        for one in (*with_descendants(proxy), *transport_of(proxy.pid)):
             found.setdefault(one.pid, one)
     return list(found.values())
+
+
+def with_descendants(proxy: Process) -> list[Process]:
+    """Return a proxy and its descendants that may carry the same bytes, the nearest first.
+
+    A script may start an ssh for another host beside its own work. That ssh and its descendants are left out.
+    """
+    shared = {inode for _, inode in _pipe_inodes(descriptors(proxy.pid).items())}
+    found = [proxy]
+    for one in found:
+        children = map(read, children_of(one.pid))
+        found += [child for child in children if child is not None and not _is_separate(child, shared)]
+    return found
+
+
+def _is_separate(process: Process, shared: set[int]) -> bool:
+    """Report whether a process is an ssh that surely reads nothing from a proxy. `shared` are the proxy's pipes.
+
+    It has no session, or no standard input. A master may have received the pipes from a client, though.
+    """
+    if process.comm != "ssh" or not is_openssh(process.pid):
+        return False
+    fds = descriptors(process.pid)
+    if not fds or any(inode in shared for fd, inode in _pipe_inodes(fds.items()) if fd >= _FIRST_OWN_FD):
+        return False
+    if fds.get(0, "").startswith("/dev/null"):
+        return True
+    try:
+        flags = parse(process.argv).flags
+    except NotUnderstood:
+        return False
+    return "N" in flags and "W" not in flags
 
 
 def pipes_to_proxy(pid: int, own: dict[int, str]) -> frozenset[int]:

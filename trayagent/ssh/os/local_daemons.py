@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Collection
 
+from trayagent.ssh.os.carriers import PROGRAMS
 from trayagent.ssh.os.tcp_connection import flow_of, transport_of
 from trayagent.ssh.os.types import Process
 
@@ -130,23 +131,6 @@ else:
     _NOWHERE = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"})
 
 
-_CARRIERS = frozenset(
-    {
-        "ssh",
-        "socat",
-        "socat1",
-        "nc",
-        "nc.openbsd",
-        "nc.traditional",
-        "ncat",
-        "netcat",
-        "connect",
-        "connect-proxy",
-    }
-)
-"""Programs that carry their input over the TCP connection that they have."""
-
-
 def may_use_daemon(pid: int) -> bool:
     """Report whether the ProxyCommand of an ssh may leave the work to a daemon, such as that of a VPN.
 
@@ -155,6 +139,6 @@ def may_use_daemon(pid: int) -> bool:
     counts as known by its name, because its own TCP connection carries it. Raise NetlinkError.
     """
     transport = transport_of(pid)
-    if any(one.comm != "ssh" and program_of(one.pid) not in _CARRIERS for one in transport):
+    if any(one.comm != "ssh" and program_of(one.pid) not in PROGRAMS for one in transport):
         return True
     return may_be_elsewhere(pid)

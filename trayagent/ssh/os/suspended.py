@@ -11,6 +11,8 @@ if sys.platform == "darwin":
 else:
     from trayagent.ssh.os.linux_suspended import any_stopped
 
+__all__ = ["any_stopped", "carried_by_stopped"]
+
 _DEEPEST = 8  # the longest chain of masters that carry one another, as in `linux_tcp_connection`
 
 
