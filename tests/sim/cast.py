@@ -19,7 +19,8 @@ class Role(Struct, frozen=True):
     of an address. `alias_of_server`: another name of the same server, under which the server shows a key of
     `key_type`. `moves`: the connections use MPTCP. `varies`: the answer of `ssh -G` may differ
     between networks. `nodes`: the addresses of several machines to which the name leads. `ported`: its far relay
-    listens on a TCP port, to which the laptop may connect directly.
+    listens on a TCP port, to which the laptop may connect directly. `shares`: the name whose control path this one
+    has, too.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Role(Struct, frozen=True):
     varies: bool = False
     nodes: tuple[str, ...] = ()
     ported: bool = False
+    shares: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The ControlPath in ssh_config."""
+        return f"/cm/{self.shares or self.name}"
 
     @property
     def hostname(self) -> str:
@@ -59,7 +66,7 @@ class Role(Struct, frozen=True):
             self.name,
             self.hostname,
             self.user,
-            control_path=f"/cm/{self.name}",
+            control_path=self.path,
             proxy_jump=self.jump,
             strict_host_key_checking=self.strict,
             plain_connect=bool(self.nodes) or self.ported,
@@ -87,6 +94,12 @@ def first_hop(role: Role) -> Role:
     while role.jump is not None:
         role = CAST[role.jump]
     return role
+
+
+def sharing(name: str) -> tuple[str, ...]:
+    """Return all names with the control path of this one, beginning with it. Unknown names stand alone."""
+    path = CAST[name].path if name in CAST else None
+    return (name, *(role.name for role in CAST.values() if role.path == path and role.name != name))
 
 
 def jumps(name: str) -> tuple[str, ...]:
@@ -117,6 +130,7 @@ ALIASES: dict[str, HostKeyChecking] = {
     "rsa": "ask",
 }
 FORWARDS_AGENT = ("web", "open", "web2")  # the agent links the ssh-agent's socket on their servers
+SHARING = ("pair", "mate")  # one connection serves both names
 FLEET = tuple(f"rack{number}" for number in range(12))  # hosts behind one bastion, which is not listed itself
 CAST = {
     role.name: role
@@ -137,6 +151,9 @@ CAST = {
         Role("desk", PUBLIC, "web", _listed(networks=("home",)), by_name=True, user="desk"),
         Role("login", NODES[0], "node1", _listed(), by_name=True, user="hpc", nodes=NODES, ported=True),
         Role("roams", PUBLIC, "web", _listed(), by_name=True, moves=True),
+        # two names with one account and one control path
+        Role("pair", PUBLIC, "web", _listed(forwards=(_LOCAL,)), by_name=True, user="pair"),
+        Role("mate", PUBLIC, "web", _listed(forwards=(_DYNAMIC,)), by_name=True, user="pair", shares="pair"),
         *(Role(name, PUBLIC, "web", _listed(), by_name=True, user="ops") for name in SEVERAL),
         *(
             Role(

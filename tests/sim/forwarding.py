@@ -11,6 +11,7 @@ from trayagent.core.facts import events as e
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.hosts import ForwardState, Host
 from trayagent.core.facts.remote_sessions import Reaped
+from trayagent.core.policy.shared_connection import owner_of_connection, users_of_connection
 from trayagent.core.policy.wanted_connection import wanted_forwards
 
 if TYPE_CHECKING:
@@ -57,24 +58,30 @@ class Forwarding:
             self._world.post(e.HandForwardsFound(0, name, pid, opened))
 
     def give(self, name: str) -> None:
-        """Let the user request a forward with `ssh -O forward`."""
+        """Let the user request a forward with `ssh -O forward`. The owner of a shared connection has it then."""
+        name = self._owner(name)
         pid = self._pid(name)
         if pid is not None and BY_HAND not in self.open[pid] and BY_HAND.listen.port not in self.taken:
             self.open[pid].add(BY_HAND)
             opened = (ForwardState(BY_HAND, "open", listen="127.0.0.1:9000"),)
             self._world.post(e.HandForwardsFound(0, name, pid, opened, unknown=(_UNKNOWN,)))
-            if (
-                BY_HAND in self._world.state.hosts[name].forwards.by_hand
-            ):  # the agent ignores a master that it ends
+            known = BY_HAND in self._world.state.hosts[name].forwards.by_hand
+            if known and not self._world.rules.stopping:  # the agent ignores a master that it ends
                 self.given.add(name)
 
     def cancel(self, name: str) -> None:
         """Let the user cancel that forward with `ssh -O cancel`."""
+        name = self._owner(name)
         pid = self._pid(name)
         if pid is not None and BY_HAND in self.open[pid]:
             self.open[pid].remove(BY_HAND)
             self.given.discard(name)
             self._world.post(e.HandForwardsFound(0, name, pid, closed=(BY_HAND,), unknown=()))
+
+    def _owner(self, name: str) -> str:
+        hosts = self._world.state.hosts
+        owner = owner_of_connection(hosts[name], hosts) if name in hosts else None
+        return owner.name if owner is not None else name
 
     def at_rest(self, name: str, host: Host) -> None:
         """Check that all wanted forwards of a connected host are open, and that none was forgotten."""
@@ -101,7 +108,11 @@ class Forwarding:
             world.clock.after(ASK_AGAIN_S, lambda: self._round(name, pid, agent))
             return
         states = tuple(self._opened(name, pid, forward, connection) for forward in wanted)
-        self.open[pid] = {state.forward for state in states if state.state == "open"}
+        users = users_of_connection(pid, world.state.hosts)
+        others = {one for user in users if user.name != name for one in wanted_forwards(user)}
+        self.open[pid] = {state.forward for state in states if state.state == "open"} | (
+            self.open[pid] & others
+        )
         world.post(e.ForwardsChanged(0, name, pid, states))
 
     def _opened(self, name: str, pid: int, forward: Forward, connection: Connection) -> ForwardState:

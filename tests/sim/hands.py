@@ -136,6 +136,7 @@ class Hands:
         if not action.second:
             living.mark = living.connection.mark()
             living.asked_over = self._world.net.signature(living.connection.flow)
+        living.asked_by = action.name
         if living.stopped:
             living.asked = living.unsent = True
             return
@@ -274,9 +275,14 @@ class Hands:
     def _take_over(self, action: a.TakeOver) -> None:
         new = self._world.living.get(action.master.pid)
         holder = self._world.listening(action.name)
+        inner = self._world.inners.of_another(action.name)
         if new is None:
             failure = Failure(Problem("control-path-taken", "gone"), "unknown")
             self._world.post(e.TakeOverFailed(0, action.name, action.attempt, failure))
+            return
+        if inner is not None:
+            self._world.die(new)
+            self._world.post(e.TookOver(0, action.name, action.attempt, inner.master, adopted=True))
             return
         if holder is not None and (action.old is None or holder.master.pid != action.old.pid):
             self._world.die(new)
@@ -291,7 +297,7 @@ class Hands:
             draining = Draining(action.name, self._world.clock.now, self._world.sessions.of(old))
             self._world.post(replace(took, drained=old.master, draining=draining))
             return
-        self._world.die(old)
+        self._world.die(old, replaced=action.name)
         self._world.post(took)
         if action.name in FORWARDS_AGENT:
             failed = Problem("unknown", "no link") if new.master.pid % 2 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.sim.cast import ALIASES, CAST, FLEET, RESTRICTED, SEVERAL, jumps
+from tests.sim.cast import ALIASES, CAST, FLEET, RESTRICTED, SEVERAL, SHARING, jumps
 from tests.sim.net import SPOTS
 from trayagent.core.facts.network import Touched
 
@@ -202,6 +202,8 @@ def history_of_roaming(seed: int) -> History:
     """Return the history of a seed in which hosts without jump hosts roam."""
     random = Random(seed)  # noqa: S311  # not secret, see `history`
     names = tuple(random.sample(ROAMERS, random.randint(1, 3)))
+    if random.random() < 0.15:
+        names = (*SHARING, *names[:1])
     words = [
         "plug",
         "unplug",
@@ -284,14 +286,19 @@ def history_of_reports(seed: int) -> History:
 
 
 def _names(random: Random, *, many: bool) -> tuple[str, ...]:
-    """Return random hosts with their jump hosts. Some draws have several hosts on one server, or behind one bastion."""
-    singles = sorted(set(CAST) - set(FLEET) - set(RESTRICTED))
+    """Return random hosts with their jump hosts.
+
+    Some draws have several hosts on one server or behind one bastion, or two names with one connection.
+    """
+    singles = sorted(set(CAST) - set(FLEET) - set(RESTRICTED) - set(SHARING))
     names = random.sample(singles, random.randint(1, 4))
     match random.randint(0, 9):
         case 0 | 1:
             names = [*random.sample((*SEVERAL, *ALIASES), random.randint(2, 4)), *names[:1]]
         case 2:
             names = [*FLEET[: random.choice((3, 4, 12)) if many else 3], *names[:1]]
+        case 3:
+            names = [*SHARING, *names[:1]]
     return tuple(dict.fromkeys(other for name in names for other in (*jumps(name), name)))
 
 

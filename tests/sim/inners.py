@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from tests.sim.cast import CAST, sharing
 from tests.sim.ports import PORT, Ports
 from trayagent.core.facts import actions as a
 from trayagent.core.facts import events as e
@@ -70,10 +71,19 @@ class Inners:
         elif isinstance(action, a.EndRoaming):
             world.clock.after(0.01, lambda: self.end(action.name, by_request=False))
 
+    def owner(self, name: str) -> str | None:
+        """Return the name whose inner master is on the control path of this name, None if no inner master is there."""
+        return next((one for one in sharing(name) if one in self.living), None)
+
+    def of_another(self, name: str) -> Inner | None:
+        """Return the inner master of another name that is on the control path of this name."""
+        owner = self.owner(name)
+        return self.living[owner] if owner not in {None, name} else None
+
     def outer_path(self, name: str) -> str:
         """Return the path on which the next outer master of a host listens."""
         host = self._world.state.hosts.get(name)
-        return (host.hidden_path if host is not None else None) or f"/cm/{name}"
+        return (host.hidden_path if host is not None else None) or CAST[name].path
 
     def lost(self, outer: Living) -> None:
         """Record that an outer master ended, and with it the link that it carried."""
@@ -122,7 +132,9 @@ class Inners:
         inner = self._gone(name)
         if inner is not None:
             failure = None if by_request else Failure(Problem("unknown", "it died"), "died")
-            self._world.post(e.MasterEnded(0, name, inner.master.pid, failure, by_request))
+            pid = inner.master.pid
+            for known in self._world.known_as(pid) or (name,):
+                self._world.post(e.MasterEnded(0, known, pid, failure, by_request))
             self._follow_outers()
 
     def _follow_outers(self) -> None:
@@ -150,7 +162,11 @@ class Inners:
                 self.end(inner.host, by_request=False)
             else:
                 self._gone(inner.host)
-                self._world.post(r.RoamingEnded(0, inner.host, inner.master.pid, "near-relay-lost"))
+                pid = inner.master.pid
+                self._world.post(r.RoamingEnded(0, inner.host, pid, "near-relay-lost"))
+                for name in self._world.known_as(pid):
+                    failure = Failure(Problem("unknown", "it died"), "died")
+                    self._world.post(e.MasterEnded(0, name, pid, failure))
 
     def stall(self, name: str) -> None:
         """Report that data of a session got no acknowledgement, as the near relay does."""
@@ -189,13 +205,14 @@ class Inners:
             world.clock.after(10.0, lambda: world.post(refusal) if agent == world.agent else None)
             return
         self._pid += 1
-        master = Master(self._pid, 7, f"/cm/{name}", started_by_agent=True, direct=False)
+        master = Master(self._pid, 7, CAST[name].path, started_by_agent=True, direct=False)
         machine = outer.connection.machine
         listens = PORT if host is not None and host.wish.roam_port is not None else None
         address = outer.connection.flow.peer
         self.living[name] = Inner(
             master, name, machine.name, machine.boot, outer, address=address, listens=listens
         )
+        outer.host = name
         self._move(outer, f"/cm/{name}.outer")
         world.forwarding.close(outer.master.pid, outer.connection)
         world.post(r.RoamingBegan(0, name, master, outer.master, listens))
@@ -225,7 +242,7 @@ class Inners:
     def _restore(self, action: a.RestorePath) -> None:
         outer = self._world.living.get(action.master.pid)
         if outer is not None:
-            self._move(outer, f"/cm/{action.name}")
+            self._move(outer, CAST[action.name].path)
             self._world.post(r.MasterMoved(0, action.name, outer.master.pid, outer.master.control_path))
 
     def _move(self, outer: Living, path: str) -> None:

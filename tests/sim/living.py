@@ -15,10 +15,10 @@ class Living:
     """One ssh master process.
 
     `key`: the host key that the agent saw when it started this master. `mark`: the connection's counters at the last
-    probe. `asked`: that probe is not answered yet. `proven_over` and `asked_over`: the true path at the last proof
-    of life (`proven_at`) and at the last probe. `suspended`: the process does not run, so data to send (`unsent`)
-    and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a
-    new master has the control path, and this master ends with its last session.
+    probe. `asked`: that probe, sent for the host `asked_by`, is not answered yet. `proven_over` and `asked_over`: the
+    true path at the last proof of life (`proven_at`) and at the last probe. `suspended`: the process does not run, so
+    data to send (`unsent`) and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of
+    sessions. `draining`: a new master has the control path, and this master ends with its last session.
     """
 
     master: Master
@@ -29,6 +29,7 @@ class Living:
     unanswered: int = 0
     mark: Mark | None = None
     asked: bool = False
+    asked_by: str = ""
     proven_over: object = None
     proven_at: float = 0.0
     asked_over: object = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.sim.cast import CAST
+from tests.sim.cast import CAST, sharing
 from tests.sim.histories import FLICKERS, HARMLESS, History, Step
 from tests.sim.net import SPOTS, Net
 from tests.sim.sshd import MAX_STARTUPS
@@ -265,9 +265,9 @@ def _user(world: World, word: str, which: str) -> bool:
         case "reconnect" if known and world.roles[which].alias:
             world.command(user_events.UserReconnect(0, (which,)))
         case "reconnect now" if known and world.roles[which].alias:
-            world.rules.ended_at_once.add(which)
+            world.rules.ended_at_once |= set(sharing(which))
             world.command(user_events.UserReconnect(0, (which,), at_once=True))
-            world.rules.ended_at_once.discard(which)
+            world.rules.ended_at_once -= set(sharing(which))
         case "pause" if known or not which:
             world.command(user_events.UserPause(0, (which,) if which else (), 300.0))
         case "resume" if known or not which:

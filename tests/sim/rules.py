@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.sim.cast import CAST, Role, first_hop
+from tests.sim.cast import CAST, Role, first_hop, sharing
 from tests.sim.handshake import Leg, Outcome
 from tests.sim.logins import Logins, Tried
 from tests.sim.net import HOME_ONLY, INTERNAL, TUN, Flow
@@ -288,12 +288,15 @@ class Rules:
 
         It counts as a wish only if the network could not have been the reason.
         """
-        role = self.world.roles[living.host]
-        always = role.wish is not None and role.wish.connect == "always"
-        host = self.world.state.hosts.get(living.host)
-        doubt = host is None or self.world.state.doubtful(host, self.world.clock.now, in_order=by_request)
-        if not doubt and (by_request or not always):
-            self.wished_down.add(living.host)
+        for name in sharing(living.host):
+            role = CAST[name]
+            always = role.wish is not None and role.wish.connect == "always"
+            host = self.world.state.hosts.get(name)
+            if name != living.host and name not in self.world.known_as(living.master.pid):
+                continue
+            doubt = host is None or self.world.state.doubtful(host, self.world.clock.now, in_order=by_request)
+            if not doubt and (by_request or not always):
+                self.wished_down.add(name)
 
     def at_rest(self) -> None:
         """Check what must be true after the world was healthy and quiet for long enough."""
@@ -375,9 +378,9 @@ class Rules:
     def _one_each(self) -> None:
         inners = self.world.inners
         living = [x for x in self.world.living.values() if not x.draining and not inners.drains_with(x)]
-        ours = [x.host for x in living if x.master.started_by_agent]
-        for name in set(ours):
-            assert ours.count(name) == 1, self.says(name, f"{ours.count(name)} masters of ours")
+        ours = [CAST[x.host].path for x in living if x.master.started_by_agent]
+        for path in set(ours):
+            assert ours.count(path) == 1, self.says(path, f"{ours.count(path)} masters of ours")
 
     def _hands_off(self, name: str, what: str) -> None:
         world = self.world

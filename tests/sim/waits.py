@@ -9,6 +9,7 @@ from tests.sim.handshake import DEADLINE_S
 from trayagent.core.display_state import delay, display_problem
 from trayagent.core.facts import events as e
 from trayagent.core.policy.admission import admission
+from trayagent.core.policy.shared_connection import judging_owner
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -64,6 +65,9 @@ class Waits:
 
     def _host(self, name: str, host: Host) -> None:
         world, now, shown = self.world, self.world.clock.now, self.world.shown(name)
+        owner = judging_owner(host, world.state, now)
+        if owner is not None:
+            name, host = owner.name, owner
         number = host.attempt.id if host.attempt is not None else None
         seen, since = self._since.get(name, (None, now))
         if seen != (shown, number):

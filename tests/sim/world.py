@@ -7,7 +7,7 @@ from math import inf
 
 from msgspec.structs import replace
 
-from tests.sim.cast import CAST, VPNS, Role, first_hop
+from tests.sim.cast import CAST, VPNS, Role, first_hop, sharing
 from tests.sim.clock import Clock
 from tests.sim.forwarding import Forwarding
 from tests.sim.hands import Hands
@@ -232,19 +232,17 @@ class World:
         `takes_path`: the user removed the control socket of the inner master before.
         """
         role = self.roles[name]
-        roams = name in self.inners.living
+        roams = self.inners.owner(name) is not None
         if takes_path != roams or (self.listening(name) is not None and not roams):
             return
 
         def done(_outcome: Outcome, connection: Connection | None) -> None:
             if connection is None or (takes_path and not self.inners.drain(name)):
                 return
-            if self.listening(name) is None and name not in self.inners.living:
+            if self.listening(name) is None and self.inners.owner(name) is None:
                 # the user's own connection ends the effect of `disconnect`
                 self.rules.disconnected.discard(name)
-                self._found(
-                    self.born(role, connection, started_by_agent=False, path=f"/cm/{name}"), fresh=True
-                )
+                self._found(self.born(role, connection, started_by_agent=False, path=role.path), fresh=True)
 
         through, legs, peer = self.way_of(role)
         peer = self.answering(role) if role.nodes else peer
@@ -256,16 +254,19 @@ class World:
     def leave(self, name: str, *, by_request: bool) -> None:
         """End the host's master as the user would, with `ssh -O exit` if `by_request`."""
         living = self.listening(name)
-        if name in self.inners.living:  # if the host roams, the inner master is on the control path
+        names = set(sharing(name))
+        roams = self.inners.owner(name)
+        known = set(self.known_as(self.inners.living[roams].master.pid)) if roams is not None else set()
+        if roams is not None:  # if the host roams, the inner master is on the control path
             if by_request:
-                self.forwarding.given.discard(name)
-                self.rules.wished_down.add(name)
-                self.rules.exiting.add(name)
-                self.inners.end(name, by_request=True)
-                self.rules.exiting.discard(name)
+                self.forwarding.given -= names
+                self.rules.wished_down |= {roams} | known
+                self.rules.exiting |= names
+                self.inners.end(roams, by_request=True)
+                self.rules.exiting -= names
             return
         if living is not None:
-            self.forwarding.given.discard(name)
+            self.forwarding.given -= names
             self.rules.left(living, by_request=by_request)
             self.die(living, by_request=by_request)
 
@@ -350,7 +351,7 @@ class World:
 
     def listening(self, name: str) -> Living | None:
         """Return the master on a host's control path, or the outer master if the host roams."""
-        paths = {f"/cm/{name}", f"/cm/{name}.outer"}
+        paths = {CAST[name].path if name in CAST else "", *(f"/cm/{one}.outer" for one in sharing(name))}
         return next((x for x in self.living.values() if x.master.control_path in paths), None)
 
     def reboot(self, machine: str, nologin_s: float) -> None:
@@ -385,9 +386,10 @@ class World:
             case user_events.UserReconnect():
                 for name in names:
                     self.rules.user_wants(name)
-                self.rules.renewed -= set(names)
+                ended = {other for name in names for other in sharing(name)}
+                self.rules.renewed -= ended
                 if event.at_once:
-                    self.rules.renewed |= set(names)
+                    self.rules.renewed |= ended
             case user_events.UserPause():
                 self._paused |= dict.fromkeys(names or ("",), self.clock.now + (event.for_s or inf))
             case user_events.UserResume():
@@ -529,7 +531,7 @@ class World:
         if living.master.pid in self.living and living.asked:
             living.asked = False
             self.rules.reached(living)
-            self.post(e.ProbeAnswered(0, living.host, living.master.pid))
+            self.post(e.ProbeAnswered(0, living.asked_by, living.master.pid))
 
     def _keep_alive(self, living: Living) -> None:
         if living.master.pid not in self.living:
@@ -550,23 +552,35 @@ class World:
         self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
 
     def die(
-        self, living: Living | None, kind: FailureKind | None = None, *, by_request: bool = False
+        self,
+        living: Living | None,
+        kind: FailureKind | None = None,
+        *,
+        by_request: bool = False,
+        replaced: str | None = None,
     ) -> None:
-        """End a master, and with it the masters that it carries. Do nothing if it has already ended."""
+        """End a master, and with it the masters that it carries. Do nothing if it has already ended.
+
+        `replaced`: the host that takes its control path over. The others learn of the end from that.
+        """
         if living is None or self.living.pop(living.master.pid, None) is None:
             return
         self.forwarding.close(living.master.pid, living.connection)
         living.connection.closed = True
         said = Failure(Problem("unknown", kind), kind) if kind is not None else None
-        hosts = self.state.hosts.values()
-        known = (h.name for h in hosts if h.master is not None and h.master.pid == living.master.pid)
-        name = next(known, living.host)  # the agent knows a draining master under another name
-        self.post(e.MasterEnded(0, name, living.master.pid, said, by_request))
+        known = (replaced,) if replaced is not None else self.known_as(living.master.pid)
+        for name in known or (living.host,):
+            self.post(e.MasterEnded(0, name, living.master.pid, said, by_request))
         self.inners.lost(living)
         if living.carrier is not None:
             self.sessions.end_if_drained(living.carrier)
         for other in [x for x in self.living.values() if x.carrier is living]:
             self.clock.after(0.003, lambda other=other: self.die(other, "died"))  # type: ignore[misc]
+
+    def known_as(self, pid: int) -> tuple[str, ...]:
+        """Return the hosts whose master the agent watches under this pid. A draining one has a name of its own."""
+        hosts = self.state.hosts.values()
+        return tuple(host.name for host in hosts if any(master.pid == pid for master in host.masters))
 
     # Networks to join.
 

@@ -12,7 +12,7 @@ from tests.stories.teller import ALWAYS, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
-from trayagent.core.facts.actions import Dial, EnsureForwards, Kill, SendProbe, TakeOver
+from trayagent.core.facts.actions import Dial, EndRoaming, EnsureForwards, Kill, SendProbe, TakeOver
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState, Wish
 from trayagent.core.facts.masters import Master
@@ -172,3 +172,50 @@ def test_a_reconnect_of_the_other_name_keeps_the_inner_master(shared: Story) -> 
     shared.post(user_events.UserReconnect(shared.t, ("alias",)), "reconnect")
     assert shared.did(Dial, "web")
     assert not shared.did(Dial, "alias")
+
+
+@pytest.fixture
+def roams(shared: Story) -> Story:
+    """Begin with an owner that roams. The other name uses its inner master."""
+    inner = Master(900, 7, "/cm/web", started_by_agent=True, direct=False)
+    outer = replace(shared.living("web"), control_path="/cm/web.outer")
+    shared.post(r.RoamingBegan(shared.t, "web", inner, outer), "web roams")
+    shared.after(60).forget()
+    return shared
+
+
+@pytest.mark.parametrize("typed", ["web", "alias"])
+def test_if_the_owners_inner_master_loses_the_path_both_use_the_new_master(roams: Story, typed: str) -> None:
+    """The user removed the socket and ran ssh with either name. The inner master keeps its sessions."""
+    new = Master(950, 7, "/cm/web", local="192.168.10.2", peer="203.0.113.10", peer_port=22)
+    roams.post(e.MasterFound(roams.t, typed, new, fresh=True), "found")
+    assert roams.living("web").pid == roams.living("alias").pid == 950
+    assert roams.host("web draining 900").roaming is not None
+    roams.after(60)
+    assert not [x for x in roams.actions if isinstance(x, Kill)]
+
+
+def test_after_an_exit_of_the_inner_master_the_other_name_stays_down(roams: Story) -> None:
+    """The doubt about the outer master, just after a move, is no doubt about the inner one."""
+    roams.network(CAFE)
+    for name in ("web", "alias"):
+        roams.post(e.MasterEnded(roams.t, name, 900, None, by_request=True), "-O exit")
+    roams.after(60)
+    assert roams.shown("alias") == "idle"
+    assert not roams.did(Dial, "alias")
+
+
+def test_only_its_owner_ends_an_inner_master(roams: Story) -> None:
+    """The owner notifies the far relay first."""
+    roams.post(user_events.UserStopMasters(roams.t), "stop --masters")
+    assert roams.did(EndRoaming, "web")
+    assert not [x for x in roams.actions if isinstance(x, Kill) and x.master.pid == 900]
+
+
+def test_the_inner_master_of_a_paused_owner_is_left_alone(roams: Story) -> None:
+    """After a move, the other name waits for its owner, too."""
+    roams.post(user_events.UserPause(roams.t, ("web",)), "pause")
+    roams.network(CAFE)
+    roams.after(120)
+    assert roams.shown("alias") == "paused"
+    assert not [x for x in roams.actions if isinstance(x, Kill | Dial | SendProbe)]

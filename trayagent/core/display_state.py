@@ -73,7 +73,7 @@ def display_state(host: Host, state: State, now: float) -> DisplayState:
         return "paused"
     owner = judging_owner(host, state, now)
     if owner is not None:
-        return _with_master(owner, state, now)
+        return display_state(owner, state, now)
     by_port = _by_port(host, state)
     if by_port is not None:
         return by_port

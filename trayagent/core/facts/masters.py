@@ -20,9 +20,9 @@ class Master(Struct, frozen=True):
     name of its program. `other_locals` are the local addresses of further connections of its transport. One of them
     may carry the master. `datagrams`: its transport also holds a UDP socket, leads to another program or cannot be
     read, so its connection may survive the loss of every address. Then `local` and `peer` are None. `lossy`: its login
-    had to send packets again. `relayed`: the near relay of another agent of this user carries it, so only that agent
-    can judge it. `mptcp`: the agent made its connection by Multipath TCP, and the server speaks it. `joins` counts the
-    addresses to which the kernel moved that connection.
+    had to send packets again. `relayed`: it is the inner master of another host, or of another agent of this user.
+    Only that one can judge it. `mptcp`: the agent made its connection by Multipath TCP, and the server speaks it.
+    `joins` counts the addresses to which the kernel moved that connection.
     """
 
     pid: int

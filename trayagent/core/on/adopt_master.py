@@ -13,6 +13,7 @@ from trayagent.core.facts.time_constants import NEVER
 from trayagent.core.network_changes import current_path, master_network
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS, after_success
 from trayagent.core.policy.reached_networks import note_reached
+from trayagent.core.policy.shared_connection import as_guest
 from trayagent.core.usable_routes import path_is_known
 
 
@@ -22,6 +23,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
     `survivor`: the master is older than the last refused login.
     """
     now = context.now
+    master = as_guest(master, host, context.state.hosts)
     if host.roaming is None:
         _publish_ended(context, host)
     refused = host.retry.kind in REFUSED_KINDS

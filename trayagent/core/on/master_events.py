@@ -20,7 +20,7 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.time_constants import CROSSED_S, LOGINS_WINDOW_S, STALLS_PER_WINDOW
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.on import draining_progress, earlier_inner
-from trayagent.core.on.adopt_master import install
+from trayagent.core.on.adopt_master import install, move_along
 from trayagent.core.on.forwards import forget_given
 from trayagent.core.on.network_change import forget_failure
 from trayagent.core.on.roaming_progress import inner_ended, publish_moved
@@ -30,6 +30,7 @@ from trayagent.core.policy.key_trials import want_trial
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 from trayagent.core.policy.probe_again import probe_again, probe_carriers
 from trayagent.core.policy.reached_networks import note_reached
+from trayagent.core.policy.shared_connection import owner_of_path
 
 # If a login beside the old connection ended in one of these ways, a login may work after the old connection ended.
 _JUDGING_KINDS: frozenset[FailureKind] = frozenset({"host-key-unknown", "host-key-changed"})
@@ -38,6 +39,9 @@ _JUDGING_KINDS: frozenset[FailureKind] = frozenset({"host-key-unknown", "host-ke
 def master_found(context: Context, event: MasterFound) -> None:
     """Adopt a master that another program started, or that an earlier agent left behind."""
     draining_progress.forget_beside(context, event.master.pid)
+    owner = owner_of_path(context.state.hosts, event.master.control_path)
+    if owner is not None and owner.name != event.name:
+        event = replace(event, name=owner.name, unnamed=False)  # the owner's inner master lost the path to it
     host = context.get(event.name)
     if host is None:
         if not context.state.adopt:
@@ -47,7 +51,9 @@ def master_found(context: Context, event: MasterFound) -> None:
         return
     if event.master.pid in _own_pids(host):
         return
+    inner = None
     if host.hidden_path is not None and event.master.control_path != host.hidden_path:
+        inner = host.roaming.inner.pid if host.roaming is not None else None
         host = _without_outer(context, host)
     if host.attempt is not None and not host.attempt.taking_over:
         context.put(host)
@@ -58,6 +64,7 @@ def master_found(context: Context, event: MasterFound) -> None:
     login = host.login if event.survivor else _login_of(host, event.master)
     host = _taken_up(context, replace(host, login=login, unnamed=unnamed), event.master)
     host = install(context, host, event.master, proven=event.fresh, survivor=event.survivor)
+    move_along(context, host, inner, event.master)
     context.publish(
         "master-adopted", host.name, Evidence.of(pid=event.master.pid), control_path=event.master.control_path
     )

@@ -46,7 +46,6 @@ def began(context: Context, event: RoamingBegan) -> None:
     host = context.with_master(event.name, event.outer.pid)
     if host is None:
         return
-    move_along(context, host, event.outer.pid, event.inner)
     host = context.put(
         host,
         master=event.outer,
@@ -63,6 +62,7 @@ def began(context: Context, event: RoamingBegan) -> None:
         forwards=_to_be_opened(host),
         login=replace(host.login, times=(*host.login.times, context.now)),  # the inner login counts, too
     )
+    move_along(context, host, event.outer.pid, event.inner)
     evidence = Evidence.of(inner=event.inner.pid, outer=event.outer.pid)
     if event.port is not None:
         evidence = evidence.plus(port=event.port or "none")

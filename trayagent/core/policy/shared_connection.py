@@ -40,9 +40,14 @@ def users_of_connection(pid: int, hosts: Mapping[str, Host]) -> tuple[Host, ...]
 
 
 def judging_owner(host: Host, state: State, now: float) -> Host | None:
-    """Return the owner of the host's connection if the agent judges that owner's connection."""
+    """Return the owner of the host's connection if that owner judges it.
+
+    Only the owner of an inner master can judge it, so the host waits even for an owner that is paused.
+    """
     owner = owner_of_connection(host, state.hosts)
-    if owner is None or host.by_user or owner.wish.connect == "never" or state.paused(owner, now):
+    if owner is None or owner.roaming is not None:
+        return owner
+    if host.by_user or owner.wish.connect == "never" or state.paused(owner, now):
         return None
     return owner
 
@@ -82,11 +87,32 @@ def let_go(context: Context, host: Host, other: Host) -> Host:
 
 
 def other_user(host: Host, hosts: Mapping[str, Host]) -> Host | None:
-    """Return another name that uses the connection of a host that does not roam, None if the host uses it alone."""
+    """Return another name that uses the connection of a host that does not roam, None if the host uses it alone.
+
+    An owner that roams ends its inner master itself, in an orderly way.
+    """
     if host.master is None or host.roaming is not None or host.draining is not None or host.unnamed:
         return None
     users = users_of_connection(host.master.pid, hosts)
-    return next((user for user in users if user.name != host.name and not user.ending), None)
+    others = (user for user in users if user.name != host.name)
+    return next((user for user in others if user.roaming is not None or not user.ending), None)
+
+
+def as_guest(master: Master, host: Host, hosts: Mapping[str, Host]) -> Master:
+    """Return a host's new master. If it is the inner master of another host, only that host can judge it."""
+    inner = once(hosts, _inners, of=("roaming",)).get(master.pid)
+    return replace(master, relayed=True) if inner not in {None, host.name} else master
+
+
+def _inners(hosts: Mapping[str, Host]) -> Mapping[int, str]:
+    return {host.roaming.inner.pid: host.name for host in hosts.values() if host.roaming is not None}
+
+
+def owner_of_path(hosts: Mapping[str, Host], path: str) -> Host | None:
+    """Return the host that roams and whose inner master has this control path, None if there is none."""
+    inners = ((host, host.roaming) for host in hosts.values() if host.draining is None)
+    roams = (h for h, r in inners if r is not None and not r.ending and r.inner.control_path == path)
+    return next(roams, None)
 
 
 def _owner_name(hosts: Mapping[str, Host], name: str) -> str | None:
