@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, HOME
 from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
-from trayagent.core.facts.events import ForwardsChanged, MasterUsed
+from trayagent.core.facts.events import ForwardsChanged, MasterFound, MasterUsed
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import ForwardState
 from trayagent.core.facts.time_constants import GRACES_LOSSY, HEARD_UNCHANGED_PATH_S, STALLS_PER_WINDOW
+from trayagent.core.facts.user_events import UserViewedStatus
 
 NEXT_S = 2.0  # with the bounded back-off, the kernel sends again this often
 
@@ -268,3 +270,16 @@ def test_a_download_may_pause_on_a_shared_line(story: Story) -> None:
             if (attempt := story.host("web").attempt) is not None and attempt.ready is None:
                 story.ready("web")
     assert not story.did(TakeOver)
+
+
+def test_an_ssh_in_a_terminal_is_probed_only_for_a_reason(story: Story) -> None:
+    """Its user would see the refused forward of a probe. Neither the first use nor `status` is a reason, a stall is."""
+    story.connected(scene=HOME)
+    shown = replace(story.living("web"), pid=300, started_by_agent=False, prints=True)
+    story.post(MasterFound(story.t, "web", shown, fresh=True), "found")
+    story.after(60).forget()
+    used(story)
+    story.post(UserViewedStatus(story.t, ("web",)), "viewed")
+    assert not [x for x in story.actions if isinstance(x, SendProbe)]
+    used(story, stalled=True)
+    assert [x for x in story.actions if isinstance(x, SendProbe)]

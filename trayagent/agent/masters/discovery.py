@@ -34,6 +34,7 @@ from trayagent.ssh.os.control_sockets import ControlSocket, accepts, bound_by_ma
 from trayagent.ssh.os.namespaces import in_other_namespace, owner_elsewhere
 from trayagent.ssh.os.process import Process, age_s, read
 from trayagent.ssh.os.tcp_connection import flow_of
+from trayagent.ssh.os.terminals import prints_to_terminal
 
 _BIND_SUFFIX = len(".0123456789abcdef")  # ssh adds a dot and 16 random characters before it binds
 LIVING_S = 0.1  # if a listener has no visible process for longer than this, it is in another namespace
@@ -97,6 +98,7 @@ def describe(
         host_key=host_key,
         target=target,
         program=process.comm,
+        prints=not started_by_agent and prints_to_terminal(pid),
     )
     return with_ends(master, flow_of(pid))
 

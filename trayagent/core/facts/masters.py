@@ -22,7 +22,8 @@ class Master(Struct, frozen=True):
     read, so its connection may survive the loss of every address. Then `local` and `peer` are None. `lossy`: its login
     had to send packets again. `relayed`: it is the inner master of another host, or of another agent of this user.
     Only that one can judge it. `mptcp`: the agent made its connection by Multipath TCP, and the server speaks it.
-    `joins` counts the addresses to which the kernel moved that connection.
+    `joins` counts the addresses to which the kernel moved that connection. `prints`: it is the user's ssh in a
+    terminal, which shows each forward that the server refuses.
     """
 
     pid: int
@@ -44,6 +45,7 @@ class Master(Struct, frozen=True):
     datagrams: bool = False
     lossy: bool = False
     relayed: bool = False
+    prints: bool = False
     mptcp: bool = False
     joins: int = 0
 

@@ -286,7 +286,7 @@ def master_used(context: Context, event: MasterUsed) -> None:
         return
     host = _note_use(context, host)
     if not event.stalled:
-        probe_again(context, host, older_s=0.0)
+        probe_again(context, host, older_s=0.0, seen=False)
         return
     since = context.now - LOGINS_WINDOW_S
     if sum(at > since for at in host.login.times) > STALLS_PER_WINDOW:

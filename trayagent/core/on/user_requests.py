@@ -225,7 +225,7 @@ def status_viewed(context: Context, event: UserViewedStatus) -> None:
             and host.doubt.observed.stopped
         ):
             context.do(Observe(name, host.master, host.probed_at))  # a suspended process may have continued
-        probe_again(context, host)
+        probe_again(context, host, seen=False)
 
 
 def credentials_changed(context: Context, event: CredentialsChanged) -> None:

@@ -17,8 +17,11 @@ from trayagent.core.policy.admission import admission
 from trayagent.core.policy.shared_connection import owner_of_connection
 
 
-def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_S) -> None:
-    """Probe the host's master if its last proof of life is older than `older_s` and the host may be contacted."""
+def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_S, seen: bool = True) -> None:
+    """Probe the host's master if its last proof of life is older than `older_s` and the host may be contacted.
+
+    If not `seen`, leave out a master that would show the probe in its user's terminal.
+    """
     now = context.now
     host = owner_of_connection(host, context.state.hosts) or host
     if (
@@ -27,6 +30,7 @@ def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_
         or host.suspect
         or host.doubt.probe is not None
         or host.unnamed
+        or (host.master.prints and not seen)
     ):
         return
     quiet = context.state.paused(host, now) or host.wish.connect == "never"

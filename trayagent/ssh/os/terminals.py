@@ -15,6 +15,11 @@ if sys.platform == "darwin":
         """Return True, because this is unknown on macOS."""
         del pid
         return True
+
+    def prints_to_terminal(pid: int) -> bool:
+        """Return False, because this is unknown on macOS."""
+        del pid
+        return False
 else:
     from trayagent.ssh.os.linux_process import descriptor, descriptors
 
@@ -26,5 +31,9 @@ else:
     def reads_terminal(pid: int) -> bool:
         """Report whether the standard input of a process is a terminal. Only then does ssh change its mode."""
         return descriptor(pid, 0).startswith(_TERMINALS)
+
+    def prints_to_terminal(pid: int) -> bool:
+        """Report whether the standard error of a process is a terminal."""
+        return descriptor(pid, 2).startswith(_TERMINALS)
 
     _TERMINALS = ("/dev/pts/", "/dev/tty")
