@@ -147,12 +147,20 @@ class HostTable(dict[str, Host]):
             self._shared_reads[key] = make()
         return self._shared_reads[key]
 
+    def version_of(self, fields: tuple[str, ...]) -> tuple[object, ...]:
+        """Return a value that differs after each change of these fields of a host; without fields, of any fact."""
+        found: tuple[object, ...] | None = self.answers.get(fields)
+        if found is None:
+            found = tuple([self._changed[field] for field in fields]) if fields else (self.version,)
+            self.answers[fields] = found
+        return found
+
     def derive(
         self, derive: Callable[..., _Value], args: tuple[Hashable, ...], of: tuple[str, ...]
     ) -> _Value:
         """Return `derive(self, *args)`, computed again only after a change; see `once`."""
         key = (derive, *args)
-        version = tuple([self._changed[field] for field in of]) if of else self.version
+        version = self.version_of(of)
         found = self._derived.get(key)
         if found is None or found[0] != version:
             old = found[1] if found is not None else None
@@ -173,16 +181,29 @@ def _same(old: object, new: object) -> bool:
 class _Derived:
     """The read of a value that was derived from all hosts."""
 
-    __slots__ = ("_args", "_derive", "_of", "_value")
+    __slots__ = ("_args", "_derive", "_of", "_value", "_version")
 
     def __init__(
-        self, derive: Callable[..., Any], args: tuple[Hashable, ...], of: tuple[str, ...], value: object
+        self,
+        derive: Callable[..., Any],
+        args: tuple[Hashable, ...],
+        of: tuple[str, ...],
+        value: object,
+        version: tuple[object, ...],
     ) -> None:
         self._derive, self._args, self._of, self._value = derive, args, of, value
+        self._version = version  # of the hosts for which the value is known to be the same
 
     def holds(self, state: State, now: float) -> bool:  # noqa: ARG002  # see Read
         """Report whether the value is still the same object."""
-        return once(state.hosts, self._derive, *self._args, of=self._of) is self._value
+        hosts = state.hosts
+        version = hosts.version_of(self._of) if isinstance(hosts, HostTable) else None
+        if version is not None and version == self._version:
+            return True
+        same = once(hosts, self._derive, *self._args, of=self._of) is self._value
+        if same and version is not None:
+            self._version = version
+        return same
 
 
 def once(
@@ -196,7 +217,7 @@ def once(
         return derive(hosts, *args)
     value = hosts.derive(derive, args, of)
     if hosts.reads is not None:
-        hosts.reads.values.append(_Derived(derive, args, of, value))
+        hosts.reads.values.append(_Derived(derive, args, of, value, hosts.version_of(of)))
     return value
 
 

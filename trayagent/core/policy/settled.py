@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.host_table import Read, Reads
+from trayagent.core.facts.host_table import HostTable, Read, Reads
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.state import State
 
@@ -43,34 +43,34 @@ class Basis(Struct, frozen=True):
 
 def unsettled(context: Context) -> list[str]:
     """Return the names of the hosts that are not settled."""
-    return [name for name, host in dict.items(context.hosts) if not _is_settled(context, name, host)]
+    table, state, now = context.hosts, context.state, context.now
+    return [name for name, host in dict.items(table) if not _is_settled(table, state, now, name, host)]
 
 
 def is_settled(context: Context, name: str) -> bool:
     """Report whether the last decision about a host is still valid."""
     host = dict.get(context.hosts, name)
-    return host is not None and _is_settled(context, name, host)
+    return host is not None and _is_settled(context.hosts, context.state, context.now, name, host)
 
 
-def _is_settled(context: Context, name: str, host: Host) -> bool:
-    table = context.hosts
+def _is_settled(table: HostTable, state: State, now: float, name: str, host: Host) -> bool:
     basis: Basis | None = table.settled.get(name)
-    if basis is None or basis.host is not host or context.now >= basis.until:
+    if basis is None or basis.host is not host or now >= basis.until:
         return False
     if basis.shared is not table.shared:
         return False
-    return basis.alone or basis.seen is table.version or _holds(basis, context)
+    return basis.alone or basis.seen is table.version or _holds(basis, table, state, now)
 
 
-def _holds(basis: Basis, context: Context) -> bool:
+def _holds(basis: Basis, table: HostTable, state: State, now: float) -> bool:
     """Report whether what a decision read of other hosts and of servers is unchanged, as far as it matters."""
     if basis.everything:
         return False
     for name, host in basis.hosts:
-        if dict.get(context.hosts, name) is not host:
+        if dict.get(table, name) is not host:
             return False
     for value in basis.values:  # noqa: SIM110  # this runs for each waiting host at each event
-        if not value.holds(context.state, context.now):
+        if not value.holds(state, now):
             return False
     return True
 
