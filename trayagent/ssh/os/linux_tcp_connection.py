@@ -72,9 +72,9 @@ QUERY_INTERVAL_S = 0.030
 
 # How many masters may carry one another in a chain. The chain cannot form a ring, but a bound costs nothing.
 _DEEPEST = 8
-# Use a list of sockets again for this many times the time that it took to make, but not for long. So the lists take a
-# fifth of the agent's time at most.
-_LIST_AGAIN = 5
+# Use a list of sockets again for this many times the time that it took to make, but not for long. So with
+# many hosts, the lists take a twentieth of the agent's time.
+_LIST_AGAIN = 19
 _LIST_VALID_S = 0.1
 # The C library keeps these connections open after it read the user's name or the server's address.
 _NAME_SERVICES = (
