@@ -161,7 +161,7 @@ def test_a_host_with_another_address_outside_is_learned_no_more(story: Story) ->
     story.after(1).reconnected("db", peer=PUBLIC)
     assert story.host("db").reached.learned_vpn is None
     # Through the VPN again, at the inner address: the outer address remains known.
-    story.network(CAFE + VPN)
+    story.after(60).network(CAFE + VPN)
     story.ended("db", kind="died")
     story.reconnected("db", peer=INTERNAL, local="10.8.0.6")
     assert story.host("db").reached.learned_vpn is None
@@ -180,7 +180,7 @@ def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly(story: 
     story.after(1).reconnected("db", local="172.20.0.5", peer=INTERNAL)
     assert story.host("db").reached.learned_vpn == "tun0"
     for _ in range(3):
-        story.ended("db", kind="died")
+        story.after(60).ended("db", kind="died")
         story.after(1).fails("db", "timed-out")
         story.after(60)
         story.reconnected("db", local="172.20.0.5", peer=INTERNAL)

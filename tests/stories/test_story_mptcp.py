@@ -37,6 +37,7 @@ def tried(story: Story) -> MptcpTry | None:
 
 def lost(story: Story) -> None:
     """Let the host's connection and its server go, so that the agent dials again."""
+    story.after(10)
     story.forget()
     story.ended("web", kind="died")
 

@@ -64,6 +64,9 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
                 title = f"{host.name} waits: it may be the server of {wait.other}, which refused {REFUSED_MAX} logins"
             hint = f"The agent tries again later, so that no account gets locked. Now: trayagent reconnect {host.name}"
             return Problem("rate-limited", title, hint)
+        case "cut short":
+            title = f"The last connection to {host.name} ended right after the login"
+            return Problem("rate-limited", title, f"See what ends its connections: trayagent why {host.name}")
         case "logins":
             title = f"There were {LOGINS_PER_WINDOW} logins to {host.name} in a few minutes"
             return Problem("rate-limited", title, f"See what ends its connections: trayagent why {host.name}")

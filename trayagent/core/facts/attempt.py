@@ -1,4 +1,4 @@
-"""The facts of an attempt, of the back-off after it, and of a key trial; frozen data."""
+"""The facts of an attempt, of the pauses after it, and of a key trial; frozen data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.network import Network
+from trayagent.core.facts.network import Network, Origin
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import NEVER
 
@@ -101,6 +101,14 @@ class Retry(Struct, frozen=True):
     def waits(self, now: float) -> bool:
         """Report whether the next attempt is due at a later time."""
         return self.at is not None and self.at > now
+
+
+class CutShort(Struct, frozen=True):
+    """Connections in a row that ended right after their logins: how many, when the last one ended, and from where."""
+
+    count: int
+    at: float
+    origin: Origin
 
 
 class Trial(Struct, frozen=True):

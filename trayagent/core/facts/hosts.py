@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from trayagent.core.facts.attempt import Attempt, Retry, Trial
+from trayagent.core.facts.attempt import Attempt, CutShort, Retry, Trial
 from trayagent.core.facts.derived import derived_once
 from trayagent.core.facts.draining import Draining
 from trayagent.core.facts.forwards import Forward
@@ -173,6 +173,7 @@ class LoginHistory(Struct, frozen=True):
     # The attempts that the agent ended, and when. The agent has not reported yet whether a login had begun.
     cut: tuple[tuple[int, float], ...] = ()
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
+    cut_short: CutShort | None = None  # set if the last connection ended right after its login
     # The agent's login was refused, and then the user connected. No later login of the agent has shown whether the
     # host needs the user.
     helped: bool = False

@@ -164,7 +164,9 @@ UNFINISHED_PER_HOST = 2
 CARRIER_BACK_S = 2.0
 FAILED_WINDOW_S = 60.0
 FAILED_PER_WINDOW = 6
-# The limit for a host whose master dies right after each login. A user who moves needs far fewer logins.
+# A connection that ends sooner after its login, on the same network, was ended by the server.
+SHORT_LIFE_S = 5.0
+# The limit for a host whose connections end soon after each login. A user who moves needs far fewer logins.
 LOGINS_WINDOW_S = 300.0
 LOGINS_PER_WINDOW = 20
 

@@ -27,6 +27,7 @@ from trayagent.core.on.roaming_progress import inner_ended, publish_moved
 from trayagent.core.policy.begin_attempt import give_up_attempt, request_resolve
 from trayagent.core.policy.hostname_edited import checks_every_key
 from trayagent.core.policy.key_trials import want_trial
+from trayagent.core.policy.logins.cut_short import after_end
 from trayagent.core.policy.logins.when_to_retry import REFUSED_KINDS, VANISHED_KINDS, after_success
 from trayagent.core.policy.probe_again import probe_again, probe_carriers
 from trayagent.core.policy.reached_networks import note_reached
@@ -162,7 +163,9 @@ def master_ended(context: Context, event: MasterEnded) -> None:
         forwards=host.forwards if host.roaming is not None else _closed(host.forwards),
         # Our own kill says nothing about the server.
         login=replace(
-            host.login,
+            host.login
+            if we_ended_it or doubtful or event.by_request
+            else after_end(host, host.master, context.now),
             vanished_at=context.now if died or (doubtful and not we_ended_it) else host.login.vanished_at,
         ),
     )

@@ -25,6 +25,7 @@ from trayagent.core.policy.logins.account_lockout import (
     refused_hosts,
     refusing_host,
 )
+from trayagent.core.policy.logins.cut_short import next_login_at
 from trayagent.core.policy.logins.login_limits_per_server import at_once, free_at
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
 from trayagent.core.policy.logins.server_names import names_of
@@ -38,11 +39,11 @@ class Wait(Struct, frozen=True):
 
     "jump": the jump host `jump` must be up first. "account": another login to the account must end first. "refused":
     the account refused two logins, or that of the host `other`, which may be the same account. "server": the server's
-    limits are reached. "logins": the host had too many logins. "control": no control can be made from here. "stopped":
-    a process of the old connection is suspended.
+    limits are reached. "cut short": the last connection ended right after its login. "logins": the host had too many
+    logins. "control": no control can be made from here. "stopped": a process of the old connection is suspended.
     """
 
-    why: Literal["jump", "account", "refused", "server", "logins", "control", "stopped"]
+    why: Literal["jump", "account", "refused", "server", "cut short", "logins", "control", "stopped"]
     evidence: Evidence
     at: float | None = None
     jump: str = ""
@@ -74,6 +75,10 @@ def before_login(
         evidence = Evidence.of(server=host.server, busy="yes")
         most = at_once(state.servers, host.server, names_of(host.server, state.hosts)) if at is None else None
         return Wait("server", evidence.plus(at_once=most) if most is not None else evidence, at)
+    if host.login.cut_short is not None:
+        at = next_login_at(host.login.cut_short, origin_of(host, state, admitted))
+        if at > now:
+            return Wait("cut short", Evidence.of(cut_short=host.login.cut_short.count), at)
     at = _logins_at(host, now)
     if at > now:
         return Wait("logins", Evidence.of(logins=LOGINS_PER_WINDOW, in_s=f"{LOGINS_WINDOW_S:.0f}"), at)
@@ -101,7 +106,7 @@ class _Turn(Struct, frozen=True):
             return (
                 False  # the login may be held back now, because the same login was refused for another host
             )
-        if wait.why == "logins":
+        if wait.why in {"cut short", "logins"}:
             return True
         if wait.why in {"account", "refused"} and all(map(is_, self.accounts, _accounts(self.host, state))):
             return True
