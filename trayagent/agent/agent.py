@@ -60,6 +60,7 @@ from trayagent.agent.roaming.terminal_login import RoamingLogins
 from trayagent.agent.session_slots import SessionSlots
 from trayagent.agent.state.host_records import remembered
 from trayagent.agent.state.machine_ids import file_mark
+from trayagent.agent.state.needed_at_start import needed_at_start
 from trayagent.agent.state.records import Records, records_path
 from trayagent.agent.state.resolve_when_needed import HostResolver, Resolver
 from trayagent.agent.state.ssh_environment import Environment
@@ -74,6 +75,7 @@ from trayagent.desktop.scopes.choose import keeper
 from trayagent.history.record_events import History
 from trayagent.ipc.one_agent_lock import Lock
 from trayagent.ipc.server import Server
+from trayagent.ssh.os.control_sockets import listening
 
 if TYPE_CHECKING:
     from trayagent.desktop.icon_menu_and_messages import Desk
@@ -300,7 +302,10 @@ class Agent:
             self._shell.post(remembered(name, kept, now, lost=name in lost))
         self._shell.start(self._effects, self._network)
         await self._shell.decided()
-        await self._host_resolver.finished(names | lost, within_s=_RESOLVED_S)
+        needed = needed_at_start(
+            self._configuration.config.hosts, past.keys() | lost, masters=bool(listening(os.getuid()))
+        )
+        await self._host_resolver.finished(needed, within_s=_RESOLVED_S)
         await self._shell.decided()
         # Watch before the scan, so that no later change is missed.
         self._file_changes.follow_folders(self._shell.state)
