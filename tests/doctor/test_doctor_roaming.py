@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tests.doctor.patient import Report
-from tests.lab.matrix import laboratory
+from tests.lab.matrix import laboratory, until
+from trayagent.config.model import Host
+from trayagent.core.facts.resolved import Resolved
+from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.roaming import RoamingServer, judged, read_answer
+from trayagent.doctor.roaming_port import check
 from trayagent.doctor.roaming_port import judged as judged_port
 from trayagent.sandbox import Agent
 from trayagent.sandbox.lab_tools import tool
@@ -96,8 +103,15 @@ def report() -> Iterator[Report]:
         agent.start(CONFIG)
         for name in hosts:
             agent.wait_state(name, "connected", 60.0)
+        until("none is about to roam", lambda: not about_to_roam(agent), 60.0)
         done = agent.cli("doctor", "--json")
         yield Report(done.returncode, json.loads(done.stdout))
+
+
+def about_to_roam(agent: Agent) -> list[str]:
+    """Return the hosts that are to roam, but neither roam yet nor have a reason why not."""
+    hosts = [one for one in agent.status()["hosts"] if one["name"] != "plain"]
+    return [one["name"] for one in hosts if one["roaming"] is None and one["no_roaming"] is None]
 
 
 def of(report: Report, host: str) -> dict[str, str]:
@@ -132,6 +146,19 @@ def test_each_host_that_is_to_roam_is_examined(report: Report) -> None:
     assert "60021-60022" in of(report, "taken")["roaming-port-taken"]
     assert {f["level"] for f in report.findings if f["code"] == "roaming-no-python"} == {"problem"}
     assert {f["level"] for f in report.findings if f["code"] == "roaming-by-address"} == {"advice"}
+
+
+def test_the_port_is_left_to_a_host_that_is_about_to_roam() -> None:
+    """Its own far relay may have the port, or may need it now. So no script listens there, and nothing is reported."""
+    view = {"name": "web", "state": "connected", "peer": "127.0.0.1:22", "roaming": None, "no_roaming": None}
+    host = Host(roam_port="60001")
+    direct = Resolved("web", "127.0.0.1", control_path="/nonexistent", plain_connect=True)
+    case = SimpleNamespace(
+        view={"hosts": [view]},
+        wanted=lambda: [("web", host, direct)],
+        control_path=lambda _: pytest.fail("asked"),
+    )
+    assert [*asyncio.run(check(cast("Case", case)))] == []
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Checks the TCP port on which a host's far relay is to listen: whether it is free, and whether a firewall blocks it.
 
-If the host roams by now, its far relay has a port. Otherwise a short script listens on the server in its place. In both
-cases this machine tries to connect, which proves nothing to the far relay and costs the server one connection.
+If the host roams by now, its far relay has a port. If the host cannot roam, a short script listens on the server in its
+place. In both cases this machine tries to connect, which proves nothing to the far relay and costs the server one
+connection.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ async def _examine(case: Case, name: str, host: Host, resolved: Resolved) -> Ite
     if roaming is not None and roaming.get("port"):
         reached = await _answers(address, roaming["port"])
         return judged(name, str(host.roam_port), roaming["port"], reached=reached)
+    if roaming is None and view.get("no_roaming") is None:
+        return []  # it is about to roam: its far relay may have taken the port, or may need it now
     lines = await _listened(case.control_path(name), address, str(host.roam_port))
     if not lines:
         return []
