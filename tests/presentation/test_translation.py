@@ -169,6 +169,13 @@ KNOWN = {
         r"printf '[Socket]\nSocketProtocol=mptcp\n' | sudo systemctl edit --stdin",
     ],
     "own_files.py": ["open to other"],
+    "roaming_port.py": [
+        (
+            ')\n    try:\n        sock.accept()\n        print("reached")\n'
+            '    except OSError:\n        pass\n    break\nelse:\n    print("taken")\n'
+        ),
+        "ufw allow ",
+    ],
     "resolve_proposed.py": ["took longer"],
     "view_text.py": ["bold yellow", "bold red", "bold red", " trayagent reconnect "],
     "why_sentences.py": ["second probe", "put in place"],
