@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from trayagent.ssh.os import macos_datagrams
+from tests.ssh.conftest import poll
+from trayagent.ssh.os import macos_datagrams, name_servers
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.datagrams import may_use_datagrams
 from trayagent.ssh.os.linux_tcp_connection import closed_from_here, flow_of, tcp_facts
-from trayagent.ssh.os.local_daemons import may_be_elsewhere
+from trayagent.ssh.os.local_daemons import may_be_elsewhere, may_use_daemon
 from trayagent.ssh.os.process import Process, kill_checked, read
 from trayagent.ssh.os.tcp_connection import transport_of
 
@@ -237,11 +238,22 @@ def test_behind_a_hidden_proxy_a_forwarded_connection_does_not_count(
                 assert may_be_elsewhere(master.process.pid)
 
 
-@pytest.mark.parametrize(("port", "counts"), [(53, False), (443, True)])
+@pytest.mark.parametrize(
+    ("port", "name_server", "counts"),
+    [(53, "127.0.0.1", False), (53, "::1", True), (53, "127.0.0.2", True), (443, "127.0.0.1", True)],
+)
 def test_a_transport_with_datagrams_is_known(
-    ssh_config: SshConfig, start_master: StartMaster, port: int, counts: bool
+    ssh_config: SshConfig,
+    start_master: StartMaster,
+    monkeypatch: pytest.MonkeyPatch,
+    port: int,
+    name_server: str,
+    counts: bool,
 ) -> None:
-    """A UDP socket of a ProxyCommand counts, unless it is connected to a name server."""
+    """A UDP socket of a ProxyCommand counts, unless it is connected to a name server of this machine."""
+    servers = ssh_config.folder / "resolv.conf"
+    servers.write_text(f"search example\nnameserver {name_server}\n")
+    monkeypatch.setattr(name_servers, "RESOLV_CONF", servers)
     program = ssh_config.folder / "udp.py"
     program.write_text(WITH_UDP)
     command = f"{sys.executable} {program} {port} nc %h %p"
@@ -249,6 +261,81 @@ def test_a_transport_with_datagrams_is_known(
     assert may_use_datagrams(pid) == counts
     if shutil.which("lsof") is not None:
         assert macos_datagrams.holds_datagrams(one.pid for one in transport_of(pid)) == counts
+
+
+# A ProxyCommand with the name of ssh that leaves the work to a daemon, and has a TCP connection for another purpose.
+NAMED_SSH = """
+import os, socket, sys, threading
+api = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[2])
+def up():
+    while data := os.read(0, 65536): s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=up, daemon=True).start()
+while data := s.recv(65536): os.write(1, data)
+"""
+
+
+def test_a_program_with_the_name_of_ssh_may_use_a_daemon(
+    sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """A script with the name ssh is judged like any other program, also by its connections."""
+    folder = ssh_config.folder
+    program = folder / "ssh"
+    program.write_text(f"#!{sys.executable}\n{NAMED_SSH}")
+    program.chmod(0o755)
+    words = ["socat", f"UNIX-LISTEN:{folder}/daemon", f"TCP:127.0.0.1:{sshd.port}"]
+    with socket.create_server(("127.0.0.1", 0)) as api, subprocess.Popen(words) as daemon:
+        try:
+            poll((folder / "daemon").exists, "the daemon listens")
+            port = api.getsockname()[1]
+            pid = start_master("-o", f"ProxyCommand={program} {port} {folder}/daemon").process.pid
+            (one,) = transport_of(pid)
+            assert one.comm == "ssh"
+            assert may_be_elsewhere(pid)
+            assert may_use_daemon(pid)
+        finally:
+            daemon.kill()
+
+
+RECEIVES = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+connection, _ = listener.accept()
+_, (reads, writes), _, _ = socket.recv_fds(connection, 1, 2)
+connection.close()
+for fd in (reads, writes): os.set_inheritable(fd, True)
+os.execvp("socat", ["socat", f"FD:{reads}!!FD:{writes}", sys.argv[2]])
+"""
+PASSES_ON = """
+import signal, socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+socket.send_fds(connection, [b"0"], [0, 1])
+connection.recv(1)
+connection.close()
+signal.pause()
+"""
+
+
+def test_a_pipe_that_was_passed_to_an_older_daemon_leads_to_it(
+    sshd: Sshd, ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """A ProxyCommand may pass its pipes to a daemon, and keep no connection to it."""
+    path, program = ssh_config.folder / "daemon", ssh_config.folder / "passes.py"
+    program.write_text(PASSES_ON)
+    with subprocess.Popen(
+        [sys.executable, "-c", RECEIVES, str(path), f"TCP:127.0.0.1:{sshd.port}"]
+    ) as daemon:
+        try:
+            poll(path.exists, "the daemon listens")
+            pid = start_master("-o", f"ProxyCommand={sys.executable} {program} {path}").process.pid
+            assert may_be_elsewhere(pid)
+        finally:
+            daemon.kill()
 
 
 def test_behind_a_proxy_command_its_process_holds_the_connection(
@@ -299,6 +386,23 @@ def test_a_master_in_the_background_keeps_its_transport(sshd: Sshd, background: 
     flow = flow_of(pid)
     assert flow is not None
     assert (flow.via, flow.pid_of_holder, flow.peer_port) == ("child", child.pid, sshd.port)
+
+
+def test_the_client_that_left_a_master_in_the_background_carries_nothing(ssh_config: SshConfig) -> None:
+    """It still holds the master's ends of both pipes, and it is older than the ProxyCommand."""
+    path = str(ssh_config.control_path)
+    options = ("-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", "ProxyCommand=socat - TCP:%h:%p")
+    words = ssh_config.words(*options, "box", "echo there; exec cat")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ssh_config.env) as client:
+        assert client.stdout
+        assert client.stdout.readline() == b"there\n"
+        pid = owner_of(path)
+        assert pid not in {None, client.pid}
+        try:
+            assert not may_be_elsewhere(pid or 0)
+        finally:
+            client.kill()
+            os.kill(pid or 0, signal.SIGTERM)
 
 
 def test_the_carrier_of_a_master_in_the_background_is_no_transport(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from trayagent.ssh.os.linux_process import is_readable, program_of
+from tests.ssh.conftest import poll
+from trayagent.ssh.os.linux_process import is_openssh, is_readable, program_of
 from trayagent.ssh.os.local_daemons import leads_to_others
 from trayagent.ssh.os.process import descendants
 
@@ -40,6 +43,12 @@ child.kill()
         ("exec 2>log; cat", "exec cat <log", False),
         # The cat in the background has the same pipes, and its parent is gone.
         ("exec 3<&0; (cat <&3 &); exec sleep 60", "", True),
+        pytest.param(
+            "exec 3<&0; (setpriv --reuid=61234 --clear-groups setsid cat <&3 &); exec sleep 60",
+            "",
+            True,
+            marks=pytest.mark.root,
+        ),
         ("exec 9<>/dev/ptmx; cat", "", True),
         ("exec 9</dev/null; cat", "", False),
     ],
@@ -57,11 +66,37 @@ def test_only_what_leads_to_another_process_counts(
     try:
         assert ssh.stdout is not None
         assert ssh.stdout.readline() == b"there\n"
-        assert leads_to_others(descendants(ssh.pid), ssh.pid) == leads
+
+        def found() -> bool:
+            return leads_to_others(descendants(ssh.pid), ssh.pid)
+
+        if leads:  # a shell may still be the parent of what it leaves behind
+            poll(found, "it leads to another process")
+        assert found() == leads
     finally:
         ssh.communicate()
         other.kill()
         other.communicate()
+
+
+def test_only_a_program_of_openssh_counts_as_ssh(tmp_path: Path) -> None:
+    """A script or another program may have the name ssh."""
+    script, copy, link = tmp_path / "script" / "ssh", tmp_path / "copy" / "ssh", tmp_path / "link"
+    for path in (script, copy):
+        path.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nimport sys\nsys.stdin.read()\n")
+    script.chmod(0o755)
+    shutil.copy(shutil.which("cat") or "", copy)
+    link.symlink_to(shutil.which("ssh") or "")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        to_server = ["-F", "none", "-p", str(server.getsockname()[1]), "127.0.0.1"]
+        for path, words, expected in ((script, [], False), (copy, [], False), (link, to_server, True)):
+            with subprocess.Popen([str(path), *words], stdin=PIPE, stderr=subprocess.DEVNULL) as child:
+                connection = server.accept()[0] if expected else None
+                assert is_openssh(child.pid) == expected
+                child.kill()
+                if connection is not None:
+                    connection.close()
 
 
 def test_the_program_of_a_script_is_its_interpreter(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ Source: proc_pid_net(5). Unlike sock_diag, these files need no kernel module.
 from __future__ import annotations
 
 import contextlib
+import sys
+from ipaddress import ip_address
 from pathlib import Path
 
 from trayagent.ssh.os.linux_process import socket_inodes
 from trayagent.ssh.os.linux_tcp_connection import flow_of
 from trayagent.ssh.os.linux_transport import transport_of
-from trayagent.ssh.os.types import DNS_PORT
+from trayagent.ssh.os.name_servers import is_name_server
 
 _LISTS = (Path("/proc/net/udp"), Path("/proc/net/udp6"))  # the second is missing if IPv6 is off
 _PEER, _INODE = 2, 9  # the columns
@@ -20,7 +22,7 @@ _PEER, _INODE = 2, 9  # the columns
 def may_use_datagrams(pid: int, carrier: int | None = None) -> bool:
     """Report whether the transport of a process, or of the master that carries it, holds a UDP socket.
 
-    A socket that is connected to a name server does not count. Raise NetlinkError.
+    A socket that is connected to a name server of this machine does not count. Raise NetlinkError.
     """
     held = {inode for one in transport_of(pid) for inode in socket_inodes(one.pid)}
     if held and held & _udp_inodes():
@@ -38,6 +40,14 @@ def _udp_inodes() -> set[int]:
         with contextlib.suppress(OSError):
             for line in path.read_text().splitlines()[1:]:
                 words = line.split()
-                if int(words[_PEER].rpartition(":")[2], 16) != DNS_PORT:
+                if not is_name_server(*_end(words[_PEER])):
                     found.add(int(words[_INODE]))
     return found
+
+
+def _end(text: str) -> tuple[str, int]:
+    """Return the address and port of an end. The kernel prints an address as numbers of 32 bits."""
+    address, _, port = text.rpartition(":")
+    words = (int(address[at : at + 8], 16) for at in range(0, len(address), 8))
+    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    return str(ip_address(packed)), int(port, 16)

@@ -60,6 +60,7 @@ from trayagent.ssh.os.linux_process import (
     comm_of,
     descriptors,
     inode_of,
+    is_openssh,
     read,
     socket_inodes,
     ssh_pids,
@@ -281,7 +282,7 @@ class _Search:
 
     def _flows_of(self, one: Process, depth: int) -> list[Flow]:
         """Return the flows of one process of a transport. An ssh process has one at most."""
-        if one.comm in self.names:
+        if one.comm in self.names and (one.comm != "ssh" or is_openssh(one.pid)):
             inner = self.flow(one.pid, depth + 1)
             own = [inner] if inner is not None else []
         else:

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from trayagent.ssh.command_line import NotUnderstood, parse
@@ -39,6 +41,8 @@ from trayagent.ssh.os.types import Process
 
 _FIRST_OWN_FD = 3  # ssh closes all inherited descriptors when it starts (closefrom)
 _PIPE_TO_PROXY_FDS = range(4, 9)
+_HELD_AGAIN = 2  # how many times the time that a list of all pipes took
+_HELD_VALID_S = 0.2
 
 
 class Pipes(NamedTuple):
@@ -91,7 +95,7 @@ def is_known(pid: int) -> bool:
     for one in transport:
         if not is_readable(one.pid) or not all(map(is_readable, children_of(one.pid))):
             return False
-        if one.comm == "ssh":
+        if one.comm == "ssh" and is_openssh(one.pid):
             own = own_descriptors(one.pid)
             if not proxies(one.pid, own) and is_hidden(one.pid, own):
                 return False
@@ -177,6 +181,35 @@ def _to_proxy(pid: int, own: dict[int, str]) -> Iterator[Pipes]:
 def pipe_ends(pid: int) -> Pipes:
     """Return the pipes that a process writes to and reads from."""
     return _pipes(pid, descriptors(pid))
+
+
+def pipe_holders(pipes: AbstractSet[int]) -> set[int]:
+    """Return the pids of all processes that hold an end of these pipes and that this user may read.
+
+    All are searched: a process may pass a pipe to another one, which may be older. A list of all pipes takes long where
+    many programs run, so it is used again for some time.
+    """
+    if time.monotonic() > _held.until or not pipes <= _held.by_inode.keys():
+        began = time.monotonic()
+        by_inode: dict[int, set[int]] = {}
+        uid = os.getuid()
+        for pid in pids_of(uid or None):
+            for _, inode in _pipe_inodes(descriptors(pid).items()):
+                by_inode.setdefault(inode, set()).add(pid)
+        _held.by_inode, took_s = by_inode, time.monotonic() - began
+        _held.until = time.monotonic() + min(_HELD_VALID_S, _HELD_AGAIN * took_s)
+    return {pid for inode in pipes for pid in _held.by_inode.get(inode, ())}
+
+
+class _Held:
+    """The pids of the processes that hold each pipe, and until when the list may be used again."""
+
+    def __init__(self) -> None:
+        self.by_inode: dict[int, set[int]] = {}
+        self.until = 0.0
+
+
+_held = _Held()
 
 
 def _is_other_end(pid: int, ends: Pipes) -> bool:

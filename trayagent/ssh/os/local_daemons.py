@@ -30,6 +30,10 @@ if sys.platform == "darwin":
         """Return "", because nothing uses it on macOS."""
         del pid
         return ""
+
+    def is_ssh(process: Process) -> bool:
+        """Report whether a process has the name of ssh."""
+        return process.comm == "ssh"
 else:
     import stat
 
@@ -38,13 +42,13 @@ else:
     from trayagent.ssh.os.linux_process import (
         descriptors,
         inode_of,
+        is_openssh,
         is_readable,
         pids_of,
         program_of,
-        read,
         socket_inodes,
     )
-    from trayagent.ssh.os.linux_transport import is_known, pipe_ends
+    from trayagent.ssh.os.linux_transport import is_known, pipe_ends, pipe_holders
 
     def leads_to_others(processes: Collection[Process], *users: int) -> bool:
         """Report whether one of these processes has a Unix socket, pipe, FIFO or device that leads to another process.
@@ -79,13 +83,17 @@ else:
         if not is_known(pid):
             return True
         transport = transport_of(pid)
-        programs = [one for one in transport if one.comm != "ssh"]
+        programs = [one for one in transport if not is_ssh(one)]
         if programs and leads_to_others(programs, pid, *(one.pid for one in transport)):
             return True
         if carrier is None:
             return False
         flow = flow_of(carrier)
         return may_be_elsewhere(carrier, flow.carrier_pid if flow is not None else None)
+
+    def is_ssh(process: Process) -> bool:
+        """Report whether a process is an ssh of OpenSSH, and not another program or a script with that name."""
+        return process.comm == "ssh" and is_openssh(process.pid)
 
     def _is_fifo_or_device(pid: int, fd: int, target: str) -> bool:
         if not target.startswith("/") or target in _NOWHERE:
@@ -99,9 +107,8 @@ else:
     def _pipe_leads_out(pipes: set[int], family: set[int]) -> bool:
         """Report whether an end of these pipes is not held within a family, or also outside of it.
 
-        Only a process that started after the oldest of the family can have inherited a pipe. A script may have left
-        such a process behind before it became socat. If this user cannot read that process (setuid), its process group
-        shows it.
+        A script may have left such a process behind before it became socat, or passed the pipes to a daemon. If this
+        user cannot read that process (setuid), its process group shows it.
         """
         if not pipes:
             return False
@@ -110,16 +117,23 @@ else:
         read_ = frozenset[int]().union(*(one.into for one in ends))
         if not pipes <= written & read_:
             return True
-        since = min((found.start_ticks for pid in family if (found := read(pid)) is not None), default=0)
-        for pid in pids_of(os.getuid()):
-            found = read(pid) if pid not in family and pid != os.getpid() else None
-            if found is not None and found.start_ticks >= since:
-                outside = pipe_ends(pid)
-                if pipes & (outside.out | outside.into):
-                    return True
+        outside = pipe_holders(pipes) - family - {os.getpid()}
+        if not all(_is_client(pid, pipes, family) for pid in outside):
+            return True
         groups = {group for pid in family if (group := _group(pid)) is not None}
         others = (pid for pid in pids_of() if pid not in family and _group(pid) in groups)
         return not all(map(is_readable, others))
+
+    def _is_client(pid: int, pipes: set[int], family: set[int]) -> bool:
+        """Report whether a process is an ssh that left a master of the family in the background.
+
+        It holds the same ends of the pipes as that master, and a carrier holds the other ends.
+        """
+        if not is_openssh(pid):
+            return False
+        ends = pipe_ends(pid)
+        masters = [pipe_ends(one) for one in family if is_openssh(one)]
+        return any(ends.out & pipes <= one.out and ends.into & pipes <= one.into for one in masters)
 
     def _group(pid: int) -> int | None:
         try:
@@ -136,9 +150,9 @@ def may_use_daemon(pid: int) -> bool:
 
     Then no connection of the command shows whether the ssh still works. A script or an unknown program may pass the
     data to a daemon in any way, now or later, and have a TCP connection for another purpose. An ssh in the transport
-    counts as known by its name, because its own TCP connection carries it. Raise NetlinkError.
+    is known, because its own TCP connection carries it. Raise NetlinkError.
     """
     transport = transport_of(pid)
-    if any(one.comm != "ssh" and program_of(one.pid) not in PROGRAMS for one in transport):
+    if any(not is_ssh(one) and program_of(one.pid) not in PROGRAMS - {"ssh"} for one in transport):
         return True
     return may_be_elsewhere(pid)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from trayagent.ssh.os import macos_lsof
 from trayagent.ssh.os.macos_tcp_connection import flow_of, transport_of
-from trayagent.ssh.os.types import DNS_PORT
+from trayagent.ssh.os.name_servers import is_name_server
 
 
 def may_use_datagrams(pid: int, carrier: int | None = None) -> bool:
@@ -25,4 +25,10 @@ def may_use_datagrams(pid: int, carrier: int | None = None) -> bool:
 def holds_datagrams(pids: Iterable[int]) -> bool:
     """Report whether one of these processes holds a UDP socket that is not connected to a name server."""
     files = macos_lsof.of_processes(pids)
-    return any(one.protocol == "UDP" and not one.name.endswith(f":{DNS_PORT}") for one in files)
+    return any(one.protocol == "UDP" and not _resolves_names(one.name) for one in files)
+
+
+def _resolves_names(name: str) -> bool:
+    """Report whether a socket ("LOCAL:PORT->PEER:PORT") is connected to a name server of this machine."""
+    address, _, port = name.rpartition("->")[2].rpartition(":")
+    return "->" in name and port.isdigit() and is_name_server(address, int(port))

@@ -10,9 +10,6 @@ KillResult = Literal["sent", "gone", "other"]
 Via = Literal["direct", "child", "carried"]
 End = tuple[str, int]
 
-DNS_PORT = 53
-"""A UDP socket that is connected to this port only resolves names."""
-
 
 class Process(Struct, frozen=True):
     """One process.
