@@ -16,6 +16,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.ssh.conftest import poll
+from trayagent.agent.masters.ends_of_connection import with_ends
+from trayagent.core.facts.masters import Master
 from trayagent.ssh.os import macos_datagrams, name_servers
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.datagrams import may_use_datagrams
@@ -118,6 +120,43 @@ def test_a_forwarded_connection_on_a_lower_descriptor_is_not_the_own_one() -> No
             child.communicate()
     assert flow is not None
     assert flow.peer_port == port
+
+
+# A program with a connection for another purpose before and after the one that carries it, as ssh with a name service.
+SEVERAL = """
+import socket, sys
+held = []
+for port in sys.argv[1:]:
+    held.append(socket.create_connection(("127.0.0.1", int(port))))
+    print("connected", flush=True)
+    sys.stdin.readline()
+held.pop(0).close()
+print("closed", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lowest_of_several_connections_may_be_that_of_a_name_service() -> None:
+    """Neither the first connection nor the lower one counts as ssh's, as long as there may be another."""
+    pipe = subprocess.PIPE
+    with socket.create_server(("127.0.0.1", 0)) as names, socket.create_server(("127.0.0.1", 0)) as server:
+        ports = [one.getsockname()[1] for one in (names, server)]
+        words = [sys.executable, "-c", SEVERAL, *map(str, ports)]
+        with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, bufsize=1) as child:
+            assert child.stdin
+            assert child.stdout
+            found = []
+            for line in ("connected", "connected", "closed"):
+                assert child.stdout.readline() == line + "\n"
+                flow = flow_of(child.pid)
+                assert flow is not None
+                found.append([one.peer_port for one in (flow, *flow.others)])
+                if flow.others:
+                    master = with_ends(Master(child.pid, 0, ""), flow)
+                    assert (master.local, master.peer, master.datagrams) == (None, None, True)
+                child.stdin.write("\n")
+            child.communicate()
+        assert found == [ports[:1], ports, ports[1:]]
 
 
 # A program that passes a Unix socket to ssh (ProxyUseFdpass), which another process connects to the server.

@@ -16,11 +16,13 @@ def with_ends(master: Master, flow: Flow | None) -> Master:
     """Return a master with the ends of its connection, or without ends if the connection is not known for certain.
 
     A ProxyCommand with a UDP socket (QUIC) may carry the master by datagrams, which survive the loss of an address. A
-    ProxyCommand that this user cannot read, or that passes its data to a daemon, may have any other connection. Then
-    the addresses of the known TCP connections are only `other_locals`. Raise NetlinkError.
+    ProxyCommand that this user cannot read, or that passes its data to a daemon, may have any other connection. If ssh
+    itself has several, nothing shows its own. Then the addresses of the known TCP connections are only `other_locals`.
+    Raise NetlinkError.
     """
     carrier = flow.carrier_pid if flow is not None else None
-    if (flow is None or flow.via != "direct") and may_survive(master.pid, carrier):
+    several = flow is not None and flow.via == "direct" and bool(flow.others)
+    if several or ((flow is None or flow.via != "direct") and may_survive(master.pid, carrier)):
         return without_ends(replace(master, carrier=carrier), flow)
     if flow is None:
         return replace(master, direct=False)

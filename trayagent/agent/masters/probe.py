@@ -166,7 +166,7 @@ class MasterProber:
             return None
         if not master.direct and may_survive(master.pid, master.carrier):
             return without_ends(master, flow)
-        if flow is None:
+        if flow is None or (master.direct and flow.others):
             return None
         flows = (flow, *flow.others)
         present = self._shell.state.snapshot.has_address

@@ -1,7 +1,9 @@
 """Find the TCP connection that carries an ssh process, and read its state from the kernel.
 
-When an ssh client starts, it closes all descriptors above 2. Then it first connects to its server (sshconnect.c). So
-its lowest TCP socket is that connection, and higher ones are forwarded connections.
+When an ssh client starts, it closes all descriptors above 2. Then it connects to its server (sshconnect.c). Higher TCP
+sockets are forwarded connections, and a name service (LDAP, a database) may have opened a lower one before. What ssh
+accepted for a forward is recognized by its local port. If several connections remain, nothing shows which one carries
+ssh: then the others are the `others` of the flow.
 
 There is one exception. ssh receives a pre-connected socket (ProxyUseFdpass) through other descriptors, which it closes
 later. A forwarded connection may then get one of these lower numbers. It is recognized by its local port, because ssh
@@ -55,8 +57,10 @@ from trayagent.netlink.inet_diag import (
 )
 from trayagent.netlink.inet_diag import inode_of as inode_in
 from trayagent.netlink.unix_diag import ESTABLISHED as UNIX_ESTABLISHED
+from trayagent.netlink.unix_diag import LISTEN as UNIX_LISTEN
 from trayagent.netlink.unix_diag import unix_socket
 from trayagent.ssh.os.linux_process import (
+    age_s,
     comm_of,
     descriptors,
     inode_of,
@@ -89,6 +93,7 @@ _NAME_SERVICES = (
     "/var/run/samba/",
     "/run/dbus/",
 )
+_LOGGED_IN_S = 120.0  # sshd ends a login that takes longer (LoginGraceTime)
 _MOST_KNOWN = 4000
 _MOST_CARRIERS = 8
 
@@ -216,16 +221,32 @@ class _Search:
             return known
         if not held and is_hidden(pid, own):
             return None
-        flow = next(self._tcp(pid, own, again=True), None)
+        found = list(self._tcp(pid, own, again=True))
+        if held:
+            found = [one for one in found if known is not None and one.inode == known.inode]
+        flow = replace(found[0], others=tuple(found[1:])) if found else None
         if flow is not None and not held and self._has_other_socket(own, flow):
             flow = None
         if len(_known.flows) > _MOST_KNOWN:
             _known.flows.clear()
-        if flow is not None:
+        if flow is not None and (held or self._is_certain(pid, own, flow)):
             _known.flows[pid] = flow
         else:
             _known.flows.pop(pid, None)
         return flow
+
+    def _is_certain(self, pid: int, own: dict[int, str], flow: Flow) -> bool:
+        """Report whether a connection surely leads to the server: it is the only one, and ssh has logged in.
+
+        Until then, it may be that of the name service. A master listens once it has logged in.
+        """
+        if flow.others:
+            return False
+        process = read(pid)
+        if process is not None and age_s(process) > _LOGGED_IN_S:
+            return True
+        sockets = (unix_socket(self.channel, inode) for target in own.values() if (inode := inode_of(target)))
+        return any(one is not None and one.state == UNIX_LISTEN for one in sockets)
 
     def _has_other_socket(self, own: dict[int, str], flow: Flow) -> bool:
         """Report whether ssh has a connection below its lowest TCP connection that may carry it instead.
@@ -253,7 +274,7 @@ class _Search:
         return _is_local(flow)
 
     def _behind_forward(self, pid: int, flow: Flow | None, depth: int) -> Flow | None:
-        return None if flow is None else self._through_forward(pid, flow, depth)
+        return flow if flow is None or flow.others else self._through_forward(pid, flow, depth)
 
     def _through_forward(self, pid: int, flow: Flow, depth: int) -> Flow:
         """Return the flow of the ssh whose local forward carries this one (`-L 2222:inner:22`), or the flow itself."""
@@ -291,24 +312,34 @@ class _Search:
         if carrier is not None:
             carried = self.flow(carrier, depth + 1)
             return [] if carried is None else [replace(carried, via="carried", carrier_pid=carrier)]
+        others = (other for flow in own for other in flow.others)
+        own = [replace(flow, others=()) for flow in (*own, *others)]
         return [replace(flow, via="carried" if flow.via == "carried" else "child") for flow in own]
 
     def _tcp(self, pid: int, fds: dict[int, str], *, again: bool = False) -> Iterator[Flow]:
         """Yield the TCP connections that a process made, by their descriptors, lowest first.
 
-        `again`: a recent list of all sockets may be used again, if it has one of this process.
+        `again`: a recent list of all sockets may be used again, if it has one of this process and lacks none.
         """
         inodes = [inode for target in fds.values() if (inode := inode_of(target))]
         if not inodes:
             return
         listed = _known.established
-        if not again or time.monotonic() > listed.until or not any(i in listed.by_inode for i in inodes):
+        if not again or time.monotonic() > listed.until or not self._is_complete(listed, inodes):
             listed = self._listed()
         found = [parse_tcp(listed.by_inode[i]) for i in inodes if i in listed.by_inode]
         if len(found) > 1:
             ports = {s.local_port for s in tcp_sockets(self.channel, LISTEN, inodes=set(inodes))}
             found = [s for s in found if s.local_port not in ports]
         yield from (_flow(s, pid, "direct") for s in found)
+
+    def _is_complete(self, listed: _List, inodes: list[int]) -> bool:
+        """Report whether a list has sockets of a process, and all its others are Unix sockets, which are not listed.
+
+        A connection that was made since the list may be the one that carries ssh.
+        """
+        others = [inode for inode in inodes if inode not in listed.by_inode]
+        return len(others) < len(inodes) and all(unix_socket(self.channel, inode) for inode in others)
 
     def _listed(self) -> _List:
         began = time.monotonic()

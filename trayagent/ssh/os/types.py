@@ -34,7 +34,7 @@ class Flow(Struct, frozen=True):
     ProxyCommand). "carried": another master, whose pid is `carrier_pid` (the nearest one, if there are several).
     `inode` identifies the socket. `scope` is the interface index of a link-local connection. `others` are the
     transport's other connections: a ProxyCommand may have one to its API in addition to its tunnel, and nothing shows
-    which of them carries the process.
+    which of them carries the process. ssh itself has another one if a name service or a remote forward needs it.
     """
 
     local_ip: str
