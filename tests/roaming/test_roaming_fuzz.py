@@ -249,18 +249,24 @@ class Stranger:
     def step(self) -> None:
         """Connect and send something, or nothing. Then leave, reset the connection, or keep it."""
         random = self.random
-        with contextlib.suppress(OSError):
+        try:
             sock = self.port.dial()
+        except OSError:
+            return
+        with contextlib.suppress(OSError):
             if random.random() < 0.8:
                 sock.sendall(self.frames())
-            match random.randint(0, 2):
-                case 0:
-                    self.held = [*self.held, sock][-40:]
-                case 1:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    sock.close()
-                case _:
-                    sock.close()
+        match random.randint(0, 2):
+            case 0:
+                self.held.append(sock)
+                for dropped in self.held[:-40]:
+                    dropped.close()
+                self.held = self.held[-40:]
+            case 1:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                sock.close()
+            case _:
+                sock.close()
 
 
 def rss_mb(pid: int) -> float:
