@@ -195,6 +195,19 @@ def test_if_the_owners_inner_master_loses_the_path_both_use_the_new_master(roams
     assert not [x for x in roams.actions if isinstance(x, Kill)]
 
 
+def test_the_master_of_another_account_is_not_the_owners(roams: Story) -> None:
+    """If the user gave another server the same control path, the owner opens no forward there."""
+    known = roams.host("web").resolved
+    assert known is not None
+    elsewhere = replace(known, host="other", hostname="other.example.net")
+    roams.post(e.Configured(roams.t, {"web": ALWAYS, "alias": USES, "other": ALWAYS}), "other is listed")
+    roams.post(e.HostResolved(roams.t, "other", elsewhere, roams.host("web").hop), "other has /cm/web")
+    new = Master(950, 7, "/cm/web", local="192.168.10.2", peer="203.0.113.99", peer_port=22)
+    roams.post(e.MasterFound(roams.t, "other", new, fresh=True), "found")
+    assert roams.living("other").pid == 950
+    assert roams.living("alias").pid == 900
+
+
 def test_after_an_exit_of_the_inner_master_the_other_name_stays_down(roams: Story) -> None:
     """The doubt about the outer master, just after a move, is no doubt about the inner one."""
     roams.network(CAFE)

@@ -40,10 +40,10 @@ _JUDGING_KINDS: frozenset[FailureKind] = frozenset({"host-key-unknown", "host-ke
 def master_found(context: Context, event: MasterFound) -> None:
     """Adopt a master that another program started, or that an earlier agent left behind."""
     draining_progress.forget_beside(context, event.master.pid)
-    owner = owner_of_path(context.state.hosts, event.master.control_path)
-    if owner is not None and owner.name != event.name:
-        event = replace(event, name=owner.name, unnamed=False)  # the owner's inner master lost the path to it
     host = context.get(event.name)
+    owner = owner_of_path(host, context.state.hosts, event.master.control_path) if host is not None else None
+    if owner is not None:  # the owner's inner master lost the path to it
+        event, host = replace(event, name=owner.name, unnamed=False), owner
     if host is None:
         if not context.state.adopt:
             return

@@ -108,11 +108,14 @@ def _inners(hosts: Mapping[str, Host]) -> Mapping[int, str]:
     return {host.roaming.inner.pid: host.name for host in hosts.values() if host.roaming is not None}
 
 
-def owner_of_path(hosts: Mapping[str, Host], path: str) -> Host | None:
-    """Return the host that roams and whose inner master has this control path, None if there is none."""
-    inners = ((host, host.roaming) for host in hosts.values() if host.draining is None)
-    roams = (h for h, r in inners if r is not None and not r.ending and r.inner.control_path == path)
-    return next(roams, None)
+def owner_of_path(host: Host, hosts: Mapping[str, Host], path: str) -> Host | None:
+    """Return the other name of the host's account whose inner master has this control path, None if there is none."""
+    others = (
+        h for h in hosts.values() if h.name != host.name and h.draining is None and same_account(h, host)
+    )
+    roams = ((h, h.roaming) for h in others)
+    found = (h for h, r in roams if r is not None and not r.ending and r.inner.control_path == path)
+    return next(found, None)
 
 
 def _owner_name(hosts: Mapping[str, Host], name: str) -> str | None:
