@@ -545,4 +545,10 @@ KNOWN: dict[str, History] = {
             (4.0, "flapping", "twin"),
         ),
     ),
+    # The user's login at a terminal showed the key of a server whose key ssh does not check.
+    "a control after a login at a terminal": (
+        ("nas",),
+        0.004,
+        ((0.0, "login", "nas"), (20.0, "plug", "cafe"), (94.0, "look", "")),
+    ),
 }

@@ -50,6 +50,9 @@ def login(world: World, name: str, *, leaves: bool) -> None:
             )
         )
         world.inners.ports.login_succeeded(name)
+        host = world.state.hosts.get(name)
+        if host is not None and key is not None and host.login.host_key == key:
+            world.rules.logged_in.add(name)
 
     def give_up() -> None:
         if hands.forget(number, cut=True):
