@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trayagent.core.facts.network import Address, Interface, Lookup, Route, Snapshot
 from trayagent.net.linux_interface_kinds import kinds, lower
+from trayagent.net.linux_wired import is_wired
 from trayagent.netlink import rtnetlink as rt
 from trayagent.netlink import rtquery
 from trayagent.netlink.channel import NETLINK_ROUTE, Channel
@@ -39,6 +40,7 @@ def read(lookups: Iterable[Lookup] = ()) -> Snapshot:
         matched=matched,
         gateway_macs=macs,
         local_prefixes=_local_prefixes(entries, addresses),
+        walls=tuple(_walls(entries)),
     )
 
 
@@ -48,6 +50,14 @@ def _local_prefixes(entries: list[rt.RouteEntry], addresses: list[rt.Addr]) -> f
     return frozenset(
         f"{e.network}/{e.prefix_len}" for e in entries if rt.is_local(e) and e.network not in own
     )
+
+
+def _walls(entries: list[rt.RouteEntry]) -> Iterable[Route]:
+    """Yield the routes that reject packets. A kernel without IPv6 has one of its own, which has no finite metric."""
+    for entry in entries:
+        if entry.kind in {rt.RTN_BLACKHOLE, rt.RTN_UNREACHABLE, rt.RTN_PROHIBIT}:
+            prefix = f"{entry.network}/{entry.prefix_len}"
+            yield Route(prefix, "", metric=entry.metric, table=entry.table)
 
 
 def _interfaces(
@@ -65,6 +75,7 @@ def _interfaces(
             up=link.flags & _UP == _UP,
             addresses=tuple(borne.get(link.index, ())),
             lower=lower(link, links),
+            wired=is_wired(link),
         )
 
 

@@ -24,7 +24,7 @@ SETTINGS_CONNECTION = f"{words.NAME}.Settings.Connection"
 SIGNATURES = {
     "ActiveConnections": "ao", "Devices": "ao", "PrimaryConnection": "o", "Connectivity": "u", "Id": "s", "Uuid": "s",
     "Type": "s", "State": "u", "VpnState": "u", "Vpn": "b", "SpecificObject": "o", "Ip4Config": "o", "Ip6Config": "o",
-    "Interface": "s", "IpInterface": "s", "Ssid": "ay",
+    "Interface": "s", "IpInterface": "s", "Ssid": "ay", "Metered": "u",
 }  # fmt: skip
 
 

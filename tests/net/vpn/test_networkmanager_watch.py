@@ -10,10 +10,20 @@ from typing import Any
 
 import pytest
 from dbus_fast import Variant
+from msgspec.structs import replace
 
 from tests.net.test_linux_logind import Bus, run, until
 from tests.net.vpn.conftest import scene, watching
-from tests.net.vpn.fake_networkmanager import CONFIG, CORP, DEVICE, LAN, POINT, TUNNEL, FakeNetworkManager
+from tests.net.vpn.fake_networkmanager import (
+    CONFIG,
+    CORP,
+    DEVICE,
+    LAN,
+    POINT,
+    TUNNEL,
+    FakeNetworkManager,
+    variants,
+)
 from trayagent.core.facts.network_manager import ManagerFacts, NetworkName
 from trayagent.net.vpn import networkmanager_constants as words
 
@@ -200,7 +210,8 @@ def test_a_malformed_root_is_not_fatal(bus: Bus, caplog: pytest.LogCaptureFixtur
         async with scene(bus) as (manager, watched):
             wrong = {"Connectivity": Variant("s", "good"), "PrimaryConnection": Variant("u", 1)}
             await manager.change(words.ROOT, words.NAME, **wrong, Devices=Variant("s", "x"))
-            await until(lambda: watched.facts == ManagerFacts(running=True), "nothing is known")
+            nothing = ManagerFacts(running=True)
+            await until(lambda: replace(watched.facts, links=()) == nothing, "nothing is known")
             await manager.change(words.ROOT, words.NAME, Connectivity=4, PrimaryConnection=LAN)
             await until(lambda: str(watched.facts.network) == "Café", "it is well again")
 
@@ -316,5 +327,38 @@ def test_a_facts_name_finds_the_most_useful_of_two(bus: Bus) -> None:
             other = watched.facts.vpn("0")
             assert other is not None
             assert other.state == "needs-sign-in"
+
+    run(body())
+
+
+def test_each_network_has_its_name_and_whether_it_is_metered(bus: Bus) -> None:
+    """A second network has its own name. The user's choice and the guess of a phone change `metered` at once."""
+
+    async def body() -> None:
+        async with scene(bus) as (manager, watched):
+            cable, device = f"{words.ACTIVE_PATHS}7", f"{words.DEVICE_PATHS}7"
+            manager.objects[device, words.DEVICE] = {"Interface": "eth0", "IpInterface": "eth0", "Metered": 4}
+            added = {
+                "Id": "Wired", "Uuid": "7", "Type": "802-3-ethernet", "State": 2, "Vpn": False,
+                "Devices": [device], "SpecificObject": "/", "Ip4Config": "/", "Ip6Config": "/",
+            }  # fmt: skip
+            manager.objects[cable, words.ACTIVE] = added
+            told = {words.ACTIVE: variants(added)}
+            await manager.signal(
+                words.OBJECTS, words.OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [cable, told]
+            )
+            await until(lambda: watched.facts.link("eth0") is not None, "the cable is there")
+            link = watched.facts.link("eth0")
+            assert link is not None
+            assert (link.name.connection, link.metered) == ("Wired", False)
+            wifi = watched.facts.link("wlan0")
+            assert wifi is not None
+            assert (str(wifi.name), wifi.metered) == ("Café", None)
+            for number, metered in ((1, True), (2, False), (3, True), (0, None)):
+                await manager.change(device, words.DEVICE, Metered=number)
+                await until(
+                    lambda metered=metered: (link := watched.facts.link("eth0")) and link.metered is metered,  # type: ignore[misc]
+                    f"metered={number}",
+                )
 
     run(body())

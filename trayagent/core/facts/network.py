@@ -35,7 +35,7 @@ class Interface(Struct, frozen=True):
     """A network interface; `up` means administratively up *and* with carrier.
 
     `lower` names the devices below it, if the kernel reports them: a bridge's ports, a VLAN's or macvlan's parent, a
-    bond's members.
+    bond's members. `wired`: it is a cable, and its driver is none of those of phones and modems.
     """
 
     index: int
@@ -44,6 +44,7 @@ class Interface(Struct, frozen=True):
     up: bool
     addresses: tuple[Address, ...] = ()
     lower: tuple[str, ...] = ()
+    wired: bool = False
 
 
 class Route(Struct, frozen=True):
@@ -69,7 +70,7 @@ class Route(Struct, frozen=True):
 class Lookup(Struct, frozen=True):
     """The query "which route leads to `peer` from `local`?"; with `local` None the kernel chooses the source.
 
-    For a link-local peer, `scope` is the interface.
+    With `scope`, only that interface counts. A link-local peer needs it.
     """
 
     peer: str
@@ -87,7 +88,8 @@ class Snapshot(Struct, frozen=True, dict=True):
     the machine had its own default route, or when the tunnel came up. The agent copies this mapping from each snapshot
     to the next. `name` is the network's name (connection or SSID), if known. `name_of` is the interface to which the
     name belongs, or None if unknown. `local_prefixes` are the routes of type local whose addresses no interface lists,
-    as `network/length`: 127.0.0.0/8, and those of `ip route add local`.
+    as `network/length`: 127.0.0.0/8, and those of `ip route add local`. `walls` are the routes that reject packets
+    (unreachable, blackhole, prohibit), without an interface.
     """
 
     interfaces: tuple[Interface, ...] = ()
@@ -98,6 +100,7 @@ class Snapshot(Struct, frozen=True, dict=True):
     name_of: str | None = None
     carriers: Mapping[str, str] = field(default_factory=dict)
     local_prefixes: frozenset[str] = frozenset()
+    walls: tuple[Route, ...] = ()
 
     # Each decision about a host reads both several times, and a routing table may have thousands of routes.
 

@@ -41,6 +41,17 @@ class NetworkName(Struct, frozen=True):
         return self.ssid or self.connection
 
 
+class Link(Struct, frozen=True):
+    """One interface with an active connection that is no VPN.
+
+    `metered`: whether its traffic may cost money, None if that is unknown.
+    """
+
+    interface: str
+    name: NetworkName
+    metered: bool | None = None
+
+
 class ManagerFacts(Struct, frozen=True):
     """All that a network manager reports at one moment; `running` False: no manager runs, and nothing is known.
 
@@ -51,6 +62,11 @@ class ManagerFacts(Struct, frozen=True):
     connectivity: Connectivity = "unknown"
     network: NetworkName | None = None
     vpns: tuple[VpnConnection, ...] = ()
+    links: tuple[Link, ...] = ()
+
+    def link(self, interface: str) -> Link | None:
+        """Return what the manager reports of an interface, None if it reports nothing."""
+        return next((link for link in self.links if link.interface == interface), None)
 
     def vpn(self, name: str) -> VpnConnection | None:
         """Return the VPN connection of that name or UUID, or None."""

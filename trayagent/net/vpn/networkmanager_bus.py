@@ -23,6 +23,8 @@ RULES = (
     f"{_SENT_BY_IT},path='{words.ROOT}',interface='{words.PROPERTIES}',arg0='{words.NAME}'",
     f"{_SENT_BY_IT},path_namespace='{words.ACTIVE_PATHS[:-1]}',interface='{words.PROPERTIES}'",
     f"{_SENT_BY_IT},interface='{words.ACTIVE}',member='StateChanged'",
+    # A device's own properties change rarely. Its statistics and scans belong to other interfaces.
+    f"{_SENT_BY_IT},path_namespace='{words.DEVICE_PATHS[:-1]}',interface='{words.PROPERTIES}',arg0='{words.DEVICE}'",
     f"{_SENT_BY_IT},path='{words.OBJECTS}',interface='{words.OBJECT_MANAGER}',arg0path='{words.ACTIVE_PATHS}'",
     # A plug-in, which is a separate process, sends this signal.
     f"type='signal',interface='{words.PLUGIN}',member='Failure'",

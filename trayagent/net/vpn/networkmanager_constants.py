@@ -12,6 +12,7 @@ NAME = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"
 SETTINGS = f"{ROOT}/Settings"
 ACTIVE_PATHS = f"{ROOT}/ActiveConnection/"
+DEVICE_PATHS = f"{ROOT}/Devices/"
 # The object that reports when any object below it appears or vanishes.
 OBJECTS = "/org/freedesktop"
 
@@ -27,6 +28,11 @@ OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 WIREGUARD = "wireguard"
 VPN_TYPES = frozenset({"vpn", WIREGUARD})
 WIFI = "802-11-wireless"
+
+LOOPBACK = "loopback"
+# The values of NMMetered that say that traffic costs nothing: "no", and a guess for a network whose DHCP server and
+# type do not point to a phone.
+UNMETERED, METERED_UNKNOWN = frozenset({2, 4}), 0
 
 ACTIVATING, ACTIVATED, DEACTIVATING, DEACTIVATED = 1, 2, 3, 4
 NEED_AUTH = 2  # a value of NMVpnConnectionState

@@ -36,15 +36,17 @@ async def load(bus: Bus, picture: Picture, plugins: Plugins) -> None:
 
 
 async def answer(bus: Bus, picture: Picture, question: Question) -> None:
-    """Find the interface of an active connection, if possible; never raises."""
+    """Find the interface of an active connection, if possible, and whether it is metered; never raises."""
     interface = ssid = None
+    device: dict[str, Any] = {}
     if question.configs is not None:
         interface = await _device_with(bus, question.devices, question.configs)
     elif question.devices:
-        interface = _name_of(await _properties(bus, question.devices[0], words.DEVICE))
+        device = await _properties(bus, question.devices[0], words.DEVICE)
+        interface = _name_of(device)
     if question.access_point not in NO_PATH:
         ssid = picture.read.octets(await _properties(bus, question.access_point, words.ACCESS_POINT), "Ssid")
-    picture.answer(question, interface, ssid or None)
+    picture.answer(question, interface, ssid or None, picture.read.number(device, "Metered"))
 
 
 async def _device_with(bus: Bus, devices: tuple[str, ...], configs: frozenset[str]) -> str | None:

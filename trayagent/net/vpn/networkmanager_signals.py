@@ -66,6 +66,8 @@ def _properties(path: str, interface: str, changed: dict[str, Any], picture: Pic
         picture.root_changed(changed)
     elif path.startswith(words.ACTIVE_PATHS) and interface in {words.ACTIVE, words.VPN}:
         picture.active_changed(path, changed)
+    elif path.startswith(words.DEVICE_PATHS) and interface == words.DEVICE and "Metered" in changed:
+        picture.metered_changed(path, changed)
     else:
         return False
     return True

@@ -6,11 +6,12 @@ keeps the reason by UUID, until that connection starts again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct, field
 
-from trayagent.core.facts.network_manager import ManagerFacts, NetworkName, VpnConnection
+from trayagent.core.facts.network_manager import Link, ManagerFacts, NetworkName, VpnConnection
 from trayagent.net.captive_portal import connectivity
 from trayagent.net.vpn import networkmanager_constants as words
 from trayagent.net.vpn.networkmanager_parse import Complain, Properties, Reader
@@ -47,6 +48,7 @@ class _Active(Struct):
     answered: Question | None = None
     interface: str | None = None
     ssid: str | None = None
+    metered: int = words.METERED_UNKNOWN
 
 
 class Picture:
@@ -98,11 +100,18 @@ class Picture:
             if ending.path == path:
                 ending.login_failed = True
 
-    def answer(self, question: Question, interface: str | None, ssid: str | None) -> None:
+    def metered_changed(self, device: str, properties: Properties) -> None:
+        """Store whether the traffic of a device costs money."""
+        for active in self._active.values():
+            if active.answered is not None and active.answered.devices[:1] == (device,):
+                active.metered = self.read.number(properties, "Metered")
+
+    def answer(self, question: Question, interface: str | None, ssid: str | None, metered: int) -> None:
         """Store the answer for an active connection."""
         active = self._active.get(question.path)
         if active is not None:
             active.answered, active.interface, active.ssid = question, interface, ssid
+            active.metered = metered
 
     # -- conclusions --------------------------------------------------------------------------------
 
@@ -113,9 +122,8 @@ class Picture:
     def open_questions(self) -> list[Question]:
         """Return the questions that need an answer now."""
         found = []
-        primary = self._network_path()
         for path, active in self._active.items():
-            if not (path == primary or self._is_vpn(active)) or self._state(active) != words.ACTIVATED:
+            if self._is_loopback(active) or self._state(active) != words.ACTIVATED:
                 continue
             question = self._question(path, active)
             if question != active.answered:
@@ -133,7 +141,18 @@ class Picture:
             connectivity=connectivity(self.read.number(self._root, "Connectivity")),
             network=self._network(),
             vpns=tuple(sorted(shown, key=lambda vpn: (vpn.name, vpn.uuid))),
+            links=tuple(sorted(self._links(), key=lambda link: link.interface)),
         )
+
+    def _links(self) -> Iterator[Link]:
+        """Yield the interfaces with an active connection that is no VPN."""
+        for active in self._active.values():
+            name, interface = self.read.text(active.properties, "Id"), active.interface
+            if self._is_vpn(active) or not name or not interface or self._state(active) != words.ACTIVATED:
+                continue
+            known = active.metered != words.METERED_UNKNOWN
+            metered = active.metered not in words.UNMETERED if known else None
+            yield Link(interface, NetworkName(name, active.ssid, interface), metered)
 
     def _living(self, active: _Active) -> VpnConnection | None:
         """Return the VPN of an active connection if it is up or connecting, None if it has ended."""
@@ -178,6 +197,9 @@ class Picture:
         found = active.answered if active.interface is not None else None
         devices = self.read.texts(self._root, "Devices") if found is None else found.devices
         return Question(path, devices, frozenset(configs.difference(NO_PATH)))
+
+    def _is_loopback(self, active: _Active) -> bool:
+        return self.read.text(active.properties, "Type") == words.LOOPBACK
 
     def _is_vpn(self, active: _Active) -> bool:
         return self.read.text(active.properties, "Type") in words.VPN_TYPES
