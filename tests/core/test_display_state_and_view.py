@@ -173,6 +173,8 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             "paused_until": None,
             "roaming": None,
             "no_roaming": None,
+            "standby": None,
+            "no_standby": None,
             "unanswered_ms": None,
             "recoveries": 0,
             "last_recovery_ms": None,

@@ -317,7 +317,10 @@ def test_the_sessions_of_a_host_that_roams_are_counted() -> None:
 
 
 def test_an_outage_names_the_way_of_its_sessions() -> None:
-    """The way and the time of the move are in the outage, also if the sessions moved by port before it began."""
+    """The way and the time of the move are in the outage, also if the sessions moved by port before it began.
+
+    A host that does not roam names its standby.
+    """
     found = outages(
         [
             event(0, "connected"),
@@ -327,10 +330,18 @@ def test_an_outage_names_the_way_of_its_sessions() -> None:
             event(40, "master-stale"),
             event(41, "connected", took_ms=700.0),
             event(41, "moved", sessions=2, took_ms=800.0, by="channel"),
+            event(50, "moved", sessions=2, took_ms=55.0, by="standby"),
+            event(51, "master-stale"),
+            event(52, "connected", took_ms=300.0, by="standby"),
+            event(42, "connected", "db"),
+            event(44, "master-stale", "db"),
+            event(45, "connected", "db", took_ms=290.0, by="standby"),
         ]
     )
     assert [(o.sessions_kept, o.moved_by, o.moved_ms) for o in found] == [
         (3, "port", 60.0),
         (2, "channel", 800.0),
+        (None, "standby", 290.0),
+        (2, "standby", 55.0),
     ]
     assert found[0].as_json()["moved_by"] == "port"

@@ -178,7 +178,7 @@ KNOWN = {
     ],
     "resolve_proposed.py": ["took longer"],
     "view_text.py": ["bold yellow", "bold red", "bold red", " trayagent reconnect "],
-    "why_sentences.py": ["second probe", "put in place"],
+    "why_sentences.py": ["put in place", "second probe", "put in place"],
 }
 """Texts that are no sentences: styles, classes, commands, verdicts."""
 

@@ -75,6 +75,7 @@ class Scene(Struct, frozen=True):
         if lookup.local is not None and lookup.local not in bears:
             return None
         fits = [r for r in self.routes if _covers(r.prefix, lookup.peer)]
+        fits = [r for r in fits if lookup.scope in {None, r.interface}]
         if not fits:
             return None
         best = min(fits, key=lambda r: (-r.prefix_len, r.metric))

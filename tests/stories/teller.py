@@ -436,10 +436,14 @@ class Story:
         )  # fmt: skip
 
     def _read(self, touched: Touched) -> e.NetworkRead:
-        return e.NetworkRead(self.t, self.scene.snapshot(lookups(self.state.hosts.values())), touched)
+        return e.NetworkRead(
+            self.t, self.scene.snapshot(lookups(self.state.hosts.values(), self.state.snapshot)), touched
+        )
 
     def _read_what_is_missing(self) -> None:
-        while not lookups(self.state.hosts.values()) <= self.state.snapshot.matched.keys():
+        while (
+            not lookups(self.state.hosts.values(), self.state.snapshot) <= self.state.snapshot.matched.keys()
+        ):
             self._decide(self._read(Touched()))
 
     def _end_attempts(self, actions: Sequence[a.Action]) -> None:
@@ -482,13 +486,14 @@ def _words(action: a.Action) -> str:
         case a.Dial():
             where = " background" if action.background else ""
             there = f" at {action.address}" if action.address is not None else ""
-            return f"dial {action.name} #{action.attempt} {action.purpose}{where}{there}"
+            through = f" through {action.interface}" if action.interface is not None else ""
+            return f"dial {action.name} #{action.attempt} {action.purpose}{where}{there}{through}"
         case a.Redial():
             return f"redial {action.name} #{action.attempt}"
         case a.DialBare():
             return f"bare-control {action.name} #{action.attempt} {action.peer}:{action.port}"
         case a.Abort():
-            return f"abort {action.name} #{action.attempt}"
+            return f"abort {action.name} #{action.attempt}{' silently' * action.silently}"
         case a.TakeOver():
             old = f"{action.old.pid}{' drains' * action.drain}" if action.old is not None else "nothing"
             return f"take over {action.name} #{action.attempt} pid={action.master.pid} old={old}"
@@ -497,7 +502,7 @@ def _words(action: a.Action) -> str:
         case a.SendProbe():
             return f"{'second probe' if action.second else 'probe'} {action.name} pid={action.master.pid}"
         case a.Discard():
-            return f"discard {action.name} pid={action.master.pid}"
+            return f"discard {action.name} pid={action.master.pid}{' silently' * action.silently}"
         case a.EnsureForwards():
             return f"ensure forwards {action.name}"
         case _:

@@ -50,6 +50,7 @@ class CurrentConfiguration:
                 roam=config.agent.roam if host.roam is None else host.roam,
                 roam_for_s=config.agent.roam_for_s,
                 roam_port=None if host.roam_port is None or host.roam is False else str(host.roam_port),
+                standby=host.standby,
             )
             for name, host in config.hosts.items()
         }

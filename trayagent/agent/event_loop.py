@@ -154,7 +154,11 @@ class Shell:
     def _next(self, network: Network) -> Event:
         if self._touched is not None:
             touched, self._touched = self._touched, None
-            return NetworkRead(time.monotonic(), network.read(lookups(self.state.hosts.values())), touched)
+            return NetworkRead(
+                time.monotonic(),
+                network.read(lookups(self.state.hosts.values(), self.state.snapshot)),
+                touched,
+            )
         self._taken += 1
         return self._queue.popleft()
 
@@ -177,5 +181,5 @@ class Shell:
         old = self._looked_up[1] if self._looked_up[0] is snapshot else {}
         changed = [host for name, host in hosts.items() if old.get(name) is not host]
         self._looked_up = snapshot, hosts
-        if not lookups(changed) <= snapshot.matched.keys():
+        if not lookups(changed, snapshot) <= snapshot.matched.keys():
             self._touched = self._touched or Touched()

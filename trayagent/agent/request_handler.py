@@ -97,10 +97,12 @@ class AgentHandler:
             case "why":
                 name = args["host"]
                 self._host_names.check([name])
+                beside = await self._sessions_beside(name)
                 return {
                     "host": name,
                     "decisions": self._decision_log.decisions(name),
-                    "beside": await self._sessions_beside(name),
+                    "beside": beside,
+                    **self._standby(name),
                 }
             case "attached" | "check-mptcp":
                 return await self._for_host(op, args["host"])
@@ -183,6 +185,11 @@ class AgentHandler:
                 await self._shell.decided()
         hosts = self._views.current([name])["hosts"]
         return [session for host in hosts for session in host["beside"]]
+
+    def _standby(self, name: str) -> dict[str, Any]:
+        """Return the host's standby, or why it has none, as in the view."""
+        hosts = self._views.current([name])["hosts"]
+        return {key: host[key] for host in hosts for key in ("standby", "no_standby")}
 
     def _unanswered(self, names: Collection[str], since: float) -> bool:
         """Report whether a probe of one of these hosts (none: all) that was sent later has no answer yet."""

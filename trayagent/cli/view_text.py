@@ -13,6 +13,7 @@ from trayagent.presentation.beside import beside_hints, beside_lines
 from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
+from trayagent.presentation.standby import standby_lines
 from trayagent.presentation.text import clean
 from trayagent.presentation.translation import _, number
 
@@ -146,6 +147,7 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
     lines = (
         *_unanswered(host, watching=watching),
         *roaming_lines(host),
+        *standby_lines(host),
         *draining_lines(host, now),
         *beside_lines(host),
         *beside_hints(host),

@@ -42,6 +42,7 @@ def why(args: argparse.Namespace) -> int:
 
     from trayagent.cli.console import print_hanging
     from trayagent.presentation.beside import beside_hints, beside_lines
+    from trayagent.presentation.standby import no_standby_lines, standby_lines
 
     now, lines = times.now(), []
     for decision in combined(decisions):
@@ -55,6 +56,7 @@ def why(args: argparse.Namespace) -> int:
         line.append(f"{verdict}  {evidence}".rstrip(), style="dim")
         lines.append((Text(f"{times.clock(decision['at'], now, exact=True)}  "), line))
     print_hanging(lines)
-    for words in (*beside_lines(answer), *beside_hints(answer)):  # an older agent reports none
+    standby = (*standby_lines(answer), *no_standby_lines(answer))
+    for words in (*standby, *beside_lines(answer), *beside_hints(answer)):  # an older agent reports none
         print_line(words)
     return 0

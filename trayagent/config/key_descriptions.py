@@ -202,6 +202,15 @@ TABLES = (
                 "read [what the port bypasses](docs/security.md#the-direct-port).",
                 "60001",
             ),
+            Key(
+                "standby",
+                "Whether to keep a spare connection on a second network, such as the Wi-Fi beside a cable, so that "
+                "unplugging the first one costs two round trips instead of a login.",
+                'It needs `connect = "always"`, and costs one more login for each pair of networks. There is none on a '
+                "metered network, while a tunnel is up that may have to carry it, for a host behind a jump host or a "
+                "VPN, and for a login that needs you. `trayagent why NAME` shows the reason. Without NetworkManager, "
+                "only a cable counts as unmetered. [Standby](docs/roaming.md#standby) has the rules.",
+            ),
         ),
     ),
     Table(

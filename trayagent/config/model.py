@@ -95,6 +95,7 @@ class Host(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=T
     agent_socket: FarPath | None = None
     roam: bool | None = None
     roam_port: PortRange | None = None
+    standby: bool = False
 
     @cached_property
     def forwards(self) -> tuple[Forward, ...]:

@@ -32,6 +32,7 @@ from trayagent.core.on import network_change as on_network
 from trayagent.core.on import resolve_results as on_answers
 from trayagent.core.on import restored_records as on_records
 from trayagent.core.on import roaming_progress as on_roaming
+from trayagent.core.on import standby_progress as on_standby
 from trayagent.core.on import take_over_results as on_take_overs
 from trayagent.core.on import user_requests as on_user
 from trayagent.core.on import vpns as on_vpns
@@ -62,7 +63,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.HostResolved: on_answers.host_resolved,
     e.ResolveFailed: on_answers.resolve_failed,
     e.MasterFound: on_masters.master_found,
-    e.MasterEnded: on_masters.master_ended,
+    e.MasterEnded: on_standby.of_spare(on_standby.master_ended, on_masters.master_ended),
     e.DrainingFound: on_draining.found,
     e.Carried: on_draining.carried,
     r.RoamingBegan: on_roaming.began,
@@ -77,7 +78,7 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     r.RoamingStalled: on_roaming.stalled,
     r.RoamingEnded: on_roaming.ended,
     r.MasterMoved: on_roaming.moved,
-    e.ProbeAnswered: on_masters.probe_answered,
+    e.ProbeAnswered: on_standby.of_spare(on_standby.answered, on_masters.probe_answered),
     e.MasterUsed: on_masters.master_used,
     e.Observed: on_reports.observed,
     e.ForwardsChanged: on_forwards.forwards_changed,
@@ -85,8 +86,8 @@ HANDLERS: dict[type[e.Event], _Handler] = {
     e.RemoteCleanedUp: on_forwards.remote_cleaned_up,
     e.AttemptEstablished: on_attempts.attempt_established,
     e.MptcpChecked: on_mptcp.checked,
-    e.AttemptReady: on_attempts.attempt_ready,
-    e.AttemptFailed: on_failures.attempt_failed,
+    e.AttemptReady: on_standby.of_login(on_standby.ready, on_attempts.attempt_ready),
+    e.AttemptFailed: on_standby.of_login(on_standby.failed, on_failures.attempt_failed),
     e.AttemptCut: attempt_cut,
     e.ObstacleGone: on_failures.obstacle_gone,
     e.TookOver: on_take_overs.took_over,

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trayagent.core.facts.actions import Action, CountCarried, Observe, Publish, Resolve
+from trayagent.core.facts.actions import Abort, Action, CountCarried, Discard, Observe, Publish, Resolve
 from trayagent.core.facts.attempt import Trial
 from trayagent.core.facts.evidence import NO_EVIDENCE, Evidence
 from trayagent.core.facts.host_table import HostTable
@@ -82,6 +82,10 @@ class Context:
     def forget(self, name: str) -> None:
         """Drop a host that is no longer needed. Keep it in `State.forgotten` while its refused logins count."""
         host, since = self._hosts.pop(name, None), self.now - REFUSED_WINDOW_S
+        if host is not None and host.standby.master is not None:
+            self.do(Discard(name, host.standby.master))
+        if host is not None and host.standby.attempt is not None:
+            self.do(Abort(name, host.standby.attempt))
         kept = {
             key: other for key, other in self.state.forgotten.items() if other.login.last_refused_at > since
         }

@@ -35,6 +35,9 @@ _PRIVATE = tuple(
 )
 
 
+_NOTHING = Snapshot()
+
+
 class UsableRoute(Struct, frozen=True):
     """The route of a new connection: a usable route, with the address from which the kernel would send."""
 
@@ -143,19 +146,19 @@ def usable_routes(host: Host, snapshot: Snapshot) -> Iterator[UsableRoute]:
         if route is None or not _in_scope(lookup.peer, route.source):
             continue
         if usable_interface(snapshot, route.interface, host.reached.interfaces):
-            yield _usable(snapshot, route)
+            yield usable(snapshot, route)
     target = _target(host)
     if target is not None and is_address(target):
         return
     if not host.addresses and (learned := _learned_route(host, snapshot)) is not None:
-        yield _usable(snapshot, learned)
+        yield usable(snapshot, learned)
         return
     families = set[bool]()
     for route in snapshot.default_routes:
         family = ":" in route.prefix
         if family not in families and usable_interface(snapshot, route.interface, host.reached.interfaces):
             families.add(family)
-            yield _usable(snapshot, route)
+            yield usable(snapshot, route)
 
 
 def _learned_route(host: Host, snapshot: Snapshot) -> Route | None:
@@ -184,7 +187,8 @@ def _is_link_local_6(ip: str) -> bool:
     return address.version == 6 and address.is_link_local
 
 
-def _usable(snapshot: Snapshot, route: Route) -> UsableRoute:
+def usable(snapshot: Snapshot, route: Route) -> UsableRoute:
+    """Return a route as that of a new connection."""
     interface = snapshot.interface(route.interface)
     source = route.source or (first_address(interface, route) if interface is not None else None)
     return UsableRoute(route.interface, source, network_of(snapshot, route))
@@ -202,7 +206,7 @@ def master_lookup(master: Master) -> Lookup | None:
     """Return the look-up of the route that the packets of a living master take, or None if its peer is unknown."""
     if master.peer is None:
         return None
-    return _lookup(master.peer, master.local)
+    return _lookup(master.peer, master.local, master.bound)
 
 
 def path_is_known(master: Master, snapshot: Snapshot) -> bool:
@@ -234,6 +238,8 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     # Existing connections may still send from a deprecated address. Only new connections avoid such an address.
     deprecated = any(a.deprecated for _, a in mine)
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
+    if master.bound is not None:  # it does not follow the routes of new connections
+        differs = False
     return MasterPath(
         True,
         snapshot.is_up(route.interface),
@@ -259,21 +265,36 @@ def _bearer_network(snapshot: Snapshot, bearer: str | None, local: str | None) -
     return network_of(snapshot, route) if route is not None else None
 
 
-def lookups(hosts: Iterable[Host]) -> frozenset[Lookup]:
-    """Return every look-up that a snapshot must answer for these hosts."""
+def lookups(hosts: Iterable[Host], snapshot: Snapshot = _NOTHING) -> frozenset[Lookup]:
+    """Return every look-up that a snapshot must answer for these hosts.
+
+    `snapshot` is the last one. It shows the interfaces on which a host may have a spare master.
+    """
     wanted: set[Lookup] = set()
     for host in hosts:
         wanted.update(next_lookups(host))
-        if host.master is not None and host.master.peer is not None:
-            wanted.add(_lookup(host.master.peer))
-            wanted.add(_lookup(host.master.peer, host.master.local))
+        master = host.master
+        if master is not None and master.peer is not None:
+            wanted.add(route_lookup(master.peer))
+            wanted.add(_lookup(master.peer, master.local, master.bound))
+            if host.wish.standby:
+                wanted.update(
+                    route_lookup(master.peer, face.name)
+                    for face in snapshot.interfaces
+                    if face.kind == "physical" and face.up
+                )
     return frozenset(wanted)
 
 
+def route_lookup(peer: str, interface: str | None = None) -> Lookup:
+    """Return the look-up of the route for a new connection to `peer`, through this interface only if one is given."""
+    return _lookup(peer, None, interface)
+
+
 @lru_cache(maxsize=4096)  # each decision needs the same few look-ups
-def _lookup(peer: str, local: str | None = None) -> Lookup:
+def _lookup(peer: str, local: str | None = None, interface: str | None = None) -> Lookup:
     ip, _, scope = peer.partition("%")
-    return Lookup(ip, local.partition("%")[0] if local else None, scope or None)
+    return Lookup(ip, local.partition("%")[0] if local else None, scope or interface)
 
 
 def _target(host: Host) -> str | None:

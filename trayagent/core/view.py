@@ -18,6 +18,7 @@ from trayagent.core.policy.attach_by_port import carried_by_port
 from trayagent.core.policy.begin_attempt import control_possible
 from trayagent.core.policy.begin_roaming import why_not_roaming
 from trayagent.core.policy.limits_beside_master import left_alone
+from trayagent.core.policy.spare_route import spare_of
 from trayagent.core.policy.wanted_connection import configured_forwards
 from trayagent.core.problem_texts import vpn_problem
 from trayagent.core.vpn_state import manager_report, vpn_display_state, vpn_interface_up
@@ -171,6 +172,8 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "paused_until": _wall(state.pause_ends_at(host, now), wall),
         "roaming": _roaming(host, state, wall),
         "no_roaming": why_not_roaming(host, state.hosts),
+        "standby": _standby(host),
+        "no_standby": _no_standby(host, state),
         "unanswered_ms": None if host.probed_at is None else round((now - host.probed_at) * 1e3, 1),
         "recoveries": host.outage.recoveries,
         "last_recovery_ms": None
@@ -202,6 +205,27 @@ def _roaming(host: Host, state: State, wall: Wall) -> dict[str, Any] | None:
         "port": roaming.port or None,
         "no_port": _no_port(host, roaming),
     }
+
+
+def _standby(host: Host) -> dict[str, Any] | None:
+    """Return the spare master on a second interface, or the login that makes one."""
+    spare, standby = host.spare, host.standby
+    if spare is None and standby.attempt is None:
+        return None
+    bound = spare.bound if spare is not None else None
+    return {
+        "interface": bound or standby.interface,
+        "pid": spare.pid if spare is not None else None,
+        "ready": spare is not None,
+    }
+
+
+def _no_standby(host: Host, state: State) -> str | None:
+    """Return why a host with `standby = true` has no spare master, None if it has one or will soon have one."""
+    if not host.wish.standby or host.spare is not None or host.standby.attempt is not None:
+        return None
+    obstacle = spare_of(host, state).obstacle
+    return "refused" if obstacle is None and host.standby.refused else obstacle
 
 
 def _no_port(host: Host, roaming: Roaming) -> str | None:

@@ -41,8 +41,9 @@ class Outage(Struct, frozen=True):
     was the first connection to the host. `no_network_ms` is how long there was no network, during the outage or right
     before it. No agent can shorten this time. `no_network_since` is since when there is none, if the outage and that
     time continue. `sessions_kept` is how many sessions continued afterwards, None on a host that does not roam.
-    `moved_by` is what they continued by, "channel", "port" or "mptcp", and `moved_ms` is how long that took; both are
-    None if that is unknown. `reason` is the event's text for programs, and `words` are for users.
+    `moved_by` is what they continued by, "channel", "port", "standby" or "mptcp", and `moved_ms` is how long that took;
+    both are None if that is unknown. A host that does not roam may have "standby", if that became its connection.
+    `reason` is the event's text for programs, and `words` are for users.
     """
 
     host: str
@@ -189,8 +190,8 @@ def _moves(events: Iterable[dict[str, Any]]) -> dict[str, list[_Move]]:
 def _with_move(outage: Outage, moves: Sequence[_Move]) -> Outage:
     """Add to an outage how many sessions continued afterwards, by what, and after how long.
 
-    A `moved` event of the host says so, near the outage's end. By the direct port, the sessions move before the old
-    master is proven stale, so before the outage begins.
+    A `moved` event of the host says so, near the outage's end. By the direct port or a standby, the sessions move
+    before the old master is proven stale, so before the outage begins.
     """
     began = datetime.fromisoformat(outage.began)
     first = bisect_left(moves, began - ADJACENT, key=lambda move: move[0])
@@ -198,7 +199,7 @@ def _with_move(outage: Outage, moves: Sequence[_Move]) -> Outage:
     for at, event in islice(moves, first, None):
         if until is not None and at > until:
             break
-        if at >= began or event.get("by") == "port":
+        if at >= began or event.get("by") in {"port", "standby"}:
             return replace(
                 outage,
                 sessions_kept=int(event.get("sessions", 0)),
@@ -278,6 +279,8 @@ def _outage(
         words=_words(begin),
         no_network_ms=_no_network_ms(began, end, away),
         no_network_since=_text(going[0]) if end is None and going is not None else None,
+        moved_by=end.get("by") if end is not None else None,
+        moved_ms=end.get("took_ms") if end is not None and end.get("by") is not None else None,
     )
 
 

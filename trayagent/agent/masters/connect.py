@@ -116,6 +116,8 @@ class MasterConnector:
         attempt = self._attempts.get(action.attempt)
         if attempt is not None and action.lost:
             attempt.answer_s = 0.0
+        if action.silently and attempt is not None and attempt.connecting is not None:
+            attempt.connecting.mute()
         self._tasks.cancel(f"attempt {action.attempt}")
 
     def release_connection(self, pid: int) -> None:
@@ -123,6 +125,12 @@ class MasterConnector:
         launched = self._launched.get(pid)
         if launched is not None:
             launched.release_connection()
+
+    def mute_connection(self, pid: int) -> None:
+        """Keep the kernel from sending another packet for a spare master."""
+        launched = self._launched.get(pid)
+        if launched is not None:
+            launched.mute_connection()
 
     def reap(self, pid: int) -> int | None:
         """Return the exit status of a master that was a child of this process, None for any other master.
@@ -222,6 +230,7 @@ class MasterConnector:
                     address=action.address,
                     first=_address_to_prefer(host),
                     mptcp=action.mptcp,
+                    interface=action.interface,
                 )
             )
         except WantsBrowserError as wants:

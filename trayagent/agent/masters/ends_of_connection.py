@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from msgspec.structs import replace
 
@@ -37,6 +40,7 @@ def with_ends(master: Master, flow: Flow | None) -> Master:
         carrier=carrier,
         min_rtt_s=_min_rtt_s(flows),
         other_locals=frozenset(other.local_ip for other in flow.others),
+        bound=_bound_to(flow),
         lossy=any(facts is not None and facts.bytes_retrans > 0 for facts in map(tcp_facts, flows)),
     )
 
@@ -60,6 +64,15 @@ def without_ends(master: Master, flow: Flow | None) -> Master:
 def may_survive(pid: int, carrier: int | None) -> bool:
     """Report whether an ssh may survive the loss of all addresses of its transport. Raise NetlinkError."""
     return may_use_datagrams(pid, carrier) or may_be_elsewhere(pid, carrier)
+
+
+def _bound_to(flow: Flow) -> str | None:
+    """Return the interface to which a connection is bound, None if it is link-local or not bound."""
+    if not flow.scope or ip_address(flow.local_ip.partition("%")[0]).is_link_local:
+        return None
+    with contextlib.suppress(OSError):  # the interface is gone
+        return socket.if_indextoname(flow.scope)
+    return None
 
 
 def _min_rtt_s(flows: Iterable[Flow]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -28,6 +29,9 @@ class Connecting(Protocol):
 
     def again(self) -> None:
         """Start one more connection."""
+
+    def mute(self) -> None:
+        """Send nothing more."""
 
 
 class Progress(Protocol):
@@ -59,7 +63,8 @@ class Start(Struct, frozen=True):
     `host_key`: ssh requests a key of this key's type first. `cipher`: ssh requests it first, if ssh_config allows it.
     `address`: connect to this address of the host, whatever its name leads to. `first`: if the name has several
     addresses, try this one first. Both need a pre-connected socket, and `address` one to the host itself. `mptcp`: the
-    pre-connected socket uses Multipath TCP in this way.
+    pre-connected socket uses Multipath TCP in this way. `interface`: connect through this interface only. Then ssh
+    never connects itself.
     """
 
     name: str
@@ -74,6 +79,7 @@ class Start(Struct, frozen=True):
     address: str | None = None
     first: str | None = None
     mptcp: MptcpTry | None = None
+    interface: str | None = None
 
 
 _OLD_SSH = "onfiguration option"  # part of the message of an old ssh without ProxyUseFdpass
@@ -112,6 +118,8 @@ class MasterLauncher:
         if not self._hands_over or not may_be_handed_over(
             start.resolved, str(at), ssh=self._file_paths.ssh, config=self._file_paths.ssh_option_f
         ):
+            if start.interface is not None:
+                raise OSError(errno.EOPNOTSUPP, "ssh takes no connection of the agent")
             return await self._start(start, None)
         to = jump or replace(start.resolved, hostname=start.address or start.resolved.hostname)
         # A jump host may have a master of its own. So connect to it only when its ssh requests the connection.
@@ -122,15 +130,18 @@ class MasterLauncher:
             established=start.progress.established,
             first=start.first,
             mptcp=start.mptcp,
+            interface=start.interface,
         )
         start.progress.connecting = connection
         try:
             async with connection.offered(at):
                 launched = await self._start(start, str(at), connection if jump is None else None)
-            return replace(launched, release_connection=connection.close)
+            return replace(launched, release_connection=connection.close, mute_connection=connection.mute)
         except LaunchFailedError as failed:
-            if connection.helper_came or (
-                jump is not None and _OLD_SSH not in failed.output.own + failed.output.others
+            if (
+                connection.helper_came
+                or start.interface is not None
+                or (jump is not None and _OLD_SSH not in failed.output.own + failed.output.others)
             ):
                 # Add the reason, because only a master in the foreground shows the message of `fdpass`, its helper.
                 raise failed.with_reason(connection.why_not) from failed
@@ -249,6 +260,9 @@ class _Restart:
     def again(self) -> None:
         """Request a restart because a better route has appeared."""
         self._requested = True
+
+    def mute(self) -> None:
+        """Do nothing, because the connection is ssh's own."""
 
     def due(self, pid: int) -> bool:
         """Report whether this ssh should end, so that it can be restarted."""

@@ -146,7 +146,7 @@ class MasterProber:
     def follow(self, state: State) -> None:
         """Forget the masters that are gone, and end their probes."""
         hosts = [h for h in state.hosts.values() if h.draining is None]
-        living = {h.master.pid for h in hosts if h.master is not None}
+        living = {m.pid for h in hosts for m in (h.master, h.spare) if m is not None}
         self._blocked &= living
         self._reported = {name: one for name, one in self._reported.items() if name in state.hosts}
         for pid in [*self._acknowledged]:

@@ -66,7 +66,10 @@ class MasterReplacer:
 
     def discard(self, action: a.Discard) -> None:
         """End a master that is not needed."""
-        self._tasks.start(f"discard {action.master.pid}", self._unwanted(action.master))
+        if action.silently:
+            self._connector.mute_connection(action.master.pid)
+        unwanted = self._unwanted(action.master, politely=not action.silently)
+        self._tasks.start(f"discard {action.master.pid}", unwanted)
 
     def kill(self, action: a.Kill) -> None:
         """End a stale or unwanted master."""
@@ -94,6 +97,7 @@ class MasterReplacer:
             if old is not None and second_name is not None:
                 self._drainer.give_up(old, second_name)
             return
+        self._connector.release_connection(new.pid)  # of a spare master
         draining = None
         by_user = host.attempt is not None and host.attempt.purpose == "user"
         await self._agent_sockets.hand_over(
@@ -225,13 +229,13 @@ class MasterReplacer:
         self._connector.release_connection(master.pid)
         await end(master, politely=politely)
 
-    async def _unwanted(self, master: Master) -> None:
+    async def _unwanted(self, master: Master, *, politely: bool = True) -> None:
         """End a master that never was in place. `MasterWatch` does not know it, so also remove its files here."""
-        await self._end(master)
+        await self._end(master, politely=politely)
         self._connector.forget(master.pid)
 
-    async def _end(self, master: Master) -> None:
-        await self._gone(master)
+    async def _end(self, master: Master, *, politely: bool = True) -> None:
+        await self._gone(master, politely=politely)
         self._records.drop_master(master.pid)
         if not master.control_path:
             return  # a draining master has no path to clean up

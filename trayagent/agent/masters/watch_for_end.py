@@ -89,6 +89,7 @@ class MasterWatch:
             return
         if master.started_by_agent:
             _remove_dead(master.control_path)
+            self._records.end_attempt(master.control_path)  # of a spare master
         status = self._connector.reap(pid)
         log = self._file_paths.master_log(pid)
         words = master_log.read(log)

@@ -45,6 +45,7 @@ class Dial(Action, frozen=True):
 
     `background`: ssh goes to the background after the login, so the master is not a child of the agent. `address`:
     connect to this address of the server, whatever its name leads to. `mptcp`: use Multipath TCP in this way.
+    `interface`: only through this interface.
     """
 
     attempt: int
@@ -52,6 +53,7 @@ class Dial(Action, frozen=True):
     background: bool
     address: str | None = None
     mptcp: MptcpTry | None = None
+    interface: str | None = None
 
 
 class Redial(Action, frozen=True):
@@ -75,17 +77,22 @@ class DialBare(Action, frozen=True):
 class Abort(Action, frozen=True):
     """End an attempt politely before it succeeds. AttemptCut follows, or an event that was already on its way.
 
-    `lost`: its local address is gone, so no answer can arrive any more.
+    `lost`: its local address is gone, so no answer can arrive any more. `silently`: as for `Discard`.
     """
 
     attempt: int
     lost: bool = False
+    silently: bool = False
 
 
 class Discard(Action, frozen=True):
-    """End a new master that is no longer needed."""
+    """End a new master that is no longer needed.
+
+    `silently`: send nothing to its server, because a packet beside a tunnel is not allowed.
+    """
 
     master: Master
+    silently: bool = False
 
 
 class TakeOver(Action, frozen=True):

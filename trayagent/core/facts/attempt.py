@@ -13,8 +13,11 @@ from trayagent.core.facts.network import Network, Origin
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import NEVER
 
-Purpose = Literal["connect", "control", "user", "check", "machine"]
-"""What an attempt is for. "check": only the server's banner. "machine": reach the machine of the host's far relay."""
+Purpose = Literal["connect", "control", "user", "check", "machine", "standby"]
+"""What an attempt is for. "check": only the server's banner. "machine": reach the machine of the host's far relay.
+
+"standby": make a spare master. Such a login is no `Attempt` of its host, but counts as a login in progress.
+"""
 AT_ONCE = -inf  # a login is due now, because no login has failed yet
 RouteOut = tuple[str, str | None]
 """An interface, and the address from which the kernel sends."""
@@ -30,7 +33,7 @@ class Attempt(Struct, frozen=True):
     the first. `trusted`: the same login had just succeeded when it began. `carried`: it runs through the jump host's
     living master, so it needs no login at the jump host.
     `peer` is the address that its TCP connection reached, and `addresses` are those to which the name led. Both are
-    empty while unknown.
+    empty while unknown. `standby`: it made no new connection, because the host's spare master is ready.
     """
 
     id: int
@@ -52,6 +55,7 @@ class Attempt(Struct, frozen=True):
     at_terminal: bool = False
     carried: bool = False
     trusted: bool = False
+    standby: bool = False
     replaces: int | None = None  # the pid of the old master that was judged
     grace_until: float | None = None
     graces: int = 0  # how many retransmissions of the old connection the graces covered

@@ -28,6 +28,7 @@ from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.resolved import Resolved
 from trayagent.core.facts.roaming import NO_ACCESS, NO_CHANNEL, Roaming, RoamingStart
+from trayagent.core.facts.standby import NO_STANDBY, Standby
 from trayagent.core.facts.time_constants import NEVER, ROAM_FOR_S
 
 NETWORKS_KEPT = 32  # networks per host; only frequent travellers reach this limit
@@ -53,6 +54,7 @@ class Wish(Struct, frozen=True):
     roam: bool = False
     roam_for_s: float = ROAM_FOR_S
     roam_port: str | None = None
+    standby: bool = False
 
     @property
     def bounds(self) -> tuple[str | None, tuple[str, ...]]:
@@ -262,6 +264,7 @@ class Host(Struct, frozen=True):
     )
     roaming_start: RoamingStart = field(default_factory=RoamingStart)
     outer_path: str | None = None  # where the outer masters listen, or listened while the host roamed
+    standby: Standby = NO_STANDBY  # the spare master on a second interface
 
     lost: bool = False  # the network ended its connection, so the agent reconnects even an on-use host
     awaited: bool = False  # open sessions of an earlier inner master need its next outer master
@@ -317,9 +320,16 @@ class Host(Struct, frozen=True):
 
     @property
     def masters(self) -> tuple[Master, ...]:
-        """The host's master, and its inner master if the host roams."""
-        found = (self.master, self.roaming.inner if self.roaming is not None else None)
+        """The host's master, its inner master if the host roams, and its spare master."""
+        found = (self.master, self.roaming.inner if self.roaming is not None else None, self.spare)
         return tuple(master for master in found if master is not None)
+
+    @property
+    def spare(self) -> Master | None:
+        """The spare master on a second interface, also while it is about to become the host's master."""
+        if self.attempt is not None and self.attempt.standby:
+            return self.attempt.ready
+        return self.standby.master
 
     @property
     def forwarding_master(self) -> Master | None:

@@ -24,6 +24,7 @@ class Master(Struct, frozen=True):
     Only that one can judge it. `mptcp`: the agent made its connection by Multipath TCP, and the server speaks it.
     `joins` counts the addresses to which the kernel moved that connection. `prints`: it is the user's ssh in a
     terminal, which shows each forward that the server refuses.
+    `bound` is the interface to which its connection is bound, None if its routes decide.
     """
 
     pid: int
@@ -48,6 +49,7 @@ class Master(Struct, frozen=True):
     prints: bool = False
     mptcp: bool = False
     joins: int = 0
+    bound: str | None = None
 
     @property
     def rtt_s(self) -> float:

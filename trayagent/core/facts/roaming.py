@@ -24,6 +24,8 @@ NO_ACCESS = frozenset(
 """The codes of a failed attach after which both relays may still run, but one of them cannot be reached."""
 NO_CHANNEL = frozenset({"no-channel", "closed", "no-marker", "silent", "no-answer"})
 """The codes of a failed attach for which the server ran no command on the outer master."""
+OVERTAKEN = frozenset({"replaced", "older-attach"})
+"""The codes of a failed attach that say nothing about its outer master, because another attach came first."""
 
 
 class Roaming(Struct, frozen=True):

@@ -187,6 +187,16 @@ ROAMING_RETRY_FIRST_S = 60.0
 # If an inner master ends sooner than this, the next one may end soon, too.
 ROAMING_SHORT_LIFE_S = 300.0
 
+# A spare master is made only after the network, and every other login, has had this time to settle.
+STANDBY_SETTLED_S = 5.0
+# The pause after a spare master was lost, or its login failed. Nobody waits for the next one, and each one costs a
+# login and the battery. One that lived this long is no sign of a network that loses them.
+STANDBY_RETRY_FIRST_S = 60.0
+STANDBY_RETRY_MAX_S = HOUR_S
+STANDBY_LONG_LIFE_S = 600.0
+# If a spare master does not answer within this time, its connection is lost.
+STANDBY_LOST_S = 5.0
+
 # A failed forward is requested again, slowly enough for a server's log.
 FORWARD_RETRY_FIRST_S = 1.0
 FORWARD_RETRY_MAX_S = 60.0

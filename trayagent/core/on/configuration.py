@@ -15,6 +15,7 @@ from trayagent.core.on.network_change import forget_failure
 from trayagent.core.on.removed_names import unname
 from trayagent.core.policy.begin_attempt import give_up_attempt, publish_given_up, request_resolve
 from trayagent.core.policy.logins.when_to_retry import with_new_credentials
+from trayagent.core.policy.standby import retried
 from trayagent.core.policy.wanted_connection import wanted
 
 
@@ -69,7 +70,10 @@ def _new_wish(context: Context, host: Host, wish: Wish) -> None:
     forwards_changed = host.wish.forwards != wish.forwards
     retry = with_new_credentials(host, context.now) if host.retry.stopped else host.retry
     start = replace(host.roaming_start, reason=None, retry_at=NEVER)
-    before, host = host, context.put(host, wish=wish, retry=retry, unnamed=False, roaming_start=start)
+    before, host = (
+        host,
+        context.put(host, wish=wish, retry=retry, unnamed=False, roaming_start=start, standby=retried(host)),
+    )
     if wanted(before) and not wanted(host):
         publish_given_up(context, before, "configuration")
     if forwards_changed:

@@ -131,7 +131,7 @@ def _taken_up(context: Context, host: Host, master: Master) -> Host:
 def _own_pids(host: Host) -> frozenset[int]:
     """Return the pids of the host's master and of the new master that is about to take over the control path."""
     ready = host.attempt.ready if host.attempt is not None else None
-    return frozenset(m.pid for m in (host.master, ready) if m is not None)
+    return frozenset(m.pid for m in (host.master, ready, host.spare) if m is not None)
 
 
 def master_ended(context: Context, event: MasterEnded) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import EndRoaming, Kill, Remember
+from trayagent.core.facts.actions import Discard, EndRoaming, Kill, Remember, SendProbe
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Forwards, Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.roaming import Roaming, RoamingStart
+from trayagent.core.facts.roaming import OVERTAKEN, Roaming, RoamingStart
 from trayagent.core.facts.roaming_events import (
     MasterMoved,
     RoamingAttached,
@@ -34,6 +34,7 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.on import earlier_inner
 from trayagent.core.on.adopt_master import move_along
 from trayagent.core.on.network_change import forget_failure
+from trayagent.core.policy import standby
 from trayagent.core.policy.attach_by_port import lost
 from trayagent.core.policy.begin_roaming import begin_at_login
 from trayagent.core.policy.logins.doubling_pause import doubling
@@ -137,6 +138,7 @@ def attached(context: Context, event: RoamingAttached) -> None:
     moved = (
         before.carrier != event.pid and by_port_since is None
     )  # otherwise the port moved the sessions before
+    by_standby = host.spare is not None and host.spare.pid == event.pid
     roaming = replace(
         before,
         carrier=event.pid,
@@ -158,9 +160,14 @@ def attached(context: Context, event: RoamingAttached) -> None:
     evidence = Evidence.of(outer=event.pid, sessions=event.sessions, took_ms=took_ms)
     if event.by_port:
         evidence = evidence.plus(by="port")
+    elif by_standby:
+        evidence = evidence.plus(by="standby")
     context.because(host.name, 0, "attached", evidence)
     if moved:
-        publish_moved(context, host, event.sessions, took_ms, "channel", event.pid)
+        by = "standby" if by_standby else "channel"
+        publish_moved(context, host, event.sessions, took_ms, by, event.pid)
+    if by_standby and not event.by_port:
+        standby.answered(context, context.get(host.name) or host)
 
 
 def attached_by_port(context: Context, event: RoamingAttachedByPort) -> None:
@@ -254,6 +261,16 @@ def attach_failed(context: Context, event: RoamingAttachFailed) -> None:
     )
     context.put(host, roaming=replace(roaming, elsewhere=event.pid if other else roaming.elsewhere))
     context.because(host.name, 0, "attach-failed", Evidence.of(outer=event.pid, code=event.code))
+    spare = host.standby.master
+    if spare is None or spare.pid != event.pid:
+        return
+    if (
+        event.code in OVERTAKEN
+    ):  # the direct port was first: only a probe shows whether the spare master works
+        context.do(SendProbe(host.name, spare))
+        return
+    context.do(Discard(host.name, spare))
+    standby.lost(context, context.get(host.name) or host, event.code)
 
 
 def _address_there(host: Host, pid: int) -> str | None:

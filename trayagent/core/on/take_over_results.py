@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
@@ -38,6 +40,7 @@ def took_over(context: Context, event: TookOver) -> None:
     if host.attempt is not None:
         host = answered_by(host, host.attempt)
     user = host.attempt is not None and host.attempt.purpose == "user"
+    way = _way(host)
     at_once = user and host.user.at_once
     recovered = began is not None and not user and (old is not None or host.lost)
     if event.drained is not None and event.draining is not None:
@@ -89,12 +92,18 @@ def took_over(context: Context, event: TookOver) -> None:
         pid=event.master.pid,
         took_ms=took_ms,
         no_network_ms=no_network_ms,
+        **way,
     )
-    evidence = Evidence.of(pid=event.master.pid, took_ms=took_ms, adopted=event.adopted)
+    evidence = Evidence.of(pid=event.master.pid, took_ms=took_ms, adopted=event.adopted).plus(**way)
     if no_network_ms:
         evidence = evidence.plus(no_network_ms=no_network_ms)
     context.because(host.name, 0, "connected", evidence)
     context.do(Remember(host.name))
+
+
+def _way(host: Host) -> dict[str, Any]:
+    """Return {"by": "standby"} if the new master was the host's spare one, else nothing."""
+    return {"by": "standby"} if host.attempt is not None and host.attempt.standby else {}
 
 
 def _to_be_attached(host: Host, pid: int, since: float) -> Host:

@@ -32,6 +32,7 @@ from trayagent.core.policy.logins.when_to_retry import CREDENTIAL_KINDS, REFUSED
 from trayagent.core.policy.probe_again import probe_again
 from trayagent.core.policy.shared_connection import let_go, other_user, owner_of_connection
 from trayagent.core.policy.staleness.end_idle_draining import end_draining
+from trayagent.core.policy.standby import retried
 from trayagent.core.tunnel_underlay import underlay
 from trayagent.core.usable_routes import next_lookups
 
@@ -50,6 +51,7 @@ def reconnect(context: Context, event: UserReconnect) -> None:
             retry=retry,
             problem=None,
             roaming_start=replace(host.roaming_start, reason=None, retry_at=NEVER),
+            standby=retried(host),
         )
         host = context.put(host, user=replace(host.user, at_once=event.at_once))
         if event.at_once:

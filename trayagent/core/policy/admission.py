@@ -112,6 +112,13 @@ def _automatic(host: Host, route: UsableRoute, state: State) -> Admission:
     return Admission(route)
 
 
+def admission_over(host: Host, state: State, route: UsableRoute) -> Admission:
+    """Return the result of the admission check for an automatic connection over this route, whatever others exist."""
+    if host.wish.networks and not _names_at(route, state):
+        return Admission(route, "network-not-allowed", Evidence.of(network=None))
+    return _automatic(host, route, state)
+
+
 def _unidentified(route: UsableRoute, state: State) -> bool:
     """Report whether the network of a route, or the one to which the best default route leads, is not identified."""
     networks = (route.network, network_here(state.snapshot))
@@ -161,7 +168,8 @@ def _names_at(route: UsableRoute, state: State) -> tuple[str, ...]:
     """Return the names of the network of a route (for a tunnel: of its underlay), () if unknown."""
     under = underlay(state.snapshot) if through_tunnel(route, state) else None
     egress = under[0] if under is not None else route.interface
-    named = state.manager.network
+    link = state.manager.link(egress)
+    named = link.name if link is not None else state.manager.network
     if named is not None and named.interface in {None, egress}:
         return tuple(name for name in (named.connection, named.ssid) if name)
     name = state.snapshot.name_at(egress)

@@ -21,6 +21,7 @@ from trayagent.core.policy.limits_beside_master import left_alone
 from trayagent.core.policy.settled import Basis, settle
 from trayagent.core.policy.shared_connection import judging_owner
 from trayagent.core.policy.staleness import act_on_verdict as living
+from trayagent.core.policy.standby import put_spare_in_place, tend
 from trayagent.core.policy.wanted_connection import wanted
 
 _ROUNDS = 8  # without an event in between, no chain of steps is longer than five
@@ -50,7 +51,9 @@ def _step(context: Context, host: Host) -> float | None:
         return carry(context, host, host.draining)
     admitted = admission(host, state, by_user=host.by_user)
     host = _note_network(context, host, admitted)
-    if state.paused(host, now) and not host.by_user:
+    paused = state.paused(host, now) and not host.by_user
+    host, standby_at = tend(context, host, paused=paused)
+    if paused:
         owed_at = living.finish(context, give_up_attempt(context, host))
         ends = (state.paused_until, host.user.paused_until, owed_at)
         return min((t for t in ends if t is not None and t > now), default=None)
@@ -59,6 +62,9 @@ def _step(context: Context, host: Host) -> float | None:
     if host.attempt is not None and host.attempt.taking_over:
         return None
     host = _note_route(context, host, admitted)
+    waits, place_at = put_spare_in_place(context, host)
+    if waits:
+        return place_at
     read_at = identify_network(context, host, admitted)
     port_at = move_to_port(context, host, admitted)
     host = context.get(host.name) or host
@@ -69,7 +75,8 @@ def _step(context: Context, host: Host) -> float | None:
         check_at = living.step(context, host, host.master, admitted)
     else:
         check_at = absent.step(context, host, admitted)
-    return min((at for at in (check_at, read_at, port_at) if at is not None), default=None)
+    due = (check_at, read_at, port_at, standby_at)
+    return min((at for at in due if at is not None), default=None)
 
 
 def _note_network(context: Context, host: Host, admitted: Admission) -> Host:

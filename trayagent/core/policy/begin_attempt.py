@@ -15,6 +15,7 @@ from trayagent.core.facts.network import Network, Origin
 from trayagent.core.facts.problems import Problem
 from trayagent.core.facts.time_constants import CARRIER_BACK_S
 from trayagent.core.policy.admission import Admission, admission, through_tunnel
+from trayagent.core.policy.ask_standby import given_back, until_answer
 from trayagent.core.policy.begin_roaming import attach_early
 from trayagent.core.policy.better_route import routes_out
 from trayagent.core.policy.logins.account_lockout import at_risk, is_carried, let_in_lately, refused_alike
@@ -44,9 +45,19 @@ def start(
     context: Context, host: Host, admitted: Admission, purpose: Purpose, row: int, evidence: Evidence
 ) -> float | None:
     """Start an attempt, unless it must wait for something. Return when to continue, None if no time is known."""
-    now = context.now
     if host.attempt is not None:  # an unwanted attempt may still finish
         return None
+    answer_at = until_answer(context, host, purpose)
+    if answer_at is not None:
+        context.because(host.name, row, "wait", evidence.plus(standby="asked"))
+        return answer_at
+    return _start(context, context.get(host.name) or host, admitted, purpose, row, evidence)
+
+
+def _start(
+    context: Context, host: Host, admitted: Admission, purpose: Purpose, row: int, evidence: Evidence
+) -> float | None:
+    now = context.now
     with unread(context.hosts):  # `turn_of` notes it, too
         alike = refused_alike(host, context.hosts, now) if purpose != "user" else None
     if alike is not None and not (host.master is not None and needs_bare_control(host)):
@@ -224,6 +235,8 @@ def give_up_attempt(context: Context, host: Host) -> Host:
     attempt = host.attempt
     if attempt is None or attempt.taking_over or attempt.unwanted or attempt.at_prompt:
         return host
+    if attempt.standby:
+        return context.put(host, attempt=None, standby=given_back(host.standby, attempt))
     if attempt.ready is not None:
         context.do(Discard(host.name, attempt.ready))
     elif attempt.refused is None and attempt.positive_at is None:

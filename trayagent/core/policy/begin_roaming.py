@@ -130,11 +130,12 @@ def attach_early(context: Context, host: Host, new: Master) -> Host:
 
     So the sessions continue about 50 ms sooner. If the socket is renamed first, the attach fails and is repeated.
     """
-    if host.roaming is None or host.roaming.ending:
+    roaming = host.roaming
+    if roaming is None or roaming.ending or new.pid in {roaming.carrier, roaming.attaching}:
         return host
     context.do(AttachRoaming(host.name, new))
     context.because(host.name, 0, "attach", Evidence.of(outer=new.pid))
-    return context.put(host, roaming=replace(host.roaming, attaching=new.pid))
+    return context.put(host, roaming=replace(roaming, attaching=new.pid))
 
 
 def _attach(context: Context, host: Host, roaming: Roaming, master: Master) -> float | None:

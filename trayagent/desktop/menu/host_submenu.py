@@ -13,6 +13,7 @@ from trayagent.presentation.by_hand import unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.host_state import state_words
 from trayagent.presentation.roaming import roaming_lines
+from trayagent.presentation.standby import standby_lines
 from trayagent.presentation.text import clean
 from trayagent.presentation.translation import _
 
@@ -53,6 +54,8 @@ def news_items(host: Host, scene: Scene) -> list[Item]:
         found += [label((*key, "problem", str(n)), line) for n, line in enumerate(told)]
     for line in roaming_lines(host):
         found.append(label((*key, "roaming"), line[0].upper() + line[1:]))
+    for line in standby_lines(host):
+        found.append(label((*key, "standby"), line[0].upper() + line[1:]))
     for number, line in enumerate(draining_lines(host, scene.now)):
         found.append(label((*key, "draining", str(number)), line[0].upper() + line[1:]))
     for line in beside_lines(host):

@@ -33,13 +33,15 @@ class Launched(Struct, frozen=True):
     """A new master that listens on `socket_path`.
 
     `process` is the agent's child: the master itself, or the parent of a background master, which has ended.
-    `release_connection` closes the agent's copy of the connection. Call it when the master ends.
+    `release_connection` closes the agent's copy of the connection. Call it when the master ends. `mute_connection`
+    keeps the kernel from sending another packet of a connection that is bound to an interface.
     """
 
     process: subprocess.Popen[bytes]
     socket_path: str
     log: Path
     release_connection: Callable[[], None] = lambda: None
+    mute_connection: Callable[[], None] = lambda: None
 
 
 class LaunchFailedError(Exception):

@@ -74,9 +74,10 @@ class PreconnectedSocket:
 
     ssh's helper requests the connection (see `command_of`, `words_of`). With `at_once` False, the agent connects only
     at this request, because an ssh that uses another master needs no connection. The agent calls `established` with the
-    addresses. It tries the address `first` before the other addresses of the name. `helper_came`: the helper has
-    requested the connection. `why_not` is the reason that the helper got instead of a connection, or "". `mptcp`: use
-    Multipath TCP in this way, None for plain TCP.
+    addresses. It tries the address `first` before the other addresses of the name. `mptcp`: use Multipath TCP in this
+    way, None for plain TCP. With `interface`, the connection is bound to that interface, and the agent keeps a copy of
+    it until `close`, so that `mute` works. `helper_came`: the helper has requested the connection. `why_not` is the
+    reason that the helper got instead of a connection, or "".
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class PreconnectedSocket:
         established: Established = lambda _local, _peer, _addresses, _mptcp: None,
         first: str | None = None,
         mptcp: MptcpTry | None = None,
+        interface: str | None = None,
     ) -> None:
         self.helper_came = False
         self.why_not = ""
@@ -96,6 +98,8 @@ class PreconnectedSocket:
         self._first = first
         self._mptcp = mptcp
         self._mptcp_dropped = False  # whether plain TCP worked where Multipath TCP did not
+        self._interface = interface
+        self._copy: socket.socket | None = None
         self._outcome: asyncio.Future[socket.socket | str] | None = None
         self._races: set[asyncio.Task[socket.socket | str]] = set()
         self._connecting_routes: set[tuple[_Address, str]] = set()
@@ -139,7 +143,7 @@ class PreconnectedSocket:
                 path.unlink(missing_ok=True)
                 if self._pipes is not None:
                     self._pipes.close()
-        loop.call_later(_HASTE_S, self.close)
+        loop.call_later(_HASTE_S, self._haste.close)
 
     async def made(self) -> socket.socket | str:
         """Make the connection and return it, or the reason for the failure. Use this in the place of `offered`."""
@@ -154,8 +158,28 @@ class PreconnectedSocket:
         self._released.set()
 
     def close(self) -> None:
-        """Close the agent's copy of a connection that ssh has; this happens automatically soon after the login."""
+        """Close the agent's copies of a connection that ssh has.
+
+        This happens automatically soon after the login, unless the connection is bound to an interface.
+        """
         self._haste.close()
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+
+    def mute(self) -> None:
+        """Keep the kernel from sending another packet of this connection, not even for its end.
+
+        An IPv4 packet of a socket with SO_DONTROUTE never gets a gateway. An IPv6 packet leaves, but no router forwards
+        it with a hop limit of 0.
+        """
+        for one in (self._copy, *self._established_sockets):
+            if one is None or one.fileno() < 0:
+                continue
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+                if one.family == socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 0)
 
     def again(self) -> None:
         """Begin a second connection if the first is not established yet. Call this when another route appears.
@@ -220,7 +244,7 @@ class PreconnectedSocket:
             self._pipes.release(made.encode())
         elif send_to_output(pid, made):
             self._pipes.release()
-            self._haste.begin(made)
+            self._handed_over(made)
         else:
             self._pipes.use_fdpass()
 
@@ -235,7 +259,12 @@ class PreconnectedSocket:
                 helper.sendall(made.encode())
                 return
             socket.send_fds(helper, [b"\0"], [made.fileno()])
-            self._haste.begin(made)
+            self._handed_over(made)
+
+    def _handed_over(self, made: socket.socket) -> None:
+        if self._interface is not None:
+            self._copy = made.dup()
+        self._haste.begin(made)
 
     async def _make(self) -> socket.socket | str:
         """Return the first established connection, or the reason for the failure, worded like ssh's own."""
@@ -284,6 +313,8 @@ class PreconnectedSocket:
     ) -> socket.socket:
         one = tcp_socket(family, mptcp=mptcp)
         one.setblocking(False)
+        if self._interface is not None:
+            _bind_to(one, self._interface)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._resolved.tcp_keep_alive:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -311,6 +342,11 @@ def _ends(connected: socket.socket) -> tuple[str, str]:
 
 def _address(name: _Address) -> str:
     return str(name[0]).partition("%")[0]
+
+
+def _bind_to(one: socket.socket, interface: str) -> None:
+    """Bind a new socket to an interface, which needs no privilege from Linux 5.7 on. Raise OSError."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, f"{interface}\0".encode())  # type: ignore[attr-defined, unused-ignore]  # Linux only
 
 
 def _bound_back_off(one: socket.socket) -> None:

@@ -367,7 +367,8 @@ def _under_way(host: Host, hosts: Hosts) -> Iterator[tuple[Login, ...]]:
 def _all_under_way(hosts: Hosts) -> tuple[tuple[str, tuple[Login, ...], bool], ...]:
     """Return each login in progress: its host, the logins at the machines that may refuse it, and a mark.
 
-    The mark is true for a login that is not the host's attempt: a trial, or an attempt that the agent ended.
+    The mark is true for a login that is not the host's attempt: a trial, the login of a spare master, or
+    an attempt that the agent ended.
     """
     found = []
     for other in hosts.values():
@@ -377,6 +378,8 @@ def _all_under_way(hosts: Hosts) -> tuple[tuple[str, tuple[Login, ...], bool], .
         if (asking and not by_user) or trial:
             found.append((other.name, at_risk(other, hosts), trial))
         found.extend((other.name, at_risk(other, hosts), True) for _ in other.login.cut)
+        if other.standby.attempt is not None:
+            found.append((other.name, at_risk(other, hosts), True))
         if other.roaming_start.through is not None and (inner := at_target(other)) is not None:
             found.append((other.name, (inner,), False))
     return tuple(found)
