@@ -135,6 +135,7 @@ class Hands:
             return
         if not action.second:
             living.mark = living.connection.mark()
+            living.asked_at = self._world.clock.now
             living.asked_over = self._world.net.signature(living.connection.flow)
         living.asked_by = action.name
         if living.stopped:
@@ -225,6 +226,7 @@ class Hands:
                 )
             ),
             done=done, unfinished=lambda leg: world.rules.unfinished(number, leg),
+            bound=action.interface if isinstance(action, a.Dial) else None,
         )  # fmt: skip
         world.clock.after(DEADLINE_S * len(legs), self._attempts[number].expire)
 

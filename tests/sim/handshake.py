@@ -71,6 +71,7 @@ class Handshake:
         established: Callable[[Flow], None],
         done: Callable[[Outcome, Connection | None], None],
         unfinished: Callable[[Leg], None],
+        bound: str | None = None,
     ) -> None:
         self.clock, self.net, self._machines, self._legs = clock, net, machines, legs
         self.outcome = Outcome()
@@ -85,7 +86,7 @@ class Handshake:
         self._over = False
         self._passed: tuple[Machine, ...] = through.machines if through is not None else ()
         self._waits: tuple[Machine, int] | None = None  # a connection that has not logged in yet
-        self.flow: Flow | None = through.flow if through is not None else net.way(peer)
+        self.flow: Flow | None = through.flow if through is not None else net.way(peer, bound)
         if self.flow is None:
             clock.after(0.005, lambda: self._fail("unreachable"))
         else:

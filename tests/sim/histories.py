@@ -144,10 +144,22 @@ REQUESTS: dict[str, tuple[str, ...]] = {
 # Hosts without a jump host whose key ssh checks.
 ROAMERS = ("web", "lab", "db", "use", "fresh", "login", *SEVERAL)
 
+# Words for spare masters: two networks at a time, and what ends them.
+STANDBY: dict[str, tuple[str, ...]] = {
+    "plug": tuple(SPOTS),
+    "unplug": ("wlan0", "eth0"),
+    "carrier lost": ("wlan0", "eth0"),
+    "carrier back": ("wlan0", "eth0"),
+    "vpn up": ("split", "everything"),
+    "vpn down": ("",),
+    "metered": ("wlan0", "eth0"),
+    "unmetered": ("wlan0", "eth0"),
+}
+
 # Words for a network manager's reports.
 REPORTS: dict[str, tuple[str, ...]] = {"portal": ("home", "cafe", "office"), "portal over": ("",)}
 
-_OBJECTS = WORDS | PROCESSES | SESSIONS | TAKES | REPORTS | REQUESTS
+_OBJECTS = WORDS | STANDBY | PROCESSES | SESSIONS | TAKES | REPORTS | REQUESTS
 
 # If these words do not happen too often, no server at home has a reason to delay a login.
 HARMLESS = {
@@ -253,6 +265,33 @@ def history_of_ports(seed: int) -> History:
     return _drawn(
         random, names, words, 1, 30, ((0.0, "roam", ""), (0.3, "login", "touch"), (5.0, "look", ""))
     )
+
+
+def history_of_standby(seed: int) -> History:
+    """Return the history of a seed in which hosts have spare masters on a second network. Half of them roam."""
+    random = Random(seed)  # noqa: S311  # not secret, see `history`
+    names = tuple(
+        dict.fromkeys((*random.sample(ROAMERS, random.randint(1, 3)), *random.sample(RESTRICTED, 1)))
+    )
+    names = names if random.random() < 0.3 else names[:-1]
+    words = [
+        *STANDBY,
+        *STANDBY,
+        "plug",
+        "plug",
+        *BESIDE_THEM,
+        *AROUND_THEM,
+        "session",
+        *SESSIONS,
+        "agent restarts",
+    ]
+    words += random.sample(sorted(WORDS | REPORTS | PROCESSES), 4)
+    begin: list[Step] = [(0.0, "roam", "")] if random.random() < 0.5 else []
+    begin += [(0.0, "standby", ""), (6.0, "plug", random.choice(("cable", "office"))), (8.0, "look", "")]
+    _, rtt_s, steps = _drawn(random, names, words, 1, 40)
+    # A spare master is made 5 s after a change.
+    settled = tuple((random.choice((pause, 8.0)), word, which) for pause, word, which in steps)
+    return names, rtt_s, (*begin, *settled)
 
 
 def history_of_requests(seed: int) -> History:

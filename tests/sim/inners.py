@@ -63,7 +63,8 @@ class Inners:
         if isinstance(action, a.BeginRoaming):
             world.clock.after(BEGIN_S, lambda: self._begin(action) if agent == world.agent else None)
         elif isinstance(action, a.AttachRoaming):
-            world.clock.after(ATTACH_S, lambda: self._attach(action, agent))
+            begun_at = world.clock.now
+            world.clock.after(ATTACH_S, lambda: self._attach(action, agent, begun_at))
         elif isinstance(action, a.AttachByPort):
             self.ports.attach(action)
         elif isinstance(action, a.RestorePath):
@@ -217,7 +218,7 @@ class Inners:
         world.forwarding.close(outer.master.pid, outer.connection)
         world.post(r.RoamingBegan(0, name, master, outer.master, listens))
 
-    def _attach(self, action: a.AttachRoaming, agent: int) -> None:
+    def _attach(self, action: a.AttachRoaming, agent: int, begun_at: float) -> None:
         world, name, pid = self._world, action.name, action.master.pid
         inner, outer = self.living.get(name), world.living.get(pid)
         if inner is None:
@@ -237,6 +238,8 @@ class Inners:
         else:
             inner.carrier, inner.port = outer, None
             inner.tries += 1  # an attach by port that is not answered yet is dropped
+            outer.asked_at = begun_at
+            world.rules.spare_answered(outer)
             self._post(agent, r.RoamingAttached(0, name, pid, 1))
 
     def _restore(self, action: a.RestorePath) -> None:

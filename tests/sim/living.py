@@ -19,6 +19,10 @@ class Living:
     true path at the last proof of life (`proven_at`) and at the last probe. `suspended`: the process does not run, so
     data to send (`unsent`) and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of
     sessions. `draining`: a new master has the control path, and this master ends with its last session.
+    probe. `asked`: that probe is not answered yet. `proven_over` and `asked_over`: the true path at the last proof
+    of life (`proven_at`) and at the last probe (`asked_at`). `suspended`: the process does not run, so data to send
+    (`unsent`) and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions.
+    `draining`: a new master has the control path, and this master ends with its last session.
     """
 
     master: Master
@@ -30,6 +34,7 @@ class Living:
     mark: Mark | None = None
     asked: bool = False
     asked_by: str = ""
+    asked_at: float = 0.0
     proven_over: object = None
     proven_at: float = 0.0
     asked_over: object = None
@@ -49,6 +54,11 @@ class Living:
         return (
             now_over == self.proven_over == self.asked_over and self.connection.changed_at <= self.proven_at
         )
+
+    @property
+    def spare(self) -> bool:
+        """Whether the master is a spare one, which has no control path of its host."""
+        return self.connection.flow.bound is not None and self.master.control_path.endswith(".new")
 
     @property
     def stopped(self) -> bool:

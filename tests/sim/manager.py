@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trayagent.core.facts import events as e
-from trayagent.core.facts.network_manager import Connectivity, ManagerFacts, NetworkName
+from trayagent.core.facts.network_manager import Connectivity, Link, ManagerFacts, NetworkName
 
 if TYPE_CHECKING:
     from tests.sim.cast import Role
@@ -18,6 +18,7 @@ class Manager:
     def __init__(self, world: World) -> None:
         self._world = world
         self._runs = False
+        self._left: set[str] = set()  # interfaces that are leaving their network
         self.portals: set[str] = set()
         self.in_portal = False
         """Whether the agent knows that it is behind a captive portal. The manager needs a moment to find out."""
@@ -30,15 +31,31 @@ class Manager:
     def leave(self, interface: str) -> None:
         """Report that an interface leaves its network, before the kernel shows the next one."""
         leads_out = self._world.net.outside()
-        if leads_out is not None and leads_out[0] == interface:
-            self._report(ManagerFacts(running=True, connectivity="none"))
+        if (leads_out is not None and leads_out[0] == interface) or self._world.spares:
+            self._left.add(interface)
+            self._report(ManagerFacts(running=True, connectivity="none", links=self._links()))
 
     def report(self) -> None:
         """Report the network of the default route."""
+        self._left.clear()
         interface, segment = self._world.net.outside() or (None, "")
         named = NetworkName(segment, interface=interface) if interface is not None else None
         connectivity: Connectivity = "portal" if segment in self.portals else "full"
-        self._report(ManagerFacts(running=True, connectivity=connectivity, network=named))
+        links = self._links()
+        self._report(ManagerFacts(running=True, connectivity=connectivity, network=named, links=links))
+
+    def _links(self) -> tuple[Link, ...]:
+        net = self._world.net
+        gone = self._left | net.dark
+        spots = [spot for spot in net.spots.values() if self._world.spares and spot.interface not in gone]
+        return tuple(
+            Link(
+                spot.interface,
+                NetworkName(spot.segment, interface=spot.interface),
+                spot.interface in net.metered,
+            )
+            for spot in spots
+        )
 
     def _report(self, facts: ManagerFacts) -> None:
         if not self._runs:

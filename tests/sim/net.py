@@ -58,12 +58,16 @@ SPOTS = {
 
 
 class Flow(Struct, frozen=True):
-    """The addresses and the network of a TCP connection. It carries data only while these exist."""
+    """The addresses and the network of a TCP connection. It carries data only while these exist.
+
+    `bound`: the interface to which it is bound, None if the routes decide.
+    """
 
     local: str
     peer: str
     segment: str
     tunnel: int | None = None
+    bound: str | None = None
 
 
 class Picture:
@@ -127,7 +131,7 @@ def _to(peer: str) -> Lookup:
 
 @cache
 def _of(flow: Flow) -> Lookup:
-    return Lookup(flow.peer, flow.local)
+    return Lookup(flow.peer, flow.local, flow.bound)
 
 
 @dataclass
@@ -154,6 +158,7 @@ class Net:
     # addresses of the previous network that remain for a moment
     lingering: set[str] = field(default_factory=set)
     unresolved: set[str] = field(default_factory=set)  # interfaces whose gateway the kernel has not resolved
+    metered: set[str] = field(default_factory=set)  # interfaces whose traffic costs money
     _tunnels: int = 0
     _picture: Picture | None = None
 
@@ -217,14 +222,17 @@ class Net:
     def _match(self, lookup: Lookup) -> Route | None:
         return self.picture().match(lookup)
 
-    def way(self, peer: str) -> Flow | None:
-        """Return the flow that a new connection would get, or None if there is no route."""
-        route = self._match(_to(peer))
+    def way(self, peer: str, bound: str | None = None) -> Flow | None:
+        """Return the flow that a new connection would get, or None if there is no route.
+
+        `bound`: the connection is bound to this interface.
+        """
+        route = self._match(Lookup(peer, None, bound) if bound is not None else _to(peer))
         if route is None or route.source is None or not self._up(route.interface):
             return None
         if route.interface == TUN:
             return Flow(route.source, peer, TUN, self.tunnel_number)
-        return Flow(route.source, peer, self._segment_of(route.interface) or "")
+        return Flow(route.source, peer, self._segment_of(route.interface) or "", bound=bound)
 
     def carries(self, flow: Flow, *, soon: bool = False) -> bool:
         """Report whether packets of this flow still reach the original peer, and answers come back.

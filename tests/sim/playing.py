@@ -19,6 +19,7 @@ MOVES = {"plug", "unplug", "sleep"}
 FEW = 4
 # longer than every back-off; the longest is 10 minutes, for a server that closes connections
 QUIET_S = 1000.0
+SPARE_AFTER_S = 3700.0  # longer than the longest pause after a lost spare master
 
 
 def play(history: History, *, checks_idle_hosts: bool = False) -> World:
@@ -59,7 +60,7 @@ def home_again(world: World) -> None:
 
 def happen(world: World, word: str, which: str) -> None:
     """Carry out one step."""
-    for group in (_network, _hole, _server, _keys, _session, _user, _machine, _request):
+    for group in (_network, _hole, _standby, _server, _keys, _session, _user, _machine, _request):
         if group(world, word, which):
             return
     raise KeyError(word)
@@ -190,6 +191,17 @@ def _hole(world: World, word: str, which: str) -> bool:
         case _:
             return False
     world.look()
+    return True
+
+
+def _standby(world: World, word: str, which: str) -> bool:
+    match word:
+        case "standby":
+            world.keep_spares()
+        case "metered" | "unmetered":
+            world.meter(which, on=word == "metered")
+        case _:
+            return False
     return True
 
 
@@ -380,3 +392,10 @@ def heal(world: World) -> None:
     world.log.append((world.clock.now, "from here on all is well"))
     world.clock.run_until(world.clock.now + QUIET_S)
     world.rules.at_rest()
+    if world.spares:
+        for interface in SPOTS["home"].interface, SPOTS["cable"].interface:
+            world.meter(interface, on=False)
+        world.rests = False
+        world.plug("cable")
+        world.clock.run_until(world.clock.now + SPARE_AFTER_S)
+        world.rules.spares_are_there()

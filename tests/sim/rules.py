@@ -10,6 +10,7 @@ from tests.sim.cast import CAST, Role, first_hop, sharing
 from tests.sim.handshake import Leg, Outcome
 from tests.sim.logins import Logins, Tried
 from tests.sim.net import HOME_ONLY, INTERNAL, TUN, Flow
+from tests.sim.spares import Spares
 from tests.sim.sshd import key_of
 from tests.sim.waits import Waits
 from trayagent.core.decision_context import Why
@@ -49,6 +50,7 @@ class Rules:
     def __post_init__(self) -> None:
         self.logins = Logins(self.world)
         self.waits = Waits(self.world)
+        self.spares = Spares(self.world)
 
     def before(self, action: a.Action, state: State) -> None:
         """Check an action against the true world, just before the action is carried out."""
@@ -57,6 +59,9 @@ class Rules:
                 self._dial(action)
             case a.Abort():
                 self.logins.aborted(action.attempt)
+            case a.SendProbe(master=spare) | a.AttachRoaming(master=spare) if self.spares.has(spare.pid):
+                self._hands_off(action.name, "probed")
+                self.spares.may_be_used(action.name, spare.pid)
             case a.SendProbe():
                 self._hands_off(action.name, "probed")
                 assert action.master.control_path, self.says(action.name, "asked although it drains")
@@ -74,8 +79,6 @@ class Rules:
                 pass  # the old master ends only if it carries no session or does not answer
             case a.TakeOver(old=old) if old is not None:
                 self._kill(action.name, old.pid, self._reason(action.name, state))
-            case _:
-                pass
 
     # 1. Each kill follows a proof, and never hits a master that could still have answered.
 
@@ -179,7 +182,8 @@ class Rules:
         name, world = action.name, self.world
         by_user = isinstance(action, a.Dial) and action.purpose == "user"
         role = world.role_of(name)
-        flow = world.net.way(first_hop(role).peer)
+        spare = isinstance(action, a.Dial) and action.purpose == "standby"
+        flow = world.net.way(first_hop(role).peer, action.interface if isinstance(action, a.Dial) else None)
         tried = Tried(name, first_hop(role).machine, world.clock.now, by_user, flow)
         tried.bare = isinstance(action, a.DialBare)
         attempt = world.state.hosts[name].attempt
@@ -191,7 +195,10 @@ class Rules:
             return
         assert not self.stopping, self.says(name, "started although the agent is about to end")
         self._hands_off(name, "dialled")
-        self._may_be_tried(name, "attempt")
+        if spare:
+            self.spares.may_be_made(name, role, flow)
+        else:
+            self._may_be_tried(name, "attempt")
         assert role.alias or isinstance(action, a.DialBare), self.says(name, "a login for a stranger")
         asks = role.wish is not None and role.wish.interactive and not isinstance(action, a.DialBare)
         assert not asks, self.says(name, "a login where a person is asked")
@@ -207,7 +214,23 @@ class Rules:
         """Record that the user requested a connection, which ends pauses and disconnects of the host."""
         self.disconnected.discard(name)
         self.wished_down.discard(name)
+        self.spares.made.pop(name, None)
         self.world.end_pause(name)
+
+    def spare_answered(self, living: Living) -> None:
+        """Record the answer of a spare master. It proves as much as a login that began when it was requested."""
+        if not living.spare:
+            return
+        role = self.world.roles[living.host]
+        flow = living.connection.flow
+        tried = Tried(living.host, role.machine, living.asked_at, by_user=False, flow=flow)
+        tried.outcome = Outcome(key=living.connection.machine.name)
+        self.proofs[living.host].append(tried)
+
+    def spares_are_there(self) -> None:
+        """Check that each host has a spare master after two networks worked for long enough."""
+        for name, role in self.world.roles.items():
+            self.spares.is_there(name, role)
 
     def _jump_host_first(self, name: str, role: Role) -> None:
         """Check that a jump host that the agent has to connect is connected. Hosts behind it must wait for it."""
@@ -378,7 +401,8 @@ class Rules:
     def _one_each(self) -> None:
         inners = self.world.inners
         living = [x for x in self.world.living.values() if not x.draining and not inners.drains_with(x)]
-        ours = [CAST[x.host].path for x in living if x.master.started_by_agent]
+        self.spares.one_each()
+        ours = [CAST[x.host].path for x in living if x.master.started_by_agent and not x.spare]
         for path in set(ours):
             assert ours.count(path) == 1, self.says(path, f"{ours.count(path)} masters of ours")
 

@@ -2,7 +2,8 @@
 
 `TRAYAGENT_HISTORIES=20000` plays that many histories, `TRAYAGENT_HISTORIES=5000-9999` plays these seeds.
 `TRAYAGENT_SESSION_HISTORIES=1000` plays that many histories in which sessions outlast reconnects,
-`TRAYAGENT_ROAMING_HISTORIES=1000` that many in which hosts roam. `TRAYAGENT_IDLE_HISTORIES=1000` plays that many of
+`TRAYAGENT_ROAMING_HISTORIES=1000` that many in which hosts roam, `TRAYAGENT_STANDBY_HISTORIES=1000` that many with
+spare masters. `TRAYAGENT_IDLE_HISTORIES=1000` plays that many of
 each kind, and checks after each event that no host was skipped that could do something.
 """
 
@@ -23,6 +24,7 @@ from tests.sim.histories import (
     history_of_requests,
     history_of_roaming,
     history_of_sessions,
+    history_of_standby,
     shortest,
 )
 from tests.sim.known import KNOWN
@@ -37,6 +39,7 @@ _OF_REPORTS = 50
 _OF_REQUESTS = 50
 _OF_ROAMING = int(os.environ.get("TRAYAGENT_ROAMING_HISTORIES", "100"))
 _OF_IDLE = int(os.environ.get("TRAYAGENT_IDLE_HISTORIES", "6"))
+_OF_STANDBY = int(os.environ.get("TRAYAGENT_STANDBY_HISTORIES", "100"))
 _OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "50"))
 
 
@@ -103,6 +106,16 @@ def test_a_host_that_asks_roams_without_a_login(first: int) -> None:
     _play(range(first, first + _AT_A_TIME), history_of_ports)
 
 
+@pytest.mark.parametrize("first", range(0, _OF_STANDBY, _AT_A_TIME))
+def test_a_spare_master_is_made_and_used_only_where_it_may_be(first: int) -> None:
+    """While networks change beside each other, no spare master breaks a rule.
+
+    None is beside a full tunnel, on a metered network, or where the host may not be connected. In the end each host
+    has one.
+    """
+    _play(range(first, first + _AT_A_TIME), history_of_standby)
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -112,6 +125,7 @@ def test_a_host_that_asks_roams_without_a_login(first: int) -> None:
         history_of_sessions,
         history_of_roaming,
         history_of_ports,
+        history_of_standby,
     ],
 )
 def test_an_event_advances_every_host_that_can_do_something(draw: Callable[[int], History]) -> None:

@@ -67,6 +67,7 @@ class World:
         self.first_node = 0  # which of the addresses of a name answers first
         self.rests = False  # whether nothing happens any more, except what the agent does
         self.roams = False  # whether the listed hosts roam
+        self.spares = False  # whether the listed hosts have spare masters
         self.roles = {name: CAST[name] for name in CAST if name in names}
         self.state = State()
         self.living: dict[int, Living] = {}
@@ -106,7 +107,7 @@ class World:
         old = self._answered_for if snapshot is self._answered_in else {}
         changed = [host for name, host in hosts.items() if old.get(name) is not host]
         self._answered_for, self._answered_in = hosts, snapshot
-        return not lookups(changed) <= snapshot.matched.keys()
+        return not lookups(changed, snapshot) <= snapshot.matched.keys()
 
     def _decide(self, event: e.Event) -> None:
         event = replace(event, at=self.clock.now)
@@ -149,7 +150,7 @@ class World:
         self.post(self._read(Touched()))
 
     def _read(self, touched: Touched) -> e.NetworkRead:
-        wanted = lookups(self.state.hosts.values())
+        wanted = lookups(self.state.hosts.values(), self.state.snapshot)
         return e.NetworkRead(self.clock.now, self.net.snapshot(wanted), touched)
 
     # The agent.
@@ -196,6 +197,7 @@ class World:
             name: replace(
                 wish,
                 roam=self.roams and wish.listed,
+                standby=self.spares and wish.listed,
                 roam_port=str(PORT) if self.roams and self.roles[name].ported else None,
             )
             for name, wish in wishes.items()
@@ -205,6 +207,20 @@ class World:
         """Switch roaming on for all listed hosts, as the user does in the configuration."""
         self.roams = True
         self.post(e.Configured(0, self._wishes(), VPNS, True, 600.0))
+
+    def keep_spares(self) -> None:
+        """Switch standby on for all listed hosts. The network manager reports what is metered."""
+        self.spares = True
+        for role in self.roles.values():
+            if role.name in self.state.hosts and role.alias:
+                self.post(self._resolved(role, lookups=True))
+        self.manager.start()
+        self.post(e.Configured(0, self._wishes(), VPNS, True, 600.0))
+
+    def meter(self, interface: str, *, on: bool) -> None:
+        """Make the traffic of an interface cost money, or not. The network manager reports that."""
+        (self.net.metered.add if on else self.net.metered.discard)(interface)
+        self.manager.report()
 
     def _aged(self, name: str) -> e.Remembered:
         """Return the record of a host, with its times adjusted to its age."""
@@ -464,7 +480,7 @@ class World:
         master = Master(
             pid, 7, path, started_by_agent=started_by_agent, local=flow.local, local_port=pid, peer=flow.peer,
             peer_port=22, direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
-            min_rtt_s=self.net.rtt_s, host_key=shown_key(key, role.key_type),
+            min_rtt_s=self.net.rtt_s, host_key=shown_key(key, role.key_type), bound=flow.bound,
             mptcp=started_by_agent and connection.moves,
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier, key)
@@ -501,10 +517,13 @@ class World:
         if self.config_broken:
             failure = Failure(Problem("config-error", "broken"), "config")
             return e.ResolveFailed(0, role.name, failure, lookups_allowed=lookups)
+        resolved = role.resolved()
+        if self.spares:
+            resolved = replace(resolved, plain_connect=role.jump is None)
         return e.HostResolved(
             0,
             role.name,
-            role.resolved(),
+            resolved,
             role.hop(),
             varies=role.varies,
             lookups_allowed=lookups,
@@ -531,6 +550,7 @@ class World:
         if living.master.pid in self.living and living.asked:
             living.asked = False
             self.rules.reached(living)
+            self.rules.spare_answered(living)
             self.post(e.ProbeAnswered(0, living.asked_by, living.master.pid))
 
     def _keep_alive(self, living: Living) -> None:
