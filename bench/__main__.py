@@ -31,10 +31,11 @@ ROAM = "roam"
 MOVE = "move"
 PORT = "port"
 MPTCP = "mptcp"
+STANDBY = "standby"
 TYPE = "type"
 BESIDE = "beside"
 BESIDE_BOUND = 1.5
-KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, PORT, MPTCP, TYPE, BESIDE)
+KEYS = (*SCENARIOS, ATTACH, ROAM, MOVE, PORT, MPTCP, STANDBY, TYPE, BESIDE)
 CLIENTS = "clients"  # not one of all, because it takes a quarter of an hour
 SILENT = "silent"  # not one of all, either
 SILENT_RUNS = 3
@@ -101,6 +102,7 @@ def main() -> int:
         MOVE: move,
         PORT: port,
         MPTCP: multipath,
+        STANDBY: standby,
         TYPE: typed,
         BESIDE: beside,
     }
@@ -232,6 +234,22 @@ def multipath(runs: int) -> bool:
         say(f"    {case.name:<34} median {median:+.1f}, worst {worst:+.1f} (goal {case.goal_ms:+.0f})")
         slow |= median > case.goal_ms
     return slow
+
+
+def standby(runs: int) -> bool:
+    """Print how soon what is open answers after unplugging, with a standby. Report whether a goal was missed."""
+    found = moving.unplug(max(runs, 7))
+    say(
+        f"\n{STANDBY}  unplugged, standby = true on a second network: what is open answers, relative to a cold ssh"
+    )
+    session_s, forwarded_s = statistics.median(found.session_s), statistics.median(found.forwarded_s)
+    median, worst = statistics.median(found.ratios), max(found.ratios)
+    say(
+        f"  session {session_s:.3f} s, -L {forwarded_s:.3f} s, cold ssh {statistics.median(found.cold_s):.2f} s; "
+        f"x{median:.2f}, worst x{worst:.2f} "
+        f"(goals x{moving.STANDBY_MEDIAN_GOAL:.2f}, x{moving.STANDBY_WORST_GOAL:.2f})"
+    )
+    return median > moving.STANDBY_MEDIAN_GOAL or worst > moving.STANDBY_WORST_GOAL
 
 
 def beside(runs: int) -> bool:

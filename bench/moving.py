@@ -18,6 +18,8 @@ from trayagent.sandbox.roaming_relays import wait_for
 GAPS_S = {"S1": 0.0, "S2": 2.0}
 MEDIAN_GOAL, WORST_GOAL = 0.90, 1.2
 PORT_MEDIAN_GOAL, PORT_WORST_GOAL = 0.15, 0.45  # with `roam_port`; the worst case is a lost packet
+STANDBY_MEDIAN_GOAL, STANDBY_WORST_GOAL = 0.15, 0.45  # after unplugging, with `standby`
+_CABLE, _RADIO = "eth0", "wlan0"
 _CONFIG = f'[hosts.{HOST}]\nroam = true\nlocal = ["9000:127.0.0.1:8000"]\n'
 _THROUGH_FORWARD = """
 import socket, sys
@@ -46,7 +48,7 @@ class Moves:
 def measure(runs: int, gap_s: float, *, by_port: bool = False) -> Moves:
     """Move between two networks `runs` times, with this gap without a network. `by_port`: the host has `roam_port`."""
     found = Moves([], [], [])
-    with _roaming("roam_port = 60001\n" if by_port else "") as (lab, session, forwarded):
+    with _roaming("roam_port = 60001\n" if by_port else "") as (lab, session, forwarded, _):
         here, there = "home", "cafe"
         for _ in range(runs):
             time.sleep(QUIET_S)
@@ -62,11 +64,52 @@ def measure(runs: int, gap_s: float, *, by_port: bool = False) -> Moves:
     return found
 
 
+def unplug(runs: int) -> Moves:
+    """Unplug the network in use `runs` times, while the host has a standby on the other one."""
+    found = Moves([], [], [])
+    with _roaming("standby = true\n", beside="cafe") as (lab, session, forwarded, agent):
+        for run in range(runs):
+            # A change of the configuration ends the pause between two standbys.
+            agent.configure(f"{_CONFIG}standby = true\nreap = {str(run % 2 == 0).lower()}\n")
+            wait_for(lambda: _has_standby(agent), "a standby")
+            time.sleep(QUIET_S)
+            here = "home" if _interface(agent) == _CABLE else "cafe"
+            interface = _CABLE if here == "home" else _RADIO
+            t0 = lab.link_down(interface)
+            for child in (session, forwarded):
+                _type(child)
+            found.session_s.append(_answer(session) - t0)
+            found.forwarded_s.append(_answer(forwarded) - t0)
+            lab.leave(here)  # a cold ssh would try the routes of the unplugged network
+            began = time.monotonic()
+            lab.laptop.check(["ssh", "-S", "none", HOST, "echo"])
+            found.cold_s.append(time.monotonic() - began)
+            wait_for(lambda gone=interface: _interface(agent) != gone, "the standby is in place")
+            lab.join(here, interface=interface)
+    return found
+
+
+def _has_standby(agent: Agent) -> bool:
+    return bool((agent.listed_host(HOST)["standby"] or {}).get("ready"))
+
+
+def _interface(agent: Agent) -> str | None:
+    found: str | None = agent.listed_host(HOST)["interface"]
+    return found
+
+
 @contextlib.contextmanager
-def _roaming(more: str) -> Iterator[tuple[Lab, subprocess.Popen[str], subprocess.Popen[str]]]:
-    """Yield a laboratory, a session of a host that roams, and a connection through a forward of that host."""
+def _roaming(
+    more: str, *, beside: str | None = None
+) -> Iterator[tuple[Lab, subprocess.Popen[str], subprocess.Popen[str], Agent]]:
+    """Yield a laboratory, a session of a host that roams, and a connection through a forward of that host.
+
+    `beside`: the laptop is also in this network, by another interface.
+    """
     with Lab(rtt_ms=RTT_MS) as lab, Agent(lab) as agent:
-        lab.join("home")
+        lab.join("home", interface=_RADIO if beside is None else _CABLE)
+        if beside is not None:
+            lab.join(beside, interface=_RADIO)
         lab.sshd()
         lab.echo(8000)
         lab.ssh_config({HOST: {"HostName": SERVER, "ControlPath": "~/.ssh/cm-%C"}})
@@ -80,7 +123,7 @@ def _roaming(more: str) -> Iterator[tuple[Lab, subprocess.Popen[str], subprocess
         for child in (session, forwarded):
             _type(child)
             _answer(child)
-        yield lab, session, forwarded
+        yield lab, session, forwarded, agent
 
 
 def _type(child: subprocess.Popen[str]) -> None:
