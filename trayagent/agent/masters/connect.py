@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -50,6 +51,7 @@ from trayagent.ssh.master.master_command_line import PERSIST_UNSET
 from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import owner_of
 from trayagent.ssh.os.process import read
+from trayagent.ssh.remote import run_script
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +171,8 @@ class MasterConnector:
             kind = self._login_kind(master, host)
             key = master.host_key
             self._shell.post(AttemptReady(time.monotonic(), action.name, action.attempt, master, kind, key))
+            if action.interface is not None and host.roaming is not None:
+                await _send_at_once(master)
 
     def _login_kind(self, master: Master, host: Host) -> LoginKind:
         if host.resolved is None:
@@ -292,6 +296,15 @@ class MasterConnector:
         self._shell.post(
             AttemptFailed(time.monotonic(), action.name, action.attempt, failure, jitter(), host_key)
         )
+
+
+async def _send_at_once(master: Master) -> None:
+    """Make sshd send small packets at once, so that a spare master needs one round trip less when it is used.
+
+    sshd sets TCP_NODELAY at the first session (session.c, do_exec), and a spare master has none.
+    """
+    with contextlib.suppress(TrayagentError, OSError):
+        await run_script.run(master.control_path, "true")
 
 
 def jitter() -> float:
