@@ -205,7 +205,10 @@ def test_the_old_master_answers_and_stays(story: Story) -> None:
     """If the old outer master answers after all, it stays, gets the sessions back, and the spare one stays spare."""
     outer, spare = roaming(story)
     story.network(BOTH.down("eth0"))
+    story.after(0.1)
     attached(story, spare)
+    (moved,) = story.told("moved")
+    assert moved.details["took_ms"] == 100.0
     story.forget()
     story.network(BOTH)
     story.after(0.05)

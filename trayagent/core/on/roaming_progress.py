@@ -221,9 +221,9 @@ def port_failed(context: Context, event: RoamingPortFailed) -> None:
 
 def _took_ms(host: Host, before: Roaming, now: float) -> float | None:
     """Return how long the sessions had no link, in milliseconds, None if it is unknown."""
-    since = next(
-        (at for at in (before.moving_since, host.outage.began_at, before.away_since) if at is not None), None
-    )
+    asked_at = host.standby.asked_at  # without a route, nothing else shows when the path was lost
+    times = (before.moving_since, host.outage.began_at, before.away_since, asked_at)
+    since = next((at for at in times if at is not None), None)
     return round((now - since) * 1e3, 1) if since is not None else None
 
 
