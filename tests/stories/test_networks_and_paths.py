@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.stories.scenes import CABLE, CAFE, HOME, HOME_6, VPN, lan, tunnel
+from tests.stories.scenes import CABLE, CAFE, HOME, HOME_6, NOTHING, VPN, lan, tunnel
 from tests.stories.teller import Story
 from trayagent.core.facts.actions import Dial, SendProbe, TakeOver
 from trayagent.core.facts.network import Touched
@@ -205,6 +205,24 @@ def test_a_path_returned_if_the_network_of_its_address_did(story: Story) -> None
     story.after(5)
     assert not story.did(TakeOver)
     story.after(2.3).answered("web")
+    assert story.shown("web") == "connected"
+
+
+def test_a_path_returns_again_although_the_probe_was_sent_on_it(story: Story) -> None:
+    """The laptop leaves home twice, and the probe is sent at home in between. TCP backed off during the second stay."""
+    elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
+    moved = Touched(links=frozenset({"wlan0"}))
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    story.after(1).network(HOME)
+    assert len(story.did(SendProbe)) == 1
+    story.after(0.1).network(elsewhere, moved)
+    story.after(4).network(HOME, moved)
+    story.due["web"] = story.t + 8
+    story.after(0.8).ready("web")
+    story.after(7)
+    assert not story.did(TakeOver)
+    story.after(0.3).answered("web")
     assert story.shown("web") == "connected"
 
 

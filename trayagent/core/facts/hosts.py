@@ -309,14 +309,17 @@ class Host(Struct, frozen=True):
 
     @property
     def returned(self) -> bool:
-        """Whether the master is back on the path where it was last alive, but may have been probed over another one.
+        """Whether the master is back on the path where it was last alive, but its probe may have been sent elsewhere.
+
+        The kernel may also have sent the probe again elsewhere, if the laptop left the path and came back since.
 
         If the gateway was not resolved at one of these times, another network may have the same addresses.
         """
         here, over = self.path_here, self.doubt.probe.sent_over if self.doubt.probe is not None else None
         if here is None or over is None or self.doubt.left is None:
             return False
-        return here.same(self.doubt.left) and not here.certainly_same(over)
+        strayed = self.doubt.probe is not None and self.doubt.probe.strayed
+        return here.same(self.doubt.left) and (strayed or not here.certainly_same(over))
 
     @property
     def masters(self) -> tuple[Master, ...]:

@@ -10,7 +10,7 @@ from trayagent.core.facts.attempt import Retry
 from trayagent.core.facts.events import NetworkRead, Started, Woke
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.masters import MasterPath
+from trayagent.core.facts.masters import MasterPath, PathHere
 from trayagent.core.facts.network import Network, Touched
 from trayagent.core.facts.state import Past
 from trayagent.core.network_changes import NetworkDelta, compare, current_path, master_network, path_change
@@ -86,6 +86,10 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     # A master's first path counts as a change only if that path is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
     left = host.path_here if changed and not host.suspect else host.doubt.left
+    probe = host.doubt.probe
+    if changed and probe is not None and probe.sent_over is not None:
+        here = PathHere(path, network)
+        probe = replace(probe, strayed=probe.strayed or not here.certainly_same(probe.sent_over))
     address_usable_now = host.path is not None and host.path.tentative and not path.tentative
     host = context.put(
         host,
@@ -94,7 +98,7 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
             host.doubt,
             left=left,
             # Repeat a probe that was sent while the address was tentative, because the kernel did not send it.
-            probe=None if address_usable_now else host.doubt.probe,
+            probe=None if address_usable_now else probe,
             changed_at=now if changed else host.doubt.changed_at,
             wary_at=now if wary and path.present else host.doubt.wary_at,
             gone_at=None if path.present else (host.doubt.gone_at if host.doubt.gone_at is not None else now),
