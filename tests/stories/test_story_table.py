@@ -20,6 +20,7 @@ from tests.stories.teller import ALWAYS, ON_USE, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
+from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.network import Touched
 
 
@@ -125,6 +126,27 @@ def test_row_2_the_timer_counts_time_awake(story: Story) -> None:
                 web: row 2 end
             kill web pid=101
     """)
+
+
+def test_row_2_a_network_that_is_not_allowed_ends_no_master_with_a_route(story: Story) -> None:
+    """`networks` forbids new logins here, but the connection that the user made here has its route."""
+    story.connected(scene=HOME.named("Home"), wish=Wish(listed=True, connect="always", networks=("Work",)))
+    story.after(60).network(HOME.named("Home").down("wlan0"))
+    story.after(0.5).network(HOME.named("Home"))
+    story.after(1200)
+    assert not story.did(Kill)
+
+
+def test_row_2_a_master_that_hears_from_its_server_is_not_offline(story: Story) -> None:
+    """A rule of the kernel may route the connection although no table has a route. Data from the server shows that."""
+    story.connected(scene=HOME)
+    story.after(60).network(NOTHING)
+    for _ in range(3):
+        story.heard["web"] = story.t + 300
+        story.after(500)
+    assert not story.did(Kill)
+    story.after(900)
+    assert story.did(Kill)
 
 
 def test_row_2_its_own_network_in_time_keeps_it(story: Story) -> None:

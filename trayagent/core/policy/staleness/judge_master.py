@@ -20,7 +20,13 @@ from trayagent.core.policy.staleness.judge_control import control_of, stale_or_w
 from trayagent.core.policy.staleness.judge_lost_address import judge_lost_address
 from trayagent.core.policy.staleness.positive_control import is_positive
 from trayagent.core.policy.staleness.silence_limits import kept_offline_until
-from trayagent.core.policy.staleness.verdict import Verdict, control_queued, living_master, sooner
+from trayagent.core.policy.staleness.verdict import (
+    Verdict,
+    control_queued,
+    living_master,
+    observed_since,
+    sooner,
+)
 
 
 def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
@@ -110,13 +116,27 @@ def _may_last(carrier: Host, state: State, now: float) -> bool:
     return judge(carrier, state, admission(carrier, state), now).queued
 
 
+def _has_route(host: Host, admitted: Admission) -> bool:
+    """Report whether the master's own connection has a route, although a new login is not allowed here."""
+    path = host.path
+    if path is None or admitted.route is None:
+        return False
+    return path.present and path.carrier and path.egress is not None and not path.source_differs
+
+
 def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
+    """Row 2: end the master if it has had no route for `keep_while_offline`, and no data came meanwhile."""
     if host.draining is not None:
         return Verdict(2, "offline", admitted.evidence)  # the draining master's sessions wait for the network
     since = host.outage.offline_since if host.outage.offline_since is not None else now
     end_at = kept_offline_until(since, state)
-    if now >= end_at and admitted.unidentified:
+    if now >= end_at and (admitted.unidentified or _has_route(host, admitted)):
         return Verdict(2, "offline", admitted.evidence)  # the laptop may be on the master's own network
+    seen = host.doubt.observed
+    heard_at = seen.heard_at if seen is not None and seen.heard_at is not None else since
+    end_at = max(end_at, kept_offline_until(heard_at, state))
+    if now >= end_at and not observed_since(host, end_at):
+        return Verdict(2, "observe", admitted.evidence)
     if now >= end_at:
         return Verdict(2, "end", admitted.evidence.plus(offline_s=f"{now - since:.0f}"))
     return Verdict(2, "offline", admitted.evidence, check_at=end_at)
