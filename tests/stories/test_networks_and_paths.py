@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.stories.scenes import CABLE, CAFE, HOME, HOME_6, NOTHING, VPN, lan, tunnel
 from tests.stories.teller import Story
 from trayagent.core.facts.actions import Dial, SendProbe, TakeOver
@@ -208,8 +210,12 @@ def test_a_path_returned_if_the_network_of_its_address_did(story: Story) -> None
     assert story.shown("web") == "connected"
 
 
-def test_a_path_returns_again_although_the_probe_was_sent_on_it(story: Story) -> None:
-    """The laptop leaves home twice, and the probe is sent at home in between. TCP backed off during the second stay."""
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_a_path_returns_again_although_the_probe_was_sent_on_it(story: Story, acknowledged: bool) -> None:
+    """The laptop leaves home twice, and TCP backs off during the second stay.
+
+    The probe is sent at home in between, or at the end because the first one was acknowledged.
+    """
     elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
     moved = Touched(links=frozenset({"wlan0"}))
     story.connected(scene=HOME)
@@ -218,9 +224,14 @@ def test_a_path_returns_again_although_the_probe_was_sent_on_it(story: Story) ->
     assert len(story.did(SendProbe)) == 1
     story.after(0.1).network(elsewhere, moved)
     story.after(4).network(HOME, moved)
+    if acknowledged:
+        story.acked["web"] = 1
+    story.forget()
     story.due["web"] = story.t + 8
-    story.after(0.8).ready("web")
-    story.after(7)
+    story.after(0.6).acked.clear()
+    assert acknowledged == bool(story.did(SendProbe))
+    story.after(0.6).ready("web")
+    story.after(6.6)
     assert not story.did(TakeOver)
     story.after(0.3).answered("web")
     assert story.shown("web") == "connected"

@@ -126,6 +126,9 @@ class Doubt(Struct, frozen=True):
     wary_at: float = NEVER  # when the machine woke or the tunnel's underlay changed: a control comes first
     gone_at: float | None = None  # since when the local address has been missing
     left: PathHere | None = None  # the path on which the master was last alive, once the path has changed
+    # Since then the master was on another path, or on one whose gateway was not resolved: perhaps another network with
+    # the same addresses.
+    strayed: bool = False
     proof_at: float = NEVER  # when the master last gave a proof of life
     probe: Probe | None = None
     observed: Observation | None = None
@@ -309,17 +312,9 @@ class Host(Struct, frozen=True):
 
     @property
     def returned(self) -> bool:
-        """Whether the master is back on the path where it was last alive, but its probe may have been sent elsewhere.
-
-        The kernel may also have sent the probe again elsewhere, if the laptop left the path and came back since.
-
-        If the gateway was not resolved at one of these times, another network may have the same addresses.
-        """
-        here, over = self.path_here, self.doubt.probe.sent_over if self.doubt.probe is not None else None
-        if here is None or over is None or self.doubt.left is None:
-            return False
-        strayed = self.doubt.probe is not None and self.doubt.probe.strayed
-        return here.same(self.doubt.left) and (strayed or not here.certainly_same(over))
+        """Whether the master is back on the path where it was last alive, and was on another one meanwhile."""
+        here, left = self.path_here, self.doubt.left
+        return here is not None and left is not None and self.doubt.strayed and here.same(left)
 
     @property
     def masters(self) -> tuple[Master, ...]:

@@ -117,19 +117,16 @@ class PathHere(Struct, frozen=True):
 class Probe(Struct, frozen=True):
     """A probe on its way through the old connection. There is at most one at a time.
 
-    `sent_over` is the path on which it was sent. `strayed`: the laptop may have left that path since. `again`: the
-    agent got no answer and sent a second, different probe. `acked` counts the bytes that were sent after it and are
-    acknowledged. `moved_at` is when that number last rose.
-    `drained_at` is when everything that was queued before the probe was acknowledged.
+    `again`: the agent got no answer and sent a second, different probe. `acked` counts the bytes that were sent after
+    it and are acknowledged. `moved_at` is when that number last rose. `drained_at` is when everything that was queued
+    before the probe was acknowledged.
     """
 
     sent_at: float
-    sent_over: PathHere | None = None
     acked: int = 0
     moved_at: float | None = None
     drained_at: float | None = None
     again: bool = False
-    strayed: bool = False
 
 
 class Observation(Struct, frozen=True):

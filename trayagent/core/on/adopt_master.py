@@ -39,6 +39,7 @@ def install(context: Context, host: Host, master: Master, *, proven: bool, survi
             kernel_move=None,
             wary_at=NEVER,
             left=None,
+            strayed=False,
             proof_at=now if proven else NEVER,
             changed_at=NEVER if proven else now,
         ),

@@ -76,6 +76,7 @@ def _moved(context: Context, host: Host, event: Observed) -> None:
             host.doubt,
             gone_at=None,
             left=None,
+            strayed=False,
             changed_at=context.now,
             probe=None,
             observed=None,

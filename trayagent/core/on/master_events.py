@@ -260,7 +260,9 @@ def _alive(context: Context, host: Host, evidence: Evidence) -> None:
     refused = host.retry.kind in REFUSED_KINDS and host.retry.proven
     host = context.put(
         host,
-        doubt=replace(host.doubt, proof_at=context.now, left=None, probe=None, kernel_move=None),
+        doubt=replace(
+            host.doubt, proof_at=context.now, left=None, strayed=False, probe=None, kernel_move=None
+        ),
         problem=host.problem if refused else None,
         lost=False,
         retry=host.retry if refused else after_success(host.retry, context.now),

@@ -86,10 +86,9 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     # A master's first path counts as a change only if that path is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
     left = host.path_here if changed and not host.suspect else host.doubt.left
-    probe = host.doubt.probe
-    if changed and probe is not None and probe.sent_over is not None:
-        here = PathHere(path, network)
-        probe = replace(probe, strayed=probe.strayed or not here.certainly_same(probe.sent_over))
+    strayed = left is not None and host.suspect and host.doubt.strayed
+    if changed and left is not None:
+        strayed = strayed or not PathHere(path, network).certainly_same(left)
     address_usable_now = host.path is not None and host.path.tentative and not path.tentative
     host = context.put(
         host,
@@ -97,8 +96,9 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
         doubt=replace(
             host.doubt,
             left=left,
+            strayed=strayed,
             # Repeat a probe that was sent while the address was tentative, because the kernel did not send it.
-            probe=None if address_usable_now else probe,
+            probe=None if address_usable_now else host.doubt.probe,
             changed_at=now if changed else host.doubt.changed_at,
             wary_at=now if wary and path.present else host.doubt.wary_at,
             gone_at=None if path.present else (host.doubt.gone_at if host.doubt.gone_at is not None else now),

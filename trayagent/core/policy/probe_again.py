@@ -36,7 +36,7 @@ def probe_again(context: Context, host: Host, *, older_s: float = PROBE_ON_VIEW_
     quiet = context.state.paused(host, now) or host.wish.connect == "never"
     if quiet or now - host.doubt.proof_at < older_s or not admission(host, context.state).open:
         return
-    context.put(host, doubt=replace(host.doubt, probe=Probe(now, host.path_here), observed=None))
+    context.put(host, doubt=replace(host.doubt, probe=Probe(now), observed=None))
     context.do(SendProbe(host.name, host.master))
 
 

@@ -109,9 +109,7 @@ def _check_banner(
 def _probe_old(context: Context, host: Host, master: Master) -> Host:
     """Probe the old master before the user's new master replaces it. If it answers, its sessions can continue."""
     context.do(SendProbe(host.name, master))
-    return context.put(
-        host, doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None)
-    )
+    return context.put(host, doubt=replace(host.doubt, probe=Probe(context.now), observed=None))
 
 
 def _beside_old(
@@ -235,7 +233,7 @@ def _probe(
         control = replace(control, grace_until=None, graces=0)
     context.put(
         host,
-        doubt=replace(host.doubt, probe=Probe(context.now, host.path_here), observed=None),
+        doubt=replace(host.doubt, probe=Probe(context.now), observed=None),
         attempt=control,
     )
     return None
