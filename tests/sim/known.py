@@ -551,4 +551,10 @@ KNOWN: dict[str, History] = {
         0.004,
         ((0.0, "login", "nas"), (20.0, "plug", "cafe"), (94.0, "look", "")),
     ),
+    # A master had a route on a network that forbade new logins. As soon as it lost the route, its time was over.
+    "offline only since the route is gone": (
+        ("nas",),
+        0.3,
+        ((0.0, "sleep", "twin_nat"), (700.0, "sleep", "cafe")),
+    ),
 }

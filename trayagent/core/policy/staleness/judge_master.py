@@ -129,6 +129,8 @@ def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdi
     if host.draining is not None:
         return Verdict(2, "offline", admitted.evidence)  # the draining master's sessions wait for the network
     since = host.outage.offline_since if host.outage.offline_since is not None else now
+    # A connection that had a route until its path changed is offline only since then.
+    since = max(since, host.doubt.changed_at if host.doubt.gone_at is None else host.doubt.gone_at)
     end_at = kept_offline_until(since, state)
     if now >= end_at and (admitted.unidentified or _has_route(host, admitted)):
         return Verdict(2, "offline", admitted.evidence)  # the laptop may be on the master's own network
