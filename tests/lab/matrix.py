@@ -17,7 +17,7 @@ import pytest
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import UNAVAILABLE, Agent, Lab
-from trayagent.sandbox.agent import WAIT_S, Events
+from trayagent.sandbox.agent_events import WAIT_S, Events
 from trayagent.sandbox.network_map import SERVER
 
 HOST = "web01"

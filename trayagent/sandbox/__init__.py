@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trayagent.sandbox.agent import Agent, Events
+from trayagent.sandbox.agent import Agent
+from trayagent.sandbox.agent_events import Events
 from trayagent.sandbox.forward_stopwatch import Probe
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.lab_tools import other_ssh_programs

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.matrix import HARM, OPTIONS, alive, listener, until
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.agent import Events
+from trayagent.sandbox.agent_events import Events
 from trayagent.sandbox.network_map import INTERNAL, JUMP, OTHER, SERVER
 
 LISTED = ("db", "web", "inner", "carried")

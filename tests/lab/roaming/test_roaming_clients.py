@@ -17,7 +17,7 @@ import pytest
 from tests.lab.matrix import need, until
 from tests.lab.roaming.test_roaming_losses import HOST, roaming
 from trayagent.sandbox import Agent, Lab
-from trayagent.sandbox.agent import Events
+from trayagent.sandbox.agent_events import Events
 from trayagent.sandbox.lab_tools import search_path
 from trayagent.sandbox.terminal import Terminal
 

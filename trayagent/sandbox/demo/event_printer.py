@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from trayagent.sandbox.agent import Events
+from trayagent.sandbox.agent_events import Events
 from trayagent.sandbox.demo import event_words
 from trayagent.sandbox.demo.screen import Screen
 

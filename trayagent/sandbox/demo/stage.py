@@ -13,7 +13,8 @@ from typing import Self
 
 from trayagent.errors import TrayagentError
 from trayagent.sandbox import network_map as plan
-from trayagent.sandbox.agent import Agent, Events
+from trayagent.sandbox.agent import Agent
+from trayagent.sandbox.agent_events import Events
 from trayagent.sandbox.demo.stopwatch import Stopwatch
 from trayagent.sandbox.lab import Lab
 from trayagent.sandbox.lab_tools import REQUIRED, how_to_install, search_path, tool
