@@ -8,8 +8,8 @@ from typing import Any
 
 from trayagent.agent.event_loop import Shell
 from trayagent.agent.state.resolve_when_needed import Resolver
-from trayagent.config.dotted_key import dotted
 from trayagent.core.facts.hosts import Host
+from trayagent.dotted_key import dotted
 from trayagent.errors import TrayagentError
 
 _BY_CONNECTION = {"status", "watch", "why", "attached", "reconnect", "disconnect", "pause", "resume"}

@@ -72,8 +72,8 @@ def _require_known(name: str, file_paths: FilePaths) -> None:
     """Raise TrayagentError if neither the configuration nor ssh_config nor the agent knows the host."""
     from difflib import get_close_matches
 
-    from trayagent.config.dotted_key import dotted
     from trayagent.config.load_file import load
+    from trayagent.dotted_key import dotted
     from trayagent.ssh.ssh_config_text import aliases, host_patterns, is_named
 
     hosts = load(file_paths.config_file).hosts

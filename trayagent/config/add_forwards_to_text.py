@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from trayagent.config.dotted_key import dotted
 from trayagent.core.facts.forwards import ForwardKind
+from trayagent.dotted_key import dotted
 
 NEW_HOST = 'connect = "on-use"'
 """If a host gets a table only for its forwards, the agent must not connect it more often than before."""

@@ -8,10 +8,10 @@ import tomllib
 from pathlib import Path
 
 from trayagent.config.add_forwards_to_text import Added, CannotEdit, with_forwards
-from trayagent.config.dotted_key import dotted
 from trayagent.config.errors import ConfigError
 from trayagent.config.load_file import check, read_text
 from trayagent.core.facts.forward_spec import parse
+from trayagent.dotted_key import dotted
 
 _NEW_FILE = 0o600
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from trayagent.config import untrusted_files, value_checks
-from trayagent.config.dotted_key import dotted
 from trayagent.config.errors import ConfigError, WrongKey
 from trayagent.config.model import EVENTS, Agent, Command, Config, Host, Vpn
 from trayagent.config.parse_tables import read_table, read_value, require_table
 from trayagent.config.unknown_keys_and_choices import did_you_mean, unknown_key
 from trayagent.core.facts.forwards import Forward
+from trayagent.dotted_key import dotted
 
 LONGEST_BYTES = 1 << 20
 """A thousand times a long configuration. A larger file is no configuration."""

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from trayagent.config.dotted_key import dotted
 from trayagent.config.errors import WrongKey
 from trayagent.config.unknown_keys_and_choices import expectation, require_choice, unknown_key
+from trayagent.dotted_key import dotted
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from trayagent.config.dotted_key import dotted
 from trayagent.config.errors import WrongKey
+from trayagent.dotted_key import dotted
 
 
 def unknown_key(at: str, name: str, known: Iterable[str]) -> WrongKey:

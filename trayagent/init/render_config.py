@@ -6,8 +6,8 @@ import json
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from trayagent.config.dotted_key import dotted
 from trayagent.core.facts.forwards import ForwardKind
+from trayagent.dotted_key import dotted
 from trayagent.init.propose_hosts import HostProposal, option
 from trayagent.presentation.text import clean
 
