@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -141,6 +142,16 @@ def test_the_deciding_packages_do_no_io(path: Path) -> None:
         return  # exceptions: the thin asyncio client, and the check of its peer
     bad = {m.split(".")[0] for m, _ in imports(path)} & NO_IO
     assert not bad, f"{path.relative_to(ROOT)} imports {bad}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if not p.is_relative_to(ROOT / "sandbox")],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_each_table_of_the_configuration_is_named_by_the_function_that_quotes(path: Path) -> None:
+    """No sentence fills a name into `[hosts.…]` itself: `[hosts.s3.lab]` would be another table than the host's."""
+    assert not re.search(r"\[(hosts|vpns|hooks)\.\W*\{", path.read_text())
 
 
 # Each folder of the agent may import the folders before it. Modules outside the folders may import all folders, or

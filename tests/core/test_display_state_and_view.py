@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from math import inf
 from typing import Any
 
@@ -10,7 +12,7 @@ from msgspec.structs import replace
 
 from tests.stories.scenes import CAFE, HOME, NOTHING, VPN
 from tests.stories.teller import ALWAYS, ON_USE, Story
-from trayagent.core.display_state import STATE_OF, display_state
+from trayagent.core.display_state import STATE_OF, display_problem, display_state
 from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
@@ -18,7 +20,7 @@ from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.attempt import Retry
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.forward_spec import parse
-from trayagent.core.facts.hosts import ForwardState
+from trayagent.core.facts.hosts import ForwardState, Wish
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.problems import CODES, Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S, UNAUTHENTICATED_IN_ALL
@@ -110,6 +112,19 @@ def test_a_problem_of_the_admission_check_ends_with_its_cause(story: Story) -> N
     story.network(HOME + VPN)
     assert story.shown("web") in {"checking", "connecting"}
     assert story.problem("web") is None
+
+
+def test_a_hint_names_the_table_of_a_host_whose_name_has_dots(story: Story) -> None:
+    """A hint that names a host's table quotes the name, so that the hint's table is this host's."""
+    name = "s3.lab"
+    story.configured(wishes={name: Wish(listed=True, connect="always", networks=("Office",))})
+    story.resolved(name)
+    story.network(HOME)
+    problem = display_problem(story.state.hosts[name], story.state, story.t)
+    assert problem is not None
+    table = re.search(r"\[.*\]", problem.hint)
+    assert table is not None
+    assert tomllib.loads(table[0]) == {"hosts": {name: {}}}
 
 
 def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:

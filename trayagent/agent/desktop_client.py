@@ -13,6 +13,7 @@ from trayagent.agent.state.desktop_environment import session
 from trayagent.core.facts.events import SignInFailed
 from trayagent.core.facts.user_events import UserViewedStatus
 from trayagent.core.vpn_state import vpn_display_state
+from trayagent.dotted_key import dotted
 from trayagent.errors import TrayagentError
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class DeskDoor:
         described = self._configuration.config.vpns.get(vpn)
         manager = next((s for s in self._network.sources if isinstance(s, NetworkManager)), None)
         if described is None or described.networkmanager is None or manager is None:
-            hint = f'Set sign_in or networkmanager in [vpns."{vpn}"]'
+            table = dotted("vpns", vpn)
+            hint = f"Set sign_in or networkmanager in [{table}]"
             raise TrayagentError(f"No sign-in is configured for {vpn}.", hint=hint)
         restart = vpn_display_state(self._shell.state, vpn, time.monotonic()) == "needs-sign-in"
         await manager.activate(described.networkmanager, restart=restart)

@@ -6,6 +6,7 @@ import secrets
 
 from trayagent.attach import remote_command as far_command
 from trayagent.config import load_file, value_checks
+from trayagent.dotted_key import dotted
 from trayagent.errors import TrayagentError
 from trayagent.presentation.translation import _
 
@@ -39,7 +40,8 @@ class Session:
             kind = "tmux"
         if isinstance(kind, tuple) and name is not None:
             what = f"The session of {host} is the command {' '.join(kind)}: it takes no name."
-            hint = f'Leave {name} out, or set [hosts.{host}] session to "tmux" or "screen".'
+            table = dotted("hosts", host)
+            hint = f'Leave {name} out, or set [{table}] session to "tmux" or "screen".'
             raise TrayagentError(what, code="session-name", hint=hint)
         self.host = host
         self._kind = kind

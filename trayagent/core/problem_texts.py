@@ -10,6 +10,7 @@ from trayagent.core.facts.problems import Code, Problem
 from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, REFUSED_MAX, REFUSED_WINDOW_S
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.logins.login_waits import Wait
+from trayagent.dotted_key import dotted
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The error numbers of a full file system and of a used-up quota."""
@@ -23,7 +24,8 @@ def admission_problem(host: Host, admitted: Admission) -> Problem:
             title = f"VPN {vpn} asks you to sign in" if admitted.needs_sign_in else f"VPN {vpn} is down"
             return Problem("vpn-down", title, f"{host.name} connects when {vpn} is up")
         case "network-not-allowed":
-            hint = f"See networks in [hosts.{host.name}]. To connect anyway: trayagent reconnect {host.name}"
+            table = dotted("hosts", host.name)
+            hint = f"See networks in [{table}]. To connect anyway: trayagent reconnect {host.name}"
             return Problem("network-not-allowed", f"{host.name} may not be connected on this network", hint)
         case "not-here":
             hint = f"To connect anyway: trayagent reconnect {host.name}. Safe only with StrictHostKeyChecking yes"

@@ -10,6 +10,7 @@ from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.resolved import Resolved
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case, shown, spoken
+from trayagent.dotted_key import dotted
 
 
 async def check(case: Case) -> Iterable[Finding]:
@@ -53,7 +54,7 @@ def _doubled(case: Case, name: str, host: Host, resolved: Resolved) -> list[Find
     remedy = f"Remove them from {case.ssh_config}; {file} has them already."
     if missing:
         remedy = f"Remove them from {case.ssh_config}, and add them for the agent to {file}:"
-    lines = (f"[hosts.{name}]", *_keys(host, missing)) if missing else ()
+    lines = (f"[{dotted('hosts', name)}]", *_keys(host, missing)) if missing else ()
     return [advice("forwards-in-ssh-config", title, why, remedy, *lines, host=name)]
 
 

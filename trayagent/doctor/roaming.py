@@ -14,6 +14,7 @@ from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.servers import ANSWER_WITHIN_S, BEGIN_S, SSHD_FILES
+from trayagent.dotted_key import dotted
 from trayagent.ssh.mux.errors import MuxError
 from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.quote_script import quoted
@@ -238,4 +239,4 @@ def _cannot(name: str, reason: str, code: str, remedy: str) -> Finding:
 
 
 def _or_turn_off(name: str, remedy: str) -> tuple[str, str, str]:
-    return (f"{remedy}, or set in the configuration:", f"[hosts.{name}]", "roam = false")
+    return (f"{remedy}, or set in the configuration:", f"[{dotted('hosts', name)}]", "roam = false")

@@ -18,6 +18,7 @@ from trayagent.doctor.deadlines import each
 from trayagent.doctor.findings import Finding, advice, ok
 from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.servers import ANSWER_WITHIN_S, BEGIN_S
+from trayagent.dotted_key import dotted
 from trayagent.ssh.mux.errors import MuxError
 from trayagent.ssh.remote import run_script
 from trayagent.ssh.remote.quote_script import quoted
@@ -140,9 +141,8 @@ def _judged(name: str, ports: str, port: int | None, *, reached: bool) -> Iterat
         first = int(ports.partition("-")[0])
         wider = f"{first}-{first + 99}" if first + 99 <= 65_535 else f"{first - 99}-{first}"
         remedy = "Each connection that roams needs a port of its own. Set a wider range:"
-        yield advice(
-            "roaming-port-taken", title, why, remedy, f"[hosts.{name}]", f'roam_port = "{wider}"', host=name
-        )
+        table = f"[{dotted('hosts', name)}]"
+        yield advice("roaming-port-taken", title, why, remedy, table, f'roam_port = "{wider}"', host=name)
     elif not reached:
         title = f"{name}: port {port} of its server does not answer on this network"
         why = "A firewall blocks it, at the server or on this network. Here, its sessions move over ssh."
@@ -157,6 +157,5 @@ def _judged(name: str, ports: str, port: int | None, *, reached: bool) -> Iterat
 def _indirect(name: str) -> Finding:
     title = f"{name}: its roam_port has no effect behind a jump host or a ProxyCommand"
     why = "The port needs a direct connection. Its sessions move over ssh."
-    return advice(
-        "roaming-port-indirect", title, why, "Remove it from the configuration:", f"[hosts.{name}]", host=name
-    )
+    table = f"[{dotted('hosts', name)}]"
+    return advice("roaming-port-indirect", title, why, "Remove it from the configuration:", table, host=name)

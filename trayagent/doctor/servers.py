@@ -12,6 +12,7 @@ from trayagent.doctor import mptcp
 from trayagent.doctor.deadlines import aside, each
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
+from trayagent.dotted_key import dotted
 from trayagent.net.choose_sources import read_once
 from trayagent.netlink.errors import NetlinkError
 from trayagent.ssh.mux.errors import MuxError, Refused
@@ -207,7 +208,6 @@ def _no_shell(name: str, host: Host, resolved: Resolved, *, by_agent: bool) -> l
         title = f"{name}: its account runs no commands"
         why = "The host works anyway. With the following line, the agent does not try to run a command."
         remedy = "Add to the configuration:"
-        return [
-            advice("far-side-no-shell", title, why, remedy, f"[hosts.{name}]", 'probe = "forward"', host=name)
-        ]
+        table = f"[{dotted('hosts', name)}]"
+        return [advice("far-side-no-shell", title, why, remedy, table, 'probe = "forward"', host=name)]
     return [ok(f"{name}: a forced command", host=name)]

@@ -10,6 +10,7 @@ from trayagent.config.model import Vpn
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
 from trayagent.doctor.system_bus import BusUnusableError, system_bus
+from trayagent.dotted_key import dotted
 from trayagent.errors import TrayagentError
 from trayagent.net.choose_sources import look
 from trayagent.net.vpn.networkmanager_activate import Profile, vpn_profiles
@@ -32,7 +33,7 @@ def _programs(vpns: dict[str, Vpn]) -> Iterator[Finding]:
             if vpn.networkmanager is None:
                 title = f"VPN {name}: the configuration does not say how to sign in"
                 why = "When it needs you to sign in, the menu and the notification have no button for that."
-                line = f'sign_in = ["…"]   # in [vpns.{name}]'
+                line = f'sign_in = ["…"]   # in [{dotted("vpns", name)}]'
                 yield advice("sign-in-none", title, why, "Add the program that connects it:", line)
         elif shutil.which(str(Path(vpn.sign_in[0]).expanduser())) is None:
             # Show only the program, because its arguments may hold a secret.
@@ -77,4 +78,5 @@ def _unknown(name: str, vpn: Vpn, profiles: list[Profile]) -> Finding:
         if vpn.interface is None
         else "“Sign in” cannot start it."
     )
-    return problem("vpn-unknown", title, why, f"Correct `networkmanager` in [vpns.{name}]. It has: {known}")
+    table = dotted("vpns", name)
+    return problem("vpn-unknown", title, why, f"Correct `networkmanager` in [{table}]. It has: {known}")
