@@ -85,12 +85,16 @@ def test_units_of_autossh_become_a_configuration_that_runs(lab: Lab) -> None:
 
 
 def test_what_runs_now_is_found(lab: Lab) -> None:
-    """`init` finds a running ssh tunnel, a background master and autossh, but not autossh's child separately."""
+    """`init` finds a running ssh tunnel, a background master and autossh, but not autossh's child separately.
+
+    autossh may run in the background: with -f it blanks that option in its command line.
+    """
     need(shutil.which("autossh"), "autossh")
     web01 = ["-o", "ControlPath=none", "web01"]
     lab.laptop.check(["ssh", "-fN", "-L", "9002:127.0.0.1:8000", *web01])
     lab.laptop.check(["ssh", "-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "web01", "true"])
     lab.laptop.popen(["autossh", "-M", "0", "-N", "-D", "9003", *web01], env={"AUTOSSH_GATETIME": "0"})
+    lab.laptop.check(["autossh", "-M", "0", "-f", "-NR", "9005:127.0.0.1:8000", *web01])
     loop = lab.laptop.popen(
         ["sh", "-c", "while :; do ssh -N -o ControlPath=none -L 9004:127.0.0.1:8000 web01; sleep 1; done"]
     )
@@ -101,13 +105,16 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
         done = agent.cli("init", "--print")
     assert done.returncode == 0, done.stderr
     assert 'connect = "always"' in done.stdout
-    assert 'local = ["9002:127.0.0.1:8000", "9004:127.0.0.1:8000"]\ndynamic = ["9003"]\n' in done.stdout
+    assert (
+        'local = ["9002:127.0.0.1:8000", "9004:127.0.0.1:8000"]\nremote = ["9005:127.0.0.1:8000"]\ndynamic = ["9003"]\n'
+        in done.stdout
+    )
     words = " ".join(line.removeprefix("# ") for line in done.stdout.splitlines())
     assert re.search(
         r"From (?=.*ssh with pid \d+)(?=.*autossh with pid \d+)(?=.*a master that runs on \S+)", words
     )
     kills = re.findall(r"(auto)?ssh with pid (\d+): kill (\d+)", done.stderr)
-    assert len(kills) == 2
+    assert len(kills) == 3
     assert all(named == killed for _, named, killed in kills)
     assert re.search(rf"of “sh -c while :; do ssh .* …” \(pid {loop.pid}\): kill {loop.pid} \d+", done.stderr)
     assert "AUTOSSH_GATETIME: " in done.stderr

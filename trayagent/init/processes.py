@@ -99,8 +99,11 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
 
 
 def _plain(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words, () if the process replaced them by a title (`ssh: PATH [mux]`)."""
-    return argv if argv and not argv[0].startswith("ssh: ") else ()
+    """Return the words, () if the process replaced them by a title (`ssh: PATH [mux]`).
+
+    Leave out empty words: autossh blanks the f of its options, and keeps the bytes.
+    """
+    return tuple(filter(None, argv)) if argv and not argv[0].startswith("ssh: ") else ()
 
 
 def _network(pid: int | str) -> str:
