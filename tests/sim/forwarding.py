@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 ASK_AGAIN_S = 1.0
+UNANSWERED_S = 10.0  # the agent waits so long for the server's answer about a remote forward
 FREED_S = 90.0  # after this time, the server notices that a lost connection is dead
 BY_HAND = Forward("local", End("", 9000), End("localhost", 90), "9000:localhost:90")
 _UNKNOWN = "127.0.0.1:7777"
@@ -40,7 +41,8 @@ class Forwarding:
     def ensure(self, action: a.EnsureForwards) -> None:
         """Carry out the agent's request for a master's forwards."""
         agent, pid = self._world.agent, action.master.pid
-        self._world.clock.after(self._world.net.rtt_s, lambda: self._round(action.name, pid, agent))
+        begun_at = self._world.clock.now
+        self._world.clock.after(self._world.net.rtt_s, lambda: self._round(action.name, pid, agent, begun_at))
 
     def close(self, pid: int, over: Connection | None) -> None:
         """Close all forwards of a master, because it ends or another one gets them. `over` is its connection.
@@ -96,27 +98,44 @@ class Forwarding:
         shown = {state.forward for state in host.forwards.states if state.state == "open"}
         assert wanted <= shown, says(name, f"forwards are shown as {host.forwards.states}")
 
-    def _round(self, name: str, pid: int, agent: int) -> None:
+    def _round(self, name: str, pid: int, agent: int, begun_at: float) -> None:
         world, host = self._world, self._world.state.hosts.get(name)
         master = host.forwarding_master if host is not None else None
         if agent != world.agent or host is None or master is None or not self._lives(pid, master.pid):
             return
         wanted, connection = wanted_forwards(host), self._connection(pid)
-        if connection is None or not (connection.carries or all(one.kind != "remote" for one in wanted)):
-            opening = tuple(ForwardState(forward) for forward in wanted)
-            world.post(e.ForwardsChanged(0, name, pid, opening, final=False))
-            world.clock.after(ASK_AGAIN_S, lambda: self._round(name, pid, agent))
-            return
-        states = tuple(self._opened(name, pid, forward, connection) for forward in wanted)
+        answers = connection if connection is not None and connection.carries else None
+        states = tuple(self._requested(name, pid, forward, answers) for forward in wanted)
         users = users_of_connection(pid, world.state.hosts)
         others = {one for user in users if user.name != name for one in wanted_forwards(user)}
         self.open[pid] = {state.forward for state in states if state.state == "open"} | (
             self.open[pid] & others
         )
-        world.post(e.ForwardsChanged(0, name, pid, states))
+        final = all(state.state != "opening" for state in states)
+        if not final and world.clock.now - begun_at >= UNANSWERED_S:
+            late = "the server did not answer"
+            states = tuple(
+                ForwardState(one.forward, "failed", error=late) if one.state == "opening" else one
+                for one in states
+            )
+            final = True
+        world.post(e.ForwardsChanged(0, name, pid, states, final=final))
+        if not final:
+            world.clock.after(ASK_AGAIN_S, lambda: self._round(name, pid, agent, begun_at))
 
-    def _opened(self, name: str, pid: int, forward: Forward, connection: Connection) -> ForwardState:
-        if forward.kind == "remote":
+    def _requested(
+        self, name: str, pid: int, forward: Forward, connection: Connection | None
+    ) -> ForwardState:
+        """Request a forward over this connection, None if the server does not answer.
+
+        A master answers at once if the forward is open already.
+        """
+        if forward.kind == "remote" and connection is None:
+            return ForwardState(forward, "open" if forward in self.open[pid] else "opening")
+        return self._opened(name, pid, forward, connection)
+
+    def _opened(self, name: str, pid: int, forward: Forward, connection: Connection | None) -> ForwardState:
+        if forward.kind == "remote" and connection is not None:
             return self._remotely(name, pid, forward, connection)
         if forward not in self.open[pid] and forward.listen.port in self.taken:
             if forward == BY_HAND:

@@ -557,4 +557,10 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "sleep", "twin_nat"), (700.0, "sleep", "cafe")),
     ),
+    # The server hangs while a remote forward is requested again, which the master confirms at once.
+    "forwards of a master whose server hangs": (
+        ("web",),
+        0.3,
+        ((0.0, "roam", ""), (90.0, "take path", "web"), (700.0, "agent restarts", ""), (0.3, "stuck", "web")),
+    ),
 }
