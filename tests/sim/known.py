@@ -557,6 +557,12 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "sleep", "twin_nat"), (700.0, "sleep", "cafe")),
     ),
+    # The first login was on a network that was never identified, so the host counted as one that was never reached.
+    "a key that ssh stored on an unidentified network": (
+        ("fresh",),
+        0.004,
+        ((0.0, "unresolved", "cable 100.0"), (0.0, "login given up", "fresh"), (0.6, "other node", "")),
+    ),
     # The server hangs while a remote forward is requested again, which the master confirms at once.
     "forwards of a master whose server hangs": (
         ("web",),

@@ -527,9 +527,15 @@ class World:
             role.hop(),
             varies=role.varies,
             lookups_allowed=lookups,
-            known_keys=role.known_keys,
+            known_keys=role.known_keys | self._learned_key(role),
             later_hops=role.later_hops(),
         )
+
+    def _learned_key(self, role: Role) -> frozenset[str]:
+        """Return the key that ssh stored in known_hosts at its first login, with StrictHostKeyChecking accept-new."""
+        learned = role.strict == "accept-new" and bool(self.rules.reached_at[role.name])
+        key = shown_key(role.machine, role.key_type) if learned else None
+        return frozenset() if key is None else frozenset({key})
 
     def _found(self, living: Living, *, fresh: bool, survivor: bool = False) -> None:
         role, flow = self.roles[living.host], living.connection.flow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.stories.scenes import CAFE, HOME, VPN, lan
-from tests.stories.teller import ON_USE, Story
+import pytest
+
+from tests.stories.scenes import CABLE, CAFE, HOME, NOTHING, VPN, lan
+from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, Story
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, ReadNetwork, SendProbe
 from trayagent.core.facts.network import Touched
@@ -91,3 +93,23 @@ def test_a_learned_vpn_does_not_hold_where_the_host_was_reached_directly_before_
     story.scene = HOME
     story.after(0.3)
     assert len(story.did(Dial, "db")) == 1
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_login_on_an_unidentified_network_makes_the_key_known(story: Story, reached: bool) -> None:
+    """With accept-new, ssh stored the key at the login, so the host needs no network where it was reached before.
+
+    The next agent reads the key in known_hosts.
+    """
+    if reached:
+        story.connected("nas", scene=CABLE.without_mac(), server=NAS, strict="accept-new")
+        story.after(60).network(NOTHING)
+        story.ended("nas", kind="died")
+    else:
+        story.known_keys["nas"] = [HOST_KEY]
+        story.configured(nas=ALWAYS)
+        story.resolved("nas", server=NAS, strict="accept-new")
+        story.started()
+    before = len(story.did(Dial, "nas"))
+    story.network(HOME)
+    assert len(story.did(Dial, "nas")) == before + 1

@@ -195,9 +195,12 @@ def strict(host: Host) -> bool:
     # `accept-new` protects only if ssh stores keys, and only after a first success, when the key is known.
     files = host.resolved.user_known_hosts
     forgets = bool(files) and _FORGETS.issuperset(files)
-    return checking in {"yes", "ask"} or (
-        checking == "accept-new" and bool(host.reached.networks) and not forgets
-    )
+    return checking in {"yes", "ask"} or (checking == "accept-new" and _key_is_known(host) and not forgets)
+
+
+def _key_is_known(host: Host) -> bool:
+    """Report whether ssh has stored a key of the host: the host was reached, perhaps on an unidentified network."""
+    return bool(host.reached.networks or host.reached.interfaces or host.known_keys)
 
 
 def needs_known_network(host: Host) -> bool:
