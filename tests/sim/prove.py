@@ -31,6 +31,7 @@ from tests.sim.histories import (
     history_of_requests,
     history_of_roaming,
     history_of_sessions,
+    history_of_standby,
     shortest,
 )
 from tests.sim.playing import play
@@ -38,7 +39,7 @@ from tests.sim.reached import Reached, as_map, reached_by
 
 _AT_A_TIME = 250
 _PRINT_S = 10.0
-# Five of twelve batches are of the general kind.
+# Five of thirteen batches are of the general kind.
 _KINDS: dict[str, Callable[[int], History]] = {
     "general": history,
     "processes": history_of_processes,
@@ -48,6 +49,7 @@ _KINDS: dict[str, Callable[[int], History]] = {
     "requests": history_of_requests,
     "nodes": history_of_nodes,
     "ports": history_of_ports,
+    "standby": history_of_standby,
 }
 _IN_TURN = (
     *("general",) * 3,
@@ -59,6 +61,7 @@ _IN_TURN = (
     "nodes",
     "roaming",
     "ports",
+    "standby",
 )
 
 

@@ -27,6 +27,7 @@ def test_batches_cover_all_kinds_and_no_seed_twice() -> None:
         "requests",
         "nodes",
         "ports",
+        "standby",
     }
 
 
