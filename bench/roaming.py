@@ -20,6 +20,8 @@ from trayagent.sandbox.roaming_relays import NearRelay, RoamingHost, wait_for
 HOST = "loop"
 ADDRESS, PORT = "127.0.0.1", 2222
 BYTES = 1_000_000_000  # at least 2 s, so that short disturbances do not decide a run
+LINE_RTT_MS = 50
+LINE_BYTES = 200_000_000  # plain ssh needs 6 s, because its window is 2 MiB
 KEYS = 300
 OUTER = ("-o", "Ciphers=^aes128-gcm@openssh.com", "-o", "Compression=no")
 INNER = ("-o", "Ciphers=^aes128-gcm@openssh.com")
@@ -58,16 +60,18 @@ class Pair:
 
 @contextlib.contextmanager
 def rig(
-    outer: tuple[str, ...] = OUTER, *, by_port: bool = False
+    outer: tuple[str, ...] = OUTER, *, by_port: bool = False, rtt_ms: float = 0.0
 ) -> Iterator[tuple[Lab, RoamingHost, list[str]]]:
-    """Yield a laboratory, a host that roams over loopback, and the command line of an ssh through a plain master.
+    """Yield a laboratory, a host that roams, and the command line of an ssh through a plain master.
 
-    `by_port`: its link is on a TCP port of the far relay.
+    `by_port`: its link is on a TCP port of the far relay. `rtt_ms`: the server is on another machine, at the end of a
+    line with this round trip. Without it, everything goes over loopback.
     """
-    with Lab() as lab:
+    with Lab(rtt_ms=rtt_ms) as lab:
         lab.join("home")
-        lab.sshd(ADDRESS, PORT, node=lab.laptop)
-        lab.ssh_config({HOST: {"HostName": ADDRESS, "Port": PORT}})
+        address, port = (SERVER, 22) if rtt_ms else (ADDRESS, PORT)
+        lab.sshd(address, port, node=None if rtt_ms else lab.laptop)
+        lab.ssh_config({HOST: {"HostName": address, "Port": port}})
         control = str(lab.files.runtime / "plain")
         plain = lab.laptop.popen(["ssh", "-M", "-N", "-S", control, HOST])
         wait_for(lambda: Path(control).exists(), "the plain master listens")
@@ -76,7 +80,7 @@ def rig(
             host.ports = str(LINK_PORT) if by_port else ""
             host.connect(direct=True)
             if by_port:
-                host.attach_port(ADDRESS, LINK_PORT)
+                host.attach_port(address, LINK_PORT)
             yield lab, host, ["ssh", "-S", control, "-o", "ControlMaster=no", HOST]
         near.close()
         plain.kill()
@@ -92,15 +96,21 @@ class Throughput:
 
 
 def throughput(
-    runs: int, direction: str, outer: tuple[str, ...] = OUTER, *, by_port: bool = False
+    runs: int,
+    direction: str,
+    outer: tuple[str, ...] = OUTER,
+    *,
+    by_port: bool = False,
+    line: bool = False,
 ) -> Throughput:
-    """Measure "up" or "down", with the link on a channel or a TCP port."""
+    """Measure "up" or "down", with the link on a channel or a TCP port, over loopback or a line."""
     pairs = [Pair([], []) for _ in range(3)]
-    with rig(outer, by_port=by_port) as (lab, host, plain):
+    size = LINE_BYTES if line else BYTES
+    with rig(outer, by_port=by_port, rtt_ms=LINE_RTT_MS if line else 0) as (lab, host, plain):
         for number in range(runs + 1):
             for words, ours in ((host.through(HOST), True), (plain, False)):
                 before = _cpu_s(lab)
-                rate = _megabytes_s(lab, words, direction)
+                rate = _megabytes_s(lab, words, direction, size)
                 used = [seconds - before.get(pid, 0.0) for pid, seconds in _cpu_s(lab).items()]
                 for pair, value in zip(pairs, (rate, sum(used), max(used)), strict=True):
                     if number:  # not counted, because the first run warms up
@@ -118,15 +128,15 @@ def _cpu_s(lab: Lab) -> dict[int, float]:
     return found
 
 
-def _megabytes_s(lab: Lab, words: list[str], direction: str) -> float:
-    far = f"head -c {BYTES} /dev/zero" if direction == "down" else "cat >/dev/null"
+def _megabytes_s(lab: Lab, words: list[str], direction: str, size: int) -> float:
+    far = f"head -c {size} /dev/zero" if direction == "down" else "cat >/dev/null"
     near = f"{' '.join(words)} '{far}'"
-    line = f"{near} >/dev/null" if direction == "down" else f"head -c {BYTES} /dev/zero | {near}"
+    line = f"{near} >/dev/null" if direction == "down" else f"head -c {size} /dev/zero | {near}"
     begin = time.monotonic()
     done = lab.laptop.run(["sh", "-c", line], deadline_s=300)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return BYTES / 1e6 / (time.monotonic() - begin)
+    return size / 1e6 / (time.monotonic() - begin)
 
 
 def keystrokes(runs: int) -> Pair:
