@@ -194,8 +194,8 @@ def port(runs: int) -> bool:
         slow |= median > moving.PORT_MEDIAN_GOAL or worst > moving.PORT_WORST_GOAL
     for line in (False, True):
         for direction in ("down", "up"):
-            found = roaming.throughput(runs, direction, by_port=True, line=line)
-            slow |= _is_slow(direction, found, roaming.PORT_GOAL, line=line)
+            rates = roaming.throughput(runs, direction, by_port=True, line=line)
+            slow |= _is_slow(direction, rates, roaming.PORT_GOAL, line=line)
     keys = roaming.keys_beside_strangers(runs)
     more_ms = statistics.median(keys.roaming) - statistics.median(keys.plain)
     say(
