@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cli.conftest import FakeAgent, forward, host
 from tests.cli.test_cli_status import on_a_terminal
 from trayagent import __version__
 from trayagent.cli import main
@@ -451,3 +452,25 @@ def test_keep_refuses_a_host_that_nothing_knows(run: Run, tmp_path: Path) -> Non
     assert "list the host in the configuration first: [hosts.nosuch]" in keep("nosuch").stderr
     assert config.read_text() == "[hosts.box]\n"
     assert [keep(name).returncode for name in ("web01", "db.example", "box")] == [0, 0, 0]
+
+
+def test_keep_names_the_forwards_whose_target_the_agent_cannot_read(run: Run, agent: FakeAgent) -> None:
+    """`keep HOST` writes what the agent learned. It says how to keep the rest, also if the agent learned nothing."""
+    unknown = {"unknown_listens": ["127.0.0.1:7003"], "ended_listens": ["[::1]:7004"]}
+    agent.view["hosts"] = [host("cluster", "connected", **unknown)]
+    done = run("keep", "cluster")
+    assert (done.returncode, done.stdout) == (1, "")
+    title = "The agent cannot read the targets of your forwards of cluster: 127.0.0.1:7003, [::1]:7004"
+    hint = "With its target: trayagent keep cluster -L 7003:TARGET:PORT, or -D 7003 for a SOCKS proxy"
+    assert done.stderr == f"trayagent: {title}\n  {hint}\n"
+    agent.view["hosts"][0]["forwards"] = [forward("local", "7001:box:80", "open") | {"by_hand": True}]
+    done = run("keep", "cluster")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("cluster: added -L 7001:box:80 in ")
+    assert [line.partition(" ")[2].split(" by hand")[0] for line in lines[1:2]] == [
+        "forwarded 127.0.0.1:7003"
+    ]
+    assert "trayagent keep cluster -L 7004:TARGET:PORT" in lines[2]
+    agent.view["hosts"] = [host("cluster", "connected")]
+    assert run("keep", "cluster").stderr.startswith("trayagent: You gave no forwards of cluster by hand.\n")

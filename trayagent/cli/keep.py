@@ -6,6 +6,7 @@ import argparse
 
 from trayagent.cli.output import print_line, request
 from trayagent.errors import TrayagentError
+from trayagent.presentation.by_hand import unknown_lines
 from trayagent.presentation.text import clean
 from trayagent.presentation.translation import _
 
@@ -51,13 +52,10 @@ def keep(args: argparse.Namespace) -> int:
     added: Added = {kind: list(dict.fromkeys(getattr(args, kind))) for kind in _FLAGS if getattr(args, kind)}
     if added:
         _require_known(args.host, file_paths)
-    added = added or _given(args.host)
+    views = [] if added else request("status", hosts=[args.host])["hosts"]
+    added = added or _given(views)
     if not added:
-        raise TrayagentError(
-            f"You gave no forwards of {args.host} by hand.",
-            code="nothing-to-keep",
-            hint=f"Give one: trayagent keep {args.host} -L 8080:localhost:80",
-        )
+        raise _nothing(args.host, views)
     path = file_paths.config_file
     changed = keep_forwards(path, args.host, added)
     words = ", ".join(f"{_FLAGS[kind]} {spec}" for kind, specs in added.items() for spec in specs)
@@ -65,6 +63,8 @@ def keep(args: argparse.Namespace) -> int:
     if not changed:
         wrote = _("{host}: already there: {forwards} in {file}")
     print_line(clean(wrote.format(host=args.host, forwards=words, file=path)))
+    for line in (line for host in views for line in unknown_lines(host)):
+        print_line(line)
     return 0
 
 
@@ -98,11 +98,25 @@ def _has_agent(name: str) -> bool:
         return False
 
 
-def _given(name: str) -> Added:
-    """Return the agent's list of the forwards that the user gave to ssh by hand for a host."""
+def _given(views: list[dict[str, Any]]) -> Added:
+    """Return the forwards that the user gave to ssh by hand, by their kind, from the agent's views of a host."""
     found: Added = {}
-    for host in request("status", hosts=[name])["hosts"]:
+    for host in views:
         for forward in host["forwards"]:
             if forward.get("by_hand"):
                 found.setdefault(forward["kind"], []).append(forward["spec"])
     return found
+
+
+def _nothing(host: str, views: list[dict[str, Any]]) -> TrayagentError:
+    """Return why there is no forward to write: the user gave none, or the agent cannot read their targets."""
+    keys = ("unknown_listens", "ended_listens")  # an older agent reports neither
+    listens = [listen for view in views for key in keys for listen in view.get(key, ())]
+    listed = ", ".join(listens)
+    title = f"You gave no forwards of {host} by hand."
+    hint = f"Give one: trayagent keep {host} -L 8080:localhost:80"
+    if listens:
+        port = listens[0].rpartition(":")[2]
+        title = f"The agent cannot read the targets of your forwards of {host}: {listed}"
+        hint = f"With its target: trayagent keep {host} -L {port}:TARGET:PORT, or -D {port} for a SOCKS proxy"
+    return TrayagentError(title, code="nothing-to-keep", hint=hint)
