@@ -159,9 +159,16 @@ def test_a_small_terminal_scrolls(terminal: Terminal) -> None:
     assert terminal.end() == 1
 
 
+@pytest.fixture
+def slow_crontab(home: Path) -> None:
+    """Let `init` take so long that it shows what it reads."""
+    (home / "bin" / "crontab").write_text("#!/bin/sh\nsleep 1.1\nexit 1\n")
+
+
+@pytest.mark.usefixtures("slow_crontab")
 @pytest.mark.parametrize("terminal", [("dumb", 80, 24)], indirect=True)
 def test_a_dumb_terminal_is_asked_line_by_line(terminal: Terminal, home: Path) -> None:
-    """The output is plain text, and an empty answer accepts the proposal."""
+    """The output is plain text, also that about the progress, and an empty answer accepts the proposal."""
     terminal.wait(r"\[a\] ")
     terminal.press("what\n")
     terminal.wait("Please answer")
@@ -169,5 +176,6 @@ def test_a_dumb_terminal_is_asked_line_by_line(terminal: Terminal, home: Path) -
     terminal.wait(r"dev .* \[u\] ")
     terminal.press("n\n")
     assert terminal.end() == 0
+    assert terminal.said.count("Reading ssh -G ") == 1
     assert "\x1b" not in terminal.said
     assert list(load(home / ".config/trayagent/config.toml").hosts) == ["pi"]

@@ -9,6 +9,7 @@ import sys
 import termios
 
 from trayagent.errors import TrayagentError
+from trayagent.presentation.text import is_dumb_terminal
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Terminal:
             hint = "For a single command: ssh HOST COMMAND"
             raise TrayagentError("attach needs a terminal.", code="no-terminal", hint=hint)
         self._saved = termios.tcgetattr(0)
-        self._dumb = os.environ.get("TERM", "dumb") in {"", "dumb"}
+        self._dumb = is_dumb_terminal(os.environ)
         self._shown = ""
         self._fresh = True  # whether the cursor is at the beginning of an empty line
         self._typed = b""

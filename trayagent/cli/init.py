@@ -7,7 +7,7 @@ import sys
 
 from trayagent.cli.output import complain, print_line
 from trayagent.errors import TrayagentError
-from trayagent.presentation.text import clean
+from trayagent.presentation.text import clean, is_dumb_terminal
 from trayagent.presentation.translation import _, agent_text, ngettext
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
@@ -155,29 +155,33 @@ def _leave(number: int, _frame: object) -> None:
 
 
 class _Progress:
-    """Shows on one line of the terminal what is being read, once the survey has taken SLOW_S."""
+    """Shows on one line of the terminal what is being read, once the survey has taken SLOW_S.
+
+    A dumb terminal, or another stream, gets only one step, without control sequences.
+    """
 
     def __init__(self, stream: TextIO) -> None:
+        import os
         import time
 
         self._clock = time.monotonic
         self._stream = stream
+        self._repaints = stream.isatty() and not is_dumb_terminal(os.environ)
         self._next = self._clock() + SLOW_S
         self._shown = False
 
     def progress(self, what: str) -> None:
-        """Show the step, but not more often than every EVERY_S. Without a terminal, print only one step."""
+        """Show the step, but not more often than every EVERY_S."""
         now = self._clock()
-        on_terminal = self._stream.isatty()
-        if now < self._next or (self._shown and not on_terminal):
+        if now < self._next or (self._shown and not self._repaints):
             return
         self._next, self._shown = now + EVERY_S, True
         text = _("Reading {what} ...").format(what=clean(_(what)))
-        self._stream.write(f"\r\x1b[K{text[:78]}" if on_terminal else text + "\n")
+        self._stream.write(f"\r\x1b[K{text[:78]}" if self._repaints else text + "\n")
         self._stream.flush()
 
     def end(self) -> None:
         """Remove the line."""
-        if self._shown and self._stream.isatty():
+        if self._shown and self._repaints:
             self._stream.write("\r\x1b[K")
             self._stream.flush()

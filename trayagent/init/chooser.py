@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from trayagent.init.chooser_list import Choosing
 from trayagent.init.propose_hosts import HostProposal, Wish, option
 from trayagent.init.read_keys import keyboard
-from trayagent.presentation.text import clean
+from trayagent.presentation.text import clean, is_dumb_terminal
 from trayagent.presentation.translation import _, agent_text
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -27,11 +27,7 @@ _LETTERS: dict[Wish, str] = {"always": "a", "on-use": "u", "leave": "n"}
 def choose(hosts: Sequence[HostProposal], env: Mapping[str, str] = os.environ) -> list[HostProposal] | None:
     """Return the hosts as the user changed them, None if the user quit. stdin and stdout must be a terminal."""
     size = _size()
-    if (
-        env.get("TERM", "dumb") in {"", "dumb", "unknown"}
-        or size[0] < _LEAST_COLUMNS
-        or size[1] < _LEAST_LINES
-    ):
+    if is_dumb_terminal(env) or size[0] < _LEAST_COLUMNS or size[1] < _LEAST_LINES:
         return prompt_line_by_line(hosts, sys.stdin, sys.stdout)
     choosing = Choosing(hosts)
     with keyboard(sys.stdin.fileno()) as keys:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # importing typing costs 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 ISOLATES = FIRST_STRONG_ISOLATE + POP_ISOLATE
 """Two characters to put around a name, so that its direction of writing does not affect the rest of the line.
@@ -24,6 +28,11 @@ def clean(text: str, keep: str = "") -> str:
         c if c.isprintable() or c in keep else " " if c in "\r\n\t" else "\N{REPLACEMENT CHARACTER}"
         for c in text
     )
+
+
+def is_dumb_terminal(env: Mapping[str, str]) -> bool:
+    """Report whether the terminal of this environment knows no control sequences."""
+    return env.get("TERM", "dumb") in {"", "dumb", "unknown"}
 
 
 def left_to_right(text: str) -> str:
