@@ -103,7 +103,7 @@ SURVEYS = {
         {"Skipped": {0, 1}, "NotUnderstood": {0}, "ValueError": {0}, "Found": {1}},
         _words(
             "why msg where how named _AUTOSSH _NOTICED _KEY _HOOKS _SETTINGS _FLAGS _STARTERS _SEE_HISTORY"
-            " _NO_MONITOR SSH_CONFIG"
+            " _NO_MONITOR SSH_CONFIG SSHUTTLE"
         ),
         _words("_why _clash _end"),
     ),

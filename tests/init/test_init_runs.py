@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,7 +88,8 @@ def test_units_of_autossh_become_a_configuration_that_runs(lab: Lab) -> None:
 def test_what_runs_now_is_found(lab: Lab) -> None:
     """`init` finds a running ssh tunnel, a background master and autossh, but not autossh's child separately.
 
-    autossh may run in the background: with -f it blanks that option in its command line.
+    autossh may run in the background: with -f it blanks that option in its command line. The first advice keeps them
+    all, and names sshuttle, which no forward replaces.
     """
     need(shutil.which("autossh"), "autossh")
     web01 = ["-o", "ControlPath=none", "web01"]
@@ -98,6 +100,12 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
     loop = lab.laptop.popen(
         ["sh", "-c", "while :; do ssh -N -o ControlPath=none -L 9004:127.0.0.1:8000 web01; sleep 1; done"]
     )
+    shuttle = lab.files.home / "sshuttle"
+    shuttle.write_text("#!/bin/sh\nssh -o ControlPath=none web01 'echo there; cat'\nexit\n")
+    shuttle.chmod(0o755)
+    tunnel = lab.laptop.popen([str(shuttle)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert tunnel.stdout
+    assert tunnel.stdout.readline() == "there\n"
     carries(lab, 9004)
     carries(lab, 9002)
     until("autossh's forward listens", lambda: "9003" in lab.laptop.run(["ss", "-Hltn"]).stdout)
@@ -118,6 +126,9 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
     assert all(named == killed for _, named, killed in kills)
     assert re.search(rf"of “sh -c while :; do ssh .* …” \(pid {loop.pid}\): kill {loop.pid} \d+", done.stderr)
     assert "AUTOSSH_GATETIME: " in done.stderr
+    assert done.stderr.startswith("\nThe smallest step keeps what you have.")
+    assert '    [agent]\n    beside = "end"\n' in done.stderr
+    assert re.search(r"ssh with pid \d+ of sshuttle: trayagent does not replace sshuttle", done.stderr)
 
 
 def test_a_master_alone_is_proposed_for_use(lab: Lab) -> None:

@@ -12,6 +12,7 @@ from trayagent.presentation.translation import _, agent_text, ngettext
 
 TYPE_CHECKING = False  # importing typing costs 4 ms
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, TextIO
 
     from trayagent.init.propose_hosts import HostProposal
@@ -100,7 +101,7 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
     from trayagent.init.render_config import block
 
     names = frozenset(host.name for host in seen.hosts if host.listed) if listed is None else listed
-    lines: list[str] = []
+    lines = [*_smallest_step(seen)]
     for host in seen.hosts:
         if host.lines and host.name in names:
             new = _("ssh does not know {host} yet. Put this into ~/.ssh/config, before its first Host line:")
@@ -136,6 +137,19 @@ def _report(seen: Survey, stream: TextIO, listed: frozenset[str] | None = None) 
         lines += ["", others.format(count=seen.others)]
     for line in lines:
         _write(stream, clean(line))
+
+
+def _smallest_step(seen: Survey) -> Iterator[str]:
+    """Yield how to keep the programs that were found, and what the agent then does for them."""
+    if not seen.restarts:
+        return
+    yield ""
+    yield _("The smallest step keeps what you have. Write only this into the configuration, without a host:")
+    yield "    [agent]"
+    yield '    beside = "end"'
+    yield _(
+        "Then the agent only ends an ssh that a change of network made stale, so that it is started again."
+    )
 
 
 def _why_left(host: HostProposal) -> str:

@@ -57,8 +57,8 @@ class Found(Struct, frozen=True):
 
     `where` is its name for the user. `words` is its call of ssh, with the variables `env` and the working directory
     `folder`. `active`: it runs, or starts automatically. `by_hand`: the user starts it. `switch_off` says how to end it
-    permanently: a command or a sentence. `extras` are its settings that trayagent makes unnecessary. `alias` is set
-    instead of `words` if only a name in ssh_config is known.
+    permanently: a command or a sentence. `restarts`: it runs ssh again once that ends. `extras` are its settings that
+    trayagent makes unnecessary. `alias` is set instead of `words` if only a name in ssh_config is known.
     """
 
     kind: Kind
@@ -69,6 +69,7 @@ class Found(Struct, frozen=True):
     active: bool = True
     by_hand: bool = False
     switch_off: str = ""
+    restarts: bool = False
     extras: tuple[str, ...] = ()
     alias: str | None = None
 

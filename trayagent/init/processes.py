@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from msgspec import Struct
 
 from trayagent.core.facts.master_origin import MasterOrigin
 from trayagent.init import systemd
-from trayagent.init.found_on_machine import Found, Machine, autossh_only
+from trayagent.init.found_on_machine import Found, Machine, Skipped, autossh_only
 from trayagent.ssh.command_line import NotUnderstood, parse
 from trayagent.ssh.master.read_origin import read_origin
 from trayagent.ssh.os.control_sockets import listening
@@ -24,6 +24,9 @@ _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))
 _GENERAL = re.compile(r"(?:cron|crond|cronie|anacron|atd|ssh|sshd|user)(?:@.*)?\.service")
 # Only the command lines of masters that trayagent started have all of these words.
 _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitLocalCommand=no")
+
+
+SSHUTTLE = 'trayagent does not replace sshuttle; with `beside = "end"` it recovers faster after a move'
 
 
 class Running(Struct, frozen=True):
@@ -41,8 +44,8 @@ class Master(Struct, frozen=True):
     origin: MasterOrigin
 
 
-def find(machine: Machine) -> tuple[list[Running], list[Master]]:
-    """Return the processes whose command line keeps a connection open, and the other masters.
+def find(machine: Machine) -> tuple[list[Running], list[Master], list[Skipped]]:
+    """Return the processes whose command line keeps a connection open, the other masters, and each ssh of sshuttle.
 
     Leave out processes in another network namespace (a container), because they do not use this machine's network.
     """
@@ -50,7 +53,7 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
     processes = [p for p in ssh_processes(machine.uid, ("ssh", "autossh")) if _network(p.pid) == here]
     paths = {socket.pid: socket.path for socket in listening(machine.uid)}
     supervised = {p.pid for p in processes if p.comm == "autossh"}
-    running, masters = [], []
+    running, masters, skipped = [], [], []
     for process in processes:
         if process.ppid in supervised and process.comm == "ssh":
             continue  # report the command line of its parent, autossh
@@ -61,7 +64,15 @@ def find(machine: Machine) -> tuple[list[Running], list[Master]]:
             flow = flow_of(process.pid)
             origin = read_origin(process.pid, direct=flow is not None and flow.via == "direct")
             masters.append(Master(paths[process.pid], flow.peer_ip if flow is not None else None, origin))
-    return running, masters
+        elif _has_sshuttle(process) and flow_of(process.pid) is not None:
+            skipped.append(Skipped(f"ssh with pid {process.pid} of sshuttle", SSHUTTLE))
+    return running, masters, skipped
+
+
+def _has_sshuttle(process: Process) -> bool:
+    """Report whether sshuttle started an ssh. Its interpreter may be the first word of the command line."""
+    parent = read(process.ppid)
+    return parent is not None and any(PurePath(word).name == "sshuttle" for word in parent.argv[:3])
 
 
 def _keeps(words: tuple[str, ...]) -> bool:
@@ -94,6 +105,7 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
         _folder(process.pid),
         # A master may stay, because the agent adopts it. Any other process would hold the ports of the forwards.
         switch_off="" if is_master else end,
+        restarts=process.comm == "autossh" or end != f"kill {process.pid}",
     )
     return Running(found, unit)
 

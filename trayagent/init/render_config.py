@@ -19,6 +19,7 @@ _HEAD = """\
 [agent]
 # adopt = true                  # also keep the masters of hosts that are not listed here
 # keep_while_offline = "10m"    # how long a master may wait for its own network to return
+# beside = "end"                # end an ssh with its own connection once a move made it stale: autossh restarts it
 # notify = "problems"           # "all" | "problems" | "none"
 # history = "90d"
 # roam = true                   # open sessions survive a change of network; servers need python3

@@ -38,7 +38,7 @@ class Survey(Struct, frozen=True):
 
     `hosts` are the proposals. `switch_off` lists (host, where it was found, how to end it). `explained` lists settings
     that are no longer needed, with the reason. `refused` is ssh's error if ssh accepts no host at all. `others` is the
-    number of aliases that are not proposed.
+    number of aliases that are not proposed. `restarts`: what was found starts its ssh again once that ssh ends.
     """
 
     hosts: list[HostProposal]
@@ -47,6 +47,7 @@ class Survey(Struct, frozen=True):
     skipped: list[Skipped] = field(default_factory=list)
     refused: TrayagentError | None = None
     others: int = 0
+    restarts: bool = False
 
 
 async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = lambda _: None) -> Survey:
@@ -73,6 +74,7 @@ async def survey(file_paths: FilePaths, machine: Machine, progress: Progress = l
         list(dict.fromkeys([*skipped, *reader.skipped, *clashes])),
         await _refusal(queries) if reader.refused and not reader.understood else None,
         len(set(text.aliases) - {name for host in hosts for name in (host.name, *host.also)}),
+        any(map(_restarts, reader.understood)) or any(one.why == processes.SSHUTTLE for one in skipped),
     )
 
 
@@ -90,7 +92,8 @@ def _gather(machine: Machine, progress: Progress) -> tuple[list[Finding], list[p
     progress(to_translate("processes"))
     findings: list[Finding] = []
     try:
-        running, masters = processes.find(machine)
+        running, masters, skipped = processes.find(machine)
+        findings += skipped
     except (OSError, TrayagentError) as error:
         running, masters = [], []
         findings.append(Skipped("running processes", f"cannot be read: {error}"))
@@ -187,6 +190,13 @@ class _Reader:
     def _refuse(self, where: str, error: TrayagentError) -> None:
         self.refused = True
         self.skipped.append(Skipped(where, f"ssh reports: {error.title}"))
+
+
+def _restarts(one: Understood) -> bool:
+    """Report whether the thing that was found runs ssh again once it ends."""
+    found = one.found
+    is_service = found.kind in {"unit", "launchd"} or (one.call is not None and one.call.program == "autossh")
+    return found.active and not found.by_hand and (found.restarts or is_service)
 
 
 def _end(one: Understood) -> str:
