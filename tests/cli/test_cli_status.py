@@ -230,6 +230,16 @@ def test_the_headline_says_what_concerns_everything(
     assert headline in done.stdout.splitlines()[0]
 
 
+def test_without_hosts_the_status_names_ssh_sessions_that_may_hang(run: Run, agent: Agent) -> None:
+    """If the agent knows no host, `status` counts the ssh sessions beside, and says how the agent can end them."""
+    agent.view |= {"hosts": [], "vpns": []}
+    agent.view["agent"]["unlisted_ssh"] = 2
+    assert [line.strip() for line in run("status").stdout.splitlines()[1:]] == [
+        "2 ssh sessions have their own connections, and may hang after a change of network.",
+        'To let the agent end such an ssh: beside = "end" under [agent]',
+    ]
+
+
 def test_a_host_that_the_user_disconnected_says_so_and_how_to_reconnect(run: Run, agent: Agent) -> None:
     """A host that the user disconnected has a line with the reconnect command. An unused host has no such line."""
     db, nas = agent.view["hosts"][1:]

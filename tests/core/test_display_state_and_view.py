@@ -149,6 +149,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
         "no_tray": None,
         "no_notifications": None,
         "config_error": None,
+        "unlisted_ssh": 0,
     }
     assert whole["network"] == {
         "online": True,

@@ -331,7 +331,9 @@ class Agent:
 
     def facts(self) -> AgentFacts:
         """Return facts about the agent, and why it has no icon, has no notifications, or rejected the configuration."""
-        facts = replace(self._facts, config_error=self._configuration.error)
+        facts = replace(
+            self._facts, config_error=self._configuration.error, unlisted_ssh=self._beside.unlisted()
+        )
         if self._desk is None:
             return replace(facts, no_tray="--no-tray", no_notifications="--no-tray")
         state = self._desk.state

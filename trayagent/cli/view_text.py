@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from trayagent.presentation import states, summary, times
-from trayagent.presentation.beside import beside_hints, beside_lines
+from trayagent.presentation.beside import beside_hints, beside_lines, unlisted_lines
 from trayagent.presentation.by_hand import by_hand_mark, unknown_lines
 from trayagent.presentation.draining import draining_lines
 from trayagent.presentation.roaming import roaming_lines
@@ -46,6 +46,8 @@ def lines(view: Mapping[str, Any], now: datetime, width: int, signs: Signs, *, w
         for host, cells in zip(hosts, columns, strict=True):
             shown += _host(host, cells, widths, width, signs)
             shown += _beneath(host, now, signs, watching=watching)
+    else:
+        shown += [_indented(line, "dim") for line in unlisted_lines(view["agent"])]
     if view["vpns"]:
         shown.append(Text())
         for vpn in view["vpns"]:

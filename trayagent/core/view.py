@@ -31,7 +31,7 @@ class AgentFacts(Struct, frozen=True):
 
     `tray` is the protocol by which a panel shows the icon. `no_tray` and `no_notifications` explain why there is no
     icon or no messages. `config_error` explains why the agent rejected the configuration file and keeps the previous
-    one.
+    one. `unlisted_ssh` is the number of ssh sessions with their own connection to hosts that the agent does not know.
     """
 
     version: str
@@ -41,6 +41,7 @@ class AgentFacts(Struct, frozen=True):
     no_notifications: str | None = None
     config_error: str | None = None
     tray: str | None = None
+    unlisted_ssh: int = 0
 
 
 # A function that converts monotonic seconds into RFC 3339 UTC. It supplies all wall-clock times in the view.
@@ -75,6 +76,7 @@ def view(
             "no_tray": agent.no_tray,
             "no_notifications": agent.no_notifications,
             "config_error": agent.config_error,
+            "unlisted_ssh": agent.unlisted_ssh,
         },
         "network": _network(state),
         "vpns": [_vpn(state, name, since, wall, now) for name in vpn_names(state)],

@@ -32,6 +32,19 @@ def beside_lines(host: Mapping[str, Any]) -> Iterator[str]:
     yield words.format(count=count, names=named)
 
 
+def unlisted_lines(agent: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how many ssh sessions of unknown hosts may hang after a move. An older agent does not report this."""
+    count = agent.get("unlisted_ssh", 0)
+    if count:
+        words = ngettext(
+            "{count} ssh session has its own connection, and may hang after a change of network.",
+            "{count} ssh sessions have their own connections, and may hang after a change of network.",
+            count,
+        )
+        yield words.format(count=count)
+        yield _('To let the agent end such an ssh: beside = "end" under [agent]')
+
+
 def beside_hints(host: Mapping[str, Any]) -> Iterator[str]:
     """Yield how to end the sessions that hang, and whether the agent will.
 

@@ -65,8 +65,16 @@ def answers(child: subprocess.Popen[str]) -> bool:
 
 
 def test_a_session_beside_the_master_is_shown_and_kept(lab: Lab, agent: Agent) -> None:
-    """`status` shows a session beside the master before and after a move, and how to end it, until it has ended."""
+    """`status` shows a session beside the master before and after a move, and how to end it, until it has ended.
+
+    An ssh of a host that the agent does not know is counted while it runs.
+    """
     up(lab, agent, SHOW)
+    lab.sshd(LIMITED)
+    with bypass(lab, "-o", f"HostName={LIMITED}", name="db") as other:
+        until("it is counted", lambda: agent.status()["agent"]["unlisted_ssh"] == 1)
+        other.kill()
+    until("it is forgotten", lambda: agent.status()["agent"]["unlisted_ssh"] == 0)
     with bypass(lab) as child:
         try:
             assert [(one["pid"], one["stale"]) for one in beside(agent)] == [(child.pid, False)]

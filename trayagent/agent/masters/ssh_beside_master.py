@@ -25,7 +25,7 @@ from trayagent.ssh.master.name_unnamed_master import unnamed_master_name
 from trayagent.ssh.os.control_sockets import listening
 from trayagent.ssh.os.local_daemons import may_use_daemon
 from trayagent.ssh.os.namespaces import in_other_namespace
-from trayagent.ssh.os.process import Process, age_s, read, ssh_processes
+from trayagent.ssh.os.process import Process, age_s, alive, read, ssh_processes
 from trayagent.ssh.os.tcp_connection import Flow, flow_of, transport_of
 from trayagent.ssh.os.terminals import terminal_of
 
@@ -61,6 +61,11 @@ class BesideSessions:
         self._shell = parts.shell
         self._tasks = parts.tasks
         self._not_before = 0.0
+        self._unlisted: dict[int, int] = {}  # pid and start time of each ssh of an unknown host
+
+    def unlisted(self) -> int:
+        """Return how many ssh processes of other hosts the last search found that still run, with `beside = "show"`."""
+        return sum(alive(pid, start_ticks) for pid, start_ticks in self._unlisted.items())
 
     def start(self) -> None:
         """Search now with `beside = "end"`. Call this once the hosts and their masters are known."""
@@ -84,15 +89,14 @@ class BesideSessions:
         self._search()
 
     def _search(self) -> None:
-        """Post each new session of a host that the agent knows.
+        """Post each new session of a host that the agent knows. Count the others.
 
         With `beside = "end"`, also post sessions of other hosts: autossh or a unit restarts such an ssh once it ends.
         """
-        if sys.platform != "linux":
-            return
         hosts = {h.name: h for h in self._shell.state.hosts.values() if h.draining is None}
         known = {m.pid for h in self._shell.state.hosts.values() for m in h.masters}
         others = self._configuration.config.agent.beside == "end"
+        self._unlisted = {}
         serving: set[int] | None = None
         for process in _candidates(known):
             try:
@@ -105,7 +109,7 @@ class BesideSessions:
                 owner = _owner(process, flow, hosts)
                 if owner is None and others and master.peer is not None:
                     owner = unnamed_master_name(master, process)
-                if owner is None:
+                if owner is None and (others or flow is None):
                     continue
                 if serving is None:
                     serving = _masters_and_transports(known)
@@ -113,13 +117,21 @@ class BesideSessions:
                 all_names = frozenset((*names, *_jump_hosts(process, flow)))
             except TrayagentError:
                 return
-            if process.pid not in serving:
-                made_at = time.monotonic() - age_s(process)
-                ended_by = ending_signal(process.pid).name.removeprefix("SIG")
-                terminal, caller = terminal_of(process.pid), _caller(process)
-                beside = Beside(terminal, caller, ended_by, named=owner in names, names=all_names)
-                draining = Draining(owner, made_at, sessions=1, beside=beside)
-                self._shell.post(DrainingFound(time.monotonic(), master, draining))
+            if process.pid in serving:
+                continue
+            if owner is None:
+                self._unlisted[process.pid] = process.start_ticks
+            else:
+                self._post(process, master, owner, named=owner in names, names=all_names)
+
+    def _post(
+        self, process: Process, master: Master, owner: str, *, named: bool, names: frozenset[str]
+    ) -> None:
+        made_at = time.monotonic() - age_s(process)
+        ended_by = ending_signal(process.pid).name.removeprefix("SIG")
+        beside = Beside(terminal_of(process.pid), _caller(process), ended_by, named=named, names=names)
+        draining = Draining(owner, made_at, sessions=1, beside=beside)
+        self._shell.post(DrainingFound(time.monotonic(), master, draining))
 
 
 def _candidates(known: set[int]) -> Iterator[Process]:
@@ -127,6 +139,8 @@ def _candidates(known: set[int]) -> Iterator[Process]:
 
     Most machines have no such ssh, so nothing else of the known masters is read to find that out.
     """
+    if sys.platform != "linux":
+        return
     processes = ssh_processes(os.getuid(), but=known)
     ssh = known | {process.pid for process in processes}
     for process in processes:
