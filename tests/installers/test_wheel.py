@@ -1,41 +1,24 @@
 from __future__ import annotations
 
-import datetime as dt
 import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from installers.manual.make_manual import manual
+from tests.installers.conftest import DAY
 
 ROOT = Path(__file__).parents[2]
-DAY = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Build the wheel as pip does for a user. Skip if the package index is missing, but not in CI."""
-    into = tmp_path_factory.mktemp("wheel")
-    words = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--quiet",
-        "wheel",
-        "--no-deps",
-        "--wheel-dir",
-        str(into),
-        str(ROOT),
-    ]
-    env = os.environ | {"SOURCE_DATE_EPOCH": str(int(DAY.timestamp()))}
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
-    if "No matching distribution" in done.stderr and not os.environ.get("CI"):
-        pytest.skip("the package index cannot be reached")
-    assert done.returncode == 0, done.stderr
-    [built] = into.glob("trayagent-*.whl")
+@pytest.fixture
+def wheel(wheels: Path) -> zipfile.ZipFile:
+    """Open the wheel, which was built as pip does for a user."""
+    [built] = wheels.glob("trayagent-*.whl")
     return zipfile.ZipFile(built)
 
 
