@@ -1,5 +1,6 @@
 # make demo    show a change of network in a sandbox: two networks, a real sshd
 # make test    run every test
+# make test-long  all that is checked once per release: fleet-check, roam-long and chaos-long
 # make roam-long  random moves, outages and kills for hosts that roam, a long gap, and fuzzing; about an hour
 # make chaos-long  kill the agent 300 times while 3 and while 30 hosts recover; an hour or two
 # make bench   measure recovery times, beside the alternatives
@@ -68,7 +69,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Each worker imports all tests. With their bytecode that takes 3 s of processor time, without it 12 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help site demo test test-tools roam-long chaos-long bench prove fuzz lint coverage deb release reference fresh systemd desktops fleet-check translations
+.PHONY: help site demo test test-tools test-long roam-long chaos-long bench prove fuzz lint coverage deb release reference fresh systemd desktops fleet-check translations
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -114,6 +115,9 @@ test-tools:
 test: .venv/.for-development test-tools
 	@$(PYTHON_OF_VENV) -m compileall -q trayagent
 	@$(PYTHON_OF_VENV) -m pytest -n $(AT_ONCE) --dist worksteal $(ARGS)
+
+# Once per release: the tests marked `long`, and longer runs of others.
+test-long: fleet-check roam-long chaos-long
 
 # Once per release.
 roam-long: .venv/.for-development

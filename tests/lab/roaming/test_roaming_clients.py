@@ -247,6 +247,7 @@ def test_mounted_files_stay_usable(lab: Lab, agent: Agent) -> None:
     assert (far / "notes").read_text() == "cafe\noffice\nhome\n"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     shutil.which("ansible-playbook") is None, reason="`make fleet-check` gets Ansible and runs this"
 )
@@ -284,6 +285,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.slow
 def test_a_visitor_may_knock_all_the_time(lab: Lab, agent: Agent) -> None:
     """If a client connects to the -R port twice a second, no connection is refused while the laptop moves."""
     lab.echo(8100, node=lab.laptop)
