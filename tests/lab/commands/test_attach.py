@@ -133,6 +133,7 @@ def test_a_shell_is_opened_again_and_its_status_passed_on(lab: Lab, host: Agent)
         assert terminal.modes() == terminal.modes_before
 
 
+@pytest.mark.slow
 @with_terminals
 def test_a_server_that_ends_each_session_is_reported_once(lab: Lab, agent: Agent) -> None:
     """If each connection dies as soon as a session begins, attach says so once, says what to do, and keeps trying."""

@@ -48,6 +48,7 @@ def recovered_into_a_hole(lab: Lab, agent: Agent) -> Program:
     return taken
 
 
+@pytest.mark.slow
 def test_a_forward_that_the_server_never_confirmed_is_not_shown_as_open(lab: Lab, agent: Agent) -> None:
     """A forward request that got lost in a black hole never counts as open.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import pytest
+
 from tests.lab.logins.test_logins import asked, other_key, refusals, stays, use_key
 from tests.lab.matrix import OPTIONS, until
 from tests.lab.pam import KEY, Pam
@@ -198,6 +200,7 @@ def test_hosts_behind_a_rebooting_jump_host_wait_for_it(lab: Lab, agent: Agent) 
     assert {e["host"] for e in events.drain() if e["event"] == "connect-failed"} == {"jump"}
 
 
+@pytest.mark.slow
 def test_a_relay_that_swallows_the_refusal_costs_two_logins(lab: Lab, agent: Agent) -> None:
     """A login that ends in silence after the key exchange may be refused. So the agent makes only two, and says so."""
     lab.join("cafe")

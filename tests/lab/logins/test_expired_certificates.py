@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.lab.matrix import until
 from trayagent.sandbox import Agent, Lab
 from trayagent.sandbox.lab_files import keygen
@@ -31,6 +33,7 @@ def sign(lab: Lab, valid_s: int) -> int:
     return end
 
 
+@pytest.mark.slow
 def test_no_login_is_spent_on_an_expired_certificate(lab: Lab, agent: Agent) -> None:
     """After a move all hosts wait for the same reason, and no server sees a refused login. After a renewal all connect.
 

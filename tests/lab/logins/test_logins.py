@@ -269,6 +269,7 @@ def held_connection(lab: Lab) -> Iterator[None]:
         child.wait(END_DEADLINE_S)
 
 
+@pytest.mark.slow
 def test_a_server_that_drops_us_is_retried_only_after_a_pause(lab: Lab, agent: Agent) -> None:
     """If MaxStartups drops the connection, the agent tries again only after 20 s, and then connects."""
     sshd = server(lab, "MaxStartups 1")

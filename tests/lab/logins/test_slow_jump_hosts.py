@@ -35,6 +35,7 @@ def connected(agent: Agent, deadline_s: float) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_a_round_trip_of_a_second_is_survived(lab: Lab, agent: Agent) -> None:
     """The first attempt connects, in about the time that plain ssh takes."""
     behind(lab)

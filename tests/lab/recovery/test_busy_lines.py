@@ -49,6 +49,7 @@ def away(lab: Lab, seconds: float = 1.5) -> None:
     lab.link_up()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_an_upload_through_a_transport_survives(lab: Lab, agent: Agent, way: str) -> None:
     """At 1 Mbit/s with a full queue, an upload survives 1.5 s without a link.
@@ -67,6 +68,7 @@ def test_an_upload_through_a_transport_survives(lab: Lab, agent: Agent, way: str
     assert (upload.returncode, out.strip()) == (0, str(SIZE)), err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_traffic_of_a_direct_session_survives(lab: Lab, agent: Agent, direction: Direction) -> None:
     """An upload and a download in a direct session survive 1.5 s without a link, too."""

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from trayagent.sandbox import Agent, Lab
 
 SERVER = {"HostName": "203.0.113.10", "ControlPath": "~/.ssh/cm-%n"}
@@ -68,6 +70,7 @@ def files(lab: Lab, agent: Agent) -> list[str]:
     return sorted(re.sub(r"\d{2,}", "N", str(p)) for folder in folders for p in folder.rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_hundred_flaps_in_half_a_minute_leave_nothing_over(lab: Lab, agent: Agent) -> None:
     """After flaps and nine moves, each host is connected with one master. There is no extra process, file or memory."""
     lab.join("home")
