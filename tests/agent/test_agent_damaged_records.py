@@ -25,7 +25,8 @@ BOOT = machine_ids.boot_id()
 WHOLE: dict[str, Any] = {
     "version": VERSION,
     "masters": {"42": {"path": "/run/cm", "start": 7, "boot": BOOT, "host": "web01", "forwards": ["local 1:a:2"],
-                       "host_key": "ssh-ed25519 SHA256:abc", "target": "web01.example 22", "mptcp": False}},
+                       "host_key": "ssh-ed25519 SHA256:abc", "target": "web01.example 22", "mptcp": False,
+                       "spare": False}},
     "attempts": {"/run/cm.n": {"host": "web01", "target": "/run/cm", "log": "/run/log", "boot": BOOT,
                                "trusted": False}},
     "hosts": {

@@ -59,6 +59,7 @@ class Hands:
             a.TakeOver: self._later(0.002, self._take_over),
             a.Kill: self._kill,
             a.Discard: self._kill,
+            a.Mute: self._mute,
             a.CountCarried: self._count,
             a.Remember: self._remember,
             a.ReadNetwork: lambda _action: world.read(),
@@ -94,6 +95,11 @@ class Hands:
 
     def _kill(self, action: a.Kill | a.Discard) -> None:
         self._world.clock.after(0.005, lambda: self._world.die(self._world.living.get(action.master.pid)))
+
+    def _mute(self, action: a.Mute) -> None:
+        living = self._world.living.get(action.master.pid)
+        if living is not None:
+            living.connection.mute(muted=action.muted)
 
     def _change(self, action: a.Abort | a.Redial) -> None:
         if isinstance(action, a.Redial):

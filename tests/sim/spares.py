@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tests.sim.cast import Role, first_hop
-from tests.sim.net import HOME_ONLY, INTERNAL, Flow
+from tests.sim.net import HOME_ONLY, INTERNAL, TUN, Flow
+from trayagent.core.facts.network import Lookup
 from trayagent.core.policy.spare_route import spare_of
 
 if TYPE_CHECKING:
@@ -81,6 +82,19 @@ class Spares:
                     name, f"the spare master {living.master.pid} was left behind"
                 )
                 assert living.connection.carries, self._world.rules.says(name, "a dead spare master")
+
+    def none_beside_a_tunnel(self) -> None:
+        """Check that no master that was a spare one sends beside a tunnel of which the agent knows."""
+        state = self._world.state
+        for host in state.hosts.values():
+            living = self._world.living.get(host.master.pid) if host.master is not None else None
+            if living is None or not living.master.spare or living.spare:
+                continue
+            route = state.snapshot.matched.get(Lookup(living.connection.flow.peer))
+            beside = route is not None and route.interface == TUN
+            assert living.connection.muted or not beside, self._world.rules.says(
+                living.host, f"pid {living.master.pid} sends beside a tunnel"
+            )
 
     def is_there(self, name: str, role: Role) -> None:
         """Check that a host with two networks has a spare master, unless a rule that the world knows forbids it."""

@@ -73,6 +73,7 @@ class Connection:
         self.on_answer: Callable[[], None] = lambda: None
         self.on_reset: Callable[[], None] = lambda: None
         self.closed = False
+        self.muted = False  # the agent keeps the kernel from sending
         self.stuck = False  # the server's session hangs: it acknowledges bytes, but never answers
         self.due: float | None = None  # the time of the next retransmission
         self.queue_s = 0.0
@@ -107,7 +108,7 @@ class Connection:
     @property
     def acknowledges(self) -> bool:
         """Whether the first hop would acknowledge a byte that is sent now."""
-        return not self._over and self._same(0) and self.net.carries(self.flow)
+        return not self._over and self._same(0) and self._passes()
 
     @property
     def carries(self) -> bool:
@@ -118,7 +119,7 @@ class Connection:
         """Report whether the connection would deliver a byte within that time, if the world did not change."""
         alive = not self._over and not self.stuck and all(map(self._same, range(len(self.machines))))
         soon = self.due is None or self.due < self.clock.now + seconds
-        stays = soon and self.net.carries(self.flow, soon=True)
+        stays = soon and self._passes(soon=True)
         return alive and (stays or self._next_flow() is not None)
 
     @property
@@ -167,11 +168,20 @@ class Connection:
         machine = self.machines[hop]
         return machine.up and machine.boot == self._boots[hop]
 
+    def _passes(self, *, soon: bool = False) -> bool:
+        return not self.muted and self.net.carries(self.flow, soon=soon)
+
     def _reborn(self, hop: int) -> bool:
         machine = self.machines[hop]
         return machine.up and machine.boot != self._boots[hop]
 
     # Events of the connection.
+
+    def mute(self, *, muted: bool) -> None:
+        """Keep the kernel from sending, or let it send again."""
+        if muted != self.muted:
+            self.muted, self.changed_at = muted, self.clock.now
+            self.look()
 
     def look(self) -> None:
         """Handle changes since the last call: of the path, or of a machine."""
@@ -225,7 +235,7 @@ class Connection:
         if self._over:
             return
         self._arm()
-        reborn = self._reborn(0) and self.net.carries(self.flow)
+        reborn = self._reborn(0) and self._passes()
         if self.acknowledges:
             self.clock.after(self.net.rtt_s, self._acknowledged)
         elif reborn or self.net.resets(self.flow):
@@ -294,7 +304,7 @@ class Connection:
         """
         if not self._asked or self._over or self.stuck or not all(map(self._same, range(len(self.machines)))):
             return
-        if not self.net.carries(self.flow):
+        if not self._passes():
             self.clock.after(pause_s, lambda: self._deliver(min(pause_s * 2, RTO_MAX_S)))
             return
         self._asked = False

@@ -126,6 +126,8 @@ class World:
                 self.log.append((self.clock.now, action))
                 self.rules.before(action, before)
             self.hands.carry_out(action)
+        if self.spares:
+            self.rules.spares.none_beside_a_tunnel()
 
     def change_network(self, change: Callable[[Net], None], seen: Touched | None = None) -> None:
         """Change the true network. The kernel reports the change at once."""
@@ -481,7 +483,7 @@ class World:
             pid, 7, path, started_by_agent=started_by_agent, local=flow.local, local_port=pid, peer=flow.peer,
             peer_port=22, direct=role.jump is None, carrier=carrier.master.pid if carrier is not None else None,
             min_rtt_s=self.net.rtt_s, host_key=shown_key(key, role.key_type), bound=flow.bound,
-            mptcp=started_by_agent and connection.moves,
+            mptcp=started_by_agent and connection.moves, spare=started_by_agent and flow.bound is not None,
         )  # fmt: skip
         living = Living(master, role.name, connection, carrier, key)
         connection.on_answer = lambda: self._answered(living)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trayagent.ssh.os.shut_down import shut_down
+from trayagent.ssh.os.copied_connection import shut_down
 from trayagent.ssh.os.types import Flow
 
 ENDS_S = 20.0

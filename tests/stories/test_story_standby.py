@@ -12,7 +12,7 @@ from tests.stories.teller import ALWAYS, HOST_KEY, ON_USE, SERVER, Story, failur
 from trayagent.core.facts import events as e
 from trayagent.core.facts import roaming_events as r
 from trayagent.core.facts import user_events
-from trayagent.core.facts.actions import Abort, AttachRoaming, Dial, Discard, SendProbe, TakeOver
+from trayagent.core.facts.actions import Abort, AttachRoaming, Dial, Discard, Mute, SendProbe, TakeOver
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.masters import Master
@@ -58,7 +58,7 @@ def ready(story: Story, **facts: Any) -> Master:
     """Let the login of the spare master succeed."""
     key = facts.pop("host_key", HOST_KEY)
     spare = story.master("web", started_by_agent=True, host_key=key, local="192.168.10.2", **facts)
-    spare = replace(spare, control_path="/cm/web.spare", bound="wlan0")
+    spare = replace(spare, control_path="/cm/web.spare", bound="wlan0", spare=True, muted=False)
     story.post(e.AttemptReady(story.t, "web", dialled(story).attempt, spare, host_key=key))
     return spare
 
@@ -526,3 +526,72 @@ def test_after_a_move_the_next_spare_master_is_on_the_other_interface(story: Sto
     story.after(SETTLED_S)
     assert dialled(story).interface == "eth0"
     assert story.living("web").pid == spare.pid
+
+
+def promoted(story: Story) -> Master:
+    """Let the spare master become the host's master, after the cable's network went away."""
+    _, spare = spared(story)
+    story.network(HOME)
+    story.after(0.05)
+    answers(story, spare)
+    story.after(0.25)
+    story.took_over("web")
+    story.after(60).forget()
+    return spare
+
+
+def muted(story: Story) -> list[bool]:
+    """Return which masters were to send nothing, and which were to send again."""
+    return [x.muted for x in story.did(Mute) if isinstance(x, Mute)]
+
+
+def test_a_standby_in_use_sends_nothing_beside_a_tunnel(story: Story) -> None:
+    """If a tunnel comes up that carries the server, a standby in use is muted at once. A login in the tunnel follows.
+
+    Without the tunnel it sends again.
+    """
+    spare = promoted(story)
+    story.network(HOME + VPN_ALL)
+    assert muted(story) == [True]
+    story.after(0.05)
+    assert story.did(Dial)
+    assert story.shown("web") != "connected"
+    story.after(0.05).network(HOME)
+    assert muted(story) == [True, False]
+    assert not story.did(TakeOver)
+    story.after(0.05).answered("web")
+    story.after(5)
+    assert story.living("web").pid == spare.pid
+    assert story.shown("web") == "connected"
+
+
+def test_a_login_in_the_tunnel_replaces_a_standby_in_use(story: Story) -> None:
+    """The login in the tunnel replaces the muted connection at once. If that login fails, the connection is kept."""
+    spare = promoted(story)
+    story.network(HOME + VPN_ALL)
+    story.after(0.05)
+    story.established("web", "10.8.0.6", SERVER)
+    story.ready("web", local="10.8.0.6")
+    [take_over] = story.did(TakeOver)
+    assert isinstance(take_over, TakeOver)
+    assert take_over.old is not None
+    assert (take_over.old.pid, take_over.drain) == (spare.pid, False)
+
+
+def test_a_pause_does_not_let_a_standby_in_use_send_beside_a_tunnel(story: Story) -> None:
+    """During a pause, a standby in use is muted, too, and nothing else happens to it."""
+    promoted(story)
+    story.post(user_events.UserPause(story.t, ("web",), None))
+    story.network(HOME + VPN_ALL)
+    story.after(60)
+    assert muted(story) == [True]
+    assert not story.did(Dial)
+
+
+def test_a_tunnel_elsewhere_leaves_a_standby_in_use_alone(story: Story) -> None:
+    """A tunnel that does not carry the server changes nothing for a standby in use."""
+    promoted(story)
+    story.network(HOME + VPN)
+    story.after(60)
+    assert not muted(story)
+    assert story.shown("web") == "connected"

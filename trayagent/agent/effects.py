@@ -128,6 +128,8 @@ class AgentEffects:
                 self.roaming.end(action)
             case a.Discard():
                 self.replacer.discard(action)
+            case a.Mute():
+                self.connector.mute(action.master, muted=action.muted)
             case a.Kill():
                 self.replacer.kill(action)
             case _:

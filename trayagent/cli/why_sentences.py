@@ -118,6 +118,8 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("standby-ended", None, (), "the standby ended"),
     ("standby-asked", None, (), "the network of its connection is lost: the agent checks the standby"),
     ("standby-answers", None, (), "the standby answers and takes over"),
+    ("muted", None, (), "a tunnel carries its server now: the connection, a standby before, sends nothing beside it"),
+    ("unmuted", None, (), "no tunnel carries its server any more: the connection, a standby before, sends again"),
     ("replace", None, ("standby",), "the standby replaces the old connection, whose network is lost"),
     ("put in place", None, ("standby",), "the standby replaces the old connection, which ended"),
     # Events: masters that start or end, and decisions of the user.
@@ -197,6 +199,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("observe", None, (), "no answer yet: reading the kernel's statistics of the old connection"),
     ("keep", None, ("by=mptcp",), "the connection moved to the new address (MPTCP) and works: it is kept"),
     ("keep", None, (), "the old connection works: it is kept"),
+    ("control", 3, ("muted",), "a VPN came up: a new login starts in it, since the old connection is beside it"),
     ("control", 3, ("mptcp",), "a VPN came up: a new login starts in it, since the old connection may go beside it"),
     ("control", 3, (), "the laptop woke up or the network under the tunnel changed: a new login starts beside it"),
     ("control", 4, (), "its local address is gone: a new login starts beside the old connection"),
@@ -219,6 +222,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("replace", 0, ("old=acknowledges",), "the new login succeeded; the sessions of the old connection continue"),
     ("replace", 0, ("old=silent",), "the new login succeeded; the old connection did not answer and was ended"),
     ("replace", 0, (), "the new login succeeded and replaces the old connection, as you requested"),
+    ("replace", 9, ("muted",), "the new login in the VPN replaces the connection beside it"),
     ("replace", 9, ("tunnel",), "the new login in the VPN replaces the connection, which could go beside it (MPTCP)"),
     ("replace", 9, ("ssh_config",), "ssh_config has a new address: the login there replaces the silent connection"),
     (

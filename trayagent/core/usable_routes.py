@@ -238,7 +238,9 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
     # Existing connections may still send from a deprecated address. Only new connections avoid such an address.
     deprecated = any(a.deprecated for _, a in mine)
     differs = chosen is not None and chosen.source is not None and chosen.source != local and not deprecated
-    if master.bound is not None:  # it does not follow the routes of new connections
+    if beside_tunnel(master, snapshot):  # the agent mutes it, so its path is that of the tunnel
+        route = chosen or route
+    elif master.bound is not None:  # it does not follow the routes of new connections
         differs = False
     return MasterPath(
         True,
@@ -252,6 +254,20 @@ def path_of(master: Master, snapshot: Snapshot) -> MasterPath:
         others,
         _bearer_network(snapshot, bearer, local) if bearer not in {None, route.interface} else None,
     )
+
+
+def beside_tunnel(master: Master, snapshot: Snapshot) -> bool:
+    """Report whether the agent bound a master to an interface, and a tunnel carries new connections to its server."""
+    if not master.spare or master.bound is None or master.peer is None:
+        return False
+    return leads_into_tunnel(snapshot, master.peer)
+
+
+def leads_into_tunnel(snapshot: Snapshot, peer: str) -> bool:
+    """Report whether a tunnel carries new connections to this address."""
+    route = snapshot.matched.get(_lookup(peer))
+    interface = snapshot.interface(route.interface) if route is not None else None
+    return interface is not None and interface.kind == "vpn" and interface.up
 
 
 def _bearer_network(snapshot: Snapshot, bearer: str | None, local: str | None) -> Network | None:

@@ -90,7 +90,7 @@ table ip capture {
  counter seen {}
  chain through {
   type filter hook prerouting priority -300;
-  iifname lan ip saddr 10.20.0.2 counter name seen
+  iifname lan ip saddr 10.20.0.2 ip daddr != 203.0.113.2 counter name seen
  }
 }
 """
@@ -132,6 +132,37 @@ def test_no_packet_of_a_standby_goes_beside_a_full_tunnel(
     agent.start()
     agent.wait_state(HOST, "connected")
     assert agent.listed_host(HOST)["no_standby"] == "tunnel"
+    assert captured(lab) == 0
+
+
+def test_a_standby_in_use_goes_beside_no_tunnel(lab: Lab, agent: Agent) -> None:
+    """A standby in use sends nothing beside a tunnel that the routing rules of wg-quick fill, also with another agent.
+
+    A login in the tunnel replaces it.
+    """
+    begun(lab, agent)
+    events = agent.events()
+    lab.leave("home")
+    assert events.wait("connected", HOST, deadline_s=60.0)["by"] == "standby"
+    agent.kill9()
+    agent.start()
+    agent.wait_state(HOST, "connected")
+    session = Session(lab)
+    load(lab.nodes["cafe"], COUNTS)
+    lab.laptop.ip(f"rule add to {VPN_SERVER} lookup main pref 90")
+    lab.vpn_up(routes=())
+    captured(lab)
+    lab.laptop.ip(
+        "route add default dev tun0 table 51820",
+        "rule add pref 101 not fwmark 0xca6c lookup 51820",
+        "rule add pref 100 lookup main suppress_prefixlength 0",
+    )
+    until(
+        "the agent knows the tunnel", lambda: "sends nothing beside it" in agent.cli("why", HOST).stdout, 60.0
+    )
+    session.types("line")
+    until("the tunnel carries it", lambda: agent.listed_host(HOST)["interface"] == "tun0", 60.0)
+    agent.wait_state(HOST, "connected")
     assert captured(lab) == 0
 
 

@@ -50,7 +50,9 @@ from trayagent.ssh.master.launch_and_wait import Launched, LaunchFailedError, re
 from trayagent.ssh.master.master_command_line import PERSIST_UNSET
 from trayagent.ssh.new_control_path import remove_fresh
 from trayagent.ssh.os.control_sockets import owner_of
+from trayagent.ssh.os.copied_connection import copy_of, mute
 from trayagent.ssh.os.process import read
+from trayagent.ssh.os.tcp_connection import flow_of
 from trayagent.ssh.remote import run_script
 
 log = logging.getLogger(__name__)
@@ -128,11 +130,18 @@ class MasterConnector:
         if launched is not None:
             launched.release_connection()
 
-    def mute_connection(self, pid: int) -> None:
-        """Keep the kernel from sending another packet for a spare master."""
-        launched = self._launched.get(pid)
-        if launched is not None:
-            launched.mute_connection()
+    def mute(self, master: Master, *, muted: bool) -> None:
+        """Keep the kernel from sending another packet of a spare master, or let it send again.
+
+        The agent has a copy of a connection that it made. It copies that of an earlier agent, if the system permits it.
+        """
+        launched = self._launched.get(master.pid)
+        if launched is not None and launched.mute_connection(muted=muted):
+            return
+        flow = flow_of(master.pid)
+        if flow is not None:
+            with contextlib.suppress(OSError), copy_of(flow) as connection:
+                mute(connection, muted=muted)
 
     def reap(self, pid: int) -> int | None:
         """Return the exit status of a master that was a child of this process, None for any other master.
@@ -281,7 +290,8 @@ class MasterConnector:
             raise FailedError(
                 Failure(Problem("unknown", f"{host.name}: the new master ended immediately"), "died")
             )
-        master = replace(master, mptcp=attempt.mptcp)
+        spare = attempt.action.interface is not None
+        master = replace(master, mptcp=attempt.mptcp, spare=spare, muted=False if spare else None)
         self._records.add_master(master, host.name, [])
         return master
 

@@ -255,7 +255,7 @@ class Discovery:
         master = describe(socket.pid, socket.path, started_by_agent=started_by_agent, proven=proven)
         if master is None:
             return
-        master = replace(master, mptcp=self._records.is_mptcp(master.pid, master.start_ticks))
+        master = self._records.as_made(master)
         if not started_by_agent and relayed_from(process.argv, other_than=self._file_paths.runtime_dir):
             master = replace(master, relayed=True)
         name, answer = await self._name(master, state)

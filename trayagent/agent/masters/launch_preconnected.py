@@ -30,8 +30,8 @@ class Connecting(Protocol):
     def again(self) -> None:
         """Start one more connection."""
 
-    def mute(self) -> None:
-        """Send nothing more."""
+    def mute(self, *, muted: bool = True) -> bool:
+        """Send nothing more, or send again. Return False if that is impossible."""
 
 
 class Progress(Protocol):
@@ -261,8 +261,10 @@ class _Restart:
         """Request a restart because a better route has appeared."""
         self._requested = True
 
-    def mute(self) -> None:
-        """Do nothing, because the connection is ssh's own."""
+    def mute(self, *, muted: bool = True) -> bool:
+        """Return False, because the connection is ssh's own."""
+        del muted
+        return False
 
     def due(self, pid: int) -> bool:
         """Report whether this ssh should end, so that it can be restarted."""

@@ -67,7 +67,7 @@ class MasterReplacer:
     def discard(self, action: a.Discard) -> None:
         """End a master that is not needed."""
         if action.silently:
-            self._connector.mute_connection(action.master.pid)
+            self._connector.mute(action.master, muted=True)
         unwanted = self._unwanted(action.master, politely=not action.silently)
         self._tasks.start(f"discard {action.master.pid}", unwanted)
 
@@ -97,7 +97,6 @@ class MasterReplacer:
             if old is not None and second_name is not None:
                 self._drainer.give_up(old, second_name)
             return
-        self._connector.release_connection(new.pid)  # of a spare master
         draining = None
         by_user = host.attempt is not None and host.attempt.purpose == "user"
         await self._agent_sockets.hand_over(
@@ -210,8 +209,7 @@ class MasterReplacer:
             return describe(pid, path, started_by_agent=False)
         proven = self._records.proven(pid, process.start_ticks)
         master = describe(pid, path, started_by_agent=True, proven=proven)
-        mptcp = self._records.is_mptcp(pid, process.start_ticks)
-        return replace(master, mptcp=mptcp) if master is not None else None
+        return self._records.as_made(master) if master is not None else None
 
     async def _kill(self, action: a.Kill) -> None:
         if action.gently:

@@ -34,6 +34,7 @@ class KeptMaster(Struct):
     host_key: str | None = None
     target: str | None = None
     mptcp: bool = False
+    spare: bool = False
 
 
 class KeptAttempt(Struct):

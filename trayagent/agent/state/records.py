@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trayagent.agent.state import host_records, refusal_records
 from trayagent.agent.state.machine_ids import boot_id
@@ -94,6 +95,7 @@ class Records:
             master.host_key,
             master.target,
             master.mptcp,
+            master.spare,
         )
         self._write("masters", master.pid)
 
@@ -128,10 +130,10 @@ class Records:
         known = self._known(pid, start_ticks)
         return (known.host_key, known.target) if known is not None else (None, None)
 
-    def is_mptcp(self, pid: int, start_ticks: int) -> bool:
-        """Report whether trayagent started this master, and its connection uses Multipath TCP."""
-        known = self._known(pid, start_ticks)
-        return known is not None and known.mptcp
+    def as_made(self, master: Master) -> Master:
+        """Return a master with what only the agent that made its connection knows about it."""
+        known = self._known(master.pid, master.start_ticks)
+        return replace(master, mptcp=known.mptcp, spare=known.spare) if known is not None else master
 
     def path_of(self, pid: int) -> str | None:
         """Return the recorded control path of a master that trayagent started."""

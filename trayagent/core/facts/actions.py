@@ -95,6 +95,13 @@ class Discard(Action, frozen=True):
     silently: bool = False
 
 
+class Mute(Action, frozen=True):
+    """Keep the kernel from sending packets of a master that is bound to an interface, or let it send again."""
+
+    master: Master
+    muted: bool
+
+
 class TakeOver(Action, frozen=True):
     """Move the attempt's master to the control path and kill the old one. TookOver or TakeOverFailed follows.
 

@@ -24,7 +24,9 @@ class Master(Struct, frozen=True):
     Only that one can judge it. `mptcp`: the agent made its connection by Multipath TCP, and the server speaks it.
     `joins` counts the addresses to which the kernel moved that connection. `prints`: it is the user's ssh in a
     terminal, which shows each forward that the server refuses.
-    `bound` is the interface to which its connection is bound, None if its routes decide.
+    `bound` is the interface to which its connection is bound, None if its routes decide. `spare`: the agent bound it,
+    because it made it as a spare master. `muted` is whether the agent last requested that the kernel send none of its
+    packets, None if it requested nothing.
     """
 
     pid: int
@@ -50,6 +52,8 @@ class Master(Struct, frozen=True):
     mptcp: bool = False
     joins: int = 0
     bound: str | None = None
+    spare: bool = False
+    muted: bool | None = None
 
     @property
     def rtt_s(self) -> float:

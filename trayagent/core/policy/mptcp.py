@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.mptcp import Mptcp, MptcpTry, Outcome
-from trayagent.core.facts.network import Lookup, Network, Snapshot
+from trayagent.core.facts.network import Network, Snapshot
 from trayagent.core.facts.time_constants import (
     MPTCP_PLAIN_AFTER_RTTS,
     MPTCP_PLAIN_AFTER_S,
@@ -20,7 +20,7 @@ from trayagent.core.facts.time_constants import (
     MPTCP_SEEN_S,
     MPTCP_UNIDENTIFIED_S,
 )
-from trayagent.core.usable_routes import usable_routes
+from trayagent.core.usable_routes import leads_into_tunnel, usable_routes
 
 _HALF = 1  # the prefix length of 0.0.0.0/1 and 128.0.0.0/1, with which a VPN covers the default route
 
@@ -55,11 +55,7 @@ def beside_tunnel(master: Master, snapshot: Snapshot) -> bool:
 
     Its subflows may go beside the tunnel, now or after the next change of network.
     """
-    if not master.mptcp or master.peer is None:
-        return False
-    ip, _, scope = master.peer.partition("%")
-    route = snapshot.matched.get(Lookup(ip, None, scope or None))
-    return route is not None and _is_tunnel(snapshot, route.interface)
+    return master.mptcp and master.peer is not None and leads_into_tunnel(snapshot, master.peer)
 
 
 def full_tunnel(snapshot: Snapshot) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from trayagent.core.decision_context import Context
-from trayagent.core.facts.actions import Abort, Dial, Discard
+from trayagent.core.facts.actions import Abort, Dial, Discard, Mute
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
@@ -46,13 +46,32 @@ from trayagent.core.policy.spare_route import (
     unmetered,
 )
 from trayagent.core.policy.wanted_connection import wanted
+from trayagent.core.usable_routes import beside_tunnel
 
 _SILENT = frozenset({"tunnel", "vpn"})
 """The reasons for which a spare master must not send another packet."""
 
 
+def mute_beside_tunnel(context: Context, host: Host) -> Host:
+    """Keep a master that was a spare one from sending beside a tunnel, for as long as that is up. Return the host.
+
+    It is bound to its interface, so it does not follow the route into the tunnel as any other connection does.
+    """
+    master = host.master
+    if master is None or not master.spare or master.bound is None:
+        return host
+    muted = beside_tunnel(master, context.state.snapshot)
+    if muted == master.muted:
+        return host
+    context.do(Mute(host.name, master, muted))
+    if muted or master.muted:
+        context.because(host.name, 0, "muted" if muted else "unmuted", Evidence.of(interface=master.bound))
+    return context.put(host, master=replace(master, muted=muted))
+
+
 def tend(context: Context, host: Host, *, paused: bool) -> tuple[Host, float | None]:
     """Do what the host's spare master needs next. Return the host, and when to continue."""
+    host = mute_beside_tunnel(context, host)
     if not host.wish.standby and host.standby.master is None and host.standby.attempt is None:
         return host, None
     host = _end_if_over(context, host)

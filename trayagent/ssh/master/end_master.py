@@ -12,8 +12,8 @@ from trayagent.core.facts.masters import Master
 from trayagent.errors import TrayagentError
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.carriers import Carrier, carriers_of
+from trayagent.ssh.os.copied_connection import shut_down
 from trayagent.ssh.os.process import Process, alive, kill_checked, read
-from trayagent.ssh.os.shut_down import shut_down
 from trayagent.ssh.os.signals import caught_signals
 from trayagent.ssh.os.suspended import any_stopped
 from trayagent.ssh.os.tcp_connection import flow_of

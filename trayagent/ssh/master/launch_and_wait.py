@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,19 +30,32 @@ _POLL_S = (
 )
 
 
+class Mute(Protocol):
+    """Keeps the kernel from sending packets of a connection, or lets it send."""
+
+    def __call__(self, *, muted: bool) -> bool:
+        """Return False if there is no copy of the connection."""
+
+
+def _no_copy(*, muted: bool) -> bool:
+    del muted
+    return False
+
+
 class Launched(Struct, frozen=True):
     """A new master that listens on `socket_path`.
 
     `process` is the agent's child: the master itself, or the parent of a background master, which has ended.
     `release_connection` closes the agent's copy of the connection. Call it when the master ends. `mute_connection`
-    keeps the kernel from sending another packet of a connection that is bound to an interface.
+    keeps the kernel from sending packets of a connection that is bound to an interface, or lets it send again. It
+    returns False if the agent has no copy of the connection.
     """
 
     process: subprocess.Popen[bytes]
     socket_path: str
     log: Path
     release_connection: Callable[[], None] = lambda: None
-    mute_connection: Callable[[], None] = lambda: None
+    mute_connection: Mute = _no_copy
 
 
 class LaunchFailedError(Exception):

@@ -31,6 +31,7 @@ from trayagent.ssh.master import fdpass
 from trayagent.ssh.master.helper_pipes import HelperPipes, shell_command
 from trayagent.ssh.master.mptcp_socket import IPPROTO_MPTCP, connect, speaks_mptcp, tcp_socket
 from trayagent.ssh.master.quick_acknowledgements import QuickAcknowledgements
+from trayagent.ssh.os.copied_connection import mute
 from trayagent.ssh.os.descriptor_of_process import send_to_output
 
 STAGGER_S = 0.25
@@ -167,19 +168,16 @@ class PreconnectedSocket:
             self._copy.close()
             self._copy = None
 
-    def mute(self) -> None:
-        """Keep the kernel from sending another packet of this connection, not even for its end.
+    def mute(self, *, muted: bool = True) -> bool:
+        """Keep the kernel from sending packets of this connection, or let it send.
 
-        An IPv4 packet of a socket with SO_DONTROUTE never gets a gateway. An IPv6 packet leaves, but no router forwards
-        it with a hop limit of 0.
+        Return False if there is no copy of the connection.
         """
         for one in (self._copy, *self._established_sockets):
-            if one is None or one.fileno() < 0:
-                continue
-            with contextlib.suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
-                if one.family == socket.AF_INET6:
-                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 0)
+            if one is not None and one.fileno() >= 0:
+                with contextlib.suppress(OSError):
+                    mute(one, muted=muted)
+        return self._copy is not None
 
     def again(self) -> None:
         """Begin a second connection if the first is not established yet. Call this when another route appears.

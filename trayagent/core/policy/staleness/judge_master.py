@@ -35,7 +35,7 @@ def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
     Raises ValueError if the host has no master.
     """
     master = living_master(host)
-    if admitted.open and host.draining is None and beside_tunnel(master, state.snapshot):
+    if admitted.open and host.draining is None and (master.muted or beside_tunnel(master, state.snapshot)):
         return _replace_beside_tunnel(host, state, admitted, now)
     if (kept := _kept(host, state)) is not None:
         return kept
@@ -77,8 +77,9 @@ def _kept(host: Host, state: State) -> Verdict | None:
 
 
 def _replace_beside_tunnel(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
-    """Rows 3 and 9: a tunnel came up under a Multipath TCP connection. Replace that by a connection in the tunnel."""
-    evidence, control = Evidence.of(tunnel="carries", mptcp="yes"), control_of(host)
+    """Rows 3 and 9: a tunnel came up under a connection that may go beside it. Replace it by one in the tunnel."""
+    why = "muted" if living_master(host).muted else "mptcp"
+    evidence, control = Evidence.of(tunnel="carries", **{why: "yes"}), control_of(host)
     if control is not None and is_positive(control, host):
         return stale_or_wait(host, control, evidence)
     return start_or_await_control(host, state, admitted, 3, evidence, now)
