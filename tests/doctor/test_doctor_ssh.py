@@ -231,6 +231,19 @@ def test_hosts_without_a_control_path_get_the_lines_that_let_ssh_share(patient: 
     assert "control-path-none" not in patient.examine().ailing
 
 
+def test_two_ssh_programs_that_compute_different_control_paths_are_reported(
+    patient: Patient, tmp_path: Path
+) -> None:
+    """If TRAYAGENT_SSH is another ssh, doctor asks both programs for the control path of each host."""
+    newer = script(tmp_path / "ssh-new", f'exec ssh -o "ControlPath={patient.sockets}/%n-%r" "$@"')
+    found = patient.examine(TRAYAGENT_SSH=str(newer)).one("control-path-program", "advice", "control paths")
+    assert found["title"].startswith("/")
+    assert found["title"].endswith(f" computes another ControlPath than {newer} for: box")
+    assert found["lines"] == ["Host box", "    ControlPath ~/.ssh/cm-%n"]
+    same = script(tmp_path / "ssh-same", 'exec ssh "$@"')
+    assert "control-path-program" not in patient.examine(TRAYAGENT_SSH=str(same)).ailing
+
+
 @pytest.mark.parametrize("word", ["yes", "ask"])
 def test_a_control_master_that_shares_nothing_is_reported(patient: Patient, word: str) -> None:
     """Each ssh would try to become the master; auto and autoask use the existing one."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trayagent.config.untrusted_files import danger, others_may_write
 from trayagent.core.policy.shared_control_path import account, route, takes_another_route
+from trayagent.doctor import other_ssh
 from trayagent.doctor.deadlines import aside
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case
@@ -37,6 +38,7 @@ async def check(case: Case) -> Iterable[Finding]:
         *_never_shared(case),
         *_same_path(case),
         *(await aside(lambda: [*_other_route(case)])),
+        *(await other_ssh.check(case)),
     ]
     if not any(f.code == "control-path-shared" for f in found):
         found += await _same_for_all_hosts(case)
