@@ -173,7 +173,10 @@ def test_without_name_resolution_ssh_canonicalizes_nothing(tmp_path: Path) -> No
 
 
 def test_the_first_answer_may_be_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow `Match exec` delays only a host's first answer. Later, the earlier answer is used."""
+    """A slow `Match exec` delays only a host's first answer. Later, the earlier answer is used.
+
+    Each login may take as much longer.
+    """
     monkeypatch.setattr("trayagent.agent.state.resolve_when_needed.LATER_WITHIN_S", 0.05)
     path = tmp_path / "config"
     path.write_text('Match host target exec "sleep 0.5"\n HostName 192.0.2.7\n')
@@ -182,8 +185,10 @@ def test_the_first_answer_may_be_slow(tmp_path: Path, monkeypatch: pytest.Monkey
     async def run() -> None:
         first = await resolver.resolve("target")
         assert first.resolved.hostname == "192.0.2.7"
+        assert 0.5 <= resolver.slow_s("target") < 10
         with pytest.raises(TrayagentError, match="took longer"):
             await resolver.resolve("target")
+        assert resolver.slow_s("target") >= 0.5
         resolver.forget()  # the configuration changed, so the earlier answer is outdated
         await resolver.resolve("target")
 

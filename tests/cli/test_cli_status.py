@@ -230,6 +230,12 @@ def test_the_headline_says_what_concerns_everything(
     assert headline in done.stdout.splitlines()[0]
 
 
+def test_a_host_that_waits_for_ssh_g_says_so(run: Run, agent: Agent) -> None:
+    """While ssh reads its configuration, a host that is connecting shows what it waits for."""
+    agent.view["hosts"] = [agent.view["hosts"][0] | {"state": "connecting", "resolving": True}]
+    assert "    waits for ssh -G: a Match exec in ssh_config may take long\n" in run("status").stdout
+
+
 def test_without_hosts_the_status_names_ssh_sessions_that_may_hang(run: Run, agent: Agent) -> None:
     """If the agent knows no host, `status` counts the ssh sessions beside, and says how the agent can end them."""
     agent.view |= {"hosts": [], "vpns": []}

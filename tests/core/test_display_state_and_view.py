@@ -181,6 +181,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             ],
             "unknown_listens": [],
             "ended_listens": [],
+            "resolving": False,
             "attempt": 0,
             "failing_since": None,
             "next_retry": None,
@@ -274,6 +275,17 @@ def test_a_waiting_host_always_has_a_hint(story: Story) -> None:
     story.fails("web", "timed-out")
     host = shown(story)["hosts"][0]
     assert (host["state"], host["problem"]["hint"]) == ("waiting", "The agent tries again")
+
+
+def test_a_host_that_ssh_has_not_resolved_yet_says_so(story: Story) -> None:
+    """A host without any answer of `ssh -G` is connecting, and `resolving` says what it waits for."""
+    story.network(HOME)
+    story.configured(web=ALWAYS)
+    story.started()
+    host = shown(story)["hosts"][0]
+    assert (host["state"], host["resolving"]) == ("connecting", True)
+    story.resolved("web")
+    assert shown(story)["hosts"][0]["resolving"] is False
 
 
 def test_a_view_of_nothing_has_its_keys_too(story: Story) -> None:

@@ -131,7 +131,7 @@ class Agent:
         self._obstacles = Obstacles(self._shell, self._discovery)
         paths = ControlPaths(parts, self._discovery, self._obstacles)
         self._keeper = keeper()
-        connector = MasterConnector(parts, self._discovery, paths, self._keeper)
+        connector = MasterConnector(parts, self._discovery, paths, self._keeper, resolver.slow_s)
         near_relay = NearRelayProcess(file_paths.runtime_dir, self._keeper)
         lost_connections = LostConnections(parts, near_relay)
         forwarding = Forwarding(parts, remote_cleanup, LocalSockets(self._records), lost_connections)

@@ -147,6 +147,7 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
             f"{states.words_of(host)} {signs['separator']} trayagent reconnect {host['name']}", "dim"
         )
     lines = (
+        *_resolving(host),
         *_unanswered(host, watching=watching),
         *roaming_lines(host),
         *standby_lines(host),
@@ -168,6 +169,12 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
             due = _("next try at {time}").format(time=times.clock(moment, now, exact=True))
         attempt = _("attempt {number}").format(number=host["attempt"] + 1)
         yield _indented(f"{due} {signs['separator']} {attempt}", "dim")
+
+
+def _resolving(host: dict[str, Any]) -> Iterator[str]:
+    """Yield that ssh has not read its configuration yet. An older agent does not report this."""
+    if host.get("resolving"):
+        yield _("waits for ssh -G: a Match exec in ssh_config may take long")
 
 
 def _unanswered(host: dict[str, Any], *, watching: bool) -> Iterator[str]:

@@ -166,6 +166,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "forwards": [_forward(f, by_hand=f.forward in given) for f in display_forwards(host, state)],
         "unknown_listens": list(host.forwards.unknown),
         "ended_listens": _ended_listens(host),
+        "resolving": host.resolved is None and shown == "connecting",
         "attempt": host.retry.count,
         "failing_since": _wall(host.retry.first_failed_at if host.retry.count else None, wall),
         "next_retry": _wall(_next_retry(host, state, shown, now), wall),

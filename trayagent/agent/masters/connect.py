@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +93,12 @@ class MasterConnector:
     """Starts masters. The results are posted as events."""
 
     def __init__(
-        self, parts: Parts, discovery: Discovery, paths: ControlPaths, shelter: Shelter | None = None
+        self,
+        parts: Parts,
+        discovery: Discovery,
+        paths: ControlPaths,
+        shelter: Shelter | None,
+        slow_s: Callable[[str], float],
     ) -> None:
         self._file_paths = parts.file_paths
         self._shell = parts.shell
@@ -101,7 +107,7 @@ class MasterConnector:
         self._environment = parts.environment
         self._discovery = discovery
         self._paths = paths
-        self._launcher = MasterLauncher(parts.file_paths, shelter)
+        self._launcher = MasterLauncher(parts.file_paths, shelter, slow_s)
         self._launched: dict[int, Launched] = {}
         self._attempts: dict[int, _Attempt] = {}
 

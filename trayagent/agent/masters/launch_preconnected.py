@@ -101,9 +101,15 @@ class Shelter(Protocol):
 
 
 class MasterLauncher:
-    """Starts ssh. Remembers whether this machine's ssh is too old to take a pre-connected socket."""
+    """Starts ssh. Remembers whether this machine's ssh is too old to take a pre-connected socket.
 
-    def __init__(self, file_paths: FilePaths, shelter: Shelter | None) -> None:
+    `slow_s` returns how many seconds more a host's login may take, because ssh takes long to read its configuration.
+    """
+
+    def __init__(
+        self, file_paths: FilePaths, shelter: Shelter | None, slow_s: Callable[[str], float]
+    ) -> None:
+        self._slow_s = slow_s
         self._file_paths = file_paths
         self._shelter = shelter
         self._openers = Openers(file_paths.runtime_dir / "openers")
@@ -212,7 +218,7 @@ class MasterLauncher:
             words,
             start.socket_path,
             start.log,
-            deadline_s=deadline_s(hops),
+            deadline_s=deadline_s(hops) + self._slow_s(start.name),
             environment=environment,
             established=partial(_is_connected, start.progress) if by_itself else None,
             hopeless=hopeless,

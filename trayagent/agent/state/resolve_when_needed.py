@@ -83,7 +83,7 @@ class Resolver:
         self._ssh = SshResolver(ssh, str(config) if config is not None else None)
         self._roots = config_files
         self._aliases: dict[tuple[str, bool], Resolved | None] = {}
-        self._answered: set[str] = set()
+        self._took_s: dict[str, float] = {}
         self._text: _Text | None = None
 
     @property
@@ -105,7 +105,7 @@ class Resolver:
     def forget(self) -> None:
         """Drop all answers because the configuration changed."""
         self._aliases.clear()
-        self._answered.clear()
+        self._took_s.clear()
         self._text = None
 
     def aliases(self) -> tuple[str, ...]:
@@ -160,10 +160,19 @@ class Resolver:
 
     async def _patiently(self, name: str, lookups: bool) -> Resolved:
         """Return what `ssh -G` prints for a name. Wait longer if no earlier answer exists that could be used."""
-        within_s = LATER_WITHIN_S if name in self._answered else FIRST_WITHIN_S
+        within_s = LATER_WITHIN_S if name in self._took_s else FIRST_WITHIN_S
+        begun_at = time.monotonic()
         resolved = await self._resolve(name, lookups, within_s)
-        self._answered.add(name)
+        self._took_s[name] = time.monotonic() - begun_at
         return resolved
+
+    def slow_s(self, name: str) -> float:
+        """Return how many seconds the last answer for a name took, 0 if it was quick.
+
+        A login reads ssh_config again, and takes as long if a `Match exec` is slow.
+        """
+        took_s = self._took_s.get(name, 0.0)
+        return took_s if took_s > LATER_WITHIN_S else 0.0
 
     async def _resolve(self, name: str, lookups: bool, within_s: float = LATER_WITHIN_S) -> Resolved:
         text = self._read_text()
