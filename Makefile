@@ -136,7 +136,7 @@ lint: .venv/.for-development
 	@$(PYTHON_OF_VENV) -m ruff check .
 	@$(PYTHON_OF_VENV) -m ruff format --check .
 	@$(PYTHON_OF_VENV) -m mypy
-	@$(PYTHON_OF_VENV) -m mypy --platform darwin --cache-dir .mypy_cache/darwin
+	@$(PYTHON_OF_VENV) -m mypy --platform darwin --cache-dir .mypy_cache/darwin trayagent
 
 # Only the tests of these packages count, without the simulation and the laboratory.
 coverage: .venv/.for-development
