@@ -33,13 +33,13 @@ from tests.sim.playing import play
 _AT_A_TIME = 50
 _BRIEF = "500"
 _OF_NODES = 50
-_OF_PORTS = 100
-_OF_PROCESSES = 100
+_OF_PORTS = 50
+_OF_PROCESSES = 50
 _OF_REPORTS = 50
 _OF_REQUESTS = 50
-_OF_ROAMING = int(os.environ.get("TRAYAGENT_ROAMING_HISTORIES", "100"))
+_OF_ROAMING = int(os.environ.get("TRAYAGENT_ROAMING_HISTORIES", "50"))
 _OF_IDLE = int(os.environ.get("TRAYAGENT_IDLE_HISTORIES", "6"))
-_OF_STANDBY = int(os.environ.get("TRAYAGENT_STANDBY_HISTORIES", "100"))
+_OF_STANDBY = int(os.environ.get("TRAYAGENT_STANDBY_HISTORIES", "50"))
 _OF_SESSIONS = int(os.environ.get("TRAYAGENT_SESSION_HISTORIES", "50"))
 
 
