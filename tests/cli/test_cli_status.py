@@ -236,6 +236,18 @@ def test_a_host_that_waits_for_ssh_g_says_so(run: Run, agent: Agent) -> None:
     assert "    waits for ssh -G: a Match exec in ssh_config may take long\n" in run("status").stdout
 
 
+def test_an_idle_host_says_when_control_persist_ends_its_forwards(run: Run, agent: Agent) -> None:
+    """An idle host with forwards names ControlPersist, unless the user disconnected it."""
+    line = "    ControlPersist in ssh_config ends its forwards 10 min after its last use\n"
+    idle = agent.view["hosts"][0] | {"state": "idle", "persist_s": 600}
+    agent.view["hosts"] = [idle]
+    assert line in run("status").stdout
+    others: tuple[dict[str, Any], ...] = ({"held": True}, {"forwards": []}, {"persist_s": None})
+    for other in others:
+        agent.view["hosts"] = [idle | other]
+        assert line not in run("status").stdout
+
+
 def test_without_hosts_the_status_names_ssh_sessions_that_may_hang(run: Run, agent: Agent) -> None:
     """If the agent knows no host, `status` counts the ssh sessions beside, and says how the agent can end them."""
     agent.view |= {"hosts": [], "vpns": []}

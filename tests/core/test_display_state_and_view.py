@@ -181,6 +181,7 @@ def test_the_view_has_exactly_the_contracts_keys(story: Story) -> None:
             ],
             "unknown_listens": [],
             "ended_listens": [],
+            "persist_s": None,
             "resolving": False,
             "attempt": 0,
             "failing_since": None,
@@ -286,6 +287,22 @@ def test_a_host_that_ssh_has_not_resolved_yet_says_so(story: Story) -> None:
     assert (host["state"], host["resolving"]) == ("connecting", True)
     story.resolved("web")
     assert shown(story)["hosts"][0]["resolving"] is False
+
+
+@pytest.mark.parametrize(
+    ("wish", "persist", "expected"),
+    [(ON_USE, "600", 600), (ON_USE, "0", None), (ON_USE, "yes", None), (ALWAYS, "600", None)],
+)
+def test_the_time_of_control_persist_is_shown_where_it_counts(
+    story: Story, wish: Wish, persist: str, expected: int | None
+) -> None:
+    """The view has the time after which ControlPersist ends a connection. The agent ignores it for `always`."""
+    story.connected(scene=HOME, wish=wish)
+    host = story.state.hosts["web"]
+    assert host.resolved is not None
+    resolved = replace(host.resolved, control_persist=persist)
+    story.state = replace(story.state, hosts={"web": replace(host, resolved=resolved)})
+    assert shown(story)["hosts"][0]["persist_s"] == expected
 
 
 def test_a_view_of_nothing_has_its_keys_too(story: Story) -> None:

@@ -148,6 +148,7 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
         )
     lines = (
         *_resolving(host),
+        *_persist(host),
         *_unanswered(host, watching=watching),
         *roaming_lines(host),
         *standby_lines(host),
@@ -169,6 +170,14 @@ def _beneath(host: dict[str, Any], now: datetime, signs: Signs, *, watching: boo
             due = _("next try at {time}").format(time=times.clock(moment, now, exact=True))
         attempt = _("attempt {number}").format(number=host["attempt"] + 1)
         yield _indented(f"{due} {signs['separator']} {attempt}", "dim")
+
+
+def _persist(host: dict[str, Any]) -> Iterator[str]:
+    """Yield that ControlPersist closes the forwards of an idle host. An older agent does not report this."""
+    persist_s = host.get("persist_s")
+    if persist_s and host["state"] == "idle" and host["forwards"] and not host.get("held"):
+        words = _("ControlPersist in ssh_config ends its forwards {duration} after its last use")
+        yield words.format(duration=times.lasted(persist_s))
 
 
 def _resolving(host: dict[str, Any]) -> Iterator[str]:

@@ -120,7 +120,8 @@ TABLES = (
                 "`trayagent reconnect` or your next ssh. There are two exceptions. After a change of network, "
                 "`ssh -O exit` counts only once the connection has answered, because scripts run it to get a new "
                 "connection. If the agent did not start the connection of an `always` host, it cannot tell "
-                "`ssh -O exit` from a loss, and connects again.",
+                "`ssh -O exit` from a loss, and connects again. A time in `ControlPersist` ends the connection of an "
+                "`on-use` host that long after its last session or connection through a forward. `always` ignores it.",
             ),
             Key(
                 "local",

@@ -166,6 +166,7 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         "forwards": [_forward(f, by_hand=f.forward in given) for f in display_forwards(host, state)],
         "unknown_listens": list(host.forwards.unknown),
         "ended_listens": _ended_listens(host),
+        "persist_s": _persist_s(host),
         "resolving": host.resolved is None and shown == "connecting",
         "attempt": host.retry.count,
         "failing_since": _wall(host.retry.first_failed_at if host.retry.count else None, wall),
@@ -183,6 +184,12 @@ def _host(state: State, host: Host, since: Mapping[str, float], wall: Wall, now:
         if host.outage.last_recovery_s is None
         else round(host.outage.last_recovery_s * 1e3, 1),
     }
+
+
+def _persist_s(host: Host) -> int | None:
+    """Return after how many seconds without a session ssh's ControlPersist ends the connection, or None if never."""
+    persist = host.resolved.control_persist if host.resolved is not None else ""
+    return int(persist) or None if persist.isdecimal() and host.wish.connect != "always" else None
 
 
 def _ended_listens(host: Host) -> list[str]:
