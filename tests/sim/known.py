@@ -569,4 +569,17 @@ KNOWN: dict[str, History] = {
         0.3,
         ((0.0, "roam", ""), (90.0, "take path", "web"), (700.0, "agent restarts", ""), (0.3, "stuck", "web")),
     ),
+    # The spare master answered on its own line, and a short hole on the other line swallowed one retransmission.
+    "a hole beside a standby": (
+        ("web1",),
+        0.3,
+        (
+            (0.0, "standby", ""),
+            (0.0, "plug", "office"),
+            (16.0, "swallowed", "1.1"),
+            (0.6, "hole", "office"),
+            (0.1, "hole over", ""),
+            (8.0, "unplug", "wlan0"),
+        ),
+    ),
 }

@@ -16,7 +16,7 @@ from trayagent.core.facts.actions import Abort, AttachRoaming, Dial, Discard, Mu
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.network import Network, Route
+from trayagent.core.facts.network import Network, Route, Touched
 from trayagent.core.facts.network_manager import Link, ManagerFacts, NetworkName, VpnConnection
 from trayagent.core.policy.spare_route import spare_of
 
@@ -261,6 +261,20 @@ def test_a_silent_first_network_is_left_for_the_second(story: Story) -> None:
     assert isinstance(taken, TakeOver) and taken.old is not None
     assert (taken.master.pid, taken.old.pid) == (spare.pid, first.pid)
     assert not story.did(Dial)
+
+
+def test_the_answer_of_a_spare_master_excuses_one_lost_retransmission(story: Story) -> None:
+    """The spare master is on another line, so it does not show whether the old master's own line loses packets."""
+    _, spare = spared(story)
+    story.network(BOTH, Touched(lost=True))
+    story.due["web"] = story.t + 1
+    story.after(0.5)
+    answers(story, spare)
+    story.after(0.3).due["web"] = story.t + 2
+    story.after(1.5)
+    assert not story.did(TakeOver)
+    story.after(2)
+    assert story.did(TakeOver)
 
 
 def test_the_end_of_the_master_uses_the_spare_one(story: Story) -> None:

@@ -41,11 +41,19 @@ def grace_until(host: Host, now: float) -> float:
 def graces_needed(host: Host, control: Attempt) -> int:
     """Return how many retransmissions a silent master must miss after its control succeeded.
 
-    One is enough if the path changed. If it did not, packets may be lost on the line, as on a bad Wi-Fi.
+    One is enough if the path changed. If it did not, packets may be lost on the line, as on a bad Wi-Fi. The same is
+    true if the control is a spare master, because that shows nothing about the line of the old one.
     """
     if _is_lossy(host):
         return GRACES_LOSSY
-    return GRACES_UNCHANGED_PATH if host.path_unchanged and not control.bare else GRACES
+    unchanged = host.path_unchanged and not control.bare
+    return GRACES_UNCHANGED_PATH if unchanged or _is_on_another_line(host, control) else GRACES
+
+
+def _is_on_another_line(host: Host, control: Attempt) -> bool:
+    """Report whether the control is a spare master, while the old master's own line is up."""
+    path = host.path
+    return control.standby and path is not None and path.carrier and not path.source_differs
 
 
 def _is_lossy(host: Host) -> bool:
