@@ -582,4 +582,27 @@ KNOWN: dict[str, History] = {
             (8.0, "unplug", "wlan0"),
         ),
     ),
+    # Only silence caused the doubt until the laptop left home, so the agent did not know the path that it left.
+    "a return to the path of a silent master": (
+        ("annex", "well"),
+        0.004,
+        (
+            (20.0, "flicker", "route"),
+            (20.0, "busy", "web 0.3"),
+            (20.0, "docker", ""),
+            (0.6, "connect", "annex"),
+            (0.3, "busy", "web 0.3"),
+            (0.0, "hole", "home"),
+            (0.6, "docker", ""),
+            (0.3, "dropping over", ""),
+            (0.0, "hole", "cafe"),
+            (20.0, "connect", "well"),
+            (700.0, "dropping over", ""),
+            (0.3, "busy", "node1 0.3"),
+            (0.3, "flicker", "lost"),
+            (0.17, "connect", "well"),
+            (0.02, "blink", "cafe"),
+            (1.5, "vpn new address", "split"),
+        ),
+    ),
 }

@@ -16,13 +16,10 @@ class Living:
 
     `key`: the host key that the agent saw when it started this master. `mark`: the connection's counters at the last
     probe. `asked`: that probe, sent for the host `asked_by`, is not answered yet. `proven_over` and `asked_over`: the
-    true path at the last proof of life (`proven_at`) and at the last probe. `suspended`: the process does not run, so
-    data to send (`unsent`) and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of
-    sessions. `draining`: a new master has the control path, and this master ends with its last session.
-    probe. `asked`: that probe is not answered yet. `proven_over` and `asked_over`: the true path at the last proof
-    of life (`proven_at`) and at the last probe (`asked_at`). `suspended`: the process does not run, so data to send
-    (`unsent`) and received data (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions.
-    `draining`: a new master has the control path, and this master ends with its last session.
+    true path at the last proof of life (`proven_at`) and at the last probe (`asked_at`). `strayed`: the path was
+    another one since that proof. `suspended`: the process does not run, so data to send (`unsent`) and received data
+    (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a new master has the
+    control path, and this master ends with its last session.
     """
 
     master: Master
@@ -38,6 +35,7 @@ class Living:
     proven_over: object = None
     proven_at: float = 0.0
     asked_over: object = None
+    strayed: bool = False
     suspended: bool = False
     unsent: bool = False
     unread: bool = False
@@ -45,9 +43,17 @@ class Living:
     sessions: int = 0
     draining: bool = False
 
+    def look(self, now_over: object) -> None:
+        """Note whether the path is another one than at the last proof of life."""
+        self.strayed = self.strayed or now_over != self.proven_over
+
+    def proven(self, now_over: object, now: float) -> None:
+        """Note a proof of life over this path."""
+        self.proven_over, self.proven_at, self.strayed = now_over, now, False
+
     def returned(self, now_over: object) -> bool:
-        """Report whether the path is again the one of the last proof of life, but the last probe used another path."""
-        return now_over == self.proven_over and self.asked and self.asked_over not in {None, now_over}
+        """Report whether the path is again the one of the last proof of life, and was another one since."""
+        return now_over == self.proven_over and self.asked and self.strayed
 
     def stayed(self, now_over: object) -> bool:
         """Report whether the path stayed the same since the last proof of life. Then silence comes from a hole."""

@@ -146,6 +146,7 @@ class World:
         """Make every connection handle changes of its path and machines."""
         for living in list(self.living.values()):
             living.connection.look()
+            living.look(self.net.signature(living.connection.flow))
 
     def read(self) -> None:
         """Make the agent read the network."""
@@ -489,7 +490,7 @@ class World:
         connection.on_answer = lambda: self._answered(living)
         connection.on_reset = lambda: None if living.stopped else self.die(living, "died")
         connection.look()
-        living.proven_over, living.proven_at = self.net.signature(flow), self.clock.now
+        living.proven(self.net.signature(flow), self.clock.now)
         self.living[pid] = living
         self.rules.reached(living)
         if started_by_agent:
@@ -554,7 +555,7 @@ class World:
             living.unread = True
             return
         living.unanswered = 0
-        living.proven_over, living.proven_at = self.net.signature(living.connection.flow), self.clock.now
+        living.proven(self.net.signature(living.connection.flow), self.clock.now)
         if living.master.pid in self.living and living.asked:
             living.asked = False
             self.rules.reached(living)

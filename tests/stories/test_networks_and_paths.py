@@ -6,6 +6,7 @@ import pytest
 
 from tests.stories.scenes import CABLE, CAFE, HOME, HOME_6, NOTHING, VPN, lan, tunnel
 from tests.stories.teller import Story
+from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, SendProbe, TakeOver
 from trayagent.core.facts.network import Touched
 
@@ -247,6 +248,21 @@ def test_a_master_whose_path_returned_is_replaced_if_it_stays_silent(story: Stor
     assert not story.did(TakeOver)
     story.after(0.2)
     assert story.did(TakeOver)
+
+
+def test_a_silent_master_leaves_the_path_on_which_it_lived(story: Story) -> None:
+    """If only silence caused the doubt before the laptop left home, the master lived at home, and may return there."""
+    elsewhere = lan("elsewhere", "wlan0", "192.168.10.2/24", gateway="192.168.10.1", mac="bb:01")
+    moved = Touched(links=frozenset({"wlan0"}))
+    story.connected(scene=HOME)
+    story.after(60).post(user_events.UserViewedStatus(story.t))
+    story.after(0.6)
+    assert story.host("web").path_unchanged
+    story.network(elsewhere, moved)
+    story.after(4).network(HOME, moved)
+    story.due["web"] = story.t + 8
+    story.after(1).ready("web")
+    assert not story.did(TakeOver)
 
 
 def test_a_retransmission_that_is_far_off_is_not_waited_for_at_home_either(story: Story) -> None:

@@ -85,7 +85,9 @@ def _master_path(context: Context, host: Host, delta: NetworkDelta, touched: Tou
     wary = delta.underlay_changed and in_tunnel(host, context)
     # A master's first path counts as a change only if that path is already broken.
     changed = bool(why) if host.path is not None else not _whole(path)
-    left = host.path_here if changed and not host.suspect else host.doubt.left
+    # If only silence caused the doubt, the master is still on the path on which it was last alive.
+    leaves = changed and (not host.suspect or host.path_unchanged)
+    left = host.path_here if leaves else host.doubt.left
     strayed = left is not None and host.suspect and host.doubt.strayed
     if changed and left is not None:
         strayed = strayed or not PathHere(path, network).certainly_same(left)
