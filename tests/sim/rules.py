@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SOON_S = 3.0
 RETURNED_S = 10.0
+RETURNED_USED_S = 20.0  # since the return
 BACKOFF_S = 125.0  # TCP waits at most 120 s before it sends again
 
 
@@ -111,6 +112,8 @@ class Rules:
         direct = connection.flow.tunnel is None
         returned = direct and living.returned(self.world.net.signature(connection.flow))
         soon_s = RETURNED_S if returned else SOON_S
+        if returned and living.sessions:
+            soon_s = max(soon_s, connection.changed_at + RETURNED_USED_S - now)
         if direct and living.sessions and living.stayed(self.world.net.signature(connection.flow)):
             soon_s = BACKOFF_S
         if living.master.mptcp and self._in_tunnel(living):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trayagent.ssh.command_line import (
     NotUnderstood,
     forwards_of,
+    has_session,
     host_of,
     jump_host_of,
     parse,
@@ -149,3 +150,20 @@ def test_the_host_of_a_running_ssh(line: str, host: str | None, jump: str | None
 def test_the_names_of_a_running_ssh_s_server(line: str, names: tuple[str, ...]) -> None:
     """The destination names the server, and the HostName option does. No other word does."""
     assert server_names_of(line.split()) == names
+
+
+@pytest.mark.parametrize(
+    ("line", "session"),
+    [
+        ("ssh web", True),
+        ("ssh -M -S /tmp/cm web sleep 60", True),
+        ("ssh -f web sleep 60", True),
+        ("ssh -fMN web", False),
+        ("ssh -o SessionType=none web", False),
+        ("'ssh: /home/me/.ssh/cm-1 [mux]'", False),
+        ("", False),
+    ],
+)
+def test_which_running_ssh_has_a_session(line: str, session: bool) -> None:
+    """A call with -N has no session, nor has a master in the background."""
+    assert has_session(shlex.split(line)) == session

@@ -265,12 +265,25 @@ def test_a_silent_master_leaves_the_path_on_which_it_lived(story: Story) -> None
     assert not story.did(TakeOver)
 
 
-def test_a_retransmission_that_is_far_off_is_not_waited_for_at_home_either(story: Story) -> None:
-    """After a long stay elsewhere, the next retransmission is too far away to wait for."""
+@pytest.mark.parametrize(
+    ("due_s", "used", "waits"), [(15, True, True), (15, False, False), (21, True, False)]
+)
+def test_a_used_master_whose_path_returned_gets_more_time(
+    story: Story, due_s: float, used: bool, waits: bool
+) -> None:
+    """If a program uses the master, the wait may end 20 s after the return. It is for one retransmission only."""
     away_and_back(story)
-    story.due["web"] = story.t + 15
+    story.due["web"] = story.t + due_s
+    if not used:
+        story.unused.add("web")
     story.after(0.8).ready("web")
-    assert story.did(TakeOver)
+    assert bool(story.did(TakeOver)) != waits
+    if waits:
+        story.after(due_s - 0.9)
+        assert not story.did(TakeOver)
+        story.due["web"] = story.t + 3.5
+        story.after(0.3)
+        assert story.did(TakeOver)
 
 
 def test_a_probe_that_was_lost_on_the_same_path_earns_no_longer_wait(story: Story) -> None:

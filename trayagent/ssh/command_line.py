@@ -100,6 +100,17 @@ def parse(words: Sequence[str], env: Mapping[str, str] | None = None) -> Call:
     )
 
 
+def has_session(words: Sequence[str]) -> bool:
+    """Report whether an ssh with this command line has a session of its own.
+
+    A master in the background has none: its title is not a command line.
+    """
+    try:
+        return not parse(words).keeps
+    except NotUnderstood:
+        return False
+
+
 def forwards_of(words: Sequence[str]) -> tuple[Forward, ...]:
     """Return the forwards that the command line of a running ssh requests. Its program may have any name.
 

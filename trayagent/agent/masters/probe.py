@@ -23,8 +23,10 @@ from trayagent.core.facts.masters import Master
 from trayagent.core.facts.state import State
 from trayagent.errors import TrayagentError
 from trayagent.netlink.errors import NetlinkError
+from trayagent.ssh.command_line import has_session
 from trayagent.ssh.mux.client import MuxClient
 from trayagent.ssh.os.carried import carried_by
+from trayagent.ssh.os.process import read
 from trayagent.ssh.os.suspended import carried_by_stopped
 from trayagent.ssh.os.tcp_connection import Flow, TcpFacts, flow_of
 
@@ -102,7 +104,7 @@ class MasterProber:
                 stopped=carried_by_stopped(master.pid, flow) or master.pid in self._blocked,
                 probed_at=probed_at,
                 heard_s=_heard_s(flow, found),
-                unused=host is not None and host.path_unchanged and not in_use(master.pid),
+                unused=host is not None and (host.path_unchanged or host.returned) and not in_use(master),
                 sessions=sessions_of(master.pid) if elsewhere is not None else 0,
             )
         )
@@ -201,13 +203,18 @@ def _heard_s(flow: Flow | None, found: Sequence[tuple[Connection, TcpFacts]]) ->
     return min((facts.last_data_recv_s for _, facts in found), default=None)
 
 
-def in_use(pid: int) -> bool:
-    """Report whether programs have sessions or forwarded connections on a master, or the kernel cannot tell."""
+def in_use(master: Master) -> bool:
+    """Report whether programs have sessions or forwarded connections on a master, or the kernel cannot tell.
+
+    A master that the user started may have a session of its own.
+    """
     try:
-        carried = carried_by(pid)
+        carried = carried_by(master.pid)
     except NetlinkError:
         return True
-    return carried.sessions + carried.connections > 0
+    process = None if master.started_by_agent else read(master.pid)
+    own = process is not None and has_session(process.argv)
+    return own or carried.sessions + carried.connections > 0
 
 
 def _local_check_of(pid: int) -> str:

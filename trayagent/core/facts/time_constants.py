@@ -15,6 +15,9 @@ RETRANSMISSION_NEAR_S = 3.0  # the user should not wait longer for a retransmiss
 # If the path is again the one on which the master was last alive, the master very likely lives. It is silent only
 # because TCP backed off during a short stay on another network. The user's sessions are worth this wait.
 RETURNED_NEAR_S = 10.0
+# If a program uses such a master, the wait may end this long after the return. TCP doubles its wait with each short
+# stay elsewhere, and a stay of 4 s, repeated, led to waits of 11 to 12 s.
+RETURNED_USED_S = 20.0
 RETRANSMISSION_RTTS = 2  # one round trip for the answer, one for jitter
 RTT_UNKNOWN_S = 0.200  # the round trip of a slow but common path, used while no round trip is known
 RTT_BOUNDS_S = (0.001, 3.0)

@@ -13,6 +13,7 @@ from trayagent.core.facts.time_constants import (
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
     RETURNED_NEAR_S,
+    RETURNED_USED_S,
     RTT_OF_NOW_MAX_S,
 )
 from trayagent.core.policy.staleness.silence_limits import patience_s
@@ -66,7 +67,7 @@ def retransmission_near(host: Host, now: float) -> bool:
 
     If the path did not change, each packet may have been lost for a while, and the kernel waits ever longer. Then the
     connection may live although its next retransmission is far away, at most two minutes. That is worth the wait if a
-    program has a session on it.
+    program has a session on it. So is a longer wait for a master that is back on its path.
     """
     observed = host.doubt.observed
     due = observed.retransmit_at if observed is not None else None
@@ -74,6 +75,8 @@ def retransmission_near(host: Host, now: float) -> bool:
         return False
     first = host.attempt is None or host.attempt.graces < GRACES_UNCHANGED_PATH
     if host.path_unchanged and first and not observed.unused:
+        return True
+    if host.returned and first and not observed.unused and due < host.doubt.changed_at + RETURNED_USED_S:
         return True
     near_s = max(RETRANSMISSION_NEAR_S, RETRANSMISSION_NEAR_RTTS * rtt_of_now_s(host, host.master))
     return due - now < (max(near_s, RETURNED_NEAR_S) if host.returned or _is_lossy(host) else near_s)
