@@ -140,7 +140,7 @@ lint: .venv/.for-development
 
 # Only the tests of these packages count, without the simulation and the laboratory.
 coverage: .venv/.for-development
-	@$(PYTHON_OF_VENV) -m coverage run -m pytest --quiet tests/core tests/stories tests/config tests/ipc tests/history
+	@$(PYTHON_OF_VENV) -m coverage run -m pytest --quiet --reruns 1 tests/core tests/stories tests/config tests/ipc tests/history
 	@$(PYTHON_OF_VENV) -m coverage report
 	@for floor in $(FLOORS); do \
 	    $(PYTHON_OF_VENV) -m coverage report --format=total --include="trayagent/$${floor%:*}/*" \
