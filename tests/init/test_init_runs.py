@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
     """`init` finds a running ssh tunnel, a background master and autossh, but not autossh's child separately.
 
     autossh may run in the background: with -f it blanks that option in its command line. The first advice keeps them
-    all, and names sshuttle, which no forward replaces.
+    all, and names sshuttle, which no forward replaces. A program that may start an ssh again is named beside `kill`.
     """
     need(shutil.which("autossh"), "autossh")
     web01 = ["-o", "ControlPath=none", "web01"]
@@ -106,6 +107,9 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
     tunnel = lab.laptop.popen([str(shuttle)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert tunnel.stdout
     assert tunnel.stdout.readline() == "there\n"
+    runner = [sys.executable, "-c", f"import subprocess; subprocess.run({['ssh', '-ND', '9006', *web01]})"]
+    supervisor = lab.laptop.popen(runner)
+    until("its ssh listens", lambda: "9006" in lab.laptop.run(["ss", "-Hltn"]).stdout)
     carries(lab, 9004)
     carries(lab, 9002)
     until("autossh's forward listens", lambda: "9003" in lab.laptop.run(["ss", "-Hltn"]).stdout)
@@ -113,16 +117,17 @@ def test_what_runs_now_is_found(lab: Lab) -> None:
         done = agent.cli("init", "--print")
     assert done.returncode == 0, done.stderr
     assert 'connect = "always"' in done.stdout
-    assert (
-        'local = ["9002:127.0.0.1:8000", "9004:127.0.0.1:8000"]\nremote = ["9005:127.0.0.1:8000"]\ndynamic = ["9003"]\n'
-        in done.stdout
-    )
+    listed = 'local = ["9002:127.0.0.1:8000", "9004:127.0.0.1:8000"]\nremote = ["9005:127.0.0.1:8000"]\n'
+    assert f'{listed}dynamic = ["9003", "9006"]\n' in done.stdout
     words = " ".join(line.removeprefix("# ") for line in done.stdout.splitlines())
     assert re.search(
         r"From (?=.*ssh with pid \d+)(?=.*autossh with pid \d+)(?=.*a master that runs on \S+)", words
     )
     kills = re.findall(r"(auto)?ssh with pid (\d+): kill (\d+)", done.stderr)
-    assert len(kills) == 3
+    assert len(kills) == 2
+    starter = rf"python\S* \(pid {supervisor.pid}\)"
+    again = rf"started by {starter}: kill \d+, but {starter} may start it again: end it there"
+    assert re.search(again, done.stderr)
     assert all(named == killed for _, named, killed in kills)
     assert re.search(rf"of “sh -c while :; do ssh .* …” \(pid {loop.pid}\): kill {loop.pid} \d+", done.stderr)
     assert "AUTOSSH_GATETIME: " in done.stderr

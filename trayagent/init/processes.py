@@ -21,6 +21,10 @@ from trayagent.ssh.os.tcp_connection import flow_of
 
 _UNIT = re.compile(r"/([^/]+\.service)(?:/[^/]*)?$")
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "fish"))
+# Programs that start what a user types, or that adopt a process whose parent ended.
+_NO_SUPERVISORS = frozenset(
+    ("login", "systemd", "init", "tmux", "screen", "sudo", "su", "doas", "sshd", "autossh")
+)
 _GENERAL = re.compile(r"(?:cron|crond|cronie|anacron|atd|ssh|sshd|user)(?:@.*)?\.service")
 # Only the command lines of masters that trayagent started have all of these words.
 _OURS = ("-oClearAllForwardings=yes", "-oForkAfterAuthentication=no", "-oPermitLocalCommand=no")
@@ -97,6 +101,10 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
         # The script may be a loop that starts ssh again. So end the script first.
         where = f"{where} of “{spoken(script)}” (pid {script.pid})"
         end = f"kill {script.pid} {process.pid}"
+    elif (supervisor := _supervisor(process, words)) is not None:
+        program, pid = supervisor.comm, supervisor.pid
+        how = f"{end}, but {program} (pid {pid}) may start it again: end it there"
+        where, end = f"{where}, started by {program} (pid {pid})", how
     found = Found(
         "process",
         where,
@@ -108,6 +116,18 @@ def _running(machine: Machine, process: Process, words: tuple[str, ...], *, is_m
         restarts=process.comm == "autossh" or end != f"kill {process.pid}",
     )
     return Running(found, unit)
+
+
+def _supervisor(process: Process, words: tuple[str, ...]) -> Process | None:
+    """Return the program that started a process and may start it again, None for a shell, systemd and the like.
+
+    Nothing started an ssh in the background anew: `-f` gives it another parent.
+    """
+    parent = read(process.ppid)
+    if parent is None or parent.pid == 1 or (process.comm == "ssh" and "f" in parse(words).flags):
+        return None
+    name = parent.comm.lstrip("-").partition(":")[0]
+    return None if name in _SHELLS or name in _NO_SUPERVISORS else parent
 
 
 def _plain(argv: tuple[str, ...]) -> tuple[str, ...]:
