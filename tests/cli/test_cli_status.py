@@ -306,8 +306,9 @@ def test_watch_repaints_on_a_terminal_until_interrupted(agent: Agent, cli_env: d
 def test_watch_works_on_a_dumb_or_narrow_terminal(agent: Agent, cli_env: dict[str, str], term: str) -> None:
     """On a narrow terminal, each view is shown when it arrives.
 
-    A dumb terminal gets the views without control sequences.
+    A dumb terminal gets the views without control sequences, wrapped between words like on any other.
     """
+    agent.view["hosts"][1]["problem"] = {"code": "unknown", "title": "several words " * 9, "hint": ""}
     second = deepcopy(agent.view)
     second["hosts"][2]["state"] = "connected"
     agent.streams["watch"] = [agent.view, second]
@@ -315,6 +316,8 @@ def test_watch_works_on_a_dumb_or_narrow_terminal(agent: Agent, cli_env: dict[st
     status, seen = on_a_terminal(["status", "--watch"], env, columns=40, interrupt_after="2 of 3")
     assert status == 130
     assert ("\x1b" in seen) == (term == "xterm")
+    if term == "dumb":
+        assert max(map(len, seen.splitlines())) <= 40
 
 
 def test_watch_prints_one_view_after_the_other_into_a_pipe(agent: Agent, cli_env: dict[str, str]) -> None:

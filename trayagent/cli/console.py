@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
@@ -68,6 +69,8 @@ def new_console() -> Console:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDE
+    elif console.is_dumb_terminal:
+        console.size = shutil.get_terminal_size()  # rich assumes 80 columns
     return console
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from trayagent.cli.console import new_console, print_lines
+from trayagent.cli.console import new_console
 from trayagent.cli.print_view import render
 
 
@@ -23,7 +23,8 @@ def watch(views: Iterator[dict[str, Any]]) -> None:
     console = new_console()
     if not console.is_terminal or console.is_dumb_terminal:
         for view in views:
-            print_lines(console, [*render(console, view, watching=True), Text()])
+            for line in (*render(console, view, watching=True), Text()):
+                console.print(line, soft_wrap=not console.is_terminal)
             sys.stdout.flush()
         return
     first = next(views)  # wait for the first view: if it fails, report the error before changing the terminal
