@@ -605,4 +605,10 @@ KNOWN: dict[str, History] = {
             (1.5, "vpn new address", "split"),
         ),
     ),
+    # The control came first and was ready, so nothing waited for the answer to the second probe.
+    "a second probe after the control": (
+        ("rsa",),
+        0.004,
+        ((0.0, "deaf", "rsa"), (0.0, "use", "rsa"), (0.0, "sleep", "")),
+    ),
 }

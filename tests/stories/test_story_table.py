@@ -191,6 +191,23 @@ def test_row_3_after_a_wake_the_control_goes_first(story: Story) -> None:
     """)
 
 
+def test_row_3_the_second_probe_has_time_for_its_answer(story: Story) -> None:
+    """After a wake the control may be ready before the second probe is sent. That probe gets two round trips.
+
+    A sentinel that hangs on the server is no reason to end a connection.
+    """
+    story.connected(scene=HOME)
+    story.after(60).post(e.Woke(story.t, 3600.0), "woke")
+    story.after(0.01).established("web")
+    story.after(0.1).ready("web")
+    story.after(0.45)
+    assert [x for x in story.did(SendProbe) if isinstance(x, SendProbe) and x.second]
+    assert not story.did(TakeOver)
+    story.after(0.05).answered("web")
+    assert story.shown("web") == "connected"
+    assert not story.did(TakeOver)
+
+
 def test_row_4_its_address_gone_the_control_goes_at_once(story: Story) -> None:
     """From home to the café, the control begins with the first event and takes over when it is ready."""
     story.connected(scene=HOME)

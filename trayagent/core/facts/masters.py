@@ -121,16 +121,16 @@ class PathHere(Struct, frozen=True):
 class Probe(Struct, frozen=True):
     """A probe on its way through the old connection. There is at most one at a time.
 
-    `again`: the agent got no answer and sent a second, different probe. `acked` counts the bytes that were sent after
-    it and are acknowledged. `moved_at` is when that number last rose. `drained_at` is when everything that was queued
-    before the probe was acknowledged.
+    `again_at` is when the agent, without an answer, sent a second, different probe. `acked` counts the bytes that were
+    sent after it and are acknowledged. `moved_at` is when that number last rose. `drained_at` is when everything that
+    was queued before the probe was acknowledged.
     """
 
     sent_at: float
     acked: int = 0
     moved_at: float | None = None
     drained_at: float | None = None
-    again: bool = False
+    again_at: float | None = None
 
 
 class Observation(Struct, frozen=True):

@@ -244,7 +244,7 @@ def _send_second_probe(
 ) -> float | None:
     if host.doubt.probe is not None:
         context.do(SendProbe(host.name, master, second=True))
-        context.put(host, doubt=replace(host.doubt, probe=replace(host.doubt.probe, again=True)))
+        context.put(host, doubt=replace(host.doubt, probe=replace(host.doubt.probe, again_at=context.now)))
     return None
 
 

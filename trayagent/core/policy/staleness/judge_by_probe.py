@@ -12,6 +12,7 @@ from trayagent.core.facts.time_constants import (
     FLOWING_RTTS,
     HEARD_S,
     HEARD_UNCHANGED_PATH_S,
+    NEVER,
     RETRANSMISSION_NEAR_RTTS,
     RETRANSMISSION_NEAR_S,
     RETRANSMISSION_RTTS,
@@ -87,7 +88,21 @@ def _after_control(host: Host, master: Master, control: Attempt, evidence: Evide
         return excused
     if control.graces < graces_needed(host, control) and retransmission_near(host, now):
         return Verdict(8, "grace", evidence)
+    second_until = _second_answer_until(host, master, control)
+    if now < second_until:
+        return Verdict(8, "wait", evidence, check_at=second_until)
     return stale_or_wait(host, control, evidence)
+
+
+def _second_answer_until(host: Host, master: Master, control: Attempt) -> float:
+    """Return until when the second probe may be answered, if it was sent only after the control succeeded.
+
+    Otherwise the answer would have come before the control's.
+    """
+    probe, positive_at = host.doubt.probe, control.positive_at
+    if probe is None or probe.again_at is None or positive_at is None or positive_at > probe.again_at:
+        return NEVER
+    return probe.again_at + silent_after_s(master, source_differs=True)
 
 
 def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
@@ -96,7 +111,7 @@ def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
     A program on the server may be stuck while the connection works. The second probe follows the large line to the
     sentinel on the same connection. So where large packets are lost, the second probe gets no answer either.
     """
-    if host.doubt.probe is None or host.doubt.probe.again:
+    if host.doubt.probe is None or host.doubt.probe.again_at is not None:
         return None
     return Verdict(7, "second probe", evidence)
 
