@@ -21,6 +21,7 @@ class Scene(Struct, frozen=True):
     macs: tuple[tuple[str, str, str], ...] = ()
     name: str | None = None
     name_of: str | None = None
+    rule_from: str | None = None  # the kernel's only rule: these routes are for packets from this address
 
     def __add__(self, other: Scene) -> Scene:
         mine = tuple(i for i in self.interfaces if i.name not in {o.name for o in other.interfaces})
@@ -44,6 +45,10 @@ class Scene(Struct, frozen=True):
     def without_mac(self) -> Scene:
         """Return the same scene before the gateway's link-layer address is resolved."""
         return replace(self, macs=(), label=f"{self.label}, gateway unresolved")
+
+    def routed_from(self, local: str) -> Scene:
+        """Return the same scene with a rule of the kernel that routes only packets from one address."""
+        return replace(self, rule_from=local, label=f"{self.label}, routed from {local}")
 
     def down(self, name: str) -> Scene:
         """Return the same scene with an interface that lost its carrier. Its addresses and routes remain."""
@@ -73,6 +78,8 @@ class Scene(Struct, frozen=True):
     def _match(self, lookup: Lookup) -> Route | None:
         bears = {a.ip for i in self.interfaces for a in i.addresses}
         if lookup.local is not None and lookup.local not in bears:
+            return None
+        if self.rule_from not in {None, lookup.local}:
             return None
         fits = [r for r in self.routes if _covers(r.prefix, lookup.peer)]
         fits = [r for r in fits if lookup.scope in {None, r.interface}]

@@ -16,7 +16,7 @@ from tests.stories.scenes import (
     VPN_ALL,
     Scene,
 )
-from tests.stories.teller import ALWAYS, ON_USE, Story
+from tests.stories.teller import ALWAYS, LOCAL, ON_USE, Story
 from trayagent.core.facts import events as e
 from trayagent.core.facts import user_events
 from trayagent.core.facts.actions import Dial, Kill, SendProbe, TakeOver
@@ -135,6 +135,18 @@ def test_row_2_a_network_that_is_not_allowed_ends_no_master_with_a_route(story: 
     story.after(0.5).network(HOME.named("Home"))
     story.after(1200)
     assert not story.did(Kill)
+
+
+def test_row_2_a_rule_of_the_kernel_may_route_only_the_master(story: Story) -> None:
+    """A rule routes packets from the master's address. A new login has no route, but the quiet master is kept."""
+    story.connected(scene=HOME)
+    story.after(60).network(HOME.routed_from(LOCAL), Touched(links=frozenset({"wlan0"})))
+    assert story.shown("web") == "offline"
+    story.after(1200)
+    assert not story.did(Kill)
+    story.network(NOTHING)
+    story.after(900)
+    assert story.did(Kill)
 
 
 def test_row_2_a_master_that_hears_from_its_server_is_not_offline(story: Story) -> None:

@@ -27,6 +27,7 @@ from trayagent.core.policy.staleness.verdict import (
     observed_since,
     sooner,
 )
+from trayagent.core.usable_routes import usable_interface
 
 
 def judge(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
@@ -117,12 +118,16 @@ def _may_last(carrier: Host, state: State, now: float) -> bool:
     return judge(carrier, state, admission(carrier, state), now).queued
 
 
-def _has_route(host: Host, admitted: Admission) -> bool:
-    """Report whether the master's own connection has a route, although a new login is not allowed here."""
+def _has_route(host: Host, state: State) -> bool:
+    """Report whether the master's own connection has a route, although a new login has none or is not allowed here.
+
+    A rule of the kernel may route packets from the master's own address only.
+    """
     path = host.path
-    if path is None or admitted.route is None:
+    if path is None or path.egress is None or not (path.present and path.carrier):
         return False
-    return path.present and path.carrier and path.egress is not None and not path.source_differs
+    answered = path.bearer == path.egress or not path.source_differs
+    return answered and usable_interface(state.snapshot, path.egress, host.reached.interfaces)
 
 
 def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdict:
@@ -133,7 +138,7 @@ def _offline(host: Host, state: State, admitted: Admission, now: float) -> Verdi
     # A connection that had a route until its path changed is offline only since then.
     since = max(since, host.doubt.changed_at if host.doubt.gone_at is None else host.doubt.gone_at)
     end_at = kept_offline_until(since, state)
-    if now >= end_at and (admitted.unidentified or _has_route(host, admitted)):
+    if now >= end_at and (admitted.unidentified or _has_route(host, state)):
         return Verdict(2, "offline", admitted.evidence)  # the laptop may be on the master's own network
     seen = host.doubt.observed
     heard_at = seen.heard_at if seen is not None and seen.heard_at is not None else since
