@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from tests.stories.scenes import CAFE, CAFE_2, HOME, NOTHING, VPN, VPN_ALL, Scene
 from tests.stories.teller import ALWAYS, SERVER, Story
 from trayagent.core.facts.actions import Abort, Dial, Kill, Publish, Remember, TakeOver
-from trayagent.core.facts.events import Configured, MptcpChecked
+from trayagent.core.facts.events import Configured, MptcpChecked, Remembered
 from trayagent.core.facts.mptcp import Mptcp, MptcpTry, Outcome
-from trayagent.core.facts.time_constants import MPTCP_PLAIN_S, MPTCP_SEEN_S
+from trayagent.core.facts.time_constants import MPTCP_PLAIN_S, MPTCP_SEEN_S, MPTCP_TUNNEL_S
 
 HERE, THERE = "192.168.10.2", "10.20.0.7"
 
@@ -181,6 +181,54 @@ def test_a_tunnel_that_comes_up_replaces_the_connection(story: Story) -> None:
     assert take_over.old == old
     assert not take_over.drain
     assert "tunnel=carries" in story.why("web")
+
+
+def test_once_a_tunnel_carried_everything_connections_are_plain(story: Story) -> None:
+    """After a tunnel for everything, connections are plain TCP for 90 days, so that no later one ends a connection.
+
+    The next agent knows it, too.
+    """
+    story.connected(scene=HOME)
+    checked(story)
+    story.network(HOME + VPN_ALL)
+    story.after(0.05).answered("web")
+    story.after(60).network(HOME)
+    story.after(0.05).answered("web")
+    assert "mptcp-tunnel" in [why.verdict for why in story.whys]
+    lost(story)
+    assert tried(story) is None
+    known = story.host("web").mptcp
+    story.post(Remembered(story.t, "web", mptcp=known))
+    assert story.host("web").mptcp == known
+    story.reconnected("web")
+    story.after(MPTCP_TUNNEL_S)
+    checked(story)
+    lost(story)
+    assert tried(story) is not None
+
+
+def test_a_tunnel_that_is_up_before_the_agent_is_noted_when_it_goes(story: Story) -> None:
+    """If the tunnel is up when the agent starts, its end shows that it was there."""
+    beginning(story, HOME + VPN_ALL).started()
+    story.established("web", "10.8.0.6", SERVER)
+    story.reconnected("web", local="10.8.0.6")
+    checked(story)
+    story.forget()
+    story.network(HOME)
+    story.after(1)
+    assert tried(story) is None
+
+
+def test_a_tunnel_to_the_server_alone_ends_no_connection_that_answers(story: Story) -> None:
+    """A tunnel that is not for everything hides nothing. A connection that answers beside it is kept."""
+    old = story.connected(scene=HOME, mptcp=True, peer="10.99.0.4")
+    checked(story)
+    story.forget()
+    story.after(60).network(HOME + VPN)
+    story.after(0.05).answered("web")
+    story.after(60)
+    assert not story.did(Dial)
+    assert story.living("web").pid == old.pid
 
 
 def test_without_a_login_in_the_tunnel_the_connection_is_kept(story: Story) -> None:

@@ -193,6 +193,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("moved", None, (), "the kernel moved its connection to another address: the agent probes it there"),
     ("mptcp", None, ("outcome=answered",), "its server speaks Multipath TCP: new connections move with the laptop"),
     ("mptcp", None, ("outcome=dropped",), "this network drops Multipath TCP: connections from here are plain TCP"),
+    ("mptcp-tunnel", None, (), "a VPN for everything is up: connections are plain TCP for the next 90 days"),
     ("mptcp", None, (), "no Multipath TCP on this network: connections from here are plain TCP"),
     ("probe", None, (), "its network path changed: the agent probes the old connection"),
     ("second probe", None, (), "no answer yet: the agent sends a different probe through the old connection"),

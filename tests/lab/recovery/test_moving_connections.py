@@ -118,7 +118,8 @@ def test_a_network_that_drops_it_costs_one_wait(lab: Lab, agent: Agent) -> None:
 def test_nothing_goes_beside_a_tunnel(lab: Lab, agent: Agent) -> None:
     """If a full tunnel is up, no packet of Multipath TCP goes beside it, also after a move to another network.
 
-    If the tunnel comes up later, a login in it replaces the connection, and then nothing goes beside it either.
+    If the tunnel comes up later, a login in it replaces the connection, and then nothing goes beside it either. After
+    the tunnel, connections stay plain, also those of the next agent.
     """
     lab.set_mptcp(True)
     lab.join("home")
@@ -143,4 +144,9 @@ def test_nothing_goes_beside_a_tunnel(lab: Lab, agent: Agent) -> None:
         lab.laptop.ip(f"route add {VPN_SERVER}/32 via 10.20.0.1 dev wlan0")
         events.wait("master-kept", HOST, deadline_s=20)
         traffic.wait(200_000)
+    lab.vpn_down()
+    agent.kill9()
+    agent.start()
+    agent.cli("reconnect", "--now", HOST)
+    assert agent.wait_state(HOST, "connected")["interface"] == "wlan0"
     assert [lab.mptcp_packets(network) for network in ("home", "cafe")] == [0, 0]

@@ -40,7 +40,8 @@ def _written(known: Mptcp, wall: float) -> KeptMptcp | None:
         return None
     plain_on = [(wall + until, [p.egress, p.gateway, p.name]) for until, p in known.plain_on if p.known]
     works_on = [[p.egress, p.gateway, p.name] for p in known.works_on]
-    return KeptMptcp(wall + known.seen_at if known.seen_at > NEVER else None, plain_on, works_on)
+    seen_at, tunnel_at = (wall + at if at > NEVER else None for at in (known.seen_at, known.tunnel_at))
+    return KeptMptcp(seen_at, plain_on, works_on, tunnel_at)
 
 
 def networks_of(kept: KeptHost) -> frozenset[Network]:
@@ -91,7 +92,8 @@ def _mptcp(kept: KeptMptcp | None, since_wall: float) -> Mptcp:
         return Mptcp()
     plain_on = tuple((until + since_wall, Network(*words)) for until, words in kept.plain_on)
     works_on = tuple(Network(*words) for words in kept.works_on)
-    return Mptcp(NEVER if kept.seen_at is None else kept.seen_at + since_wall, plain_on, works_on)
+    seen_at, tunnel_at = (NEVER if at is None else at + since_wall for at in (kept.seen_at, kept.tunnel_at))
+    return Mptcp(seen_at, plain_on, works_on, tunnel_at)
 
 
 def _by_hand(kept: KeptHost) -> tuple[Forward, ...]:

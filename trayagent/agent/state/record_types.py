@@ -99,11 +99,15 @@ class KeptByHand(Struct):
 
 
 class KeptMptcp(Struct):
-    """What is known of Multipath TCP to a host's server: when it last answered, where it failed, where it worked."""
+    """What is known of Multipath TCP to a host's server: when it last answered, where it failed, where it worked.
+
+    `tunnel_at` is when a tunnel for everything was last up.
+    """
 
     seen_at: float | None = None
     plain_on: list[tuple[float, KeptNetwork]] = field(default_factory=list)
     works_on: list[KeptNetwork] = field(default_factory=list)
+    tunnel_at: float | None = None
 
 
 class KeptUp(Struct):

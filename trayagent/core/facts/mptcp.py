@@ -22,11 +22,13 @@ class Mptcp(Struct, frozen=True):
 
     `seen_at` is when the server last answered. `plain_on` are networks on which connections are plain TCP, each with
     the time until which that holds. `works_on` are identified networks on which such a connection lived, newest first.
+    `tunnel_at` is when a tunnel for everything was last up on this laptop.
     """
 
     seen_at: float = NEVER
     plain_on: tuple[tuple[float, Network], ...] = ()
     works_on: tuple[Network, ...] = ()
+    tunnel_at: float = NEVER
 
 
 class MptcpTry(Struct, frozen=True):

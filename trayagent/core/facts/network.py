@@ -17,6 +17,9 @@ from msgspec import Struct, field
 Kind = Literal["physical", "virtual", "vpn", "loopback"]
 Family = Literal[4, 6]
 
+FULL_TUNNEL_BITS = 3
+"""With prefixes of so few bits a VPN carries everything: 0.0.0.0/0, 0.0.0.0/1 and 128.0.0.0/1, or 2000::/3."""
+
 
 class Address(Struct, frozen=True):
     """One address of an interface; `ip` has no prefix length or scope id."""
@@ -113,6 +116,12 @@ class Snapshot(Struct, frozen=True, dict=True):
         """The default routes whose interface is up, IPv4 first, best metric first; device routes count."""
         found = [r for r in self.routes if r.prefix_len == 0 and self.is_up(r.interface)]
         return tuple(sorted(found, key=lambda r: (":" in r.prefix, r.metric)))
+
+    @cached_property
+    def full_tunnel(self) -> bool:
+        """Whether a tunnel carries everything, in any routing table."""
+        up = {i.name for i in self.interfaces if i.kind == "vpn" and i.up}
+        return any(r.prefix_len <= FULL_TUNNEL_BITS and r.interface in up for r in self.routes)
 
     def name_at(self, interface: str) -> str | None:
         """Return the name of the network on an interface. A cable does not get the name of the Wi-Fi beside it."""

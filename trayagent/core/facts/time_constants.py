@@ -50,6 +50,10 @@ MPTCP_JOINS_SURE = 2
 
 # How long the agent knows that a server speaks Multipath TCP. Each such connection renews it.
 MPTCP_SEEN_S = 30 * 86_400.0
+# How long connections stay plain TCP after a tunnel for everything was up, because the next one would come up beside
+# them. Many people use such a VPN only when they travel.
+MPTCP_TUNNEL_S = 90 * 86_400.0
+MPTCP_TUNNEL_NOTED_S = 86_400.0  # a later time is stored at most once a day
 # How long connections on a network are plain TCP after one failed there. A lost SYN looks like one that a middlebox
 # dropped, and middleboxes change, so not longer than a day. Until the network is identified, this concerns every
 # network on its interface that is not identified either.

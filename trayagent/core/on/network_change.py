@@ -23,6 +23,7 @@ from trayagent.core.policy.logins.when_to_retry import (
     rearmed,
     refusable_at,
 )
+from trayagent.core.policy.mptcp import note_tunnel
 from trayagent.core.policy.reached_networks import in_tunnel, note_reached
 from trayagent.core.policy.shared_connection import judging_owner
 from trayagent.core.policy.wanted_connection import wanted
@@ -50,7 +51,7 @@ def network_read(context: Context, event: NetworkRead) -> None:
         host = context.get(name)
         if host is None:
             continue
-        host = follow_answer(context, host)
+        host = note_tunnel(context, follow_answer(context, host), old, new)
         host = doubt_port(context, host, event.touched)
         if judging_owner(host, context.state, context.now) is not None:
             continue  # `follow_owner` takes over the owner's path

@@ -2,13 +2,17 @@
 
 The kernel opens further subflows of such a connection from each physical interface, bound to it. With a tunnel, they
 would go beside it. So a connection that a tunnel carries, and any connection while a tunnel carries everything, is
-plain TCP.
+plain TCP. Nothing can end a subflow without ending its connection. So where a tunnel for everything was up before, all
+connections are plain TCP.
 """
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
+from trayagent.core.decision_context import Context
+from trayagent.core.facts.actions import Remember
+from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import NETWORKS_KEPT, Host
 from trayagent.core.facts.masters import Master
 from trayagent.core.facts.mptcp import Mptcp, MptcpTry, Outcome
@@ -18,17 +22,20 @@ from trayagent.core.facts.time_constants import (
     MPTCP_PLAIN_AFTER_S,
     MPTCP_PLAIN_S,
     MPTCP_SEEN_S,
+    MPTCP_TUNNEL_NOTED_S,
+    MPTCP_TUNNEL_S,
     MPTCP_UNIDENTIFIED_S,
+    NEVER,
 )
 from trayagent.core.usable_routes import leads_into_tunnel, usable_routes
-
-_HALF = 1  # the prefix length of 0.0.0.0/1 and 128.0.0.0/1, with which a VPN covers the default route
 
 
 def mptcp_try(host: Host, snapshot: Snapshot, now: float) -> MptcpTry | None:
     """Return how the host's next connection uses Multipath TCP, None if it is plain TCP."""
     known = host.mptcp
     if now - known.seen_at > MPTCP_SEEN_S or not may_be_tried(host, snapshot):
+        return None
+    if now - known.tunnel_at <= MPTCP_TUNNEL_S:
         return None
     routes = [*usable_routes(host, snapshot)]
     if any(may_fail_on(known, route.network, now) for route in routes):
@@ -47,20 +54,31 @@ def may_be_tried(host: Host, snapshot: Snapshot) -> bool:
     """Report whether no tunnel carries the host's next connection."""
     routes = [*usable_routes(host, snapshot)]
     tunnels = any(_is_tunnel(snapshot, route.interface) for route in routes)
-    return bool(routes) and not tunnels and not full_tunnel(snapshot)
+    return bool(routes) and not tunnels and not snapshot.full_tunnel
 
 
 def beside_tunnel(master: Master, snapshot: Snapshot) -> bool:
-    """Report whether a tunnel carries packets to the server of this Multipath TCP master, so that it must end.
+    """Report whether a tunnel for everything carries packets to the server of this Multipath TCP master.
 
-    Its subflows may go beside the tunnel, now or after the next change of network.
+    Then it must end, because its subflows may go beside the tunnel, now or after the next change of network.
     """
-    return master.mptcp and master.peer is not None and leads_into_tunnel(snapshot, master.peer)
+    if not master.mptcp or master.peer is None or not snapshot.full_tunnel:
+        return False
+    return leads_into_tunnel(snapshot, master.peer)
 
 
-def full_tunnel(snapshot: Snapshot) -> bool:
-    """Report whether a tunnel carries everything, in any routing table."""
-    return any(r.prefix_len <= _HALF and _is_tunnel(snapshot, r.interface) for r in snapshot.routes)
+def note_tunnel(context: Context, host: Host, *snapshots: Snapshot) -> Host:
+    """Note that a tunnel for everything is up, or was in one of these snapshots. Return the host."""
+    known, now = host.mptcp, context.now
+    if not context.state.started:  # an earlier agent's record of the host may not be read yet
+        return host
+    if now - known.tunnel_at < MPTCP_TUNNEL_NOTED_S or not any(one.full_tunnel for one in snapshots):
+        return host
+    if now - known.tunnel_at > MPTCP_TUNNEL_S and known.seen_at > NEVER:
+        context.because(host.name, 0, "mptcp-tunnel", Evidence.of(tunnel="everything"))
+    host = context.put(host, mptcp=replace(known, tunnel_at=now))
+    context.do(Remember(host.name))
+    return host
 
 
 def note_outcome(known: Mptcp, outcome: Outcome, network: Network | None, now: float) -> Mptcp:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.network import Interface, Route, Snapshot
+from trayagent.core.facts.network import FULL_TUNNEL_BITS, Interface, Route, Snapshot
 from trayagent.core.facts.state import State
 from trayagent.core.policy.admission import admission_over, needs_known_network
 from trayagent.core.policy.logins.login_needs_user import login_needs_user
@@ -43,8 +43,6 @@ Obstacle = Literal[
 command, or an address to bind to is set. "vpn": the host needs a VPN. "tunnel": a tunnel is up that may have to carry
 it. "network": the host may not be connected on the other network. The others say what they are.
 """
-
-_FULL_TUNNEL_BITS = 3  # 0.0.0.0/0, the halves 0.0.0.0/1 and 128.0.0.0/1, or 2000::/3
 
 
 class Spare(Struct, frozen=True):
@@ -149,7 +147,7 @@ def beside_tunnel(state: State, peer: str) -> bool:
 
 
 def _may_carry(route: Route, peer: str) -> bool:
-    return route.prefix_len <= _FULL_TUNNEL_BITS or _leads_to(route.prefix, peer)
+    return route.prefix_len <= FULL_TUNNEL_BITS or _leads_to(route.prefix, peer)
 
 
 def unmetered(state: State, face: Interface) -> bool:
