@@ -311,10 +311,11 @@ def test_watch_works_on_a_dumb_or_narrow_terminal(agent: Agent, cli_env: dict[st
     agent.view["hosts"][1]["problem"] = {"code": "unknown", "title": "several words " * 9, "hint": ""}
     second = deepcopy(agent.view)
     second["hosts"][2]["state"] = "connected"
+    second["vpns"][0]["name"] = "last"
     agent.streams["watch"] = [agent.view, second]
     env = {**cli_env, "TERM": term}
-    status, seen = on_a_terminal(["status", "--watch"], env, columns=40, interrupt_after="2 of 3")
-    assert status == 130
+    status, seen = on_a_terminal(["status", "--watch"], env, columns=40, interrupt_after="VPN last")
+    assert (status, "2 of 3" in seen) == (130, True)
     assert ("\x1b" in seen) == (term == "xterm")
     if term == "dumb":
         assert max(map(len, seen.splitlines())) <= 40
