@@ -225,7 +225,7 @@ def multipath(runs: int) -> bool:
     say("\n  the first connection, beside one of plain TCP, in ms:")
     slow = worst > mptcp.GOAL
     for case in mptcp.CASES:
-        added = mptcp.added_ms(case, runs)
+        added = mptcp.added_ms(case, max(runs, mptcp.PAIRS))
         median, worst = statistics.median(added), max(added)
         say(f"    {case.name:<34} median {median:+.1f}, worst {worst:+.1f} (goal {case.goal_ms:+.0f})")
         slow |= median > case.goal_ms
