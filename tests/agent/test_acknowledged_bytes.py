@@ -28,6 +28,16 @@ def test_a_connection_that_is_new_or_moved_counts_from_its_beginning() -> None:
     assert marks.since_probe([((1, "10.9.0.2", 4000), facts(1101))]) == (1100, 0)
 
 
+def test_a_probe_is_unsent_while_nothing_was_written_and_nothing_waits() -> None:
+    """A probe is unsent only if all that was written before it is acknowledged, and nothing was written since."""
+    marks = Acknowledged.at_probe([(API, facts(1000)), (TUNNEL, facts(5000, queued=100))])
+    assert marks.unsent([(API, facts(1000)), (TUNNEL, facts(5100))])
+    assert not marks.unsent([(API, facts(1000)), (TUNNEL, facts(5000, queued=100))])
+    assert not marks.unsent([(API, facts(1060)), (TUNNEL, facts(5100))])
+    assert not marks.unsent([])
+    assert not Acknowledged().unsent([(API, facts(1000))])
+
+
 def test_the_last_near_retransmission_is_waited_for() -> None:
     """Of several near retransmissions, the last one counts. A far one counts only if no other is due."""
     due = [(API, facts(1, due_in_s=40.0)), (TUNNEL, facts(1, due_in_s=1.5)), (API, facts(1, due_in_s=0.5))]

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.sim.cast import FORWARDS_AGENT, Role, first_hop
 from tests.sim.handshake import DEADLINE_S, Handshake, Leg, Outcome, shown_key
+from tests.sim.living import Living
 from tests.sim.sshd import key_of
 from tests.sim.tcp import Connection
 from trayagent.agent.state.refusal_records import STOPS
@@ -149,7 +150,18 @@ class Hands:
             return
         answers = action.second or not living.deaf
         living.asked = living.asked or answers
-        living.connection.send(answered=answers)
+        clock = self._world.clock
+        if clock.now < living.keeps_until and answers and living.connection.idle:
+            living.kept = True
+            clock.after(living.keeps_until - clock.now, lambda: self._send_kept(living))
+            return
+        living.send(answered=answers)
+
+    def _send_kept(self, living: Living) -> None:
+        if living.kept and living.stopped:
+            living.kept, living.unsent = False, True
+        elif living.kept and self._world.living.get(living.master.pid) is living:
+            living.send()
 
     def _observe(self, action: a.Observe) -> None:
         living = self._world.living.get(action.master.pid)
@@ -164,7 +176,7 @@ class Hands:
             e.Observed(
                 0, action.name, action.master.pid, seen.acked, seen.due_in_s, seen.ahead, seen.rtt_s,
                 now=now, adrift=not seen.known, stopped=living.stopped, probed_at=action.probed_at,
-                unused=not self._world.sessions.of(living),
+                unused=not self._world.sessions.of(living), unsent=living.kept,
             )
         )  # fmt: skip
 

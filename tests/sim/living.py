@@ -20,6 +20,8 @@ class Living:
     another one since that proof. `suspended`: the process does not run, so data to send (`unsent`) and received data
     (`unread`) wait. `deaf`: the sentinel hangs. `sessions`: the number of sessions. `draining`: a new master has the
     control path, and this master ends with its last session.
+    `keeps_until`: until then ssh keeps a probe in its own buffer, because it hides the rhythm of keystrokes. `kept`: it
+    keeps one now.
     """
 
     master: Master
@@ -42,6 +44,8 @@ class Living:
     deaf: bool = False
     sessions: int = 0
     draining: bool = False
+    keeps_until: float = 0.0
+    kept: bool = False
 
     def look(self, now_over: object) -> None:
         """Note whether the path is another one than at the last proof of life."""
@@ -60,6 +64,11 @@ class Living:
         return (
             now_over == self.proven_over == self.asked_over and self.connection.changed_at <= self.proven_at
         )
+
+    def send(self, *, answered: bool = True) -> None:
+        """Send a byte, and with it a probe that ssh kept."""
+        self.connection.send(answered=answered or self.kept)
+        self.kept = False
 
     @property
     def spare(self) -> bool:

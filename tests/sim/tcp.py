@@ -123,6 +123,11 @@ class Connection:
         return alive and (stays or self._next_flow() is not None)
 
     @property
+    def idle(self) -> bool:
+        """Whether no data waits for an acknowledgement."""
+        return self.due is None and self._flows_since is None
+
+    @property
     def stalled(self) -> bool:
         """Whether data was sent several times in vain (STALLED_RETRANSMISSIONS)."""
         waits = self.due is not None and self._flows_since is None

@@ -37,6 +37,7 @@ from trayagent.core.facts.state import State
 from trayagent.core.usable_routes import lookups
 
 _KEEP_ALIVE_S = 60.0
+_KEEPS_S = 4.0  # ssh sends a probe at the agent's first check more than 3.1 s after it continued
 TICK_S = 10.0
 RESOLVES_S = 0.02
 USED_AGAIN_S = 6.0
@@ -357,6 +358,8 @@ class World:
         living = self.listening(name)
         if living is None:
             return
+        if living.suspended:
+            living.keeps_until = self.clock.now + _KEEPS_S
         living.suspended = False
         for other in [x for x in self.living.values() if not x.stopped]:
             if other.connection.closed:
@@ -366,7 +369,7 @@ class World:
                 self._answered(other)
             if other.unsent:
                 other.unsent = False
-                other.connection.send()
+                other.send()
 
     def listening(self, name: str) -> Living | None:
         """Return the master on a host's control path, or the outer master if the host roams."""
@@ -577,7 +580,7 @@ class World:
             self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
             return
         living.unanswered += 1
-        living.connection.send()
+        living.send()
         self.clock.after(_KEEP_ALIVE_S, lambda: self._keep_alive(living))
 
     def die(

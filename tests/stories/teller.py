@@ -80,9 +80,9 @@ class Story:
 
     `t` is the number of seconds since the story began. Timers that a decision sets fire automatically while time
     passes. A banner check ends at once; `banner` determines whether it succeeds. Queries of the kernel are answered
-    at once: `acked`, `ahead`, `due`, `moved`, `adrift`, `stopped`, `unused` and `heard` (when data last came) hold the
-    kernel's reports on each host's master. `known_keys` are the keys in known_hosts. The server proved its host key in
-    the attempts of the hosts `unanswered` before the agent ended these attempts.
+    at once: `acked`, `ahead`, `due`, `moved`, `adrift`, `stopped`, `unsent`, `unused` and `heard` (when data last came)
+    hold the kernel's reports on each host's master. `known_keys` are the keys in known_hosts. The server proved its
+    host key in the attempts of the hosts `unanswered` before the agent ended these attempts.
     """
 
     def __init__(self) -> None:
@@ -97,6 +97,7 @@ class Story:
         self.moved: dict[str, Master] = {}
         self.adrift: set[str] = set()
         self.stopped: set[str] = set()
+        self.unsent: set[str] = set()
         self.unused: set[str] = set()
         self.heard: dict[str, float] = {}
         self.unanswered: set[str] = set()
@@ -430,7 +431,7 @@ class Story:
             e.Observed(
                 self.t, action.name, action.master.pid, acked, left, ahead,
                 now=now, adrift=adrift, stopped=stopped, probed_at=action.probed_at,
-                unused=action.name in self.unused,
+                unused=action.name in self.unused, unsent=action.name in self.unsent,
                 heard_s=self.t - self.heard[action.name] if action.name in self.heard else None,
             )
         )  # fmt: skip

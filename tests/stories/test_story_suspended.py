@@ -8,7 +8,7 @@ from tests.stories.scenes import CAFE, HOME, OFFICE
 from tests.stories.teller import ON_USE, Story
 from trayagent.core.facts.actions import Dial, Kill, Observe, SendProbe, TakeOver
 from trayagent.core.facts.network import Touched
-from trayagent.core.facts.user_events import UserViewedStatus
+from trayagent.core.facts.user_events import UserReconnect, UserViewedStatus
 
 FLICKER = Touched(links=frozenset({"wlan0"}))
 
@@ -18,6 +18,7 @@ def suspended(story: Story) -> Story:
     """Begin with the user's own session, which is suspended while the network flickers."""
     story.connected(scene=HOME, wish=ON_USE)
     story.stopped.add("web")
+    story.unsent.add("web")
     story.after(60).network(HOME, FLICKER)
     story.after(2)
     return story
@@ -51,6 +52,7 @@ def test_a_suspended_master_that_continues_is_kept(suspended: Story) -> None:
     """A suspended master that continues answers the waiting probe, and is kept."""
     suspended.after(600)
     suspended.stopped.clear()
+    suspended.unsent.clear()
     suspended.answered("web")
     assert suspended.shown("web") == "connected"
     assert not _harmed(suspended)
@@ -63,6 +65,7 @@ def test_a_suspended_master_that_continues_is_probed_anew(suspended: Story) -> N
     """
     suspended.after(600)
     suspended.stopped.clear()
+    suspended.unsent.clear()
     suspended.forget()
     suspended.after(5)
     assert len([p for p in suspended.did(SendProbe) if isinstance(p, SendProbe) and not p.second]) == 1
@@ -99,6 +102,7 @@ def test_a_look_at_a_suspended_master_does_it_no_harm(story: Story) -> None:
 def test_a_second_look_reads_at_once_whether_it_continued(suspended: Story) -> None:
     """`status` after fg checks at once whether the master continued, so the host need not wait for the next check."""
     suspended.stopped.clear()
+    suspended.unsent.clear()
     suspended.forget()
     suspended.post(UserViewedStatus(suspended.t))
     suspended.answered("web")
@@ -143,3 +147,60 @@ def test_the_second_question_is_asked_once_and_delays_nothing(story: Story) -> N
     assert story.did(TakeOver)
     asked = [probe.second for probe in story.did(SendProbe) if isinstance(probe, SendProbe)]
     assert asked == [False, True]
+
+
+def test_a_probe_that_ssh_has_not_sent_proves_no_silence(story: Story) -> None:
+    """After a suspend, ssh may keep the probe in its own buffer. Silence counts only once ssh has sent it."""
+    story.connected(scene=HOME)
+    story.unsent.add("web")
+    story.after(60).network(HOME, FLICKER)
+    story.after(4)
+    assert not _harmed(story)
+    story.unsent.clear()
+    story.after(0.3).answered("web")
+    assert story.shown("web") == "connected"
+    assert not _harmed(story)
+
+
+def test_an_unsent_probe_holds_a_positive_control_back(story: Story) -> None:
+    """A positive control ends no master whose ssh has not sent the probe.
+
+    If the probe is then sent and stays without an answer, the master is replaced.
+    """
+    story.connected(scene=HOME)
+    story.after(60).network(HOME, FLICKER)
+    story.after(0.6).established("web")
+    story.unsent.add("web")
+    story.ready("web")
+    story.after(5)
+    assert not story.did(TakeOver)
+    story.unsent.clear()
+    story.after(2)
+    assert story.did(TakeOver)
+
+
+def test_an_ssh_that_never_sends_its_probe_is_replaced(story: Story) -> None:
+    """The wait for an unsent probe is limited. After it, silence counts as usual."""
+    story.connected(scene=HOME)
+    story.unsent.add("web")
+    story.after(60).network(HOME, FLICKER)
+    story.after(11)
+    assert story.did(Dial)
+    story.established("web")
+    story.ready("web")
+    story.after(1)
+    assert story.did(TakeOver)
+
+
+def test_an_old_master_that_has_not_sent_its_probe_drains_once_it_answers(story: Story) -> None:
+    """A requested reconnect does not end an old master for its silence while its ssh keeps the probe."""
+    story.connected(scene=HOME)
+    story.unsent.add("web")
+    story.after(60).post(UserReconnect(story.t, ("web",)), "reconnect")
+    story.after(0.2).established("web")
+    story.ready("web")
+    story.after(3)
+    assert not story.did(TakeOver)
+    story.unsent.clear()
+    story.answered("web")
+    assert [one.drain for one in story.did(TakeOver) if isinstance(one, TakeOver)] == [True]

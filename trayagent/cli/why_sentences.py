@@ -180,6 +180,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", 5, ("address=tentative",), "its local address is not usable yet: waiting"),
     ("wait", 5, (), "waiting for the answer to the probe"),
     ("wait", None, ("stopped",), "a process of its connection is suspended and cannot read an answer: waiting for it"),
+    ("wait", 6, ("unsent",), "ssh has not sent the probe yet: waiting for that"),
     ("wait", 6, (), "data is still being acknowledged: waiting for the answer, which may be queued behind other data"),
     ("wait", 8, (), "the route works: the old connection gets one more chance to answer"),
     ("wait", None, (), "waiting"),

@@ -39,6 +39,10 @@ class Mark(Struct, frozen=True):
         sent_later = facts.bytes_acked > self.sent or facts.bytes_retrans > self.again
         return max(0, facts.bytes_acked - self.acked) if sent_later else 0
 
+    def unsent(self, facts: TcpFacts) -> bool:
+        """Report whether nothing was written since the mark, and nothing waits for its acknowledgement."""
+        return facts.queued == 0 and facts.bytes_acked == self.queued
+
     def ahead(self, facts: TcpFacts) -> int:
         """Return how many bytes that were queued before the mark still wait for their acknowledgement."""
         return max(0, self.queued - facts.bytes_acked)
@@ -69,6 +73,13 @@ class Acknowledged(Struct):
             self._bytes[connection] = mark.acked_since(facts)
             ahead += mark.ahead(facts)
         return sum(self._bytes.values()), ahead
+
+    def unsent(self, found: Sequence[tuple[Connection, TcpFacts]]) -> bool:
+        """Report whether the program wrote nothing since the probe. It keeps the probe in its own buffer, then."""
+        marks = self.marks or {}
+        return bool(found) and all(
+            connection in marks and marks[connection].unsent(facts) for connection, facts in found
+        )
 
 
 def connections_of(flow: Flow | None) -> list[tuple[Connection, TcpFacts]]:

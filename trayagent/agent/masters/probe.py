@@ -89,7 +89,12 @@ class MasterProber:
         flow = flow_of(master.pid)
         found = connections_of(flow)
         elsewhere = self._elsewhere(master, flow)
-        acked, ahead = self._acknowledged.setdefault(master.pid, Acknowledged()).since_probe(found)
+        acknowledged = self._acknowledged.setdefault(master.pid, Acknowledged())
+        unsent = acknowledged.unsent(found)
+        acked, ahead = acknowledged.since_probe(found)
+        if unsent:
+            # This wakes ssh up, so that it sends what it keeps.
+            self._check_locally(name, master)
         self._shell.post(
             Observed(
                 time.monotonic(),
@@ -106,6 +111,7 @@ class MasterProber:
                 heard_s=_heard_s(flow, found),
                 unused=host is not None and (host.path_unchanged or host.returned) and not in_use(master),
                 sessions=sessions_of(master.pid) if elsewhere is not None else 0,
+                unsent=unsent,
             )
         )
         if host is not None:

@@ -194,6 +194,7 @@ class Observed(Event, frozen=True):
     it cannot read an answer. `acked` and `ahead` refer to the probe that was sent at `probed_at`. `unused`: no program
     has a session or a forwarded connection on the master. `sessions`: how many sessions of programs a moved master has.
     `heard_s`: how long ago data last came from the server, None if it did not come over the master's own connection.
+    `unsent`: since the probe at `probed_at`, ssh wrote nothing to the connection, and nothing is unacknowledged there.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Observed(Event, frozen=True):
     unused: bool = False
     sessions: int = 0
     heard_s: float | None = None
+    unsent: bool = False
 
 
 class MasterUsed(Event, frozen=True):

@@ -124,6 +124,7 @@ class Probe(Struct, frozen=True):
     `again_at` is when the agent, without an answer, sent a second, different probe. `acked` counts the bytes that were
     sent after it and are acknowledged. `moved_at` is when that number last rose. `drained_at` is when everything that
     was queued before the probe was acknowledged.
+    `unsent_at` is when the kernel last showed that ssh had sent nothing since the probe.
     """
 
     sent_at: float
@@ -131,6 +132,7 @@ class Probe(Struct, frozen=True):
     moved_at: float | None = None
     drained_at: float | None = None
     again_at: float | None = None
+    unsent_at: float | None = None
 
 
 class Observation(Struct, frozen=True):
@@ -138,6 +140,7 @@ class Observation(Struct, frozen=True):
 
     `adrift`: the kernel shows no connection at all. `stopped`: a process of the connection is suspended. `unused`: no
     program has a session or a forwarded connection on the master. `heard_at`: when data last came from the server.
+    `unsent`: since the probe, ssh sent nothing, and nothing waits for an acknowledgement.
     """
 
     at: float
@@ -147,6 +150,7 @@ class Observation(Struct, frozen=True):
     stopped: bool = False
     unused: bool = False
     heard_at: float | None = None
+    unsent: bool = False
 
 
 class KernelMove(Struct, frozen=True):

@@ -75,6 +75,13 @@ STAYING_COUNT_S = 60.0
 # probe. If the connection is dead, no answer comes. So the agent checks at this interval.
 STOPPED_CHECK_S = 5.0
 
+# To hide the rhythm of keystrokes, ssh (9.5 or newer) may keep a probe in its own buffer after the user typed. Once it
+# continues after a suspend, it does so for as long as the suspend lasted, unless it wakes up for another reason more
+# than 3.1 s after the last keystroke (SSH_KEYSTROKE_CHAFF_MIN_MS and _RNG_MS in clientloop.c). So the agent wakes it up
+# at this interval. The limit is long enough for several of these checks.
+UNSENT_CHECK_S = 1.0
+UNSENT_S = 10.0
+
 # If the name of a silent master's server no longer leads to the master's address, that address may be gone for good
 # (dynamic DNS), or the name leads to one of several machines in turn, and this one may be busy. A session there is
 # worth this wait, because a server seldom changes its address.

@@ -8,7 +8,7 @@ from trayagent.core.decision_context import Context
 from trayagent.core.facts.events import Observed
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.masters import KernelMove, Observation
+from trayagent.core.facts.masters import KernelMove, Observation, Probe
 from trayagent.core.on.adopt_master import with_peer
 from trayagent.core.usable_routes import path_is_known, path_of
 
@@ -24,7 +24,9 @@ def observed(context: Context, event: Observed) -> None:
     due = context.now + event.retransmit_in_s if event.retransmit_in_s is not None else None
     continued = host.doubt.observed is not None and host.doubt.observed.stopped and not event.stopped
     heard_at = context.now - event.heard_s if event.heard_s is not None else None
-    seen = Observation(context.now, due, event.rtt_s, event.adrift, event.stopped, event.unused, heard_at)
+    seen = Observation(
+        context.now, due, event.rtt_s, event.adrift, event.stopped, event.unused, heard_at, event.unsent
+    )
     host = context.put(host, doubt=replace(host.doubt, observed=seen))
     if host.doubt.gone_at is not None:
         if event.now is not None:
@@ -42,11 +44,18 @@ def observed(context: Context, event: Observed) -> None:
         # so probe again.
         context.put(host, doubt=replace(host.doubt, probe=None))
         return
+    context.put(host, doubt=replace(host.doubt, probe=_noted(probe, event, context.now)))
+
+
+def _noted(probe: Probe, event: Observed, now: float) -> Probe:
+    """Return the probe with what the kernel reported of it."""
     if event.acked > probe.acked:
-        probe = replace(probe, acked=event.acked, moved_at=context.now)
+        probe = replace(probe, acked=event.acked, moved_at=now)
     if event.ahead == 0 and probe.drained_at is None:
-        probe = replace(probe, drained_at=context.now)
-    context.put(host, doubt=replace(host.doubt, probe=probe))
+        probe = replace(probe, drained_at=now)
+    if event.unsent and not event.stopped:  # a suspended process sends nothing, either
+        probe = replace(probe, unsent_at=now)
+    return probe
 
 
 def _moved(context: Context, host: Host, event: Observed) -> None:

@@ -15,7 +15,7 @@ from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.policy.staleness.silence_limits import patience_s
+from trayagent.core.policy.staleness.silence_limits import patience_s, silent_since
 
 
 class Fate(Struct, frozen=True):
@@ -41,7 +41,7 @@ def fate_of_old(host: Host, master: Master, attempt: Attempt, now: float) -> Fat
     probe = host.doubt.probe
     if probe is None or not _probed_since_doubt(host):
         return Fate("probe", Evidence.of(old="unknown"))
-    silent_at = probe.sent_at + patience_s(master)
+    silent_at = silent_since(host, probe) + patience_s(master)
     if now < silent_at:
         return Fate("wait", Evidence.of(old="unknown"), silent_at)
     if host.doubt.observed is None or host.doubt.observed.at < silent_at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trayagent.core.facts.attempt import Attempt
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
-from trayagent.core.facts.masters import Master
+from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import (
     ACKED_UNANSWERED_S,
@@ -21,13 +21,14 @@ from trayagent.core.facts.time_constants import (
 from trayagent.core.policy.admission import Admission
 from trayagent.core.policy.staleness.judge_control import control_of, stale_or_wait, start_or_await_control
 from trayagent.core.policy.staleness.positive_control import is_positive
-from trayagent.core.policy.staleness.silence_limits import patience_s, silent_after_s
+from trayagent.core.policy.staleness.silence_limits import patience_s, silent_after_s, silent_since
 from trayagent.core.policy.staleness.verdict import (
     Verdict,
     living_master,
     observed_since,
     sooner,
     while_stopped,
+    while_unsent,
 )
 from trayagent.core.policy.staleness.wait_for_retransmission import (
     graces_needed,
@@ -44,13 +45,13 @@ def judge_by_probe(host: Host, state: State, admitted: Admission, now: float) ->
         return Verdict(5, "wait", Evidence.of(local=local, address="tentative"), check_at=usable_at)
     if host.doubt.probe is None:
         return Verdict(5, "probe", Evidence.of(path="changed", source_differs=_yes(_differs(host))))
-    return _silent(host, state, admitted, host.doubt.probe.sent_at, now)
+    return _silent(host, state, admitted, host.doubt.probe, now)
 
 
-def _silent(host: Host, state: State, admitted: Admission, sent_at: float, now: float) -> Verdict:
+def _silent(host: Host, state: State, admitted: Admission, probe: Probe, now: float) -> Verdict:
     """Rows 6 to 9: a probe has no answer yet."""
     master = living_master(host)
-    probing_since = max(sent_at, host.doubt.began_at)
+    probing_since = silent_since(host, probe)
     silent_at = probing_since + silent_after_s(master, source_differs=_differs(host))
     evidence = Evidence.of(
         probe="silent",
@@ -118,7 +119,8 @@ def _second_question(host: Host, evidence: Evidence) -> Verdict | None:
 
 def _excused(host: Host, master: Master, evidence: Evidence, now: float) -> Verdict | None:
     """Return the verdict to wait while silence proves nothing, else None."""
-    return while_stopped(host, evidence, now) or _hearing(host, evidence, now) or _flowing(host, master, now)
+    hindered = while_stopped(host, evidence, now) or while_unsent(host, evidence, now)
+    return hindered or _hearing(host, evidence, now) or _flowing(host, master, now)
 
 
 def _hearing(host: Host, evidence: Evidence, now: float) -> Verdict | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trayagent.core.facts.masters import Master
+from trayagent.core.facts.hosts import Host
+from trayagent.core.facts.masters import Master, Probe
 from trayagent.core.facts.state import State
 from trayagent.core.facts.time_constants import (
     END_AFTER_WAKE_S,
@@ -10,6 +11,7 @@ from trayagent.core.facts.time_constants import (
     SILENT_FLOOR_SOURCE_DIFFERS_S,
     SILENT_RTTS,
     SILENT_RTTS_SOURCE_DIFFERS,
+    UNSENT_S,
 )
 
 
@@ -20,6 +22,16 @@ def kept_offline_until(since: float, state: State) -> float:
     master's network has time to come back.
     """
     return max(since + state.keep_while_offline_s, state.woke_at + END_AFTER_WAKE_S)
+
+
+def silent_since(host: Host, probe: Probe) -> float:
+    """Return since when the silence after an unanswered probe counts (monotonic).
+
+    It does not count before the doubt began. While ssh keeps the probe in its own buffer, it counts only after
+    UNSENT_S.
+    """
+    since = max(probe.sent_at, host.doubt.began_at)
+    return since if probe.unsent_at is None else max(since, min(probe.unsent_at, since + UNSENT_S))
 
 
 def silent_after_s(master: Master, *, source_differs: bool) -> float:

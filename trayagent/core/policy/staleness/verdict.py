@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from trayagent.core.facts.evidence import Evidence
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.masters import Master
-from trayagent.core.facts.time_constants import STOPPED_CHECK_S
+from trayagent.core.facts.time_constants import STOPPED_CHECK_S, UNSENT_CHECK_S, UNSENT_S
 from trayagent.core.policy.logins.login_waits import Wait
 
 Do = Literal[
@@ -77,3 +77,19 @@ def while_stopped(host: Host, evidence: Evidence, now: float) -> Verdict | None:
     stopped = Wait("stopped", Evidence.of(stopped="yes"))
     evidence = evidence + stopped.evidence
     return Verdict(6, "wait" if now < check_at else "observe", evidence, check_at, queued=True, wait=stopped)
+
+
+def while_unsent(host: Host, evidence: Evidence, now: float) -> Verdict | None:
+    """Return the verdict to wait while ssh still keeps the probe in its own buffer, else None.
+
+    Then nothing reached the network that could be answered, so silence proves nothing. Once ssh sends the probe, the
+    data of a dead connection waits for its acknowledgement. The wait is limited to UNSENT_S after the probe.
+    """
+    probe, observed = host.doubt.probe, host.doubt.observed
+    if probe is None or observed is None or not observed.unsent:
+        return None
+    until = max(probe.sent_at, host.doubt.began_at) + UNSENT_S
+    if now >= until:
+        return None
+    check_at = min(observed.at + UNSENT_CHECK_S, until)
+    return Verdict(6, "wait" if now < check_at else "observe", evidence.plus(unsent="yes"), check_at)

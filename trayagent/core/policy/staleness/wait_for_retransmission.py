@@ -16,7 +16,7 @@ from trayagent.core.facts.time_constants import (
     RETURNED_USED_S,
     RTT_OF_NOW_MAX_S,
 )
-from trayagent.core.policy.staleness.silence_limits import patience_s
+from trayagent.core.policy.staleness.silence_limits import patience_s, silent_since
 
 
 def rtt_of_now_s(host: Host, master: Master) -> float:
@@ -30,7 +30,7 @@ def grace_until(host: Host, now: float) -> float:
     master, probe = host.master, host.doubt.probe
     if master is None or probe is None:
         return now
-    until = max(probe.sent_at, host.doubt.began_at) + patience_s(master)
+    until = silent_since(host, probe) + patience_s(master)
     if master.datagrams:  # no kernel knows when their program sends again
         until = max(until, host.doubt.began_at + RETRANSMISSION_NEAR_S)
     due = host.doubt.observed.retransmit_at if host.doubt.observed is not None else None
