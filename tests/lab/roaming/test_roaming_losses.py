@@ -127,14 +127,24 @@ def test_the_laptop_restarts(lab: Lab, agent: Agent) -> None:
     assert list(agent.records()["roaming"]) == [relays(lab)[0]["id"]]
 
 
-def test_the_far_relay_is_killed(lab: Lab, agent: Agent) -> None:
-    """The server reports that the far relay is gone, so the session ends immediately, and the host roams again."""
-    before = roaming(lab, agent)
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_the_far_relay_is_killed(lab: Lab, agent: Agent, rebooted: bool) -> None:
+    """The server reports that the far relay is gone, so the session ends immediately, and the host roams again.
+
+    If the server rebooted, the agent gives that as the reason.
+    """
+    programs, switch, script = tools(lab), lab.files.root / "rebooted", lab.files.root / "login"
+    login_with_boot_id(lab, programs, script, switch, "unshare -rm")
+    before = roaming(lab, agent, config=(f"SetEnv PATH={programs}", f"ForceCommand {script}"))
     session = Session(lab)
-    os.kill(relays(lab)[0]["pid"], signal.SIGKILL)
+    pid = relays(lab)[0]["pid"]
+    if rebooted:
+        switch.touch()
+    os.kill(pid, signal.SIGKILL)
     assert session.ended() == 255
     assert roams_anew(agent, before)["pid"] == before["pid"]
     assert Session(lab).end() == 0
+    assert ("its server rebooted" in agent.cli("why", HOST).stdout) == rebooted
 
 
 def test_a_refused_inner_login_leaves_a_plain_host(lab: Lab, agent: Agent) -> None:
@@ -330,14 +340,10 @@ def test_the_account_runs_no_commands_any_more(lab: Lab, agent: Agent, setting: 
 
 @pytest.mark.parametrize("python", [True, False])
 def test_the_next_login_is_in_a_container(lab: Lab, agent: Agent, python: bool) -> None:
-    """The container has the same machine-id, but neither the home directory nor the sockets. The session waits."""
+    """The container has the same machine-id, but another boot id, home directory and sockets. The session waits."""
     programs, switch, script = tools(lab), lab.files.root / "inside", lab.files.root / "container"
-    (programs / "unshare").symlink_to("/usr/bin/unshare")
-    script.write_text(
-        f"#!/bin/sh\n[ -e {switch} ] && export HOME={lab.files.root}/home2 && set -- unshare -rmpnf --mount-proc\n"
-        'exec "$@" sh -c "${SSH_ORIGINAL_COMMAND:-bash}"\n'
-    )
-    script.chmod(0o755)
+    home = f"env HOME={lab.files.root}/home2"
+    login_with_boot_id(lab, programs, script, switch, f"{home} unshare -rmpnf --mount-proc")
     no_links = "AllowStreamLocalForwarding no"
     before = roaming(lab, agent, config=(f"SetEnv PATH={programs}", no_links, f"ForceCommand {script}"))
     session = Session(lab)
@@ -354,6 +360,20 @@ def test_the_next_login_is_in_a_container(lab: Lab, agent: Agent, python: bool) 
     if not python:
         (programs / "python3").symlink_to(python3)
     assert session.echoes()
+
+
+def login_with_boot_id(lab: Lab, programs: Path, script: Path, switch: Path, unshare: str) -> None:
+    """Write a ForceCommand that runs the user's command with another boot id while the file `switch` exists."""
+    for name in ("unshare", "mount", "env"):
+        (programs / name).symlink_to(f"/usr/bin/{name}")
+    boot = lab.files.root / "boot"
+    boot.write_text("11111111-2222-3333-4444-555555555555\n")
+    inside = f'mount --bind {boot} /proc/sys/kernel/random/boot_id && exec "$@"'
+    script.write_text(
+        f"#!/bin/sh\n[ -e {switch} ] && set -- {unshare} sh -c '{inside}' sh\n"
+        'exec "$@" sh -c "${SSH_ORIGINAL_COMMAND:-bash}"\n'
+    )
+    script.chmod(0o755)
 
 
 def on_another_machine(lab: Lab, *, clone: bool) -> str:

@@ -13,6 +13,7 @@ from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.attach_to_port import PortAttacher
 from trayagent.agent.roaming.end_connection import ConnectionEnder, name_of
 from trayagent.agent.roaming.far_relay_errors import FarError
+from trayagent.agent.roaming.far_relay_is_gone import PROVEN
 from trayagent.agent.roaming.far_relay_is_gone import check as check_gone
 from trayagent.agent.roaming.far_relay_without_python import Found
 from trayagent.agent.roaming.far_relay_without_python import check as check_without_python
@@ -47,8 +48,6 @@ ATTACH_S = 65.0  # the near relay gives up after 60 s
 _NO_PROGRAM = frozenset({"closed", "no-marker"})
 # With these codes, the `attach` command found no socket. The far relay may still run.
 _NOT_FOUND = frozenset({"unknown", "unsafe-folder"})
-# The far relay is gone for certain.
-_PROVEN = frozenset({"far-relay-lost", "server-rebooted"})
 
 
 class OuterAttacher:
@@ -117,18 +116,18 @@ class OuterAttacher:
         now, name = time.monotonic, host.name
         pid = host.roaming.inner.pid if host.roaming is not None else 0
         same = answer.get("machine") == kept.machine
-        rebooted = same and answer.get("boot") != kept.far_boot
-        if answer["ok"] is True and not rebooted:
+        other_boot = same and answer.get("boot") != kept.far_boot
+        if answer["ok"] is True:
             self._note_address(kept, outer)
             self._shell.post(RoamingAttached(now(), name, outer.pid, carried_by(pid).sessions))
         elif (same or gone is not None) and not _may_be_same(host, outer):
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, "other-machine"))
-        elif rebooted or gone in _PROVEN:
-            await self._dead(kept, outer, "server-rebooted" if rebooted else str(gone))
+        elif gone in PROVEN:
+            await self._dead(kept, outer, str(gone))
             self._records.drop_roaming(kept.token[:16])
         elif answer.get("error") == "unknown" and answer.get("machine") is None:
             self._ender.end_lost(kept, "near-relay-lost")  # the near relay does not have it any more
-        elif answer.get("error") in _NOT_FOUND and same:
+        elif same and (other_boot or answer.get("error") in _NOT_FOUND):
             await self._not_found(kept, outer)
         else:
             self._shell.post(RoamingAttachFailed(now(), name, outer.pid, gone or str(answer.get("error"))))
@@ -172,18 +171,21 @@ class OuterAttacher:
     async def _not_found(self, kept: KeptRoaming, outer: Master) -> None:
         """End a connection if its far relay is proven gone. Otherwise report why the sessions wait."""
         name = name_of(self._shell.state, kept)
-        unproven: str | None
+        found: str
         try:
-            unproven = await check_gone(self._present_path(name, outer), kept)
+            found = await check_gone(self._present_path(name, outer), kept)
         except FarError as error:
-            unproven = error.code
+            found = error.code
         except (TrayagentError, OSError):
-            unproven = "no-channel"
-        if unproven is None:
-            await self._dead(kept, outer, "far-relay-lost")
-            self._lost.mark(kept)  # it may hold remote forwards where the system does not list its socket
+            found = "no-channel"
+        if found not in PROVEN:
+            self._shell.post(RoamingAttachFailed(time.monotonic(), name, outer.pid, found))
             return
-        self._shell.post(RoamingAttachFailed(time.monotonic(), name, outer.pid, unproven))
+        await self._dead(kept, outer, found)
+        if found == "server-rebooted":
+            self._records.drop_roaming(kept.token[:16])
+        else:
+            self._lost.mark(kept)  # it may hold remote forwards where the system does not list its socket
 
     async def _is_installed_again(self, name: str, outer: Master) -> bool:
         """Install the far relay's program if it is missing. Return whether the caller may retry the attach.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from trayagent.agent.roaming.far_relay_is_gone import rebooted
 from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.ssh.remote import run_script
 
@@ -38,10 +39,9 @@ async def check(control_path: str, kept: KeptRoaming) -> Found | None:
     words = dict(line.split(" ", 1) for line in lines if line.startswith("TRAY-") and " " in line)
     if words.get("TRAY-MACHINE") != kept.machine:
         return "other-machine"
-    boot = words.get("TRAY-BOOT")
-    if boot and kept.far_boot and boot != kept.far_boot:
+    boot, namespaces = words.get("TRAY-BOOT"), words.get("TRAY-NAMESPACES", "").split()
+    if rebooted(kept, kept.machine, boot or "", next(iter(namespaces), "")):
         return "server-rebooted"
     # A container may have the same machine-id and boot, but does not list the sockets of its host.
-    namespaces = words.get("TRAY-NAMESPACES", "").split()
     same = boot == kept.far_boot and namespaces == [kept.far_pid_ns, kept.far_net_ns] and all(namespaces)
     return "far-relay-lost" if same and "TRAY-NOT-LISTED" in lines else "no-python"
