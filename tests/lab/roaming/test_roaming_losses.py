@@ -340,7 +340,10 @@ def test_the_account_runs_no_commands_any_more(lab: Lab, agent: Agent, setting: 
 
 @pytest.mark.parametrize("python", [True, False])
 def test_the_next_login_is_in_a_container(lab: Lab, agent: Agent, python: bool) -> None:
-    """The container has the same machine-id, but another boot id, home directory and sockets. The session waits."""
+    """The container has the same machine-id, but another boot id, home directory and sockets. The session waits.
+
+    If the user ends it there, the far relay ends at a later login that sees it.
+    """
     programs, switch, script = tools(lab), lab.files.root / "inside", lab.files.root / "container"
     home = f"env HOME={lab.files.root}/home2"
     login_with_boot_id(lab, programs, script, switch, f"{home} unshare -rmpnf --mount-proc")
@@ -356,9 +359,18 @@ def test_the_next_login_is_in_a_container(lab: Lab, agent: Agent, python: bool) 
     lab.switch("home", "cafe")
     waits(agent, "relay-unreachable" if python else "no-python", before)
     assert alive(pid)
+    if python:
+        agent.cli("reconnect", "--now", HOST)
+        assert session.ended() == 255
+        until("it looked for the far relay", lambda: "was not ended" in said(agent), LONG_S)
+        assert alive(pid)
+        agent.kill9()
+        switch.unlink()
+        agent.start()
+        until("the far relay ended", lambda: not alive(pid), LONG_S)
+        return
     switch.unlink()
-    if not python:
-        (programs / "python3").symlink_to(python3)
+    (programs / "python3").symlink_to(python3)
     assert session.echoes()
 
 

@@ -8,6 +8,8 @@ import time
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.far_relay_errors import FarError
+from trayagent.agent.roaming.far_relay_is_gone import PROVEN
+from trayagent.agent.roaming.far_relay_is_gone import check as check_gone
 from trayagent.agent.roaming.near_relay_process import NearRelayProcess
 from trayagent.agent.state.record_types import KeptRoaming
 from trayagent.core.facts.masters import Master
@@ -66,11 +68,16 @@ class LostConnections:
                     self._records.drop_roaming(token_id)
 
     async def end(self, kept: KeptRoaming, master: Master) -> None:
-        """End a far relay, and forget the connection. Raise FarError if the relay may be on another machine."""
+        """End a far relay, and forget the connection. Raise FarError if a later login may find the relay.
+
+        It may be on another machine, or this login may be in a container.
+        """
         try:
             answer = await far.end(master.control_path, kept.token)
         except FarError as refused:
             if refused.code != "unknown" or kept.machine not in {"", refused.machine}:
+                raise
+            if kept.machine and await check_gone(master.control_path, kept) not in PROVEN:
                 raise
         else:
             log.info("%s: ended the far relay %s on %s", kept.host, kept.token[:16], answer.machine)
