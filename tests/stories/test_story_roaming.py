@@ -28,6 +28,7 @@ from trayagent.core.facts.actions import (
 from trayagent.core.facts.forward_spec import parse
 from trayagent.core.facts.hosts import Wish
 from trayagent.core.facts.masters import Master
+from trayagent.core.facts.roaming import RoamingStart
 from trayagent.core.view import AgentFacts, view
 
 ROAMS = replace(ALWAYS, roam=True)
@@ -103,6 +104,29 @@ def test_a_move_replaces_the_outer_master_and_attaches(story: Story) -> None:
     assert told.details["took_ms"] == pytest.approx(600)
     assert not story.did(EnsureForwards)
     assert story.host("web").roaming.moves == 1  # type: ignore[union-attr]
+
+
+def test_a_disconnect_while_the_host_begins_to_roam_ends_the_inner_master(story: Story) -> None:
+    """If the inner master gets the control path just after the user disconnected, the agent ends it, then the outer."""
+    plain = story.connected(wish=ROAMS, scene=HOME)
+    story.post(user_events.UserDisconnect(story.t, ("web",)))
+    assert len(story.did(Kill)) == 1
+    outer = replace(plain, control_path=OUTER_PATH)
+    story.post(r.RoamingBegan(story.t, "web", INNER, outer))
+    (end,) = story.did(EndRoaming)
+    assert isinstance(end, EndRoaming) and end.pid == INNER.pid
+    story.post(r.RoamingEnded(story.t, "web", INNER.pid, by_request=True))
+    (*_, kill) = story.did(Kill)
+    assert isinstance(kill, Kill) and kill.master == outer
+    assert story.host("web").user.held
+
+
+def test_a_disconnect_while_the_host_begins_to_roam_is_no_failure(story: Story) -> None:
+    """The next connection roams at once."""
+    plain = story.connected(wish=ROAMS, scene=HOME)
+    story.post(user_events.UserDisconnect(story.t, ("web",)))
+    story.post(r.RoamingNotPossible(story.t, "web", plain.pid, "disconnected", "disconnected"))
+    assert story.host("web").roaming_start == RoamingStart()
 
 
 def test_a_host_without_roam_never_begins(story: Story) -> None:

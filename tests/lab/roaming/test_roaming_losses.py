@@ -558,6 +558,31 @@ def test_a_stopped_listener_is_no_disconnect(lab: Lab, agent: Agent) -> None:
     assert Session(lab).end() == 0
 
 
+def test_a_disconnect_while_a_host_begins_to_roam_leaves_nothing(lab: Lab, agent: Agent) -> None:
+    """If the user disconnects while a far relay starts, or while the inner master logs in, the far relay ends at once.
+
+    The next connection roams immediately.
+    """
+    lab.join("home")
+    lab.sshd()
+    lab.ssh_config({HOST: OPTIONS})
+    agent.start(ROAMS)
+    program = lab.files.far_home / ".cache/trayagent/far_relay.py"
+
+    def started() -> list[dict[str, Any]]:
+        return relays(lab) if program.exists() else []
+
+    for number, begun in enumerate((lambda: said(agent).count("roaming-begins") == 1, started)):
+        until("it begins to roam", begun, LONG_S)
+        agent.cli("disconnect", HOST)
+        until("the connection ended", lambda: (agent.host(HOST) or {})["pid"] is None)
+        assert not started(), number
+        assert not agent.records()["roaming"]
+        assert agent.cli("reconnect", HOST).returncode == 0
+    assert roams(agent)
+    assert len(relays(lab)) == 1
+
+
 def test_the_far_relay_of_an_earlier_connection_ends_with_the_next_link(lab: Lab, agent: Agent) -> None:
     """The earlier connection ended while the laptop was away. Its host roams, and ends its far relay after the move."""
     inner = roaming(lab, agent)["roaming"]["pid"]

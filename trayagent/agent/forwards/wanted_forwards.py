@@ -35,6 +35,9 @@ CLEAR_PATIENCE_S = 3.0  # request the forwards after this time, even if a slow s
 class LostConnections(Protocol):
     """Roaming connections that ended on this machine. Their far relays may still hold remote forwards."""
 
+    async def stop_beginning(self, master: Master) -> None:
+        """Let a host that begins to roam through this master give up. Return when its far relay has ended."""
+
     async def end_all(self, name: str, master: Master) -> None:
         """End, through this master, the far relays of the host's lost connections. Never raise."""
 

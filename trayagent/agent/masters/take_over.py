@@ -216,8 +216,12 @@ class MasterReplacer:
             await self._agent_sockets.release(action.name, action.master)
             with contextlib.suppress(TimeoutError):  # without a network, the far relays cannot be ended
                 async with asyncio.timeout(_FAREWELL_S):
+                    await self._lost_connections.stop_beginning(action.master)
                     await self._lost_connections.end_all(action.name, action.master)
         host = self._shell.state.hosts.get(action.name)
+        roaming = host.roaming if host is not None else None
+        if action.gently and roaming is not None and roaming.ending and roaming.carrier == action.master.pid:
+            return  # it began to roam meanwhile, and its outer master ends after its inner one
         if host is not None and host.draining is not None and host.draining.beside is not None:
             await end_session(action.master)
             return

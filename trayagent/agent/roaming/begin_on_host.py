@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -18,6 +20,7 @@ from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
 from trayagent.agent.roaming.attach_to_outer import OuterAttacher
 from trayagent.agent.roaming.end_connection import ConnectionEnder
+from trayagent.agent.roaming.far_relay_commands import FarAnswer
 from trayagent.agent.roaming.far_relay_errors import FarError
 from trayagent.agent.roaming.far_relay_is_gone import note_view
 from trayagent.agent.roaming.inner_master import InnerLoginError, InnerMasters, InnerStart
@@ -94,8 +97,14 @@ class RoamingStarter:
         `listener` gets the events of the near relay.
         """
         now, master = time.monotonic, action.master
+        self._lost.beginning[master.pid] = asyncio.current_task()
         try:
             await self._began(host, master, listener, terminal)
+        except asyncio.CancelledError:
+            if master.pid not in self._lost.unwanted:
+                raise
+            said = "Its connection was ended meanwhile"
+            self._shell.post(RoamingNotPossible(now(), host.name, master.pid, "disconnected", said))
         except NotPossibleError as failed:
             log.info("%s does not roam: %s", host.name, failed.said)
             self._shell.post(
@@ -105,6 +114,10 @@ class RoamingStarter:
             said = bug(host).problem.title
             self._shell.post(RoamingNotPossible(now(), host.name, master.pid, "unknown", said))
             raise
+        finally:
+            del self._lost.beginning[master.pid]
+            self._lost.exchanging.discard(master.pid)
+            self._lost.unwanted.discard(master.pid)
 
     async def _began(
         self, host: Host, master: Master, listener: NearRelayListener, terminal: Terminal | None
@@ -159,8 +172,8 @@ class RoamingStarter:
         connection: socket.socket | None = None
         try:
             ports = host.wish.roam_port if master.direct and near.greeting.ports else None
-            served = await far.serve(
-                master.control_path, kept.token, kept.roam_for_s, socket.gethostname(), ports
+            served = await _to_the_end(
+                far.serve(master.control_path, kept.token, kept.roam_for_s, socket.gethostname(), ports)
             )
             if ports is not None:
                 port = served.words.get("port")
@@ -179,6 +192,7 @@ class RoamingStarter:
                 code = str(answer["error"])
                 raise NotPossibleError(code, f"The far relay cannot be reached: {code}")
             inner = await self._inner(kept, host, resolved, master, connection, terminal)
+            self._lost.exchanging.add(master.pid)
             await self._exchanged(kept, host, inner, master)
         except BaseException:
             if self._is_in_place(kept):
@@ -291,3 +305,16 @@ def _reasons() -> Iterator[None]:
         raise NotPossibleError(failed.code, failed.title) from failed
     except OSError as failed:
         raise NotPossibleError("system", str(failed)) from failed
+
+
+async def _to_the_end(start: Coroutine[Any, Any, FarAnswer]) -> FarAnswer:
+    """Return the answer of a command that starts a far relay.
+
+    If this task is cancelled, wait for the answer, because only a relay that has started can be ended.
+    """
+    task = asyncio.ensure_future(start)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

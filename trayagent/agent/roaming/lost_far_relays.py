@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from typing import Any
 
 from trayagent.agent.parts import Parts
 from trayagent.agent.roaming import far_relay_commands as far
@@ -29,6 +31,24 @@ class LostConnections:
     def __init__(self, parts: Parts, near_relay: NearRelayProcess) -> None:
         self._records = parts.records
         self._near_relay = near_relay
+        # The tasks that begin to roam, by the pid of the master through which they do; the pids of those that already
+        # exchange the control paths; and of those that must give up.
+        self.beginning: dict[int, asyncio.Task[Any] | None] = {}
+        self.exchanging: set[int] = set()
+        self.unwanted: set[int] = set()
+
+    async def stop_beginning(self, master: Master) -> None:
+        """Let a host that begins to roam through this master give up. Return when its far relay has ended.
+
+        If it already exchanges the control paths, return when it roams.
+        """
+        task = self.beginning.get(master.pid)
+        if task is None:
+            return
+        if master.pid not in self.exchanging:
+            self.unwanted.add(master.pid)
+            task.cancel()
+        await asyncio.wait({task})
 
     def mark(self, kept: KeptRoaming) -> None:
         """Note that the connection ended on this machine. Its far relay may still wait for an attach."""

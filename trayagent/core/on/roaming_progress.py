@@ -69,6 +69,10 @@ def began(context: Context, event: RoamingBegan) -> None:
         evidence = evidence.plus(port=event.port or "none")
     context.because(host.name, 0, "roams", evidence)
     context.publish("roaming", host.name, evidence, pid=event.inner.pid)
+    if host.user.held:  # the user disconnected meanwhile. The far relay is notified through the outer master
+        context.do(EndRoaming(host.name, event.inner.pid))
+        if host.roaming is not None:
+            context.put(host, roaming=replace(host.roaming, ending=True))
 
 
 def login_begun(context: Context, event: RoamingLoginBegun) -> None:
@@ -82,6 +86,9 @@ def not_possible(context: Context, event: RoamingNotPossible) -> None:
     """Keep the plain master, and set when roaming may begin. A refused inner login counts for its account."""
     host = context.get(event.name)
     if host is None or host.roaming is not None or host.roaming_start.through != event.pid:
+        return
+    if host.user.held and event.code == "disconnected":  # that is no failure
+        context.put(host, roaming_start=RoamingStart(refused_at=host.roaming_start.refused_at))
         return
     failed = host.roaming_start.failed + 1
     start = RoamingStart(
