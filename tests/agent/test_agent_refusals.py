@@ -19,6 +19,7 @@ from trayagent.core.facts.failure import Failure
 from trayagent.core.facts.hosts import Host, LoginHistory
 from trayagent.core.facts.network import Network
 from trayagent.core.facts.problems import Problem
+from trayagent.core.facts.time_constants import REFUSED_WINDOW_S
 
 DENIED = Failure(Problem("auth-denied", "web01 refuses the login", "Log in"), "auth", positive=True)
 
@@ -54,6 +55,28 @@ def test_a_refusal_survives_as_it_stands(tmp_path: Path) -> None:
     assert event.refusal is not None
     assert (event.refusal.kind, event.refusal.problem) == ("auth", DENIED.problem)
     assert event.refusal.retry_in_s == pytest.approx(100, abs=1)
+
+
+def test_a_clock_that_is_set_back_lets_each_refusal_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the clock is set back between two agents, no refusal counts as older than the last login that worked.
+
+    The wait after a refusal does not grow by the hours, either.
+    """
+    now = time.monotonic()
+    login = LoginHistory(refused=(now - 20, now - 5), worked_at=now - 60)
+    host = Host("web01", retry=Retry(now + 100, "auth"), problem=DENIED.problem, login=login)
+    Records(tmp_path / "r.json").remember(host, now)
+    wall = time.time()
+    monkeypatch.setattr(time, "time", lambda: wall - 7200)
+    event = remembered("web01", Records(tmp_path / "r.json").hosts()["web01"], now)
+    assert event.login_worked_ago_s is not None
+    assert len(event.refused_ago_s) == 2
+    assert all(ago_s < event.login_worked_ago_s for ago_s in event.refused_ago_s)
+    assert event.refusal is not None
+    assert event.refusal.retry_in_s is not None
+    assert event.refusal.retry_in_s <= REFUSED_WINDOW_S
 
 
 def test_a_refusal_by_a_jump_host_survives_as_such(tmp_path: Path) -> None:

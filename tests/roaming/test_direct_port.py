@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import statistics
 import struct
@@ -31,7 +32,7 @@ from trayagent.roaming.far_relay_and_resend_buffer import (
     Stream,
     frame,
 )
-from trayagent.roaming.near_client import NearClient, near_command, new_token
+from trayagent.roaming.near_client import FAR_RELAY, NearClient, near_command, new_token
 from trayagent.roaming.near_session import NearPortLink
 from trayagent.sandbox.roaming_relays import wait_for
 
@@ -299,3 +300,15 @@ def test_what_a_router_recorded_is_of_no_use_later(port: Port) -> None:
     port.inner.sendall(b"x")
     assert port.attach()["ok"]
     assert exactly(port.inner, 1) == b"x"
+
+
+def test_a_clock_that_is_set_back_changes_no_attach() -> None:
+    """Counters order attaches, and timers are monotonic. The relays read the time of day only for what `list` shows."""
+    read = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted(FAR_RELAY.parent.glob("*.py"))
+        for line in path.read_text().splitlines()
+        if re.search(r"\b(time\.time|time_ns|datetime|localtime|gmtime|CLOCK_REALTIME)\b", line)
+    ]
+    assert len(read) == 1, read
+    assert '"since": int(time.time())' in read[0]

@@ -13,7 +13,7 @@ from trayagent.core.facts.forwards import Forward
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.mptcp import Mptcp
 from trayagent.core.facts.network import Network
-from trayagent.core.facts.time_constants import NEVER
+from trayagent.core.facts.time_constants import NEVER, REFUSED_WINDOW_S
 
 
 def keep(kept: KeptHost, host: Host, wall: float, boot: str) -> None:
@@ -71,7 +71,7 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         vpn=kept.vpn,
         networks=tuple(kept.networks),
         addresses=tuple(kept.addresses),
-        login_worked_ago_s=wall_now - kept.worked_at if kept.worked_at is not None else None,
+        login_worked_ago_s=_worked_ago_s(kept, wall_now),
         login=kept.login,
         host_key=kept.host_key,
         refused_ago_s=refusal_records.ago_s(kept.refused, wall_now),
@@ -84,6 +84,16 @@ def remembered(name: str, kept: KeptHost, now: float, *, lost: bool = False) -> 
         by_hand=_by_hand(kept),
         mptcp=_mptcp(kept.mptcp, now - wall_now),
     )
+
+
+def _worked_ago_s(kept: KeptHost, wall_now: float) -> float | None:
+    """Return how many seconds ago a login last worked, None if none did.
+
+    If the clock was set back since, nobody knows. Then it was before each refusal that counts, so that all count.
+    """
+    if kept.worked_at is None:
+        return None
+    return wall_now - kept.worked_at if kept.worked_at <= wall_now else REFUSED_WINDOW_S
 
 
 def _mptcp(kept: KeptMptcp | None, since_wall: float) -> Mptcp:

@@ -86,7 +86,8 @@ def refusal(kept: KeptHost, wall_now: float) -> Refusal | None:
     stop = kept.refusal
     if stop is None or stop.code not in CODES:
         return None
-    due = None if stop.due is None else max(0.0, stop.due - wall_now)
+    # No refusal waits longer. But the clock may have been set back since.
+    due = None if stop.due is None else min(max(0.0, stop.due - wall_now), REFUSED_WINDOW_S)
     problem = Problem(stop.code, stop.title, stop.hint)
     network = Network(*stop.network) if stop.network is not None else None
     return Refusal(stop.kind, problem, due, stop.by_jump, stop.proven, network, stop.source)
