@@ -259,10 +259,78 @@ def test_the_ssh_of_a_jump_host_ends_with_its_master(
     (jump,) = (one for one in transport_of(master.pid) if one.comm == "ssh")
     frozen = sshd.pids()
     for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # one of an earlier test may just end
+            os.kill(pid, signal.SIGSTOP)
     try:
         asyncio.run(end(Master(master.pid, found.start_ticks, str(ssh_config.control_path)), politely=False))
         assert not alive(jump.pid, jump.start_ticks)
     finally:
         for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+# A ProxyCommand that leaves a program behind which serves others, and which has the pipes to ssh, too.
+LEAVES_SERVICE = """
+import os, subprocess, sys
+subprocess.Popen(["socat", "TCP-LISTEN:" + sys.argv[1] + ",bind=127.0.0.1,fork", "TCP:127.0.0.1:" + sys.argv[2]])
+os.execvp("nc", ["nc", *sys.argv[3:]])
+"""
+
+
+def free_port() -> int:
+    """Return a TCP port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_service_with_the_pipes_to_ssh_outlives_the_master(
+    ssh_config: SshConfig, start_master: StartMaster, tmp_path: Path
+) -> None:
+    """Nothing shows which of several processes with the pipes carries the ssh, so none is killed."""
+    script = tmp_path / "leaves-service"
+    script.write_text(LEAVES_SERVICE)
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as served:
+        words = [sys.executable, str(script), str(port), str(served.getsockname()[1])]
+        master = start_master("-o", f"ProxyCommand={shlex.join(words)} %h %p").process
+        found = read(master.pid)
+        assert found is not None
+        service = next(one for one in descendants(master.pid) if one.comm == "socat")
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as used, served.accept()[0] as answers:
+                asyncio.run(
+                    end(Master(master.pid, found.start_ticks, str(ssh_config.control_path)), politely=False)
+                )
+                master.wait(DEADLINE_S)
+                used.sendall(b"x")
+                assert answers.recv(1) == b"x"
+                answers.sendall(b"y")
+                assert used.recv(1) == b"y"
+        finally:
+            for one in (*descendants(service.pid), service):
+                kill_checked(one.pid, one.start_ticks, None, signal.SIGKILL)
+
+
+def test_a_jump_host_s_own_master_outlives_the_master_behind_it(
+    ssh_config: SshConfig, start_master: StartMaster
+) -> None:
+    """An `ssh -W` left a master in the background (ControlPersist), which uses the next ssh, too."""
+    left = ssh_config.folder / "j"
+    ssh = shlex.join(ssh_config.words())
+    first = f"{ssh} -S none -W [%h]:%p box"
+    options = f"-o ControlMaster=auto -o ControlPersist=60 -S {left}"
+    jump = f"{ssh} {options} -o {shlex.quote(f'ProxyCommand={first}')} -W [%h]:%p box".replace("%", "%%", 2)
+    master = start_master("-o", f"ProxyCommand={jump}").process
+    until("the jump host has its own master", left.exists)
+    pid = owner_of(str(left))
+    found, behind = read(master.pid), read(pid or 0)
+    assert found is not None
+    assert behind is not None
+    try:
+        asyncio.run(end(Master(master.pid, found.start_ticks, str(ssh_config.control_path)), politely=False))
+        master.wait(DEADLINE_S)
+        assert ssh_config.run("-S", str(left), "box", "echo there").stdout == "there\n"
+        assert alive(behind.pid, behind.start_ticks)
+    finally:
+        kill_checked(behind.pid, behind.start_ticks, None, signal.SIGKILL)

@@ -7,6 +7,7 @@ process (sshconnect.c, ssh_kill_proxy_command). All others read the end of their
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -55,7 +56,7 @@ else:
     from trayagent.netlink.unix_diag import LISTEN, unix_socket
     from trayagent.ssh.os.linux_control_sockets import is_bind_name
     from trayagent.ssh.os.linux_process import children_of, is_openssh, program_of, read, socket_inodes
-    from trayagent.ssh.os.linux_transport import own_descriptors, pipe_ends, proxies
+    from trayagent.ssh.os.linux_transport import own_descriptors, pipe_ends, pipe_holders, proxies
 
     def carriers_of(pid: int) -> list[Carrier]:
         """Return the processes that carry an ssh and may end with it, and those that carry an `ssh -W` among them.
@@ -64,7 +65,7 @@ else:
         """
         found: dict[int, Carrier] = {}
         for one in _found(pid):
-            only = _only_carries(one)
+            only = _only_carries(one) and _is_alone(one, pid)
             if one.pid in found or not (only or one.ppid == pid) or _serves_others(one.pid):
                 continue
             found[one.pid] = Carrier(one, only)
@@ -82,6 +83,23 @@ else:
 
     def _only_carries(process: Process) -> bool:
         return program_of(process.pid) in PROGRAMS and (process.comm != "ssh" or is_openssh(process.pid))
+
+    def _is_alone(carrier: Process, pid: int) -> bool:
+        """Report whether nothing but an ssh and one process has the pipes between them.
+
+        The scripts around that process have them, too, and the client that left a master in the background. In every
+        other case it is not certain who carries the ssh, or whether another master uses the same pipes, which an ssh -W
+        left in the background. The end of the pipes then ends the right process.
+        """
+        ends, own = pipe_ends(carrier.pid), pipe_ends(pid)
+        around, up = {pid, os.getpid()}, read(carrier.ppid)
+        while up is not None and up.pid != pid and program_of(up.pid) not in PROGRAMS:
+            around.add(up.pid)
+            up = read(up.ppid)
+        ssh = read(pid)
+        if ssh is not None and is_openssh(ssh.ppid):
+            around.add(ssh.ppid)
+        return pipe_holders((ends.into & own.out) | (ends.out & own.into)) <= around | {carrier.pid}
 
     def _serves_others(pid: int) -> bool:
         """Report whether a process has a listener or a client of its control socket. True if the kernel cannot say."""
