@@ -14,7 +14,7 @@ from trayagent.core.facts.actions import Dial
 from trayagent.core.facts.failure import FailureKind
 from trayagent.core.facts.hosts import Hop, Wish
 from trayagent.core.facts.problems import Problem
-from trayagent.core.facts.time_constants import LET_IN_LATELY_S, UNAUTHENTICATED_PER_SERVER
+from trayagent.core.facts.time_constants import LET_IN_LATELY_S, SETTLED_S, UNAUTHENTICATED_PER_SERVER
 
 TWELVE = tuple(f"h{n}" for n in range(12))
 BASTION = Hop("203.0.113.11", 22, "me", ("~/.ssh/id",))
@@ -453,13 +453,14 @@ def test_logins_that_moves_cut_short_count_as_refused(story: Story) -> None:
         if story.host("web").attempt is not None:
             story.established("web")
         story.after(0.2).network(scene)
+        story.after(SETTLED_S)
     assert len(story.did(Dial)) == 2
     story.after(600)
     assert len(story.did(Dial)) == 3
 
 
-def test_a_move_during_logins_to_an_account_that_works_causes_no_wait(story: Story) -> None:
-    """All logins that one move cuts short count once, so the next login begins at once. Its success ends the count."""
+def test_a_move_during_logins_to_an_account_that_works_causes_a_short_wait(story: Story) -> None:
+    """All logins that one move cuts short count once. So the next login begins soon, and its success ends the count."""
     story.network(HOME)
     for name in TWELVE[:3]:
         story.post(e.Remembered(story.t, name, login_worked_ago_s=3600.0))
@@ -472,6 +473,39 @@ def test_a_move_during_logins_to_an_account_that_works_causes_no_wait(story: Sto
     for name in ("h0", "h1"):
         story.established(name)
     story.after(0.2).network(CAFE)
-    (first,) = under_way(story)
+    (first,) = under_way(story.after(SETTLED_S))
     story.ready(first)
     assert len(story.did(Dial, "h0") + story.did(Dial, "h1") + story.did(Dial, "h2")) == 5
+
+
+def test_a_flapping_network_causes_no_long_wait(story: Story) -> None:
+    """After a login that a change cut short, the next one begins once the network is stable, so its answer is read."""
+    story.network(HOME)
+    story.configured(wishes={"web": ALWAYS})
+    story.resolved("web")
+    story.started()
+    story.unanswered.add("web")
+    for scene in (CAFE, HOME) * 10:
+        if story.host("web").attempt is not None:
+            story.established("web")
+        story.after(0.3).network(scene)
+    assert len(story.did(Dial)) == 1
+    story.after(SETTLED_S)
+    story.reconnected("web")
+    assert story.shown("web") == "connected"
+
+
+def test_a_network_that_never_rests_holds_no_login_up_for_long(story: Story) -> None:
+    """If the network changes all the time, the next login begins 30 s after the one that was cut short."""
+    story.network(HOME)
+    story.configured(wishes={"web": ALWAYS})
+    story.resolved("web")
+    story.started()
+    story.unanswered.add("web")
+    story.established("web")
+    for scene in (CAFE, HOME) * 18:
+        story.after(0.8).network(scene)
+    assert len(story.did(Dial)) == 1
+    for scene in (CAFE, HOME) * 2:
+        story.after(0.8).network(scene)
+    assert len(story.did(Dial)) > 1

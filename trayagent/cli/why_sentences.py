@@ -166,6 +166,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("check-banner", None, (), "the agent checks, without a login, whether its server answers again"),
     ("banner-missing", None, (), "its server does not answer yet"),
     ("held-back", None, (), "the same login was refused for another host: this host waits until that is fixed"),
+    ("wait", None, ("network=changing",), "waiting until the network is stable: its last login got no answer"),
     ("wait", None, ("cut_short",), "waiting: its last connection ended right after the login"),
     ("wait", None, ("logins",), "waiting: there were too many logins to it in a few minutes"),
     ("wait", None, ("control=left_to_finish",), "waiting for the end of a login that is no longer needed"),

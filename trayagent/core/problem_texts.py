@@ -66,6 +66,9 @@ def wait_problem(host: Host, wait: Wait) -> Problem:
                 title = f"{host.name} waits: it may be the server of {wait.other}, which refused {REFUSED_MAX} logins"
             hint = f"The agent tries again later, so that no account gets locked. Now: trayagent reconnect {host.name}"
             return Problem("rate-limited", title, hint)
+        case "unsettled":
+            title = f"{host.name} waits until the network is stable: its last login got no answer"
+            return Problem("rate-limited", title, follows)
         case "cut short":
             title = f"The last connection to {host.name} ended right after the login"
             return Problem("rate-limited", title, f"See what ends its connections: trayagent why {host.name}")

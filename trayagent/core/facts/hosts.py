@@ -177,6 +177,7 @@ class LoginHistory(Struct, frozen=True):
     refused_elsewhere: tuple[tuple[float, str], ...] = ()  # by machines with another key: when, which key
     # The attempts that the agent ended, and when. The agent has not reported yet whether a login had begun.
     cut: tuple[tuple[int, float], ...] = ()
+    unread_at: float = NEVER  # when the agent last ended a login whose refusal may have been on its way
     vanished_at: float = NEVER  # when the server last closed the connection or was unreachable
     cut_short: CutShort | None = None  # set if the last connection ended right after its login
     # The agent's login was refused, and then the user connected. No later login of the agent has shown whether the

@@ -156,6 +156,9 @@ LOGIN_WORKED_S = 24 * HOUR_S
 REBOOT_RETRIES_S = (120.0, 900.0)
 REFUSED_WINDOW_S = 600.0
 REFUSED_MAX = 2
+# After a login whose answer nobody read, the next one waits until the network was stable for so long, but not forever.
+SETTLED_S = 2.0
+SETTLED_MAX_S = 30.0
 # An account that has just accepted a login from this network accepts more, so many hosts may follow the first.
 LET_IN_LATELY_S = 60.0
 

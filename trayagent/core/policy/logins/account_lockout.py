@@ -197,6 +197,19 @@ def account_free_at(host: Host, hosts: Hosts, now: float, lately: Collection[Log
     return at if turn or at > now else None
 
 
+def unread_login_at(host: Host, hosts: Hosts, now: float) -> float | None:
+    """Return when the agent last ended a login to an account of the host unread, None if no such login counts."""
+    accounts = frozenset(account for login in at_risk(host, hosts) for account in login.accounts)
+    times = (
+        at
+        for other in hosts.values()
+        if now < other.login.unread_at + REFUSED_WINDOW_S
+        for at, refusing in refused_accounts(other)
+        if at == other.login.unread_at and not refusing.isdisjoint(accounts)
+    )
+    return max(times, default=None)
+
+
 def refusing_host(host: Host, hosts: Hosts, now: float) -> str | None:
     """Return the host whose refused logins hold this one back because its server may be the same one.
 

@@ -61,5 +61,5 @@ def end_of_cut(
         host = with_refusal_elsewhere(host, times[number], host_key)
     else:
         host = with_refusal(host, failure, times[number], host_key)
-    context.put(host)
+    context.put(host, login=replace(host.login, unread_at=times[number]))
     context.do(Remember(name))  # an agent that starts later must count it, too

@@ -13,7 +13,7 @@ from trayagent.core.facts.host_table import HostTable, Reads, once, read_everyth
 from trayagent.core.facts.hosts import Host
 from trayagent.core.facts.network import Origin
 from trayagent.core.facts.state import State
-from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S
+from trayagent.core.facts.time_constants import LOGINS_PER_WINDOW, LOGINS_WINDOW_S, SETTLED_MAX_S, SETTLED_S
 from trayagent.core.find_jump_host import last_jump
 from trayagent.core.policy.admission import Admission, admission
 from trayagent.core.policy.logins.account_lockout import (
@@ -24,6 +24,7 @@ from trayagent.core.policy.logins.account_lockout import (
     next_refusal_forgotten_at,
     refused_hosts,
     refusing_host,
+    unread_login_at,
 )
 from trayagent.core.policy.logins.cut_short import next_login_at
 from trayagent.core.policy.logins.login_limits_per_server import at_once, free_at
@@ -39,11 +40,14 @@ class Wait(Struct, frozen=True):
 
     "jump": the jump host `jump` must be up first. "account": another login to the account must end first. "refused":
     the account refused two logins, or that of the host `other`, which may be the same account. "server": the server's
-    limits are reached. "cut short": the last connection ended right after its login. "logins": the host had too many
+    limits are reached. "unsettled": an earlier login may have been refused unread, and the network still changes. "cut
+    short": the last connection ended right after its login. "logins": the host had too many
     logins. "control": no control can be made from here. "stopped": a process of the old connection is suspended.
     """
 
-    why: Literal["jump", "account", "refused", "server", "cut short", "logins", "control", "stopped"]
+    why: Literal[
+        "jump", "account", "refused", "server", "unsettled", "cut short", "logins", "control", "stopped"
+    ]
     evidence: Evidence
     at: float | None = None
     jump: str = ""
@@ -70,6 +74,9 @@ def before_login(
         other = refusing_host(host, state.accountable, now)
         evidence = Evidence.of(server=host.server, account="refused")
         return Wait("refused", evidence.plus(by=other) if other else evidence, account_at, other=other or "")
+    at = now if bare else _settled_at(host, state, now)
+    if at > now:
+        return Wait("unsettled", Evidence.of(network="changing"), at)
     at = server_free_at(host, state, admitted, now)
     if at is None or at > now:
         evidence = Evidence.of(server=host.server, busy="yes")
@@ -83,6 +90,16 @@ def before_login(
     if at > now:
         return Wait("logins", Evidence.of(logins=LOGINS_PER_WINDOW, in_s=f"{LOGINS_WINDOW_S:.0f}"), at)
     return None
+
+
+def _settled_at(host: Host, state: State, now: float) -> float:
+    """Return when the network is stable enough to log in although the account may have refused an unread login.
+
+    A change of network may cut the next login short, too. As nobody reads its answer then, it would count as a second
+    refusal, and the account would have to wait for minutes.
+    """
+    unread = unread_login_at(host, state.accountable, now)
+    return now if unread is None else min(state.network_at + SETTLED_S, unread + SETTLED_MAX_S)
 
 
 class _Turn(Struct, frozen=True):
