@@ -283,8 +283,12 @@ def test_a_server_that_notices_losses_late_matters_only_without_reap() -> None:
 def test_nothing_is_left_behind(scene: Scene) -> None:
     """The scripts on the servers end; only the agent's sentinels still run."""
     far = scene.servers["bare"]
-    until("only the sentinel runs", lambda: not any("ps" in _words(pid)[:1] for pid in far.sessions()))
-    assert sum(_words(pid)[:1] == ["cat"] for pid in far.sessions()) == 1
+
+    def programs() -> list[str]:
+        return sorted(word for pid in far.sessions() for word in _words(pid)[:1] if word in {"cat", "ps"})
+
+    # The sentinel may just be starting again, because its master was replaced.
+    until("only the sentinel runs", lambda: programs() == ["cat"])
 
 
 def _words(pid: int) -> list[str]:

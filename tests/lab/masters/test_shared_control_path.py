@@ -121,10 +121,17 @@ def test_two_names_of_one_account_share_a_connection(lab: Lab, agent: Agent, fir
     agent.configure(table[first] + table[second])
 
     def complete() -> bool:
-        states = {f["state"] for name in table for f in agent.listed_host(name)["forwards"]}
-        by_hand = [f for name in table for f in agent.listed_host(name)["forwards"] if f["by_hand"]]
+        hosts = [agent.host(name) for name in table]
+        forwards = [f for host in hosts if host is not None for f in host["forwards"]]
+        states = {f["state"] for f in forwards}
+        by_hand = [f for f in forwards if f["by_hand"]]
         ports = lab.laptop.check(["ss", "-Hltn"])
-        return states == {"open"} and not by_hand and all(f":{port} " in ports for port in (1081, 8080, 9100))
+        return (
+            None not in hosts
+            and states == {"open"}
+            and not by_hand
+            and all(f":{port} " in ports for port in (1081, 8080, 9100))
+        )
 
     until("all forwards are open", complete)
     if second == "next":
