@@ -42,7 +42,7 @@ def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
     hosts, skipped = propose([in_ssh_config("x", "1:b:1"), in_ssh_config("y", "1:b:2", "3:b:3")])
     assert [(h.name, h.wish, h.clash) for h in hosts] == [
         ("x", "on-use", ""),
-        ("y", "leave", "x has the same port"),
+        ("y", "leave", "x has the same port or socket"),
     ]
     assert [(p.where, "x has the same port" in p.why) for p in skipped] == [("-L 1:b:2 (y)", True)]
     unit = seen("a", "y", "2:b:2")
@@ -50,9 +50,28 @@ def test_a_port_that_two_hosts_have_in_ssh_config_is_named_with_both() -> None:
     hosts, skipped = propose([in_ssh_config("x", "1:b:1"), both])
     assert [(h.name, h.wish, h.clash) for h in hosts] == [
         ("y", "always", ""),
-        ("x", "leave", "y has the same port"),
+        ("x", "leave", "y has the same port or socket"),
     ]
     assert [p.where for p in skipped] == ["-L 1:b:1 (x)"]
+
+
+def test_two_names_of_one_connection_have_one_forward_without_a_conflict() -> None:
+    """If two names share a connection and its forward in ssh_config, nothing is skipped."""
+    found = [in_ssh_config("x", "1:b:1"), seen("a", "y"), in_ssh_config("y", "1:b:1")]
+    alike = [
+        replace(one, meaning=replace(one.meaning, shares=("s", 22, "u"), given=found[0].meaning.given))
+        for one in found
+    ]
+    hosts, skipped = propose(alike)
+    assert not skipped
+    assert [(h.name, h.also, h.clash) for h in hosts] == [("y", ("x",), "")]
+
+
+def test_a_socket_that_two_hosts_have_is_not_called_a_port() -> None:
+    """Two forwards in ssh_config may conflict at a Unix socket."""
+    hosts, skipped = propose([in_ssh_config("x", "/run/s:b:1"), in_ssh_config("y", "/run/s:b:2")])
+    assert hosts[1].clash == "x has the same port or socket"
+    assert skipped[0].why.startswith("x has the same port or socket, ")
 
 
 def test_a_remote_port_is_given_to_one_host_of_a_server() -> None:

@@ -170,23 +170,31 @@ def _join_names(gathered: dict[str, _Gathering]) -> None:
 def _leave_shared_ports(gathered: dict[str, _Gathering]) -> Iterator[Skipped]:
     """Yield the forwards of ssh_config that listen where an earlier host already listens.
 
-    A host that is known only by such forwards is left out.
+    A host that is known only by such forwards is left out. Two names of one connection have the same forward once.
     """
-    taken: dict[tuple[str, End], str] = {}
+    taken: dict[tuple[str, End], tuple[str, Forward]] = {}
     for name, host in gathered.items():
         if host.wish == "leave":
             continue
         here = {_place(f, name, host): f for f in (*host.given, *host.forwards) if _fixed(f)}
-        clashes = [(f, taken[place]) for place, f in here.items() if place in taken]
+        clashes = [
+            (f, first)
+            for place, f in here.items()
+            for first, same in [taken.get(place, ("", f))]
+            if first and not (f == same and host.shares and host.shares == gathered[first].shares)
+        ]
         for forward, first in clashes:
-            why = f"{first} has the same port, and only one of them can listen there; change it in ssh_config"
+            why = (
+                f"{first} has the same port or socket, and only one of them can listen there; "
+                "change it in ssh_config"
+            )
             yield Skipped(f"{option(forward)} ({name})", why)
         if clashes and [*host.because] == [SSH_CONFIG]:
-            why = f"{clashes[0][1]} has the same port"
+            why = f"{clashes[0][1]} has the same port or socket"
             host.wish, host.clash = "leave", why
             continue
-        for place in here:
-            taken.setdefault(place, name)
+        for place, forward in here.items():
+            taken.setdefault(place, (name, forward))
 
 
 def _join_connections(gathered: dict[str, _Gathering]) -> None:
