@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pytest
 
 from trayagent.config import file_paths
-from trayagent.config.model import Agent, Config
+from trayagent.config.model import Agent, Config, Host
 from trayagent.core.facts.resolved import Resolved
-from trayagent.doctor import hosts
+from trayagent.doctor import control_paths, forwards, hosts
 from trayagent.doctor.findings import Finding
 from trayagent.doctor.gather_facts import Case
 from trayagent.errors import TrayagentError
@@ -102,3 +102,30 @@ def test_a_link_leads_to_the_master_of_a_control_path(tmp_path: Path) -> None:
         listener.bind(str(path))
         listener.listen()
         assert case.master("web") == os.getpid()
+
+
+def one_account(*names: str) -> dict[str, Resolved]:
+    """Return names of ssh_config that lead to one account, without a ControlPath."""
+    return {name: Resolved(name, "server.example", "alice") for name in names}
+
+
+def test_the_control_path_for_two_names_of_one_account_is_not_shared() -> None:
+    """Doctor's lines give each name a control path of its own, so that the next doctor finds no shared one."""
+    config = Config(hosts={"box": Host(), "same": Host()})
+    case = Case(file_paths.find(), {}, config, resolved=one_account("box", "same"))
+    found = asyncio.run(control_paths.check(case))
+    lines = [one.lines for one in found if one.code == "control-path-none"]
+    assert lines == [("Host box same", "    ControlPath ~/.ssh/cm-%C-%n")]
+
+
+@pytest.mark.parametrize(
+    ("other", "remedy"),
+    [("1:b:1", "They are names of the same account"), ("1:b:2", "Give one of them another port.")],
+)
+def test_one_forward_of_two_names_of_one_account_needs_no_other_port(other: str, remedy: str) -> None:
+    """Doctor says to remove a forward that two names of one account have."""
+    config = Config(hosts={"box": Host(local=("1:b:1",)), "same": Host(local=(other,))})
+    case = Case(file_paths.find(), {}, config, resolved=one_account("box", "same"))
+    found = asyncio.run(forwards.check(case))
+    (twice,) = [one for one in found if one.code == "forward-twice"]
+    assert twice.remedy.startswith(remedy)

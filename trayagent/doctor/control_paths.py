@@ -157,8 +157,12 @@ def _without_path(case: Case) -> Iterator[Finding]:
 
 
 def _sharing(case: Case, names: list[str]) -> tuple[str, ...]:
-    if fits(str(Path(_HASHED).expanduser()).replace("%C", _HASH)):
-        return (f"Host {' '.join(names)}", f"    ControlPath {_HASHED}")
+    """Return the lines that let ssh share the connections. %C is the same for two names of one account."""
+    alike = len({(account(case.resolved[name]), route(case.resolved[name])) for name in names}) < len(names)
+    path = _HASHED_BY_NAME if alike else _HASHED
+    longest = max(names, key=len)
+    if fits(str(Path(path).expanduser()).replace("%C", _HASH).replace("%n", longest)):
+        return (f"Host {' '.join(names)}", f"    ControlPath {path}")
     pairs = ((f"Host {name}", f"    ControlPath {case.control_path(name)}") for name in names)
     return tuple(line for pair in pairs for line in pair)  # for a home directory with a long name
 

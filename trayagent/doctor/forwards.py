@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from trayagent.config.model import Host
 from trayagent.core.facts.forwards import End, Forward
 from trayagent.core.facts.resolved import Resolved
+from trayagent.core.policy.shared_control_path import account, route
 from trayagent.doctor.findings import Finding, advice, ok, problem
 from trayagent.doctor.gather_facts import Case, shown, spoken
 from trayagent.dotted_key import dotted
@@ -83,7 +84,16 @@ def _twice(case: Case) -> Iterator[Finding]:
             where = found[0][1].listen.path or f"port {found[0][1].listen.port}"
             title = f"{' and '.join(names)} both have a forward on {where} on this machine"
             why = f"Only the first one is open (for example {spoken(found[0][1])} of {names[0]}), the other fails."
-            yield problem("forward-twice", title, why, "Give one of them another port.", host=names[-1])
+            remedy = "Give one of them another port."
+            if len({forward for _, forward in found}) == 1 and _one_account(case, names):
+                file = shown(case.file_paths.config_file)
+                remedy = f"They are names of the same account: remove the forward from one in {file}."
+            yield problem("forward-twice", title, why, remedy, host=names[-1])
+
+
+def _one_account(case: Case, names: list[str]) -> bool:
+    found = [case.resolved[name] for name in names]
+    return len({(account(resolved), route(resolved)) for resolved in found}) == 1
 
 
 def _listening_end(forward: Forward) -> object:
