@@ -454,6 +454,20 @@ def test_keep_refuses_a_host_that_nothing_knows(run: Run, tmp_path: Path) -> Non
     assert [keep(name).returncode for name in ("web01", "db.example", "box")] == [0, 0, 0]
 
 
+def test_keep_writes_to_the_listed_host_whose_connection_the_name_shares(
+    run: Run, agent: FakeAgent, tmp_path: Path
+) -> None:
+    """A forward that was given by another name of a listed host is written to the table of the listed host, once."""
+    config = tmp_path / "config.toml"
+    config.write_text("[hosts.box]\n")
+    config.chmod(0o600)
+    given = forward("local", "7001:box:80", "open") | {"by_hand": True}
+    agent.view["hosts"] = [host("box", "connected") | {"listed": True, "forwards": [given]}]
+    assert run("keep", "alias").stdout.startswith("box: added -L 7001:box:80 in ")
+    assert run("keep", "box").stdout.startswith("box: already there: -L 7001:box:80 in ")
+    assert "alias" not in config.read_text()
+
+
 def test_keep_names_the_forwards_whose_target_the_agent_cannot_read(run: Run, agent: FakeAgent) -> None:
     """`keep HOST` writes what the agent learned. It says how to keep the rest, also if the agent learned nothing."""
     unknown = {"unknown_listens": ["127.0.0.1:7003"], "ended_listens": ["[::1]:7004"]}

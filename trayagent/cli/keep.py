@@ -57,13 +57,15 @@ def keep(args: argparse.Namespace) -> int:
     if not added:
         raise _nothing(args.host, views)
     path = file_paths.config_file
-    changed = keep_forwards(path, args.host, added)
+    # Another name of a listed host's connection: its forwards are those of the listed host.
+    host = views[0]["name"] if len(views) == 1 and views[0]["listed"] else args.host
+    changed = keep_forwards(path, host, added)
     words = ", ".join(f"{_FLAGS[kind]} {spec}" for kind, specs in added.items() for spec in specs)
     wrote = _("{host}: added {forwards} in {file}")
     if not changed:
         wrote = _("{host}: already there: {forwards} in {file}")
-    print_line(clean(wrote.format(host=args.host, forwards=words, file=path)))
-    for line in (line for host in views for line in unknown_lines(host)):
+    print_line(clean(wrote.format(host=host, forwards=words, file=path)))
+    for line in (line for view in views for line in unknown_lines(view)):
         print_line(line)
     return 0
 
