@@ -118,6 +118,8 @@ def test_no_sentence_is_left_over_or_hidden() -> None:
         (6, "keep", "probe=answered no_network_ms=2000.0", "it is kept (no network for 2.0 s)"),
         (5, "wait", "probe=silent silent_ms=0 rtt_ms=1", "waiting for the answer"),
         (7, "wait", "probe=silent silent_ms=0 rtt_ms=1 control=running", "a new login is running"),
+        (7, "wait", "probe=silent silent_ms=0 rtt_ms=1 control=bare", "the check of the server"),
+        (9, "replace", "address=gone control=ready standby=7", "the standby answers and replaces"),
     ],
 )
 def test_the_evidence_chooses_the_sentence(row: int, verdict: str, evidence: str, said: str) -> None:

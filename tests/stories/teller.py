@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import fields, replace
 
 from tests.stories.scenes import NOTHING, Scene
+from trayagent.cli.why_sentences import sentence
 from trayagent.core.decide import decide
 from trayagent.core.decision_context import Why
 from trayagent.core.display_state import display_problem, display_state
@@ -376,6 +377,14 @@ class Story:
     def why(self, name: str) -> str:
         """Return the evidence of the last decision about a host."""
         return next(str(w.evidence) for w in reversed(self.whys) if w.name == name)
+
+    def sentences(self, name: str = "web") -> list[str | None]:
+        """Return the sentences of `trayagent why` about a host."""
+        return [
+            sentence(w.row, w.verdict, [[*pair] for pair in w.evidence.pairs])
+            for w in self.whys
+            if w.name == name
+        ]
 
     def told(self, event: str) -> list[a.Publish]:
         """Return the published events with that name."""

@@ -341,6 +341,17 @@ def test_an_interactive_hosts_stale_master_is_ended_without_a_login(story: Story
     assert story.shown("web") == "needs-sign-in"
 
 
+def test_why_reports_no_login_where_only_the_server_is_checked(story: Story) -> None:
+    """While an interactive host's server is checked without a login, `why` reports no new login."""
+    story.connected(scene=HOME, wish=Wish(listed=True, connect="always", interactive=True))
+    story.after(60).network(CAFE)
+    story.after(0.1).post(user_events.UserViewedStatus(story.t))
+    story.ready("web", bare=True)
+    said = [words for words in story.sentences() if words]
+    assert [words for words in said if "without a login" in words]
+    assert not [words for words in said if "new login" in words]
+
+
 FOREIGN = "cloudflared access ssh --hostname %h"
 
 

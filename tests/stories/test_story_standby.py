@@ -132,6 +132,8 @@ def test_the_second_network_takes_over_after_one_answer(story: Story) -> None:
     """)
     assert not story.did(Dial)
     assert story.living("web").bound == "wlan0"
+    replaced = next(words for words in reversed(story.sentences()) if words and "replaces" in words)
+    assert replaced == "the standby answers and replaces the old connection, which does not"
 
 
 def test_a_pulled_cable_lets_the_old_master_drain(story: Story) -> None:

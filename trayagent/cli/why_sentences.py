@@ -120,6 +120,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("standby-answers", None, (), "the standby answers and takes over"),
     ("muted", None, (), "a tunnel carries its server now: the connection, a standby before, sends nothing beside it"),
     ("unmuted", None, (), "no tunnel carries its server any more: the connection, a standby before, sends again"),
+    ("replace", 9, ("standby",), "the standby answers and replaces the old connection, which does not"),
     ("replace", None, ("standby",), "the standby replaces the old connection, whose network is lost"),
     ("put in place", None, ("standby",), "the standby replaces the old connection, which ended"),
     # Events: masters that start or end, and decisions of the user.
@@ -171,6 +172,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("wait", None, ("logins",), "waiting: there were too many logins to it in a few minutes"),
     ("wait", None, ("control=left_to_finish",), "waiting for the end of a login that is no longer needed"),
     ("wait", None, ("login_at_prompt",), "waiting for your login to another host"),
+    ("wait", None, ("control=bare",), "the check of the server, without a login, runs; the old connection is kept"),
     ("wait", None, ("control=running",), "a new login is running; the old connection is kept"),
     ("wait", None, ("control=impossible",), "a new login would prove nothing here: the old connection is kept"),
     ("wait", None, ("control=negative",), "the last new login failed: the old connection is kept"),
@@ -202,6 +204,7 @@ SENTENCES: tuple[tuple[str, int | None, tuple[str, ...], str], ...] = (
     ("observe", None, (), "no answer yet: reading the kernel's statistics of the old connection"),
     ("keep", None, ("by=mptcp",), "the connection moved to the new address (MPTCP) and works: it is kept"),
     ("keep", None, (), "the old connection works: it is kept"),
+    ("control", None, ("control=bare",), "the old connection is in doubt: the agent checks its server without a login"),
     ("control", 3, ("muted",), "a VPN came up: a new login starts in it, since the old connection is beside it"),
     ("control", 3, ("mptcp",), "a VPN came up: a new login starts in it, since the old connection may go beside it"),
     ("control", 3, (), "the laptop woke up or the network under the tunnel changed: a new login starts beside it"),

@@ -27,16 +27,19 @@ def start_or_await_control(
     """Return the verdict to start a control in this row of the table, or to wait for the control or its turn."""
     attempt = control_of(host)
     if attempt is not None and not attempt.unwanted:
-        return Verdict(row, "wait", evidence.plus(control="running"))
+        return Verdict(row, "wait", evidence.plus(control="bare" if attempt.bare else "running"))
     if not control_possible(host, admitted):
         return control_queued(11, evidence, Wait("control", Evidence.of(control="impossible")))
-    retry = host.bare_retry if needs_bare_control(host) else host.retry
+    bare = needs_bare_control(host)
+    retry = host.bare_retry if bare else host.retry
     if not retry.due(now):
         return Verdict(10, "wait", evidence.plus(control="negative"), check_at=retry.at, queued=True)
     if attempt is not None:  # an unwanted attempt that the agent lets finish
         return control_queued(row, evidence, Wait("server", Evidence.of(control="left_to_finish")))
     wait = turn_of(host, state, admitted, now)
-    return Verdict(row, "control", evidence) if wait is None else control_queued(row, evidence, wait)
+    if wait is not None:
+        return control_queued(row, evidence, wait)
+    return Verdict(row, "control", evidence.plus(control="bare") if bare else evidence)
 
 
 def stale_or_wait(host: Host, control: Attempt, evidence: Evidence) -> Verdict:
@@ -45,6 +48,7 @@ def stale_or_wait(host: Host, control: Attempt, evidence: Evidence) -> Verdict:
         if not proves(host, control.ready.host_key):
             edited = replaced_by_edit(host)
             evidence = evidence.plus(ssh_config="changed") if edited else evidence.plus(host_key="other")
-        return Verdict(9, "replace", evidence.plus(control="ready"))
+        by = {"standby": control.ready.pid} if control.standby else {}
+        return Verdict(9, "replace", evidence.plus(control="ready", **by))
     # A positive control without a new master was refused after the server proved its host key, or it is bare.
     return Verdict(9, "kill", evidence.plus(control="refused" if control.refused else "answered"))
